@@ -1,0 +1,1 @@
+//! The glommio backend of io-core

@@ -1,0 +1,1 @@
+//! The monoio backend of io-core

@@ -1,0 +1,1 @@
+//! The tokio-uring backend of io-core
