@@ -1,1 +1,107 @@
-//! Batched vector reads by offset, for any async runtime: the contract, the planner, the driver and the conformance battery
+//! Batched vector reads by offset, for storage engines that do not want to know their async runtime.
+//!
+//! A storage engine depends on this crate and asks for many byte ranges of a file at once, through
+//! [`VectorReader::read_vectors`]. Each range is handed to a callback as soon as it has been read. A *backend* crate
+//! (memory map, tokio-uring, glommio, monoio, …) supplies the reader; this crate depends on none of them.
+//!
+//! # The promises of a reader
+//!
+//! Every [`VectorReader`] keeps these, and [`testing::battery`](crate::testing) (feature `testing`) checks them, one
+//! case a promise:
+//!
+//! 1. On success every request is delivered exactly once; otherwise at most once.
+//! 2. The order of delivery is unspecified. The sink gets the caller's index and exactly `len` bytes, valid during the
+//!    call.
+//! 3. Reading past the end is an error that names the file, the request's index, offset and length; it is found before
+//!    any IO. A short read is re-issued inside, never seen by the caller, never a panic.
+//! 4. A zero-length request delivers an empty slice and does no IO. An empty batch is `Ok`.
+//! 5. The sink runs only while the returned future is being polled, never after it ended, never re-entrantly.
+//! 6. The first error wins: nothing more is submitted, nothing more is delivered, what is in flight is drained, and the
+//!    error is returned with its source. It says how many requests had been delivered.
+//! 7. The [`StopFlag`] is looked at before each submission and each delivery. *Stopped* is an outcome that carries the
+//!    count delivered, not an error. A sink ends the batch itself with `ControlFlow::Break`, with the same outcome.
+//! 8. Dropping the future at any point is memory-safe: a buffer belongs to the runtime until its completion and returns
+//!    to the pool late. A panic in the sink is the same as a drop.
+//! 9. In flight never exceeds the depth and the byte budget. An exhausted budget waits; it does not allocate.
+//! 10. Counters hold the identity `started = completed + failed + abandoned + in flight` and tell bytes wanted from bytes
+//!     read. Metering is a wrapper, [`Metered`].
+//! 11. `close().await` drains. Leaving a backend's `run` drains too.
+//! 12. Opening chooses buffered or `O_DIRECT`, `populate` and the access pattern. What the system does not support is an
+//!     error; a fallback is never silent: [`VectorReader::info`] says what is really in use.
+//!
+//! # Layers
+//!
+//! | layer | what it does |
+//! |---|---|
+//! | [`VectorReader`], [`DynVectorReader`] | what engines call: native async with a generic sink, and its object-safe twin |
+//! | [`VectorFile`] | vectors of a fixed stride behind a checked header, over any reader |
+//! | [`ReadPlan`], [`WritePlan`] | pure functions from requests to physical reads and writes |
+//! | [`PagedReader`], [`PagedWriter`] | plan and drive: keep the depth and the budget busy, re-issue short transfers, deliver |
+//! | [`PageSource`], [`PageSink`] | what a backend implements: one physical read; one physical write; sync |
+//! | [`BackendFactory`], [`DynBackend`] | opens one `!Send` reader a core and starts an executor for it |
+//!
+//! # Example
+//!
+//! ```
+//! use io_core::{ReadControl, ReadError, ReadRequest, VectorReader};
+//! use std::ops::ControlFlow;
+//!
+//! /// Adds up the bytes of many records, over whichever backend the caller chose.
+//! async fn checksum<R: VectorReader>(reader: &R, records: &[ReadRequest]) -> Result<u64, ReadError> {
+//!     let mut sum = 0u64;
+//!     let outcome = reader
+//!         .read_vectors(records, &ReadControl::default(), |_index, bytes| {
+//!             sum += bytes.iter().map(|&byte| u64::from(byte)).sum::<u64>();
+//!             ControlFlow::Continue(())
+//!         })
+//!         .await?;
+//!     assert_eq!(outcome.delivered, records.len());
+//!     Ok(sum)
+//! }
+//! ```
+
+#![deny(unsafe_code)]
+
+mod backend;
+mod buffer;
+mod control;
+mod drive;
+mod error;
+mod gate;
+mod geometry;
+mod in_flight;
+mod meter;
+mod open;
+mod plan;
+mod reader;
+mod request;
+mod slots;
+mod source;
+mod vector_file;
+mod write;
+mod write_plan;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use backend::{BackendFactory, BackendInfo, DynBackend, DynBackendFactory, LocalBoxFuture};
+pub use buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
+pub use control::{ReadControl, StopFlag};
+pub use drive::{DriveScratch, drive};
+pub use error::{OpenError, PlanError, ReadError, StartError, WriteError};
+pub use gate::{Gate, Permit, ReadLimits, drain_this_thread, run_to_drain};
+pub use geometry::IoGeometry;
+pub use meter::{Counters, Meter, Metered};
+pub use open::{AccessPattern, DirectAlign, FileInfo, IoMode, OpenOptions};
+#[cfg(unix)]
+pub use open::{create_std, open_std};
+pub use plan::{PlannedRead, ReadPlan};
+pub use reader::{DynSink, DynVectorReader, PagedReader, VectorReader};
+pub use request::{ReadOutcome, ReadRequest, ReadStats};
+pub use source::{PageSink, PageSource, SyncKind};
+pub use vector_file::{
+    DIM_MAX, Element, ElementType, VECTOR_FILE_HEADER_BYTES, VectorFile, VectorFileError, VectorFileHeader,
+    VectorFileWriter,
+};
+pub use write::{DynPageWriter, PageWrite, PageWriter, PagedWriter, WriteOutcome};
+pub use write_plan::{PlannedWrite, WritePlan};

@@ -1,0 +1,233 @@
+//! Aligned buffers that go to the kernel and come back: pooled, and never freed under the kernel's hands.
+//!
+//! ```text
+//!            take                    hand over               completed              deliver, drop
+//!   pool  ---------->  KernelBuf  ------------->  runtime  ------------->  Page  ----------------->  pool
+//!                                                    |
+//!                                                    '-- dropped without a completion: leaked, not freed
+//! ```
+
+use aligned_vec::{AVec, ConstAlign};
+use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::rc::Rc;
+
+/// Buffers start at a multiple of this many bytes and are a multiple of it long; enough for any `O_DIRECT` device.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// Memory of one buffer: aligned to and a multiple of [`BLOCK_BYTES`], zeroed when made.
+pub(crate) type Block = AVec<u8, ConstAlign<BLOCK_BYTES>>;
+
+pub(crate) fn new_block(len: usize) -> Block {
+    let capacity = len.next_multiple_of(BLOCK_BYTES);
+    let mut block = AVec::with_capacity(BLOCK_BYTES, capacity);
+    block.resize(capacity, 0);
+    block
+}
+
+/// Keeps buffers for reuse. The [`Gate`](crate::Gate) bounds how many are out; this bounds how many wait.
+///
+/// Clones share the pool; it stays on its thread.
+#[derive(Clone, Debug)]
+pub struct BufferPool(Rc<PoolState>);
+
+#[derive(Debug)]
+struct PoolState {
+    /// Unused buffers by their length in blocks.
+    free: RefCell<Vec<Vec<Block>>>,
+    free_bytes: Cell<usize>,
+    free_bytes_max: usize,
+    made: Cell<u64>,
+    leaked: Cell<u64>,
+}
+
+impl BufferPool {
+    /// A pool that keeps up to `free_bytes_max` bytes of unused buffers.
+    #[must_use]
+    pub fn new(free_bytes_max: usize) -> Self {
+        Self(Rc::new(PoolState {
+            free: RefCell::default(),
+            free_bytes: Cell::new(0),
+            free_bytes_max,
+            made: Cell::new(0),
+            leaked: Cell::new(0),
+        }))
+    }
+
+    /// A buffer of exactly `len` bytes, to be handed to the kernel.
+    #[must_use]
+    pub fn take(&self, len: usize) -> KernelBuf {
+        let blocks = len.div_ceil(BLOCK_BYTES);
+        let reused = self.0.free.borrow_mut().get_mut(blocks).and_then(Vec::pop);
+        let block = match reused {
+            Some(block) => {
+                self.0.free_bytes.set(self.0.free_bytes.get() - block.len());
+                block
+            }
+            None => {
+                self.0.made.set(self.0.made.get() + 1);
+                new_block(len)
+            }
+        };
+        KernelBuf { block: ManuallyDrop::new(block), len, pool: Rc::clone(&self.0) }
+    }
+
+    /// Buffers made since the start; it stands still once the pool is warm.
+    #[must_use]
+    pub fn buffers_made(&self) -> u64 {
+        self.0.made.get()
+    }
+
+    /// Buffers leaked because their runtime went away before it saw their completion.
+    #[must_use]
+    pub fn buffers_leaked(&self) -> u64 {
+        self.0.leaked.get()
+    }
+}
+
+impl PoolState {
+    fn put(&self, block: Block) {
+        if self.free_bytes.get() + block.len() > self.free_bytes_max {
+            return;
+        }
+        self.free_bytes.set(self.free_bytes.get() + block.len());
+        let blocks = block.len() / BLOCK_BYTES;
+        let mut free = self.free.borrow_mut();
+        if free.len() <= blocks {
+            free.resize_with(blocks + 1, Vec::new);
+        }
+        free[blocks].push(block);
+    }
+}
+
+/// A buffer on its way to the kernel and back.
+///
+/// Whoever sees the operation complete calls [`KernelBuf::completed`]. A buffer dropped without that, because a runtime
+/// was torn down with operations in flight, is leaked on purpose: the kernel may still write to it.
+#[derive(Debug)]
+pub struct KernelBuf {
+    block: ManuallyDrop<Block>,
+    len: usize,
+    pool: Rc<PoolState>,
+}
+
+impl KernelBuf {
+    /// Bytes the kernel may read or write.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is nothing to transfer.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Start of the buffer; it does not move until [`KernelBuf::completed`].
+    #[must_use]
+    pub fn as_ptr(&self) -> *const u8 {
+        self.block.as_ptr()
+    }
+
+    /// Start of the buffer, to write to.
+    #[must_use]
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.block.as_mut_ptr()
+    }
+
+    /// The bytes, to fill before a write is handed over.
+    #[must_use]
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.block[..self.len]
+    }
+
+    /// Takes the buffer back from the kernel: the operation is over and transferred `bytes`.
+    #[must_use]
+    pub fn completed(mut self, bytes: usize) -> Page {
+        let block = std::mem::replace(&mut self.block, ManuallyDrop::new(AVec::new(BLOCK_BYTES)));
+        let page = Page {
+            block: ManuallyDrop::into_inner(block),
+            len: bytes.min(self.len),
+            pool: Rc::clone(&self.pool),
+        };
+        self.len = 0;
+        page
+    }
+}
+
+impl Drop for KernelBuf {
+    fn drop(&mut self) {
+        // `block` is not dropped: either it is the empty one that `completed` left, or the kernel may still use it.
+        if !self.block.is_empty() {
+            self.pool.leaked.set(self.pool.leaked.get() + 1);
+        }
+    }
+}
+
+/// Bytes that were read; the buffer returns to its pool when this is dropped.
+#[derive(Debug)]
+pub struct Page {
+    block: Block,
+    len: usize,
+    pool: Rc<PoolState>,
+}
+
+impl Deref for Page {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.block[..self.len]
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.pool.put(std::mem::replace(&mut self.block, AVec::new(BLOCK_BYTES)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_aligned_and_reused() {
+        let pool = BufferPool::new(1 << 20);
+        for len in [1, 400, 4096, 4097, 3072] {
+            let buffer = pool.take(len);
+            assert_eq!(buffer.as_ptr() as usize % BLOCK_BYTES, 0);
+            assert_eq!(buffer.len(), len);
+            assert_eq!(buffer.completed(len).len(), len);
+        }
+        assert_eq!(pool.buffers_made(), 2, "one of one block and one of two");
+        assert_eq!(pool.buffers_leaked(), 0);
+    }
+
+    #[test]
+    fn a_short_completion_shows_only_what_was_read() {
+        let pool = BufferPool::new(1 << 20);
+        let mut buffer = pool.take(8);
+        buffer.as_mut_slice().copy_from_slice(b"abcdefgh");
+        assert_eq!(&*buffer.completed(3), b"abc");
+    }
+
+    #[test]
+    fn unused_buffers_stay_within_the_bound() {
+        let pool = BufferPool::new(2 * BLOCK_BYTES);
+        let pages: Vec<_> = (0..5).map(|_| pool.take(10).completed(10)).collect();
+        drop(pages);
+        assert_eq!(pool.0.free_bytes.get(), 2 * BLOCK_BYTES);
+    }
+
+    #[test]
+    fn a_buffer_without_a_completion_is_leaked_not_reused() {
+        let pool = BufferPool::new(1 << 20);
+        let lost = pool.take(10);
+        let address = lost.as_ptr() as usize;
+        drop(lost);
+        assert_eq!(pool.buffers_leaked(), 1);
+        assert_ne!(pool.take(10).as_ptr() as usize, address);
+    }
+}

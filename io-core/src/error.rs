@@ -1,0 +1,303 @@
+//! What can go wrong, one enum a phase: starting an executor, opening, planning, reading, writing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A batch of requests that cannot be planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// A request reaches past the end of the file.
+    #[error("request {index} asks for {len} bytes at offset {offset}, past the end at {file_len}")]
+    PastEnd {
+        /// Index in the batch.
+        index: usize,
+        /// First byte asked for.
+        offset: u64,
+        /// Bytes asked for.
+        len: u32,
+        /// Length of the file when it was opened, in bytes.
+        file_len: u64,
+    },
+    /// More requests in one batch than a plan can index.
+    #[error("a batch of {count} requests is too large: at most {} fit", u32::MAX)]
+    TooManyRequests {
+        /// Requests in the batch.
+        count: usize,
+    },
+    /// A write that is not aligned as the file needs it.
+    #[error(
+        "write {index} ({len} bytes at offset {offset}) is not a multiple of {align} bytes, as O_DIRECT needs"
+    )]
+    Misaligned {
+        /// Index in the batch.
+        index: usize,
+        /// First byte to write.
+        offset: u64,
+        /// Bytes to write.
+        len: usize,
+        /// What offset and length must be multiples of.
+        align: u32,
+    },
+    /// Two writes of one batch touch the same bytes, so that the result would depend on their order.
+    #[error("writes {first} and {second} of one batch overlap at offset {offset}")]
+    Overlap {
+        /// Index of one of them.
+        first: usize,
+        /// Index of the other.
+        second: usize,
+        /// First byte that both write.
+        offset: u64,
+    },
+}
+
+/// A batch of reads that failed. Requests delivered before stay delivered; [`ReadError::delivered`] counts them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The batch could not be planned; nothing was read or delivered.
+    #[error("{}: {source}", file.display())]
+    Plan {
+        /// The file.
+        file: Arc<Path>,
+        /// Which request, and why.
+        source: PlanError,
+    },
+    /// The device, the file system or the runtime reported an error.
+    #[error("{}: reading request {index} ({len} bytes at offset {offset}) failed after {delivered} were delivered: {source}", file.display())]
+    Io {
+        /// The file.
+        file: Arc<Path>,
+        /// First request that the failed read served.
+        index: usize,
+        /// Its first byte.
+        offset: u64,
+        /// Its bytes.
+        len: u32,
+        /// Requests delivered before.
+        delivered: usize,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file ended before the length it had when it was opened: somebody truncated it.
+    #[error("{}: ends at offset {end}, inside request {index} ({len} bytes at offset {offset}): it was truncated after it was opened", file.display())]
+    Truncated {
+        /// The file.
+        file: Arc<Path>,
+        /// First request that could not be served.
+        index: usize,
+        /// Its first byte.
+        offset: u64,
+        /// Its bytes.
+        len: u32,
+        /// Where the file ends now, as far as was seen.
+        end: u64,
+        /// Requests delivered before.
+        delivered: usize,
+    },
+    /// The reader has been closed.
+    #[error("{}: the reader is closed", file.display())]
+    Closed {
+        /// The file.
+        file: Arc<Path>,
+    },
+}
+
+impl ReadError {
+    /// Requests that had been delivered when the batch failed.
+    #[must_use]
+    pub fn delivered(&self) -> usize {
+        match self {
+            Self::Plan { .. } | Self::Closed { .. } => 0,
+            Self::Io { delivered, .. } | Self::Truncated { delivered, .. } => *delivered,
+        }
+    }
+
+    /// The operating system's error number, where there is one.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        match self {
+            Self::Io { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
+}
+
+/// A batch of writes, or a sync, that failed. What had been written before may be on the disk.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The batch could not be planned; nothing was written.
+    #[error("{}: {source}", file.display())]
+    Plan {
+        /// The file.
+        file: Arc<Path>,
+        /// Which write, and why.
+        source: PlanError,
+    },
+    /// A physical write failed.
+    #[error("{}: writing {len} bytes at offset {offset} failed after {bytes_written} bytes of the batch: {source}", file.display())]
+    Io {
+        /// The file.
+        file: Arc<Path>,
+        /// First byte of the physical write.
+        offset: u64,
+        /// Its bytes.
+        len: u32,
+        /// Bytes of the batch that had been written.
+        bytes_written: u64,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Sync, truncate or close failed: nothing may be assumed about what is durable.
+    #[error("{}: {operation} failed: {source}", file.display())]
+    Finish {
+        /// The file.
+        file: Arc<Path>,
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The writer has been closed.
+    #[error("{}: the writer is closed", file.display())]
+    Closed {
+        /// The file.
+        file: Arc<Path>,
+    },
+}
+
+/// A file that could not be opened or created as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The system refused to open it.
+    #[error("cannot open {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It is a directory, a pipe or a device of unknown length.
+    #[error("{} is not a regular file", path.display())]
+    NotAFile {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// The file system does not do `O_DIRECT`.
+    #[error("{}: its file system refuses O_DIRECT ({reason}); open it buffered (leave out `direct`), or move it to a file system that has it, such as ext4 or xfs", path.display())]
+    DirectRefused {
+        /// The file.
+        path: PathBuf,
+        /// How it was found out.
+        reason: String,
+    },
+    /// This backend cannot do what was asked, whatever the system.
+    #[error("{backend} cannot {what}")]
+    Unsupported {
+        /// The backend's name.
+        backend: &'static str,
+        /// What was asked for, and what to do instead.
+        what: String,
+    },
+    /// Options that contradict each other or are out of range.
+    #[error("bad options: {0}")]
+    BadOptions(String),
+    /// The backend was used outside the executor it needs.
+    #[error(
+        "{backend} was used outside its own executor: call it inside `{run}`, or inside a {backend} runtime you started on this thread"
+    )]
+    WrongExecutor {
+        /// The backend's name.
+        backend: &'static str,
+        /// What starts the right one.
+        run: &'static str,
+    },
+}
+
+impl OpenError {
+    /// Wraps what the system said about `path`.
+    pub fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source }
+    }
+}
+
+/// An executor that could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The kernel or a sandbox does not allow io_uring.
+    #[error("{runtime} needs io_uring, and this system refuses it ({source}): {hint}")]
+    IoUringRefused {
+        /// The runtime.
+        runtime: &'static str,
+        /// What to look at.
+        hint: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Too little memory may be locked.
+    #[error(
+        "{runtime} cannot lock the memory its ring needs ({reason}): raise the limit (`ulimit -l unlimited`, or `memlock` in /etc/security/limits.conf; with containers, --ulimit memlock=-1)"
+    )]
+    LockedMemory {
+        /// The runtime.
+        runtime: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// An executor is already running on this thread.
+    #[error("{runtime} cannot start here: this thread already runs an executor; use another thread")]
+    Nested {
+        /// The runtime.
+        runtime: &'static str,
+    },
+    /// Anything else.
+    #[error("{runtime} did not start: {source}")]
+    Io {
+        /// The runtime.
+        runtime: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// Turns the error of setting a ring up into one that tells the user what to do.
+    ///
+    /// `EPERM` is the sysctl or a sandbox, `ENOSYS` an old kernel or a sandbox, `ENOMEM` the locked-memory limit.
+    #[must_use]
+    pub fn from_ring_setup(runtime: &'static str, source: io::Error) -> Self {
+        const EPERM: i32 = 1;
+        const ENOMEM: i32 = 12;
+        const ENOSYS: i32 = 38;
+        match source.raw_os_error() {
+            Some(EPERM) => {
+                let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
+                let hint = match sysctl.as_deref().map(str::trim) {
+                    Ok(level @ ("1" | "2")) => format!(
+                        "the sysctl kernel.io_uring_disabled is {level}; set it to 0 (`sysctl -w kernel.io_uring_disabled=0`), or use the mmap backend"
+                    ),
+                    _ => "a seccomp filter (as containers have) blocks it; allow io_uring_setup, io_uring_enter and io_uring_register, or use the mmap backend".into(),
+                };
+                Self::IoUringRefused { runtime, hint, source }
+            }
+            Some(ENOSYS) => Self::IoUringRefused {
+                runtime,
+                hint: "the kernel is older than 5.10 or a seccomp filter hides it; use the mmap backend"
+                    .into(),
+                source,
+            },
+            Some(ENOMEM) => Self::LockedMemory { runtime, reason: source.to_string() },
+            _ => Self::Io { runtime, source },
+        }
+    }
+}

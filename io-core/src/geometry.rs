@@ -1,0 +1,51 @@
+//! What the physical reads and writes of one open file must look like.
+
+/// Alignment and size limits of physical reads and writes, in bytes.
+///
+/// The planner obeys them; callers of [`VectorReader`](crate::VectorReader) never see them and may ask for any range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoGeometry {
+    /// Physical offsets and lengths are multiples of this (a power of two; 1 for buffered files, the device's logical
+    /// block for `O_DIRECT`).
+    pub offset_align: u32,
+    /// Buffers start at a multiple of this in memory (a power of two).
+    pub memory_align: u32,
+    /// No physical read or write is longer than this (a multiple of `offset_align`).
+    pub read_size_max: u32,
+    /// Two neighbours are read in one go when no more than this many unwanted bytes lie between them.
+    pub gap_max: u32,
+}
+
+impl IoGeometry {
+    /// The geometry of page-cache reads: any offset, any length.
+    #[must_use]
+    pub fn buffered(read_size_max: u32, gap_max: u32) -> Self {
+        Self { offset_align: 1, memory_align: 1, read_size_max, gap_max }
+    }
+
+    /// Why this geometry cannot be planned for, if it cannot.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if !self.offset_align.is_power_of_two() || !self.memory_align.is_power_of_two() {
+            return Err("alignments must be powers of two");
+        }
+        if self.read_size_max == 0 || !self.read_size_max.is_multiple_of(self.offset_align) {
+            return Err("read_size_max must be a positive multiple of the offset alignment");
+        }
+        Ok(())
+    }
+
+    /// The largest aligned offset that is not above `offset`.
+    #[must_use]
+    pub fn align_down(&self, offset: u64) -> u64 {
+        offset & !(u64::from(self.offset_align) - 1)
+    }
+
+    /// The smallest aligned offset that is not below `offset`.
+    ///
+    /// # Panics
+    /// When the result does not fit in a `u64`; offsets inside a file always do.
+    #[must_use]
+    pub fn align_up(&self, offset: u64) -> u64 {
+        offset.next_multiple_of(u64::from(self.offset_align))
+    }
+}

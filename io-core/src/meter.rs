@@ -1,0 +1,171 @@
+//! Counting what readers do. Metering is a wrapper: a reader without one counts nothing.
+
+use crate::{BackendInfo, FileInfo, ReadControl, ReadError, ReadOutcome, ReadRequest, VectorReader};
+use std::cell::Cell;
+use std::io;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+/// A reading of a [`Meter`].
+///
+/// `started = completed + failed + abandoned + in_flight` at every moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Physical reads handed to the runtime; over a memory map, slices delivered.
+    pub started: u64,
+    /// Those that returned bytes.
+    pub completed: u64,
+    /// Those that returned an error, retried ones included.
+    pub failed: u64,
+    /// Those whose batch was dropped before they ended.
+    pub abandoned: u64,
+    /// Those that have not ended.
+    pub in_flight: u64,
+    /// Batches started.
+    pub batches: u64,
+    /// Requests handed to a sink.
+    pub delivered: u64,
+    /// Bytes asked for, over all batches that could be planned.
+    pub bytes_wanted: u64,
+    /// Bytes that completed reads returned.
+    pub bytes_read: u64,
+    /// Requests that rode on a read another, different request had started.
+    pub merged: u64,
+    /// Requests for the very range of another one of their batch.
+    pub duplicates: u64,
+}
+
+impl Counters {
+    /// Bytes read for each byte wanted; 1 is neither waste nor saving. `None` before anything was wanted.
+    #[must_use]
+    pub fn read_amplification(&self) -> Option<f64> {
+        (self.bytes_wanted > 0).then(|| self.bytes_read as f64 / self.bytes_wanted as f64)
+    }
+}
+
+/// Counts of one thread's reads. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Meter(Rc<Cell<Counters>>);
+
+impl Meter {
+    /// A meter at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What has been counted so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.0.get()
+    }
+
+    /// Changes the counts; for backends that do not go through [`drive`](crate::drive).
+    pub fn update(&self, change: impl FnOnce(&mut Counters)) {
+        let mut counters = self.0.get();
+        change(&mut counters);
+        self.0.set(counters);
+    }
+}
+
+/// One physical read on its way. It must be told how the read ended; dropped untold, the read was abandoned.
+pub(crate) struct Started(Option<Meter>);
+
+impl Started {
+    pub(crate) fn new(meter: Option<&Meter>) -> Self {
+        if let Some(meter) = meter {
+            meter.update(|counters| {
+                counters.started += 1;
+                counters.in_flight += 1;
+            });
+        }
+        Self(meter.cloned())
+    }
+
+    pub(crate) fn completed(mut self, bytes: u64) {
+        self.end(|counters| {
+            counters.completed += 1;
+            counters.bytes_read += bytes;
+        });
+    }
+
+    pub(crate) fn failed(mut self) {
+        self.end(|counters| counters.failed += 1);
+    }
+
+    fn end(&mut self, change: impl FnOnce(&mut Counters)) {
+        if let Some(meter) = self.0.take() {
+            meter.update(|counters| {
+                counters.in_flight -= 1;
+                change(counters);
+            });
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.end(|counters| counters.abandoned += 1);
+    }
+}
+
+/// A reader that counts what it does.
+///
+/// ```
+/// # use io_core::{Meter, Metered, VectorReader};
+/// fn count<R: VectorReader>(reader: R) -> Metered<R> {
+///     let metered = Metered::new(reader);
+///     assert_eq!(metered.meter().counters().started, 0);
+///     metered
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Metered<R> {
+    inner: R,
+    meter: Meter,
+}
+
+impl<R> Metered<R> {
+    /// Counts from zero.
+    pub fn new(inner: R) -> Self {
+        Self::with_meter(inner, Meter::new())
+    }
+
+    /// Adds to a meter, which several readers of a thread may share.
+    pub fn with_meter(inner: R, meter: Meter) -> Self {
+        Self { inner, meter }
+    }
+
+    /// The counts.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+}
+
+impl<R: VectorReader> VectorReader for Metered<R> {
+    /// Counts into this wrapper's meter; a meter already in `control` is set aside for the batch.
+    async fn read_vectors<S>(
+        &self,
+        requests: &[ReadRequest],
+        control: &ReadControl,
+        sink: S,
+    ) -> Result<ReadOutcome, ReadError>
+    where
+        S: FnMut(usize, &[u8]) -> ControlFlow<()>,
+    {
+        let control = ReadControl { stop: control.stop.clone(), meter: Some(self.meter.clone()) };
+        self.inner.read_vectors(requests, &control, sink).await
+    }
+
+    fn file(&self) -> &FileInfo {
+        self.inner.file()
+    }
+
+    fn info(&self) -> &BackendInfo {
+        self.inner.info()
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        self.inner.close().await
+    }
+}

@@ -1,0 +1,285 @@
+//! How a file is opened, and the part of opening that all backends share.
+
+use crate::{IoGeometry, OpenError};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How bytes come from the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IoMode {
+    /// Copied from the page cache.
+    Buffered,
+    /// Past the page cache: `O_DIRECT`.
+    Direct,
+    /// The page cache itself, mapped.
+    Mapped,
+}
+
+impl fmt::Display for IoMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Buffered => "buffered",
+            Self::Direct => "O_DIRECT",
+            Self::Mapped => "mapped",
+        })
+    }
+}
+
+/// What the kernel is told about reads to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccessPattern {
+    /// Read ahead as the kernel sees fit.
+    Normal,
+    /// No read-ahead: requests are scattered. The default, since vectors are read by offset.
+    #[default]
+    Random,
+    /// Much read-ahead.
+    Sequential,
+}
+
+/// How to open or create a file.
+///
+/// ```
+/// use io_core::OpenOptions;
+///
+/// let options = OpenOptions { direct: true, queue_depth: 128, ..OpenOptions::default() };
+/// assert!(options.check().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Past the page cache (`O_DIRECT`), or an error. Files are buffered (or mapped) otherwise.
+    pub direct: bool,
+    /// Physical operations in flight at most.
+    pub queue_depth: u32,
+    /// Bytes in flight at most.
+    pub bytes_in_flight_max: u64,
+    /// No physical operation is longer than this many bytes; a multiple of 4096.
+    pub read_size_max: u32,
+    /// Neighbours with no more than this many unwanted bytes between them are read in one go.
+    pub gap_max: u32,
+    /// Bring the whole file into the page cache on opening. Not together with `direct`.
+    pub populate: bool,
+    /// What the kernel is told about reads to come.
+    pub access: AccessPattern,
+}
+
+impl Default for OpenOptions {
+    /// Buffered, 32 deep, 8 MiB in flight, reads of up to 256 KiB, gaps of up to 4 KiB, random access.
+    fn default() -> Self {
+        Self {
+            direct: false,
+            queue_depth: 32,
+            bytes_in_flight_max: 8 << 20,
+            read_size_max: 256 << 10,
+            gap_max: 4096,
+            populate: false,
+            access: AccessPattern::Random,
+        }
+    }
+}
+
+impl OpenOptions {
+    /// The defaults with `O_DIRECT`.
+    #[must_use]
+    pub fn direct() -> Self {
+        Self { direct: true, ..Self::default() }
+    }
+
+    /// Checks that the options make sense together.
+    ///
+    /// # Errors
+    /// [`OpenError::BadOptions`] with what to change.
+    pub fn check(&self) -> Result<(), OpenError> {
+        let problem = if self.queue_depth == 0 || self.queue_depth > 4096 {
+            format!("queue_depth is {}; it must be from 1 to 4096", self.queue_depth)
+        } else if self.read_size_max == 0 || !self.read_size_max.is_multiple_of(4096) {
+            format!("read_size_max is {}; it must be a positive multiple of 4096", self.read_size_max)
+        } else if self.bytes_in_flight_max < u64::from(self.read_size_max) {
+            format!(
+                "bytes_in_flight_max ({}) is less than read_size_max ({}), so that the largest read could never start",
+                self.bytes_in_flight_max, self.read_size_max
+            )
+        } else if self.populate && self.direct {
+            "populate fills the page cache, which direct reads do not use; choose one".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(OpenError::BadOptions(problem))
+    }
+
+    /// The geometry of a file opened with these options and read in units of `align` bytes.
+    #[must_use]
+    pub fn geometry(&self, align: DirectAlign) -> IoGeometry {
+        IoGeometry {
+            offset_align: align.offset,
+            memory_align: align.memory,
+            read_size_max: self.read_size_max,
+            gap_max: self.gap_max,
+        }
+    }
+}
+
+/// What the device and the file system want offsets and memory to be multiples of; 1 and 1 for buffered files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirectAlign {
+    /// Of offsets and lengths.
+    pub offset: u32,
+    /// Of memory.
+    pub memory: u32,
+}
+
+/// An open file as readers and writers name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// As it was opened.
+    pub path: Arc<Path>,
+    /// Length when it was opened, in bytes. 0 for a file being written.
+    pub len: u64,
+}
+
+#[cfg(unix)]
+pub use unix::{create_std, open_std};
+
+#[cfg(unix)]
+mod unix {
+    use super::{AccessPattern, DirectAlign, FileInfo, IoGeometry, OpenError, OpenOptions, Path};
+    use rustix::fs::{Mode, OFlags};
+    use std::fs::File;
+    use std::io;
+
+    /// Opens an existing file for reading: checks the options, finds the length and the alignment, gives the advice.
+    ///
+    /// # Errors
+    /// [`OpenError`]; `O_DIRECT` is checked with a read of the first block, not only with the flag.
+    pub fn open_std(path: &Path, options: &OpenOptions) -> Result<(File, FileInfo, IoGeometry), OpenError> {
+        options.check()?;
+        let file = open(path, OFlags::RDONLY, options)?;
+        let metadata = file.metadata().map_err(|error| OpenError::io(path, error))?;
+        if !metadata.is_file() {
+            return Err(OpenError::NotAFile { path: path.to_owned() });
+        }
+        let align = if options.direct { direct_align(path, &file)? } else { BUFFERED };
+        if options.direct && metadata.len() > 0 {
+            probe_direct_read(path, &file)?;
+        }
+        advise(path, &file, options)?;
+        Ok((file, FileInfo { path: path.into(), len: metadata.len() }, options.geometry(align)))
+    }
+
+    /// Creates a file for writing; an existing one is an error.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn create_std(path: &Path, options: &OpenOptions) -> Result<(File, FileInfo, IoGeometry), OpenError> {
+        options.check()?;
+        let file = open(path, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, options)?;
+        let align = if options.direct { direct_align(path, &file)? } else { BUFFERED };
+        Ok((file, FileInfo { path: path.into(), len: 0 }, options.geometry(align)))
+    }
+
+    const BUFFERED: DirectAlign = DirectAlign { offset: 1, memory: 1 };
+
+    fn open(path: &Path, flags: OFlags, options: &OpenOptions) -> Result<File, OpenError> {
+        let mode = Mode::from_raw_mode(0o644);
+        let flags = flags | OFlags::CLOEXEC | direct_flag(path, options)?;
+        let opened = rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, mode));
+        match opened {
+            Ok(fd) => Ok(File::from(fd)),
+            // What open(2) says for a file system without O_DIRECT.
+            Err(rustix::io::Errno::INVAL) if options.direct => {
+                Err(refused(path, "open says EINVAL".to_owned()))
+            }
+            Err(error) => Err(OpenError::io(path, error.into())),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn direct_flag(_path: &Path, options: &OpenOptions) -> Result<OFlags, OpenError> {
+        Ok(if options.direct { OFlags::DIRECT } else { OFlags::empty() })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn direct_flag(path: &Path, options: &OpenOptions) -> Result<OFlags, OpenError> {
+        if options.direct {
+            return Err(refused(path, "this system has none".to_owned()));
+        }
+        Ok(OFlags::empty())
+    }
+
+    fn refused(path: &Path, reason: String) -> OpenError {
+        OpenError::DirectRefused { path: path.to_owned(), reason }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn direct_align(path: &Path, file: &File) -> Result<DirectAlign, OpenError> {
+        use rustix::fs::{AtFlags, StatxFlags};
+        // Where the kernel is older than 6.1, a whole page suits every device.
+        const PAGE: DirectAlign = DirectAlign { offset: 4096, memory: 4096 };
+        let Ok(stat) = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) else {
+            return Ok(PAGE);
+        };
+        if stat.stx_mask & StatxFlags::DIOALIGN.bits() == 0 {
+            return Ok(PAGE);
+        }
+        if stat.stx_dio_offset_align == 0 {
+            return Err(refused(path, "statx says it has no direct IO for this file".to_owned()));
+        }
+        Ok(DirectAlign { offset: stat.stx_dio_offset_align, memory: stat.stx_dio_mem_align })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn direct_align(path: &Path, _file: &File) -> Result<DirectAlign, OpenError> {
+        Err(refused(path, "this system has none".to_owned()))
+    }
+
+    /// Some file systems take the flag and refuse the read.
+    fn probe_direct_read(path: &Path, file: &File) -> Result<(), OpenError> {
+        use std::os::unix::fs::FileExt;
+        let mut block = crate::buffer::new_block(crate::BLOCK_BYTES);
+        match file.read_at(&mut block, 0) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                Err(refused(path, "a read says EINVAL".to_owned()))
+            }
+            Err(error) => Err(OpenError::io(path, error)),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn advise(path: &Path, file: &File, options: &OpenOptions) -> Result<(), OpenError> {
+        use rustix::fs::{Advice, fadvise};
+        let pattern = match options.access {
+            AccessPattern::Normal => Advice::Normal,
+            AccessPattern::Random => Advice::Random,
+            AccessPattern::Sequential => Advice::Sequential,
+        };
+        let advised = fadvise(file, 0, None, pattern);
+        // Reading, not advising, is what brings a whole file in: WILLNEED stops at the read-ahead limit.
+        let populated = if options.populate { read_through(file) } else { Ok(()) };
+        advised.map_err(io::Error::from).and(populated).map_err(|error| OpenError::io(path, error))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn advise(path: &Path, file: &File, options: &OpenOptions) -> Result<(), OpenError> {
+        let _ = AccessPattern::Normal;
+        if options.populate {
+            return read_through(file).map_err(|error| OpenError::io(path, error));
+        }
+        Ok(())
+    }
+
+    fn read_through(file: &File) -> io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        let mut chunk = vec![0; 1 << 20];
+        let mut offset = 0;
+        loop {
+            match file.read_at(&mut chunk, offset) {
+                Ok(0) => return Ok(()),
+                Ok(bytes) => offset += bytes as u64,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What engines call: the reader, its object-safe twin, and the reader every page source gets.
+
+use crate::{
+    BackendInfo, DriveScratch, FileInfo, Gate, PageSource, ReadControl, ReadError, ReadLimits, ReadOutcome,
+    ReadPlan, ReadRequest, drive,
+};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+/// Reads many byte ranges of one file, in one batch. See the [crate's documentation](crate) for its promises.
+///
+/// Readers and their futures stay on the thread that opened them; open one on each core.
+pub trait VectorReader {
+    /// Reads every request and hands each, as it arrives, to `sink(index, bytes)`.
+    ///
+    /// `bytes` has exactly the length asked for and is valid during the call. Where the file offset is a multiple of 4,
+    /// so is the address of readers that come with this family; [`VectorFile`](crate::VectorFile) does not rely on it.
+    ///
+    /// # Errors
+    /// [`ReadError`]; requests delivered before it stay delivered, and it says how many.
+    ///
+    /// # Cancel safety
+    /// The future may be dropped at any point: nothing is delivered any more, and buffers return to their pool when the
+    /// runtime has seen them complete. Requests that were delivered are lost track of, so read again from the start.
+    fn read_vectors<S>(
+        &self,
+        requests: &[ReadRequest],
+        control: &ReadControl,
+        sink: S,
+    ) -> impl Future<Output = Result<ReadOutcome, ReadError>>
+    where
+        S: FnMut(usize, &[u8]) -> ControlFlow<()>;
+
+    /// The file, with its length at the time of opening.
+    fn file(&self) -> &FileInfo;
+
+    /// What is really in use.
+    fn info(&self) -> &BackendInfo;
+
+    /// Waits for everything in flight, dropped batches included, and closes the file. Later reads fail with
+    /// [`ReadError::Closed`]; closing twice is allowed.
+    ///
+    /// # Errors
+    /// What the system says on closing.
+    fn close(&self) -> impl Future<Output = io::Result<()>>;
+}
+
+/// The sink of a [`DynVectorReader`].
+pub type DynSink<'a> = dyn for<'b> FnMut(usize, &'b [u8]) -> ControlFlow<()> + 'a;
+
+/// [`VectorReader`] as an object, for a choice at run time; every reader is one. A batch costs one box more.
+#[async_trait::async_trait(?Send)]
+pub trait DynVectorReader {
+    /// As [`VectorReader::read_vectors`].
+    async fn read_vectors_dyn(
+        &self,
+        requests: &[ReadRequest],
+        control: &ReadControl,
+        sink: &mut DynSink<'_>,
+    ) -> Result<ReadOutcome, ReadError>;
+
+    /// As [`VectorReader::file`].
+    fn file_dyn(&self) -> &FileInfo;
+
+    /// As [`VectorReader::info`].
+    fn info_dyn(&self) -> &BackendInfo;
+
+    /// As [`VectorReader::close`].
+    async fn close_dyn(&self) -> io::Result<()>;
+}
+
+#[async_trait::async_trait(?Send)]
+impl<R: VectorReader> DynVectorReader for R {
+    async fn read_vectors_dyn(
+        &self,
+        requests: &[ReadRequest],
+        control: &ReadControl,
+        sink: &mut DynSink<'_>,
+    ) -> Result<ReadOutcome, ReadError> {
+        self.read_vectors(requests, control, sink).await
+    }
+
+    fn file_dyn(&self) -> &FileInfo {
+        self.file()
+    }
+
+    fn info_dyn(&self) -> &BackendInfo {
+        self.info()
+    }
+
+    async fn close_dyn(&self) -> io::Result<()> {
+        self.close().await
+    }
+}
+
+impl VectorReader for Box<dyn DynVectorReader> {
+    async fn read_vectors<S>(
+        &self,
+        requests: &[ReadRequest],
+        control: &ReadControl,
+        mut sink: S,
+    ) -> Result<ReadOutcome, ReadError>
+    where
+        S: FnMut(usize, &[u8]) -> ControlFlow<()>,
+    {
+        (**self).read_vectors_dyn(requests, control, &mut sink).await
+    }
+
+    fn file(&self) -> &FileInfo {
+        (**self).file_dyn()
+    }
+
+    fn info(&self) -> &BackendInfo {
+        (**self).info_dyn()
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        (**self).close_dyn().await
+    }
+}
+
+impl<R: VectorReader> VectorReader for Rc<R> {
+    async fn read_vectors<S>(
+        &self,
+        requests: &[ReadRequest],
+        control: &ReadControl,
+        sink: S,
+    ) -> Result<ReadOutcome, ReadError>
+    where
+        S: FnMut(usize, &[u8]) -> ControlFlow<()>,
+    {
+        (**self).read_vectors(requests, control, sink).await
+    }
+
+    fn file(&self) -> &FileInfo {
+        (**self).file()
+    }
+
+    fn info(&self) -> &BackendInfo {
+        (**self).info()
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        (**self).close().await
+    }
+}
+
+/// The reader over any [`PageSource`]: plans each batch and drives it.
+///
+/// Several batches may run at once on one reader; they share its depth and its byte budget, first come, first served.
+#[derive(Debug)]
+pub struct PagedReader<S> {
+    source: S,
+    gate: Gate,
+    /// Memory of batches that ended, for those to come; as many as ever ran at once.
+    scratch: RefCell<Vec<(ReadPlan, DriveScratch)>>,
+    closed: Cell<bool>,
+}
+
+impl<S: PageSource> PagedReader<S> {
+    /// A reader over `source`, within the depth and the byte budget of its [`BackendInfo`].
+    ///
+    /// # Panics
+    /// When the source's geometry cannot be planned for, or its largest read exceeds its byte budget.
+    pub fn new(source: S) -> Self {
+        let info = source.info();
+        assert_eq!(info.geometry.check(), Ok(()), "{}: bad geometry", info.backend);
+        assert!(
+            u64::from(info.geometry.read_size_max) <= info.bytes_in_flight_max && info.queue_depth > 0,
+            "{}: the largest read must fit into the byte budget, and the depth must not be 0",
+            info.backend
+        );
+        let limits =
+            ReadLimits { queue_depth: info.queue_depth, bytes_in_flight_max: info.bytes_in_flight_max };
+        Self { source, gate: Gate::new(limits), scratch: RefCell::default(), closed: Cell::new(false) }
+    }
+
+    /// The source, to wrap it in another one.
+    ///
+    /// # Panics
+    /// When reads are in flight.
+    pub fn into_source(self) -> S {
+        assert_eq!(self.gate.operations_in_flight(), 0, "reads are in flight");
+        self.source
+    }
+
+    /// What is in flight now.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The source.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+}
+
+impl<S: PageSource> VectorReader for PagedReader<S> {
+    async fn read_vectors<K>(
+        &self,
+        requests: &[ReadRequest],
+        control: &ReadControl,
+        sink: K,
+    ) -> Result<ReadOutcome, ReadError>
+    where
+        K: FnMut(usize, &[u8]) -> ControlFlow<()>,
+    {
+        let file = self.source.file();
+        if self.closed.get() {
+            return Err(ReadError::Closed { file: file.path.clone() });
+        }
+        let (mut plan, mut scratch) = self.scratch.borrow_mut().pop().unwrap_or_default();
+        plan.build(requests, &self.source.info().geometry, file.len)
+            .map_err(|source| ReadError::Plan { file: file.path.clone(), source })?;
+        if let Some(meter) = &control.meter {
+            meter.update(|counters| {
+                counters.batches += 1;
+                counters.bytes_wanted += plan.bytes_wanted();
+                counters.merged += plan.merged();
+                counters.duplicates += plan.duplicates();
+            });
+        }
+        let result = drive(&plan, &self.source, &self.gate, control, &mut scratch, sink).await;
+        self.scratch.borrow_mut().push((plan, scratch));
+        result
+    }
+
+    fn file(&self) -> &FileInfo {
+        self.source.file()
+    }
+
+    fn info(&self) -> &BackendInfo {
+        self.source.info()
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        let was_closed = self.closed.replace(true);
+        self.gate.drained().await;
+        if was_closed { Ok(()) } else { self.source.close().await }
+    }
+}

@@ -1,0 +1,570 @@
+//! A file of vectors, all of one dimension and element type, read by point offset over any reader.
+//!
+//! ```text
+//! 0      8        12        16       20   24     32      36                 40           44  48           56     60
+//! |magic | version | order   | element| dim| count| stride| records_per_block| block_bytes| 0 | data_offset| crc32 | zeros to 4096
+//! ^ "VECTFILE"       0x0A0B0C0D                    bytes                                                    of 0..56
+//! data: blocks of records, the rest of a block is zeros
+//! ```
+//!
+//! All numbers are little-endian. Records are packed one after another, or in blocks of 4096 bytes that no record
+//! straddles, whichever was chosen by [`VectorFileHeader::new`]: a read of one record then touches one page.
+
+use crate::{
+    PageWrite, PageWriter, ReadControl, ReadError, ReadOutcome, ReadRequest, SyncKind, VectorReader,
+    WriteError,
+};
+use half::f16;
+use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Length of the header page.
+pub const VECTOR_FILE_HEADER_BYTES: u64 = 4096;
+/// The largest dimension a file may have.
+pub const DIM_MAX: u32 = 65_536;
+
+const MAGIC: [u8; 8] = *b"VECTFILE";
+const VERSION: u32 = 1;
+/// Reads back differently on a machine of the other byte order.
+const BYTE_ORDER: u32 = 0x0A0B_0C0D;
+const FIELDS_BYTES: usize = 60;
+const BLOCK: u32 = 4096;
+
+/// What a component of a vector is stored as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ElementType {
+    /// 32-bit float.
+    F32,
+    /// 16-bit float.
+    F16,
+    /// Unsigned byte.
+    U8,
+}
+
+impl ElementType {
+    /// Bytes of one component.
+    #[must_use]
+    pub fn bytes(self) -> u32 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+            Self::U8 => 1,
+        }
+    }
+
+    fn code(self) -> u32 {
+        match self {
+            Self::F32 => 1,
+            Self::F16 => 2,
+            Self::U8 => 3,
+        }
+    }
+
+    fn from_code(code: u32) -> Option<Self> {
+        [Self::F32, Self::F16, Self::U8].into_iter().find(|element| element.code() == code)
+    }
+}
+
+impl fmt::Display for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::U8 => "u8",
+        })
+    }
+}
+
+/// A component type that vector files can hold.
+pub trait Element: bytemuck::Pod {
+    /// Its name in the header.
+    const TYPE: ElementType;
+}
+
+impl Element for f32 {
+    const TYPE: ElementType = ElementType::F32;
+}
+
+impl Element for f16 {
+    const TYPE: ElementType = ElementType::F16;
+}
+
+impl Element for u8 {
+    const TYPE: ElementType = ElementType::U8;
+}
+
+/// A vector file that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VectorFileError {
+    /// It does not start with the magic bytes.
+    #[error("{}: not a vector file: it starts with {found:02x?} instead of {MAGIC:02x?}; was its writing finished?", file.display())]
+    WrongMagic {
+        /// The file.
+        file: Arc<Path>,
+        /// Its first bytes.
+        found: [u8; 8],
+    },
+    /// It was written on a machine of the other byte order.
+    #[error("{}: written big-endian; vector files are little-endian", file.display())]
+    WrongEndianness {
+        /// The file.
+        file: Arc<Path>,
+    },
+    /// It is of a version this build does not know.
+    #[error("{}: version {found} of the vector file format; this build reads version {VERSION}", file.display())]
+    WrongVersion {
+        /// The file.
+        file: Arc<Path>,
+        /// Its version.
+        found: u32,
+    },
+    /// The header's checksum does not match: a bit flipped, or it was edited.
+    #[error("{}: the header is damaged (crc32 {found:08x}, stored {stored:08x})", file.display())]
+    HeaderDamaged {
+        /// The file.
+        file: Arc<Path>,
+        /// Computed from the header.
+        found: u32,
+        /// Stored in it.
+        stored: u32,
+    },
+    /// An element type this build does not know.
+    #[error("{}: element type {code} is unknown", file.display())]
+    UnknownElement {
+        /// The file.
+        file: Arc<Path>,
+        /// The number in the header.
+        code: u32,
+    },
+    /// Opened as another type than it holds.
+    #[error("{}: holds {found} vectors, and was opened as {wanted}", file.display())]
+    ElementMismatch {
+        /// The file.
+        file: Arc<Path>,
+        /// What it holds.
+        found: ElementType,
+        /// What it was opened as.
+        wanted: ElementType,
+    },
+    /// Dimension 0 or more than [`DIM_MAX`].
+    #[error("{}: dimension {dim} is not from 1 to {DIM_MAX}", file.display())]
+    BadDimension {
+        /// The file.
+        file: Arc<Path>,
+        /// The dimension.
+        dim: u32,
+    },
+    /// Fields that contradict each other.
+    #[error("{}: the header's layout is impossible (stride {stride}, {records_per_block} records in a block of {block_bytes} bytes, data at {data_offset})", file.display())]
+    BadLayout {
+        /// The file.
+        file: Arc<Path>,
+        /// Bytes of a record.
+        stride: u32,
+        /// Records in a block.
+        records_per_block: u32,
+        /// Bytes of a block.
+        block_bytes: u32,
+        /// Where the records start.
+        data_offset: u64,
+    },
+    /// Shorter than the header says.
+    #[error("{}: truncated: {count} vectors need {expected} bytes and the file has {found}", file.display())]
+    Truncated {
+        /// The file.
+        file: Arc<Path>,
+        /// Vectors the header promises (0 when even the header is cut off).
+        count: u64,
+        /// Bytes they need, header included.
+        expected: u64,
+        /// Bytes there are.
+        found: u64,
+    },
+    /// Longer than the header says.
+    #[error("{}: {} bytes too long: {count} vectors need {expected} bytes", file.display(), found - expected)]
+    TrailingBytes {
+        /// The file.
+        file: Arc<Path>,
+        /// Vectors the header promises.
+        count: u64,
+        /// Bytes they need, header included.
+        expected: u64,
+        /// Bytes there are.
+        found: u64,
+    },
+    /// A point that the file does not have.
+    #[error("{}: point {point} (request {index}) does not exist; the file has {count}", file.display())]
+    NoSuchPoint {
+        /// The file.
+        file: Arc<Path>,
+        /// Index in the batch.
+        index: usize,
+        /// Point asked for.
+        point: u32,
+        /// Points in the file.
+        count: u64,
+    },
+    /// A vector of another length than the file's dimension.
+    #[error("{}: vector {point} has {found} components, and the file's dimension is {dim}", file.display())]
+    WrongLength {
+        /// The file.
+        file: Arc<Path>,
+        /// Which vector, in order of writing.
+        point: u64,
+        /// Its components.
+        found: usize,
+        /// The file's dimension.
+        dim: u32,
+    },
+    /// Reading failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Writing failed.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// What a vector file holds and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VectorFileHeader {
+    /// Type of the components.
+    pub element: ElementType,
+    /// Components of a vector.
+    pub dim: u32,
+    /// Vectors.
+    pub count: u64,
+    /// Records that lie together without a gap.
+    pub records_per_block: u32,
+    /// Bytes from one block to the next.
+    pub block_bytes: u32,
+}
+
+impl VectorFileHeader {
+    /// The header of a new file: records in 4096-byte blocks that none straddles where that wastes at most an eighth of
+    /// a block, and packed otherwise.
+    #[must_use]
+    pub fn new(element: ElementType, dim: u32, count: u64) -> Self {
+        let stride = dim * element.bytes();
+        let fitting = BLOCK / stride.max(1);
+        let (records_per_block, block_bytes) =
+            if fitting > 0 && BLOCK - fitting * stride <= BLOCK / 8 { (fitting, BLOCK) } else { (1, stride) };
+        Self { element, dim, count, records_per_block, block_bytes }
+    }
+
+    /// Bytes of one record.
+    #[must_use]
+    pub fn stride(&self) -> u32 {
+        self.dim * self.element.bytes()
+    }
+
+    /// Where the record of `point` starts.
+    #[must_use]
+    pub fn offset(&self, point: u64) -> u64 {
+        let per_block = u64::from(self.records_per_block);
+        VECTOR_FILE_HEADER_BYTES
+            + point / per_block * u64::from(self.block_bytes)
+            + point % per_block * u64::from(self.stride())
+    }
+
+    /// Bytes of the whole file.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        match self.count.checked_sub(1) {
+            Some(last) => self.offset(last) + u64::from(self.stride()),
+            None => VECTOR_FILE_HEADER_BYTES,
+        }
+    }
+
+    /// The header page's fields.
+    #[must_use]
+    pub fn encode(&self) -> [u8; FIELDS_BYTES] {
+        let mut bytes = [0; FIELDS_BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+        put(8, &VERSION.to_le_bytes());
+        put(12, &BYTE_ORDER.to_le_bytes());
+        put(16, &self.element.code().to_le_bytes());
+        put(20, &self.dim.to_le_bytes());
+        put(24, &self.count.to_le_bytes());
+        put(32, &self.stride().to_le_bytes());
+        put(36, &self.records_per_block.to_le_bytes());
+        put(40, &self.block_bytes.to_le_bytes());
+        put(48, &VECTOR_FILE_HEADER_BYTES.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..56]);
+        bytes[56..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads the header page's fields and checks them against each other and against the length of the file.
+    ///
+    /// # Errors
+    /// One variant of [`VectorFileError`] for each thing that can be wrong.
+    pub fn decode(
+        bytes: &[u8; FIELDS_BYTES],
+        file: &Arc<Path>,
+        file_len: u64,
+    ) -> Result<Self, VectorFileError> {
+        let file = || Arc::clone(file);
+        let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        if bytes[..8] != MAGIC {
+            let found = bytes[..8].try_into().expect("eight bytes");
+            return Err(VectorFileError::WrongMagic { file: file(), found });
+        }
+        if u32_at(12) == BYTE_ORDER.swap_bytes() {
+            return Err(VectorFileError::WrongEndianness { file: file() });
+        }
+        if u32_at(8) != VERSION {
+            return Err(VectorFileError::WrongVersion { file: file(), found: u32_at(8) });
+        }
+        let (found, stored) = (crc32fast::hash(&bytes[..56]), u32_at(56));
+        if found != stored {
+            return Err(VectorFileError::HeaderDamaged { file: file(), found, stored });
+        }
+        let code = u32_at(16);
+        let Some(element) = ElementType::from_code(code) else {
+            return Err(VectorFileError::UnknownElement { file: file(), code });
+        };
+        let (dim, count) = (u32_at(20), u64_at(24));
+        if dim == 0 || dim > DIM_MAX {
+            return Err(VectorFileError::BadDimension { file: file(), dim });
+        }
+        let (stride, records_per_block, block_bytes, data_offset) =
+            (u32_at(32), u32_at(36), u32_at(40), u64_at(48));
+        let header = Self { element, dim, count, records_per_block, block_bytes };
+        let layout_fits = stride == header.stride()
+            && records_per_block > 0
+            && u64::from(stride) * u64::from(records_per_block) <= u64::from(block_bytes)
+            && data_offset == VECTOR_FILE_HEADER_BYTES
+            // So many records would overflow the file's length: no file is that long.
+            && count.checked_mul(u64::from(block_bytes)).is_some_and(|bytes| bytes < i64::MAX as u64);
+        if !layout_fits {
+            let file = file();
+            return Err(VectorFileError::BadLayout {
+                file,
+                stride,
+                records_per_block,
+                block_bytes,
+                data_offset,
+            });
+        }
+        let (expected, found) = (header.file_bytes(), file_len);
+        match found.cmp(&expected) {
+            std::cmp::Ordering::Less => {
+                Err(VectorFileError::Truncated { file: file(), count, expected, found })
+            }
+            std::cmp::Ordering::Greater => {
+                Err(VectorFileError::TrailingBytes { file: file(), count, expected, found })
+            }
+            std::cmp::Ordering::Equal => Ok(header),
+        }
+    }
+}
+
+/// Vectors of `T`, read by point offset.
+///
+/// ```
+/// use io_core::{ReadControl, VectorFile, VectorFileError, VectorReader};
+/// use std::ops::ControlFlow;
+///
+/// async fn sums<R: VectorReader>(file: &VectorFile<f32, R>, points: &[u32]) -> Result<Vec<f32>, VectorFileError> {
+///     let mut sums = vec![0.0; points.len()];
+///     file.read(points, &ReadControl::default(), |index, vector| {
+///         sums[index] = vector.iter().sum();
+///         ControlFlow::Continue(())
+///     })
+///     .await?;
+///     Ok(sums)
+/// }
+/// ```
+#[derive(Debug)]
+pub struct VectorFile<T, R> {
+    reader: R,
+    header: VectorFileHeader,
+    /// Request lists of batches that ended, for those to come.
+    spare: RefCell<Vec<Vec<ReadRequest>>>,
+    element: PhantomData<T>,
+}
+
+impl<T: Element, R: VectorReader> VectorFile<T, R> {
+    /// Reads and checks the header.
+    ///
+    /// # Errors
+    /// One variant of [`VectorFileError`] for each thing that can be wrong.
+    pub async fn open(reader: R) -> Result<Self, VectorFileError> {
+        let header = read_header(&reader).await?;
+        if header.element != T::TYPE {
+            let file = reader.file().path.clone();
+            return Err(VectorFileError::ElementMismatch { file, found: header.element, wanted: T::TYPE });
+        }
+        Ok(Self { reader, header, spare: RefCell::default(), element: PhantomData })
+    }
+
+    /// What the file holds.
+    pub fn header(&self) -> &VectorFileHeader {
+        &self.header
+    }
+
+    /// The reader underneath.
+    pub fn reader(&self) -> &R {
+        &self.reader
+    }
+
+    /// Reads the vectors of `points` and hands each, as it arrives, to `sink(index in points, components)`.
+    ///
+    /// # Errors
+    /// [`VectorFileError::NoSuchPoint`] before any IO; [`VectorFileError::Read`].
+    ///
+    /// # Cancel safety
+    /// As [`VectorReader::read_vectors`].
+    pub async fn read<S>(
+        &self,
+        points: &[u32],
+        control: &ReadControl,
+        mut sink: S,
+    ) -> Result<ReadOutcome, VectorFileError>
+    where
+        S: FnMut(usize, &[T]) -> ControlFlow<()>,
+    {
+        let mut requests = self.spare.borrow_mut().pop().unwrap_or_default();
+        requests.clear();
+        for (index, &point) in points.iter().enumerate() {
+            let count = self.header.count;
+            if u64::from(point) >= count {
+                let file = self.reader.file().path.clone();
+                return Err(VectorFileError::NoSuchPoint { file, index, point, count });
+            }
+            requests.push(ReadRequest::new(self.header.offset(u64::from(point)), self.header.stride()));
+        }
+        let mut aligned = Vec::new();
+        let result = self
+            .reader
+            .read_vectors(&requests, control, |index, bytes| match bytemuck::try_cast_slice(bytes) {
+                Ok(components) => sink(index, components),
+                // A reader of somebody else's may deliver at odd addresses.
+                Err(_) => {
+                    aligned.resize(self.header.dim as usize, T::zeroed());
+                    bytemuck::cast_slice_mut(&mut aligned).copy_from_slice(bytes);
+                    sink(index, &aligned)
+                }
+            })
+            .await;
+        self.spare.borrow_mut().push(requests);
+        Ok(result?)
+    }
+
+    /// Waits for everything in flight and closes the file.
+    ///
+    /// # Errors
+    /// What the system says on closing.
+    pub async fn close(&self) -> std::io::Result<()> {
+        self.reader.close().await
+    }
+}
+
+async fn read_header<R: VectorReader>(reader: &R) -> Result<VectorFileHeader, VectorFileError> {
+    let info = reader.file();
+    let mut fields = [0; FIELDS_BYTES];
+    let available = info.len.min(FIELDS_BYTES as u64) as u32;
+    reader
+        .read_vectors(&[ReadRequest::new(0, available)], &ReadControl::default(), |_, bytes| {
+            fields[..bytes.len()].copy_from_slice(bytes);
+            ControlFlow::Continue(())
+        })
+        .await?;
+    // A file that is no vector file at all is called that, however short it is.
+    let looks_right =
+        fields[..8] == MAGIC || available < 8 && MAGIC.starts_with(&fields[..available as usize]);
+    if info.len < VECTOR_FILE_HEADER_BYTES && looks_right {
+        let (file, found) = (info.path.clone(), info.len);
+        return Err(VectorFileError::Truncated { file, count: 0, expected: VECTOR_FILE_HEADER_BYTES, found });
+    }
+    VectorFileHeader::decode(&fields, &info.path, info.len)
+}
+
+/// Writes a vector file from front to back. The header is written last, so that an unfinished file is not taken for one.
+#[derive(Debug)]
+pub struct VectorFileWriter<T, W> {
+    writer: W,
+    header: VectorFileHeader,
+    /// Bytes not yet written, and where they belong.
+    pending: Vec<u8>,
+    pending_offset: u64,
+    element: PhantomData<T>,
+}
+
+/// Bytes collected before they are written.
+const PENDING_BYTES_MAX: usize = 1 << 20;
+
+impl<T: Element, W: PageWriter> VectorFileWriter<T, W> {
+    /// Starts a file of vectors with `dim` components.
+    ///
+    /// # Errors
+    /// [`VectorFileError::BadDimension`].
+    pub fn new(writer: W, dim: u32) -> Result<Self, VectorFileError> {
+        if dim == 0 || dim > DIM_MAX {
+            return Err(VectorFileError::BadDimension { file: writer.file().path.clone(), dim });
+        }
+        let header = VectorFileHeader::new(T::TYPE, dim, 0);
+        Ok(Self {
+            writer,
+            header,
+            pending: Vec::with_capacity(PENDING_BYTES_MAX + BLOCK as usize),
+            pending_offset: VECTOR_FILE_HEADER_BYTES,
+            element: PhantomData,
+        })
+    }
+
+    /// Appends a vector.
+    ///
+    /// # Errors
+    /// [`VectorFileError::WrongLength`]; [`VectorFileError::Write`], after which the file is not to be used.
+    pub async fn push(&mut self, vector: &[T]) -> Result<(), VectorFileError> {
+        let Self { header, .. } = self;
+        if vector.len() != header.dim as usize {
+            let (file, point, found) = (self.writer.file().path.clone(), header.count, vector.len());
+            return Err(VectorFileError::WrongLength { file, point, found, dim: header.dim });
+        }
+        let at = (header.offset(header.count) - self.pending_offset) as usize;
+        header.count += 1;
+        self.pending.resize(at, 0);
+        self.pending.extend_from_slice(bytemuck::cast_slice(vector));
+        if self.pending.len() >= PENDING_BYTES_MAX {
+            self.write_pending().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left and the header, and makes the file durable. Returns the header.
+    ///
+    /// # Errors
+    /// [`VectorFileError::Write`].
+    pub async fn finish(mut self) -> Result<VectorFileHeader, VectorFileError> {
+        self.pending.resize(self.pending.len().next_multiple_of(BLOCK as usize), 0);
+        self.write_pending().await?;
+        self.writer.sync(SyncKind::Data).await?;
+        let mut page = vec![0; VECTOR_FILE_HEADER_BYTES as usize];
+        page[..FIELDS_BYTES].copy_from_slice(&self.header.encode());
+        self.writer.write_pages(&[PageWrite { offset: 0, bytes: &page }]).await?;
+        self.writer.set_len(self.header.file_bytes()).await?;
+        self.writer.sync(SyncKind::All).await?;
+        self.writer.close().await?;
+        Ok(self.header)
+    }
+
+    /// Writes the whole pages of what is pending.
+    async fn write_pending(&mut self) -> Result<(), VectorFileError> {
+        let whole = self.pending.len() / BLOCK as usize * BLOCK as usize;
+        self.writer
+            .write_pages(&[PageWrite { offset: self.pending_offset, bytes: &self.pending[..whole] }])
+            .await?;
+        self.pending.drain(..whole);
+        self.pending_offset += whole as u64;
+        Ok(())
+    }
+}

@@ -1,0 +1,366 @@
+//! Writing pages: what engines call, its object-safe twin, and the writer every page sink gets.
+
+use crate::gate::Waiter;
+use crate::in_flight::{InFlight, SlotTable};
+use crate::{BackendInfo, FileInfo, Gate, PageSink, Permit, ReadLimits, SyncKind, WriteError, WritePlan};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
+
+/// Failures of one physical write without a byte of progress (EINTR, EAGAIN) before it is an error.
+const RETRIES_MAX: u32 = 1000;
+
+/// Bytes to be written at one place.
+#[derive(Clone, Copy, Debug)]
+pub struct PageWrite<'a> {
+    /// First byte of the file.
+    pub offset: u64,
+    /// What to write there. With `O_DIRECT`, offset and length are multiples of the geometry's `offset_align`.
+    pub bytes: &'a [u8],
+}
+
+/// What a batch of writes did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteOutcome {
+    /// Bytes written.
+    pub bytes_written: u64,
+    /// Physical writes completed, those of a remainder included.
+    pub writes: u64,
+}
+
+/// Writes many pages of one file, in one batch.
+pub trait PageWriter {
+    /// Writes every page: sorted by offset, contiguous ones merged, a partial write carried on, as many at once as the
+    /// depth and the byte budget allow. Durable only after [`PageWriter::sync`].
+    ///
+    /// # Errors
+    /// [`WriteError::Plan`] before anything is written; [`WriteError::Io`] when what is in flight has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future is memory-safe. Any part of the batch may have been written or be written a little later;
+    /// [`PageWriter::close`] waits for it.
+    fn write_pages(&self, writes: &[PageWrite<'_>])
+    -> impl Future<Output = Result<WriteOutcome, WriteError>>;
+
+    /// Makes completed writes durable.
+    ///
+    /// # Errors
+    /// [`WriteError::Finish`]; nothing may be assumed durable then.
+    fn sync(&self, kind: SyncKind) -> impl Future<Output = Result<(), WriteError>>;
+
+    /// Cuts or extends the file, for a tail shorter than the alignment.
+    ///
+    /// # Errors
+    /// [`WriteError::Finish`].
+    fn set_len(&self, len: u64) -> impl Future<Output = Result<(), WriteError>>;
+
+    /// The file.
+    fn file(&self) -> &FileInfo;
+
+    /// What is really in use.
+    fn info(&self) -> &BackendInfo;
+
+    /// Waits for everything in flight and closes the file. It does not sync.
+    ///
+    /// # Errors
+    /// [`WriteError::Finish`].
+    fn close(&self) -> impl Future<Output = Result<(), WriteError>>;
+}
+
+/// [`PageWriter`] as an object; every writer is one.
+#[async_trait::async_trait(?Send)]
+pub trait DynPageWriter {
+    /// As [`PageWriter::write_pages`].
+    async fn write_pages_dyn(&self, writes: &[PageWrite<'_>]) -> Result<WriteOutcome, WriteError>;
+    /// As [`PageWriter::sync`].
+    async fn sync_dyn(&self, kind: SyncKind) -> Result<(), WriteError>;
+    /// As [`PageWriter::set_len`].
+    async fn set_len_dyn(&self, len: u64) -> Result<(), WriteError>;
+    /// As [`PageWriter::file`].
+    fn file_dyn(&self) -> &FileInfo;
+    /// As [`PageWriter::info`].
+    fn info_dyn(&self) -> &BackendInfo;
+    /// As [`PageWriter::close`].
+    async fn close_dyn(&self) -> Result<(), WriteError>;
+}
+
+#[async_trait::async_trait(?Send)]
+impl<W: PageWriter> DynPageWriter for W {
+    async fn write_pages_dyn(&self, writes: &[PageWrite<'_>]) -> Result<WriteOutcome, WriteError> {
+        self.write_pages(writes).await
+    }
+
+    async fn sync_dyn(&self, kind: SyncKind) -> Result<(), WriteError> {
+        self.sync(kind).await
+    }
+
+    async fn set_len_dyn(&self, len: u64) -> Result<(), WriteError> {
+        self.set_len(len).await
+    }
+
+    fn file_dyn(&self) -> &FileInfo {
+        self.file()
+    }
+
+    fn info_dyn(&self) -> &BackendInfo {
+        self.info()
+    }
+
+    async fn close_dyn(&self) -> Result<(), WriteError> {
+        self.close().await
+    }
+}
+
+impl PageWriter for Box<dyn DynPageWriter> {
+    async fn write_pages(&self, writes: &[PageWrite<'_>]) -> Result<WriteOutcome, WriteError> {
+        (**self).write_pages_dyn(writes).await
+    }
+
+    async fn sync(&self, kind: SyncKind) -> Result<(), WriteError> {
+        (**self).sync_dyn(kind).await
+    }
+
+    async fn set_len(&self, len: u64) -> Result<(), WriteError> {
+        (**self).set_len_dyn(len).await
+    }
+
+    fn file(&self) -> &FileInfo {
+        (**self).file_dyn()
+    }
+
+    fn info(&self) -> &BackendInfo {
+        (**self).info_dyn()
+    }
+
+    async fn close(&self) -> Result<(), WriteError> {
+        (**self).close_dyn().await
+    }
+}
+
+/// The writer over any [`PageSink`]: plans each batch and drives it.
+#[derive(Debug)]
+pub struct PagedWriter<S> {
+    sink: S,
+    gate: Gate,
+    plans: RefCell<Vec<WritePlan>>,
+    closed: Cell<bool>,
+}
+
+impl<S: PageSink> PagedWriter<S> {
+    /// A writer over `sink`, within the depth and the byte budget of its [`BackendInfo`].
+    pub fn new(sink: S) -> Self {
+        let info = sink.info();
+        let limits =
+            ReadLimits { queue_depth: info.queue_depth, bytes_in_flight_max: info.bytes_in_flight_max };
+        Self { gate: Gate::new(limits), sink, plans: RefCell::default(), closed: Cell::new(false) }
+    }
+
+    /// The sink, to wrap it in another one.
+    ///
+    /// # Panics
+    /// When writes are in flight.
+    pub fn into_sink(self) -> S {
+        assert_eq!(self.gate.operations_in_flight(), 0, "writes are in flight");
+        self.sink
+    }
+
+    fn check_open(&self) -> Result<(), WriteError> {
+        if self.closed.get() {
+            return Err(WriteError::Closed { file: self.sink.file().path.clone() });
+        }
+        Ok(())
+    }
+
+    fn finish<T>(&self, operation: &'static str, result: io::Result<T>) -> Result<T, WriteError> {
+        let file = || self.sink.file().path.clone();
+        result.map_err(|source| WriteError::Finish { file: file(), operation, source })
+    }
+}
+
+impl<S: PageSink> PageWriter for PagedWriter<S> {
+    async fn write_pages(&self, writes: &[PageWrite<'_>]) -> Result<WriteOutcome, WriteError> {
+        self.check_open()?;
+        let mut plan = self.plans.borrow_mut().pop().unwrap_or_default();
+        plan.build(writes, &self.sink.info().geometry)
+            .map_err(|source| WriteError::Plan { file: self.sink.file().path.clone(), source })?;
+        let result = drive_writes(&plan, writes, &self.sink, &self.gate).await;
+        self.plans.borrow_mut().push(plan);
+        result
+    }
+
+    async fn sync(&self, kind: SyncKind) -> Result<(), WriteError> {
+        self.check_open()?;
+        let synced = self.sink.sync(kind).await;
+        self.finish("sync", synced)
+    }
+
+    async fn set_len(&self, len: u64) -> Result<(), WriteError> {
+        self.check_open()?;
+        let cut = self.sink.set_len(len).await;
+        self.finish("setting the length", cut)
+    }
+
+    fn file(&self) -> &FileInfo {
+        self.sink.file()
+    }
+
+    fn info(&self) -> &BackendInfo {
+        self.sink.info()
+    }
+
+    async fn close(&self) -> Result<(), WriteError> {
+        let was_closed = self.closed.replace(true);
+        self.gate.drained().await;
+        if was_closed {
+            return Ok(());
+        }
+        let closed = self.sink.close().await;
+        self.finish("close", closed)
+    }
+}
+
+/// One physical write on its way.
+struct Operation {
+    offset: u64,
+    len: u32,
+    retries: u32,
+    /// Gives the operation's share of the budget back when it is dropped.
+    permit: Permit,
+}
+
+async fn drive_writes<S: PageSink>(
+    plan: &WritePlan,
+    pages: &[PageWrite<'_>],
+    sink: &S,
+    gate: &Gate,
+) -> Result<WriteOutcome, WriteError> {
+    let slots = u32::try_from(plan.writes().len()).unwrap_or(u32::MAX).min(gate.limits().queue_depth);
+    // A remainder is filled anew from the caller's pages, so that a buffer need not come back from the runtime.
+    let start = |offset, len: u32| {
+        let mut buffer = sink.buffer(len as usize);
+        plan.gather(pages, offset, &mut buffer);
+        sink.write(offset, buffer)
+    };
+    let mut batch = Batch {
+        in_flight: Some(InFlight::new(SlotTable::new(slots), slots)),
+        plan,
+        sink,
+        start,
+        waiter: gate.waiter(),
+        next_write: 0,
+        outcome: WriteOutcome::default(),
+        error: None,
+    };
+    poll_fn(|cx| batch.poll(cx)).await;
+    match batch.error.take() {
+        Some(error) => Err(error),
+        None => Ok(batch.outcome),
+    }
+}
+
+struct Batch<'a, S: PageSink, F: Future + 'static, N> {
+    in_flight: Option<InFlight<F, Operation>>,
+    plan: &'a WritePlan,
+    sink: &'a S,
+    start: N,
+    waiter: Waiter,
+    next_write: usize,
+    outcome: WriteOutcome,
+    error: Option<WriteError>,
+}
+
+impl<S, F, N> Batch<'_, S, F, N>
+where
+    S: PageSink,
+    F: Future<Output = io::Result<usize>> + 'static,
+    N: FnMut(u64, u32) -> F,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(in_flight) = &self.in_flight else { return Poll::Ready(()) };
+        in_flight.register(cx);
+        loop {
+            self.submit(cx);
+            let Self { in_flight: Some(in_flight), start, outcome, error, sink, .. } = self else {
+                return Poll::Ready(());
+            };
+            let polled = in_flight.poll_ready(|operation, result| {
+                complete(operation, result, *sink, outcome, error)
+                    .map(|again| (start(again.offset, again.len), again))
+            });
+            let submitted_all = error.is_some() || self.next_write == self.plan.writes().len();
+            if in_flight.is_empty() && submitted_all {
+                return Poll::Ready(());
+            }
+            if !polled {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn submit(&mut self, cx: &mut Context<'_>) {
+        let Some(in_flight) = &mut self.in_flight else { return };
+        while self.error.is_none() && in_flight.has_room() {
+            let Some(&write) = self.plan.writes().get(self.next_write) else { return };
+            let Poll::Ready(permit) = self.waiter.poll_acquire(u64::from(write.len), cx) else { return };
+            let operation = Operation { offset: write.offset, len: write.len, retries: 0, permit };
+            in_flight.insert((self.start)(write.offset, write.len), operation);
+            self.next_write += 1;
+        }
+        if self.error.is_some() {
+            self.waiter.leave();
+        }
+    }
+}
+
+impl<S: PageSink, F: Future + 'static, N> Drop for Batch<'_, S, F, N> {
+    fn drop(&mut self) {
+        if let Some(in_flight) = self.in_flight.take().filter(|in_flight| !in_flight.is_empty()) {
+            self.sink.spawn(Box::pin(in_flight.drain()));
+        }
+    }
+}
+
+/// One physical write ended: counts it and returns what has to be written again, if anything.
+fn complete<S: PageSink>(
+    mut operation: Operation,
+    result: io::Result<usize>,
+    sink: &S,
+    outcome: &mut WriteOutcome,
+    error: &mut Option<WriteError>,
+) -> Option<Operation> {
+    let failure = match result {
+        Ok(bytes) => {
+            let bytes = (bytes as u64).min(u64::from(operation.len)) as u32;
+            outcome.bytes_written += u64::from(bytes);
+            outcome.writes += 1;
+            // A write that stops inside an alignment unit is carried on from the unit's start.
+            let geometry = &sink.info().geometry;
+            let next = geometry.align_down(operation.offset + u64::from(bytes));
+            let again = (operation.offset + u64::from(bytes) - next) as u32;
+            outcome.bytes_written -= u64::from(if bytes < operation.len { again } else { 0 });
+            if bytes == operation.len || error.is_some() {
+                return None;
+            }
+            let progress = (next - operation.offset) as u32;
+            operation.retries = if progress > 0 { 0 } else { operation.retries + 1 };
+            operation.offset = next;
+            operation.len -= progress;
+            (operation.retries > RETRIES_MAX).then(|| io::Error::from(io::ErrorKind::WriteZero))
+        }
+        Err(failure) => {
+            if error.is_some() {
+                return None;
+            }
+            let transient = matches!(failure.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock);
+            operation.retries += 1;
+            (!transient || operation.retries > RETRIES_MAX).then_some(failure)
+        }
+    };
+    let Some(source) = failure else { return Some(operation) };
+    let Operation { offset, len, permit, .. } = operation;
+    drop(permit);
+    let file = sink.file().path.clone();
+    *error = Some(WriteError::Io { file, offset, len, bytes_written: outcome.bytes_written, source });
+    None
+}
