@@ -1,16 +1,16 @@
 //! Aligned buffers that go to the kernel and come back: pooled, and never freed under the kernel's hands.
 //!
 //! ```text
-//!            take                    hand over               completed              deliver, drop
-//!   pool  ---------->  KernelBuf  ------------->  runtime  ------------->  Page  ----------------->  pool
-//!                                                    |
-//!                                                    '-- dropped without a completion: leaked, not freed
+//!          page            into_kernel               hand over             completed            drop
+//!   pool  -------->  Page  ------------->  KernelBuf  ----------->  runtime  --------->  Page  --------->  pool
+//!                                                                      |
+//!                                                                      '-- dropped without a completion: leaked
 //! ```
 
 use aligned_vec::{AVec, ConstAlign};
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 /// Buffers start at a multiple of this many bytes and are a multiple of it long; enough for any `O_DIRECT` device.
@@ -55,9 +55,15 @@ impl BufferPool {
         }))
     }
 
-    /// A buffer of exactly `len` bytes, to be handed to the kernel.
+    /// A buffer of exactly `len` bytes, to be handed to the kernel for a read.
     #[must_use]
     pub fn take(&self, len: usize) -> KernelBuf {
+        self.page(len).into_kernel()
+    }
+
+    /// A buffer of exactly `len` bytes, to be filled for a write. What it holds is unspecified.
+    #[must_use]
+    pub fn page(&self, len: usize) -> Page {
         let blocks = len.div_ceil(BLOCK_BYTES);
         let reused = self.0.free.borrow_mut().get_mut(blocks).and_then(Vec::pop);
         let block = match reused {
@@ -70,7 +76,7 @@ impl BufferPool {
                 new_block(len)
             }
         };
-        KernelBuf { block: ManuallyDrop::new(block), len, pool: Rc::clone(&self.0) }
+        Page { block, len, pool: Rc::clone(&self.0) }
     }
 
     /// Buffers made since the start; it stands still once the pool is warm.
@@ -88,7 +94,8 @@ impl BufferPool {
 
 impl PoolState {
     fn put(&self, block: Block) {
-        if self.free_bytes.get() + block.len() > self.free_bytes_max {
+        // The empty block that `into_kernel` leaves behind is not one to keep.
+        if block.is_empty() || self.free_bytes.get() + block.len() > self.free_bytes_max {
             return;
         }
         self.free_bytes.set(self.free_bytes.get() + block.len());
@@ -137,12 +144,6 @@ impl KernelBuf {
         self.block.as_mut_ptr()
     }
 
-    /// The bytes, to fill before a write is handed over.
-    #[must_use]
-    pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.block[..self.len]
-    }
-
     /// Takes the buffer back from the kernel: the operation is over and transferred `bytes`.
     #[must_use]
     pub fn completed(mut self, bytes: usize) -> Page {
@@ -166,7 +167,7 @@ impl Drop for KernelBuf {
     }
 }
 
-/// Bytes that were read; the buffer returns to its pool when this is dropped.
+/// Bytes that were read or are to be written; the buffer returns to its pool when this is dropped.
 #[derive(Debug)]
 pub struct Page {
     block: Block,
@@ -174,11 +175,26 @@ pub struct Page {
     pool: Rc<PoolState>,
 }
 
+impl Page {
+    /// Gets the buffer ready for the kernel.
+    #[must_use]
+    pub fn into_kernel(mut self) -> KernelBuf {
+        let block = std::mem::replace(&mut self.block, AVec::new(BLOCK_BYTES));
+        KernelBuf { block: ManuallyDrop::new(block), len: self.len, pool: Rc::clone(&self.pool) }
+    }
+}
+
 impl Deref for Page {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
         &self.block[..self.len]
+    }
+}
+
+impl DerefMut for Page {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.block[..self.len]
     }
 }
 
@@ -208,9 +224,9 @@ mod tests {
     #[test]
     fn a_short_completion_shows_only_what_was_read() {
         let pool = BufferPool::new(1 << 20);
-        let mut buffer = pool.take(8);
-        buffer.as_mut_slice().copy_from_slice(b"abcdefgh");
-        assert_eq!(&*buffer.completed(3), b"abc");
+        let mut page = pool.page(8);
+        page.copy_from_slice(b"abcdefgh");
+        assert_eq!(&*page.into_kernel().completed(3), b"abc");
     }
 
     #[test]

@@ -261,7 +261,8 @@ where
         Ok(page) => {
             let bytes = page.len().min(len as usize);
             available = available.max((offset + bytes as u64).min(end));
-            if delivery.take(&page[..bytes], offset, consumed..available, first..first + count).is_break() {
+            let fresh = consumed..available;
+            if !fresh.is_empty() && delivery.take(&page, offset, fresh, first..first + count).is_break() {
                 *state = State::Stopped;
                 return None;
             }

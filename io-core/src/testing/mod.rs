@@ -1,1 +1,16 @@
-//! Tools for testing readers.
+//! Tools for testing backends and what is built on readers (feature `testing`).
+//!
+//! * [`Battery`]: the conformance battery, one readable case a promise, for any backend.
+//! * [`FaultyBackend`]: wraps a backend and injects short transfers, errors and delays from a seed.
+//! * [`MemoryBackend`]: files in memory, with completions delayed and reordered from a seed; no system call at all.
+
+mod battery;
+mod cases;
+mod fault;
+mod fault_cases;
+mod memory;
+mod write_cases;
+
+pub use battery::{Battery, Subject};
+pub use fault::{FaultLog, Faults, FaultyBackend, FaultyPage, FaultySink, FaultySource};
+pub use memory::{MemoryBackend, MemorySink, MemorySource};

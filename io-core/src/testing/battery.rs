@@ -1,0 +1,194 @@
+//! The harness: which cases run on which backend, on a file they all read.
+//!
+//! A backend's `tests/battery.rs`, with `harness = false` for it in `Cargo.toml`, is
+//!
+//! ```no_run
+//! use io_core::OpenOptions;
+//! use io_core::testing::{Battery, MemoryBackend};
+//!
+//! fn main() -> std::process::ExitCode {
+//!     let dir = std::env::temp_dir(); // or where the file system under test is
+//!     Battery::new(&dir)
+//!         .paged("buffered", &MemoryBackend::new(1), &OpenOptions::default())
+//!         .paged("direct", &MemoryBackend::new(1), &OpenOptions::direct())
+//!         .run()
+//! }
+//! ```
+//!
+//! Each case is a test of its own. Where the system refuses what a subject needs, its cases are shown as *ignored* and
+//! the reason is printed.
+
+use super::cases::reader_cases;
+use super::fault_cases::fault_cases;
+use super::write_cases::{write_cases, write_fault_cases};
+use super::{Faults, FaultyBackend};
+use crate::{
+    BackendFactory, DynBackend, OpenError, OpenOptions, PageSink, PageSource, PagedReader, PagedWriter,
+    StartError,
+};
+use libtest_mimic::{Arguments, Trial};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Length of the file that the cases read: not a multiple of anything.
+pub(super) const FILE_LEN: u64 = (3 << 20) + 1237;
+
+/// The byte at `offset` of that file.
+pub(super) fn byte_at(offset: u64) -> u8 {
+    // Any function that no shift, no stale page and no zeroed buffer can imitate: the finalizer of splitmix64.
+    let mut x = (offset / 8).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    ((x ^ (x >> 31)) >> (offset % 8 * 8)) as u8
+}
+
+/// A backend under test, with the options its files are opened with.
+#[derive(Clone, Debug)]
+pub struct Subject<B> {
+    /// The backend.
+    pub backend: B,
+    /// How files are opened.
+    pub options: OpenOptions,
+    dir: Arc<tempfile::TempDir>,
+}
+
+impl<B: BackendFactory> Subject<B> {
+    /// The file that all cases read.
+    pub(super) fn file(&self) -> PathBuf {
+        self.dir.path().join("pattern")
+    }
+
+    /// A path of its own for a case that writes.
+    pub(super) fn new_path(&self) -> PathBuf {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        self.dir.path().join(format!("new-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Runs a case on the backend's executor.
+    pub(super) fn run<F: Future>(&self, main: impl FnOnce() -> F) -> F::Output {
+        self.backend.run(main).expect("the executor started before")
+    }
+
+    /// Opens the file that all cases read.
+    pub(super) async fn open(&self) -> B::Reader {
+        self.backend.open(&self.file(), &self.options).await.expect("the file opened before")
+    }
+
+    /// The same backend and options, with faults.
+    pub(super) fn faulty(&self, faults: Faults) -> Subject<FaultyBackend<B>> {
+        Subject {
+            backend: FaultyBackend::new(self.backend.clone(), faults),
+            options: self.options.clone(),
+            dir: Arc::clone(&self.dir),
+        }
+    }
+}
+
+/// A named case for subjects of type `Subject<B>`.
+pub(super) type Case<B> = (&'static str, fn(&Subject<B>));
+
+/// The conformance battery over one or more subjects.
+pub struct Battery {
+    dir: Arc<tempfile::TempDir>,
+    trials: Vec<Trial>,
+}
+
+impl Battery {
+    /// A battery whose files live in a new directory below `dir`, removed at the end.
+    ///
+    /// # Panics
+    /// When the directory or the file to read cannot be made.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        std::fs::create_dir_all(dir).expect("the directory for the battery's files");
+        let dir =
+            tempfile::Builder::new().prefix("battery-").tempdir_in(dir).expect("a directory to test in");
+        let pattern: Vec<u8> = (0..FILE_LEN).map(byte_at).collect();
+        std::fs::write(dir.path().join("pattern"), pattern).expect("the file to read");
+        Self { dir: Arc::new(dir), trials: Vec::new() }
+    }
+
+    /// Adds every promise that any reader and writer must keep, also through [`DynBackend`].
+    #[must_use]
+    pub fn any<B: BackendFactory>(mut self, label: &str, backend: &B, options: &OpenOptions) -> Self {
+        let subject = self.subject(backend, options);
+        let refused = refusal(&subject, label);
+        self.add(label, &reader_cases(), &subject, refused);
+        self.add(label, &write_cases(), &subject, refused);
+        let chosen = self.subject(&DynBackend::new(backend.clone()), options);
+        self.add(&format!("{label}, chosen at run time"), &reader_cases(), &chosen, refused);
+        self
+    }
+
+    /// Adds all of [`Battery::any`], the same behind a fault wrapper that injects nothing, and the promises about faults,
+    /// which need a backend made of a page source and a page sink.
+    #[must_use]
+    pub fn paged<B, S, K>(self, label: &str, backend: &B, options: &OpenOptions) -> Self
+    where
+        B: BackendFactory<Reader = PagedReader<S>, Writer = PagedWriter<K>>,
+        S: PageSource,
+        K: PageSink,
+    {
+        let mut battery = self.any(label, backend, options);
+        let subject = battery.subject(backend, options);
+        let refused = refusal(&subject, label);
+        battery.add(label, &fault_cases(), &subject, refused);
+        battery.add(label, &write_fault_cases(), &subject, refused);
+        let no_faults = subject.faulty(Faults::default());
+        battery.add(&format!("{label}, fault rate 0"), &reader_cases(), &no_faults, refused);
+        battery.add(&format!("{label}, fault rate 0"), &write_cases(), &no_faults, refused);
+        battery
+    }
+
+    /// Runs the cases that the command line selects, and reports as `cargo test` does.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let code = libtest_mimic::run(&Arguments::from_args(), self.trials).exit_code();
+        drop(self.dir);
+        code
+    }
+
+    fn subject<B: BackendFactory>(&self, backend: &B, options: &OpenOptions) -> Subject<B> {
+        Subject { backend: backend.clone(), options: options.clone(), dir: Arc::clone(&self.dir) }
+    }
+
+    fn add<B: BackendFactory>(
+        &mut self,
+        label: &str,
+        cases: &[Case<B>],
+        subject: &Subject<B>,
+        refused: bool,
+    ) {
+        for &(name, case) in cases {
+            let subject = subject.clone();
+            let name = format!("{} [{label}] {name}", subject.backend.name());
+            let trial = Trial::test(name, move || {
+                case(&subject);
+                Ok(())
+            });
+            self.trials.push(trial.with_ignored_flag(refused));
+        }
+    }
+}
+
+/// Whether the system refuses what the subject needs; says so on the standard error output. Any other failure is none:
+/// the cases run, and fail.
+#[allow(clippy::print_stderr, reason = "a skip must be seen, whatever captures the tests' output")]
+fn refusal<B: BackendFactory>(subject: &Subject<B>, label: &str) -> bool {
+    let opened = subject
+        .backend
+        .run(|| async { subject.backend.open(&subject.file(), &subject.options).await.map(drop) });
+    let reason = match opened {
+        Err(error @ (StartError::IoUringRefused { .. } | StartError::LockedMemory { .. })) => {
+            error.to_string()
+        }
+        Ok(Err(error @ (OpenError::DirectRefused { .. } | OpenError::Unsupported { .. }))) => {
+            error.to_string()
+        }
+        _ => return false,
+    };
+    eprintln!("SKIPPED: {} [{label}]: {reason}", subject.backend.name());
+    true
+}

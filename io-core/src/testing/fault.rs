@@ -1,0 +1,336 @@
+//! Injects faults between a backend and the driver: short transfers, EIO, EINTR, delays and so reordering.
+
+use crate::{
+    BackendFactory, BackendInfo, FileInfo, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource,
+    PagedReader, PagedWriter, StartError, SyncKind,
+};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+
+/// Which faults, and how often: rates from 0 (never) to 1 (always). The default injects nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Faults {
+    /// Same seed, same faults.
+    pub seed: u64,
+    /// Transfers cut short, to at least one byte.
+    pub short: f64,
+    /// Transfers failed with EIO.
+    pub io_error: f64,
+    /// Transfers failed with EINTR.
+    pub interrupted: f64,
+    /// Completions held back for up to 16 turns of the executor.
+    pub delay: f64,
+    /// The transfer of this number, from 0, fails with EIO.
+    pub io_error_at: Option<u64>,
+    /// Transfers from this number on fail with ENOSPC.
+    pub no_space_from: Option<u64>,
+}
+
+/// What passed through a [`FaultyBackend`]: all its files, on all threads.
+#[derive(Debug, Default)]
+pub struct FaultLog {
+    transfers: AtomicU64,
+    faults: AtomicU64,
+    in_flight: AtomicU64,
+    in_flight_max: AtomicU64,
+    bytes: AtomicU64,
+    bytes_max: AtomicU64,
+}
+
+impl FaultLog {
+    /// Physical transfers asked for.
+    pub fn transfers(&self) -> u64 {
+        self.transfers.load(Ordering::Relaxed)
+    }
+
+    /// Faults injected, delays not counted.
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+
+    /// Transfers in flight now.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Most transfers ever in flight at once.
+    pub fn in_flight_max(&self) -> u64 {
+        self.in_flight_max.load(Ordering::Relaxed)
+    }
+
+    /// Most bytes ever in flight at once.
+    pub fn bytes_in_flight_max(&self) -> u64 {
+        self.bytes_max.load(Ordering::Relaxed)
+    }
+}
+
+/// One transfer that has begun.
+struct InFlight {
+    log: Arc<FaultLog>,
+    bytes: u64,
+}
+
+impl InFlight {
+    fn new(log: &Arc<FaultLog>, bytes: u64) -> Self {
+        let now = log.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        log.in_flight_max.fetch_max(now, Ordering::Relaxed);
+        let now = log.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        log.bytes_max.fetch_max(now, Ordering::Relaxed);
+        Self { log: Arc::clone(log), bytes }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.log.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.log.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A backend whose transfers go wrong as [`Faults`] say. Without faults it passes the battery like the backend in it.
+#[derive(Clone, Debug)]
+pub struct FaultyBackend<B> {
+    inner: B,
+    faults: Faults,
+    log: Arc<FaultLog>,
+}
+
+impl<B> FaultyBackend<B> {
+    /// Wraps a backend.
+    pub fn new(inner: B, faults: Faults) -> Self {
+        Self { inner, faults, log: Arc::default() }
+    }
+
+    /// What has passed through.
+    pub fn log(&self) -> &FaultLog {
+        &self.log
+    }
+
+    fn injector(&self) -> Injector {
+        let random = RefCell::new(fastrand::Rng::with_seed(self.faults.seed));
+        Injector { faults: self.faults, random: Rc::new(random), log: Arc::clone(&self.log) }
+    }
+}
+
+impl<B, S, K> BackendFactory for FaultyBackend<B>
+where
+    B: BackendFactory<Reader = PagedReader<S>, Writer = PagedWriter<K>>,
+    S: PageSource,
+    K: PageSink,
+{
+    type Reader = PagedReader<FaultySource<S>>;
+    type Writer = PagedWriter<FaultySink<K>>;
+
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        self.inner.run(main)
+    }
+
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        let inner = self.inner.open(path, options).await?.into_source();
+        Ok(PagedReader::new(FaultySource { inner, injector: self.injector() }))
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        let inner = self.inner.create(path, options).await?.into_sink();
+        Ok(PagedWriter::new(FaultySink { inner, injector: self.injector() }))
+    }
+}
+
+#[derive(Clone)]
+struct Injector {
+    faults: Faults,
+    random: Rc<RefCell<fastrand::Rng>>,
+    log: Arc<FaultLog>,
+}
+
+/// What is going to happen to one transfer.
+struct Fate {
+    error: Option<io::Error>,
+    bytes_max: usize,
+    turns_held: u32,
+}
+
+impl Injector {
+    fn fate(&self, len: usize) -> Fate {
+        const EIO: i32 = 5;
+        const ENOSPC: i32 = 28;
+        let number = self.log.transfers.fetch_add(1, Ordering::Relaxed);
+        let mut random = self.random.borrow_mut();
+        let mut happens = |rate: f64| rate > 0.0 && random.f64() < rate;
+        let (delayed, short) = (happens(self.faults.delay), happens(self.faults.short));
+        let error = if self.faults.io_error_at == Some(number) || happens(self.faults.io_error) {
+            Some(io::Error::from_raw_os_error(EIO))
+        } else if self.faults.no_space_from.is_some_and(|from| number >= from) {
+            Some(io::Error::from_raw_os_error(ENOSPC))
+        } else if happens(self.faults.interrupted) {
+            Some(io::ErrorKind::Interrupted.into())
+        } else {
+            None
+        };
+        let bytes_max = if short && len > 1 { random.usize(1..len) } else { len };
+        let turns_held = if delayed { random.u32(1..=16) } else { 0 };
+        if error.is_some() || bytes_max < len {
+            self.log.faults.fetch_add(1, Ordering::Relaxed);
+        }
+        Fate { error, bytes_max, turns_held }
+    }
+}
+
+async fn hold(turns: u32) {
+    for _ in 0..turns {
+        let mut first = true;
+        poll_fn(|cx| {
+            if std::mem::take(&mut first) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+/// A page source with faults.
+pub struct FaultySource<S> {
+    inner: S,
+    injector: Injector,
+}
+
+/// The bytes a faulty read lets through.
+#[derive(Debug)]
+pub struct FaultyPage<P> {
+    page: P,
+    len: usize,
+}
+
+impl<P: Deref<Target = [u8]>> Deref for FaultyPage<P> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.page[..self.len]
+    }
+}
+
+impl<S: PageSource> PageSource for FaultySource<S> {
+    type Page = FaultyPage<S::Page>;
+
+    fn read(&self, offset: u64, len: u32) -> impl Future<Output = io::Result<Self::Page>> + 'static {
+        let read = self.inner.read(offset, len);
+        let fate = self.injector.fate(len as usize);
+        let in_flight = InFlight::new(&self.injector.log, u64::from(len));
+        async move {
+            // The read is done in any case: what failed later may still have written to its buffer.
+            let page = read.await;
+            hold(fate.turns_held).await;
+            drop(in_flight);
+            if let Some(error) = fate.error {
+                return Err(error);
+            }
+            let page = page?;
+            let len = page.len().min(fate.bytes_max);
+            Ok(FaultyPage { page, len })
+        }
+    }
+
+    fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
+        self.inner.spawn(task);
+    }
+
+    fn file(&self) -> &FileInfo {
+        self.inner.file()
+    }
+
+    fn info(&self) -> &BackendInfo {
+        self.inner.info()
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        self.inner.close().await
+    }
+}
+
+/// A page sink with faults.
+pub struct FaultySink<K> {
+    inner: K,
+    injector: Injector,
+}
+
+impl<K: PageSink> PageSink for FaultySink<K> {
+    type Buffer = K::Buffer;
+
+    fn buffer(&self, len: usize) -> K::Buffer {
+        self.inner.buffer(len)
+    }
+
+    fn write(&self, offset: u64, buffer: K::Buffer) -> impl Future<Output = io::Result<usize>> + 'static {
+        let len = buffer.len();
+        let fate = self.injector.fate(len);
+        let in_flight = InFlight::new(&self.injector.log, len as u64);
+        // A write that is to fail or fall short must not reach the disk whole.
+        let write = if fate.error.is_some() {
+            drop(buffer);
+            None
+        } else if fate.bytes_max < len {
+            let align = self.info().geometry.offset_align as usize;
+            let short = fate.bytes_max / align * align;
+            (short > 0).then(|| {
+                let mut head = self.inner.buffer(short);
+                head.copy_from_slice(&buffer[..short]);
+                self.inner.write(offset, head)
+            })
+        } else {
+            Some(self.inner.write(offset, buffer))
+        };
+        async move {
+            let written = match write {
+                Some(write) => write.await,
+                None => Ok(0),
+            };
+            hold(fate.turns_held).await;
+            drop(in_flight);
+            match fate.error {
+                Some(error) => Err(error),
+                None => written,
+            }
+        }
+    }
+
+    async fn sync(&self, kind: SyncKind) -> io::Result<()> {
+        self.inner.sync(kind).await
+    }
+
+    async fn set_len(&self, len: u64) -> io::Result<()> {
+        self.inner.set_len(len).await
+    }
+
+    fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
+        self.inner.spawn(task);
+    }
+
+    fn file(&self) -> &FileInfo {
+        self.inner.file()
+    }
+
+    fn info(&self) -> &BackendInfo {
+        self.inner.info()
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        self.inner.close().await
+    }
+}
