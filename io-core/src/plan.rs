@@ -88,7 +88,7 @@ impl ReadPlan {
         Ok(())
     }
 
-    /// The physical reads, by offset.
+    /// The physical reads, in the order of the first request they serve.
     #[must_use]
     pub fn reads(&self) -> &[PlannedRead] {
         &self.reads
