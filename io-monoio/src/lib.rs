@@ -1,1 +1,42 @@
-//! The monoio backend of io-core
+//! The [monoio](https://docs.rs/monoio) backend of [`io_core`]: one io_uring a thread.
+//!
+//! Reads go into pooled, aligned buffers, buffered or past the page cache. Start the executor with
+//! [`MonoioBackend::run`](io_core::BackendFactory::run), or use the backend inside a monoio runtime of yours (built with
+//! its io_uring driver); then close readers before it ends: monoio's ring does not wait for what is in flight, and buffers
+//! still in flight are leaked rather than freed under the kernel's hands.
+//!
+//! ```
+//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
+//! use io_monoio::MonoioBackend;
+//! use std::ops::ControlFlow;
+//!
+//! let backend = MonoioBackend::default();
+//! let program = std::env::current_exe()?;
+//! let started = backend.run(|| async {
+//!     let reader = backend.open(&program, &OpenOptions::default()).await?;
+//!     let mut magic = Vec::new();
+//!     reader
+//!         .read_vectors(&[ReadRequest::new(0, 4)], &ReadControl::default(), |_index, bytes| {
+//!             magic.extend_from_slice(bytes);
+//!             ControlFlow::Continue(())
+//!         })
+//!         .await?;
+//!     reader.close().await?;
+//!     Ok::<_, Box<dyn std::error::Error>>(magic)
+//! });
+//! match started {
+//!     Ok(magic) => assert_eq!(magic?, b"\x7fELF"),
+//!     Err(refused) => eprintln!("{refused}"), // says what to change
+//! }
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+#![cfg(target_os = "linux")]
+#![deny(unsafe_code)]
+
+mod buffer;
+mod file;
+mod runtime;
+
+pub use file::{MonoioSink, MonoioSource};
+pub use runtime::MonoioBackend;

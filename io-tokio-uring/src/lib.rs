@@ -1,1 +1,41 @@
-//! The tokio-uring backend of io-core
+//! The [tokio-uring](https://docs.rs/tokio-uring) backend of [`io_core`]: one io_uring a thread, inside a tokio runtime.
+//!
+//! Reads go into pooled, aligned buffers, buffered or past the page cache. Start the executor with
+//! [`TokioUringBackend::run`](io_core::BackendFactory::run), or use the backend inside a `tokio_uring` runtime of yours;
+//! then close readers before it ends, since that runtime frees nothing the kernel still writes to only by leaking it.
+//!
+//! ```
+//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
+//! use io_tokio_uring::TokioUringBackend;
+//! use std::ops::ControlFlow;
+//!
+//! let backend = TokioUringBackend::default();
+//! let program = std::env::current_exe()?;
+//! let started = backend.run(|| async {
+//!     let reader = backend.open(&program, &OpenOptions::default()).await?;
+//!     let mut magic = Vec::new();
+//!     reader
+//!         .read_vectors(&[ReadRequest::new(0, 4)], &ReadControl::default(), |_index, bytes| {
+//!             magic.extend_from_slice(bytes);
+//!             ControlFlow::Continue(())
+//!         })
+//!         .await?;
+//!     reader.close().await?;
+//!     Ok::<_, Box<dyn std::error::Error>>(magic)
+//! });
+//! match started {
+//!     Ok(magic) => assert_eq!(magic?, b"\x7fELF"),
+//!     Err(refused) => eprintln!("{refused}"), // says what to change
+//! }
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+#![cfg(target_os = "linux")]
+#![deny(unsafe_code)]
+
+mod buffer;
+mod file;
+mod runtime;
+
+pub use file::{TokioUringSink, TokioUringSource};
+pub use runtime::TokioUringBackend;

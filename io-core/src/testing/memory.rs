@@ -309,8 +309,8 @@ mod executor {
                 }
                 poll_tasks(&mut cx);
                 // Also when the tasks keep waking themselves, as a busy loop does, the disk goes on.
-                complete_one();
-            } else if !complete_one() {
+                complete_some();
+            } else if !complete_some() {
                 // Only another thread can wake us now.
                 std::thread::park();
             }
@@ -329,22 +329,25 @@ mod executor {
         });
     }
 
-    /// Completes an operation of the executor's choice.
-    fn complete_one() -> bool {
-        let operation = EXECUTOR.with_borrow_mut(|executor| {
-            let executor = executor.as_mut()?;
-            if executor.pending.is_empty() {
-                return None;
-            }
-            let chosen = executor.random.usize(..executor.pending.len());
-            Some(executor.pending.swap_remove(chosen))
+    /// Completes a few operations of the executor's choice at once, as a ring does; says whether there was one.
+    fn complete_some() -> bool {
+        let chosen: Vec<_> = EXECUTOR.with_borrow_mut(|executor| {
+            let Some(executor) = executor else { return Vec::new() };
+            let count = executor.random.usize(1..=4).min(executor.pending.len());
+            (0..count)
+                .map(|_| {
+                    let chosen = executor.random.usize(..executor.pending.len());
+                    executor.pending.swap_remove(chosen)
+                })
+                .collect()
         });
-        let Some(operation) = operation else { return false };
-        operation.complete.set(true);
-        if let Some(waker) = operation.waker.take() {
-            waker.wake();
+        for operation in &chosen {
+            operation.complete.set(true);
+            if let Some(waker) = operation.waker.take() {
+                waker.wake();
+            }
         }
-        true
+        !chosen.is_empty()
     }
 
     /// Ends when the executor chooses so.

@@ -1,0 +1,92 @@
+//! Telling the kernel of reads to come, while that helps, and keeping out of the way when it does not.
+//!
+//! ```text
+//!          every page looked at was there
+//!   Cold ---------------------------------> Warm
+//!   looks at the pages of a chunk (mincore)  counts major faults, once a chunk
+//!   and advises those not there (WILLNEED)
+//!        <---------------------------------
+//!          there were major faults
+//! ```
+
+use io_core::ReadRequest;
+use memmap2::Mmap;
+
+/// Requests looked at, or advised, before the first of them is touched.
+pub(crate) const CHUNK: usize = 256;
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::Advisor;
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::{CHUNK, Mmap, ReadRequest};
+    use crate::map::{all_resident, major_faults};
+    use memmap2::Advice;
+    use std::cell::Cell;
+
+    /// Knows whether the file has been found in memory of late.
+    #[derive(Debug)]
+    pub(crate) struct Advisor {
+        warm: Cell<bool>,
+        page_bytes: usize,
+        faults: Cell<i64>,
+    }
+
+    impl Advisor {
+        pub(crate) fn new() -> Self {
+            Self { warm: Cell::new(false), page_bytes: rustix::param::page_size(), faults: Cell::new(0) }
+        }
+
+        /// Called before the requests of a chunk are touched.
+        pub(crate) fn before(&self, map: &Mmap, chunk: &[ReadRequest]) {
+            debug_assert!(chunk.len() <= CHUNK);
+            if self.warm.get() {
+                return;
+            }
+            // A single request gains nothing by being announced: its own fault is as fast.
+            if chunk.len() < 2 {
+                return;
+            }
+            let mut missing = false;
+            for request in chunk.iter().filter(|request| request.len > 0) {
+                let (offset, len) = (request.offset as usize, request.len as usize);
+                let start = offset / self.page_bytes * self.page_bytes;
+                let pages = (offset + len - start).div_ceil(self.page_bytes);
+                if !all_resident(map, start, pages, self.page_bytes) {
+                    missing = true;
+                    // Advice may be refused; the read then waits for its own fault.
+                    let _ = map.advise_range(Advice::WillNeed, start, offset + len - start);
+                }
+            }
+            if !missing {
+                self.warm.set(true);
+                self.faults.set(major_faults());
+            }
+        }
+
+        /// Called when the requests of a chunk have been touched.
+        pub(crate) fn after(&self) {
+            if self.warm.get() {
+                let faults = major_faults();
+                self.warm.set(faults == self.faults.replace(faults));
+            }
+        }
+    }
+}
+
+/// Elsewhere the kernel reads as it sees fit.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub(crate) struct Advisor;
+
+#[cfg(not(target_os = "linux"))]
+impl Advisor {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
+    pub(crate) fn before(&self, _map: &Mmap, _chunk: &[ReadRequest]) {}
+
+    pub(crate) fn after(&self) {}
+}

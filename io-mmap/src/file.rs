@@ -1,0 +1,176 @@
+//! The reader: requests become slices of the map.
+
+use crate::cold::{Advisor, CHUNK};
+use crate::map::map;
+use crate::runtime::NAME;
+use io_core::{
+    AccessPattern, BackendInfo, FileInfo, IoGeometry, IoMode, OpenError, OpenOptions, PlanError, ReadControl,
+    ReadError, ReadOutcome, ReadRequest, ReadStats, VectorReader,
+};
+use memmap2::Mmap;
+use std::cell::Cell;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Reads one file through a map of it.
+#[derive(Debug)]
+pub struct MmapReader {
+    /// `None` when the file is empty, which cannot be mapped.
+    map: Option<Mmap>,
+    file: FileInfo,
+    info: BackendInfo,
+    advisor: Advisor,
+    closed: Cell<bool>,
+}
+
+impl MmapReader {
+    pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
+        options.check()?;
+        let failed = |error| OpenError::io(path, error);
+        let file = std::fs::File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(OpenError::NotAFile { path: path.to_owned() });
+        }
+        let len = metadata.len();
+        let bytes = usize::try_from(len)
+            .map_err(|_| failed(io::Error::other("the file is larger than this machine's address space")))?;
+        let map = if bytes == 0 { None } else { Some(map(&file, bytes, options.populate).map_err(failed)?) };
+        if let Some(map) = &map {
+            advise(map, options.access).map_err(failed)?;
+        }
+        let mut kernel_features = vec!["mmap"];
+        if cfg!(target_os = "linux") {
+            kernel_features.push("MADV_WILLNEED");
+            if options.populate {
+                kernel_features.push("MAP_POPULATE");
+            }
+        }
+        let info = BackendInfo {
+            backend: NAME,
+            runtime: "none",
+            io_mode: IoMode::Mapped,
+            queue_depth: options.queue_depth,
+            bytes_in_flight_max: options.bytes_in_flight_max,
+            geometry: IoGeometry::buffered(options.read_size_max, options.gap_max),
+            kernel_features,
+        };
+        Ok(Self {
+            map,
+            file: FileInfo { path: path.into(), len },
+            info,
+            advisor: Advisor::new(),
+            closed: Cell::new(false),
+        })
+    }
+
+    /// Refuses a batch with a request past the end, before anything of it is delivered; adds up its bytes.
+    fn check(&self, requests: &[ReadRequest]) -> Result<u64, ReadError> {
+        let mut bytes_wanted = 0;
+        for (index, request) in requests.iter().enumerate() {
+            if request.end().is_none_or(|end| end > self.file.len) {
+                let &ReadRequest { offset, len } = request;
+                let source = PlanError::PastEnd { index, offset, len, file_len: self.file.len };
+                return Err(ReadError::Plan { file: self.file.path.clone(), source });
+            }
+            bytes_wanted += u64::from(request.len);
+        }
+        Ok(bytes_wanted)
+    }
+}
+
+impl VectorReader for MmapReader {
+    async fn read_vectors<S>(
+        &self,
+        requests: &[ReadRequest],
+        control: &ReadControl,
+        mut sink: S,
+    ) -> Result<ReadOutcome, ReadError>
+    where
+        S: FnMut(usize, &[u8]) -> ControlFlow<()>,
+    {
+        if self.closed.get() {
+            return Err(ReadError::Closed { file: self.file.path.clone() });
+        }
+        let bytes_wanted = self.check(requests)?;
+        if let Some(meter) = &control.meter {
+            meter.update(|counters| {
+                counters.batches += 1;
+                counters.bytes_wanted += bytes_wanted;
+            });
+        }
+        let bytes: &[u8] = self.map.as_deref().unwrap_or_default();
+        let mut outcome = ReadOutcome {
+            delivered: 0,
+            stopped: false,
+            stats: ReadStats { bytes_wanted, ..ReadStats::default() },
+        };
+        'chunks: for chunk in requests.chunks(CHUNK) {
+            if let Some(map) = &self.map
+                && !control.is_stopped()
+            {
+                self.advisor.before(map, chunk);
+            }
+            for request in chunk {
+                if control.is_stopped() {
+                    outcome.stopped = true;
+                    break 'chunks;
+                }
+                let slice = &bytes[request.offset as usize..][..request.len as usize];
+                let index = outcome.delivered;
+                outcome.delivered += 1;
+                if request.len > 0 {
+                    outcome.stats.reads += 1;
+                    outcome.stats.bytes_read += slice.len() as u64;
+                }
+                if let Some(meter) = &control.meter {
+                    meter.update(|counters| {
+                        counters.delivered += 1;
+                        if request.len > 0 {
+                            counters.started += 1;
+                            counters.completed += 1;
+                            counters.bytes_read += slice.len() as u64;
+                        }
+                    });
+                }
+                if sink(index, slice).is_break() {
+                    outcome.stopped = true;
+                    break 'chunks;
+                }
+            }
+            self.advisor.after();
+        }
+        Ok(outcome)
+    }
+
+    fn file(&self) -> &FileInfo {
+        &self.file
+    }
+
+    fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    /// Later reads fail; the map goes with the reader.
+    async fn close(&self) -> io::Result<()> {
+        self.closed.set(true);
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn advise(map: &Mmap, access: AccessPattern) -> io::Result<()> {
+    use memmap2::Advice;
+    map.advise(match access {
+        AccessPattern::Normal => Advice::Normal,
+        AccessPattern::Random => Advice::Random,
+        AccessPattern::Sequential => Advice::Sequential,
+    })
+}
+
+/// Elsewhere there is no such advice.
+#[cfg(not(unix))]
+fn advise(_map: &Mmap, _access: AccessPattern) -> io::Result<()> {
+    Ok(())
+}

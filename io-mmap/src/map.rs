@@ -1,0 +1,44 @@
+//! The map itself. The only `unsafe` of this crate is here: mapping a file, and asking the kernel about pages and faults.
+
+#![allow(unsafe_code)]
+
+use memmap2::{Mmap, MmapOptions};
+use std::fs::File;
+use std::io;
+
+/// Maps `len` bytes of `file`, which must not be 0, with all pages brought in if `populate`.
+pub(crate) fn map(file: &File, len: usize, populate: bool) -> io::Result<Mmap> {
+    let mut options = MmapOptions::new();
+    options.len(len);
+    if populate {
+        options.populate();
+    }
+    // SAFETY: the map is read-only and no longer than the file. Whoever changes the file under it changes bytes we only
+    // copy or hand out as plain bytes; whoever truncates it gets this process killed, as the crate's documentation says.
+    unsafe { options.map(file) }
+}
+
+/// Which of the `pages` pages from `offset` (a multiple of the page size) on are in memory; true if all are.
+#[cfg(target_os = "linux")]
+pub(crate) fn all_resident(map: &Mmap, offset: usize, pages: usize, page_bytes: usize) -> bool {
+    const PAGES_MAX: usize = 64;
+    let mut states = [0u8; PAGES_MAX];
+    let pages = pages.min(PAGES_MAX);
+    let end = offset.saturating_add((pages - 1) * page_bytes);
+    assert!(end < map.len(), "pages of the map only");
+    let start = map[offset..].as_ptr();
+    // SAFETY: the pages lie in the map, and `states` has a byte for each. The kernel only writes to `states`.
+    let result = unsafe { libc::mincore(start.cast_mut().cast(), pages * page_bytes, states.as_mut_ptr()) };
+    // What cannot be asked is taken for resident: the advice it saves was optional.
+    result != 0 || states[..pages].iter().all(|state| state & 1 == 1)
+}
+
+/// Times this thread has waited for the disk on touching a page.
+#[cfg(target_os = "linux")]
+pub(crate) fn major_faults() -> i64 {
+    // SAFETY: an all-zero `rusage` is a valid one.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is valid for writes, and nothing else is touched.
+    let result = unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
+    if result == 0 { usage.ru_majflt } else { 0 }
+}

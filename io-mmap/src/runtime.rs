@@ -1,0 +1,49 @@
+//! The factory. A map needs no executor; [`MmapBackend::run`](BackendFactory::run) blocks on the future.
+
+use crate::file::MmapReader;
+use crate::write::FileSink;
+use io_core::{BackendFactory, OpenError, OpenOptions, PagedWriter, StartError, run_to_drain};
+use std::path::Path;
+
+pub(crate) const NAME: &str = "mmap";
+
+/// Maps files. Its readers may be used under any executor, or none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MmapBackend {
+    _private: (),
+}
+
+impl BackendFactory for MmapBackend {
+    type Reader = MmapReader;
+    type Writer = PagedWriter<FileSink>;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        Ok(pollster::block_on(run_to_drain(main())))
+    }
+
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        refuse_direct(options)?;
+        MmapReader::open(path, options)
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        refuse_direct(options)?;
+        Ok(PagedWriter::new(FileSink::create(path, options)?))
+    }
+}
+
+fn refuse_direct(options: &OpenOptions) -> Result<(), OpenError> {
+    if options.direct {
+        let what = "bypass the page cache, since a map is the page cache; open it without `direct`, or choose one of the ring backends".into();
+        return Err(OpenError::Unsupported { backend: NAME, what });
+    }
+    Ok(())
+}

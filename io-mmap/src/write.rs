@@ -1,0 +1,89 @@
+//! Writing: positional writes of the standard library. A file being written is not mapped: a full disk would be a SIGBUS
+//! instead of an error.
+
+use crate::runtime::NAME;
+use io_core::{
+    BackendInfo, BufferPool, FileInfo, IoGeometry, IoMode, LocalBoxFuture, OpenError, OpenOptions, Page,
+    PageSink, SyncKind,
+};
+use std::fs::File;
+use std::future::ready;
+use std::io;
+use std::path::Path;
+
+/// Writes one file with blocking calls, one at a time.
+#[derive(Debug)]
+pub struct FileSink {
+    file: File,
+    pool: BufferPool,
+    file_info: FileInfo,
+    info: BackendInfo,
+}
+
+impl FileSink {
+    pub(crate) fn create(path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
+        options.check()?;
+        let file = File::create_new(path).map_err(|error| OpenError::io(path, error))?;
+        let info = BackendInfo {
+            backend: NAME,
+            runtime: "none",
+            io_mode: IoMode::Buffered,
+            queue_depth: options.queue_depth,
+            bytes_in_flight_max: options.bytes_in_flight_max,
+            geometry: IoGeometry::buffered(options.read_size_max, options.gap_max),
+            kernel_features: Vec::new(),
+        };
+        let pool = BufferPool::new(options.bytes_in_flight_max as usize);
+        Ok(Self { file, pool, file_info: FileInfo { path: path.into(), len: 0 }, info })
+    }
+}
+
+impl PageSink for FileSink {
+    type Buffer = Page;
+
+    fn buffer(&self, len: usize) -> Page {
+        self.pool.page(len)
+    }
+
+    fn write(&self, offset: u64, buffer: Page) -> impl Future<Output = io::Result<usize>> + 'static {
+        ready(write_at(&self.file, &buffer, offset))
+    }
+
+    async fn sync(&self, kind: SyncKind) -> io::Result<()> {
+        match kind {
+            SyncKind::Data => self.file.sync_data(),
+            SyncKind::All => self.file.sync_all(),
+        }
+    }
+
+    async fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    /// Nothing is ever in flight between two polls, so there is nothing to run on.
+    fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
+        drop(task);
+    }
+
+    fn file(&self) -> &FileInfo {
+        &self.file_info
+    }
+
+    fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::write_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_write(file, bytes, offset)
+}

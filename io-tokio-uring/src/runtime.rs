@@ -1,0 +1,101 @@
+//! Starting a tokio-uring runtime, and finding out whether one is running.
+
+use crate::file::{TokioUringSink, TokioUringSource, open_reader, open_writer};
+use io_core::{
+    BackendFactory, LocalBoxFuture, OpenError, OpenOptions, PagedReader, PagedWriter, StartError,
+    run_to_drain,
+};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::pin::pin;
+use std::task::{Context, Waker};
+
+pub(crate) const NAME: &str = "tokio-uring";
+pub(crate) const RUNTIME: &str = "tokio-uring 0.5";
+
+/// Entries of the submission queue. More reads than this may be in flight: a full queue is submitted and filled again.
+const RING_ENTRIES: u32 = 256;
+
+/// Opens files for tokio-uring and starts its runtime.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TokioUringBackend {
+    _private: (),
+}
+
+thread_local! {
+    /// Whether this thread is inside [`TokioUringBackend::run`].
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lowers the flag again, also on a panic.
+struct Running;
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.set(false);
+    }
+}
+
+impl BackendFactory for TokioUringBackend {
+    type Reader = PagedReader<TokioUringSource>;
+    type Writer = PagedWriter<TokioUringSink>;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        if tokio::runtime::Handle::try_current().is_ok() {
+            return Err(StartError::Nested { runtime: RUNTIME });
+        }
+        let mut builder = tokio_uring::builder();
+        builder.entries(RING_ENTRIES);
+        let runtime = tokio_uring::Runtime::new(&builder)
+            .map_err(|error| StartError::from_ring_setup(RUNTIME, error))?;
+        RUNNING.set(true);
+        let _running = Running;
+        Ok(runtime.block_on(async { run_to_drain(main()).await }))
+    }
+
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        check_inside()?;
+        open_reader(path, options)
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        check_inside()?;
+        open_writer(path, options)
+    }
+}
+
+/// An error unless a tokio-uring runtime, ours or the user's own, runs on this thread.
+fn check_inside() -> Result<(), OpenError> {
+    if RUNNING.get() || is_inside_foreign_runtime() {
+        return Ok(());
+    }
+    Err(OpenError::WrongExecutor { backend: NAME, run: "TokioUringBackend::run" })
+}
+
+/// tokio-uring does not tell whether it is running; only its operations do, by a panic. So one is tried: a no-op, which a
+/// running ring swallows. Under plain tokio this prints that panic's message; without any tokio it is not even tried.
+fn is_inside_foreign_runtime() -> bool {
+    tokio::runtime::Handle::try_current().is_ok()
+        && catch_unwind(|| {
+            let mut no_op = pin!(tokio_uring::no_op());
+            let _ = no_op.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        })
+        .is_ok()
+}
+
+/// Runs a task to its end with nobody waiting. Outside the runtime it is dropped: the buffers in it are leaked.
+pub(crate) fn spawn(task: LocalBoxFuture<'static, ()>) {
+    // Without a runtime spawning panics, and this may be called while a panic unwinds.
+    if tokio::runtime::Handle::try_current().is_ok() {
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(tokio_uring::spawn(task))));
+    }
+}
