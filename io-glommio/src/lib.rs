@@ -1,1 +1,44 @@
-//! The glommio backend of io-core
+//! The [glommio](https://docs.rs/glommio) backend of [`io_core`]: an executor a core with io_uring underneath.
+//!
+//! Direct files are `DmaFile`s and bytes are delivered from glommio's own DMA buffers; buffered files are
+//! `BufferedFile`s. Start the executor with [`GlommioBackend::run`](io_core::BackendFactory::run), or use the backend
+//! inside a `LocalExecutor` of yours; then close readers before it ends.
+//!
+//! glommio refuses to start when less than 512 KiB of memory may be locked (`ulimit -l`), and registers its buffers with
+//! the ring only when it may lock all of them (10 MiB an executor); without that it works, at more CPU a read.
+//!
+//! ```
+//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
+//! use io_glommio::GlommioBackend;
+//! use std::ops::ControlFlow;
+//!
+//! let backend = GlommioBackend::default();
+//! let program = std::env::current_exe()?;
+//! let started = backend.run(|| async {
+//!     let reader = backend.open(&program, &OpenOptions::default()).await?;
+//!     let mut magic = Vec::new();
+//!     reader
+//!         .read_vectors(&[ReadRequest::new(0, 4)], &ReadControl::default(), |_index, bytes| {
+//!             magic.extend_from_slice(bytes);
+//!             ControlFlow::Continue(())
+//!         })
+//!         .await?;
+//!     reader.close().await?;
+//!     Ok::<_, Box<dyn std::error::Error>>(magic)
+//! });
+//! match started {
+//!     Ok(magic) => assert_eq!(magic?, b"\x7fELF"),
+//!     Err(refused) => eprintln!("{refused}"), // says what to change
+//! }
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+
+#![cfg(target_os = "linux")]
+#![forbid(unsafe_code)]
+
+mod device;
+mod file;
+mod runtime;
+
+pub use file::{GlommioBuffer, GlommioSink, GlommioSource};
+pub use runtime::GlommioBackend;

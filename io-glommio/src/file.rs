@@ -1,0 +1,256 @@
+//! Files opened for glommio: one physical read, one physical write, sync.
+
+use crate::device::read_bytes_max;
+use crate::runtime::{NAME, RUNTIME, os_error, spawn};
+use glommio::GlommioError;
+use glommio::io::{BufferedFile, DmaBuffer, DmaFile, OpenOptions as GlommioOptions, ReadResult};
+use io_core::{
+    BackendInfo, FileInfo, IoGeometry, IoMode, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource,
+    PagedReader, PagedWriter, SyncKind, create_std, open_std,
+};
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::rc::Rc;
+
+enum GlommioFile {
+    Direct(DmaFile),
+    Buffered(BufferedFile),
+}
+
+impl GlommioFile {
+    async fn open(path: &Path, write: bool, options: &OpenOptions) -> Result<Self, OpenError> {
+        let mut how = GlommioOptions::new();
+        how.read(!write).write(write);
+        let failed = |error: GlommioError<()>| OpenError::io(path, os_error(error));
+        if !options.direct {
+            return Ok(Self::Buffered(how.buffered_open(path).await.map_err(failed)?));
+        }
+        let file = how.dma_open(path).await.map_err(failed)?;
+        // glommio falls back to buffered reads without a word where it takes the file system for one without O_DIRECT.
+        if !is_direct(&file).map_err(|error| OpenError::io(path, error))? {
+            let reason = "glommio opened it buffered".to_owned();
+            return Err(OpenError::DirectRefused { path: path.to_owned(), reason });
+        }
+        Ok(Self::Direct(file))
+    }
+
+    async fn close(self) -> io::Result<()> {
+        match self {
+            Self::Direct(file) => file.close().await.map_err(os_error),
+            Self::Buffered(file) => file.close().await.map_err(os_error),
+        }
+    }
+}
+
+/// Whether the open file really has `O_DIRECT`.
+fn is_direct(file: &DmaFile) -> io::Result<bool> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).map(str::trim);
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags, 8).ok()).unwrap_or(0);
+    Ok(flags & rustix::fs::OFlags::DIRECT.bits() != 0)
+}
+
+/// An open file, until it is closed.
+struct Handle {
+    file: RefCell<Option<Rc<GlommioFile>>>,
+    file_info: FileInfo,
+    info: BackendInfo,
+}
+
+impl Handle {
+    fn new(
+        file: GlommioFile,
+        std: &File,
+        file_info: FileInfo,
+        mut geometry: IoGeometry,
+        options: &OpenOptions,
+    ) -> Self {
+        let (io_mode, kernel_features) = match &file {
+            GlommioFile::Direct(file) => {
+                let align = u32::try_from(file.alignment()).unwrap_or(4096);
+                geometry.offset_align = geometry.offset_align.max(align);
+                geometry.memory_align = geometry.memory_align.max(align);
+                if let Some(device_max) = read_bytes_max(std) {
+                    let whole = device_max / geometry.offset_align * geometry.offset_align;
+                    geometry.read_size_max = geometry.read_size_max.min(whole.max(geometry.offset_align));
+                }
+                (IoMode::Direct, vec!["io_uring", "O_DIRECT"])
+            }
+            GlommioFile::Buffered(_) => (IoMode::Buffered, vec!["io_uring"]),
+        };
+        let info = BackendInfo {
+            backend: NAME,
+            runtime: RUNTIME,
+            io_mode,
+            queue_depth: options.queue_depth,
+            bytes_in_flight_max: options.bytes_in_flight_max,
+            geometry,
+            kernel_features,
+        };
+        Self { file: RefCell::new(Some(Rc::new(file))), file_info, info }
+    }
+
+    fn file(&self) -> io::Result<Rc<GlommioFile>> {
+        self.file.borrow().clone().ok_or_else(|| io::Error::other("the file is closed"))
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        let file = self.file.borrow_mut().take();
+        match file.map(Rc::try_unwrap) {
+            Some(Ok(file)) => file.close().await,
+            // Whoever still holds it closes it by dropping it.
+            Some(Err(_)) | None => Ok(()),
+        }
+    }
+}
+
+pub(crate) async fn open_reader(
+    path: &Path,
+    options: &OpenOptions,
+) -> Result<PagedReader<GlommioSource>, OpenError> {
+    let (std, file_info, geometry) = open_std(path, options)?;
+    let file = GlommioFile::open(path, false, options).await?;
+    Ok(PagedReader::new(GlommioSource(Handle::new(file, &std, file_info, geometry, options))))
+}
+
+pub(crate) async fn open_writer(
+    path: &Path,
+    options: &OpenOptions,
+) -> Result<PagedWriter<GlommioSink>, OpenError> {
+    let (std, file_info, geometry) = create_std(path, options)?;
+    let file = GlommioFile::open(path, true, options).await?;
+    let handle = Handle::new(file, &std, file_info, geometry, options);
+    Ok(PagedWriter::new(GlommioSink { handle, std }))
+}
+
+/// Reads one file through the rings of this thread.
+pub struct GlommioSource(Handle);
+
+impl PageSource for GlommioSource {
+    type Page = ReadResult;
+
+    fn read(&self, offset: u64, len: u32) -> impl Future<Output = io::Result<ReadResult>> + 'static {
+        let file = self.0.file();
+        async move {
+            let read = match &*file? {
+                GlommioFile::Direct(file) => file.read_at_aligned(offset, len as usize).await,
+                GlommioFile::Buffered(file) => file.read_at(offset, len as usize).await,
+            };
+            read.map_err(os_error)
+        }
+    }
+
+    fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
+        spawn(task);
+    }
+
+    fn file(&self) -> &FileInfo {
+        &self.0.file_info
+    }
+
+    fn info(&self) -> &BackendInfo {
+        &self.0.info
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        self.0.close().await
+    }
+}
+
+/// Memory that glommio writes from.
+pub enum GlommioBuffer {
+    /// For direct files.
+    Dma(DmaBuffer),
+    /// For buffered files.
+    Heap(Vec<u8>),
+}
+
+impl Deref for GlommioBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Dma(buffer) => buffer.as_bytes(),
+            Self::Heap(buffer) => buffer,
+        }
+    }
+}
+
+impl DerefMut for GlommioBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Dma(buffer) => buffer.as_bytes_mut(),
+            Self::Heap(buffer) => buffer,
+        }
+    }
+}
+
+/// Writes one file through the rings of this thread.
+pub struct GlommioSink {
+    handle: Handle,
+    /// For what glommio has no operation for: fsync and ftruncate, which block.
+    std: File,
+}
+
+impl PageSink for GlommioSink {
+    type Buffer = GlommioBuffer;
+
+    fn buffer(&self, len: usize) -> GlommioBuffer {
+        match self.handle.file().as_deref() {
+            Ok(GlommioFile::Direct(file)) => {
+                let mut buffer = file.alloc_dma_buffer(len);
+                buffer.trim_to_size(len);
+                GlommioBuffer::Dma(buffer)
+            }
+            // A closed file gets a buffer too; writing it then fails.
+            Ok(GlommioFile::Buffered(_)) | Err(_) => GlommioBuffer::Heap(vec![0; len]),
+        }
+    }
+
+    fn write(&self, offset: u64, buffer: GlommioBuffer) -> impl Future<Output = io::Result<usize>> + 'static {
+        let file = self.handle.file();
+        async move {
+            match (&*file?, buffer) {
+                (GlommioFile::Direct(file), GlommioBuffer::Dma(buffer)) => {
+                    file.write_at(buffer, offset).await.map_err(os_error)
+                }
+                (GlommioFile::Buffered(file), GlommioBuffer::Heap(buffer)) => {
+                    file.write_at(buffer, offset).await.map_err(os_error)
+                }
+                _ => Err(io::Error::other("a buffer of another file")),
+            }
+        }
+    }
+
+    async fn sync(&self, kind: SyncKind) -> io::Result<()> {
+        match (&*self.handle.file()?, kind) {
+            (GlommioFile::Direct(file), SyncKind::Data) => file.fdatasync().await.map_err(os_error),
+            (GlommioFile::Buffered(file), SyncKind::Data) => file.fdatasync().await.map_err(os_error),
+            (_, SyncKind::All) => self.std.sync_all(),
+        }
+    }
+
+    async fn set_len(&self, len: u64) -> io::Result<()> {
+        self.std.set_len(len)
+    }
+
+    fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
+        spawn(task);
+    }
+
+    fn file(&self) -> &FileInfo {
+        &self.handle.file_info
+    }
+
+    fn info(&self) -> &BackendInfo {
+        &self.handle.info
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        self.handle.close().await
+    }
+}

@@ -1,0 +1,115 @@
+//! Starting a glommio executor, and finding out whether one is running.
+
+use crate::file::{GlommioSink, GlommioSource, open_reader, open_writer};
+use glommio::{GlommioError, LocalExecutorBuilder, Placement, ReactorErrorKind};
+use io_core::{
+    BackendFactory, LocalBoxFuture, OpenError, OpenOptions, PagedReader, PagedWriter, StartError,
+    run_to_drain,
+};
+use std::cell::Cell;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+pub(crate) const NAME: &str = "glommio";
+pub(crate) const RUNTIME: &str = "glommio 0.9";
+
+/// Entries of each of glommio's rings. More reads than this may be asked for: glommio queues them itself.
+const RING_ENTRIES: usize = 256;
+
+/// Opens files for glommio and starts its executor.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GlommioBackend {
+    _private: (),
+}
+
+thread_local! {
+    /// Whether this thread is inside [`GlommioBackend::run`].
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lowers the flag again, also on a panic.
+struct Running;
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.set(false);
+    }
+}
+
+impl BackendFactory for GlommioBackend {
+    type Reader = PagedReader<GlommioSource>;
+    type Writer = PagedWriter<GlommioSink>;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    /// # Panics
+    /// Inside a glommio executor that was started otherwise: glommio does not tell that one is running.
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        if RUNNING.get() {
+            return Err(StartError::Nested { runtime: RUNTIME });
+        }
+        let executor = LocalExecutorBuilder::new(Placement::Unbound)
+            .ring_depth(RING_ENTRIES)
+            .make()
+            .map_err(start_error)?;
+        RUNNING.set(true);
+        let _running = Running;
+        Ok(executor.run(async { run_to_drain(main()).await }))
+    }
+
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        check_inside()?;
+        open_reader(path, options).await
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        check_inside()?;
+        open_writer(path, options).await
+    }
+}
+
+fn start_error(error: GlommioError<()>) -> StartError {
+    match error {
+        GlommioError::ReactorError(ReactorErrorKind::MemLockLimit(limit, needed)) => {
+            StartError::LockedMemory {
+                runtime: RUNTIME,
+                reason: format!("{limit} bytes may be locked, and at least {needed} are needed"),
+            }
+        }
+        error => StartError::from_ring_setup(RUNTIME, os_error(error)),
+    }
+}
+
+/// glommio's errors, with the operating system's number where there is one.
+pub(crate) fn os_error<T>(error: GlommioError<T>) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => error.into(),
+    }
+}
+
+/// An error unless a glommio executor, ours or the user's own, runs on this thread.
+fn check_inside() -> Result<(), OpenError> {
+    if RUNNING.get() || is_inside_foreign_executor() {
+        return Ok(());
+    }
+    Err(OpenError::WrongExecutor { backend: NAME, run: "GlommioBackend::run" })
+}
+
+/// glommio does not tell whether it is running, other than by a panic when it is not; that panic's message is printed.
+fn is_inside_foreign_executor() -> bool {
+    catch_unwind(|| glommio::executor().id()).is_ok()
+}
+
+/// Runs a task to its end with nobody waiting. Outside the executor it is dropped.
+pub(crate) fn spawn(task: LocalBoxFuture<'static, ()>) {
+    // Without an executor spawning panics, and this may be called while a panic unwinds.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(glommio::spawn_local(task).detach())));
+}
