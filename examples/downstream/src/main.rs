@@ -1,0 +1,22 @@
+//! The backend is a type, chosen by this crate's own feature; the compiler sees through it.
+
+// The first feature that is on decides; any set of them compiles.
+#[cfg(feature = "tokio-uring")]
+type Backend = io_tokio_uring::TokioUringBackend;
+#[cfg(all(feature = "glommio", not(feature = "tokio-uring")))]
+type Backend = io_glommio::GlommioBackend;
+#[cfg(all(feature = "monoio", not(any(feature = "tokio-uring", feature = "glommio"))))]
+type Backend = io_monoio::MonoioBackend;
+#[cfg(all(feature = "mmap", not(any(feature = "tokio-uring", feature = "glommio", feature = "monoio"))))]
+type Backend = io_mmap::MmapBackend;
+
+#[cfg(any(feature = "mmap", feature = "tokio-uring", feature = "glommio", feature = "monoio"))]
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("{}", downstream::checksum(&Backend::default(), &downstream::file_to_read()?, 3)?);
+    Ok(())
+}
+
+#[cfg(not(any(feature = "mmap", feature = "tokio-uring", feature = "glommio", feature = "monoio")))]
+fn main() {
+    println!("no backend: enable one of the features mmap, tokio-uring, glommio, monoio");
+}

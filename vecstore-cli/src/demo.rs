@@ -1,0 +1,306 @@
+//! `vecstore demo`: the same searches through every backend, from a cold page cache, and a table of what each did.
+
+use crate::args::Demo;
+use crate::error::CliError;
+use crate::progress::{BuildBars, Progress};
+use crate::vectors::{self, Clustered};
+use crate::workload::{self, Measured};
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+use io_core::{BackendFactory, BackendInfo, OpenError, OpenOptions, StartError, StopFlag};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+use vecstore::backends::BackendKind;
+use vecstore::pool::{Pool, PoolOptions};
+use vecstore::segment::{Hit, SearchParams, SegmentData, SegmentError, build_segment};
+
+/// Queries that exact search answers when no truth is given.
+const TRUTH_QUERIES: usize = 100;
+/// Queries made when no file is given.
+const MADE_QUERIES: usize = 1000;
+const SEED: u64 = 42;
+
+type Queries = Vec<Vec<f32>>;
+/// The ids of the nearest points of each query, best first.
+type Truth = Vec<Vec<u32>>;
+
+/// What one backend did.
+struct Row {
+    info: BackendInfo,
+    measured: Measured,
+    recall: f64,
+}
+
+pub(crate) fn run(args: &Demo, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    let params = args.search.params(false)?;
+    let options = args.io.options()?;
+    let kinds = args.backend.kinds();
+    let builder = *kinds.first().ok_or(CliError::NoBackend)?;
+    let directory =
+        tempfile::Builder::new().prefix("vecstore-demo-").tempdir_in(&args.dir).map_err(|error| {
+            CliError::File {
+                path: args.dir.clone(),
+                problem: format!("cannot make a directory here: {error}"),
+            }
+        })?;
+    let segment = directory.path().join("demo.vecstore");
+
+    let started = Instant::now();
+    let (queries, truth) = build(args, builder, &segment, stop)?;
+    let data = load(builder, &segment)?;
+    if !args.json {
+        let manifest = data.manifest();
+        writeln!(
+            out,
+            "{} vectors of {} x {}, {}; built in {:.1} s (m {}, ef_construct {})",
+            manifest.count,
+            manifest.dim,
+            manifest.element,
+            manifest.distance,
+            started.elapsed().as_secs_f64(),
+            manifest.hnsw.m,
+            manifest.hnsw.ef_construct,
+        )?;
+        out.flush()?;
+    }
+    let truth = match truth {
+        Some(truth) => truth,
+        None => exact(builder, &data, &queries, params, stop)?,
+    };
+    if !args.json {
+        writeln!(
+            out,
+            "{} queries, limit {}, ef {}, oversampling {}, {} cores x {} lanes, from a cold page cache; recall over {} queries\n",
+            queries.len(),
+            params.limit,
+            params.ef,
+            params.oversampling,
+            options.cores,
+            options.lanes,
+            truth.len().min(queries.len()),
+        )?;
+        out.flush()?;
+    }
+
+    let mut rows: Vec<Row> = Vec::new();
+    let mut skipped = Vec::new();
+    for kind in kinds {
+        vectors::drop_page_cache(&segment)?;
+        match search(kind, &data, &queries, params, &options, stop) {
+            Ok((info, measured)) => {
+                let recall = workload::recall(&measured.hits, &truth, params.limit);
+                rows.push(Row { info, measured, recall });
+            }
+            Err(CliError::Segment(error)) if args.backend.kinds().len() > 1 && is_refusal(&error) => {
+                skipped.push((kind, error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if args.json {
+        write_json(out, &rows, &skipped)?;
+    } else {
+        write_table(out, &rows, &skipped)?;
+    }
+    let Some(first) = rows.first() else { return Err(CliError::NoBackend) };
+    for row in &rows[1..] {
+        compare(first, row)?;
+    }
+    if !args.json && rows.len() > 1 {
+        writeln!(
+            out,
+            "\nall {} backends found the same ids with the same scores in the same order",
+            rows.len()
+        )?;
+    }
+    Ok(())
+}
+
+/// Builds the segment and returns the queries and, where it was given, the truth.
+fn build(
+    args: &Demo,
+    builder: BackendKind,
+    segment: &Path,
+    stop: &StopFlag,
+) -> Result<(Queries, Option<Truth>), CliError> {
+    let bars = BuildBars::default();
+    let backend = builder.backend();
+    // Which backend writes does not matter: the files are the same.
+    let params = args.graph.params(false);
+    let report = |progress| bars.report(progress);
+    let (Some(vectors), Some(queries)) = (&args.vectors, &args.queries) else {
+        let mut source = Clustered::new(args.count as usize, args.dim as usize, SEED);
+        build_segment(&backend, &mut source, segment, &params, &report, stop)?;
+        return Ok((source.queries(MADE_QUERIES), None));
+    };
+    // Queries and truth first: a mistake in them should not cost a build.
+    let found = vectors::read_queries(queries, &vectors::BY_EXTENSION)?;
+    let truth = args.truth.as_deref().map(vectors::read_truth).transpose()?;
+    if let (Some(truth), Some(path)) = (&truth, &args.truth)
+        && truth.len() < found.len()
+    {
+        let problem =
+            format!("truth for {} queries, and {} has {}", truth.len(), queries.display(), found.len());
+        return Err(CliError::File { path: path.clone(), problem });
+    }
+    let mut input = vectors::open(vectors, &vectors::BY_EXTENSION)?;
+    vectors::check_dim(queries, &found, &input)?;
+    build_segment(&backend, &mut input, segment, &params, &report, stop)?;
+    Ok((found, truth))
+}
+
+fn load(kind: BackendKind, segment: &Path) -> Result<Arc<SegmentData>, CliError> {
+    let backend = kind.backend();
+    let options = OpenOptions::default();
+    let loaded = backend.run(|| SegmentData::load(&backend, segment, &options));
+    Ok(Arc::new(loaded.map_err(SegmentError::from)??))
+}
+
+/// The truth for the first queries, by reading and scoring every vector.
+fn exact(
+    kind: BackendKind,
+    data: &Arc<SegmentData>,
+    queries: &[Vec<f32>],
+    params: SearchParams,
+    stop: &StopFlag,
+) -> Result<Truth, CliError> {
+    let pool = Pool::start(&kind.backend(), data, &PoolOptions::default())?;
+    let queries = &queries[..queries.len().min(TRUTH_QUERIES)];
+    let bar = Progress::new("exact search", queries.len() as u64);
+    let params = SearchParams { exact: true, ..params };
+    let measured = workload::run(&pool, queries, params, 4, stop, || bar.inc())?;
+    pool.close()?;
+    Ok(measured.hits.iter().map(|hits| hits.iter().map(|hit| hit.id).collect()).collect())
+}
+
+fn search(
+    kind: BackendKind,
+    data: &Arc<SegmentData>,
+    queries: &[Vec<f32>],
+    params: SearchParams,
+    options: &PoolOptions,
+    stop: &StopFlag,
+) -> Result<(BackendInfo, Measured), CliError> {
+    let pool = Pool::start(&kind.backend(), data, options)?;
+    let info = pool.info().clone();
+    let bar = Progress::new(kind.name(), queries.len() as u64);
+    let in_flight = options.cores.get() * options.lanes.get();
+    let measured = workload::run(&pool, queries, params, in_flight, stop, || bar.inc())?;
+    pool.close()?;
+    Ok((info, measured))
+}
+
+/// Whether the system, rather than the data, keeps a backend from running.
+fn is_refusal(error: &SegmentError) -> bool {
+    matches!(
+        error,
+        SegmentError::Start(StartError::IoUringRefused { .. } | StartError::LockedMemory { .. })
+            | SegmentError::Open(OpenError::DirectRefused { .. } | OpenError::Unsupported { .. })
+    )
+}
+
+/// Fails unless both backends found the same.
+fn compare(a: &Row, b: &Row) -> Result<(), CliError> {
+    let differs = |(a, b): (&Vec<Hit>, &Vec<Hit>)| a != b;
+    match a.measured.hits.iter().zip(&b.measured.hits).position(differs) {
+        None => Ok(()),
+        Some(query) => Err(CliError::Disagree(format!(
+            "query {query}: {} found {:?}, {} found {:?}",
+            a.info.backend, a.measured.hits[query], b.info.backend, b.measured.hits[query]
+        ))),
+    }
+}
+
+const MIB: f64 = (1 << 20) as f64;
+
+fn write_table(
+    out: &mut impl Write,
+    rows: &[Row],
+    skipped: &[(BackendKind, String)],
+) -> Result<(), CliError> {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header([
+        "backend",
+        "mode",
+        "recall",
+        "reads",
+        "MiB wanted",
+        "MiB read",
+        "queries/s",
+        "CPU us/query",
+        "p50 us",
+        "p95 us",
+        "p99 us",
+    ]);
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for Row { info, measured, recall } in rows {
+        table.add_row([
+            info.backend.to_owned(),
+            info.io_mode.to_string(),
+            format!("{recall:.4}"),
+            measured.read.reads.to_string(),
+            format!("{:.2}", measured.read.bytes_wanted as f64 / MIB),
+            format!("{:.2}", measured.read.bytes_read as f64 / MIB),
+            format!("{:.0}", measured.queries_per_second()),
+            format!("{:.0}", measured.cpu_us_per_query()),
+            format!("{:.0}", measured.latency_us(0.50)),
+            format!("{:.0}", measured.latency_us(0.95)),
+            format!("{:.0}", measured.latency_us(0.99)),
+        ]);
+    }
+    if !rows.is_empty() {
+        writeln!(out, "{}", table.trim_fmt())?;
+    }
+    for (kind, reason) in skipped {
+        writeln!(out, "skipped {kind}: {reason}")?;
+    }
+    if rows.iter().any(|row| row.info.io_mode == io_core::IoMode::Mapped) {
+        writeln!(
+            out,
+            "(over a map each slice counts as a read; only the kernel knows which pages it read for it)"
+        )?;
+    }
+    Ok(())
+}
+
+fn write_json(out: &mut impl Write, rows: &[Row], skipped: &[(BackendKind, String)]) -> Result<(), CliError> {
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|Row { info, measured, recall }| {
+            serde_json::json!({
+                "backend": info.backend,
+                "runtime": info.runtime,
+                "mode": info.io_mode.to_string(),
+                "queue_depth": info.queue_depth,
+                "kernel_features": info.kernel_features,
+                "queries": measured.hits.len(),
+                "recall": recall,
+                "reads": measured.read.reads,
+                "bytes_wanted": measured.read.bytes_wanted,
+                "bytes_read": measured.read.bytes_read,
+                "merged": measured.read.merged,
+                "duplicates": measured.read.duplicates,
+                "codes_scored": measured.codes_scored,
+                "originals_scored": measured.originals_scored,
+                "queries_per_second": measured.queries_per_second(),
+                "cpu_us_per_query": measured.cpu_us_per_query(),
+                "latency_us": {
+                    "p50": measured.latency_us(0.50),
+                    "p95": measured.latency_us(0.95),
+                    "p99": measured.latency_us(0.99),
+                },
+            })
+        })
+        .collect();
+    let skipped: Vec<_> = skipped
+        .iter()
+        .map(|(kind, reason)| serde_json::json!({ "backend": kind.name(), "reason": reason }))
+        .collect();
+    writeln!(out, "{}", serde_json::json!({ "backends": rows, "skipped": skipped }))?;
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Vectors, queries and truth from files, and the page cache they leave behind.
+
+use crate::args::{FormatArgs, FormatName};
+use crate::error::CliError;
+use std::path::Path;
+use vecstore::input::{Format, Rows, VectorInput, VectorSource, read_npy_i32};
+
+pub(crate) use vecstore::dataset::Clustered;
+
+/// No flags about the format: the extension decides.
+pub(crate) const BY_EXTENSION: FormatArgs = FormatArgs { format: None, dim: None, element: None };
+
+/// Opens a file of vectors.
+pub(crate) fn open(path: &Path, args: &FormatArgs) -> Result<VectorInput, CliError> {
+    let format = match (args.format, args.dim, args.element) {
+        (Some(FormatName::Raw), Some(dim), Some(element)) => Format::Raw { dim, element: element.element() },
+        (Some(FormatName::Npy), ..) => Format::Npy,
+        (Some(FormatName::Fvecs), ..) => Format::Fvecs,
+        (Some(FormatName::Bvecs), ..) => Format::Bvecs,
+        (Some(FormatName::Raw) | None, ..) => Format::by_extension(path)?,
+    };
+    Ok(VectorInput::open(path, format)?)
+}
+
+/// Reads all queries of a file.
+pub(crate) fn read_queries(path: &Path, args: &FormatArgs) -> Result<Vec<Vec<f32>>, CliError> {
+    let mut input = open(path, args)?;
+    let dim = input.dim();
+    let mut queries = Vec::new();
+    while (queries.len() as u64) < input.count() {
+        let rows: Vec<f32> = match input.next_rows(1024)? {
+            Rows::F32(rows) => rows.to_vec(),
+            Rows::F16(rows) => rows.iter().map(|half| half.to_f32()).collect(),
+            Rows::U8(rows) => rows.iter().map(|&byte| f32::from(byte)).collect(),
+        };
+        queries.extend(rows.chunks_exact(dim).map(<[f32]>::to_vec));
+    }
+    if queries.is_empty() {
+        return Err(CliError::File { path: path.to_owned(), problem: "holds no queries".into() });
+    }
+    Ok(queries)
+}
+
+/// Reads a table of true neighbours, a row a query.
+pub(crate) fn read_truth(path: &Path) -> Result<Vec<Vec<u32>>, CliError> {
+    let table = read_npy_i32(path)?;
+    let convert = |(row, ids): (usize, Vec<i32>)| {
+        ids.into_iter().map(u32::try_from).collect::<Result<_, _>>().map_err(|_| CliError::File {
+            path: path.to_owned(),
+            problem: format!("row {row} has a negative id; ids are places in the file of vectors, from 0"),
+        })
+    };
+    table.into_iter().enumerate().map(convert).collect()
+}
+
+/// Fails unless the queries have the vectors' dimension; better now than after a build.
+pub(crate) fn check_dim(path: &Path, queries: &[Vec<f32>], vectors: &VectorInput) -> Result<(), CliError> {
+    let found = queries.first().map_or(0, Vec::len);
+    if found == vectors.dim() {
+        return Ok(());
+    }
+    let problem = format!(
+        "its queries have {found} components, and the vectors of {} have {}",
+        vectors.name().display(),
+        vectors.dim()
+    );
+    Err(CliError::File { path: path.to_owned(), problem })
+}
+
+/// Makes the next search of a segment read from the disk: drops its files from the page cache.
+#[cfg(target_os = "linux")]
+pub(crate) fn drop_page_cache(segment: &Path) -> Result<(), CliError> {
+    let failed =
+        |problem: std::io::Error| CliError::File { path: segment.to_owned(), problem: problem.to_string() };
+    for entry in std::fs::read_dir(segment).map_err(failed)? {
+        let file = entry.and_then(|entry| std::fs::File::open(entry.path())).map_err(failed)?;
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
+            .map_err(|error| failed(error.into()))?;
+    }
+    Ok(())
+}
+
+/// Elsewhere the page cache stays as it is.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn drop_page_cache(_segment: &Path) -> Result<(), CliError> {
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The backends of this build, by name: each Cargo feature adds one.
+
+use io_core::DynBackend;
+use std::fmt;
+use std::str::FromStr;
+
+/// A backend that was compiled in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BackendKind {
+    /// Memory maps.
+    #[cfg(feature = "mmap")]
+    Mmap,
+    /// tokio-uring.
+    #[cfg(all(feature = "tokio-uring", target_os = "linux"))]
+    TokioUring,
+    /// glommio.
+    #[cfg(all(feature = "glommio", target_os = "linux"))]
+    Glommio,
+    /// monoio.
+    #[cfg(all(feature = "monoio", target_os = "linux"))]
+    Monoio,
+}
+
+impl BackendKind {
+    /// Every backend of this build, the default first.
+    #[must_use]
+    pub fn all() -> &'static [Self] {
+        &[
+            #[cfg(feature = "mmap")]
+            Self::Mmap,
+            #[cfg(all(feature = "tokio-uring", target_os = "linux"))]
+            Self::TokioUring,
+            #[cfg(all(feature = "glommio", target_os = "linux"))]
+            Self::Glommio,
+            #[cfg(all(feature = "monoio", target_os = "linux"))]
+            Self::Monoio,
+        ]
+    }
+
+    /// The name users select it by.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(feature = "mmap")]
+            Self::Mmap => "mmap",
+            #[cfg(all(feature = "tokio-uring", target_os = "linux"))]
+            Self::TokioUring => "tokio-uring",
+            #[cfg(all(feature = "glommio", target_os = "linux"))]
+            Self::Glommio => "glommio",
+            #[cfg(all(feature = "monoio", target_os = "linux"))]
+            Self::Monoio => "monoio",
+        }
+    }
+
+    /// The backend, behind its object-safe face.
+    #[must_use]
+    pub fn backend(self) -> DynBackend {
+        match self {
+            #[cfg(feature = "mmap")]
+            Self::Mmap => DynBackend::new(io_mmap::MmapBackend::default()),
+            #[cfg(all(feature = "tokio-uring", target_os = "linux"))]
+            Self::TokioUring => DynBackend::new(io_tokio_uring::TokioUringBackend::default()),
+            #[cfg(all(feature = "glommio", target_os = "linux"))]
+            Self::Glommio => DynBackend::new(io_glommio::GlommioBackend::default()),
+            #[cfg(all(feature = "monoio", target_os = "linux"))]
+            Self::Monoio => DynBackend::new(io_monoio::MonoioBackend::default()),
+        }
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that no backend of this build has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no backend {name:?} in this build; it has {}", available())]
+pub struct UnknownBackend {
+    name: String,
+}
+
+fn available() -> String {
+    let names: Vec<_> = BackendKind::all().iter().map(|kind| kind.name()).collect();
+    if names.is_empty() { "none: enable a Cargo feature such as `mmap`".into() } else { names.join(", ") }
+}
+
+impl FromStr for BackendKind {
+    type Err = UnknownBackend;
+
+    fn from_str(name: &str) -> Result<Self, UnknownBackend> {
+        let found = Self::all().iter().copied().find(|kind| kind.name() == name);
+        found.ok_or_else(|| UnknownBackend { name: name.to_owned() })
+    }
+}

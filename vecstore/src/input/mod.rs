@@ -1,0 +1,267 @@
+//! Vectors from files, block by block: `.npy`, `.fvecs`, `.bvecs` and raw numbers. What they are for is left to others.
+//!
+//! Every format comes down to the same: a header of some bytes, then rows of one length, each with or without a prefix
+//! that repeats its dimension. So each format has a function that finds out the [`Layout`], and one reader does the rest.
+
+mod error;
+mod npy;
+mod vecs;
+
+pub use error::InputError;
+pub use npy::read_npy_i32;
+
+use half::f16;
+use io_core::ElementType;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+/// Largest dimension of a vector.
+pub const DIM_MAX: usize = io_core::DIM_MAX as usize;
+
+/// Rows of one element type, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rows<'a> {
+    /// 32-bit floats.
+    F32(&'a [f32]),
+    /// 16-bit floats.
+    F16(&'a [f16]),
+    /// Unsigned bytes.
+    U8(&'a [u8]),
+}
+
+/// Something a segment can be built from.
+pub trait VectorSource {
+    /// What to call it in messages: a file's path.
+    fn name(&self) -> &Path;
+
+    /// Vectors in all.
+    fn count(&self) -> u64;
+
+    /// Components of a vector, from 1 to [`DIM_MAX`].
+    fn dim(&self) -> usize;
+
+    /// Type of the components.
+    fn element(&self) -> ElementType;
+
+    /// The next rows, `rows_max` (at least 1) unless fewer are left, of type [`VectorSource::element`]. All components
+    /// are finite.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    fn next_rows(&mut self, rows_max: usize) -> Result<Rows<'_>, InputError>;
+}
+
+/// How a file is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// NumPy: float32, float16 or uint8, two dimensions, C order, little-endian.
+    Npy,
+    /// Rows of an `i32` dimension and as many `f32`.
+    Fvecs,
+    /// Rows of an `i32` dimension and as many bytes.
+    Bvecs,
+    /// Numbers alone.
+    Raw {
+        /// Components of a vector.
+        dim: usize,
+        /// Their type.
+        element: ElementType,
+    },
+}
+
+impl Format {
+    /// The format that a file's extension names.
+    ///
+    /// # Errors
+    /// [`InputError::UnknownFormat`] for any other.
+    pub fn by_extension(path: &Path) -> Result<Self, InputError> {
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("npy") => Ok(Self::Npy),
+            Some("fvecs") => Ok(Self::Fvecs),
+            Some("bvecs") => Ok(Self::Bvecs),
+            _ => Err(InputError::UnknownFormat { path: path.to_owned() }),
+        }
+    }
+}
+
+/// Where the rows of a file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Layout {
+    data_offset: u64,
+    /// Whether each row begins with its dimension.
+    prefixed: bool,
+    element: ElementType,
+    dim: usize,
+    count: u64,
+}
+
+impl Layout {
+    fn row_bytes(&self) -> usize {
+        self.dim * self.element.bytes() as usize + if self.prefixed { 4 } else { 0 }
+    }
+}
+
+/// A file of vectors.
+#[derive(Debug)]
+pub struct VectorInput {
+    path: PathBuf,
+    file: BufReader<File>,
+    layout: Layout,
+    row_next: u64,
+    floats: Vec<f32>,
+    halves: Vec<f16>,
+    bytes: Vec<u8>,
+}
+
+impl VectorInput {
+    /// Opens a file and checks its header and its length.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to do.
+    pub fn open(path: &Path, format: Format) -> Result<Self, InputError> {
+        let failed = |source| InputError::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(InputError::NotAFile { path: path.to_owned() });
+        }
+        let len = metadata.len();
+        if len == 0 {
+            return Err(InputError::Empty { path: path.to_owned() });
+        }
+        let mut file = BufReader::with_capacity(1 << 20, file);
+        let layout = match format {
+            Format::Npy => npy::layout(path, &mut file, len)?,
+            Format::Fvecs => vecs::layout(path, &mut file, len, ElementType::F32)?,
+            Format::Bvecs => vecs::layout(path, &mut file, len, ElementType::U8)?,
+            Format::Raw { dim, element } => raw_layout(path, len, dim, element)?,
+        };
+        std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(layout.data_offset)).map_err(failed)?;
+        let path = path.to_owned();
+        Ok(Self {
+            path,
+            file,
+            layout,
+            row_next: 0,
+            floats: Vec::new(),
+            halves: Vec::new(),
+            bytes: Vec::new(),
+        })
+    }
+
+    /// Fills the bytes of `rows` rows, prefixes checked and left out.
+    fn read_rows(
+        file: &mut BufReader<File>,
+        path: &Path,
+        layout: &Layout,
+        row_next: u64,
+        target: &mut [u8],
+    ) -> Result<(), InputError> {
+        let failed = |source| InputError::Io { path: path.to_owned(), source };
+        if !layout.prefixed {
+            return file.read_exact(target).map_err(failed);
+        }
+        let row_bytes = layout.dim * layout.element.bytes() as usize;
+        for (row, bytes) in target.chunks_exact_mut(row_bytes).enumerate() {
+            let mut prefix = [0; 4];
+            file.read_exact(&mut prefix).map_err(failed)?;
+            let found = i32::from_le_bytes(prefix);
+            if usize::try_from(found) != Ok(layout.dim) {
+                let row = row_next + row as u64;
+                return Err(InputError::Ragged { path: path.to_owned(), row, found, dim: layout.dim });
+            }
+            file.read_exact(bytes).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn check_finite(&self, row_first: u64, values: impl Iterator<Item = f32>) -> Result<(), InputError> {
+        for (at, value) in values.enumerate() {
+            if !value.is_finite() {
+                let row = row_first + (at / self.layout.dim) as u64;
+                let component = at % self.layout.dim;
+                return Err(InputError::NotFinite { path: self.path.clone(), row, component, value });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl VectorSource for VectorInput {
+    fn name(&self) -> &Path {
+        &self.path
+    }
+
+    fn count(&self) -> u64 {
+        self.layout.count
+    }
+
+    fn dim(&self) -> usize {
+        self.layout.dim
+    }
+
+    fn element(&self) -> ElementType {
+        self.layout.element
+    }
+
+    fn next_rows(&mut self, rows_max: usize) -> Result<Rows<'_>, InputError> {
+        let left = usize::try_from(self.layout.count - self.row_next).unwrap_or(usize::MAX);
+        let components = left.min(rows_max) * self.layout.dim;
+        let first = self.row_next;
+        let (file, layout, path) = (&mut self.file, &self.layout, &self.path);
+        match layout.element {
+            ElementType::F32 => {
+                self.floats.resize(components, 0.0);
+                Self::read_rows(file, path, layout, first, bytemuck::cast_slice_mut(&mut self.floats))?;
+                self.check_finite(first, self.floats.iter().copied())?;
+            }
+            ElementType::F16 => {
+                self.halves.resize(components, f16::ZERO);
+                Self::read_rows(file, path, layout, first, bytemuck::cast_slice_mut(&mut self.halves))?;
+                self.check_finite(first, self.halves.iter().map(|half| half.to_f32()))?;
+            }
+            ElementType::U8 => {
+                self.bytes.resize(components, 0);
+                Self::read_rows(file, path, layout, first, &mut self.bytes)?;
+            }
+        }
+        self.row_next += (components / self.layout.dim) as u64;
+        Ok(match self.layout.element {
+            ElementType::F32 => Rows::F32(&self.floats),
+            ElementType::F16 => Rows::F16(&self.halves),
+            ElementType::U8 => Rows::U8(&self.bytes),
+        })
+    }
+}
+
+fn check_dim(path: &Path, dim: u64) -> Result<usize, InputError> {
+    match usize::try_from(dim) {
+        Ok(dim) if (1..=DIM_MAX).contains(&dim) => Ok(dim),
+        _ => Err(InputError::Dimension { path: path.to_owned(), dim }),
+    }
+}
+
+/// The number of whole rows, or an error when the file does not end with one.
+fn count_rows(path: &Path, data_bytes: u64, row_bytes: u64) -> Result<u64, InputError> {
+    if !data_bytes.is_multiple_of(row_bytes) {
+        let extra = data_bytes % row_bytes;
+        return Err(InputError::PartialRow {
+            path: path.to_owned(),
+            rows: data_bytes / row_bytes,
+            row_bytes,
+            extra,
+        });
+    }
+    Ok(data_bytes / row_bytes)
+}
+
+fn raw_layout(path: &Path, len: u64, dim: usize, element: ElementType) -> Result<Layout, InputError> {
+    let dim = check_dim(path, dim as u64)?;
+    let mut layout = Layout { data_offset: 0, prefixed: false, element, dim, count: 0 };
+    layout.count = count_rows(path, len, layout.row_bytes() as u64)?;
+    Ok(layout)
+}
+
+#[cfg(test)]
+mod tests;

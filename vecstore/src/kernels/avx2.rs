@@ -1,0 +1,252 @@
+//! The kernels for x86-64 with AVX2, FMA and F16C (every server and desktop since 2013).
+//!
+//! The only `unsafe` of the crate. It is of two kinds: loads, each from an array of exactly the size that is loaded, and
+//! the calls from the table into code compiled for these instructions, which is handed out after they were detected.
+//!
+//! A length that is no multiple of the block is finished with one more, overlapping block from which a mask removes what
+//! was summed already; only vectors shorter than a block take a scalar loop.
+
+use super::Kernels;
+use half::f16;
+use std::arch::x86_64::*;
+
+/// The table, if this machine has the instructions.
+pub(super) fn kernels() -> Option<Kernels> {
+    let detected = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c");
+    detected.then_some(KERNELS)
+}
+
+/// Private to this file: only [`kernels`] gives it out.
+const KERNELS: Kernels = Kernels {
+    name: "avx2+fma+f16c",
+    // SAFETY: the table is given out only where AVX2, FMA and F16C were detected.
+    dot_f32: |a, b| unsafe { sum::<f32, false>(a, b) },
+    // SAFETY: as above.
+    l2_f32: |a, b| unsafe { sum::<f32, true>(a, b) },
+    // SAFETY: as above.
+    dot_f16: |a, b| unsafe { sum::<f16, false>(a, b) },
+    // SAFETY: as above.
+    l2_f16: |a, b| unsafe { sum::<f16, true>(a, b) },
+    // SAFETY: as above.
+    dot_u8: |a, b| unsafe { sum::<u8, false>(a, b) },
+    // SAFETY: as above.
+    l2_u8: |a, b| unsafe { sum::<u8, true>(a, b) },
+    // SAFETY: as above.
+    dot_i8_i16: |a, b| unsafe { dot_integers(a, b) },
+    // SAFETY: as above.
+    dot_i8_i8: |a, b| unsafe { dot_integers(a, b) },
+};
+
+/// `f32` in one register.
+const FLOATS: usize = 8;
+/// Registers summed side by side, which hides the latency of an addition.
+const ACCUMULATORS: usize = 4;
+/// `i16` in one register.
+const SHORTS: usize = 16;
+
+/// A component that can be widened to `f32`, a register at a time.
+trait Widen: Copy {
+    /// # Safety
+    ///
+    /// The machine has AVX2 and F16C.
+    unsafe fn widen(block: &[Self; FLOATS]) -> __m256;
+    fn widen_one(self) -> f32;
+}
+
+impl Widen for f32 {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn widen(block: &[Self; FLOATS]) -> __m256 {
+        // SAFETY: the array has the 32 bytes that are loaded, and the load needs no alignment.
+        unsafe { _mm256_loadu_ps(block.as_ptr()) }
+    }
+
+    #[inline]
+    fn widen_one(self) -> f32 {
+        self
+    }
+}
+
+impl Widen for f16 {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn widen(block: &[Self; FLOATS]) -> __m256 {
+        // SAFETY: the array has the 16 bytes that are loaded, and the load needs no alignment.
+        _mm256_cvtph_ps(unsafe { _mm_loadu_si128(block.as_ptr().cast()) })
+    }
+
+    #[inline]
+    fn widen_one(self) -> f32 {
+        self.to_f32()
+    }
+}
+
+impl Widen for u8 {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn widen(block: &[Self; FLOATS]) -> __m256 {
+        let bytes = _mm_cvtsi64_si128(i64::from_le_bytes(*block));
+        _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))
+    }
+
+    #[inline]
+    fn widen_one(self) -> f32 {
+        f32::from(self)
+    }
+}
+
+/// The dot product, or the squared distance if `SQUARED_DISTANCE`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn sum<T: Widen, const SQUARED_DISTANCE: bool>(a: &[T], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "vectors of one dimension");
+    let (a_blocks, a_rest) = a.as_chunks::<FLOATS>();
+    let (b_blocks, b_rest) = b.as_chunks::<FLOATS>();
+    let (a_rounds, a_blocks) = a_blocks.as_chunks::<ACCUMULATORS>();
+    let (b_rounds, b_blocks) = b_blocks.as_chunks::<ACCUMULATORS>();
+    let mut sums = [_mm256_setzero_ps(); ACCUMULATORS];
+    for (a, b) in a_rounds.iter().zip(b_rounds) {
+        for lane in 0..ACCUMULATORS {
+            sums[lane] = add_term::<T, SQUARED_DISTANCE>(sums[lane], &a[lane], &b[lane]);
+        }
+    }
+    for (lane, (a, b)) in a_blocks.iter().zip(b_blocks).enumerate() {
+        sums[lane] = add_term::<T, SQUARED_DISTANCE>(sums[lane], a, b);
+    }
+    let mut rest = 0.0;
+    if let (false, Some(a), Some(b)) = (a_rest.is_empty(), a.last_chunk(), b.last_chunk()) {
+        // SAFETY: this function has AVX2 and F16C.
+        let a = unsafe { T::widen(a) };
+        // SAFETY: this function has AVX2.
+        let b = unsafe { f32::widen(b) };
+        let keep = _mm256_castsi256_ps(last_lanes::<FLOATS, 32>(a_rest.len()));
+        let factor = if SQUARED_DISTANCE { _mm256_sub_ps(a, b) } else { a };
+        let factor = _mm256_and_ps(factor, keep);
+        let other = if SQUARED_DISTANCE { factor } else { _mm256_and_ps(b, keep) };
+        sums[3] = _mm256_fmadd_ps(factor, other, sums[3]);
+    } else {
+        for (&a, &b) in a_rest.iter().zip(b_rest) {
+            let (a, b) = (a.widen_one(), b);
+            rest += if SQUARED_DISTANCE { (a - b) * (a - b) } else { a * b };
+        }
+    }
+    let sums = _mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3]));
+    let halves = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps::<1>(sums));
+    let pairs = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
+    let total = _mm_add_ss(pairs, _mm_movehdup_ps(pairs));
+    _mm_cvtss_f32(total) + rest
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn add_term<T: Widen, const SQUARED_DISTANCE: bool>(
+    sum: __m256,
+    a: &[T; FLOATS],
+    b: &[f32; FLOATS],
+) -> __m256 {
+    // SAFETY: this function has AVX2 and F16C.
+    let a = unsafe { T::widen(a) };
+    // SAFETY: this function has AVX2.
+    let b = unsafe { f32::widen(b) };
+    if SQUARED_DISTANCE {
+        let difference = _mm256_sub_ps(a, b);
+        _mm256_fmadd_ps(difference, difference, sum)
+    } else {
+        _mm256_fmadd_ps(a, b, sum)
+    }
+}
+
+/// All bits set in the last `count` of `LANES` lanes, each of `BITS` bits.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn last_lanes<const LANES: usize, const BITS: usize>(count: usize) -> __m256i {
+    /// A register of zeros, then a register of ones: a window into it is the mask.
+    const WINDOW: [u8; 64] = {
+        let mut bytes = [0; 64];
+        let mut index = 32;
+        while index < 64 {
+            bytes[index] = u8::MAX;
+            index += 1;
+        }
+        bytes
+    };
+    const { assert!(LANES * BITS == 256) }
+    let window: &[u8; 32] = WINDOW[count * BITS / 8..].first_chunk().expect("at most all lanes");
+    // SAFETY: the array has the 32 bytes that are loaded, and the load needs no alignment.
+    unsafe { _mm256_loadu_si256(window.as_ptr().cast()) }
+}
+
+/// A component that can be widened to `i16`, a register at a time.
+trait Shorts: Copy + Into<i32> {
+    /// # Safety
+    ///
+    /// The machine has AVX2.
+    unsafe fn widen(block: &[Self; SHORTS]) -> __m256i;
+}
+
+impl Shorts for i8 {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn widen(block: &[Self; SHORTS]) -> __m256i {
+        // SAFETY: the array has the 16 bytes that are loaded, and the load needs no alignment.
+        _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(block.as_ptr().cast()) })
+    }
+}
+
+impl Shorts for i16 {
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn widen(block: &[Self; SHORTS]) -> __m256i {
+        // SAFETY: the array has the 32 bytes that are loaded, and the load needs no alignment.
+        unsafe { _mm256_loadu_si256(block.as_ptr().cast()) }
+    }
+}
+
+/// The exact dot product. `madd` multiplies `i16` and adds neighbours into `i32`, so nothing saturates (`maddubs`, twice
+/// as wide, would for codes of more than 7 bits).
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn dot_integers<B: Shorts>(a: &[i8], b: &[B]) -> i32 {
+    assert_eq!(a.len(), b.len(), "vectors of one dimension");
+    let (a_blocks, a_rest) = a.as_chunks::<SHORTS>();
+    let (b_blocks, b_rest) = b.as_chunks::<SHORTS>();
+    let (a_pairs, a_blocks) = a_blocks.as_chunks::<2>();
+    let (b_pairs, b_blocks) = b_blocks.as_chunks::<2>();
+    let mut sums = [_mm256_setzero_si256(); 2];
+    for (a, b) in a_pairs.iter().zip(b_pairs) {
+        for lane in 0..2 {
+            // SAFETY: this function has AVX2.
+            let a = unsafe { i8::widen(&a[lane]) };
+            // SAFETY: this function has AVX2.
+            let b = unsafe { B::widen(&b[lane]) };
+            sums[lane] = _mm256_add_epi32(sums[lane], _mm256_madd_epi16(a, b));
+        }
+    }
+    if let ([a], [b]) = (a_blocks, b_blocks) {
+        // SAFETY: this function has AVX2.
+        let a = unsafe { i8::widen(a) };
+        // SAFETY: this function has AVX2.
+        let b = unsafe { B::widen(b) };
+        sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(a, b));
+    }
+    let mut rest = 0i32;
+    if let (false, Some(a), Some(b)) = (a_rest.is_empty(), a.last_chunk(), b.last_chunk()) {
+        // SAFETY: this function has AVX2.
+        let a = unsafe { i8::widen(a) };
+        // SAFETY: this function has AVX2.
+        let b = unsafe { B::widen(b) };
+        let a = _mm256_and_si256(a, last_lanes::<SHORTS, 16>(a_rest.len()));
+        sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(a, b));
+    } else {
+        for (&a, &b) in a_rest.iter().zip(b_rest) {
+            rest = rest.wrapping_add(i32::from(a) * b.into());
+        }
+    }
+    let sums = _mm256_add_epi32(sums[0], sums[1]);
+    let halves = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
+    let pairs = _mm_add_epi32(halves, _mm_shuffle_epi32::<0b_01_00_11_10>(halves));
+    let total = _mm_add_epi32(pairs, _mm_shuffle_epi32::<0b_00_00_00_01>(pairs));
+    _mm_cvtsi128_si32(total).wrapping_add(rest)
+}
