@@ -61,7 +61,9 @@ fn a_warm_search_allocates_nothing() {
         let score = |ids: &[u32], out: &mut [f32]| query.score_many(&codes, ids, out);
         search_in_memory(&graph, &mut scratch, ef, score, || false).expect("never stopped").len()
     };
-    assert_eq!(search(&queries[0]), ef);
+    for query in &queries[..10] {
+        assert_eq!(search(query), ef);
+    }
     let before = ALLOCATIONS.get();
     assert!(before > 0, "the counter works");
     for query in &queries {

@@ -128,6 +128,8 @@ impl<'s> GraphSearch<'s> {
         assert!(matches!(self.state, State::Expand(_)), "links that the search did not ask for");
         let SearchScratch { visited, pending, .. } = &mut *self.scratch;
         pending.clear();
+        // Room for all of them: it stops growing with the first full list, not with the first one nothing was seen of.
+        pending.reserve(links.len());
         pending.extend(links.iter().copied().filter(|&link| visited.insert(link)));
         if pending.is_empty() { self.advance() } else { self.state = State::Score }
     }
@@ -153,7 +155,7 @@ impl<'s> GraphSearch<'s> {
     pub fn score_with(&mut self, score_many: impl FnOnce(&[u32], &mut [f32])) {
         let SearchScratch { pending, scores, pool, .. } = &mut *self.scratch;
         if scores.len() < pending.len() {
-            scores.resize(pending.len(), 0.0);
+            scores.resize(pending.capacity(), 0.0);
         }
         let scores = &mut scores[..pending.len()];
         match self.state {
