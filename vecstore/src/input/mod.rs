@@ -1,7 +1,7 @@
 //! Vectors from files, block by block: `.npy`, `.fvecs`, `.bvecs` and raw numbers. What they are for is left to others.
 //!
 //! Every format comes down to the same: a header of some bytes, then rows of one length, each with or without a prefix
-//! that repeats its dimension. So each format has a function that finds out the [`Layout`], and one reader does the rest.
+//! that repeats its dimension. So each format has a function that finds out where they are, and one reader does the rest.
 
 mod error;
 mod npy;

@@ -91,8 +91,16 @@ fn wrong_npy_files_are_named() {
         assert!(expected(&error), "{error:?}");
         assert!(error.to_string().contains("a.npy"), "{error}");
     }
+    let mut vast = b"\x93NUMPY\x02\x00".to_vec();
+    vast.extend(u32::MAX.to_le_bytes());
+    assert!(matches!(open("a.npy", &vast).unwrap_err(), InputError::NpyHeader { .. }));
+    let whole = npy("<f4", false, "(2, 2)", &data);
+    for len in 1..whole.len() {
+        open("a.npy", &whole[..len]).expect_err("a file that is cut off");
+    }
     let absurd = npy("<f4", false, "(18446744073709551615, 60000)", &data);
-    assert!(matches!(open("a.npy", &absurd).unwrap_err(), InputError::Length { .. }));
+    let error = open("a.npy", &absurd).unwrap_err();
+    assert!(matches!(error, InputError::Length { .. } | InputError::NpyHeader { .. }), "{error}");
 }
 
 #[test]
