@@ -13,7 +13,6 @@ use super::{InputError, Layout, check_dim};
 use io_core::ElementType;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 const MAGIC: [u8; 6] = *b"\x93NUMPY";
