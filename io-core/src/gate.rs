@@ -38,6 +38,7 @@ struct GateState {
 #[derive(Debug)]
 pub struct Permit {
     gate: Rc<GateState>,
+    scope: Rc<Scope>,
     bytes: u64,
 }
 
@@ -109,7 +110,7 @@ impl Drop for Permit {
         let gate = &self.gate;
         gate.operations.set(gate.operations.get() - 1);
         gate.bytes.set(gate.bytes.get() - self.bytes);
-        thread::left();
+        self.scope.left();
         gate.wake_front();
         if gate.operations.get() == 0 {
             gate.idle.take().into_iter().for_each(Waker::wake);
@@ -127,8 +128,9 @@ impl Waiter {
     /// Gives a permit for `bytes` when they fit and nobody waits ahead; else queues this batch and wakes it later.
     pub(crate) fn poll_acquire(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<Permit> {
         debug_assert!(bytes <= self.gate.limits.bytes_in_flight_max, "a permit that could never be given");
-        if thread::is_draining() {
-            thread::hold(cx);
+        let scope = Scope::current();
+        if scope.draining.get() {
+            scope.held.borrow_mut().push(cx.waker().clone());
             return Poll::Pending;
         }
         let first = self.gate.queue.borrow().front().is_none_or(|(ticket, _)| Some(*ticket) == self.ticket);
@@ -139,8 +141,8 @@ impl Waiter {
         self.leave();
         self.gate.operations.set(self.gate.operations.get() + 1);
         self.gate.bytes.set(self.gate.bytes.get() + bytes);
-        thread::entered();
-        Poll::Ready(Permit { gate: Rc::clone(&self.gate), bytes })
+        scope.entered();
+        Poll::Ready(Permit { gate: Rc::clone(&self.gate), scope, bytes })
     }
 
     fn queue(&mut self, cx: &Context<'_>) {
@@ -170,19 +172,75 @@ impl Drop for Waiter {
     }
 }
 
-/// Waits until no operation of any reader or writer of this thread is in flight; new ones are held back meanwhile.
-///
-/// A backend's `run` ends with it, so that the runtime is never torn down under the kernel's hands.
-pub async fn drain_this_thread() {
-    thread::set_draining(true);
-    poll_fn(thread::poll_idle).await;
-    thread::set_draining(false);
+/// What was started in one `run` on one thread, over all gates. What somebody else's runtime left behind, which may never
+/// end, is not in it.
+#[derive(Default, Debug)]
+struct Scope {
+    operations: Cell<usize>,
+    draining: Cell<bool>,
+    /// Who waits for nothing to be in flight.
+    idle: RefCell<Vec<Waker>>,
+    /// Batches held back while the scope drains.
+    held: RefCell<Vec<Waker>>,
 }
 
-/// Runs `future` and then drains this thread, also when the future panics; the panic then goes on.
+thread_local! {
+    static SCOPE: RefCell<Rc<Scope>> = RefCell::default();
+}
+
+impl Scope {
+    fn current() -> Rc<Self> {
+        SCOPE.with_borrow(Rc::clone)
+    }
+
+    fn entered(&self) {
+        self.operations.set(self.operations.get() + 1);
+    }
+
+    fn left(&self) {
+        self.operations.set(self.operations.get() - 1);
+        if self.operations.get() == 0 {
+            self.idle.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    async fn drain(&self) {
+        self.draining.set(true);
+        poll_fn(|cx| {
+            if self.operations.get() == 0 {
+                return Poll::Ready(());
+            }
+            self.idle.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        self.draining.set(false);
+        self.held.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Waits until no operation that was started on this thread is in flight; new ones are held back meanwhile.
+///
+/// For users who run a runtime themselves, before they leave it. Inside a backend's `run` there is no need.
+pub async fn drain_this_thread() {
+    Scope::current().drain().await;
+}
+
+/// Puts the scope before back, also on a panic.
+struct Restore(Rc<Scope>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        SCOPE.set(Rc::clone(&self.0));
+    }
+}
+
+/// Runs `future` and then waits for all it has in flight on this thread, also when it panics; the panic then goes on.
 ///
 /// For a backend's `run`: `runtime.block_on(run_to_drain(main()))`.
 pub async fn run_to_drain<F: Future>(future: F) -> F::Output {
+    let scope = Rc::<Scope>::default();
+    let _restore = Restore(SCOPE.replace(Rc::clone(&scope)));
     let mut future = std::pin::pin!(future);
     let result = poll_fn(|cx| {
         // Unwind safety: after a panic nothing looks at the future again, it is only dropped.
@@ -194,59 +252,8 @@ pub async fn run_to_drain<F: Future>(future: F) -> F::Output {
         }
     })
     .await;
-    drain_this_thread().await;
+    scope.drain().await;
     result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// What is in flight on this thread, over all gates.
-mod thread {
-    use super::{Cell, Context, Poll, RefCell, Waker};
-
-    thread_local! {
-        static OPERATIONS: Cell<usize> = const { Cell::new(0) };
-        static DRAINING: Cell<bool> = const { Cell::new(false) };
-        /// Who waits for nothing to be in flight.
-        static IDLE: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
-        /// Batches held back while the thread drains.
-        static HELD: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
-    }
-
-    pub(super) fn entered() {
-        OPERATIONS.set(OPERATIONS.get() + 1);
-    }
-
-    pub(super) fn left() {
-        // A permit may be dropped while the thread ends, when its locals are already gone; then nobody waits either.
-        let _ = OPERATIONS.try_with(|operations| {
-            operations.set(operations.get() - 1);
-            if operations.get() == 0 {
-                let _ = IDLE.try_with(|idle| idle.take().into_iter().for_each(Waker::wake));
-            }
-        });
-    }
-
-    pub(super) fn is_draining() -> bool {
-        DRAINING.get()
-    }
-
-    pub(super) fn set_draining(draining: bool) {
-        DRAINING.set(draining);
-        if !draining {
-            HELD.take().into_iter().for_each(Waker::wake);
-        }
-    }
-
-    pub(super) fn hold(cx: &Context<'_>) {
-        HELD.with_borrow_mut(|held| held.push(cx.waker().clone()));
-    }
-
-    pub(super) fn poll_idle(cx: &mut Context<'_>) -> Poll<()> {
-        if OPERATIONS.get() == 0 {
-            return Poll::Ready(());
-        }
-        IDLE.with_borrow_mut(|idle| idle.push(cx.waker().clone()));
-        Poll::Pending
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Starting a glommio executor, and finding out whether one is running.
 
 use crate::file::{GlommioSink, GlommioSource, open_reader, open_writer};
-use glommio::{GlommioError, LocalExecutorBuilder, Placement, ReactorErrorKind};
+use glommio::{GlommioError, LocalExecutorBuilder, Placement};
 use io_core::{
     BackendFactory, LocalBoxFuture, OpenError, OpenOptions, PagedReader, PagedWriter, StartError,
     run_to_drain,
@@ -16,6 +16,9 @@ pub(crate) const RUNTIME: &str = "glommio 0.9";
 
 /// Entries of each of glommio's rings. More reads than this may be asked for: glommio queues them itself.
 const RING_ENTRIES: usize = 256;
+
+/// Memory that glommio wants to be allowed to lock.
+const LOCKED_BYTES_MIN: u64 = 512 * 1024;
 
 /// Opens files for glommio and starts its executor.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,10 +58,11 @@ impl BackendFactory for GlommioBackend {
         if RUNNING.get() {
             return Err(StartError::Nested { runtime: RUNTIME });
         }
+        check_system()?;
         let executor = LocalExecutorBuilder::new(Placement::Unbound)
             .ring_depth(RING_ENTRIES)
             .make()
-            .map_err(start_error)?;
+            .map_err(|error: GlommioError<()>| StartError::from_ring_setup(RUNTIME, os_error(error)))?;
         RUNNING.set(true);
         let _running = Running;
         Ok(executor.run(async { run_to_drain(main()).await }))
@@ -75,16 +79,15 @@ impl BackendFactory for GlommioBackend {
     }
 }
 
-fn start_error(error: GlommioError<()>) -> StartError {
-    match error {
-        GlommioError::ReactorError(ReactorErrorKind::MemLockLimit(limit, needed)) => {
-            StartError::LockedMemory {
-                runtime: RUNTIME,
-                reason: format!("{limit} bytes may be locked, and at least {needed} are needed"),
-            }
-        }
-        error => StartError::from_ring_setup(RUNTIME, os_error(error)),
+/// What glommio would panic about, or report in words that help nobody.
+fn check_system() -> Result<(), StartError> {
+    use rustix::process::{Resource, getrlimit};
+    if let Some(limit) = getrlimit(Resource::Memlock).current.filter(|limit| *limit < LOCKED_BYTES_MIN) {
+        let reason = format!("{limit} bytes may be locked, and glommio wants at least {LOCKED_BYTES_MIN}");
+        return Err(StartError::LockedMemory { runtime: RUNTIME, reason });
     }
+    // glommio panics where rings are refused; a ring of our own, dropped at once, finds that out.
+    io_uring::IoUring::new(2).map(drop).map_err(|error| StartError::from_ring_setup(RUNTIME, error))
 }
 
 /// glommio's errors, with the operating system's number where there is one.

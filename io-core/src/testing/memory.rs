@@ -331,23 +331,23 @@ mod executor {
 
     /// Completes a few operations of the executor's choice at once, as a ring does; says whether there was one.
     fn complete_some() -> bool {
-        let chosen: Vec<_> = EXECUTOR.with_borrow_mut(|executor| {
-            let Some(executor) = executor else { return Vec::new() };
-            let count = executor.random.usize(1..=4).min(executor.pending.len());
-            (0..count)
-                .map(|_| {
-                    let chosen = executor.random.usize(..executor.pending.len());
-                    executor.pending.swap_remove(chosen)
-                })
-                .collect()
+        let count = EXECUTOR.with_borrow_mut(|executor| match executor {
+            Some(executor) => executor.random.usize(1..=4).min(executor.pending.len()),
+            None => 0,
         });
-        for operation in &chosen {
+        for _ in 0..count {
+            let chosen = EXECUTOR.with_borrow_mut(|executor| {
+                let executor = executor.as_mut()?;
+                let chosen = executor.random.usize(..executor.pending.len());
+                Some(executor.pending.swap_remove(chosen))
+            });
+            let Some(operation) = chosen else { break };
             operation.complete.set(true);
             if let Some(waker) = operation.waker.take() {
                 waker.wake();
             }
         }
-        !chosen.is_empty()
+        count > 0
     }
 
     /// Ends when the executor chooses so.
