@@ -1,1 +1,75 @@
-//! Compares the io-core backends with one another, with a bare io_uring loop and with a plain loop over a map
+//! What the benches share: the data file, the baselines, and what the process has cost.
+//!
+//! The baselines do what a backend's user would otherwise write by hand, and no more: [`ring`] keeps a bare io_uring full,
+//! [`map`] loops over slices of a memory map. All contenders touch the same bytes with [`touch`].
+
+#![cfg(target_os = "linux")]
+#![deny(unsafe_code)]
+
+pub mod map;
+pub mod ring;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What every contender does with a vector: reads a word of each cache line.
+#[must_use]
+pub fn touch(bytes: &[u8]) -> u64 {
+    bytes
+        .chunks(64)
+        .map(|line| u64::from(line[0]) + u64::from(line[line.len() - 1]))
+        .fold(0, u64::wrapping_add)
+}
+
+/// Makes the file to read, unless it is there already: `bytes` bytes that differ from place to place.
+///
+/// # Errors
+/// What the system says.
+pub fn data_file(dir: &Path, bytes: u64) -> io::Result<PathBuf> {
+    std::fs::create_dir_all(dir)?;
+    let path = dir.join(format!("reads-{bytes}.bin"));
+    if std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() == bytes) {
+        return Ok(path);
+    }
+    let mut file = File::create(&path)?;
+    let mut chunk = vec![0u8; 1 << 20];
+    let mut written = 0u64;
+    while written < bytes {
+        for (at, word) in chunk.chunks_exact_mut(8).enumerate() {
+            word.copy_from_slice(
+                &(written + at as u64 * 8).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes(),
+            );
+        }
+        let len = (bytes - written).min(chunk.len() as u64) as usize;
+        file.write_all(&chunk[..len])?;
+        written += len as u64;
+    }
+    file.sync_all()?;
+    Ok(path)
+}
+
+/// Leaves nothing of the file in the page cache.
+///
+/// # Errors
+/// What the system says.
+pub fn make_cold(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    Ok(rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?)
+}
+
+/// Brings all of the file into the page cache.
+///
+/// # Errors
+/// What the system says.
+pub fn make_warm(path: &Path) -> io::Result<()> {
+    io::copy(&mut File::open(path)?, &mut io::sink()).map(drop)
+}
+
+/// CPU time of all threads of this process so far, the kernel's ring workers included.
+#[must_use]
+pub fn cpu_time() -> Duration {
+    let clock = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(clock.tv_sec.unsigned_abs(), clock.tv_nsec.unsigned_abs() as u32)
+}

@@ -46,7 +46,8 @@ async fn drop_in_flight(reader: &impl VectorReader) {
 
 /// Runs a future as a user does who starts this runtime himself.
 fn run_in_own_runtime(main: impl Future<Output = ()>) {
-    tokio_uring::start(async move { main.await });
+    let runtime = tokio_uring::Runtime::new(&tokio_uring::builder()).expect("starts");
+    runtime.block_on(main);
 }
 
 #[test]

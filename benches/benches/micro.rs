@@ -1,0 +1,104 @@
+//! Small things, by criterion: what planning costs beside reading, and what the mmap backend adds to a plain loop.
+//! `cargo bench -p benches --bench micro`
+
+use benches::{data_file, make_warm, map, touch};
+use criterion::{BatchSize, Criterion, Throughput};
+use io_core::{BackendFactory, IoGeometry, OpenOptions, ReadControl, ReadPlan, ReadRequest, VectorReader};
+use std::hint::black_box;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+const FILE_BYTES: u64 = 256 << 20;
+const READS: usize = 4096;
+
+fn random_requests(len: u32) -> Vec<ReadRequest> {
+    let mut random = fastrand::Rng::with_seed(1);
+    let vectors = FILE_BYTES / u64::from(len);
+    (0..READS).map(|_| ReadRequest::new(random.u64(..vectors) * u64::from(len), len)).collect()
+}
+
+/// Planning 4,096 requests, beside reading them from a warm page cache through each ring backend.
+fn planner<B: BackendFactory>(criterion: &mut Criterion, path: &Path, backend: &B) {
+    let requests = random_requests(4096);
+    let mut group = criterion.benchmark_group("4096 random 4 KiB reads, warm");
+    group.throughput(Throughput::Elements(READS as u64)).sample_size(20);
+    group.bench_function(backend.name(), |bencher| {
+        let ran = backend.run(|| async {
+            let options = OpenOptions { queue_depth: 128, gap_max: 0, ..OpenOptions::default() };
+            let reader = backend.open(path, &options).await.expect("opens");
+            // Inside the executor each round is timed by hand: criterion's own loop cannot await.
+            let control = ReadControl::default();
+            let mut rounds = Vec::new();
+            for _ in 0..60 {
+                let started = std::time::Instant::now();
+                let read = reader.read_vectors(&requests, &control, |_, bytes| {
+                    black_box(touch(bytes));
+                    ControlFlow::Continue(())
+                });
+                read.await.expect("reads");
+                rounds.push(started.elapsed());
+            }
+            rounds.sort_unstable();
+            rounds[rounds.len() / 2]
+        });
+        let median = ran.expect("starts");
+        bencher.iter_custom(|iterations| median * iterations as u32);
+    });
+    group.finish();
+}
+
+fn plan(criterion: &mut Criterion) {
+    let requests = random_requests(4096);
+    let geometry = IoGeometry::buffered(256 << 10, 0);
+    let mut group = criterion.benchmark_group("4096 random 4 KiB reads, warm");
+    group.throughput(Throughput::Elements(READS as u64)).sample_size(50);
+    group.bench_function("planning alone", |bencher| {
+        bencher.iter_batched_ref(
+            ReadPlan::default,
+            |plan| plan.build(&requests, &geometry, FILE_BYTES).expect("inside the file"),
+            BatchSize::NumIterations(100),
+        );
+    });
+    group.finish();
+}
+
+/// Warm reads of 3,072 and 4,096 bytes: a plain loop over slices, and the mmap backend.
+fn warm_maps(criterion: &mut Criterion, path: &Path) {
+    let map = map::open(path).expect("maps");
+    let backend = io_mmap::MmapBackend::default();
+    let reader = backend.run(|| async { backend.open(path, &OpenOptions::default()).await });
+    let reader = reader.expect("starts").expect("opens");
+    let control = ReadControl::default();
+    for len in [3072, 4096] {
+        let requests = random_requests(len);
+        let mut group = criterion.benchmark_group(format!("4096 warm slices of {len} bytes"));
+        group.throughput(Throughput::Elements(READS as u64)).sample_size(50);
+        group.bench_function("plain loop", |bencher| bencher.iter(|| black_box(map::read(&map, &requests))));
+        group.bench_function("mmap backend", |bencher| {
+            bencher.iter(|| {
+                let mut sum = 0u64;
+                let read = reader.read_vectors(&requests, &control, |_, bytes| {
+                    sum = sum.wrapping_add(touch(bytes));
+                    ControlFlow::Continue(())
+                });
+                backend.run(|| read).expect("starts").expect("reads");
+                black_box(sum)
+            });
+        });
+        group.finish();
+    }
+}
+
+fn main() {
+    let dir =
+        std::env::var_os("BENCH_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), Into::into);
+    let path = data_file(&dir, FILE_BYTES).expect("the data file");
+    make_warm(&path).expect("reads");
+    let mut criterion = Criterion::default().configure_from_args();
+    plan(&mut criterion);
+    planner(&mut criterion, &path, &io_tokio_uring::TokioUringBackend::default());
+    planner(&mut criterion, &path, &io_glommio::GlommioBackend::default());
+    planner(&mut criterion, &path, &io_monoio::MonoioBackend::default());
+    warm_maps(&mut criterion, &path);
+    criterion.final_summary();
+}

@@ -1,0 +1,31 @@
+//! The baseline of the mmap backend: a plain loop over slices of a map.
+
+#![allow(unsafe_code)]
+
+use crate::touch;
+use io_core::ReadRequest;
+use memmap2::{Advice, Mmap};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// Maps a file for scattered reads.
+///
+/// # Errors
+/// What the system says.
+pub fn open(path: &Path) -> io::Result<Mmap> {
+    let file = File::open(path)?;
+    // SAFETY: the bench made the file and nobody changes it; its bytes are only read as bytes.
+    let map = unsafe { Mmap::map(&file)? };
+    map.advise(Advice::Random)?;
+    Ok(map)
+}
+
+/// Touches every request's bytes.
+#[must_use]
+pub fn read(map: &Mmap, requests: &[ReadRequest]) -> u64 {
+    requests
+        .iter()
+        .map(|request| touch(&map[request.offset as usize..][..request.len as usize]))
+        .fold(0, u64::wrapping_add)
+}
