@@ -7,6 +7,7 @@ use io_core::{BackendFactory, IoGeometry, OpenOptions, ReadControl, ReadPlan, Re
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const FILE_BYTES: u64 = 256 << 20;
 const READS: usize = 4096;
@@ -21,28 +22,26 @@ fn random_requests(len: u32) -> Vec<ReadRequest> {
 fn planner<B: BackendFactory>(criterion: &mut Criterion, path: &Path, backend: &B) {
     let requests = random_requests(4096);
     let mut group = criterion.benchmark_group("4096 random 4 KiB reads, warm");
-    group.throughput(Throughput::Elements(READS as u64)).sample_size(20);
+    group.throughput(Throughput::Elements(READS as u64)).sample_size(20).warm_up_time(Duration::from_secs(1));
     group.bench_function(backend.name(), |bencher| {
-        let ran = backend.run(|| async {
-            let options = OpenOptions { queue_depth: 128, gap_max: 0, ..OpenOptions::default() };
-            let reader = backend.open(path, &options).await.expect("opens");
-            // Inside the executor each round is timed by hand: criterion's own loop cannot await.
-            let control = ReadControl::default();
-            let mut rounds = Vec::new();
-            for _ in 0..60 {
-                let started = std::time::Instant::now();
-                let read = reader.read_vectors(&requests, &control, |_, bytes| {
-                    black_box(touch(bytes));
-                    ControlFlow::Continue(())
-                });
-                read.await.expect("reads");
-                rounds.push(started.elapsed());
-            }
-            rounds.sort_unstable();
-            rounds[rounds.len() / 2]
+        // Inside the executor the rounds are timed by hand: criterion's own loop cannot await.
+        bencher.iter_custom(|iterations| {
+            let ran = backend.run(|| async {
+                let options = OpenOptions { queue_depth: 128, gap_max: 0, ..OpenOptions::default() };
+                let reader = backend.open(path, &options).await.expect("opens");
+                let control = ReadControl::default();
+                let started = Instant::now();
+                for _ in 0..iterations {
+                    let read = reader.read_vectors(&requests, &control, |_, bytes| {
+                        black_box(touch(bytes));
+                        ControlFlow::Continue(())
+                    });
+                    read.await.expect("reads");
+                }
+                started.elapsed()
+            });
+            ran.expect("starts")
         });
-        let median = ran.expect("starts");
-        bencher.iter_custom(|iterations| median * iterations as u32);
     });
     group.finish();
 }
@@ -51,7 +50,7 @@ fn plan(criterion: &mut Criterion) {
     let requests = random_requests(4096);
     let geometry = IoGeometry::buffered(256 << 10, 0);
     let mut group = criterion.benchmark_group("4096 random 4 KiB reads, warm");
-    group.throughput(Throughput::Elements(READS as u64)).sample_size(50);
+    group.throughput(Throughput::Elements(READS as u64)).sample_size(50).warm_up_time(Duration::from_secs(1));
     group.bench_function("planning alone", |bencher| {
         bencher.iter_batched_ref(
             ReadPlan::default,
@@ -72,7 +71,10 @@ fn warm_maps(criterion: &mut Criterion, path: &Path) {
     for len in [3072, 4096] {
         let requests = random_requests(len);
         let mut group = criterion.benchmark_group(format!("4096 warm slices of {len} bytes"));
-        group.throughput(Throughput::Elements(READS as u64)).sample_size(50);
+        group
+            .throughput(Throughput::Elements(READS as u64))
+            .sample_size(50)
+            .warm_up_time(Duration::from_secs(1));
         group.bench_function("plain loop", |bencher| bencher.iter(|| black_box(map::read(&map, &requests))));
         group.bench_function("mmap backend", |bencher| {
             bencher.iter(|| {
