@@ -73,3 +73,8 @@ pub fn cpu_time() -> Duration {
     let clock = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(clock.tv_sec.unsigned_abs(), clock.tv_nsec.unsigned_abs() as u32)
 }
+
+/// The examples of the repository's README, compiled here because this crate has every backend.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

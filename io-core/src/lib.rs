@@ -105,3 +105,8 @@ pub use vector_file::{
 };
 pub use write::{DynPageWriter, PageWrite, PageWriter, PagedWriter, WriteOutcome};
 pub use write_plan::{PlannedWrite, WritePlan};
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

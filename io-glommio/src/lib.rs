@@ -42,3 +42,8 @@ mod runtime;
 
 pub use file::{GlommioBuffer, GlommioSink, GlommioSource};
 pub use runtime::GlommioBackend;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

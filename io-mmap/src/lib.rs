@@ -46,3 +46,8 @@ mod write;
 pub use file::MmapReader;
 pub use runtime::MmapBackend;
 pub use write::FileSink;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -40,3 +40,8 @@ mod runtime;
 
 pub use file::{MonoioSink, MonoioSource};
 pub use runtime::MonoioBackend;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -39,3 +39,8 @@ mod runtime;
 
 pub use file::{TokioUringSink, TokioUringSource};
 pub use runtime::TokioUringBackend;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -44,3 +44,8 @@ pub mod pool;
 pub mod quantization;
 mod rng;
 pub mod segment;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
