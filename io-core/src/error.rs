@@ -301,3 +301,38 @@ impl StartError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_ring_says_what_to_do() {
+        let message =
+            |errno| StartError::from_ring_setup("r", io::Error::from_raw_os_error(errno)).to_string();
+        let refused = message(1);
+        assert!(refused.contains("kernel.io_uring_disabled") || refused.contains("seccomp"), "{refused}");
+        assert!(message(38).contains("5.10"), "{}", message(38));
+        assert!(message(12).contains("ulimit -l"), "{}", message(12));
+        assert!(message(24).starts_with("r did not start"), "{}", message(24));
+    }
+
+    #[test]
+    fn errors_keep_their_cause_and_tell_what_was_delivered() {
+        use std::error::Error;
+        let error = ReadError::Io {
+            file: Path::new("/data/v").into(),
+            index: 3,
+            offset: 4096,
+            len: 400,
+            delivered: 2,
+            source: io::Error::from_raw_os_error(5),
+        };
+        assert_eq!((error.delivered(), error.raw_os_error()), (2, Some(5)));
+        assert!(error.source().is_some());
+        let text = error.to_string();
+        for part in ["/data/v", "request 3", "400 bytes", "offset 4096", "after 2"] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+}
