@@ -1,7 +1,7 @@
 //! The conformance battery on glommio, buffered and past the page cache.
 
-use io_core::OpenOptions;
 use io_core::testing::Battery;
+use io_core::{LocalBoxFuture, OpenOptions};
 use io_glommio::GlommioBackend;
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,5 +11,12 @@ fn main() -> ExitCode {
     Battery::new(Path::new(env!("CARGO_TARGET_TMPDIR")))
         .paged("buffered", &backend, &OpenOptions::default())
         .paged("direct", &backend, &OpenOptions::direct())
+        .executor("buffered", &backend, &OpenOptions::default(), own_runtime)
+        .executor("direct", &backend, &OpenOptions::direct(), own_runtime)
         .run()
+}
+
+/// As a user does who starts this runtime himself.
+fn own_runtime(main: LocalBoxFuture<'static, ()>) {
+    glommio::LocalExecutor::default().run(main);
 }

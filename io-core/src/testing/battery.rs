@@ -19,12 +19,13 @@
 //! the reason is printed.
 
 use super::cases::reader_cases;
+use super::executor_cases::executor_cases;
 use super::fault_cases::fault_cases;
 use super::write_cases::{write_cases, write_fault_cases};
 use super::{Faults, FaultyBackend};
 use crate::{
-    BackendFactory, DynBackend, OpenError, OpenOptions, PageSink, PageSource, PagedReader, PagedWriter,
-    StartError,
+    BackendFactory, DynBackend, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource, PagedReader,
+    PagedWriter, StartError,
 };
 use libtest_mimic::{Arguments, Trial};
 use std::path::{Path, PathBuf};
@@ -142,6 +143,25 @@ impl Battery {
         battery
     }
 
+    /// Adds what a backend with a runtime of its own owes it. `own_runtime` runs a future as a user does who starts that
+    /// runtime without the backend.
+    #[must_use]
+    pub fn executor<B: BackendFactory>(
+        mut self,
+        label: &str,
+        backend: &B,
+        options: &OpenOptions,
+        own_runtime: fn(LocalBoxFuture<'static, ()>),
+    ) -> Self {
+        let subject = self.subject(backend, options);
+        let refused = refusal(&subject, label);
+        for (name, case) in executor_cases() {
+            let subject = subject.clone();
+            self.push(label, backend.name(), name, refused, move || case(&subject, own_runtime));
+        }
+        self
+    }
+
     /// Runs the cases that the command line selects, and reports as `cargo test` does.
     #[must_use]
     pub fn run(self) -> ExitCode {
@@ -163,13 +183,23 @@ impl Battery {
     ) {
         for &(name, case) in cases {
             let subject = subject.clone();
-            let name = format!("{} [{label}] {name}", subject.backend.name());
-            let trial = Trial::test(name, move || {
-                case(&subject);
-                Ok(())
-            });
-            self.trials.push(trial.with_ignored_flag(refused));
+            self.push(label, subject.backend.name(), name, refused, move || case(&subject));
         }
+    }
+
+    fn push(
+        &mut self,
+        label: &str,
+        backend: &str,
+        case: &str,
+        refused: bool,
+        run: impl FnOnce() + Send + 'static,
+    ) {
+        let trial = Trial::test(format!("{backend} [{label}] {case}"), move || {
+            run();
+            Ok(())
+        });
+        self.trials.push(trial.with_ignored_flag(refused));
     }
 }
 

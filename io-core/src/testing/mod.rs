@@ -6,6 +6,7 @@
 
 mod battery;
 mod cases;
+mod executor_cases;
 mod fault;
 mod fault_cases;
 mod memory;
