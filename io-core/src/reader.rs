@@ -149,7 +149,8 @@ impl<R: VectorReader> VectorReader for Rc<R> {
 
 /// The reader over any [`PageSource`]: plans each batch and drives it.
 ///
-/// Several batches may run at once on one reader; they share its depth and its byte budget, first come, first served.
+/// Several batches may run at once on one reader; they share its depth and its byte budget, first come, first served. So a
+/// batch must be polled or dropped: one that is kept and not polled holds its share, and those behind it wait.
 #[derive(Debug)]
 pub struct PagedReader<S> {
     source: S,
