@@ -1,8 +1,8 @@
 //! Backends as values: what opens files and starts executors, chosen by type or at run time.
 
 use crate::{
-    DynPageWriter, DynVectorReader, IoGeometry, IoMode, OpenError, OpenOptions, PageWriter, StartError,
-    VectorReader,
+    Directory, DynPageWriter, DynVectorReader, IoGeometry, IoMode, OpenError, OpenOptions, PageWriter,
+    StartError, StdDirectory, VectorReader,
 };
 use std::fmt;
 use std::path::Path;
@@ -56,6 +56,11 @@ pub trait BackendFactory: Clone + Send + Sync + 'static {
     /// The name users select it by.
     fn name(&self) -> &'static str;
 
+    /// The file system that [`BackendFactory::open`] and [`BackendFactory::create`] find their files on.
+    fn directory(&self) -> Arc<dyn Directory> {
+        Arc::new(StdDirectory)
+    }
+
     /// Starts an executor on this thread, runs `main` on it, and waits for everything of this thread that is in flight,
     /// also when `main` panics.
     ///
@@ -93,6 +98,9 @@ pub trait DynBackendFactory: Send + Sync {
     /// As [`BackendFactory::name`].
     fn name_dyn(&self) -> &'static str;
 
+    /// As [`BackendFactory::directory`].
+    fn directory_dyn(&self) -> Arc<dyn Directory>;
+
     /// As [`BackendFactory::run`]; `main` leaves its result where it likes.
     ///
     /// # Errors
@@ -117,6 +125,10 @@ pub trait DynBackendFactory: Send + Sync {
 impl<B: BackendFactory> DynBackendFactory for B {
     fn name_dyn(&self) -> &'static str {
         self.name()
+    }
+
+    fn directory_dyn(&self) -> Arc<dyn Directory> {
+        self.directory()
     }
 
     fn run_dyn<'a>(&self, main: Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>) -> Result<(), StartError> {
@@ -170,6 +182,10 @@ impl BackendFactory for DynBackend {
 
     fn name(&self) -> &'static str {
         self.0.name_dyn()
+    }
+
+    fn directory(&self) -> Arc<dyn Directory> {
+        self.0.directory_dyn()
     }
 
     fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>

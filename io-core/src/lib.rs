@@ -38,6 +38,7 @@
 //! | [`ReadPlan`], [`WritePlan`] | pure functions from requests to physical reads and writes |
 //! | [`PagedReader`], [`PagedWriter`] | plan and drive: keep the depth and the budget busy, re-issue short transfers, deliver |
 //! | [`PageSource`], [`PageSink`] | what a backend implements: one physical read; one physical write; sync |
+//! | [`Directory`] | names, small files, durability of names, locks: the other door to the disk |
 //! | [`BackendFactory`], [`DynBackend`] | opens one `!Send` reader a core and starts an executor for it |
 //!
 //! # Example
@@ -65,6 +66,7 @@
 mod backend;
 mod buffer;
 mod control;
+mod directory;
 mod drive;
 mod error;
 mod gate;
@@ -87,6 +89,9 @@ pub mod testing;
 pub use backend::{BackendFactory, BackendInfo, DynBackend, DynBackendFactory, LocalBoxFuture};
 pub use buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
 pub use control::{ReadControl, StopFlag};
+pub use directory::{
+    Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockKind, StdDirectory,
+};
 pub use drive::{DriveScratch, drive};
 pub use error::{OpenError, PlanError, ReadError, StartError, WriteError};
 pub use gate::{Gate, Permit, ReadLimits, drain_this_thread, run_to_drain};

@@ -1,20 +1,17 @@
-//! A backend without a disk: files live in memory, and a small executor of its own decides from a seed which operation
-//! completes next. The same seed gives the same order, so a failure can be replayed.
+//! A backend without a disk: files live in memory, and operations complete in an order that depends on a seed. The same
+//! seed gives the same order, so a failure can be replayed.
 
+use super::executor;
 use crate::{
     BackendFactory, BackendInfo, BufferPool, FileInfo, IoGeometry, IoMode, LocalBoxFuture, OpenError,
     OpenOptions, Page, PageSink, PageSource, PagedReader, PagedWriter, StartError, SyncKind, run_to_drain,
 };
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 
 type Bytes = Arc<Mutex<Vec<u8>>>;
 
@@ -92,7 +89,7 @@ impl BackendFactory for MemoryBackend {
         M: FnOnce() -> F,
         F: Future,
     {
-        let _entered = Entered::new(self.seed)?;
+        let _entered = executor::Entered::new(self.seed, "memory")?;
         Ok(executor::block_on(run_to_drain(main())))
     }
 
@@ -232,148 +229,7 @@ impl PageSink for MemorySink {
     }
 }
 
-thread_local! {
-    static EXECUTOR: RefCell<Option<Executor>> = const { RefCell::new(None) };
-}
-
-/// Takes the thread's executor away again, also on a panic.
-struct Entered;
-
-impl Entered {
-    fn new(seed: u64) -> Result<Self, StartError> {
-        EXECUTOR.with_borrow_mut(|executor| {
-            if executor.is_some() {
-                return Err(StartError::Nested { runtime: "memory" });
-            }
-            *executor = Some(Executor { random: fastrand::Rng::with_seed(seed), ..Executor::default() });
-            Ok(Self)
-        })
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        // Dropped outside the borrow: tasks may look at the executor while they go.
-        let executor = EXECUTOR.take();
-        drop(executor);
-    }
-}
-
 fn check_inside() -> Result<(), OpenError> {
-    let inside = EXECUTOR.with_borrow(Option::is_some);
     let wrong = OpenError::WrongExecutor { backend: "memory", run: "MemoryBackend::run" };
-    if inside { Ok(()) } else { Err(wrong) }
-}
-
-#[derive(Default)]
-struct Executor {
-    random: fastrand::Rng,
-    /// Operations under way.
-    pending: Vec<Rc<Operation>>,
-    tasks: Vec<LocalBoxFuture<'static, ()>>,
-}
-
-#[derive(Default)]
-struct Operation {
-    complete: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
-mod executor {
-    use super::{
-        Arc, AtomicBool, Context, EXECUTOR, LocalBoxFuture, Operation, Ordering, Poll, Rc, Thread, Wake,
-        Waker, poll_fn,
-    };
-
-    struct Woken {
-        woken: AtomicBool,
-        thread: Thread,
-    }
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.woken.store(true, Ordering::Release);
-            self.thread.unpark();
-        }
-    }
-
-    pub(super) fn block_on<F: Future>(main: F) -> F::Output {
-        let woken = Arc::new(Woken { woken: AtomicBool::new(true), thread: std::thread::current() });
-        let waker = Waker::from(Arc::clone(&woken));
-        let mut main = std::pin::pin!(main);
-        loop {
-            if woken.woken.swap(false, Ordering::AcqRel) {
-                let mut cx = Context::from_waker(&waker);
-                if let Poll::Ready(output) = main.as_mut().poll(&mut cx) {
-                    return output;
-                }
-                poll_tasks(&mut cx);
-                // Also when the tasks keep waking themselves, as a busy loop does, the disk goes on.
-                complete_some();
-            } else if !complete_some() {
-                // Only another thread can wake us now.
-                std::thread::park();
-            }
-        }
-    }
-
-    fn poll_tasks(cx: &mut Context<'_>) {
-        let mut tasks =
-            EXECUTOR.with_borrow_mut(|executor| executor.as_mut().map(|it| std::mem::take(&mut it.tasks)));
-        let Some(tasks) = tasks.as_mut() else { return };
-        tasks.retain_mut(|task| task.as_mut().poll(cx).is_pending());
-        EXECUTOR.with_borrow_mut(|executor| {
-            if let Some(executor) = executor {
-                executor.tasks.append(tasks);
-            }
-        });
-    }
-
-    /// Completes a few operations of the executor's choice at once, as a ring does; says whether there was one.
-    fn complete_some() -> bool {
-        let count = EXECUTOR.with_borrow_mut(|executor| match executor {
-            Some(executor) => executor.random.usize(1..=4).min(executor.pending.len()),
-            None => 0,
-        });
-        for _ in 0..count {
-            let chosen = EXECUTOR.with_borrow_mut(|executor| {
-                let executor = executor.as_mut()?;
-                let chosen = executor.random.usize(..executor.pending.len());
-                Some(executor.pending.swap_remove(chosen))
-            });
-            let Some(operation) = chosen else { break };
-            operation.complete.set(true);
-            if let Some(waker) = operation.waker.take() {
-                waker.wake();
-            }
-        }
-        count > 0
-    }
-
-    /// Ends when the executor chooses so.
-    pub(super) async fn completion() {
-        let operation = Rc::new(Operation::default());
-        EXECUTOR.with_borrow_mut(|executor| {
-            executor.as_mut().expect("inside MemoryBackend::run").pending.push(Rc::clone(&operation));
-        });
-        poll_fn(|cx| {
-            if operation.complete.get() {
-                return Poll::Ready(());
-            }
-            *operation.waker.borrow_mut() = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
-    pub(super) fn spawn(task: LocalBoxFuture<'static, ()>) {
-        let refused = EXECUTOR.with_borrow_mut(|executor| match executor {
-            Some(executor) => {
-                executor.tasks.push(task);
-                None
-            }
-            None => Some(task),
-        });
-        drop(refused);
-    }
+    if executor::is_entered() { Ok(()) } else { Err(wrong) }
 }

@@ -3,9 +3,12 @@
 //! * [`Battery`]: the conformance battery, one readable case a promise, for any backend.
 //! * [`FaultyBackend`]: wraps a backend and injects short transfers, errors and delays from a seed.
 //! * [`MemoryBackend`]: files in memory, with completions delayed and reordered from a seed; no system call at all.
+//! * [`SimulatedDisk`]: a whole file system in memory that loses, tears and reorders at a crash what was not synced.
 
 mod battery;
 mod cases;
+mod disk;
+mod executor;
 mod executor_cases;
 mod fault;
 mod fault_cases;
@@ -13,5 +16,6 @@ mod memory;
 mod write_cases;
 
 pub use battery::{Battery, Subject};
+pub use disk::{DiskFault, FaultKind, SimulatedDisk, SimulatedSink, SimulatedSource};
 pub use fault::{FaultLog, Faults, FaultyBackend, FaultyPage, FaultySink, FaultySource};
 pub use memory::{MemoryBackend, MemorySink, MemorySource};

@@ -1,0 +1,202 @@
+//! Reading and writing the files of a simulated disk.
+
+use super::SimulatedDisk;
+use super::state::{Change, Operation};
+use crate::testing::executor;
+use crate::{
+    BackendFactory, BackendInfo, BufferPool, Directory, FileInfo, IoGeometry, IoMode, LocalBoxFuture,
+    OpenError, OpenOptions, Page, PageSink, PageSource, PagedReader, PagedWriter, StartError, SyncKind,
+    run_to_drain,
+};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+const NAME: &str = "simulated";
+
+fn info(options: &OpenOptions) -> BackendInfo {
+    let (io_mode, align) = if options.direct { (IoMode::Direct, 512) } else { (IoMode::Buffered, 1) };
+    BackendInfo {
+        backend: NAME,
+        runtime: "deterministic executor",
+        io_mode,
+        queue_depth: options.queue_depth,
+        bytes_in_flight_max: options.bytes_in_flight_max,
+        geometry: IoGeometry {
+            offset_align: align,
+            memory_align: align,
+            read_size_max: options.read_size_max,
+            gap_max: options.gap_max,
+        },
+        kernel_features: Vec::new(),
+    }
+}
+
+impl BackendFactory for SimulatedDisk {
+    type Reader = PagedReader<SimulatedSource>;
+    type Writer = PagedWriter<SimulatedSink>;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn directory(&self) -> Arc<dyn Directory> {
+        Arc::new(self.clone())
+    }
+
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        let _entered = executor::Entered::new(self.seed, NAME)?;
+        Ok(executor::block_on(run_to_drain(main())))
+    }
+
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        check_inside()?;
+        options.check()?;
+        let mut state = self.lock();
+        let opened = state.operation(Operation::Other).and_then(|_| {
+            let node = state.node(path)?;
+            Ok((node, state.file(node)?.len() as u64))
+        });
+        let (node, len) = opened.map_err(|error| match error.kind() {
+            io::ErrorKind::IsADirectory => OpenError::NotAFile { path: path.to_owned() },
+            _ => OpenError::io(path, error),
+        })?;
+        drop(state);
+        Ok(PagedReader::new(SimulatedSource(self.file(node, path, len, options))))
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        check_inside()?;
+        options.check()?;
+        let mut state = self.lock();
+        let created = state.operation(Operation::NewName).and_then(|_| state.create(path, false));
+        let node = created.map_err(|error| OpenError::io(path, error))?;
+        drop(state);
+        Ok(PagedWriter::new(SimulatedSink(self.file(node, path, 0, options))))
+    }
+}
+
+fn check_inside() -> Result<(), OpenError> {
+    let wrong = OpenError::WrongExecutor { backend: NAME, run: "SimulatedDisk::run" };
+    if executor::is_entered() { Ok(()) } else { Err(wrong) }
+}
+
+impl SimulatedDisk {
+    fn file(&self, node: usize, path: &Path, len: u64, options: &OpenOptions) -> OpenFile {
+        OpenFile {
+            disk: self.clone(),
+            node,
+            pool: BufferPool::new(options.bytes_in_flight_max as usize),
+            file: FileInfo { path: path.into(), len },
+            info: info(options),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    disk: SimulatedDisk,
+    node: usize,
+    pool: BufferPool,
+    file: FileInfo,
+    info: BackendInfo,
+}
+
+/// A file of a simulated disk, for reading. It stays readable when its name is removed.
+#[derive(Debug)]
+pub struct SimulatedSource(OpenFile);
+
+impl PageSource for SimulatedSource {
+    type Page = Page;
+
+    fn read(&self, offset: u64, len: u32) -> impl Future<Output = io::Result<Page>> + 'static {
+        let (disk, node, pool) = (self.0.disk.clone(), self.0.node, self.0.pool.clone());
+        async move {
+            let mut page = pool.page(len as usize);
+            executor::completion().await;
+            let mut state = disk.lock();
+            let short = state.operation(Operation::Transfer { needs_space: false })?;
+            let from = state.file(node)?.get(offset as usize..).unwrap_or_default();
+            let mut taken = from.len().min(len as usize);
+            if short && taken > 1 {
+                taken /= 2;
+            }
+            page[..taken].copy_from_slice(&from[..taken]);
+            Ok(page.into_kernel().completed(taken))
+        }
+    }
+
+    fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
+        executor::spawn(task);
+    }
+
+    fn file(&self) -> &FileInfo {
+        &self.0.file
+    }
+
+    fn info(&self) -> &BackendInfo {
+        &self.0.info
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A file of a simulated disk, for writing.
+#[derive(Debug)]
+pub struct SimulatedSink(OpenFile);
+
+impl PageSink for SimulatedSink {
+    type Buffer = Page;
+
+    fn buffer(&self, len: usize) -> Page {
+        self.0.pool.page(len)
+    }
+
+    fn write(&self, offset: u64, buffer: Page) -> impl Future<Output = io::Result<usize>> + 'static {
+        let (disk, node, align) =
+            (self.0.disk.clone(), self.0.node, self.0.info.geometry.offset_align as usize);
+        async move {
+            executor::completion().await;
+            let mut state = disk.lock();
+            let short = state.operation(Operation::Transfer { needs_space: true })?;
+            let half = buffer.len() / 2 / align * align;
+            let taken = if short && half > 0 { half } else { buffer.len() };
+            state.apply(Change::Write { node, offset: offset as usize, bytes: buffer[..taken].into() });
+            Ok(taken)
+        }
+    }
+
+    async fn sync(&self, _kind: SyncKind) -> io::Result<()> {
+        executor::completion().await;
+        self.0.disk.lock().sync_node(self.0.node)
+    }
+
+    async fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.0.disk.lock();
+        state.operation(Operation::Other)?;
+        state.apply(Change::SetLen { node: self.0.node, len: len as usize });
+        Ok(())
+    }
+
+    fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
+        executor::spawn(task);
+    }
+
+    fn file(&self) -> &FileInfo {
+        &self.0.file
+    }
+
+    fn info(&self) -> &BackendInfo {
+        &self.0.info
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! Names, small files and locks of a simulated disk.
+
+use super::SimulatedDisk;
+use super::state::{Change, Node, Operation, State};
+use crate::{Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockKind};
+use std::io;
+use std::path::{Path, PathBuf};
+
+impl SimulatedDisk {
+    fn act<T>(
+        &self,
+        operation: &'static str,
+        path: &Path,
+        kind: Operation,
+        act: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> Result<T, DirectoryError> {
+        let mut state = self.lock();
+        let done = state.operation(kind).and_then(|_| act(&mut state));
+        done.map_err(|error| DirectoryError::new(operation, path, error))
+    }
+}
+
+impl Directory for SimulatedDisk {
+    fn create_dir(&self, path: &Path) -> Result<(), DirectoryError> {
+        self.act("create", path, Operation::NewName, |state| state.create(path, true).map(|_| ()))
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<DirectoryEntry>, DirectoryError> {
+        self.act("list", path, Operation::Other, |state| {
+            let entries = state.entries(state.dir(path)?).iter();
+            let entry = |(name, &node): (&std::ffi::OsString, &usize)| match &state.nodes[node] {
+                Node::File(bytes) => {
+                    DirectoryEntry { name: name.clone(), is_dir: false, len: bytes.len() as u64 }
+                }
+                Node::Dir(_) => DirectoryEntry { name: name.clone(), is_dir: true, len: 0 },
+            };
+            Ok(entries.map(entry).collect())
+        })
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, DirectoryError> {
+        self.act("read", path, Operation::Other, |state| state.file(state.node(path)?).cloned())
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), DirectoryError> {
+        let node = self.act("write", path, Operation::NewName, |state| match state.node(path) {
+            Ok(node) => {
+                state.file(node)?;
+                state.apply(Change::SetLen { node, len: 0 });
+                Ok(node)
+            }
+            Err(_) => state.create(path, false),
+        })?;
+        self.act("write", path, Operation::Transfer { needs_space: true }, |state| {
+            state.apply(Change::Write { node, offset: 0, bytes: bytes.into() });
+            Ok(())
+        })?;
+        self.sync_file(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DirectoryError> {
+        self.act("rename", from, Operation::Other, |state| {
+            let (moved, from, to_place) = (state.node(from)?, state.place(from)?, state.place(to)?);
+            if let Ok(replaced) = state.node(to) {
+                match (&state.nodes[moved], &state.nodes[replaced]) {
+                    (Node::File(_), Node::File(_)) => {}
+                    (Node::Dir(_), Node::Dir(entries)) if entries.is_empty() => {}
+                    (Node::Dir(_), Node::Dir(_)) => return Err(io::ErrorKind::DirectoryNotEmpty.into()),
+                    (Node::File(_), Node::Dir(_)) => return Err(io::ErrorKind::IsADirectory.into()),
+                    (Node::Dir(_), Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
+                }
+            }
+            state.apply(Change::Rename { from, to: to_place });
+            Ok(())
+        })
+    }
+
+    fn hard_link(&self, file: &Path, link: &Path) -> Result<(), DirectoryError> {
+        self.act("link", file, Operation::NewName, |state| {
+            let node = state.node(file)?;
+            state.file(node)?;
+            let (dir, name) = state.place(link)?;
+            if state.entries(dir).contains_key(&name) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            state.apply(Change::Name { dir, name, node, is_dir: false });
+            Ok(())
+        })
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), DirectoryError> {
+        self.act("remove", path, Operation::Other, |state| {
+            state.file(state.node(path)?)?;
+            let (dir, name) = state.place(path)?;
+            state.apply(Change::Unname { dir, name });
+            Ok(())
+        })
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> Result<(), DirectoryError> {
+        for entry in self.list(path)? {
+            let path = path.join(entry.name);
+            if entry.is_dir { self.remove_dir_all(&path)? } else { self.remove_file(&path)? }
+        }
+        self.act("remove", path, Operation::Other, |state| {
+            let (dir, name) = state.place(path)?;
+            state.apply(Change::Unname { dir, name });
+            Ok(())
+        })
+    }
+
+    fn sync_file(&self, path: &Path) -> Result<(), DirectoryError> {
+        let mut state = self.lock();
+        let node = state.node(path);
+        let synced = node.and_then(|node| state.sync_node(node));
+        synced.map_err(|error| DirectoryError::new("sync", path, error))
+    }
+
+    fn sync_dir(&self, path: &Path) -> Result<(), DirectoryError> {
+        self.act("sync", path, Operation::Other, |state| {
+            let dir = state.dir(path)?;
+            state.apply(Change::SyncDir { dir });
+            Ok(())
+        })
+    }
+
+    fn lock(&self, path: &Path, kind: LockKind, holder: &str) -> Result<Box<dyn DirectoryLock>, LockError> {
+        let mut state = self.lock();
+        let created = state.operation(Operation::Other).and_then(|_| match state.node(path) {
+            Ok(node) => state.file(node).map(|_| ()),
+            Err(_) => state.create(path, false).map(|_| ()),
+        });
+        created.map_err(|error| DirectoryError::new("lock", path, error))?;
+        let held = state.locks.entry(path.to_owned()).or_default();
+        match kind {
+            LockKind::Exclusive if held.0 == 0 => *held = (-1, holder.to_owned()),
+            LockKind::Shared if held.0 >= 0 => held.0 += 1,
+            _ => return Err(LockError::Held { path: path.to_owned(), holder: held.1.clone() }),
+        }
+        Ok(Box::new(SimulatedLock { disk: self.clone(), path: path.to_owned() }))
+    }
+}
+
+impl State {
+    /// Syncs a file, or loses what was to be synced.
+    pub(super) fn sync_node(&mut self, node: usize) -> io::Result<()> {
+        let synced = self.operation(Operation::Other);
+        let change = if synced.is_ok() { Change::SyncFile { node } } else { Change::LostSync { node } };
+        self.apply(change);
+        synced.map(|_| ())
+    }
+}
+
+#[derive(Debug)]
+struct SimulatedLock {
+    disk: SimulatedDisk,
+    path: PathBuf,
+}
+
+impl DirectoryLock for SimulatedLock {}
+
+impl Drop for SimulatedLock {
+    fn drop(&mut self) {
+        if let Some(held) = self.disk.lock().locks.get_mut(&self.path) {
+            *held = if held.0 < 0 { (0, String::new()) } else { (held.0 - 1, String::new()) };
+        }
+    }
+}

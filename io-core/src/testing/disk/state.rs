@@ -1,0 +1,268 @@
+//! The disk as the running system sees it, the history of its changes, and faults.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The operation fails with EIO. A sync that fails loses what it was to write.
+    Io,
+    /// From this operation on everything that needs space fails with ENOSPC.
+    NoSpace,
+    /// A read or write transfers only a part; other operations are not touched.
+    Short,
+}
+
+/// A fault at one operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskFault {
+    /// The number of the operation, counted as [`SimulatedDisk::operations`](super::SimulatedDisk::operations) does.
+    pub at: u64,
+    /// What goes wrong.
+    pub kind: FaultKind,
+    pub(super) hit: bool,
+}
+
+impl DiskFault {
+    /// A fault at the operation of this number.
+    #[must_use]
+    pub fn new(at: u64, kind: FaultKind) -> Self {
+        Self { at, kind, hit: false }
+    }
+}
+
+/// What kind of operation asks whether it is to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Transfer { needs_space: bool },
+    NewName,
+    Other,
+}
+
+pub(super) type NodeId = usize;
+pub(super) const ROOT: NodeId = 0;
+
+/// A file or a directory.
+#[derive(Clone, Debug)]
+pub(super) enum Node {
+    File(Vec<u8>),
+    Dir(BTreeMap<OsString, NodeId>),
+}
+
+/// One change, as it can be lost.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Name {
+        dir: NodeId,
+        name: OsString,
+        node: NodeId,
+        is_dir: bool,
+    },
+    Unname {
+        dir: NodeId,
+        name: OsString,
+    },
+    Rename {
+        from: (NodeId, OsString),
+        to: (NodeId, OsString),
+    },
+    Write {
+        node: NodeId,
+        offset: usize,
+        bytes: Arc<[u8]>,
+    },
+    SetLen {
+        node: NodeId,
+        len: usize,
+    },
+    SyncFile {
+        node: NodeId,
+    },
+    /// A sync that failed: what it was to write is gone from the cache.
+    LostSync {
+        node: NodeId,
+    },
+    SyncDir {
+        dir: NodeId,
+    },
+}
+
+impl Change {
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Name { name, is_dir: false, .. } => format!("name file {}", name.display()),
+            Self::Name { name, is_dir: true, .. } => format!("name directory {}", name.display()),
+            Self::Unname { name, .. } => format!("remove {}", name.display()),
+            Self::Rename { from, to } => format!("rename {} to {}", from.1.display(), to.1.display()),
+            Self::Write { node, offset, bytes } => {
+                format!("write {} bytes at {offset} of node {node}", bytes.len())
+            }
+            Self::SetLen { node, len } => format!("set the length of node {node} to {len}"),
+            Self::SyncFile { node } => format!("sync file node {node}"),
+            Self::LostSync { node } => format!("failed sync of node {node}"),
+            Self::SyncDir { dir } => format!("sync directory node {dir}"),
+        }
+    }
+}
+
+/// Everything about a disk.
+#[derive(Debug)]
+pub(super) struct State {
+    /// As it was when the history began; all of it durable.
+    pub(super) base: Vec<Node>,
+    /// As it is now.
+    pub(super) nodes: Vec<Node>,
+    pub(super) history: Vec<Change>,
+    pub(super) operations: u64,
+    pub(super) fault: Option<DiskFault>,
+    /// Who holds which lock file: -1 for exclusive, else the number of readers; and what the owner wrote.
+    pub(super) locks: HashMap<PathBuf, (i32, String)>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::with_nodes(vec![Node::Dir(BTreeMap::new())])
+    }
+}
+
+impl State {
+    pub(super) fn with_nodes(nodes: Vec<Node>) -> Self {
+        let (history, locks) = (Vec::new(), HashMap::new());
+        Self { base: nodes.clone(), nodes, history, operations: 0, fault: None, locks }
+    }
+
+    /// Counts an operation and says how it is to fail; `Ok(true)` for a short transfer.
+    pub(super) fn operation(&mut self, operation: Operation) -> io::Result<bool> {
+        let number = self.operations;
+        self.operations += 1;
+        let Some(fault) = &mut self.fault else { return Ok(false) };
+        let needs_space = matches!(operation, Operation::Transfer { needs_space: true } | Operation::NewName);
+        match fault.kind {
+            FaultKind::Io if number == fault.at => {
+                fault.hit = true;
+                Err(io::Error::from_raw_os_error(EIO))
+            }
+            FaultKind::NoSpace if number >= fault.at && needs_space => {
+                fault.hit = true;
+                Err(io::Error::from_raw_os_error(ENOSPC))
+            }
+            FaultKind::Short if number == fault.at && matches!(operation, Operation::Transfer { .. }) => {
+                fault.hit = true;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    pub(super) fn node(&self, path: &Path) -> io::Result<NodeId> {
+        let mut node = ROOT;
+        for component in path.components() {
+            match component {
+                Component::RootDir | Component::CurDir => {}
+                Component::Normal(name) => {
+                    let Node::Dir(entries) = &self.nodes[node] else {
+                        return Err(io::ErrorKind::NotADirectory.into());
+                    };
+                    node = *entries.get(name).ok_or(io::ErrorKind::NotFound)?;
+                }
+                Component::ParentDir | Component::Prefix(_) => return Err(io::ErrorKind::InvalidInput.into()),
+            }
+        }
+        Ok(node)
+    }
+
+    pub(super) fn dir(&self, path: &Path) -> io::Result<NodeId> {
+        let node = self.node(path)?;
+        if let Node::Dir(_) = self.nodes[node] { Ok(node) } else { Err(io::ErrorKind::NotADirectory.into()) }
+    }
+
+    /// The directory a path is in, and its name there.
+    pub(super) fn place(&self, path: &Path) -> io::Result<(NodeId, OsString)> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        Ok((self.dir(parent)?, name.to_owned()))
+    }
+
+    pub(super) fn entries(&self, dir: NodeId) -> &BTreeMap<OsString, NodeId> {
+        match &self.nodes[dir] {
+            Node::Dir(entries) => entries,
+            Node::File(_) => unreachable!("checked to be a directory"),
+        }
+    }
+
+    pub(super) fn file(&self, node: NodeId) -> io::Result<&Vec<u8>> {
+        match &self.nodes[node] {
+            Node::File(bytes) => Ok(bytes),
+            Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    /// A new file or directory.
+    pub(super) fn create(&mut self, path: &Path, is_dir: bool) -> io::Result<NodeId> {
+        let (dir, name) = self.place(path)?;
+        if self.entries(dir).contains_key(&name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let node = self.nodes.len();
+        self.nodes.push(if is_dir { Node::Dir(BTreeMap::new()) } else { Node::File(Vec::new()) });
+        self.apply(Change::Name { dir, name, node, is_dir });
+        Ok(node)
+    }
+
+    /// Makes a change and remembers it.
+    pub(super) fn apply(&mut self, change: Change) {
+        apply(&mut self.nodes, &change);
+        self.history.push(change);
+    }
+}
+
+/// Makes a change to nodes. What cannot be done there, since a change it builds on was lost, is left out.
+pub(super) fn apply(nodes: &mut [Node], change: &Change) {
+    let mut entries = |dir: NodeId, act: &mut dyn FnMut(&mut BTreeMap<OsString, NodeId>)| {
+        if let Node::Dir(entries) = &mut nodes[dir] {
+            act(entries);
+        }
+    };
+    match change {
+        Change::Name { dir, name, node, .. } => entries(*dir, &mut |entries| {
+            entries.insert(name.clone(), *node);
+        }),
+        Change::Unname { dir, name } => entries(*dir, &mut |entries| {
+            entries.remove(name);
+        }),
+        Change::Rename { from, to } => {
+            let mut moved = None;
+            entries(from.0, &mut |entries| moved = entries.remove(&from.1));
+            if let Some(node) = moved {
+                entries(to.0, &mut |entries| {
+                    entries.insert(to.1.clone(), node);
+                });
+            }
+        }
+        Change::Write { node, offset, bytes } => write(&mut nodes[*node], *offset, bytes),
+        Change::SetLen { node, len } => {
+            if let Node::File(file) = &mut nodes[*node] {
+                file.resize(*len, 0);
+            }
+        }
+        Change::SyncFile { .. } | Change::LostSync { .. } | Change::SyncDir { .. } => {}
+    }
+}
+
+pub(super) fn write(node: &mut Node, offset: usize, bytes: &[u8]) {
+    if let Node::File(file) = node {
+        let end = offset + bytes.len();
+        if file.len() < end {
+            file.resize(end, 0);
+        }
+        file[offset..end].copy_from_slice(bytes);
+    }
+}

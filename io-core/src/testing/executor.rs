@@ -1,0 +1,149 @@
+//! A small executor for simulated backends: from a seed it decides which operation under way completes next, so that a
+//! failure can be replayed.
+
+use crate::{LocalBoxFuture, StartError};
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+thread_local! {
+    static EXECUTOR: RefCell<Option<Executor>> = const { RefCell::new(None) };
+}
+
+/// Takes the thread's executor away again, also on a panic.
+pub(super) struct Entered;
+
+impl Entered {
+    pub(super) fn new(seed: u64, runtime: &'static str) -> Result<Self, StartError> {
+        EXECUTOR.with_borrow_mut(|executor| {
+            if executor.is_some() {
+                return Err(StartError::Nested { runtime });
+            }
+            *executor = Some(Executor { random: fastrand::Rng::with_seed(seed), ..Executor::default() });
+            Ok(Self)
+        })
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        // Dropped outside the borrow: tasks may look at the executor while they go.
+        let executor = EXECUTOR.take();
+        drop(executor);
+    }
+}
+
+/// Whether this thread is inside of it.
+pub(super) fn is_entered() -> bool {
+    EXECUTOR.with_borrow(Option::is_some)
+}
+
+#[derive(Default)]
+struct Executor {
+    random: fastrand::Rng,
+    /// Operations under way.
+    pending: Vec<Rc<Operation>>,
+    tasks: Vec<LocalBoxFuture<'static, ()>>,
+}
+
+#[derive(Default)]
+struct Operation {
+    complete: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+struct Woken {
+    woken: AtomicBool,
+    thread: Thread,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+pub(super) fn block_on<F: Future>(main: F) -> F::Output {
+    let woken = Arc::new(Woken { woken: AtomicBool::new(true), thread: std::thread::current() });
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut main = std::pin::pin!(main);
+    loop {
+        if woken.woken.swap(false, Ordering::AcqRel) {
+            let mut cx = Context::from_waker(&waker);
+            if let Poll::Ready(output) = main.as_mut().poll(&mut cx) {
+                return output;
+            }
+            poll_tasks(&mut cx);
+            // Also when the tasks keep waking themselves, as a busy loop does, the disk goes on.
+            complete_some();
+        } else if !complete_some() {
+            // Only another thread can wake us now.
+            std::thread::park();
+        }
+    }
+}
+
+fn poll_tasks(cx: &mut Context<'_>) {
+    let mut tasks =
+        EXECUTOR.with_borrow_mut(|executor| executor.as_mut().map(|it| std::mem::take(&mut it.tasks)));
+    let Some(tasks) = tasks.as_mut() else { return };
+    tasks.retain_mut(|task| task.as_mut().poll(cx).is_pending());
+    EXECUTOR.with_borrow_mut(|executor| {
+        if let Some(executor) = executor {
+            executor.tasks.append(tasks);
+        }
+    });
+}
+
+/// Completes a few operations of the executor's choice at once, as a ring does; says whether there was one.
+fn complete_some() -> bool {
+    let count = EXECUTOR.with_borrow_mut(|executor| match executor {
+        Some(executor) => executor.random.usize(1..=4).min(executor.pending.len()),
+        None => 0,
+    });
+    for _ in 0..count {
+        let chosen = EXECUTOR.with_borrow_mut(|executor| {
+            let executor = executor.as_mut()?;
+            let chosen = executor.random.usize(..executor.pending.len());
+            Some(executor.pending.swap_remove(chosen))
+        });
+        let Some(operation) = chosen else { break };
+        operation.complete.set(true);
+        if let Some(waker) = operation.waker.take() {
+            waker.wake();
+        }
+    }
+    count > 0
+}
+
+/// Ends when the executor chooses so.
+pub(super) async fn completion() {
+    let operation = Rc::new(Operation::default());
+    EXECUTOR.with_borrow_mut(|executor| {
+        executor.as_mut().expect("inside MemoryBackend::run").pending.push(Rc::clone(&operation));
+    });
+    poll_fn(|cx| {
+        if operation.complete.get() {
+            return Poll::Ready(());
+        }
+        *operation.waker.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    })
+    .await;
+}
+
+pub(super) fn spawn(task: LocalBoxFuture<'static, ()>) {
+    let refused = EXECUTOR.with_borrow_mut(|executor| match executor {
+        Some(executor) => {
+            executor.tasks.push(task);
+            None
+        }
+        None => Some(task),
+    });
+    drop(refused);
+}
