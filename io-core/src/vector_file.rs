@@ -2,23 +2,25 @@
 //!
 //! ```text
 //! 0      8        12        16       20   24     32      36                 40           44  48           56     60
-//! |magic | version | order   | element| dim| count| stride| records_per_block| block_bytes| 0 | data_offset| crc32 | zeros to 4096
+//! |magic | version | order   | element| dim| count| stride| records_per_block| block_bytes| t | data_offset| crc32 | zeros to 4096
 //! ^ "VECTFILE"       0x0A0B0C0D                    bytes                                                    of 0..56
-//! data: blocks of records, the rest of a block is zeros
+//! data:      blocks of records, the rest of a block is zeros; zeros up to a multiple of 4096
+//! checksums: the crc32 of each record, its initial value the number of the record; t is the crc32 of this table
 //! ```
 //!
-//! All numbers are little-endian. Records are packed one after another, or in blocks of 4096 bytes that no record
+//! All numbers are little-endian. The checksums are kept in memory, 4 bytes a record, so that every record read is checked
+//! and none has to share its page with a checksum. Records are packed one after another, or in blocks of 4096 bytes that no record
 //! straddles, whichever was chosen by [`VectorFileHeader::new`]: a read of one record then touches one page.
 
 use crate::{
-    PageWrite, PageWriter, ReadControl, ReadError, ReadOutcome, ReadRequest, SyncKind, VectorReader,
-    WriteError,
+    PageWrite, PageWriter, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, SyncKind,
+    VectorReader, WriteError,
 };
 use half::f16;
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,11 +30,12 @@ pub const VECTOR_FILE_HEADER_BYTES: u64 = 4096;
 pub const DIM_MAX: u32 = 65_536;
 
 const MAGIC: [u8; 8] = *b"VECTFILE";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Reads back differently on a machine of the other byte order.
 const BYTE_ORDER: u32 = 0x0A0B_0C0D;
 const FIELDS_BYTES: usize = 60;
 const BLOCK: u32 = 4096;
+const CHECKSUM_BYTES: u64 = 4;
 
 /// What a component of a vector is stored as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,6 +135,44 @@ pub enum VectorFileError {
         found: u32,
         /// Stored in it.
         stored: u32,
+    },
+    /// The table of checksums does not match its own checksum.
+    #[error("{}: the table of checksums at offset {offset} is damaged (crc32 {found:08x}, stored {stored:08x})", file.display())]
+    ChecksumsDamaged {
+        /// The file.
+        file: Arc<Path>,
+        /// Where the table starts.
+        offset: u64,
+        /// Computed from the table.
+        found: u32,
+        /// Stored in the header.
+        stored: u32,
+    },
+    /// A record does not match its checksum: a bit flipped on its way.
+    #[error("{}: record {point} at offset {offset} ({len} bytes) is damaged: crc32 {found:08x}, stored {stored:08x}", file.display())]
+    RecordDamaged {
+        /// The file.
+        file: Arc<Path>,
+        /// The record.
+        point: u64,
+        /// Where it starts.
+        offset: u64,
+        /// Bytes of it.
+        len: u32,
+        /// Computed from the record.
+        found: u32,
+        /// Stored in the table.
+        stored: u32,
+    },
+    /// Bytes between records, which are zeros, are not.
+    #[error("{}: the byte at offset {offset}, between records, is {found:#04x} instead of 0", file.display())]
+    PaddingDamaged {
+        /// The file.
+        file: Arc<Path>,
+        /// The first wrong byte.
+        offset: u64,
+        /// What is there.
+        found: u8,
     },
     /// An element type this build does not know.
     #[error("{}: element type {code} is unknown", file.display())]
@@ -242,6 +283,8 @@ pub struct VectorFileHeader {
     pub records_per_block: u32,
     /// Bytes from one block to the next.
     pub block_bytes: u32,
+    /// Checksum of the table of checksums.
+    pub checksums_crc: u32,
 }
 
 impl VectorFileHeader {
@@ -253,7 +296,7 @@ impl VectorFileHeader {
         let fitting = BLOCK / stride.max(1);
         let (records_per_block, block_bytes) =
             if fitting > 0 && BLOCK - fitting * stride <= BLOCK / 8 { (fitting, BLOCK) } else { (1, stride) };
-        Self { element, dim, count, records_per_block, block_bytes }
+        Self { element, dim, count, records_per_block, block_bytes, checksums_crc: 0 }
     }
 
     /// Bytes of one record.
@@ -271,13 +314,24 @@ impl VectorFileHeader {
             + point % per_block * u64::from(self.stride())
     }
 
-    /// Bytes of the whole file.
-    #[must_use]
-    pub fn file_bytes(&self) -> u64 {
+    /// Where the last record ends.
+    fn records_end(&self) -> u64 {
         match self.count.checked_sub(1) {
             Some(last) => self.offset(last) + u64::from(self.stride()),
             None => VECTOR_FILE_HEADER_BYTES,
         }
+    }
+
+    /// Where the table of checksums starts.
+    #[must_use]
+    pub fn checksums_offset(&self) -> u64 {
+        self.records_end().next_multiple_of(u64::from(BLOCK))
+    }
+
+    /// Bytes of the whole file.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.checksums_offset() + self.count * CHECKSUM_BYTES
     }
 
     /// The header page's fields.
@@ -294,6 +348,7 @@ impl VectorFileHeader {
         put(32, &self.stride().to_le_bytes());
         put(36, &self.records_per_block.to_le_bytes());
         put(40, &self.block_bytes.to_le_bytes());
+        put(44, &self.checksums_crc.to_le_bytes());
         put(48, &VECTOR_FILE_HEADER_BYTES.to_le_bytes());
         let crc = crc32fast::hash(&bytes[..56]);
         bytes[56..].copy_from_slice(&crc.to_le_bytes());
@@ -336,13 +391,13 @@ impl VectorFileHeader {
         }
         let (stride, records_per_block, block_bytes, data_offset) =
             (u32_at(32), u32_at(36), u32_at(40), u64_at(48));
-        let header = Self { element, dim, count, records_per_block, block_bytes };
+        let header = Self { element, dim, count, records_per_block, block_bytes, checksums_crc: u32_at(44) };
         let layout_fits = stride == header.stride()
             && records_per_block > 0
             && u64::from(stride) * u64::from(records_per_block) <= u64::from(block_bytes)
             && data_offset == VECTOR_FILE_HEADER_BYTES
             // So many records would overflow the file's length: no file is that long.
-            && count.checked_mul(u64::from(block_bytes)).is_some_and(|bytes| bytes < i64::MAX as u64);
+            && count.checked_mul(u64::from(block_bytes) + CHECKSUM_BYTES).is_some_and(|bytes| bytes < i64::MAX as u64);
         if !layout_fits {
             let file = file();
             return Err(VectorFileError::BadLayout {
@@ -366,11 +421,44 @@ impl VectorFileHeader {
     }
 }
 
-/// Vectors of `T`, read by point offset.
+/// The checksums of a file's records, in memory. Readers of the same file share them.
+#[derive(Clone, Debug)]
+pub struct RecordChecksums(Arc<[u32]>);
+
+impl RecordChecksums {
+    async fn read<R: VectorReader>(reader: &R, header: &VectorFileHeader) -> Result<Self, VectorFileError> {
+        let mut table = vec![0u32; header.count as usize];
+        let offset = header.checksums_offset();
+        read_into(reader, offset, bytemuck::cast_slice_mut(&mut table)).await?;
+        let (found, stored) = (crc32fast::hash(bytemuck::cast_slice(&table)), header.checksums_crc);
+        if found != stored {
+            let file = reader.file().path.clone();
+            return Err(VectorFileError::ChecksumsDamaged { file, offset, found, stored });
+        }
+        // Whatever the machine's byte order, from here on they are numbers.
+        table.iter_mut().for_each(|crc| *crc = u32::from_le(*crc));
+        Ok(Self(table.into()))
+    }
+
+    /// Bytes of memory they take.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        size_of_val(&*self.0)
+    }
+}
+
+/// The checksum of a record. Its number is part of it: a record in the place of another one is found too.
+fn record_crc(point: u64, record: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(point as u32);
+    hasher.update(record);
+    hasher.finalize()
+}
+
+/// Vectors of `T`, read by point offset and checked.
 ///
 /// ```
 /// use io_core::{ReadControl, VectorFile, VectorFileError, VectorReader};
-/// use std::ops::ControlFlow;
+/// use std::ops::{ControlFlow, Range};
 ///
 /// async fn sums<R: VectorReader>(file: &VectorFile<f32, R>, points: &[u32]) -> Result<Vec<f32>, VectorFileError> {
 ///     let mut sums = vec![0.0; points.len()];
@@ -386,23 +474,39 @@ impl VectorFileHeader {
 pub struct VectorFile<T, R> {
     reader: R,
     header: VectorFileHeader,
+    checksums: RecordChecksums,
     /// Request lists of batches that ended, for those to come.
     spare: RefCell<Vec<Vec<ReadRequest>>>,
     element: PhantomData<T>,
 }
 
 impl<T: Element, R: VectorReader> VectorFile<T, R> {
-    /// Reads and checks the header.
+    /// Reads and checks the header and the table of checksums.
     ///
     /// # Errors
     /// One variant of [`VectorFileError`] for each thing that can be wrong.
     pub async fn open(reader: R) -> Result<Self, VectorFileError> {
-        let header = read_header(&reader).await?;
-        if header.element != T::TYPE {
-            let file = reader.file().path.clone();
-            return Err(VectorFileError::ElementMismatch { file, found: header.element, wanted: T::TYPE });
+        let header = read_header(&reader, T::TYPE).await?;
+        let checksums = RecordChecksums::read(&reader, &header).await?;
+        Ok(Self::with(reader, header, checksums))
+    }
+
+    /// Opens a file whose checksums another reader of the same file has in memory already.
+    ///
+    /// # Errors
+    /// As [`VectorFile::open`]; [`VectorFileError::Truncated`] when the checksums are not those of this file.
+    pub async fn open_shared(reader: R, checksums: &RecordChecksums) -> Result<Self, VectorFileError> {
+        let header = read_header(&reader, T::TYPE).await?;
+        if checksums.0.len() as u64 != header.count {
+            let (file, count) = (reader.file().path.clone(), checksums.0.len() as u64);
+            let (expected, found) = (VectorFileHeader { count, ..header }.file_bytes(), header.file_bytes());
+            return Err(VectorFileError::Truncated { file, count, expected, found });
         }
-        Ok(Self { reader, header, spare: RefCell::default(), element: PhantomData })
+        Ok(Self::with(reader, header, checksums.clone()))
+    }
+
+    fn with(reader: R, header: VectorFileHeader, checksums: RecordChecksums) -> Self {
+        Self { reader, header, checksums, spare: RefCell::default(), element: PhantomData }
     }
 
     /// What the file holds.
@@ -410,15 +514,20 @@ impl<T: Element, R: VectorReader> VectorFile<T, R> {
         &self.header
     }
 
+    /// The checksums, to be shared with other readers of the file.
+    pub fn checksums(&self) -> &RecordChecksums {
+        &self.checksums
+    }
+
     /// The reader underneath.
     pub fn reader(&self) -> &R {
         &self.reader
     }
 
-    /// Reads the vectors of `points` and hands each, as it arrives, to `sink(index in points, components)`.
+    /// Reads the vectors of `points`, checks each, and hands it, as it arrives, to `sink(index in points, components)`.
     ///
     /// # Errors
-    /// [`VectorFileError::NoSuchPoint`] before any IO; [`VectorFileError::Read`].
+    /// [`VectorFileError::NoSuchPoint`] before any IO; [`VectorFileError::RecordDamaged`]; [`VectorFileError::Read`].
     ///
     /// # Cancel safety
     /// As [`VectorReader::read_vectors`].
@@ -442,20 +551,91 @@ impl<T: Element, R: VectorReader> VectorFile<T, R> {
             requests.push(ReadRequest::new(self.header.offset(u64::from(point)), self.header.stride()));
         }
         let mut aligned = Vec::new();
+        let mut damage = None;
         let result = self
             .reader
-            .read_vectors(&requests, control, |index, bytes| match bytemuck::try_cast_slice(bytes) {
-                Ok(components) => sink(index, components),
-                // A reader of somebody else's may deliver at odd addresses.
-                Err(_) => {
-                    aligned.resize(self.header.dim as usize, T::zeroed());
-                    bytemuck::cast_slice_mut(&mut aligned).copy_from_slice(bytes);
-                    sink(index, &aligned)
+            .read_vectors(&requests, control, |index, bytes| {
+                if let Err(damaged) = self.check(u64::from(points[index]), bytes) {
+                    damage = Some(damaged);
+                    return ControlFlow::Break(());
+                }
+                match bytemuck::try_cast_slice(bytes) {
+                    Ok(components) => sink(index, components),
+                    // A reader of somebody else's may deliver at odd addresses.
+                    Err(_) => {
+                        aligned.resize(self.header.dim as usize, T::zeroed());
+                        bytemuck::cast_slice_mut(&mut aligned).copy_from_slice(bytes);
+                        sink(index, &aligned)
+                    }
                 }
             })
             .await;
         self.spare.borrow_mut().push(requests);
-        Ok(result?)
+        match damage {
+            Some(damaged) => Err(damaged),
+            None => Ok(result?),
+        }
+    }
+
+    fn check(&self, point: u64, record: &[u8]) -> Result<(), VectorFileError> {
+        let (found, stored) = (record_crc(point, record), self.checksums.0[point as usize]);
+        if found == stored {
+            return Ok(());
+        }
+        let (file, offset) = (self.reader.file().path.clone(), self.header.offset(point));
+        Err(VectorFileError::RecordDamaged { file, point, offset, len: self.header.stride(), found, stored })
+    }
+
+    /// Reads the whole file and reports every record and every padding that is damaged. `delivered` of the outcome counts
+    /// pieces of the file.
+    ///
+    /// # Errors
+    /// [`VectorFileError::Read`]; what is damaged is no error of this call.
+    pub async fn verify(
+        &self,
+        control: &ReadControl,
+        mut damaged: impl FnMut(VectorFileError),
+    ) -> Result<ReadOutcome, VectorFileError> {
+        let end = self.header.checksums_offset();
+        let mut outcome = ReadOutcome { delivered: 0, stopped: false, stats: ReadStats::default() };
+        let (mut chunk, mut at, mut point) = (Vec::new(), FIELDS_BYTES as u64, 0);
+        while at < end && !outcome.stopped {
+            // As many whole records as fit, and the padding before and after them.
+            let first = point;
+            while point < self.header.count && self.header.offset(point) < at + VERIFY_BYTES {
+                point += 1;
+            }
+            let stop = if point == self.header.count { end } else { self.header.offset(point) };
+            chunk.resize((stop - at) as usize, 0);
+            let step = read_into_controlled(&self.reader, at, &mut chunk, control).await?;
+            outcome.delivered += step.delivered;
+            outcome.stopped = step.stopped;
+            outcome.stats.add(&step.stats);
+            if outcome.stopped {
+                break;
+            }
+            let mut padding_from = 0;
+            for point in first..point {
+                let start = (self.header.offset(point) - at) as usize;
+                self.check_padding(at, &chunk, padding_from..start).unwrap_or_else(&mut damaged);
+                padding_from = start + self.header.stride() as usize;
+                self.check(point, &chunk[start..padding_from]).unwrap_or_else(&mut damaged);
+            }
+            self.check_padding(at, &chunk, padding_from..chunk.len()).unwrap_or_else(&mut damaged);
+            at = stop;
+        }
+        Ok(outcome)
+    }
+
+    fn check_padding(&self, at: u64, chunk: &[u8], range: Range<usize>) -> Result<(), VectorFileError> {
+        match chunk[range.clone()].iter().position(|&byte| byte != 0) {
+            None => Ok(()),
+            Some(index) => Err(VectorFileError::PaddingDamaged {
+                file: self.reader.file().path.clone(),
+                offset: at + (range.start + index) as u64,
+                found: chunk[range.start + index],
+            }),
+        }
     }
 
     /// Waits for everything in flight and closes the file.
@@ -467,7 +647,42 @@ impl<T: Element, R: VectorReader> VectorFile<T, R> {
     }
 }
 
-async fn read_header<R: VectorReader>(reader: &R) -> Result<VectorFileHeader, VectorFileError> {
+/// Bytes that [`VectorFile::verify`] has in memory, about.
+const VERIFY_BYTES: u64 = 1 << 20;
+
+/// Fills `target` from `offset` on.
+async fn read_into<R: VectorReader>(
+    reader: &R,
+    offset: u64,
+    target: &mut [u8],
+) -> Result<(), VectorFileError> {
+    read_into_controlled(reader, offset, target, &ReadControl::default()).await.map(|_| ())
+}
+
+async fn read_into_controlled<R: VectorReader>(
+    reader: &R,
+    offset: u64,
+    target: &mut [u8],
+    control: &ReadControl,
+) -> Result<ReadOutcome, VectorFileError> {
+    const REQUEST: usize = 1 << 20;
+    let requests: Vec<_> = (0..target.len().div_ceil(REQUEST))
+        .map(|part| {
+            let len = REQUEST.min(target.len() - part * REQUEST) as u32;
+            ReadRequest::new(offset + (part * REQUEST) as u64, len)
+        })
+        .collect();
+    let read = reader.read_vectors(&requests, control, |part, bytes| {
+        target[part * REQUEST..][..bytes.len()].copy_from_slice(bytes);
+        ControlFlow::Continue(())
+    });
+    Ok(read.await?)
+}
+
+async fn read_header<R: VectorReader>(
+    reader: &R,
+    wanted: ElementType,
+) -> Result<VectorFileHeader, VectorFileError> {
     let info = reader.file();
     let mut fields = [0; FIELDS_BYTES];
     let available = info.len.min(FIELDS_BYTES as u64) as u32;
@@ -484,7 +699,12 @@ async fn read_header<R: VectorReader>(reader: &R) -> Result<VectorFileHeader, Ve
         let (file, found) = (info.path.clone(), info.len);
         return Err(VectorFileError::Truncated { file, count: 0, expected: VECTOR_FILE_HEADER_BYTES, found });
     }
-    VectorFileHeader::decode(&fields, &info.path, info.len)
+    let header = VectorFileHeader::decode(&fields, &info.path, info.len)?;
+    if header.element != wanted {
+        let file = info.path.clone();
+        return Err(VectorFileError::ElementMismatch { file, found: header.element, wanted });
+    }
+    Ok(header)
 }
 
 /// Writes a vector file from front to back. The header is written last, so that an unfinished file is not taken for one.
@@ -495,6 +715,7 @@ pub struct VectorFileWriter<T, W> {
     /// Bytes not yet written, and where they belong.
     pending: Vec<u8>,
     pending_offset: u64,
+    checksums: Vec<u32>,
     element: PhantomData<T>,
 }
 
@@ -516,6 +737,7 @@ impl<T: Element, W: PageWriter> VectorFileWriter<T, W> {
             header,
             pending: Vec::with_capacity(PENDING_BYTES_MAX + BLOCK as usize),
             pending_offset: VECTOR_FILE_HEADER_BYTES,
+            checksums: Vec::new(),
             element: PhantomData,
         })
     }
@@ -531,9 +753,11 @@ impl<T: Element, W: PageWriter> VectorFileWriter<T, W> {
             return Err(VectorFileError::WrongLength { file, point, found, dim: header.dim });
         }
         let at = (header.offset(header.count) - self.pending_offset) as usize;
+        let record = bytemuck::cast_slice(vector);
+        self.checksums.push(record_crc(header.count, record).to_le());
         header.count += 1;
         self.pending.resize(at, 0);
-        self.pending.extend_from_slice(bytemuck::cast_slice(vector));
+        self.pending.extend_from_slice(record);
         if self.pending.len() >= PENDING_BYTES_MAX {
             self.write_pending().await?;
         }
@@ -545,8 +769,11 @@ impl<T: Element, W: PageWriter> VectorFileWriter<T, W> {
     /// # Errors
     /// [`VectorFileError::Write`].
     pub async fn finish(mut self) -> Result<VectorFileHeader, VectorFileError> {
-        self.pending.resize(self.pending.len().next_multiple_of(BLOCK as usize), 0);
-        self.write_pending().await?;
+        self.pad_pending().await?;
+        let checksums: &[u8] = bytemuck::cast_slice(&self.checksums);
+        self.header.checksums_crc = crc32fast::hash(checksums);
+        self.pending.extend_from_slice(checksums);
+        self.pad_pending().await?;
         self.writer.sync(SyncKind::Data).await?;
         let mut page = vec![0; VECTOR_FILE_HEADER_BYTES as usize];
         page[..FIELDS_BYTES].copy_from_slice(&self.header.encode());
@@ -555,6 +782,12 @@ impl<T: Element, W: PageWriter> VectorFileWriter<T, W> {
         self.writer.sync(SyncKind::All).await?;
         self.writer.close().await?;
         Ok(self.header)
+    }
+
+    /// Writes all that is pending, filled up with zeros.
+    async fn pad_pending(&mut self) -> Result<(), VectorFileError> {
+        self.pending.resize(self.pending.len().next_multiple_of(BLOCK as usize), 0);
+        self.write_pending().await
     }
 
     /// Writes the whole pages of what is pending.

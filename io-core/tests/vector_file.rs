@@ -106,7 +106,7 @@ proptest! {
         if fits {
             prop_assert!(!straddles);
         }
-        let packed = VECTOR_FILE_HEADER_BYTES + 10_000 * stride;
+        let packed = VECTOR_FILE_HEADER_BYTES + 10_000 * (stride + 4);
         prop_assert!(header.file_bytes() <= packed + packed / 7 + 4096, "{} for {packed}", header.file_bytes());
         for point in 0..9_999 {
             prop_assert!(header.offset(point) + stride <= header.offset(point + 1), "records overlap");
@@ -126,7 +126,7 @@ fn layout_by_hand() {
         "a quarter of each page would be waste"
     );
     let page = VectorFileHeader::new(io_core::ElementType::F32, 1024, 3);
-    assert_eq!((page.offset(2), page.file_bytes()), (4096 + 8192, 4 * 4096));
+    assert_eq!((page.offset(2), page.file_bytes()), (4096 + 8192, 4 * 4096 + 3 * 4));
 }
 
 #[test]
@@ -170,8 +170,8 @@ fn absurd_dimensions_are_named() {
 #[test]
 fn truncated_and_overlong_files_are_named() {
     let whole = three_vectors().get(Path::new(PATH)).unwrap();
-    assert_eq!(whole.len(), 4096 + 24);
-    for len in [0, 5, 8, 60, 4095, 4096, whole.len() - 1] {
+    assert_eq!(whole.len(), 4096 + 4096 + 12);
+    for len in [0, 5, 8, 60, 4095, 4096, 4096 + 24, 8192, whole.len() - 1] {
         let memory = MemoryBackend::new(1);
         memory.put(Path::new(PATH), whole[..len].to_vec());
         let error = open_error::<f32>(&memory);
@@ -185,16 +185,92 @@ fn truncated_and_overlong_files_are_named() {
     assert!(matches!(open_error::<f32>(&memory), VectorFileError::TrailingBytes { .. }));
 }
 
+/// What `verify` says of a file with these bytes, or why it does not open.
+fn verified(bytes: Vec<u8>) -> Vec<VectorFileError> {
+    let memory = MemoryBackend::new(1);
+    memory.put(Path::new(PATH), bytes);
+    memory
+        .run(|| async {
+            let reader = memory.open(Path::new(PATH), &OpenOptions::default()).await.unwrap();
+            match VectorFile::<f32, _>::open(reader).await {
+                Err(error) => vec![error],
+                Ok(file) => {
+                    let mut found = Vec::new();
+                    file.verify(&ReadControl::default(), |damage| found.push(damage)).await.unwrap();
+                    found
+                }
+            }
+        })
+        .unwrap()
+}
+
 #[test]
-fn a_flipped_bit_anywhere_in_the_header_is_found() {
+fn a_flipped_bit_anywhere_is_found_and_named() {
     let whole = three_vectors().get(Path::new(PATH)).unwrap();
-    for bit in 0..60 * 8 {
-        let memory = MemoryBackend::new(1);
+    assert!(verified(whole.clone()).is_empty());
+    for bit in 0..whole.len() * 8 {
         let mut flipped = whole.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        memory.put(Path::new(PATH), flipped);
-        let _ = open_error::<f32>(&memory);
+        let found = verified(flipped);
+        assert_eq!(found.len(), 1, "bit {bit}: {found:?}");
+        let record = bit / 8 >= 4096 && bit / 8 < 4096 + 24;
+        match found[0] {
+            VectorFileError::RecordDamaged { point, offset, .. } => {
+                assert!(
+                    record && point == (bit as u64 / 8 - 4096) / 8 && offset == 4096 + point * 8,
+                    "{bit}"
+                );
+            }
+            VectorFileError::PaddingDamaged { offset, .. } => assert_eq!(offset, bit as u64 / 8),
+            VectorFileError::ChecksumsDamaged { offset, .. } => {
+                // The table, or its checksum in the header, which the header's own checksum covers.
+                assert!(bit / 8 >= 8192 && offset == 8192, "{bit}");
+            }
+            _ => assert!(bit / 8 < 60, "bit {bit}: {}", found[0]),
+        }
     }
+}
+
+#[test]
+fn a_damaged_record_is_an_error_and_never_delivered() {
+    let memory = three_vectors();
+    let mut bytes = memory.get(Path::new(PATH)).unwrap();
+    bytes[4096 + 8] ^= 1;
+    memory.put(Path::new(PATH), bytes);
+    memory
+        .run(|| async {
+            let reader = memory.open(Path::new(PATH), &OpenOptions::default()).await.unwrap();
+            let file = VectorFile::<f32, _>::open(reader).await.unwrap();
+            let mut delivered = 0;
+            let mut read = async |points: &[u32]| {
+                let sink = |_, _: &[f32]| {
+                    delivered += 1;
+                    ControlFlow::Continue(())
+                };
+                file.read(points, &ReadControl::default(), sink).await
+            };
+            assert_eq!(read(&[0, 2]).await.unwrap().delivered, 2);
+            let error = read(&[1]).await.unwrap_err();
+            assert!(
+                matches!(error, VectorFileError::RecordDamaged { point: 1, offset: 4104, .. }),
+                "{error}"
+            );
+            assert_eq!(delivered, 2);
+            // Readers of the same file share the checksums, and find it as well.
+            let again = memory.open(Path::new(PATH), &OpenOptions::default()).await.unwrap();
+            let shared = VectorFile::<f32, _>::open_shared(again, file.checksums()).await.unwrap();
+            let error = shared.read(&[1], &ReadControl::default(), |_, _| panic!("delivered")).await;
+            assert!(matches!(error, Err(VectorFileError::RecordDamaged { .. })));
+        })
+        .unwrap();
+}
+
+#[test]
+fn two_records_that_changed_places_are_found() {
+    let mut bytes = three_vectors().get(Path::new(PATH)).unwrap();
+    let (first, second) = bytes[4096..4112].split_at_mut(8);
+    first.swap_with_slice(second);
+    assert_eq!(verified(bytes).len(), 2);
 }
 
 #[test]
