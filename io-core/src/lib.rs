@@ -105,8 +105,8 @@ pub use reader::{DynSink, DynVectorReader, PagedReader, VectorReader};
 pub use request::{ReadOutcome, ReadRequest, ReadStats};
 pub use source::{PageSink, PageSource, SyncKind};
 pub use vector_file::{
-    DIM_MAX, Element, ElementType, RecordChecksums, VECTOR_FILE_HEADER_BYTES, VectorFile, VectorFileError,
-    VectorFileHeader, VectorFileWriter,
+    DIM_MAX, Element, ElementType, RecordChecksums, UnknownElement, VECTOR_FILE_HEADER_BYTES, VectorFile,
+    VectorFileError, VectorFileHeader, VectorFileWriter,
 };
 pub use write::{DynPageWriter, PageWrite, PageWriter, PagedWriter, WriteOutcome};
 pub use write_plan::{PlannedWrite, WritePlan};

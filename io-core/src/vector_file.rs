@@ -82,6 +82,22 @@ impl fmt::Display for ElementType {
     }
 }
 
+/// A name that is no element type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown element type {name:?}: use one of f32, f16, u8")]
+pub struct UnknownElement {
+    name: String,
+}
+
+impl std::str::FromStr for ElementType {
+    type Err = UnknownElement;
+
+    fn from_str(name: &str) -> Result<Self, UnknownElement> {
+        let found = [Self::F32, Self::F16, Self::U8].into_iter().find(|element| element.to_string() == name);
+        found.ok_or_else(|| UnknownElement { name: name.to_owned() })
+    }
+}
+
 /// A component type that vector files can hold.
 pub trait Element: bytemuck::Pod {
     /// Its name in the header.

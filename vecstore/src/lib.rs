@@ -37,12 +37,20 @@
 pub mod backends;
 pub mod dataset;
 pub mod distance;
+mod element;
+pub mod error;
+pub mod field;
+pub mod filter;
 pub mod hnsw;
 pub mod input;
 pub mod kernels;
+mod log;
+mod pages;
+pub mod point;
 pub mod pool;
 pub mod quantization;
 mod rng;
+pub mod schema;
 pub mod segment;
 
 /// The README's example, compiled and run.

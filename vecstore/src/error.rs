@@ -1,0 +1,234 @@
+//! What can go wrong with a collection, in one type: each says what, where, and where it is not obvious what to do.
+
+use crate::hnsw::BuildError;
+use crate::point::PointId;
+use crate::schema::SchemaError;
+use io_core::{DirectoryError, LockError, OpenError, ReadError, StartError, VectorFileError, WriteError};
+use std::path::{Path, PathBuf};
+
+/// Anything that can go wrong with a collection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A schema no collection can have.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// What was given is wrong; nothing of it was applied.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// There is something already where a collection was to be created.
+    #[error("{} exists already: choose another path", path.display())]
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// There is no collection there.
+    #[error("{} is no collection: there is no file {} in it", path.display(), "MANIFEST")]
+    NotACollection {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Another process has the collection open, or this one has it open twice.
+    #[error("the collection is in use: {0}; close it there first")]
+    InUse(LockError),
+    /// The collection takes no writes any more, or never did.
+    #[error("the collection is read-only: {reason}")]
+    ReadOnly {
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Bytes on disk are not what was written.
+    #[error("{} is damaged{}: {reason}", path.display(), at_offset(*offset))]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, if it is one place.
+        offset: Option<u64>,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A file was written by another version.
+    #[error("{} is of version {found} of its format; this build reads version {known}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// What this build knows.
+        known: u32,
+    },
+    /// It was asked to stop.
+    #[error("stopped")]
+    Stopped,
+    /// The collection was closed while this was under way.
+    #[error("the collection was closed")]
+    Closed,
+    /// A thread of the collection panicked; what it said is on standard error.
+    #[error("a thread of the collection ended unexpectedly; open the collection again")]
+    WorkerLost,
+    /// A graph was not built.
+    #[error(transparent)]
+    Graph(#[from] BuildError),
+    /// The backend's executor did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A file was not opened or created.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A file was not read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A file was not written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A file of vectors or codes is damaged, or was not read or written.
+    #[error(transparent)]
+    VectorFile(#[from] VectorFileError),
+    /// A name was not made, changed or removed.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+}
+
+fn at_offset(offset: Option<u64>) -> String {
+    offset.map_or_else(String::new, |offset| format!(" at offset {offset}"))
+}
+
+impl Error {
+    pub(crate) fn damaged(path: &Path, offset: impl Into<Option<u64>>, reason: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), offset: offset.into(), reason: reason.into() }
+    }
+}
+
+/// What was given and cannot be used.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// A vector of another dimension.
+    #[error("point {id}: a vector of {found} components; the collection's dimension is {dim}")]
+    Dimension {
+        /// The point.
+        id: PointId,
+        /// Components given.
+        found: usize,
+        /// Components wanted.
+        dim: u32,
+    },
+    /// A component that is NaN or infinite, or is so in the collection's element type.
+    #[error("point {id}: component {component} is {value}, which is not finite{}", as_element(element))]
+    NotFinite {
+        /// The point.
+        id: PointId,
+        /// Which component.
+        component: usize,
+        /// What it is.
+        value: f32,
+        /// The element type that cannot hold it; empty if none can.
+        element: &'static str,
+    },
+    /// A component that the element type u8 cannot hold.
+    #[error(
+        "point {id}: component {component} is {value}; in a collection of u8 components are whole numbers from 0 to 255"
+    )]
+    NotAByte {
+        /// The point.
+        id: PointId,
+        /// Which component.
+        component: usize,
+        /// What it is.
+        value: f32,
+    },
+    /// An id that is in the batch twice.
+    #[error("point {id} is in the batch twice")]
+    Duplicate {
+        /// The id.
+        id: PointId,
+    },
+    /// A payload that is too long.
+    #[error(
+        "point {id}: a payload of {bytes} bytes of JSON; the collection takes up to {bytes_max} (payload_bytes_max of its schema)"
+    )]
+    PayloadTooLong {
+        /// The point.
+        id: PointId,
+        /// Its bytes of JSON.
+        bytes: usize,
+        /// What is allowed.
+        bytes_max: u32,
+    },
+    /// A value of an indexed field that is not of the field's kind.
+    #[error("point {id}: field {field} is indexed as {kind}, and {found} is none")]
+    FieldKind {
+        /// The point.
+        id: PointId,
+        /// The field.
+        field: String,
+        /// The kind of its index.
+        kind: String,
+        /// The value.
+        found: String,
+    },
+    /// A batch that is too long.
+    #[error("a batch of {bytes} bytes; at most {bytes_max} are written at once, split it")]
+    BatchTooLong {
+        /// Its bytes.
+        bytes: usize,
+        /// What is allowed.
+        bytes_max: usize,
+    },
+    /// A query of another dimension.
+    #[error("a query of {found} components; the collection's dimension is {dim}")]
+    QueryDimension {
+        /// Components given.
+        found: usize,
+        /// Components wanted.
+        dim: u32,
+    },
+    /// A query with a component that is NaN or infinite.
+    #[error("component {component} of the query is {value}, which is not finite")]
+    QueryNotFinite {
+        /// Which component.
+        component: usize,
+        /// What it is.
+        value: f32,
+    },
+    /// A parameter that is out of its range.
+    #[error("{name} is {value}; it must be {allowed}")]
+    Param {
+        /// The parameter.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// A filter by a field without an index.
+    #[error("filter: field {field} has no index; indexed are: {indexed}")]
+    NotIndexed {
+        /// The field.
+        field: String,
+        /// The fields that have one.
+        indexed: String,
+    },
+    /// A filter that does not fit the kind of its field.
+    #[error("filter: field {field} is indexed as {kind}: {reason}")]
+    Filter {
+        /// The field.
+        field: String,
+        /// The kind of its index.
+        kind: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A page token that does not come from this kind of scroll.
+    #[error("page token {token:?}: {reason}")]
+    PageToken {
+        /// What was given.
+        token: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+fn as_element(element: &str) -> String {
+    if element.is_empty() { String::new() } else { format!(" as {element}") }
+}

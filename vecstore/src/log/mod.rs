@@ -1,0 +1,63 @@
+//! The write-ahead log: every batch of writes is a record, durable before it is acknowledged.
+//!
+//! ```text
+//! file:    |magic "VECSTLOG"| version | order | salt u64 | number u64 | first_seq u64 | zeros | crc32 |   64 bytes
+//! record:  |body_len u32| crc32 | seq u64 | synced_len u64 | kind u32 | 0 u32 | body |
+//! batch:   |count u32| then for each point  |tag u8| id 8 or 16 bytes|  and for a put  |payload_len u32| payload| vector|
+//! ```
+//!
+//! A record's checksum starts from the salt, so that bytes of an older file in reused blocks are no records, and sequence
+//! numbers follow each other within a file and from file to file. All numbers are little-endian.
+//!
+//! **Where a log ends.** A power cut may leave the last, unacknowledged records torn, in any order: they are cut off. But a
+//! bad record may also be an acknowledged one that was damaged later. To tell the two apart, each record says how long the
+//! log was known to be durable when it was written (`synced_len`): a bad record before that mark is damage, and an error.
+//! Closing writes a last record just to leave that mark.
+//!
+//! The log is *physical*: it holds points as they are after a write, and ids of deleted ones. Replaying it twice, or over
+//! segments that hold some of it already, gives the same collection.
+
+mod record;
+mod replay;
+mod writer;
+
+pub(crate) use record::{BATCH_BYTES_MAX, BatchEncoder, LogOp};
+pub(crate) use replay::{LogEnd, ParsedLog, parse_log};
+pub(crate) use writer::LogWriter;
+
+pub(crate) const HEADER_BYTES: usize = 64;
+const MAGIC: [u8; 8] = *b"VECSTLOG";
+pub(crate) const VERSION: u32 = 1;
+const BYTE_ORDER: u32 = 0x0A0B_0C0D;
+const RECORD_HEADER_BYTES: usize = 32;
+const KIND_BATCH: u32 = 1;
+const KIND_CLOSE: u32 = 2;
+
+/// What the header of a log says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogHeader {
+    pub(crate) salt: u64,
+    /// The number in the file's name.
+    pub(crate) number: u64,
+    /// The sequence number of its first record.
+    pub(crate) first_seq: u64,
+}
+
+impl LogHeader {
+    fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+        put(0, &MAGIC);
+        put(8, &VERSION.to_le_bytes());
+        put(12, &BYTE_ORDER.to_le_bytes());
+        put(16, &self.salt.to_le_bytes());
+        put(24, &self.number.to_le_bytes());
+        put(32, &self.first_seq.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..60]);
+        bytes[60..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests;

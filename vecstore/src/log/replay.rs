@@ -1,0 +1,116 @@
+//! Reading a log back: a pure function over its bytes.
+
+use super::record::{LogOp, RecordHeader, decode_batch};
+use super::{
+    BYTE_ORDER, HEADER_BYTES, KIND_BATCH, KIND_CLOSE, LogHeader, MAGIC, RECORD_HEADER_BYTES, VERSION,
+};
+use crate::error::Error;
+use std::path::Path;
+
+/// How a log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogEnd {
+    /// With the mark of a clean end.
+    Closed,
+    /// After a whole record.
+    Open,
+    /// With bytes that are no whole record: of a write that was under way, never acknowledged.
+    Torn {
+        /// Where they begin.
+        offset: u64,
+        /// How many they are.
+        bytes: u64,
+    },
+}
+
+/// A log that was read.
+#[derive(Debug)]
+pub(crate) struct ParsedLog<'a> {
+    pub(crate) header: LogHeader,
+    /// Sequence number and points of each batch.
+    pub(crate) batches: Vec<(u64, Vec<LogOp<'a>>)>,
+    /// The sequence number that comes next.
+    pub(crate) next_seq: u64,
+    pub(crate) end: LogEnd,
+}
+
+/// Takes a log apart. `None` when not even its header was made durable: it has never held an acknowledged write.
+pub(crate) fn parse_log<'a>(
+    path: &Path,
+    bytes: &'a [u8],
+    vector_bytes: usize,
+) -> Result<Option<ParsedLog<'a>>, Error> {
+    let header = match parse_header(path, bytes)? {
+        Some(header) => header,
+        // The header is synced before the first record is written.
+        None if bytes.len() <= HEADER_BYTES => return Ok(None),
+        None => return Err(Error::damaged(path, 0, "the header of the log is not what was written")),
+    };
+    let mut log = ParsedLog { header, batches: Vec::new(), next_seq: header.first_seq, end: LogEnd::Open };
+    let mut at = HEADER_BYTES;
+    while at < bytes.len() {
+        let Some((record, body)) = whole_record(&header, &bytes[at..]) else {
+            log.end = torn(path, &header, bytes, at, log.next_seq)?;
+            break;
+        };
+        if record.seq != log.next_seq {
+            let reason = format!("record {} follows where {} was due", record.seq, log.next_seq);
+            return Err(Error::damaged(path, at as u64, reason));
+        }
+        if log.end == LogEnd::Closed {
+            return Err(Error::damaged(path, at as u64, "a record after the mark of the end"));
+        }
+        match record.kind {
+            KIND_BATCH => {
+                let Some(ops) = decode_batch(body, vector_bytes) else {
+                    return Err(Error::damaged(path, at as u64, "a record that is no batch of points"));
+                };
+                log.batches.push((record.seq, ops));
+                log.next_seq += 1;
+            }
+            KIND_CLOSE => log.end = LogEnd::Closed,
+            kind => {
+                let reason = format!("a record of kind {kind}, which this build does not know");
+                return Err(Error::damaged(path, at as u64, reason));
+            }
+        }
+        at += RECORD_HEADER_BYTES + body.len();
+    }
+    Ok(Some(log))
+}
+
+fn parse_header(path: &Path, bytes: &[u8]) -> Result<Option<LogHeader>, Error> {
+    let Some(bytes) = bytes.get(..HEADER_BYTES) else { return Ok(None) };
+    let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+    let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    if bytes[..8] != MAGIC || crc32fast::hash(&bytes[..60]) != u32_at(60) || u32_at(12) != BYTE_ORDER {
+        return Ok(None);
+    }
+    if u32_at(8) != VERSION {
+        return Err(Error::Version { path: path.to_owned(), found: u32_at(8), known: VERSION });
+    }
+    Ok(Some(LogHeader { salt: u64_at(16), number: u64_at(24), first_seq: u64_at(32) }))
+}
+
+/// The record at the start of these bytes, if it is whole.
+fn whole_record<'a>(log: &LogHeader, bytes: &'a [u8]) -> Option<(RecordHeader, &'a [u8])> {
+    let record = RecordHeader::decode(bytes)?;
+    let body = bytes[RECORD_HEADER_BYTES..].get(..record.body_len as usize)?;
+    (record.zero == 0 && record.expected_crc(log.salt, body) == record.crc).then_some((record, body))
+}
+
+/// Decides about bytes that are no record: a torn end, or damage if a later record says that they were durable.
+fn torn(path: &Path, log: &LogHeader, bytes: &[u8], at: usize, due: u64) -> Result<LogEnd, Error> {
+    for later in at + 1..bytes.len().saturating_sub(RECORD_HEADER_BYTES - 1) {
+        // Cheap checks first: nearly every place fails them.
+        let Some(record) = RecordHeader::decode(&bytes[later..]) else { break };
+        let plausible = record.zero == 0 && record.seq >= due && record.synced_len > at as u64;
+        if plausible && whole_record(log, &bytes[later..]).is_some() {
+            let reason = format!(
+                "the record that starts here is not what was written, and the one at {later} says that it was durable"
+            );
+            return Err(Error::damaged(path, at as u64, reason));
+        }
+    }
+    Ok(LogEnd::Torn { offset: at as u64, bytes: (bytes.len() - at) as u64 })
+}

@@ -1,0 +1,105 @@
+//! Appending to a log.
+
+use super::record::encode_record;
+use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, LogHeader};
+use crate::error::Error;
+use io_core::{BackendFactory, DynBackend, DynPageWriter, OpenOptions, PageWrite, PageWriter, SyncKind};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
+
+/// A log open for writing. Records are collected, then written and made durable together.
+pub(crate) struct LogWriter {
+    writer: Box<dyn DynPageWriter>,
+    header: LogHeader,
+    /// Bytes of the file that hold whole records; what follows is not part of the log.
+    len: u64,
+    /// Bytes known to be durable.
+    synced_len: u64,
+    next_seq: u64,
+    /// Records not yet written.
+    pending: Vec<u8>,
+    pending_records: u64,
+}
+
+impl LogWriter {
+    /// Creates a log, durably, name included.
+    pub(crate) async fn create(
+        backend: &DynBackend,
+        path: &Path,
+        number: u64,
+        first_seq: u64,
+    ) -> Result<Self, Error> {
+        // A log is appended to in pieces of any length, which only buffered files allow.
+        let writer = backend.create(path, &OpenOptions::default()).await?;
+        let salt = RandomState::new().build_hasher().finish();
+        let header = LogHeader { salt, number, first_seq };
+        writer.write_pages(&[PageWrite { offset: 0, bytes: &header.encode() }]).await?;
+        writer.sync(SyncKind::All).await?;
+        backend.directory().sync_dir(path.parent().expect("a log is in a directory"))?;
+        let len = HEADER_BYTES as u64;
+        Ok(Self {
+            writer,
+            header,
+            len,
+            synced_len: len,
+            next_seq: first_seq,
+            pending: Vec::new(),
+            pending_records: 0,
+        })
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.header.number
+    }
+
+    /// Bytes of whole records and the header.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Adds a batch to what is to be written, and returns its sequence number.
+    pub(crate) fn push(&mut self, body: &[u8]) -> u64 {
+        let seq = self.next_seq + self.pending_records;
+        encode_record(&self.header, KIND_BATCH, seq, self.synced_len, body, &mut self.pending);
+        self.pending_records += 1;
+        seq
+    }
+
+    /// Writes what was pushed. After an error nothing of it is part of the log, and the next records take its place.
+    pub(crate) async fn write(&mut self) -> Result<(), Error> {
+        let written = self.writer.write_pages(&[PageWrite { offset: self.len, bytes: &self.pending }]).await;
+        let (bytes, records) = (self.pending.len() as u64, self.pending_records);
+        self.pending.clear();
+        self.pending_records = 0;
+        written?;
+        self.len += bytes;
+        self.next_seq += records;
+        Ok(())
+    }
+
+    /// Makes everything written durable. After an error nobody knows what is, and the log must not be written any more.
+    pub(crate) async fn sync(&mut self) -> Result<(), Error> {
+        if self.synced_len < self.len {
+            self.writer.sync(SyncKind::Data).await?;
+            self.synced_len = self.len;
+        }
+        Ok(())
+    }
+
+    /// Leaves the mark of a clean end, durably, and closes the file.
+    pub(crate) async fn close(mut self) -> Result<(), Error> {
+        self.sync().await?;
+        encode_record(&self.header, KIND_CLOSE, self.next_seq, self.synced_len, &[], &mut self.pending);
+        self.pending_records = 1;
+        self.write().await?;
+        self.sync().await?;
+        self.writer.close().await?;
+        Ok(())
+    }
+
+    /// Closes the file as it is.
+    pub(crate) async fn abandon(self) {
+        // Nothing more can be done about a log that failed before.
+        let _ = self.writer.close().await;
+    }
+}

@@ -1,0 +1,629 @@
+//! A file of pages, each with its checksum: what all parts of a segment but vectors and codes are kept in.
+//!
+//! ```text
+//! page 0:  |magic | version | order | kind | sections | (first_page u64, bytes u64) ... zeros | crc32 |
+//!          0      8        12      16     20         24                                       4092
+//! page n:  |4092 bytes of a section                                                           | crc32 |
+//! ```
+//!
+//! A section is a string of bytes, cut into pages of 4092; the last one is filled up with zeros. Sections follow each other.
+//! The checksum's initial value is the number of the page, so that a page in the wrong place is found too. All numbers are
+//! little-endian.
+//!
+//! Whoever reads any byte of a page reads and checks the whole page. Sections that are *pinned* are checked once and
+//! then handed out from memory.
+
+use crate::error::Error;
+use io_core::{
+    DynPageWriter, DynVectorReader, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, ReadStats,
+    SyncKind, VectorReader,
+};
+use std::ops::{ControlFlow, Range};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes of a page on disk.
+pub(crate) const PAGE: usize = 4096;
+/// Bytes of a section in a page.
+pub(crate) const PAGE_DATA: usize = PAGE - 4;
+
+const MAGIC: [u8; 8] = *b"VECPAGES";
+const VERSION: u32 = 1;
+const BYTE_ORDER: u32 = 0x0A0B_0C0D;
+const ENTRIES_AT: usize = 24;
+const ENTRY: usize = 16;
+const SECTIONS_MAX: usize = (PAGE_DATA - ENTRIES_AT) / ENTRY;
+/// Pages read by one request when a whole section is read.
+const CHUNK_PAGES: u64 = 64;
+/// Bytes collected before they are written.
+const PENDING_BYTES_MAX: usize = 1 << 20;
+
+/// What the sections of a file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PagesKind {
+    Graph = 1,
+    Ids = 2,
+    Payload = 3,
+    Fields = 4,
+    Deleted = 5,
+}
+
+fn page_crc(number: u64, data: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(number as u32);
+    hasher.update(data);
+    hasher.finalize()
+}
+
+/// Writes a file of pages from front to back; the header last, so that an unfinished file is not taken for one.
+pub(crate) struct PagesWriter {
+    writer: Box<dyn DynPageWriter>,
+    kind: PagesKind,
+    sections: Vec<Section>,
+    /// Finished pages that are not written yet, then the page under way.
+    pending: Vec<u8>,
+    /// The number of the first page in `pending`.
+    pending_page: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Section {
+    first_page: u64,
+    bytes: u64,
+}
+
+impl PagesWriter {
+    pub(crate) fn new(writer: Box<dyn DynPageWriter>, kind: PagesKind) -> Self {
+        let pending = Vec::with_capacity(PENDING_BYTES_MAX + PAGE);
+        Self { writer, kind, sections: Vec::new(), pending, pending_page: 1 }
+    }
+
+    /// Ends the section before, and begins the next. Returns its number.
+    pub(crate) async fn begin_section(&mut self) -> Result<usize, Error> {
+        assert!(self.sections.len() < SECTIONS_MAX, "more sections than a header page lists");
+        self.fill_page();
+        let first_page = self.pending_page + (self.pending.len() / PAGE) as u64;
+        self.sections.push(Section { first_page, bytes: 0 });
+        self.write_pending(PENDING_BYTES_MAX).await?;
+        Ok(self.sections.len() - 1)
+    }
+
+    /// Appends to the section.
+    pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let taken = bytes.len().min(self.room_in_page());
+            self.pending.extend_from_slice(&bytes[..taken]);
+            self.section().bytes += taken as u64;
+            bytes = &bytes[taken..];
+            if self.pending.len() % PAGE == PAGE_DATA {
+                self.end_page();
+                self.write_pending(PENDING_BYTES_MAX).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes written to the section so far: where the next ones begin.
+    pub(crate) fn position(&self) -> u64 {
+        self.sections.last().expect("a section was begun").bytes
+    }
+
+    /// Bytes that still fit the page; a whole page's at the start of one.
+    pub(crate) fn room_in_page(&self) -> usize {
+        PAGE_DATA - self.pending.len() % PAGE
+    }
+
+    /// Goes to the start of a page, leaving zeros, where a record of this many bytes fits one page, does not fit what is
+    /// left of this one, and no more than an eighth is wasted.
+    pub(crate) async fn align_record(&mut self, bytes: usize) -> Result<(), Error> {
+        let room = self.room_in_page();
+        if bytes > room && bytes <= PAGE_DATA && room <= PAGE_DATA / 8 {
+            self.write(&[0; PAGE_DATA][..room]).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left and the header, and makes the file durable. Its name is not.
+    pub(crate) async fn finish(mut self) -> Result<(), Error> {
+        self.fill_page();
+        self.write_pending(0).await?;
+        self.writer.sync(SyncKind::Data).await?;
+        let mut header = vec![0; PAGE];
+        let mut put = |at: usize, field: &[u8]| header[at..at + field.len()].copy_from_slice(field);
+        put(0, &MAGIC);
+        put(8, &VERSION.to_le_bytes());
+        put(12, &BYTE_ORDER.to_le_bytes());
+        put(16, &(self.kind as u32).to_le_bytes());
+        put(20, &(self.sections.len() as u32).to_le_bytes());
+        for (index, section) in self.sections.iter().enumerate() {
+            put(ENTRIES_AT + index * ENTRY, &section.first_page.to_le_bytes());
+            put(ENTRIES_AT + index * ENTRY + 8, &section.bytes.to_le_bytes());
+        }
+        let crc = page_crc(0, &header[..PAGE_DATA]);
+        header[PAGE_DATA..].copy_from_slice(&crc.to_le_bytes());
+        self.writer.write_pages(&[PageWrite { offset: 0, bytes: &header }]).await?;
+        self.writer.sync(SyncKind::All).await?;
+        self.writer.close().await?;
+        Ok(())
+    }
+
+    fn section(&mut self) -> &mut Section {
+        self.sections.last_mut().expect("a section was begun")
+    }
+
+    /// Fills the page under way up with zeros, if there is one.
+    fn fill_page(&mut self) {
+        if !self.pending.len().is_multiple_of(PAGE) {
+            let end = self.pending.len() / PAGE * PAGE + PAGE_DATA;
+            self.pending.resize(end, 0);
+            self.end_page();
+        }
+    }
+
+    fn end_page(&mut self) {
+        let start = self.pending.len() / PAGE * PAGE;
+        let crc = page_crc(self.pending_page + (start / PAGE) as u64, &self.pending[start..]);
+        self.pending.extend_from_slice(&crc.to_le_bytes());
+    }
+
+    /// Writes the finished pages if they are more than this.
+    async fn write_pending(&mut self, bytes_max: usize) -> Result<(), Error> {
+        let whole = self.pending.len() / PAGE * PAGE;
+        if whole > bytes_max {
+            let offset = self.pending_page * PAGE as u64;
+            self.writer.write_pages(&[PageWrite { offset, bytes: &self.pending[..whole] }]).await?;
+            self.pending.drain(..whole);
+            self.pending_page += (whole / PAGE) as u64;
+        }
+        Ok(())
+    }
+}
+
+/// What is the same for all readers of a file: its sections, and their bytes if they are pinned.
+#[derive(Clone, Debug)]
+pub(crate) struct PagesData {
+    path: Arc<Path>,
+    sections: Vec<Section>,
+    pinned: Option<Arc<Vec<Vec<u8>>>>,
+}
+
+impl PagesData {
+    /// Bytes of a section.
+    pub(crate) fn bytes(&self, section: usize) -> u64 {
+        self.sections.get(section).map_or(0, |section| section.bytes)
+    }
+
+    pub(crate) fn sections(&self) -> usize {
+        self.sections.len()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of memory the pinned sections take.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.pinned.as_ref().map_or(0, |sections| sections.iter().map(Vec::len).sum())
+    }
+}
+
+/// A file of pages, open on one core.
+pub(crate) struct Pages {
+    reader: Box<dyn DynVectorReader>,
+    data: PagesData,
+}
+
+/// The cost of a batch that ran to its end, or `Stopped`.
+fn ended(outcome: &io_core::ReadOutcome) -> Result<ReadStats, Error> {
+    if outcome.stopped { Err(Error::Stopped) } else { Ok(outcome.stats) }
+}
+
+impl Pages {
+    /// Opens a file and checks its header.
+    pub(crate) async fn open(reader: Box<dyn DynVectorReader>, kind: PagesKind) -> Result<Self, Error> {
+        let file = reader.file().clone();
+        let damaged = |reason: String| Error::damaged(&file.path, None, reason);
+        if file.len < PAGE as u64 {
+            return Err(damaged(format!("{} bytes are too few even for a header", file.len)));
+        }
+        let mut header = vec![0; PAGE];
+        let request = [ReadRequest::new(0, PAGE as u32)];
+        reader
+            .read_vectors(&request, &ReadControl::default(), |_, bytes| {
+                header.copy_from_slice(bytes);
+                ControlFlow::Continue(())
+            })
+            .await?;
+        let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
+        let u64_at = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"));
+        if header[..8] != MAGIC {
+            return Err(damaged(format!("it starts with {:02x?} instead of {MAGIC:02x?}", &header[..8])));
+        }
+        if page_crc(0, &header[..PAGE_DATA]) != u32_at(PAGE_DATA) {
+            return Err(Error::damaged(&file.path, 0, "the checksum of the header does not match"));
+        }
+        if u32_at(12) == BYTE_ORDER.swap_bytes() {
+            return Err(damaged("written big-endian; these files are little-endian".into()));
+        }
+        if u32_at(8) != VERSION {
+            let path = file.path.to_path_buf();
+            return Err(Error::Version { path, found: u32_at(8), known: VERSION });
+        }
+        if u32_at(16) != kind as u32 {
+            return Err(damaged(format!("it is of kind {} instead of {kind:?}", u32_at(16))));
+        }
+        let count = u32_at(20) as usize;
+        if count > SECTIONS_MAX {
+            return Err(damaged(format!("{count} sections, more than a header lists")));
+        }
+        let mut sections = Vec::with_capacity(count);
+        let mut page = 1;
+        for index in 0..count {
+            let at = ENTRIES_AT + index * ENTRY;
+            let section = Section { first_page: u64_at(at), bytes: u64_at(at + 8) };
+            if section.first_page != page || section.bytes > file.len {
+                return Err(damaged(format!(
+                    "section {index} of {} bytes is to start at page {} instead of {page}",
+                    section.bytes, section.first_page
+                )));
+            }
+            page += section.bytes.div_ceil(PAGE_DATA as u64);
+            sections.push(section);
+        }
+        if page * PAGE as u64 != file.len {
+            return Err(damaged(format!(
+                "{} bytes long, and its sections end at {}",
+                file.len,
+                page * PAGE as u64
+            )));
+        }
+        let data = PagesData { path: file.path, sections, pinned: None };
+        Ok(Self { reader, data })
+    }
+
+    /// Opens another reader of a file whose header was read already.
+    pub(crate) fn with_data(reader: Box<dyn DynVectorReader>, data: PagesData) -> Self {
+        Self { reader, data }
+    }
+
+    /// Reads all sections into memory, to be handed out from there.
+    pub(crate) async fn pin(&mut self) -> Result<(), Error> {
+        let mut sections = Vec::with_capacity(self.data.sections.len());
+        for section in 0..self.data.sections.len() {
+            sections.push(self.read_section(section).await?);
+        }
+        self.data.pinned = Some(Arc::new(sections));
+        Ok(())
+    }
+
+    pub(crate) fn data(&self) -> &PagesData {
+        &self.data
+    }
+
+    /// A whole section.
+    pub(crate) async fn read_section(&self, section: usize) -> Result<Vec<u8>, Error> {
+        if let Some(pinned) = &self.data.pinned {
+            return Ok(pinned[section].clone());
+        }
+        let Section { first_page, bytes } = self.section(section)?;
+        let pages = bytes.div_ceil(PAGE_DATA as u64);
+        let requests: Vec<ReadRequest> = (0..pages.div_ceil(CHUNK_PAGES))
+            .map(|chunk| {
+                let len = (pages - chunk * CHUNK_PAGES).min(CHUNK_PAGES) * PAGE as u64;
+                ReadRequest::new((first_page + chunk * CHUNK_PAGES) * PAGE as u64, len as u32)
+            })
+            .collect();
+        let mut target = vec![0; bytes as usize];
+        let mut damage = None;
+        self.reader
+            .read_vectors(&requests, &ReadControl::default(), |chunk, bytes| {
+                let page = first_page + chunk as u64 * CHUNK_PAGES;
+                let at = chunk * CHUNK_PAGES as usize * PAGE_DATA;
+                for (index, bytes) in bytes.chunks(PAGE).enumerate() {
+                    if let Err(error) = self.check_page(page + index as u64, bytes) {
+                        damage = Some(error);
+                        return ControlFlow::Break(());
+                    }
+                    let rest = &mut target[at + index * PAGE_DATA..];
+                    let taken = rest.len().min(PAGE_DATA);
+                    rest[..taken].copy_from_slice(&bytes[..taken]);
+                }
+                ControlFlow::Continue(())
+            })
+            .await?;
+        damage.map_or(Ok(target), Err)
+    }
+
+    /// A whole section as numbers.
+    pub(crate) async fn read_array<T: bytemuck::Pod>(&self, section: usize) -> Result<Vec<T>, Error> {
+        let bytes = self.read_section(section).await?;
+        if !bytes.len().is_multiple_of(size_of::<T>()) {
+            let reason = format!(
+                "section {section} of {} bytes is no array of {}-byte items",
+                bytes.len(),
+                size_of::<T>()
+            );
+            return Err(Error::damaged(&self.data.path, None, reason));
+        }
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// Reads ranges of bytes of a section in one batch and hands each, as it arrives, to `sink(index, bytes)`.
+    ///
+    /// A range must not be empty; one that is out of the section is an error that says the file is damaged, since whoever
+    /// asks has found it in the file.
+    pub(crate) async fn read(
+        &self,
+        section: usize,
+        ranges: &[Range<u64>],
+        control: &ReadControl,
+        mut sink: impl FnMut(usize, &[u8]) -> Result<(), Error>,
+    ) -> Result<ReadStats, Error> {
+        let Section { first_page, bytes } = self.section(section)?;
+        let data = PAGE_DATA as u64;
+        if let Some(range) = ranges.iter().find(|range| range.start >= range.end || range.end > bytes) {
+            let reason = format!("bytes {range:?} of section {section} are wanted, which has {bytes}");
+            return Err(Error::damaged(&self.data.path, None, reason));
+        }
+        if let Some(pinned) = &self.data.pinned {
+            for (index, range) in ranges.iter().enumerate() {
+                sink(index, &pinned[section][range.start as usize..range.end as usize])?;
+            }
+            return if control.is_stopped() { Err(Error::Stopped) } else { Ok(ReadStats::default()) };
+        }
+        let pages_of = |range: &Range<u64>| range.start / data..(range.end - 1) / data + 1;
+        let mut requests = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            let pages = pages_of(range);
+            let Ok(len) = u32::try_from((pages.end - pages.start) * PAGE as u64) else {
+                let reason = format!("bytes {range:?} of section {section} are too many for one record");
+                return Err(Error::damaged(&self.data.path, None, reason));
+            };
+            requests.push(ReadRequest::new((first_page + pages.start) * PAGE as u64, len));
+        }
+        let mut failed = None;
+        let mut joined = Vec::new();
+        let outcome = self
+            .reader
+            .read_vectors(&requests, control, |index, bytes| {
+                let (range, pages) = (&ranges[index], pages_of(&ranges[index]));
+                let start = (range.start - pages.start * data) as usize;
+                let len = (range.end - range.start) as usize;
+                let mut deliver = || {
+                    for (page, bytes) in bytes.chunks(PAGE).enumerate() {
+                        self.check_page(first_page + pages.start + page as u64, bytes)?;
+                    }
+                    if bytes.len() == PAGE {
+                        return sink(index, &bytes[start..start + len]);
+                    }
+                    joined.clear();
+                    bytes.chunks(PAGE).for_each(|page| joined.extend_from_slice(&page[..PAGE_DATA]));
+                    sink(index, &joined[start..start + len])
+                };
+                match deliver() {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            })
+            .await?;
+        match failed {
+            Some(error) => Err(error),
+            None => ended(&outcome),
+        }
+    }
+
+    /// Reads every page and reports each that is damaged.
+    pub(crate) async fn verify(
+        &self,
+        control: &ReadControl,
+        mut damaged: impl FnMut(Error),
+    ) -> Result<ReadStats, Error> {
+        let pages = self.reader.file().len / PAGE as u64;
+        let requests: Vec<ReadRequest> = (0..pages.div_ceil(CHUNK_PAGES))
+            .map(|chunk| {
+                let len = (pages - chunk * CHUNK_PAGES).min(CHUNK_PAGES) * PAGE as u64;
+                ReadRequest::new(chunk * CHUNK_PAGES * PAGE as u64, len as u32)
+            })
+            .collect();
+        let outcome = self
+            .reader
+            .read_vectors(&requests, control, |chunk, bytes| {
+                for (index, bytes) in bytes.chunks(PAGE).enumerate() {
+                    let page = chunk as u64 * CHUNK_PAGES + index as u64;
+                    self.check_page(page, bytes).unwrap_or_else(&mut damaged);
+                }
+                ControlFlow::Continue(())
+            })
+            .await?;
+        ended(&outcome)
+    }
+
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        let closed = self.reader.close().await;
+        closed.map_err(|error| io_core::DirectoryError::new("close", &self.data.path, error).into())
+    }
+
+    fn section(&self, section: usize) -> Result<Section, Error> {
+        self.data.sections.get(section).copied().ok_or_else(|| {
+            let reason = format!("section {section} is missing: there are {}", self.data.sections.len());
+            Error::damaged(&self.data.path, None, reason)
+        })
+    }
+
+    fn check_page(&self, page: u64, bytes: &[u8]) -> Result<(), Error> {
+        let stored = u32::from_le_bytes(bytes[PAGE_DATA..].try_into().expect("a whole page"));
+        let found = page_crc(page, &bytes[..PAGE_DATA]);
+        if found == stored {
+            return Ok(());
+        }
+        let reason = format!("the page's checksum is {found:08x} instead of {stored:08x}");
+        Err(Error::damaged(&self.data.path, page * PAGE as u64, reason))
+    }
+}
+
+/// How a file is opened that is read whole, once.
+pub(crate) fn read_once(options: &OpenOptions) -> OpenOptions {
+    OpenOptions { access: io_core::AccessPattern::Sequential, ..options.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use io_core::testing::MemoryBackend;
+    use io_core::{BackendFactory, DynBackend};
+    use proptest::prelude::*;
+
+    const PATH: &str = "a.pages";
+
+    fn written(sections: &[Vec<u8>]) -> MemoryBackend {
+        let memory = MemoryBackend::new(1);
+        let backend = DynBackend::new(memory.clone());
+        backend
+            .run(|| async {
+                let writer = backend.create(Path::new(PATH), &OpenOptions::default()).await.unwrap();
+                let mut pages = PagesWriter::new(writer, PagesKind::Payload);
+                for (index, section) in sections.iter().enumerate() {
+                    assert_eq!(pages.begin_section().await.unwrap(), index);
+                    for piece in section.chunks(1000) {
+                        pages.write(piece).await.unwrap();
+                    }
+                    assert_eq!(pages.position(), section.len() as u64);
+                }
+                pages.finish().await.unwrap();
+            })
+            .unwrap();
+        memory
+    }
+
+    async fn open(backend: &DynBackend, kind: PagesKind) -> Result<Pages, Error> {
+        Pages::open(backend.open(Path::new(PATH), &OpenOptions::default()).await.unwrap(), kind).await
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_written_is_read_back_pinned_or_not(
+            lens in prop::collection::vec(0usize..20_000, 1..5),
+            cuts in prop::collection::vec((0.0f64..1.0, 1usize..9000), 1..20),
+        ) {
+            let sections: Vec<Vec<u8>> = lens
+                .iter()
+                .map(|&len| (0..len).map(|i| (i * 7 + len) as u8).collect())
+                .collect();
+            let backend = DynBackend::new(written(&sections));
+            backend.run(|| async {
+                let mut pages = open(&backend, PagesKind::Payload).await.unwrap();
+                for pinned in [false, true] {
+                    if pinned {
+                        pages.pin().await.unwrap();
+                    }
+                    for (index, section) in sections.iter().enumerate() {
+                        prop_assert_eq!(&pages.read_section(index).await.unwrap(), section);
+                        let ranges: Vec<Range<u64>> = cuts
+                            .iter()
+                            .filter(|_| !section.is_empty())
+                            .map(|(at, len)| {
+                                let start = (at * section.len() as f64) as u64;
+                                start..(start + *len as u64).min(section.len() as u64)
+                            })
+                            .collect();
+                        let mut found = vec![Vec::new(); ranges.len()];
+                        let sink = |index: usize, bytes: &[u8]| {
+                            found[index] = bytes.to_vec();
+                            Ok(())
+                        };
+                        pages.read(index, &ranges, &ReadControl::default(), sink).await.unwrap();
+                        for (range, found) in ranges.iter().zip(&found) {
+                            prop_assert_eq!(found, &section[range.start as usize..range.end as usize]);
+                        }
+                    }
+                }
+                Ok(())
+            }).unwrap()?;
+        }
+    }
+
+    #[test]
+    fn records_do_not_straddle_pages_needlessly() {
+        let backend = DynBackend::new(MemoryBackend::new(1));
+        backend
+            .run(|| async {
+                let writer = backend.create(Path::new(PATH), &OpenOptions::default()).await.unwrap();
+                let mut pages = PagesWriter::new(writer, PagesKind::Payload);
+                pages.begin_section().await.unwrap();
+                let mut starts = Vec::new();
+                for len in [2000, 1800, 1000, 3000, 5000, 200] {
+                    pages.align_record(len).await.unwrap();
+                    starts.push(pages.position());
+                    pages.write(&vec![1; len]).await.unwrap();
+                }
+                // 292 bytes of the first page are left for nothing; 3092 are too many to waste.
+                assert_eq!(starts, [0, 2000, 4092, 5092, 8184 + 1908 - 2000, 13_092]);
+                pages.finish().await.unwrap();
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_is_found_and_named() {
+        let sections = [(0..5000).map(|i| i as u8).collect(), vec![9; 10]];
+        let whole = written(&sections).get(Path::new(PATH)).unwrap();
+        assert_eq!(whole.len(), 4 * PAGE);
+        for bit in (0..PAGE * 8)
+            .step_by(7)
+            .chain(PAGE * 8..(PAGE + 40) * 8)
+            .chain((2 * PAGE * 8..whole.len() * 8).step_by(101))
+        {
+            let memory = MemoryBackend::new(1);
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            memory.put(Path::new(PATH), flipped);
+            let backend = DynBackend::new(memory);
+            backend
+                .run(|| async {
+                    let offset = (bit / 8 / PAGE * PAGE) as u64;
+                    match open(&backend, PagesKind::Payload).await {
+                        Err(error) => assert_eq!(offset, 0, "bit {bit}: {error}"),
+                        Ok(pages) => {
+                            let mut found = Vec::new();
+                            pages.verify(&ReadControl::default(), |error| found.push(error)).await.unwrap();
+                            assert_eq!(found.len(), 1, "bit {bit}: {found:?}");
+                            let named =
+                                matches!(found[0], Error::Damaged { offset: Some(at), .. } if at == offset);
+                            assert!(named, "bit {bit}: {}", found[0]);
+                            let reads =
+                                [pages.read_section(0).await.is_err(), pages.read_section(1).await.is_err()];
+                            assert_eq!(reads, [offset < 3 * PAGE as u64, offset == 3 * PAGE as u64]);
+                        }
+                    }
+                })
+                .unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_no_such_file_is_named() {
+        let whole = written(&[vec![1; 100]]).get(Path::new(PATH)).unwrap();
+        let error = |bytes: Vec<u8>, kind| {
+            let memory = MemoryBackend::new(1);
+            memory.put(Path::new(PATH), bytes);
+            let backend = DynBackend::new(memory);
+            let opened = backend.run(|| async { open(&backend, kind).await.map(drop) }).unwrap();
+            opened.unwrap_err().to_string()
+        };
+        assert!(error(whole.clone(), PagesKind::Ids).contains("kind 3 instead of Ids"));
+        assert!(error(vec![], PagesKind::Payload).contains("0 bytes are too few"));
+        assert!(error(vec![0; PAGE], PagesKind::Payload).contains("it starts with"));
+        assert!(error(whole[..PAGE].to_vec(), PagesKind::Payload).contains("its sections end at 8192"));
+        let longer = [whole.as_slice(), &[0; PAGE]].concat();
+        assert!(error(longer, PagesKind::Payload).contains("12288 bytes long"));
+        let mut newer = whole;
+        newer[8] = 2;
+        let crc = page_crc(0, &newer[..PAGE_DATA]).to_le_bytes();
+        newer[PAGE_DATA..PAGE].copy_from_slice(&crc);
+        assert!(error(newer, PagesKind::Payload).contains("version 2"));
+    }
+}

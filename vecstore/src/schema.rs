@@ -1,0 +1,250 @@
+//! What a collection is: fixed when it is created, kept in its manifest as JSON.
+
+use crate::distance::Distance;
+use crate::field::FieldKind;
+use crate::hnsw::HnswParams;
+use io_core::ElementType;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Largest dimension of a collection.
+pub const DIM_MAX: u32 = 65_536;
+
+/// What a collection is. As JSON, everything but `dim` may be left out:
+///
+/// ```json
+/// { "dim": 384, "distance": "cosine", "element": "f16",
+///   "indexes": { "section": "keyword", "installed_size": "integer" },
+///   "defragment": ["section"] }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schema {
+    /// Components of a vector.
+    pub dim: u32,
+    /// How vectors are compared.
+    #[serde(default = "default_distance", with = "by_name")]
+    pub distance: Distance,
+    /// What a component is stored as.
+    #[serde(default = "default_element", with = "by_name")]
+    pub element: ElementType,
+    /// What search reads instead of the vectors.
+    #[serde(default)]
+    pub quantization: Quantization,
+    /// How graphs are built.
+    #[serde(default, with = "HnswOnDisk")]
+    pub hnsw: HnswParams,
+    /// The payload fields that can be filtered by. A field of an object within the payload is named `outer.inner`.
+    #[serde(default)]
+    pub indexes: BTreeMap<String, FieldKind>,
+    /// Points that agree in these indexed fields lie together on disk: sorted by the first, then by the second, then by
+    /// nearness in the graph. A tenant's field, usually.
+    #[serde(default)]
+    pub defragment: Vec<String>,
+    /// Where the parts of immutable segments are.
+    #[serde(default)]
+    pub placement: PlacementOf,
+    /// A payload is not longer than this many bytes of JSON.
+    #[serde(default = "default_payload_bytes_max")]
+    pub payload_bytes_max: u32,
+}
+
+/// What search reads instead of the vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quantization {
+    /// A byte a component, with the range of each vector.
+    #[default]
+    Int8,
+}
+
+/// Where a part of a segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Placement {
+    /// On disk: read when it is needed, through the backend, past the page cache where the backend was opened so.
+    Cold,
+    /// In the page cache: brought there on opening, read through the backend.
+    Cached,
+    /// In the memory of the process.
+    Pinned,
+}
+
+/// The placement of each part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlacementOf {
+    /// The vectors as they were given, which rescoring reads.
+    pub vectors: Placement,
+    /// Their codes, which search reads.
+    pub codes: Placement,
+    /// The graph, which search walks.
+    pub graph: Placement,
+    /// Payloads.
+    pub payload: Placement,
+    /// Ids and the way from an id to its point.
+    pub ids: Placement,
+    /// The indexes of payload fields.
+    pub indexes: Placement,
+}
+
+impl Default for PlacementOf {
+    /// Vectors and payloads cold, ids cached; codes, graph and indexes, which every search needs, pinned.
+    fn default() -> Self {
+        Self {
+            vectors: Placement::Cold,
+            codes: Placement::Pinned,
+            graph: Placement::Pinned,
+            payload: Placement::Cold,
+            ids: Placement::Cached,
+            indexes: Placement::Pinned,
+        }
+    }
+}
+
+fn default_distance() -> Distance {
+    Distance::Cosine
+}
+
+fn default_element() -> ElementType {
+    ElementType::F32
+}
+
+fn default_payload_bytes_max() -> u32 {
+    1 << 20
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "HnswParams", deny_unknown_fields)]
+struct HnswOnDisk {
+    m: usize,
+    ef_construct: usize,
+    #[serde(default)]
+    seed: u64,
+}
+
+mod by_name {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A schema no collection can have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("schema: {reason}")]
+pub struct SchemaError {
+    reason: String,
+}
+
+impl Schema {
+    /// A schema with everything but the dimension at its default.
+    #[must_use]
+    pub fn new(dim: u32) -> Self {
+        Self {
+            dim,
+            distance: default_distance(),
+            element: default_element(),
+            quantization: Quantization::default(),
+            hnsw: HnswParams::default(),
+            indexes: BTreeMap::new(),
+            defragment: Vec::new(),
+            placement: PlacementOf::default(),
+            payload_bytes_max: default_payload_bytes_max(),
+        }
+    }
+
+    /// Adds an index of a payload field.
+    #[must_use]
+    pub fn index(mut self, field: &str, kind: FieldKind) -> Self {
+        self.indexes.insert(field.to_owned(), kind);
+        self
+    }
+
+    /// Adds an index of a payload field whose points are to lie together on disk: a tenant's key.
+    #[must_use]
+    pub fn tenant(mut self, field: &str, kind: FieldKind) -> Self {
+        self.defragment.push(field.to_owned());
+        self.index(field, kind)
+    }
+
+    /// Checks that the parts make sense together.
+    ///
+    /// # Errors
+    /// [`SchemaError`] with what to change.
+    pub fn check(&self) -> Result<(), SchemaError> {
+        const FIELDS_MAX: usize = 60;
+        let wrong = |reason| Err(SchemaError { reason });
+        if self.dim == 0 || self.dim > DIM_MAX {
+            return wrong(format!("dim is {}; it must be from 1 to {DIM_MAX}", self.dim));
+        }
+        if let Err(error) = self.hnsw.check() {
+            return wrong(format!("hnsw: {error}"));
+        }
+        if self.indexes.len() > FIELDS_MAX {
+            return wrong(format!("{} indexes; at most {FIELDS_MAX} are possible", self.indexes.len()));
+        }
+        if let Some(field) = self.indexes.keys().find(|field| field.split('.').any(str::is_empty)) {
+            return wrong(format!("indexes: {field:?} is no field name"));
+        }
+        for (position, field) in self.defragment.iter().enumerate() {
+            if !self.indexes.contains_key(field) {
+                return wrong(format!("defragment: {field:?} is not among the indexes; add it there"));
+            }
+            if self.defragment[..position].contains(field) {
+                return wrong(format!("defragment: {field:?} is there twice"));
+            }
+        }
+        if self.payload_bytes_max > 64 << 20 {
+            return wrong(format!("payload_bytes_max is {}; at most 67108864", self.payload_bytes_max));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_but_the_dimension_may_be_left_out() {
+        let schema: Schema = serde_json::from_str(r#"{"dim": 3}"#).unwrap();
+        assert_eq!(schema, Schema::new(3));
+        assert_eq!(schema.check(), Ok(()));
+        let json = serde_json::to_string(&schema).unwrap();
+        assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), schema);
+        let tenants: Schema =
+            serde_json::from_str(r#"{"dim":3,"indexes":{"t":"keyword"},"defragment":["t"]}"#).unwrap();
+        assert_eq!(tenants, Schema::new(3).tenant("t", FieldKind::Keyword));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_named() {
+        let error = |json: &str| match serde_json::from_str::<Schema>(json) {
+            Err(error) => error.to_string(),
+            Ok(schema) => schema.check().unwrap_err().to_string(),
+        };
+        assert!(error(r#"{"dim":0}"#).contains("dim is 0"));
+        assert!(error(r#"{"dim":65537}"#).contains("65536"));
+        assert!(error(r#"{"dim":1,"distance":"l2"}"#).contains("cosine, dot, euclid"));
+        assert!(error(r#"{"dim":1,"element":"f64"}"#).contains("f32, f16, u8"));
+        assert!(error(r#"{"dim":1,"quantization":"int4"}"#).contains("int4"));
+        assert!(error(r#"{"dim":1,"hnsw":{"m":1,"ef_construct":9}}"#).contains("m is 1"));
+        assert!(error(r#"{"dim":1,"indexes":{"a..b":"bool"}}"#).contains("a..b"));
+        assert!(error(r#"{"dim":1,"defragment":["t"]}"#).contains("not among the indexes"));
+        assert!(error(r#"{"dim":1,"dimension":2}"#).contains("dimension"));
+        let twice = r#"{"dim":1,"indexes":{"t":"uuid"},"defragment":["t","t"]}"#;
+        assert!(error(twice).contains("twice"));
+    }
+}
