@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! file:    |magic "VECSTLOG"| version | order | salt u64 | number u64 | first_seq u64 | zeros | crc32 |   64 bytes
-//! record:  |body_len u32| crc32 | seq u64 | synced_len u64 | kind u32 | 0 u32 | body |
+//! record:  |body_len u32| crc32 | seq u64 | synced_len u64 | kind u32 | previous u32 | body |
 //! batch:   |count u32| then for each point  |tag u8| id 8 or 16 bytes|  and for a put  |payload_len u32| payload| vector|
 //! ```
 //!
-//! A record's checksum starts from the salt, so that bytes of an older file in reused blocks are no records, and sequence
-//! numbers follow each other within a file and from file to file. All numbers are little-endian.
+//! A record's checksum starts from the salt, so that bytes of an older file in reused blocks are no records. `previous` is
+//! the checksum of the record before (of the header, for the first one), so that what a failed write left behind does not
+//! continue what was written in its place. Sequence numbers follow each other within a file and from file to file. All
+//! numbers are little-endian.
 //!
 //! **Where a log ends.** A power cut may leave the last, unacknowledged records torn, in any order: they are cut off. But a
 //! bad record may also be an acknowledged one that was damaged later. To tell the two apart, each record says how long the
@@ -44,6 +46,12 @@ pub(crate) struct LogHeader {
 }
 
 impl LogHeader {
+    /// The checksum of the header.
+    fn crc(&self) -> u32 {
+        let [.., a, b, c, d] = self.encode();
+        u32::from_le_bytes([a, b, c, d])
+    }
+
     fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);

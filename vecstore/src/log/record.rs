@@ -117,7 +117,8 @@ pub(super) struct RecordHeader {
     pub(super) seq: u64,
     pub(super) synced_len: u64,
     pub(super) kind: u32,
-    pub(super) zero: u32,
+    /// The checksum of the record before; of the first one, of the log's header.
+    pub(super) previous: u32,
 }
 
 impl RecordHeader {
@@ -131,7 +132,7 @@ impl RecordHeader {
             seq: u64_at(8),
             synced_len: u64_at(16),
             kind: u32_at(24),
-            zero: u32_at(28),
+            previous: u32_at(28),
         })
     }
 
@@ -142,7 +143,7 @@ impl RecordHeader {
         bytes[8..16].copy_from_slice(&self.seq.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.synced_len.to_le_bytes());
         bytes[24..28].copy_from_slice(&self.kind.to_le_bytes());
-        bytes[28..32].copy_from_slice(&self.zero.to_le_bytes());
+        bytes[28..32].copy_from_slice(&self.previous.to_le_bytes());
         bytes
     }
 
@@ -155,17 +156,16 @@ impl RecordHeader {
     }
 }
 
-/// Appends a whole record.
+/// Appends a whole record, whose header lacks only the checksum, and returns it.
 pub(super) fn encode_record(
     log: &LogHeader,
-    kind: u32,
-    seq: u64,
-    synced_len: u64,
+    mut header: RecordHeader,
     body: &[u8],
     out: &mut Vec<u8>,
-) {
-    let mut header = RecordHeader { body_len: body.len() as u32, crc: 0, seq, synced_len, kind, zero: 0 };
+) -> u32 {
+    header.body_len = body.len() as u32;
     header.crc = header.expected_crc(log.salt, body);
     out.extend_from_slice(&header.encode());
     out.extend_from_slice(body);
+    header.crc
 }

@@ -152,6 +152,30 @@ fn a_write_that_failed_leaves_no_trace_once_the_next_one_succeeds() {
     assert_eq!(log.batches[0].1[0].id(), PointId::Num(1));
 }
 
+/// A failed write may have reached the disk whole. What it leaves behind a shorter one in its place is no record.
+#[test]
+fn what_a_failed_write_left_does_not_continue_the_next() {
+    let disk = SimulatedDisk::new(1);
+    let (first, both) = on_log(&disk, async |mut log| {
+        log.push(&body(0, b""));
+        log.push(&body(1, b""));
+        log.write().await.unwrap();
+        log.abandon().await;
+        let bytes = disk.read(path()).unwrap();
+        (bytes[..HEADER_BYTES + (bytes.len() - HEADER_BYTES) / 2].to_vec(), bytes)
+    });
+    let header = parse(&both).unwrap().unwrap().header;
+    // As if both had failed and another batch, of the same length as the first one, was written instead of them.
+    let mut instead = both.clone();
+    let record = record::RecordHeader::decode(&first[HEADER_BYTES..]).unwrap();
+    let mut replaced = Vec::new();
+    record::encode_record(&header, record, &body(7, b""), &mut replaced);
+    instead[HEADER_BYTES..first.len()].copy_from_slice(&replaced);
+    let log = parse(&instead).unwrap().unwrap();
+    assert_eq!((log.batches.len(), log.batches[0].1[0].id()), (1, PointId::Num(7)));
+    assert!(matches!(log.end, LogEnd::Torn { offset, .. } if offset == first.len() as u64));
+}
+
 #[test]
 fn other_versions_and_nonsense_are_named() {
     let mut bytes = closed();

@@ -1,6 +1,6 @@
 //! Appending to a log.
 
-use super::record::encode_record;
+use super::record::{RecordHeader, encode_record};
 use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, LogHeader};
 use crate::error::Error;
 use io_core::{BackendFactory, DynBackend, DynPageWriter, OpenOptions, PageWrite, PageWriter, SyncKind};
@@ -16,9 +16,13 @@ pub(crate) struct LogWriter {
     /// Bytes known to be durable.
     synced_len: u64,
     next_seq: u64,
+    /// The checksum of the last record that was written.
+    previous: u32,
     /// Records not yet written.
     pending: Vec<u8>,
     pending_records: u64,
+    /// The checksum of the last of them.
+    pending_previous: u32,
 }
 
 impl LogWriter {
@@ -43,8 +47,10 @@ impl LogWriter {
             len,
             synced_len: len,
             next_seq: first_seq,
+            previous: header.crc(),
             pending: Vec::new(),
             pending_records: 0,
+            pending_previous: header.crc(),
         })
     }
 
@@ -59,8 +65,14 @@ impl LogWriter {
 
     /// Adds a batch to what is to be written, and returns its sequence number.
     pub(crate) fn push(&mut self, body: &[u8]) -> u64 {
+        self.push_record(KIND_BATCH, body)
+    }
+
+    fn push_record(&mut self, kind: u32, body: &[u8]) -> u64 {
         let seq = self.next_seq + self.pending_records;
-        encode_record(&self.header, KIND_BATCH, seq, self.synced_len, body, &mut self.pending);
+        let (synced_len, previous) = (self.synced_len, self.pending_previous);
+        let header = RecordHeader { body_len: 0, crc: 0, seq, synced_len, kind, previous };
+        self.pending_previous = encode_record(&self.header, header, body, &mut self.pending);
         self.pending_records += 1;
         seq
     }
@@ -68,12 +80,15 @@ impl LogWriter {
     /// Writes what was pushed. After an error nothing of it is part of the log, and the next records take its place.
     pub(crate) async fn write(&mut self) -> Result<(), Error> {
         let written = self.writer.write_pages(&[PageWrite { offset: self.len, bytes: &self.pending }]).await;
-        let (bytes, records) = (self.pending.len() as u64, self.pending_records);
+        let (bytes, records, previous) =
+            (self.pending.len() as u64, self.pending_records, self.pending_previous);
         self.pending.clear();
         self.pending_records = 0;
+        self.pending_previous = self.previous;
         written?;
         self.len += bytes;
         self.next_seq += records;
+        (self.previous, self.pending_previous) = (previous, previous);
         Ok(())
     }
 
@@ -89,8 +104,7 @@ impl LogWriter {
     /// Leaves the mark of a clean end, durably, and closes the file.
     pub(crate) async fn close(mut self) -> Result<(), Error> {
         self.sync().await?;
-        encode_record(&self.header, KIND_CLOSE, self.next_seq, self.synced_len, &[], &mut self.pending);
-        self.pending_records = 1;
+        self.push_record(KIND_CLOSE, &[]);
         self.write().await?;
         self.sync().await?;
         self.writer.close().await?;

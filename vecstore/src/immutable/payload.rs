@@ -1,0 +1,146 @@
+//! Payloads of the points of an immutable segment: records of any length.
+//!
+//! Sections of `payload.pages`:
+//!
+//! | section | what it is |
+//! |---|---|
+//! | 0 | number of points u64 |
+//! | 1 | records, in the order of points: length u32, JSON; empty payloads have length 0 |
+//! | 2 | where each record begins, and where the last one ends, as packed offsets |
+//!
+//! A record does not straddle pages where at most an eighth of a page is wasted by that. The offsets are in memory.
+
+use super::offsets::{self, Offsets};
+use crate::error::Error;
+use crate::pages::{Pages, PagesWriter};
+use io_core::{ReadControl, ReadStats};
+use std::ops::Range;
+
+/// Writes payloads one after the other.
+pub(crate) struct PayloadWriter {
+    pages: PagesWriter,
+    starts: Vec<u64>,
+}
+
+impl PayloadWriter {
+    /// Begins a file for so many points.
+    pub(crate) async fn new(mut pages: PagesWriter, count: u64) -> Result<Self, Error> {
+        pages.begin_section().await?;
+        pages.write(&count.to_le_bytes()).await?;
+        pages.begin_section().await?;
+        Ok(Self { pages, starts: Vec::with_capacity(count as usize + 1) })
+    }
+
+    /// Appends the payload of the next point.
+    pub(crate) async fn push(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.pages.align_record(4 + payload.len()).await?;
+        self.starts.push(self.pages.position());
+        self.pages.write(&(payload.len() as u32).to_le_bytes()).await?;
+        self.pages.write(payload).await
+    }
+
+    pub(crate) async fn finish(mut self) -> Result<(), Error> {
+        self.starts.push(self.pages.position());
+        self.pages.begin_section().await?;
+        self.pages.write(&offsets::encode(&self.starts)).await?;
+        self.pages.finish().await
+    }
+}
+
+/// What is in memory of a segment's payloads, for all cores.
+#[derive(Debug)]
+pub(crate) struct PayloadData {
+    count: u64,
+    starts: Offsets,
+}
+
+impl PayloadData {
+    pub(crate) async fn load(pages: &Pages) -> Result<Self, Error> {
+        let damaged = |reason: &str| Error::damaged(pages.data().path(), None, reason);
+        let meta: Vec<u64> = pages.read_array(0).await?;
+        let &[count] = meta.as_slice() else {
+            return Err(damaged("its number of points is missing"));
+        };
+        let starts = usize::try_from(count)
+            .ok()
+            .and_then(|count| count.checked_add(1))
+            .zip(Some(pages.read_section(2).await?))
+            .and_then(|(count, bytes)| Offsets::parse(&bytes, count))
+            .ok_or_else(|| damaged("the offsets of its records are none"))?;
+        Ok(Self { count, starts })
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.count
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.starts.memory_bytes()
+    }
+
+    /// Reads the payloads of points, which are below [`PayloadData::len`], in one batch.
+    pub(crate) async fn read(
+        &self,
+        pages: &Pages,
+        points: &[u32],
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<Vec<Box<[u8]>>, Error> {
+        let range = |&point: &u32| self.starts.get(point as usize)..self.starts.get(point as usize + 1);
+        let ranges: Vec<Range<u64>> = points.iter().map(range).collect();
+        let mut payloads = vec![Box::default(); points.len()];
+        let read = pages
+            .read(1, &ranges, control, |index, bytes| {
+                let record = bytes
+                    .split_first_chunk::<4>()
+                    .and_then(|(len, rest)| rest.get(..u32::from_le_bytes(*len) as usize));
+                let Some(payload) = record else {
+                    let reason = format!("the payload of point {} is longer than its record", points[index]);
+                    return Err(Error::damaged(pages.data().path(), None, reason));
+                };
+                payloads[index] = payload.into();
+                Ok(())
+            })
+            .await?;
+        stats.add(&read);
+        Ok(payloads)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::immutable::testing::with_pages;
+    use crate::pages::PagesKind;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_written_is_read_back(
+            lens in prop::collection::vec(prop_oneof![Just(0usize), 0usize..300, 3000usize..9000], 0..400),
+        ) {
+            let payloads: Vec<Vec<u8>> =
+                lens.iter().enumerate().map(|(i, &len)| (0..len).map(|j| (i + j) as u8).collect()).collect();
+            let write = async |pages| {
+                let mut writer = PayloadWriter::new(pages, payloads.len() as u64).await.unwrap();
+                for payload in &payloads {
+                    writer.push(payload).await.unwrap();
+                }
+                writer.finish().await.unwrap();
+            };
+            with_pages(PagesKind::Payload, write, async |pages| {
+                let data = PayloadData::load(&pages).await.unwrap();
+                prop_assert_eq!(data.len(), payloads.len() as u64);
+                let points: Vec<u32> = (0..payloads.len() as u32).rev().collect();
+                let mut stats = ReadStats::default();
+                let found = data.read(&pages, &points, &ReadControl::default(), &mut stats).await.unwrap();
+                for (point, found) in points.iter().zip(found) {
+                    prop_assert_eq!(&found[..], &payloads[*point as usize][..]);
+                }
+                Ok(())
+            })?;
+        }
+    }
+}

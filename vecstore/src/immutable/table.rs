@@ -1,0 +1,47 @@
+//! Tables of entries of one size in a section of pages: none straddles a page, so one is found with one page read.
+
+use crate::error::Error;
+use crate::pages::{PAGE_DATA, PagesWriter};
+use std::ops::Range;
+
+/// How many entries of this size fit a page.
+pub(crate) const fn per_page(entry_bytes: usize) -> usize {
+    PAGE_DATA / entry_bytes
+}
+
+/// Where an entry lies in its section.
+pub(crate) fn entry_range(index: u64, entry_bytes: usize) -> Range<u64> {
+    let per_page = per_page(entry_bytes) as u64;
+    let start = index / per_page * PAGE_DATA as u64 + index % per_page * entry_bytes as u64;
+    start..start + entry_bytes as u64
+}
+
+/// Where the entries of a page lie in its section, of a table of so many entries.
+pub(crate) fn page_range(page: u64, count: u64, entry_bytes: usize) -> Range<u64> {
+    let per_page = per_page(entry_bytes) as u64;
+    let entries = (count - page * per_page).min(per_page);
+    let start = page * PAGE_DATA as u64;
+    start..start + entries * entry_bytes as u64
+}
+
+/// Bytes of the section of a table of so many entries.
+pub(crate) fn section_bytes(count: u64, entry_bytes: usize) -> u64 {
+    match count.checked_sub(1) {
+        Some(last) => entry_range(last, entry_bytes).end,
+        None => 0,
+    }
+}
+
+/// Writes a section of entries, given one after the other.
+pub(crate) async fn write_table<const N: usize>(
+    pages: &mut PagesWriter,
+    entries: impl Iterator<Item = [u8; N]>,
+) -> Result<(), Error> {
+    pages.begin_section().await?;
+    for (index, entry) in entries.enumerate() {
+        let gap = entry_range(index as u64, N).start - pages.position();
+        pages.write(&[0; PAGE_DATA][..gap as usize]).await?;
+        pages.write(&entry).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! What is in memory and changes: the newest points, protected by the log.
+
+pub(crate) mod fields;
