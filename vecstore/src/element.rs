@@ -53,6 +53,16 @@ pub(crate) fn decode(element: ElementType, bytes: &[u8]) -> Vec<f32> {
     }
 }
 
+/// The score of a vector's bytes, which are aligned for their type.
+#[inline]
+pub(crate) fn score(element: ElementType, bytes: &[u8], scorer: &OriginalScorer) -> f32 {
+    match element {
+        ElementType::F32 => scorer.score_f32(bytemuck::cast_slice(bytes)),
+        ElementType::F16 => scorer.score_f16(bytemuck::cast_slice(bytes)),
+        ElementType::U8 => scorer.score_u8(bytes),
+    }
+}
+
 /// Vectors of one dimension in memory, in their element type.
 #[derive(Clone, Debug)]
 pub(crate) struct Vectors {
@@ -91,12 +101,7 @@ impl Vectors {
     }
 
     pub(crate) fn score(&self, index: usize, scorer: &OriginalScorer) -> f32 {
-        let bytes = self.bytes(index);
-        match self.element {
-            ElementType::F32 => scorer.score_f32(bytemuck::cast_slice(bytes)),
-            ElementType::F16 => scorer.score_f16(bytemuck::cast_slice(bytes)),
-            ElementType::U8 => scorer.score_u8(bytes),
-        }
+        score(self.element, self.bytes(index), scorer)
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {

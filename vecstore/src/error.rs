@@ -23,7 +23,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// There is no collection there.
-    #[error("{} is no collection: there is no file {} in it", path.display(), "MANIFEST")]
+    #[error("{} is no collection: there is no file {} in it", path.display(), crate::collection::MANIFEST)]
     NotACollection {
         /// Where.
         path: PathBuf,
@@ -66,6 +66,9 @@ pub enum Error {
     /// A thread of the collection panicked; what it said is on standard error.
     #[error("a thread of the collection ended unexpectedly; open the collection again")]
     WorkerLost,
+    /// A write failed together with others that shared its sync.
+    #[error(transparent)]
+    Shared(std::sync::Arc<Error>),
     /// A graph was not built.
     #[error(transparent)]
     Graph(#[from] BuildError),

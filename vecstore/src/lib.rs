@@ -35,12 +35,15 @@
 #![deny(unsafe_code)]
 
 pub mod backends;
+mod checked_json;
+pub mod collection;
 pub mod dataset;
 pub mod distance;
 mod element;
 pub mod error;
 pub mod field;
 pub mod filter;
+mod filtering;
 pub mod hnsw;
 mod immutable;
 pub mod input;

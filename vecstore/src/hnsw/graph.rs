@@ -32,6 +32,17 @@ pub struct UpperLevel {
     pub links: Vec<u32>,
 }
 
+impl UpperLevel {
+    /// The links of a point on this level; none if it is not on it.
+    #[must_use]
+    pub(crate) fn links(&self, node: u32) -> &[u32] {
+        match self.nodes.binary_search(&node) {
+            Ok(index) => &self.links[self.offsets[index] as usize..self.offsets[index + 1] as usize],
+            Err(_) => &[],
+        }
+    }
+}
+
 /// A graph as flat vectors, to be written to a file or read from one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GraphParts {
@@ -138,33 +149,7 @@ impl Graph {
         check_links(0, 0..points as u32, &parts.offsets, &parts.links, 2 * m, |link| {
             (link as usize) < points
         })?;
-        for (index, upper) in parts.upper.iter().enumerate() {
-            let level = index + 1;
-            let mut previous = None;
-            for &point in &upper.nodes {
-                let below = match index {
-                    0 => (point as usize) < points,
-                    _ => parts.upper[index - 1].nodes.binary_search(&point).is_ok(),
-                };
-                if !below || previous.is_some_and(|previous| previous >= point) {
-                    return Err(GraphError::Nodes { level, point });
-                }
-                previous = Some(point);
-            }
-            check_offsets(level, upper.nodes.len(), &upper.offsets, upper.links.len())?;
-            let nodes = upper.nodes.iter().copied();
-            check_links(level, nodes, &upper.offsets, &upper.links, m, |link| {
-                upper.nodes.binary_search(&link).is_ok()
-            })?;
-        }
-        let entry = parts.entry;
-        let on_top = match parts.upper.last() {
-            Some(top) => top.nodes.binary_search(&entry).is_ok(),
-            None => (entry as usize) < points || (points == 0 && entry == 0),
-        };
-        if !on_top {
-            return Err(GraphError::Entry { entry, level: parts.upper.len() });
-        }
+        check_upper(points, m, parts.entry, &parts.upper)?;
         Ok(Self { parts })
     }
 
@@ -172,6 +157,12 @@ impl Graph {
     #[must_use]
     pub fn parts(&self) -> &GraphParts {
         &self.parts
+    }
+
+    /// The parts, to be changed.
+    #[must_use]
+    pub fn into_parts(self) -> GraphParts {
+        self.parts
     }
 
     /// Number of points.
@@ -238,6 +229,42 @@ impl Links for Graph {
     fn links(&self, node: u32, level: usize) -> &[u32] {
         Self::links(self, node, level)
     }
+}
+
+/// Checks the levels above level 0, and the entry point.
+pub(crate) fn check_upper(
+    points: usize,
+    m: usize,
+    entry: u32,
+    upper: &[UpperLevel],
+) -> Result<(), GraphError> {
+    if !(2..=M_MAX).contains(&m) {
+        return Err(GraphError::M { m });
+    }
+    for (index, level_above) in upper.iter().enumerate() {
+        let level = index + 1;
+        let mut previous = None;
+        for &point in &level_above.nodes {
+            let below = match index {
+                0 => (point as usize) < points,
+                _ => upper[index - 1].nodes.binary_search(&point).is_ok(),
+            };
+            if !below || previous.is_some_and(|previous| previous >= point) {
+                return Err(GraphError::Nodes { level, point });
+            }
+            previous = Some(point);
+        }
+        check_offsets(level, level_above.nodes.len(), &level_above.offsets, level_above.links.len())?;
+        let nodes = level_above.nodes.iter().copied();
+        check_links(level, nodes, &level_above.offsets, &level_above.links, m, |link| {
+            level_above.nodes.binary_search(&link).is_ok()
+        })?;
+    }
+    let on_top = match upper.last() {
+        Some(top) => top.nodes.binary_search(&entry).is_ok(),
+        None => (entry as usize) < points || (points == 0 && entry == 0),
+    };
+    if on_top { Ok(()) } else { Err(GraphError::Entry { entry, level: upper.len() }) }
 }
 
 fn check_offsets(level: usize, nodes: usize, offsets: &[u64], links: usize) -> Result<(), GraphError> {

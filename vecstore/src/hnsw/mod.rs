@@ -22,6 +22,7 @@ mod search;
 mod visited;
 
 pub use build::{BuildError, build};
+pub(crate) use graph::check_upper;
 pub use graph::{Graph, GraphError, GraphParts, UpperLevel};
 pub use params::{HnswParams, M_MAX, ParamsError};
 pub use pool::Candidate;

@@ -22,6 +22,8 @@ pub struct SearchScratch {
     pending: Vec<u32>,
     scores: Vec<f32>,
     found: Vec<Candidate>,
+    /// Where the last level is entered besides the best point of the level above.
+    seeds: Vec<u32>,
 }
 
 impl SearchScratch {
@@ -83,6 +85,24 @@ impl<'s> GraphSearch<'s> {
         Self::on_level(scratch, points, entry, ef, 0)
     }
 
+    /// Also begins on the last level at these points: for a search that keeps to some points only, which the way down
+    /// from the entry may not come near.
+    pub(crate) fn seed(&mut self, points: impl IntoIterator<Item = u32>) {
+        self.scratch.seeds.extend(points);
+    }
+
+    /// Whether a point was not seen yet on this level.
+    #[inline]
+    pub(crate) fn is_unseen(&self, point: u32) -> bool {
+        !self.scratch.visited.contains(point)
+    }
+
+    /// Marks a point as seen without asking for its score; says whether it was not seen yet.
+    #[inline]
+    pub(crate) fn see(&mut self, point: u32) -> bool {
+        self.scratch.visited.insert(point)
+    }
+
     /// Begins a search for the best `ef` points of a level.
     pub(crate) fn on_level(
         scratch: &'s mut SearchScratch,
@@ -99,6 +119,7 @@ impl<'s> GraphSearch<'s> {
         scratch.visited.begin(points);
         scratch.pool.begin(ef);
         scratch.pending.clear();
+        scratch.seeds.clear();
         scratch.pending.push(entry);
         scratch.visited.insert(entry);
         let best = Candidate { id: entry, score: f32::NEG_INFINITY };
@@ -212,7 +233,10 @@ impl<'s> GraphSearch<'s> {
             self.scratch.visited.insert(self.best.id);
             self.scratch.pool.begin(self.ef);
             self.scratch.pool.push(self.best.id, self.best.score);
-            self.advance();
+            let SearchScratch { visited, pending, seeds, .. } = &mut *self.scratch;
+            pending.clear();
+            pending.extend(seeds.iter().copied().filter(|&seed| visited.insert(seed)));
+            if pending.is_empty() { self.advance() } else { self.state = State::Score }
         } else {
             self.state = State::Expand(self.best.id);
         }

@@ -22,6 +22,12 @@ impl Visited {
         }
     }
 
+    /// Whether an id is there. One beyond the room counts as there.
+    #[inline]
+    pub(crate) fn contains(&self, id: u32) -> bool {
+        self.marks.get(id as usize).is_none_or(|mark| *mark == self.current)
+    }
+
     /// Adds an id; true if it was not there. An id beyond the room counts as there already.
     #[inline]
     pub(crate) fn insert(&mut self, id: u32) -> bool {
@@ -45,7 +51,8 @@ mod tests {
         for round in 0..600 {
             visited.begin(10);
             assert!(visited.insert(3), "round {round}");
-            assert!(!visited.insert(3));
+            assert!(visited.contains(3) && !visited.insert(3));
+            assert!(!visited.contains(9) && visited.contains(10));
             assert_eq!(visited.insert(round % 10), round % 10 != 3);
             assert!(!visited.insert(10));
         }

@@ -1,11 +1,16 @@
 //! Immutable structures: built once, with exactly the space they need, and read through the contract.
 
+pub(crate) mod build;
+pub(crate) mod deleted;
 pub(crate) mod fields;
+pub(crate) mod graph;
 pub(crate) mod ids;
 pub(crate) mod offsets;
 pub(crate) mod payload;
 pub(crate) mod perfect_hash;
 pub(crate) mod postings;
+pub(crate) mod search;
+pub(crate) mod segment;
 pub(crate) mod table;
 
 use roaring::RoaringBitmap;

@@ -1,3 +1,187 @@
-//! What is in memory and changes: the newest points, protected by the log.
+//! The mutable segment: the newest points, in memory, protected by the log. Searched by scoring all of them.
 
 pub(crate) mod fields;
+
+use crate::distance::OriginalScorer;
+use crate::element::Vectors;
+use crate::error::Error;
+use crate::field::{FieldKind, Key};
+use crate::filter::CheckedFilter;
+use crate::filtering::{FilterSource, evaluate};
+use crate::point::PointId;
+use crate::schema::Schema;
+use fields::MutableField;
+use futures_util::FutureExt;
+use roaring::RoaringBitmap;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// A point that was checked against the schema and encoded.
+#[derive(Clone, Debug)]
+pub(crate) struct PreparedPoint {
+    pub(crate) id: PointId,
+    /// Its bytes in the collection's element type.
+    pub(crate) vector: Box<[u8]>,
+    /// JSON; empty for an empty payload.
+    pub(crate) payload: Box<[u8]>,
+    /// The values of each indexed field, in the order of the fields.
+    pub(crate) keys: Vec<Vec<Key>>,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    id: PointId,
+    payload: Box<[u8]>,
+    keys: Vec<Vec<Key>>,
+}
+
+/// Points in memory. A point keeps its slot when it is replaced; a slot whose point was deleted stays empty.
+#[derive(Clone, Debug)]
+pub(crate) struct MutableSegment {
+    indexes: BTreeMap<String, FieldKind>,
+    ids: BTreeMap<PointId, u32>,
+    slots: Vec<Slot>,
+    vectors: Vectors,
+    /// In the order of the field names.
+    fields: Vec<MutableField>,
+    payload_bytes: usize,
+}
+
+impl MutableSegment {
+    pub(crate) fn new(schema: &Schema) -> Self {
+        Self {
+            indexes: schema.indexes.clone(),
+            ids: BTreeMap::new(),
+            slots: Vec::new(),
+            vectors: Vectors::new(schema.element, schema.dim as usize),
+            fields: vec![MutableField::default(); schema.indexes.len()],
+            payload_bytes: 0,
+        }
+    }
+
+    /// Points in it.
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Slots in use, those of deleted points included.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Bytes of memory that vectors and payloads take, about.
+    pub(crate) fn bytes(&self) -> usize {
+        self.vectors.memory_bytes() + self.payload_bytes + self.slots.len() * 200
+    }
+
+    pub(crate) fn find(&self, id: PointId) -> Option<u32> {
+        self.ids.get(&id).copied()
+    }
+
+    pub(crate) fn put(&mut self, point: PreparedPoint) {
+        self.payload_bytes += point.payload.len();
+        let slot = if let Some(slot) = self.find(point.id) {
+            self.clear(slot);
+            self.vectors.set(slot as usize, &point.vector);
+            slot
+        } else {
+            let slot = self.slots.len() as u32;
+            self.slots.push(Slot { id: point.id, payload: Box::default(), keys: Vec::new() });
+            self.vectors.push(&point.vector);
+            self.ids.insert(point.id, slot);
+            slot
+        };
+        for (field, keys) in self.fields.iter_mut().zip(&point.keys) {
+            field.insert(slot, keys);
+        }
+        let place = &mut self.slots[slot as usize];
+        (place.payload, place.keys) = (point.payload, point.keys);
+    }
+
+    pub(crate) fn delete(&mut self, id: PointId) -> bool {
+        let Some(slot) = self.ids.remove(&id) else { return false };
+        self.clear(slot);
+        true
+    }
+
+    fn clear(&mut self, slot: u32) {
+        let place = &mut self.slots[slot as usize];
+        self.payload_bytes -= place.payload.len();
+        place.payload = Box::default();
+        for (field, keys) in self.fields.iter_mut().zip(&std::mem::take(&mut place.keys)) {
+            field.remove(slot, keys);
+        }
+    }
+
+    pub(crate) fn id(&self, slot: u32) -> PointId {
+        self.slots[slot as usize].id
+    }
+
+    pub(crate) fn payload(&self, slot: u32) -> &[u8] {
+        &self.slots[slot as usize].payload
+    }
+
+    pub(crate) fn keys(&self, slot: u32) -> &[Vec<Key>] {
+        &self.slots[slot as usize].keys
+    }
+
+    pub(crate) fn vector(&self, slot: u32) -> &[u8] {
+        self.vectors.bytes(slot as usize)
+    }
+
+    pub(crate) fn score(&self, slot: u32, scorer: &OriginalScorer) -> f32 {
+        self.vectors.score(slot as usize, scorer)
+    }
+
+    /// The slots that hold points.
+    pub(crate) fn live(&self) -> RoaringBitmap {
+        self.ids.values().copied().collect()
+    }
+
+    /// Ids after one, in order, with their slots.
+    pub(crate) fn after(&self, after: Option<PointId>) -> impl Iterator<Item = (PointId, u32)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.ids.range((from, Bound::Unbounded)).map(|(id, slot)| (*id, *slot))
+    }
+
+    pub(crate) fn field(&self, name: &str) -> &MutableField {
+        let index = self.indexes.keys().position(|field| field == name);
+        &self.fields[index.expect("filters are checked against the schema")]
+    }
+
+    /// The points a filter holds for.
+    pub(crate) fn filter(&self, filter: &CheckedFilter) -> Result<RoaringBitmap, Error> {
+        evaluate(filter, self).now_or_never().expect("memory never waits")
+    }
+}
+
+impl FilterSource for MutableSegment {
+    fn all(&self) -> RoaringBitmap {
+        self.live()
+    }
+
+    fn present(&self, field: &str) -> RoaringBitmap {
+        self.field(field).present.clone()
+    }
+
+    async fn any(
+        &self,
+        field: &str,
+        keys: &[Key],
+        _: Option<&RoaringBitmap>,
+    ) -> Result<RoaringBitmap, Error> {
+        Ok(self.field(field).any(keys))
+    }
+
+    async fn except(&self, field: &str, keys: &[Key]) -> Result<RoaringBitmap, Error> {
+        Ok(self.field(field).except(keys))
+    }
+
+    async fn range(&self, field: &str, low: u64, high: u64) -> Result<RoaringBitmap, Error> {
+        Ok(self.field(field).range(low, high))
+    }
+
+    async fn ids(&self, ids: &[PointId]) -> Result<RoaringBitmap, Error> {
+        Ok(ids.iter().filter_map(|&id| self.find(id)).collect())
+    }
+}

@@ -1,0 +1,55 @@
+//! JSON files for programs and people, with a checksum in the last line:
+//!
+//! ```text
+//! { ... }
+//! crc32 0123abcd
+//! ```
+//!
+//! The checksum covers everything before its line.
+
+use crate::error::Error;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut text = serde_json::to_string_pretty(value).expect("no map with keys that are no strings");
+    text.push('\n');
+    let crc = crc32fast::hash(text.as_bytes());
+    text.push_str(&format!("crc32 {crc:08x}\n"));
+    text.into_bytes()
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, Error> {
+    const LAST_LINE: usize = "crc32 01234567\n".len();
+    let damaged = |reason: String| Error::damaged(path, None, reason);
+    let Some((text, last)) = bytes.len().checked_sub(LAST_LINE).map(|at| bytes.split_at(at)) else {
+        return Err(damaged(format!("{} bytes are too few even for its checksum", bytes.len())));
+    };
+    let found = crc32fast::hash(text);
+    if last != format!("crc32 {found:08x}\n").as_bytes() {
+        let last = String::from_utf8_lossy(last);
+        return Err(damaged(format!("its checksum is crc32 {found:08x}, and its last line is {last:?}")));
+    }
+    serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flipped_bit_anywhere_is_found() {
+        let bytes = encode(&vec![1, 2, 3]);
+        assert_eq!(decode::<Vec<u32>>(Path::new("x"), &bytes).unwrap(), [1, 2, 3]);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode::<Vec<u32>>(Path::new("x"), &flipped).is_err(), "bit {bit}");
+        }
+        for len in 0..bytes.len() {
+            assert!(decode::<Vec<u32>>(Path::new("x"), &bytes[..len]).is_err(), "{len} bytes");
+        }
+        assert!(decode::<String>(Path::new("x"), &bytes).unwrap_err().to_string().contains("invalid type"));
+    }
+}

@@ -1,0 +1,117 @@
+//! The threads that read: an executor each, with a reader of its own. Any thread hands reads in and gets futures.
+
+use super::reader::CollectionReader;
+use super::{Pending, Shared};
+use crate::error::Error;
+use async_channel::{Receiver, Sender};
+use futures_util::future::join_all;
+use io_core::{BackendFactory, LocalBoxFuture, StopFlag};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+/// A read on its way to a core.
+type Job = Box<dyn FnOnce(Rc<CollectionReader>) -> LocalBoxFuture<'static, ()> + Send>;
+
+/// Executors that read one collection.
+#[derive(Debug)]
+pub(super) struct Cores {
+    queue: Sender<Job>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Cores {
+    /// No threads: every read fails.
+    pub(super) fn none() -> Self {
+        Self { queue: async_channel::bounded(1).0, threads: Mutex::default() }
+    }
+
+    /// Starts an executor a core.
+    pub(super) fn start(shared: &Arc<Shared>) -> Result<Self, Error> {
+        let options = &shared.options;
+        if options.cores == 0 {
+            return Ok(Self::none());
+        }
+        let lanes = options.lanes.max(1);
+        // A short queue: whoever asks faster than the cores answer waits instead of filling the memory.
+        let (queue, jobs) = async_channel::bounded::<Job>(4 * options.cores * lanes);
+        let (started, starts) = mpsc::channel();
+        let cores = Self { queue, threads: Mutex::default() };
+        for core in 0..options.cores {
+            let (shared, jobs, started) = (Arc::clone(shared), jobs.clone(), started.clone());
+            let thread = super::spawn(&format!("core-{core}"), move || {
+                let backend = shared.backend.clone();
+                let ran = backend.run(|| async {
+                    let _ = started.send(Ok(()));
+                    serve(shared, &jobs, lanes).await;
+                });
+                if let Err(error) = ran {
+                    let _ = started.send(Err(error));
+                }
+            });
+            cores.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread?);
+        }
+        drop(started);
+        for _ in 0..options.cores {
+            // Dropping what was started so far ends it.
+            starts.recv().map_err(|_| Error::WorkerLost)??;
+        }
+        Ok(cores)
+    }
+
+    /// Hands a read to whichever core is free first.
+    pub(super) fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(Rc<CollectionReader>, StopFlag) -> LocalBoxFuture<'static, Result<T, Error>>
+        + Send
+        + 'static,
+    ) -> Pending<T> {
+        let (result, answer) = async_channel::bounded(1);
+        let (stop, queue) = (StopFlag::new(), self.queue.clone());
+        let stopped = stop.clone();
+        Pending::new(stop, async move {
+            let job: Job = Box::new(move |reader| {
+                let read = read(reader, stopped);
+                Box::pin(async move {
+                    // Nobody waits any more when the caller dropped its future.
+                    let _ = result.try_send(read.await);
+                })
+            });
+            queue.send(job).await.map_err(|_| Error::Closed)?;
+            answer.recv().await.map_err(|_| Error::WorkerLost)?
+        })
+    }
+
+    /// Finishes what was handed in and ends the threads.
+    pub(super) fn close(&self) -> Result<(), Error> {
+        self.queue.close();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut ended = Ok(());
+        for thread in threads {
+            if thread.join().is_err() {
+                ended = Err(Error::WorkerLost);
+            }
+        }
+        ended
+    }
+}
+
+impl Drop for Cores {
+    fn drop(&mut self) {
+        // A thread that panicked has told so on its own.
+        let _ = self.close();
+    }
+}
+
+/// A core's whole life: several reads at once, so that while one waits for the disk another one computes.
+async fn serve(shared: Arc<Shared>, jobs: &Receiver<Job>, lanes: usize) {
+    let reader = Rc::new(CollectionReader::new(shared));
+    join_all((0..lanes).map(|_| async {
+        while let Ok(job) = jobs.recv().await {
+            job(Rc::clone(&reader)).await;
+        }
+    }))
+    .await;
+    // Files were only read: a failed close loses nothing.
+    let _ = reader.close().await;
+}

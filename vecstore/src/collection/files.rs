@@ -1,0 +1,63 @@
+//! The names of the files of a collection.
+
+use std::path::{Path, PathBuf};
+
+/// The file that says what belongs to the collection.
+pub(crate) const MANIFEST: &str = "MANIFEST";
+/// What becomes the next manifest.
+pub(crate) const MANIFEST_NEW: &str = "MANIFEST.new";
+/// The file that is locked by whoever has the collection open.
+pub(crate) const LOCK: &str = "LOCK";
+
+/// Something in the directory of a collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileName {
+    Log(u64),
+    Segment(u64),
+}
+
+pub(crate) fn log_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("log-{number:06}.wal"))
+}
+
+pub(crate) fn segment_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("segment-{number:06}"))
+}
+
+/// The file in a segment's directory that says which of its points are deleted.
+pub(crate) fn deleted_path(segment: &Path, number: u64) -> PathBuf {
+    segment.join(format!("deleted-{number:06}.pages"))
+}
+
+/// What a name in the directory of a collection is; `None` if it is not ours.
+pub(crate) fn parse(name: &str) -> Option<FileName> {
+    let number = |digits: &str| digits.parse().ok().filter(|_| digits.len() >= 6);
+    if let Some(rest) = name.strip_prefix("log-") {
+        return number(rest.strip_suffix(".wal")?).map(FileName::Log);
+    }
+    number(name.strip_prefix("segment-")?).map(FileName::Segment)
+}
+
+/// The number of a file of deleted points; `None` if it is none.
+pub(crate) fn parse_deleted(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("deleted-")?.strip_suffix(".pages")?;
+    digits.parse().ok().filter(|_| digits.len() >= 6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_back() {
+        let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+        for number in [0, 7, 1_234_567] {
+            assert_eq!(parse(&name(log_path(Path::new("d"), number))), Some(FileName::Log(number)));
+            assert_eq!(parse(&name(segment_path(Path::new("d"), number))), Some(FileName::Segment(number)));
+            assert_eq!(parse_deleted(&name(deleted_path(Path::new("d"), number))), Some(number));
+        }
+        for other in ["log-1.wal", "log-000001", "segment-", "MANIFEST", "notes.txt", "segment-00000x"] {
+            assert_eq!(parse(other), None, "{other}");
+        }
+    }
+}

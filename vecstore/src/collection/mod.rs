@@ -1,0 +1,478 @@
+//! Collections: points that are put in, found, changed and kept.
+//!
+//! ```text
+//! any thread: Collection ──┬── writes ──> writer thread: log, state, manifest
+//!                          ├── reads ───> core 0, core 1, ...: an executor each, with readers of its own
+//!                          └── optimize ─> optimizer thread: new segments, installed by the writer
+//! ```
+//!
+//! | module | concern |
+//! |---|---|
+//! | `open` | creating and opening, recovery from the log |
+//! | `writer` | all changes, one after the other |
+//! | `optimizer` | sealing, merging, vacuum, defragmentation |
+//! | `reader` | reading on one core; `search`, `retrieve` and `scroll` are the reads |
+//! | `state` | what there is at one moment, and the version that a read keeps |
+//! | `manifest`, `files` | what belongs to a collection, and its names |
+//! | `prepare` | checking and encoding what is written |
+
+mod cores;
+mod files;
+mod manifest;
+mod open;
+mod optimizer;
+mod options;
+mod prepare;
+mod reader;
+mod request;
+mod retrieve;
+mod scroll;
+mod search;
+mod state;
+mod writer;
+
+pub use crate::immutable::build::BuildStage;
+pub use open::OpenReport;
+pub use optimizer::{OptimizeProgress, OptimizeReport};
+pub use options::CollectionOptions;
+pub use reader::CollectionReader;
+pub use request::{
+    Durability, FacetCount, Hit, PayloadChange, Record, Retrieved, ScrollPage, ScrollRequest, SearchParams,
+    SearchRequest, SearchResult, SearchStats, Selection, With, Written,
+};
+
+pub(crate) use files::MANIFEST;
+
+use crate::error::Error;
+use crate::filter::Filter;
+use crate::point::{Point, PointId};
+use crate::schema::Schema;
+use async_channel::Sender;
+use cores::Cores;
+use io_core::{BackendFactory, DirectoryLock, DynBackend, StartError, StopFlag};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use writer::{Change, ControlJob, Reply, WriteJob};
+
+/// What all threads of a collection share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) dir: PathBuf,
+    pub(crate) schema: Schema,
+    pub(crate) backend: DynBackend,
+    pub(crate) options: CollectionOptions,
+    pub(crate) state: state::SharedState,
+    report: OpenReport,
+    _lock: Box<dyn DirectoryLock>,
+}
+
+/// Points with vectors and payloads in a directory.
+///
+/// Its methods may be called from any thread, under any runtime or none. Those that return [`Pending`] may be awaited
+/// anywhere, or waited for with [`Pending::wait`].
+#[derive(Debug)]
+pub struct Collection {
+    shared: Arc<Shared>,
+    cores: Cores,
+    /// `None` in a read-only collection, and when it is closed.
+    writers: Mutex<Option<Writers>>,
+}
+
+#[derive(Debug)]
+struct Writers {
+    writes: Sender<WriteJob>,
+    control: Sender<ControlJob>,
+    optimizer: Sender<optimizer::Job>,
+    closing: StopFlag,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Writes that wait to be grouped.
+const WRITES_WAITING_MAX: usize = 1024;
+
+impl Collection {
+    /// Creates a collection in a directory that does not exist or is empty, and opens it. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Schema`]; [`Error::Exists`]; whatever keeps files from being written.
+    pub fn create(
+        backend: &DynBackend,
+        dir: &Path,
+        schema: &Schema,
+        options: &CollectionOptions,
+    ) -> Result<Self, Error> {
+        open::create(&*backend.directory(), dir, schema)?;
+        Self::open(backend, dir, options)
+    }
+
+    /// Opens a collection. Blocks while its segments are loaded and its log is read.
+    ///
+    /// # Errors
+    /// [`Error::NotACollection`]; [`Error::InUse`] when somebody else has it open; [`Error::Damaged`] and
+    /// [`Error::Version`], naming the file; whatever keeps files from being read.
+    pub fn open(backend: &DynBackend, dir: &Path, options: &CollectionOptions) -> Result<Self, Error> {
+        options.open.check().map_err(Error::Open)?;
+        let (loaded, writers) = if options.read_only {
+            (load(backend, dir, options)?, None)
+        } else {
+            start(backend, dir, options)?
+        };
+        let cores = match Cores::start(&loaded) {
+            Ok(cores) => cores,
+            Err(error) => {
+                let collection = Self { shared: loaded, cores: Cores::none(), writers: Mutex::new(writers) };
+                let _ = collection.close();
+                return Err(error);
+            }
+        };
+        Ok(Self { shared: loaded, cores, writers: Mutex::new(writers) })
+    }
+
+    /// What the collection is.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.shared.schema
+    }
+
+    /// What opening it found.
+    #[must_use]
+    pub fn open_report(&self) -> &OpenReport {
+        &self.shared.report
+    }
+
+    /// Puts points in; those whose ids are there already are replaced. All of them or none.
+    ///
+    /// # Errors
+    /// [`Error::Input`] with the first point that does not fit, before anything is written; [`Error::ReadOnly`]; what kept
+    /// the log from being written.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take the write back.
+    pub fn upsert(&self, points: Vec<Point>, durability: Durability) -> Pending<Written> {
+        let prepared = prepare::prepare_points(&self.shared.schema, points)
+            .and_then(|puts| Ok((prepare::encode_batch(&puts, &[])?, puts)));
+        match prepared {
+            Ok((body, puts)) => self.write(Change::Batch { puts, deletes: Vec::new(), body }, durability),
+            Err(error) => Pending::failed(error.into()),
+        }
+    }
+
+    /// Deletes points; those that are not there are left out.
+    ///
+    /// # Errors
+    /// As [`Collection::upsert`].
+    pub fn delete(&self, selection: Selection, durability: Durability) -> Pending<Written> {
+        let change = match selection {
+            Selection::Ids(deletes) => match prepare::encode_batch(&[], &deletes) {
+                Ok(body) => Change::Batch { puts: Vec::new(), deletes, body },
+                Err(error) => return Pending::failed(error.into()),
+            },
+            Selection::Filter(_) => Change::Delete(selection),
+        };
+        self.write(change, durability)
+    }
+
+    /// Changes the payloads of points; those that are not there are left out.
+    ///
+    /// # Errors
+    /// As [`Collection::upsert`].
+    pub fn change_payload(
+        &self,
+        selection: Selection,
+        change: PayloadChange,
+        durability: Durability,
+    ) -> Pending<Written> {
+        self.write(Change::Payload(selection, change), durability)
+    }
+
+    /// Makes every write that was acknowledged durable.
+    ///
+    /// # Errors
+    /// What the system says; the collection is read-only then.
+    pub fn sync(&self) -> Pending<()> {
+        self.control(ControlJob::Sync)
+    }
+
+    /// Seals what is in memory, merges all segments as far as [`CollectionOptions::segment_points_max`] allows, leaves
+    /// deleted points out and puts points of a tenant together. `progress` is told how far it is.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when the future's [`Pending::stop_flag`] is raised, or it is dropped; whatever keeps files from
+    /// being read or written. The collection is as it was then.
+    pub fn optimize(
+        &self,
+        progress: impl Fn(OptimizeProgress) + Send + Sync + 'static,
+    ) -> Pending<OptimizeReport> {
+        let (stop, (reply, answer)) = (StopFlag::new(), async_channel::bounded(1));
+        let job = optimizer::Job::All { progress: Box::new(progress), stop: stop.clone(), reply };
+        let optimizer = self.writers().as_ref().map(|writers| writers.optimizer.clone());
+        let read_only = self.read_only();
+        Pending::new(stop, async move {
+            let optimizer = optimizer.ok_or(read_only)?;
+            optimizer.send(job).await.map_err(|_| Error::Closed)?;
+            answer.recv().await.map_err(|_| Error::WorkerLost)?
+        })
+    }
+
+    /// Finds the points nearest to a vector.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::search`].
+    pub fn search(&self, request: SearchRequest) -> Pending<SearchResult> {
+        self.cores.read(move |reader, stop| Box::pin(async move { reader.search(&request, &stop).await }))
+    }
+
+    /// Many searches, on all cores; the results are in the order of the requests.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::search`], of the first that fails.
+    pub fn search_batch(&self, requests: Vec<SearchRequest>) -> Pending<Vec<SearchResult>> {
+        let searches: Vec<_> = requests.into_iter().map(|request| self.search(request)).collect();
+        // Dropping the future drops, and so stops, all of them.
+        Pending::new(StopFlag::new(), futures_util::future::try_join_all(searches))
+    }
+
+    /// Fetches points by their ids.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::retrieve`].
+    pub fn retrieve(&self, ids: Vec<PointId>, with: With) -> Pending<Retrieved> {
+        self.cores.read(move |reader, stop| Box::pin(async move { reader.retrieve(&ids, with, &stop).await }))
+    }
+
+    /// A page of points, in order.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::scroll`].
+    pub fn scroll(&self, request: ScrollRequest) -> Pending<ScrollPage> {
+        self.cores.read(move |reader, stop| Box::pin(async move { reader.scroll(&request, &stop).await }))
+    }
+
+    /// Counts points.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::count`].
+    pub fn count(&self, filter: Option<Filter>) -> Pending<u64> {
+        self.cores
+            .read(move |reader, stop| Box::pin(async move { reader.count(filter.as_ref(), &stop).await }))
+    }
+
+    /// The values of an indexed field with the most points.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::facet`].
+    pub fn facet(&self, field: String, filter: Option<Filter>, limit: usize) -> Pending<Vec<FacetCount>> {
+        self.cores.read(move |reader, stop| {
+            Box::pin(async move { reader.facet(&field, filter.as_ref(), limit, &stop).await })
+        })
+    }
+
+    /// A reader for a thread of yours. Use it inside the backend's `run`; it does not keep the collection open.
+    #[must_use]
+    pub fn reader(&self) -> CollectionReader {
+        CollectionReader::new(Arc::clone(&self.shared))
+    }
+
+    /// Finishes reads and writes that were begun, ends the log and closes everything. Dropping the collection does the
+    /// same, without telling what failed.
+    ///
+    /// # Errors
+    /// What kept the log from being ended; every acknowledged write is durable all the same.
+    pub fn close(self) -> Result<(), Error> {
+        self.shut_down()
+    }
+
+    fn shut_down(&self) -> Result<(), Error> {
+        let reads = self.cores.close();
+        let Some(writers) = self.writers().take() else { return reads };
+        writers.closing.stop();
+        writers.optimizer.close();
+        let (reply, answer) = async_channel::bounded(1);
+        let closed = match writers.control.send_blocking(ControlJob::Close(reply)) {
+            Ok(()) => answer.recv_blocking().unwrap_or(Err(Error::WorkerLost)),
+            Err(_) => Err(Error::WorkerLost),
+        };
+        for thread in writers.threads {
+            if thread.join().is_err() {
+                return Err(Error::WorkerLost);
+            }
+        }
+        reads.and(closed)
+    }
+
+    fn writers(&self) -> std::sync::MutexGuard<'_, Option<Writers>> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_only(&self) -> Error {
+        if self.shared.options.read_only {
+            Error::ReadOnly { reason: "it was opened so".to_owned() }
+        } else {
+            Error::Closed
+        }
+    }
+
+    fn write(&self, change: Change, durability: Durability) -> Pending<Written> {
+        let (reply, answer) = async_channel::bounded(1);
+        let writes = self.writers().as_ref().map(|writers| writers.writes.clone());
+        let read_only = self.read_only();
+        Pending::new(StopFlag::new(), async move {
+            let writes = writes.ok_or(read_only)?;
+            writes.send(WriteJob { change, durability, reply }).await.map_err(|_| Error::Closed)?;
+            answer.recv().await.map_err(|_| Error::WorkerLost)?
+        })
+    }
+
+    fn control<T: Send + 'static>(&self, job: impl FnOnce(Reply<T>) -> ControlJob) -> Pending<T> {
+        let (reply, answer) = async_channel::bounded(1);
+        let job = job(reply);
+        let control = self.writers().as_ref().map(|writers| writers.control.clone());
+        let read_only = self.read_only();
+        Pending::new(StopFlag::new(), async move {
+            control.ok_or(read_only)?.send(job).await.map_err(|_| Error::Closed)?;
+            answer.recv().await.map_err(|_| Error::WorkerLost)?
+        })
+    }
+}
+
+impl Drop for Collection {
+    fn drop(&mut self) {
+        // Nobody is left to tell.
+        let _ = self.shut_down();
+    }
+}
+
+/// Loads a collection on a thread of its own: the caller's may run an executor already.
+fn load(backend: &DynBackend, dir: &Path, options: &CollectionOptions) -> Result<Arc<Shared>, Error> {
+    let (backend, dir, options) = (backend.clone(), dir.to_owned(), options.clone());
+    let loading = spawn("load", move || {
+        backend.run(|| async { Ok(open::load(&backend, &dir, &options).await?.shared) })
+    })?;
+    loading.join().map_err(|_| Error::WorkerLost)??
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, Error> {
+    let spawned = std::thread::Builder::new().name(format!("vecstore-{name}")).spawn(run);
+    spawned.map_err(|source| StartError::Io { runtime: "a thread", source }.into())
+}
+
+/// Loads a collection on what is to be its writer's thread, and starts the optimizer's.
+fn start(
+    backend: &DynBackend,
+    dir: &Path,
+    options: &CollectionOptions,
+) -> Result<(Arc<Shared>, Option<Writers>), Error> {
+    let (writes, write_jobs) = async_channel::bounded(WRITES_WAITING_MAX);
+    let (control, control_jobs) = async_channel::bounded(16);
+    let (optimizer, optimizer_jobs) = async_channel::bounded(16);
+    let (loaded, loading) = mpsc::channel();
+    let closing = StopFlag::new();
+    let writer = {
+        let (backend, dir, options, optimizer) =
+            (backend.clone(), dir.to_owned(), options.clone(), optimizer.clone());
+        spawn("writer", move || {
+            let ran = backend.run(|| async {
+                match open::load(&backend, &dir, &options).await {
+                    Err(error) => drop(loaded.send(Err(error))),
+                    Ok(found) => {
+                        let shared = Arc::clone(&found.shared);
+                        let writer = writer::Writer::new(
+                            found.shared,
+                            found.manifest,
+                            found.logs,
+                            found.deleted_written,
+                            optimizer,
+                        );
+                        let _ = loaded.send(Ok(shared));
+                        writer.run(write_jobs, control_jobs).await;
+                    }
+                }
+            });
+            if let Err(error) = ran {
+                let _ = loaded.send(Err(error.into()));
+            }
+        })?
+    };
+    let shared = match loading.recv() {
+        Ok(Ok(shared)) => shared,
+        failed => {
+            let _ = writer.join();
+            return match failed {
+                Ok(Err(error)) => Err(error),
+                _ => Err(Error::WorkerLost),
+            };
+        }
+    };
+    let optimizing = {
+        let (shared, control, closing) = (Arc::clone(&shared), control.clone(), closing.clone());
+        spawn("optimizer", move || {
+            let backend = shared.backend.clone();
+            let run = || optimizer::Optimizer::new(shared, control, closing).run(optimizer_jobs);
+            // Without it nothing is sealed; the writer says so when memory runs out.
+            let _ = backend.run(run);
+        })?
+    };
+    let threads = vec![optimizing, writer];
+    Ok((shared, Some(Writers { writes, control, optimizer, closing, threads })))
+}
+
+/// Something under way in a collection: a future to await anywhere.
+///
+/// Dropping it stops a read or an optimization. A write is not taken back.
+#[must_use = "a future does nothing unless it is awaited or waited for"]
+pub struct Pending<T> {
+    future: Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>,
+    stop: StopFlag,
+}
+
+impl<T> std::fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pending").field("stop", &self.stop).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> Pending<T> {
+    fn new(stop: StopFlag, future: impl Future<Output = Result<T, Error>> + Send + 'static) -> Self {
+        Self { future: Box::pin(future), stop }
+    }
+
+    fn failed(error: Error) -> Self {
+        Self::new(StopFlag::new(), std::future::ready(Err(error)))
+    }
+}
+
+impl<T> Pending<T> {
+    /// Blocks until it is done.
+    ///
+    /// # Errors
+    /// Those of what is under way.
+    pub fn wait(self) -> Result<T, Error> {
+        pollster::block_on(self)
+    }
+
+    /// The flag that ends it early, with [`Error::Stopped`]. Raising it has no effect on a write.
+    #[must_use]
+    pub fn stop_flag(&self) -> StopFlag {
+        self.stop.clone()
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.future.as_mut().poll(cx)
+    }
+}
+
+impl<T> Drop for Pending<T> {
+    fn drop(&mut self) {
+        self.stop.stop();
+    }
+}

@@ -1,0 +1,254 @@
+//! The optimizer: one thread that makes immutable segments of frozen ones, and merges, vacuums and defragments those there
+//! are. Reads go on meanwhile, over the segments they began with.
+
+use super::Shared;
+use super::files::segment_path;
+use super::reader::{CollectionReader, OpenEntry};
+use super::state::FrozenEntry;
+use super::writer::{ControlJob, Installation, Replaced, Reply};
+use crate::error::Error;
+use crate::immutable::build::{BuildStage, SegmentBuilder, Source};
+use crate::immutable::segment::SegmentData;
+use async_channel::{Receiver, Sender};
+use io_core::{BackendFactory, StopFlag};
+use roaring::RoaringBitmap;
+use std::sync::Arc;
+
+/// How far an optimization is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptimizeProgress {
+    /// What it is at.
+    pub stage: BuildStage,
+    /// Points done in this stage.
+    pub done: u64,
+    /// Points in all of the segment that is being built.
+    pub total: u64,
+}
+
+/// What an optimization did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OptimizeReport {
+    /// Points that were in memory and are in an immutable segment now.
+    pub sealed: u64,
+    /// Points that were written anew into another segment.
+    pub rewritten: u64,
+    /// Deleted points that were left out.
+    pub vacuumed: u64,
+    /// Immutable segments before.
+    pub segments_before: usize,
+    /// Immutable segments after.
+    pub segments_after: usize,
+}
+
+/// Who is told how far an optimization is.
+pub(super) type Progress = Box<dyn Fn(OptimizeProgress) + Send + Sync>;
+
+pub(super) enum Job {
+    /// Do what the thresholds ask for.
+    Background,
+    /// Seal everything and merge all segments, as far as they may be.
+    All { progress: Progress, stop: StopFlag, reply: Reply<OptimizeReport> },
+}
+
+pub(super) struct Optimizer {
+    shared: Arc<Shared>,
+    reader: CollectionReader,
+    control: Sender<ControlJob>,
+    /// Raised when the collection closes.
+    closing: StopFlag,
+}
+
+/// Segments to make one of.
+struct Plan {
+    frozen: Option<FrozenEntry>,
+    /// Their numbers.
+    segments: Vec<u64>,
+}
+
+impl Optimizer {
+    pub(super) fn new(shared: Arc<Shared>, control: Sender<ControlJob>, closing: StopFlag) -> Self {
+        let reader = CollectionReader::new(Arc::clone(&shared));
+        Self { shared, reader, control, closing }
+    }
+
+    /// Runs until the collection is closed. Call it inside the backend's `run`.
+    pub(super) async fn run(self, jobs: Receiver<Job>) {
+        while let Ok(job) = jobs.recv().await {
+            match job {
+                Job::Background => {
+                    if let Err(error) = self.background().await {
+                        self.shared.state.write().background_error = Some(Arc::new(error));
+                        // The writer may be waiting for what is not to come.
+                        let _ = self.ask(ControlJob::Sync).await;
+                    }
+                }
+                Job::All { progress, stop, reply } => {
+                    let _ = reply.try_send(self.all(&progress, &stop).await);
+                }
+            }
+        }
+        // It was only read from.
+        let _ = self.reader.close().await;
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> ControlJob) -> Result<T, Error> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.control.send(job(reply)).await.map_err(|_| Error::Closed)?;
+        answer.recv().await.map_err(|_| Error::WorkerLost)?
+    }
+
+    async fn background(&self) -> Result<(), Error> {
+        let mut report = OptimizeReport::default();
+        while let Some(plan) = self.plan() {
+            self.execute(&plan, &|_| {}, &self.closing, &mut report).await?;
+        }
+        Ok(())
+    }
+
+    /// What the thresholds ask for next.
+    fn plan(&self) -> Option<Plan> {
+        let (state, options) = (self.shared.state.read(), &self.shared.options);
+        if let Some(frozen) = state.version.frozen.first() {
+            return Some(Plan { frozen: Some(frozen.clone()), segments: Vec::new() });
+        }
+        let segments = &state.version.segments;
+        let too_many_deleted = segments
+            .iter()
+            .find(|entry| entry.deleted.len() as f64 > f64::from(entry.data.points) * options.vacuum_ratio);
+        if let Some(entry) = too_many_deleted {
+            return Some(Plan { frozen: None, segments: vec![entry.data.number] });
+        }
+        if segments.len() <= options.segments_max {
+            return None;
+        }
+        // The smallest ones, so many that half of what is allowed remains.
+        let mut by_size: Vec<(u64, u64)> = segments
+            .iter()
+            .map(|entry| (u64::from(entry.data.points) - entry.deleted.len(), entry.data.number))
+            .collect();
+        by_size.sort_unstable();
+        let wanted = segments.len() - options.segments_max / 2;
+        let chosen = fitting(by_size.into_iter().take(wanted.max(2)), options.segment_points_max);
+        (chosen.len() >= 2).then_some(Plan { frozen: None, segments: chosen })
+    }
+
+    async fn all(&self, progress: &Progress, stop: &StopFlag) -> Result<OptimizeReport, Error> {
+        let count = || self.shared.state.read().version.segments.len();
+        let mut report = OptimizeReport { segments_before: count(), ..OptimizeReport::default() };
+        self.ask(ControlJob::Freeze).await?;
+        // Each is taken up once: what is written meanwhile stays for the next time.
+        loop {
+            let frozen = self.shared.state.read().version.frozen.clone();
+            let Some((first, later)) = frozen.split_first() else { break };
+            // The last of them is merged with the segments right away.
+            if later.is_empty() {
+                break;
+            }
+            let plan = Plan { frozen: Some(first.clone()), segments: Vec::new() };
+            self.execute(&plan, progress, stop, &mut report).await?;
+        }
+        let (frozen, mut waiting) = {
+            let state = self.shared.state.read();
+            let segments = state.version.segments.iter();
+            let mut sizes: Vec<(u64, u64)> = segments
+                .map(|entry| (u64::from(entry.data.points) - entry.deleted.len(), entry.data.number))
+                .collect();
+            sizes.sort_unstable();
+            (state.version.frozen.first().cloned(), sizes)
+        };
+        let mut frozen = frozen;
+        while frozen.is_some() || !waiting.is_empty() {
+            let sealed = frozen.as_ref().map_or(0, |frozen| frozen.segment.len() as u64);
+            let max = self.shared.options.segment_points_max;
+            let room = u64::from(max).saturating_sub(sealed) as u32;
+            let mut chosen = fitting(waiting.iter().copied(), room);
+            if chosen.is_empty() && frozen.is_none() {
+                // One that is larger than a merged one may be is still defragmented.
+                chosen.extend(waiting.first().map(|(_, number)| *number));
+            }
+            waiting.retain(|(_, number)| !chosen.contains(number));
+            let plan = Plan { frozen: frozen.take(), segments: chosen };
+            self.execute(&plan, progress, stop, &mut report).await?;
+        }
+        report.segments_after = count();
+        Ok(report)
+    }
+
+    /// Builds a segment from others and puts it into their place.
+    async fn execute(
+        &self,
+        plan: &Plan,
+        progress: &(dyn Fn(OptimizeProgress) + Sync),
+        stop: &StopFlag,
+        report: &mut OptimizeReport,
+    ) -> Result<(), Error> {
+        let (_, _, entries) = self.reader.view(|_| Ok(())).await?;
+        let entries: Vec<&OpenEntry> =
+            entries.iter().filter(|entry| plan.segments.contains(&entry.reader.data.number)).collect();
+        let (mut sources, mut replaced) = (Vec::new(), Vec::new());
+        if let Some(frozen) = &plan.frozen {
+            let live = frozen.segment.live() - &*frozen.deleted;
+            report.sealed += live.len();
+            sources.push(Source::Mutable { segment: &frozen.segment, live });
+            replaced.push(Replaced::Frozen { log_next: frozen.log_next });
+        }
+        for entry in entries {
+            let live: RoaringBitmap = entry.reader.all() - &*entry.deleted;
+            report.rewritten += live.len();
+            report.vacuumed += entry.deleted.len();
+            replaced.push(Replaced::Segment { number: entry.reader.data.number, live: live.clone() });
+            sources.push(Source::Immutable { segment: &entry.reader, live });
+        }
+        let points: u64 = sources.iter().map(Source::len).sum();
+        if points == 0 {
+            return self
+                .ask(|reply| {
+                    ControlJob::Install(Box::new(Installation { replaced, segments: Vec::new() }), reply)
+                })
+                .await;
+        }
+        let shared = &self.shared;
+        let directory = shared.backend.directory();
+        let number = self.ask(ControlJob::Number).await?;
+        let dir = segment_path(&shared.dir, number);
+        let built = async {
+            directory.create_dir(&dir)?;
+            let builder = SegmentBuilder {
+                backend: &shared.backend,
+                schema: &shared.schema,
+                dir: &dir,
+                options: &shared.options.open,
+                stop,
+                closing: &self.closing,
+                progress: &|stage, done, total| progress(OptimizeProgress { stage, done, total }),
+            };
+            let origins = builder.build(&sources).await?;
+            directory.sync_dir(&shared.dir)?;
+            let data = SegmentData::load(&shared.backend, &dir, number, &shared.schema, &shared.options.open)
+                .await?;
+            let segments = vec![(Arc::new(data), origins)];
+            let installation = Box::new(Installation { replaced, segments });
+            self.ask(|reply| ControlJob::Install(installation, reply)).await
+        };
+        let built = built.await;
+        // Where nobody knows which manifest is there, both segments stay.
+        if built.is_err() && shared.state.read().read_only.is_none() {
+            let _ = directory.remove_dir_all(&dir);
+        }
+        built
+    }
+}
+
+/// Of segments with their sizes, as many as may become one.
+fn fitting(segments: impl Iterator<Item = (u64, u64)>, points_max: u32) -> Vec<u64> {
+    let mut sum = 0;
+    let mut chosen = Vec::new();
+    for (points, number) in segments {
+        sum += points;
+        if sum > u64::from(points_max) {
+            break;
+        }
+        chosen.push(number);
+    }
+    chosen
+}

@@ -1,0 +1,49 @@
+//! How a collection is opened.
+
+use io_core::OpenOptions;
+
+/// How a collection is opened. Nothing of it is kept on disk.
+#[derive(Clone, Debug)]
+pub struct CollectionOptions {
+    /// How the files of segments are opened, where their placement does not say otherwise.
+    pub open: OpenOptions,
+    /// Threads that read, each with an executor of its own. With none, reads go through
+    /// [`Collection::reader`](super::Collection::reader) on threads of yours.
+    pub cores: usize,
+    /// Reads that each of these threads has under way at once.
+    pub lanes: usize,
+    /// Take no writes and change nothing on disk. Several processes may have a collection open so, if none writes.
+    pub read_only: bool,
+    /// Seal, merge and vacuum in the background. Otherwise only [`Collection::optimize`](super::Collection::optimize)
+    /// does.
+    pub background: bool,
+    /// The mutable segment is sealed when it holds this many points...
+    pub seal_points: usize,
+    /// ...or this many bytes of vectors and payloads.
+    pub seal_bytes: usize,
+    /// More segments than this are merged.
+    pub segments_max: usize,
+    /// Merging makes no segment of more points than this.
+    pub segment_points_max: u32,
+    /// A segment with more than this part of its points deleted is written anew.
+    pub vacuum_ratio: f64,
+}
+
+impl Default for CollectionOptions {
+    /// Buffered, a thread a core of the machine, 4 lanes, writable, optimized in the background; sealed at 20,000 points or
+    /// 64 MiB; up to 8 segments of up to 8 million points; vacuumed at a fifth.
+    fn default() -> Self {
+        Self {
+            open: OpenOptions::default(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            lanes: 4,
+            read_only: false,
+            background: true,
+            seal_points: 20_000,
+            seal_bytes: 64 << 20,
+            segments_max: 8,
+            segment_points_max: 8_000_000,
+            vacuum_ratio: 0.2,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Checking what is to be written, and encoding it, on the thread of whoever writes it.
+
+use crate::element;
+use crate::error::InputError;
+use crate::log::{BATCH_BYTES_MAX, BatchEncoder, LogOp};
+use crate::mutable::PreparedPoint;
+use crate::mutable::fields::keys_of_fields;
+use crate::point::{Payload, Point, PointId};
+use crate::schema::Schema;
+use std::collections::BTreeSet;
+
+/// Checks points against the schema.
+pub(crate) fn prepare_points(schema: &Schema, points: Vec<Point>) -> Result<Vec<PreparedPoint>, InputError> {
+    let mut seen = BTreeSet::new();
+    let mut bytes = 0;
+    let mut prepared = Vec::with_capacity(points.len());
+    for point in points {
+        if !seen.insert(point.id) {
+            return Err(InputError::Duplicate { id: point.id });
+        }
+        let point = prepare_point(schema, &point)?;
+        bytes += point.vector.len() + point.payload.len() + 24;
+        if bytes > BATCH_BYTES_MAX {
+            return Err(InputError::BatchTooLong { bytes, bytes_max: BATCH_BYTES_MAX });
+        }
+        prepared.push(point);
+    }
+    Ok(prepared)
+}
+
+fn prepare_point(schema: &Schema, point: &Point) -> Result<PreparedPoint, InputError> {
+    let id = point.id;
+    if point.vector.len() != schema.dim as usize {
+        return Err(InputError::Dimension { id, found: point.vector.len(), dim: schema.dim });
+    }
+    let mut vector = Vec::with_capacity(point.vector.len() * schema.element.bytes() as usize);
+    element::encode(id, &point.vector, schema.element, &mut vector)?;
+    prepare_payload(schema, id, vector.into(), &point.payload)
+}
+
+/// A point whose vector is encoded already.
+pub(crate) fn prepare_payload(
+    schema: &Schema,
+    id: PointId,
+    vector: Box<[u8]>,
+    payload: &Payload,
+) -> Result<PreparedPoint, InputError> {
+    let keys = keys_of_fields(payload, &schema.indexes).map_err(|(field, kind, wrong)| {
+        InputError::FieldKind { id, field, kind: kind.to_string(), found: wrong.found }
+    })?;
+    let payload = if payload.is_empty() {
+        Vec::new()
+    } else {
+        serde_json::to_vec(payload).expect("a JSON object is JSON")
+    };
+    if payload.len() > schema.payload_bytes_max as usize {
+        let (bytes, bytes_max) = (payload.len(), schema.payload_bytes_max);
+        return Err(InputError::PayloadTooLong { id, bytes, bytes_max });
+    }
+    Ok(PreparedPoint { id, vector, payload: payload.into(), keys })
+}
+
+/// A write as the log keeps it; `None` if it is empty.
+pub(crate) fn encode_batch(
+    puts: &[PreparedPoint],
+    deletes: &[PointId],
+) -> Result<Option<Vec<u8>>, InputError> {
+    let mut batch = BatchEncoder::default();
+    for PreparedPoint { id, vector, payload, .. } in puts {
+        batch.push(LogOp::Put { id: *id, payload, vector });
+    }
+    for &id in deletes {
+        batch.push(LogOp::Delete { id });
+    }
+    batch.finish()
+}

@@ -1,0 +1,278 @@
+//! Reading a collection on one core: the segments it has open there, and what all reads have in common.
+
+use super::Shared;
+use super::state::{SegmentEntry, State, Version};
+use crate::element;
+use crate::error::Error;
+use crate::field::Key;
+use crate::filter::CheckedFilter;
+use crate::filtering::{FilterSource, evaluate};
+use crate::hnsw::SearchScratch;
+use crate::immutable::build::parse_payload;
+use crate::immutable::fields::FieldsReader;
+use crate::immutable::segment::SegmentReader;
+use crate::mutable::MutableSegment;
+use crate::point::{Payload, PointId};
+use io_core::{ReadControl, ReadStats, StopFlag};
+use roaring::RoaringBitmap;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Reads a collection on the thread it was made on, inside the backend's `run`.
+///
+/// Its futures may be dropped at any point.
+pub struct CollectionReader {
+    pub(super) shared: Arc<Shared>,
+    /// The segments that are open here, by number.
+    open: RefCell<HashMap<u64, Rc<SegmentReader>>>,
+    /// Memory of searches that ended, for those to come.
+    scratch: RefCell<Vec<SearchScratch>>,
+}
+
+impl std::fmt::Debug for CollectionReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CollectionReader").field("dir", &self.shared.dir).finish_non_exhaustive()
+    }
+}
+
+/// An immutable segment as one read sees it.
+pub(super) struct OpenEntry {
+    pub(super) reader: Rc<SegmentReader>,
+    pub(super) deleted: Arc<RoaringBitmap>,
+}
+
+impl CollectionReader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, open: RefCell::default(), scratch: RefCell::default() }
+    }
+
+    /// Looks at what is in memory, and opens the segments that are not, all of one version.
+    pub(super) async fn view<T>(
+        &self,
+        mut look: impl FnMut(&State) -> Result<T, Error>,
+    ) -> Result<(T, Version, Vec<OpenEntry>), Error> {
+        // A segment may be merged into another one, and its files removed, before they were opened here.
+        const ATTEMPTS: usize = 10;
+        for attempt in 0.. {
+            let (seen, version) = {
+                let state = self.shared.state.read();
+                (look(&state)?, state.version.clone())
+            };
+            self.close_others(&version).await;
+            match self.open_all(&version.segments).await {
+                Ok(entries) => return Ok((seen, version, entries)),
+                Err(error) if attempt < ATTEMPTS && is_not_found(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        unreachable!("the loop ends with an error or a version")
+    }
+
+    async fn open_all(&self, entries: &[SegmentEntry]) -> Result<Vec<OpenEntry>, Error> {
+        let mut opened = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let number = entry.data.number;
+            let known = self.open.borrow().get(&number).cloned();
+            let reader = match known {
+                Some(reader) => reader,
+                None => {
+                    let shared = &self.shared;
+                    let data = Arc::clone(&entry.data);
+                    let reader =
+                        Rc::new(SegmentReader::open(&shared.backend, data, &shared.options.open).await?);
+                    self.open.borrow_mut().insert(number, Rc::clone(&reader));
+                    reader
+                }
+            };
+            opened.push(OpenEntry { reader, deleted: Arc::clone(&entry.deleted) });
+        }
+        Ok(opened)
+    }
+
+    /// Closes segments that are not part of the version.
+    async fn close_others(&self, version: &Version) {
+        let is_part = |number: &u64| version.segments.iter().any(|entry| entry.data.number == *number);
+        let gone: Vec<Rc<SegmentReader>> = self
+            .open
+            .borrow_mut()
+            .extract_if(|number, _| !is_part(number))
+            .map(|(_, reader)| reader)
+            .collect();
+        for reader in gone {
+            // One that another read still uses is closed when that read drops it.
+            if let Ok(reader) = Rc::try_unwrap(reader) {
+                // It was only read: a failed close loses nothing.
+                let _ = reader.close().await;
+            }
+        }
+    }
+
+    /// Closes everything that is open here.
+    ///
+    /// # Errors
+    /// What the system says on closing.
+    pub async fn close(&self) -> Result<(), Error> {
+        let all = self.open.take();
+        for reader in all.values() {
+            reader.close().await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_scratch(&self) -> Scratch<'_> {
+        let scratch = self.scratch.borrow_mut().pop().unwrap_or_default();
+        Scratch { pool: &self.scratch, scratch: Some(scratch) }
+    }
+}
+
+/// Memory of a search, which returns to its pool also when the search is dropped.
+pub(super) struct Scratch<'a> {
+    pool: &'a RefCell<Vec<SearchScratch>>,
+    scratch: Option<SearchScratch>,
+}
+
+impl Scratch<'_> {
+    pub(super) fn get(&mut self) -> &mut SearchScratch {
+        self.scratch.as_mut().expect("taken only on drop")
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        self.pool.borrow_mut().extend(self.scratch.take());
+    }
+}
+
+fn is_not_found(error: &Error) -> bool {
+    let not_found = std::io::ErrorKind::NotFound;
+    match error {
+        Error::Open(io_core::OpenError::Io { source, .. }) => source.kind() == not_found,
+        Error::Directory(error) => error.is_not_found(),
+        _ => false,
+    }
+}
+
+/// The stop flag of a read, as its batches want it.
+pub(super) fn control(stop: &StopFlag) -> ReadControl {
+    ReadControl::with_stop(stop.clone())
+}
+
+impl OpenEntry {
+    /// The points that are there and a filter holds for.
+    pub(super) async fn allowed(
+        &self,
+        filter: &CheckedFilter,
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<RoaringBitmap, Error> {
+        let cost = Cell::new(*stats);
+        let source = SegmentFilter { segment: &self.reader, control, stats: &cost };
+        let points = evaluate(filter, &source).await?;
+        *stats = cost.get();
+        Ok(points - &*self.deleted)
+    }
+
+    /// The points that are there, of those a filter holds for if there is one.
+    pub(super) async fn live(
+        &self,
+        filter: Option<&CheckedFilter>,
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<RoaringBitmap, Error> {
+        match filter {
+            Some(filter) => self.allowed(filter, control, stats).await,
+            None => Ok(self.reader.all() - &*self.deleted),
+        }
+    }
+
+    pub(super) fn fields<'a>(&'a self, control: &'a ReadControl) -> FieldsReader<'a> {
+        FieldsReader { data: &self.reader.data.fields, pages: &self.reader.fields, control }
+    }
+}
+
+/// The indexes of an immutable segment, as filters ask them.
+struct SegmentFilter<'a> {
+    segment: &'a SegmentReader,
+    control: &'a ReadControl,
+    stats: &'a Cell<ReadStats>,
+}
+
+impl SegmentFilter<'_> {
+    fn fields(&self) -> FieldsReader<'_> {
+        let SegmentReader { data, fields, .. } = self.segment;
+        FieldsReader { data: &data.fields, pages: fields, control: self.control }
+    }
+
+    fn count(&self, read: &ReadStats) {
+        let mut stats = self.stats.get();
+        stats.add(read);
+        self.stats.set(stats);
+    }
+}
+
+impl FilterSource for SegmentFilter<'_> {
+    fn all(&self) -> RoaringBitmap {
+        self.segment.all()
+    }
+
+    fn present(&self, field: &str) -> RoaringBitmap {
+        self.fields().present(field).clone()
+    }
+
+    async fn any(
+        &self,
+        field: &str,
+        keys: &[Key],
+        within: Option<&RoaringBitmap>,
+    ) -> Result<RoaringBitmap, Error> {
+        let mut stats = ReadStats::default();
+        let points = self.fields().any(field, keys, within, &mut stats).await;
+        self.count(&stats);
+        points
+    }
+
+    async fn except(&self, field: &str, keys: &[Key]) -> Result<RoaringBitmap, Error> {
+        let mut stats = ReadStats::default();
+        let points = self.fields().except(field, keys, &mut stats).await;
+        self.count(&stats);
+        points
+    }
+
+    async fn range(&self, field: &str, low: u64, high: u64) -> Result<RoaringBitmap, Error> {
+        let mut stats = ReadStats::default();
+        let points = self.fields().range(field, low, high, &mut stats).await;
+        self.count(&stats);
+        points
+    }
+
+    async fn ids(&self, ids: &[PointId]) -> Result<RoaringBitmap, Error> {
+        let mut stats = ReadStats::default();
+        let found = self.segment.find(ids, self.control, &mut stats).await;
+        self.count(&stats);
+        Ok(found?.into_iter().flatten().collect())
+    }
+}
+
+/// The payload of a stored point.
+pub(super) fn payload_of(segment: &SegmentReader, point: u32, bytes: &[u8]) -> Result<Payload, Error> {
+    parse_payload(bytes).ok_or_else(|| {
+        let reason = format!("the payload of point {point} is no JSON object");
+        Error::damaged(segment.payload.data().path(), None, reason)
+    })
+}
+
+/// The payload and vector of a point in memory.
+pub(super) fn in_memory(
+    shared: &Shared,
+    segment: &MutableSegment,
+    slot: u32,
+    with: super::With,
+) -> (Option<Payload>, Option<Vec<f32>>) {
+    let payload = with.payload.then(|| {
+        parse_payload(segment.payload(slot)).expect("payloads in memory were checked on their way in")
+    });
+    let vector = with.vector.then(|| element::decode(shared.schema.element, segment.vector(slot)));
+    (payload, vector)
+}

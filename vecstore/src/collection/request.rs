@@ -1,0 +1,266 @@
+//! What can be asked of a collection, and what comes back.
+
+use crate::error::InputError;
+use crate::filter::Filter;
+use crate::point::{Payload, PointId};
+use io_core::ReadStats;
+use serde_json::Value;
+
+/// Most hits of a search and points of a page.
+const LIMIT_MAX: usize = 1 << 20;
+
+/// A search for the points nearest to a vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchRequest {
+    /// The query, of the collection's dimension.
+    pub vector: Vec<f32>,
+    /// Only points this holds for.
+    pub filter: Option<Filter>,
+    /// Hits wanted.
+    pub limit: usize,
+    /// The best so many are left out.
+    pub offset: usize,
+    /// Only hits at least this near: a score of at least this for cosine and dot, a distance of at most this for euclid.
+    pub score_threshold: Option<f32>,
+    /// Return payloads.
+    pub with_payload: bool,
+    /// Return vectors.
+    pub with_vector: bool,
+    /// How thoroughly to search.
+    pub params: SearchParams,
+}
+
+/// How thoroughly to search.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SearchParams {
+    /// Candidates the walk over a graph keeps; more find more and take longer. At least `(offset + limit) * oversampling`
+    /// are kept.
+    pub ef: usize,
+    /// Candidates rescored for each hit wanted, 1 or more.
+    pub oversampling: f32,
+    /// Read the vectors of candidates and rank by them; else their codes decide.
+    pub rescore: bool,
+    /// Read and score every vector instead of searching.
+    pub exact: bool,
+    /// Where a filter leaves no more points of a segment than this, the code of each is scored instead of walking the
+    /// graph.
+    pub scan_max: u64,
+}
+
+impl Default for SearchParams {
+    /// `ef` 128, oversampling 2, rescored; up to 10,000 points are scored one by one.
+    fn default() -> Self {
+        Self { ef: 128, oversampling: 2.0, rescore: true, exact: false, scan_max: 10_000 }
+    }
+}
+
+impl SearchRequest {
+    /// The 10 nearest points to a vector.
+    #[must_use]
+    pub fn new(vector: Vec<f32>) -> Self {
+        Self {
+            vector,
+            filter: None,
+            limit: 10,
+            offset: 0,
+            score_threshold: None,
+            with_payload: false,
+            with_vector: false,
+            params: SearchParams::default(),
+        }
+    }
+
+    pub(crate) fn check(&self, dim: u32) -> Result<(), InputError> {
+        if self.vector.len() != dim as usize {
+            return Err(InputError::QueryDimension { found: self.vector.len(), dim });
+        }
+        if let Some(component) = crate::distance::first_non_finite(&self.vector) {
+            return Err(InputError::QueryNotFinite { component, value: self.vector[component] });
+        }
+        check_limit("limit", self.limit)?;
+        if self.offset > LIMIT_MAX {
+            return Err(param("offset", self.offset.to_string(), "from 0 to 1048576"));
+        }
+        check_limit("ef", self.params.ef)?;
+        if !(1.0..=1000.0).contains(&self.params.oversampling) {
+            return Err(param("oversampling", self.params.oversampling.to_string(), "from 1 to 1000"));
+        }
+        if self.score_threshold.is_some_and(f32::is_nan) {
+            return Err(param("score_threshold", "NaN".to_owned(), "a number"));
+        }
+        Ok(())
+    }
+
+    /// Candidates to rescore.
+    pub(crate) fn candidates(&self) -> usize {
+        ((self.offset + self.limit) as f64 * f64::from(self.params.oversampling)).ceil() as usize
+    }
+}
+
+fn param(name: &'static str, value: String, allowed: &'static str) -> InputError {
+    InputError::Param { name, value, allowed }
+}
+
+pub(crate) fn check_limit(name: &'static str, limit: usize) -> Result<(), InputError> {
+    if limit == 0 || limit > LIMIT_MAX {
+        return Err(param(name, limit.to_string(), "from 1 to 1048576"));
+    }
+    Ok(())
+}
+
+/// A point that a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// Which point.
+    pub id: PointId,
+    /// Cosine or dot product, or the Euclidean distance.
+    pub score: f32,
+    /// Its payload, if asked for.
+    pub payload: Option<Payload>,
+    /// Its vector, if asked for.
+    pub vector: Option<Vec<f32>>,
+}
+
+/// What a search found, best first; equal scores by id.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SearchResult {
+    /// The hits.
+    pub hits: Vec<Hit>,
+    /// What it cost.
+    pub stats: SearchStats,
+}
+
+/// What a search cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SearchStats {
+    /// Codes scored.
+    pub codes_scored: u64,
+    /// Vectors scored.
+    pub vectors_scored: u64,
+    /// What reading cost, of every kind.
+    pub read: ReadStats,
+}
+
+/// What is wanted of points besides their ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct With {
+    /// Return payloads.
+    pub payload: bool,
+    /// Return vectors.
+    pub vector: bool,
+}
+
+impl With {
+    /// Payloads and vectors.
+    pub const ALL: Self = Self { payload: true, vector: true };
+    /// Ids only.
+    pub const NOTHING: Self = Self { payload: false, vector: false };
+}
+
+/// A point as it was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Which point.
+    pub id: PointId,
+    /// Its payload, if asked for.
+    pub payload: Option<Payload>,
+    /// Its vector, if asked for.
+    pub vector: Option<Vec<f32>>,
+}
+
+/// What was found of the points that were asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Retrieved {
+    /// Those that are there, in the order they were asked for.
+    pub records: Vec<Record>,
+    /// The ids of the others.
+    pub missing: Vec<PointId>,
+    /// What reading cost.
+    pub read: ReadStats,
+}
+
+/// A page of the points of a collection, in some order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScrollRequest {
+    /// Only points this holds for.
+    pub filter: Option<Filter>,
+    /// By a field of numbers, ascending, then by id; a point with several values comes once a value, points without one
+    /// do not come. Otherwise by id.
+    pub order_by: Option<String>,
+    /// Points wanted.
+    pub limit: usize,
+    /// The token of the page before; none for the first page.
+    pub page: Option<String>,
+    /// What is wanted of the points.
+    pub with: With,
+}
+
+impl Default for ScrollRequest {
+    /// The first 100 points by id, with payloads.
+    fn default() -> Self {
+        let with = With { payload: true, vector: false };
+        Self { filter: None, order_by: None, limit: 100, page: None, with }
+    }
+}
+
+/// A page of points.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ScrollPage {
+    /// The points, in order.
+    pub records: Vec<Record>,
+    /// The token for the page that follows; none after the last one. It stays good while the collection changes: the next
+    /// page begins after the last point of this one.
+    pub next: Option<String>,
+    /// What reading cost.
+    pub read: ReadStats,
+}
+
+/// A value of a field, and how many points have it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FacetCount {
+    /// The value.
+    pub value: Value,
+    /// Points with it.
+    pub count: u64,
+}
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When it survives a power cut.
+    #[default]
+    Synced,
+    /// When it is written, which survives the process, but not yet a power cut. The next synced write, or
+    /// [`Collection::sync`](super::Collection::sync), makes it durable too.
+    Written,
+}
+
+/// What a write did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The sequence number of the write: later writes have greater ones. Of one that changed nothing, that of the last
+    /// write before.
+    pub seq: u64,
+    /// Points that were put, deleted or changed.
+    pub points: u64,
+}
+
+/// Which points a deletion or a change of payloads is about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Selection {
+    /// These; those that are not there are left out.
+    Ids(Vec<PointId>),
+    /// All this holds for.
+    Filter(Filter),
+}
+
+/// A change of payloads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PayloadChange {
+    /// The payload is this now.
+    Set(Payload),
+    /// These fields are changed or added, the others stay. A field that is given as null becomes null.
+    Merge(Payload),
+    /// The payload is empty now.
+    Clear,
+}

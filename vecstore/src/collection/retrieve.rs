@@ -1,0 +1,186 @@
+//! Points by their ids, counts, and facets.
+
+use super::reader::{CollectionReader, OpenEntry, control, in_memory, payload_of};
+use super::request::{FacetCount, Record, Retrieved, With, check_limit};
+use crate::error::Error;
+use crate::field::Key;
+use crate::filter::{Filter, indexed};
+use crate::mutable::MutableSegment;
+use crate::point::PointId;
+use io_core::{ReadControl, ReadStats, StopFlag};
+use roaring::RoaringBitmap;
+use std::collections::BTreeMap;
+
+/// Where points were found: for each that was asked for, its record or its place on disk.
+pub(super) enum Found {
+    Memory(Record),
+    Disk { segment: usize, point: u32 },
+}
+
+impl CollectionReader {
+    /// Fetches points by their ids.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] once `stop` is raised; whatever keeps files from being read.
+    pub async fn retrieve(&self, ids: &[PointId], with: With, stop: &StopFlag) -> Result<Retrieved, Error> {
+        let control = control(stop);
+        let find = |segment: &MutableSegment, id: PointId, deleted: Option<&RoaringBitmap>| {
+            let slot =
+                segment.find(id).filter(|&slot| deleted.is_none_or(|deleted| !deleted.contains(slot)))?;
+            let (payload, vector) = in_memory(&self.shared, segment, slot, with);
+            Some(Found::Memory(Record { id, payload, vector }))
+        };
+        let (mut found, version, entries) = self
+            .view(|state| Ok(ids.iter().map(|&id| find(&state.mutable, id, None)).collect::<Vec<_>>()))
+            .await?;
+        for frozen in &version.frozen {
+            for (found, &id) in found.iter_mut().zip(ids) {
+                if found.is_none() {
+                    *found = find(&frozen.segment, id, Some(&frozen.deleted));
+                }
+            }
+        }
+        let mut read = ReadStats::default();
+        for (segment, entry) in entries.iter().enumerate() {
+            let open = found.iter().enumerate().filter(|(_, found)| found.is_none());
+            let (places, wanted): (Vec<usize>, Vec<PointId>) =
+                open.map(|(place, _)| (place, ids[place])).unzip();
+            let points = entry.reader.find(&wanted, &control, &mut read).await?;
+            for (place, point) in places.into_iter().zip(points) {
+                if let Some(point) = point.filter(|&point| !entry.deleted.contains(point)) {
+                    found[place] = Some(Found::Disk { segment, point });
+                }
+            }
+        }
+        let (mut missing, mut there) = (Vec::new(), Vec::new());
+        for (found, &id) in found.into_iter().zip(ids) {
+            match found {
+                Some(found) => there.push((id, found)),
+                None => missing.push(id),
+            }
+        }
+        let records = self.records(there, &entries, with, &control, &mut read).await?;
+        if stop.is_stopped() { Err(Error::Stopped) } else { Ok(Retrieved { records, missing, read }) }
+    }
+
+    /// Fetches what is wanted of points on disk, each kind in one batch a segment.
+    pub(super) async fn records(
+        &self,
+        found: Vec<(PointId, Found)>,
+        entries: &[OpenEntry],
+        with: With,
+        control: &ReadControl,
+        read: &mut ReadStats,
+    ) -> Result<Vec<Record>, Error> {
+        let mut from_disk = vec![(Vec::new(), Vec::new()); entries.len()];
+        let mut records = Vec::with_capacity(found.len());
+        for (index, (id, found)) in found.into_iter().enumerate() {
+            records.push(match found {
+                Found::Memory(record) => record,
+                Found::Disk { segment, point } => {
+                    let (places, points) = &mut from_disk[segment];
+                    places.push(index);
+                    points.push(point);
+                    Record { id, payload: None, vector: None }
+                }
+            });
+        }
+        for (entry, (places, points)) in entries.iter().zip(&from_disk) {
+            if points.is_empty() {
+                continue;
+            }
+            if with.payload {
+                let payloads = entry.reader.payloads(points, control, read).await?;
+                for ((&place, &point), bytes) in places.iter().zip(points).zip(&payloads) {
+                    records[place].payload = Some(payload_of(&entry.reader, point, bytes)?);
+                }
+            }
+            if with.vector {
+                let vectors = entry.reader.vectors(points, control, read).await?;
+                for (&place, vector) in places.iter().zip(vectors) {
+                    records[place].vector = Some(vector);
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    /// Counts points.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::search`].
+    pub async fn count(&self, filter: Option<&Filter>, stop: &StopFlag) -> Result<u64, Error> {
+        let filter = filter.map(|filter| filter.check(&self.shared.schema.indexes)).transpose()?;
+        let Some(filter) = filter else {
+            let state = self.shared.state.read();
+            return Ok(state.mutable.len() as u64 + state.version.points());
+        };
+        let control = control(stop);
+        let (mut count, version, entries) =
+            self.view(|state| Ok(state.mutable.filter(&filter)?.len())).await?;
+        for frozen in &version.frozen {
+            count += (frozen.segment.filter(&filter)? - &*frozen.deleted).len();
+        }
+        let mut read = ReadStats::default();
+        for entry in &entries {
+            count += entry.allowed(&filter, &control, &mut read).await?.len();
+        }
+        if stop.is_stopped() { Err(Error::Stopped) } else { Ok(count) }
+    }
+
+    /// The values of an indexed field with the most points, most first, equal ones by value.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::search`].
+    pub async fn facet(
+        &self,
+        field: &str,
+        filter: Option<&Filter>,
+        limit: usize,
+        stop: &StopFlag,
+    ) -> Result<Vec<FacetCount>, Error> {
+        check_limit("limit", limit)?;
+        let indexes = &self.shared.schema.indexes;
+        let kind = indexed(field, indexes)?;
+        let filter = filter.map(|filter| filter.check(indexes)).transpose()?;
+        let control = control(stop);
+        let in_memory = |segment: &MutableSegment, deleted: Option<&RoaringBitmap>, counts: &mut Counts| {
+            let mut points = match &filter {
+                Some(filter) => segment.filter(filter)?,
+                None => segment.live(),
+            };
+            if let Some(deleted) = deleted {
+                points -= deleted;
+            }
+            for (key, some) in &segment.field(field).points {
+                *counts.entry(key.clone()).or_default() += some.intersection_len(&points);
+            }
+            Ok::<_, Error>(())
+        };
+        let (mut counts, version, entries) = self
+            .view(|state| {
+                let mut counts = Counts::new();
+                in_memory(&state.mutable, None, &mut counts)?;
+                Ok(counts)
+            })
+            .await?;
+        for frozen in &version.frozen {
+            in_memory(&frozen.segment, Some(&frozen.deleted), &mut counts)?;
+        }
+        let mut read = ReadStats::default();
+        for entry in &entries {
+            let points = entry.live(filter.as_ref(), &control, &mut read).await?;
+            for (key, count) in entry.fields(&control).counts(field, &points, &mut read).await? {
+                *counts.entry(key).or_default() += count;
+            }
+        }
+        let mut counts: Vec<(Key, u64)> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
+        // The keys are in order, and stay so where counts are equal.
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        counts.truncate(limit);
+        let value = |(key, count)| FacetCount { value: kind.value(&key), count };
+        if stop.is_stopped() { Err(Error::Stopped) } else { Ok(counts.into_iter().map(value).collect()) }
+    }
+}
+
+type Counts = BTreeMap<Key, u64>;

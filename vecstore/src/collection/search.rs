@@ -1,0 +1,308 @@
+//! Search: candidates by their codes from every segment at once, the best of all of them rescored from their vectors.
+
+use super::reader::{CollectionReader, OpenEntry, control, in_memory, payload_of};
+use super::request::{Hit, SearchRequest, SearchResult, SearchStats, With};
+use crate::distance::{Distance, OriginalScorer};
+use crate::element;
+use crate::error::Error;
+use crate::filter::CheckedFilter;
+use crate::immutable::search::{Allowed, CandidateSearch, CandidateStats};
+use crate::mutable::MutableSegment;
+use crate::point::PointId;
+use crate::quantization::ScalarQuery;
+use futures_util::future::try_join_all;
+use io_core::{ReadControl, ReadStats, StopFlag};
+use roaring::RoaringBitmap;
+use std::cmp::Ordering;
+
+/// Vectors that an exact search reads in one batch.
+const EXACT_BATCH: usize = 4096;
+
+/// A point of an immutable segment with its score, higher is better.
+#[derive(Clone, Copy, Debug)]
+struct Scored {
+    /// Which of the open segments.
+    segment: usize,
+    point: u32,
+    score: f32,
+}
+
+fn better_first(a: &Scored, b: &Scored) -> Ordering {
+    b.score.total_cmp(&a.score).then_with(|| (a.segment, a.point).cmp(&(b.segment, b.point)))
+}
+
+/// What a hit is before its payload and vector are fetched.
+enum Place {
+    Memory(Box<Hit>),
+    Disk { segment: usize, point: u32 },
+}
+
+impl CollectionReader {
+    /// Finds the points nearest to a vector.
+    ///
+    /// # Errors
+    /// [`Error::Input`]; [`Error::Stopped`] once `stop` is raised; whatever keeps files from being read.
+    pub async fn search(&self, request: &SearchRequest, stop: &StopFlag) -> Result<SearchResult, Error> {
+        let schema = &self.shared.schema;
+        request.check(schema.dim)?;
+        let filter = request.filter.as_ref().map(|filter| filter.check(&schema.indexes)).transpose()?;
+        let control = control(stop);
+        let scorer = OriginalScorer::new(schema.distance, &request.vector);
+        let wanted = request.offset + request.limit;
+        let mut stats = SearchStats::default();
+
+        let in_memory = |segment: &MutableSegment, deleted: Option<&RoaringBitmap>| {
+            self.scan_memory(segment, deleted, filter.as_ref(), &scorer, wanted, request)
+        };
+        let (mut hits, version, entries) = self.view(|state| in_memory(&state.mutable, None)).await?;
+        for frozen in &version.frozen {
+            let (more, scored) = in_memory(&frozen.segment, Some(&frozen.deleted))?;
+            hits.0.extend(more);
+            hits.1 += scored;
+        }
+        stats.vectors_scored += hits.1;
+
+        let mut allowed = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            allowed.push(match &filter {
+                Some(filter) => Some(entry.allowed(filter, &control, &mut stats.read).await?),
+                None => None,
+            });
+        }
+        let mut scored = if request.params.exact {
+            self.scan_disk(&entries, &allowed, &scorer, wanted, &control, &mut stats).await?
+        } else {
+            let candidates = self.candidates(request, &entries, &allowed, &control, &mut stats).await?;
+            if request.params.rescore {
+                self.rescore(candidates, &entries, &scorer, &control, &mut stats).await?
+            } else {
+                candidates
+            }
+        };
+        scored.sort_unstable_by(better_first);
+        scored.truncate(wanted);
+
+        let ids = self.ids(&scored, &entries, &control, &mut stats.read).await?;
+        let mut ranked: Vec<(f32, PointId, Place)> =
+            hits.0.into_iter().map(|hit| (hit.score, hit.id, Place::Memory(Box::new(hit)))).collect();
+        ranked.extend(scored.iter().zip(ids).map(|(scored, id)| {
+            (scored.score, id, Place::Disk { segment: scored.segment, point: scored.point })
+        }));
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        ranked.retain(|(score, ..)| near_enough(schema.distance, *score, request.score_threshold));
+        ranked.truncate(wanted);
+        ranked.drain(..request.offset.min(ranked.len()));
+        let hits = self.fetch(ranked, &entries, request, &control, &mut stats.read).await?;
+        if stop.is_stopped() { Err(Error::Stopped) } else { Ok(SearchResult { hits, stats }) }
+    }
+
+    /// The best points of a segment in memory, with all that is wanted of them, and how many were scored.
+    fn scan_memory(
+        &self,
+        segment: &MutableSegment,
+        deleted: Option<&RoaringBitmap>,
+        filter: Option<&CheckedFilter>,
+        scorer: &OriginalScorer,
+        wanted: usize,
+        request: &SearchRequest,
+    ) -> Result<(Vec<Hit>, u64), Error> {
+        let mut points = match filter {
+            Some(filter) => segment.filter(filter)?,
+            None => segment.live(),
+        };
+        if let Some(deleted) = deleted {
+            points -= deleted;
+        }
+        let mut scored: Vec<(f32, PointId, u32)> =
+            points.iter().map(|slot| (segment.score(slot, scorer), segment.id(slot), slot)).collect();
+        let better =
+            |a: &(f32, PointId, u32), b: &(f32, PointId, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+        if scored.len() > wanted {
+            scored.select_nth_unstable_by(wanted, better);
+            scored.truncate(wanted);
+        }
+        let with = With { payload: request.with_payload, vector: request.with_vector };
+        let hits = scored.into_iter().map(|(score, id, slot)| {
+            let (payload, vector) = in_memory(&self.shared, segment, slot, with);
+            Hit { id, score, payload, vector }
+        });
+        Ok((hits.collect(), points.len()))
+    }
+
+    /// The best candidates of all segments by their codes.
+    async fn candidates(
+        &self,
+        request: &SearchRequest,
+        entries: &[OpenEntry],
+        allowed: &[Option<RoaringBitmap>],
+        control: &ReadControl,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Scored>, Error> {
+        let distance = self.shared.schema.distance;
+        let mut prepared = request.vector.clone();
+        distance.prepare(&mut prepared);
+        let query = ScalarQuery::new(distance, &prepared);
+        let wanted = request.candidates();
+        let searches = entries.iter().zip(allowed).map(async |(entry, allowed)| {
+            let search = CandidateSearch {
+                query: &query,
+                wanted,
+                ef: request.params.ef,
+                allowed: allowed.as_ref().map_or(Allowed::Except(&entry.deleted), Allowed::Only),
+                scan_max: request.params.scan_max,
+                control,
+            };
+            let mut stats = CandidateStats::default();
+            let mut scratch = self.take_scratch();
+            let found = search.run(&entry.reader, scratch.get(), &mut stats).await?;
+            Ok::<_, Error>((found, stats))
+        });
+        let mut all = Vec::new();
+        for (segment, (found, cost)) in try_join_all(searches).await?.into_iter().enumerate() {
+            all.extend(found.iter().map(|found| Scored { segment, point: found.id, score: found.score }));
+            stats.codes_scored += cost.codes_scored;
+            stats.read.add(&cost.read);
+        }
+        all.sort_unstable_by(better_first);
+        all.truncate(wanted);
+        Ok(all)
+    }
+
+    /// Scores candidates by their vectors, read in one batch a segment, all segments at once.
+    async fn rescore(
+        &self,
+        candidates: Vec<Scored>,
+        entries: &[OpenEntry],
+        scorer: &OriginalScorer,
+        control: &ReadControl,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Scored>, Error> {
+        let reads = entries.iter().enumerate().map(async |(segment, entry)| {
+            let own = candidates.iter().filter(|candidate| candidate.segment == segment);
+            let points: Vec<u32> = own.map(|candidate| candidate.point).collect();
+            self.score_vectors(segment, entry, &points, scorer, control).await
+        });
+        let mut scored = Vec::with_capacity(candidates.len());
+        for (found, read) in try_join_all(reads).await? {
+            stats.vectors_scored += found.len() as u64;
+            stats.read.add(&read);
+            scored.extend(found);
+        }
+        Ok(scored)
+    }
+
+    async fn score_vectors(
+        &self,
+        segment: usize,
+        entry: &OpenEntry,
+        points: &[u32],
+        scorer: &OriginalScorer,
+        control: &ReadControl,
+    ) -> Result<(Vec<Scored>, ReadStats), Error> {
+        let element = self.shared.schema.element;
+        let mut scored: Vec<Scored> =
+            points.iter().map(|&point| Scored { segment, point, score: 0.0 }).collect();
+        let sink = |index: usize, bytes: &[u8]| scored[index].score = element::score(element, bytes, scorer);
+        let read = entry.reader.vectors.read(points, control, sink).await?;
+        Ok((scored, read))
+    }
+
+    /// The best of all vectors that are allowed.
+    async fn scan_disk(
+        &self,
+        entries: &[OpenEntry],
+        allowed: &[Option<RoaringBitmap>],
+        scorer: &OriginalScorer,
+        wanted: usize,
+        control: &ReadControl,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Scored>, Error> {
+        let mut best = Vec::new();
+        for (segment, (entry, allowed)) in entries.iter().zip(allowed).enumerate() {
+            let points: Vec<u32> = match allowed {
+                Some(allowed) => allowed.iter().collect(),
+                None => (entry.reader.all() - &*entry.deleted).iter().collect(),
+            };
+            for batch in points.chunks(EXACT_BATCH) {
+                let (found, read) = self.score_vectors(segment, entry, batch, scorer, control).await?;
+                stats.vectors_scored += found.len() as u64;
+                stats.read.add(&read);
+                best.extend(found);
+                best.sort_unstable_by(better_first);
+                best.truncate(wanted);
+            }
+        }
+        Ok(best)
+    }
+
+    async fn ids(
+        &self,
+        scored: &[Scored],
+        entries: &[OpenEntry],
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<Vec<PointId>, Error> {
+        let mut ids = vec![PointId::Num(0); scored.len()];
+        for (segment, entry) in entries.iter().enumerate() {
+            let own = scored.iter().enumerate().filter(|(_, scored)| scored.segment == segment);
+            let (places, points): (Vec<usize>, Vec<u32>) =
+                own.map(|(place, scored)| (place, scored.point)).unzip();
+            if points.is_empty() {
+                continue;
+            }
+            let found = entry.reader.ids_of(&points, control, stats).await?;
+            for (place, id) in places.into_iter().zip(found) {
+                ids[place] = id;
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Payloads and vectors of the hits, as far as they are wanted, each kind in one batch a segment.
+    async fn fetch(
+        &self,
+        ranked: Vec<(f32, PointId, Place)>,
+        entries: &[OpenEntry],
+        request: &SearchRequest,
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<Vec<Hit>, Error> {
+        let distance = self.shared.schema.distance;
+        let mut from_disk = vec![(Vec::new(), Vec::new()); entries.len()];
+        let mut hits = Vec::with_capacity(ranked.len());
+        for (index, (score, id, place)) in ranked.into_iter().enumerate() {
+            let score = distance.reported(score);
+            hits.push(match place {
+                Place::Memory(hit) => Hit { score, ..*hit },
+                Place::Disk { segment, point } => {
+                    let (places, points) = &mut from_disk[segment];
+                    places.push(index);
+                    points.push(point);
+                    Hit { id, score, payload: None, vector: None }
+                }
+            });
+        }
+        for (entry, (places, points)) in entries.iter().zip(&from_disk) {
+            if request.with_payload {
+                let payloads = entry.reader.payloads(points, control, stats).await?;
+                for ((&place, &point), bytes) in places.iter().zip(points).zip(&payloads) {
+                    hits[place].payload = Some(payload_of(&entry.reader, point, bytes)?);
+                }
+            }
+            if request.with_vector {
+                let vectors = entry.reader.vectors(points, control, stats).await?;
+                for (&place, vector) in places.iter().zip(vectors) {
+                    hits[place].vector = Some(vector);
+                }
+            }
+        }
+        Ok(hits)
+    }
+}
+
+fn near_enough(distance: Distance, score: f32, threshold: Option<f32>) -> bool {
+    threshold.is_none_or(|threshold| {
+        let reported = distance.reported(score);
+        if distance == Distance::Euclid { reported <= threshold } else { reported >= threshold }
+    })
+}

@@ -1,0 +1,745 @@
+//! The writer: one thread that all changes of a collection go through, one after the other.
+//!
+//! ```text
+//! upsert, delete, ... ──> group ──> log: one write, one sync ──> state, under its lock ──> acknowledgements
+//!                                                                  │ large enough: frozen, and the optimizer told
+//! optimizer ──────────> install: deletions written, manifest replaced, state changed, old files removed
+//! ```
+//!
+//! Many writers share one sync: whatever has come in while the last group was made durable is the next group.
+
+use super::files::{deleted_path, log_path, parse_deleted, segment_path};
+use super::manifest::{Manifest, ManifestSegment};
+use super::prepare::{encode_batch, prepare_payload};
+use super::reader::CollectionReader;
+use super::request::{Durability, PayloadChange, Selection, Written};
+use super::state::{FrozenEntry, SegmentEntry, State};
+use super::{Shared, optimizer};
+use crate::error::Error;
+use crate::immutable::build::{Origin, parse_payload};
+use crate::immutable::deleted::write_deleted;
+use crate::immutable::segment::SegmentData;
+use crate::log::LogWriter;
+use crate::mutable::{MutableSegment, PreparedPoint};
+use crate::pages::{PagesKind, PagesWriter};
+use crate::point::{Payload, PointId};
+use async_channel::{Receiver, Sender};
+use futures_util::future::{Either, select};
+use io_core::{BackendFactory, OpenOptions, ReadControl, ReadStats, StopFlag};
+use roaring::RoaringBitmap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Writes that share one sync.
+const GROUP_MAX: usize = 1024;
+/// Bytes of a group's records, about.
+const GROUP_BYTES_MAX: usize = 16 << 20;
+/// Time between attempts of an optimizer that fails.
+const RETRY: Duration = Duration::from_secs(10);
+/// Logs that protect the mutable segment; more than this, of many short runs, are sealed away.
+const LOGS_MAX: u64 = 16;
+
+pub(super) type Reply<T> = Sender<Result<T, Error>>;
+
+/// Something to be written.
+pub(super) struct WriteJob {
+    pub(super) change: Change,
+    pub(super) durability: Durability,
+    pub(super) reply: Reply<Written>,
+}
+
+pub(super) enum Change {
+    /// Checked and encoded by whoever sent it.
+    Batch {
+        puts: Vec<PreparedPoint>,
+        deletes: Vec<PointId>,
+        body: Option<Vec<u8>>,
+    },
+    /// What depends on what is there.
+    Delete(Selection),
+    Payload(Selection, PayloadChange),
+}
+
+/// What is not a write.
+pub(super) enum ControlJob {
+    Sync(Reply<()>),
+    /// Seal what is mutable, if there is anything; says whether there was.
+    Freeze(Reply<bool>),
+    /// Give a number to a segment to be built.
+    Number(Reply<u64>),
+    Install(Box<Installation>, Reply<()>),
+    /// Make all files but the manifest such that they never change again, and say which they are.
+    FreezeFiles(Reply<Vec<std::path::PathBuf>>),
+    Close(Reply<()>),
+}
+
+/// Segments that were built, to take the place of those they were built from.
+pub(super) struct Installation {
+    pub(super) replaced: Vec<Replaced>,
+    pub(super) segments: Vec<(Arc<SegmentData>, Vec<Origin>)>,
+}
+
+/// What a new segment takes the place of: which, and the points that were taken from it.
+pub(super) enum Replaced {
+    Frozen { log_next: u64 },
+    Segment { number: u64, live: RoaringBitmap },
+}
+
+/// The writer's own part of a collection.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    manifest: Manifest,
+    reader: CollectionReader,
+    log: Option<LogWriter>,
+    /// The number of the next log.
+    log_next: u64,
+    /// Logs from an earlier run, which must be durable before a new one is begun.
+    logs_to_sync: Vec<u64>,
+    /// How many points of each segment the manifest says are deleted.
+    deleted_written: HashMap<u64, u64>,
+    optimizer: Sender<optimizer::Job>,
+    /// When the optimizer, having failed, is to try again.
+    retry_at: Option<Instant>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        manifest: Manifest,
+        logs: Vec<u64>,
+        deleted_written: HashMap<u64, u64>,
+        optimizer: Sender<optimizer::Job>,
+    ) -> Self {
+        let reader = CollectionReader::new(Arc::clone(&shared));
+        let log_next = logs.last().map_or(manifest.log_first, |last| last + 1);
+        let logs_to_sync = logs;
+        Self {
+            shared,
+            manifest,
+            reader,
+            log: None,
+            log_next,
+            logs_to_sync,
+            deleted_written,
+            optimizer,
+            retry_at: None,
+        }
+    }
+
+    /// Runs until the collection is closed. Call it inside the backend's `run`.
+    pub(super) async fn run(mut self, writes: Receiver<WriteJob>, control: Receiver<ControlJob>) {
+        self.freeze_if_large().await;
+        loop {
+            let job = if self.must_wait() {
+                control.recv().await.map(Either::Right)
+            } else {
+                match select(pin!(control.recv()), pin!(writes.recv())).await {
+                    Either::Left((job, _)) => job.map(Either::Right),
+                    Either::Right((job, _)) => job.map(Either::Left),
+                }
+            };
+            match job {
+                Ok(Either::Left(first)) => self.write_group(first, &writes).await,
+                Ok(Either::Right(ControlJob::Close(reply))) => {
+                    // Writes that were sent before are still to be done.
+                    writes.close();
+                    while let Ok(first) = writes.try_recv() {
+                        self.write_group(first, &writes).await;
+                    }
+                    let closed = self.close().await;
+                    // Whoever has asked for something meanwhile learns that nobody answers.
+                    control.close();
+                    while control.try_recv().is_ok() {}
+                    answer(&reply, closed);
+                    return;
+                }
+                Ok(Either::Right(job)) => self.control(job).await,
+                // Nobody is left to send anything.
+                Err(async_channel::RecvError) => {
+                    let _ = self.close().await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether writes have to wait for the optimizer, so that memory stays bounded.
+    fn must_wait(&self) -> bool {
+        let (state, options) = (self.shared.state.read(), &self.shared.options);
+        options.background
+            && state.background_error.is_none()
+            && !state.version.frozen.is_empty()
+            && (state.mutable.slots() >= options.seal_points.saturating_mul(4)
+                || state.mutable.bytes() >= options.seal_bytes.saturating_mul(4))
+    }
+
+    async fn control(&mut self, job: ControlJob) {
+        match job {
+            ControlJob::Sync(reply) => {
+                let synced = self.sync().await;
+                answer(&reply, synced);
+            }
+            ControlJob::Freeze(reply) => {
+                let frozen = self.freeze().await;
+                answer(&reply, frozen);
+            }
+            ControlJob::Number(reply) => {
+                let number = self.manifest.number_next;
+                self.manifest.number_next += 1;
+                answer(&reply, Ok(number));
+            }
+            ControlJob::Install(installation, reply) => {
+                let installed = self.install(*installation).await;
+                answer(&reply, installed);
+                self.freeze_if_large().await;
+            }
+            ControlJob::FreezeFiles(reply) => {
+                let files = self.freeze_files().await;
+                answer(&reply, files);
+            }
+            ControlJob::Close(_) => unreachable!("handled by the loop"),
+        }
+    }
+
+    /// Does a write, and with it those that have come in meanwhile.
+    async fn write_group(&mut self, first: WriteJob, writes: &Receiver<WriteJob>) {
+        let mut group = vec![first];
+        let mut bytes = 0;
+        // A change that depends on what is there is a group of its own, so that it sees all before it.
+        while let Change::Batch { body, .. } = &group[group.len() - 1].change {
+            bytes += body.as_ref().map_or(0, Vec::len);
+            if group.len() >= GROUP_MAX || bytes >= GROUP_BYTES_MAX {
+                break;
+            }
+            match writes.try_recv() {
+                Ok(job) => group.push(job),
+                Err(_) => break,
+            }
+        }
+        let last = match group.last() {
+            Some(WriteJob { change: Change::Batch { .. }, .. }) | None => None,
+            Some(_) => group.pop(),
+        };
+        self.write_batches(group).await;
+        if let Some(WriteJob { change, durability, reply }) = last {
+            match self.resolve(change).await {
+                Ok((puts, deletes)) => match encode_batch(&puts, &deletes) {
+                    Ok(body) => {
+                        let change = Change::Batch { puts, deletes, body };
+                        self.write_batches(vec![WriteJob { change, durability, reply }]).await;
+                    }
+                    Err(error) => answer(&reply, Err(error.into())),
+                },
+                Err(error) => answer(&reply, Err(error)),
+            }
+        }
+        self.freeze_if_large().await;
+    }
+
+    /// What a change that depends on what is there comes to.
+    async fn resolve(&self, change: Change) -> Result<(Vec<PreparedPoint>, Vec<PointId>), Error> {
+        let stop = StopFlag::new();
+        match change {
+            Change::Batch { puts, deletes, .. } => Ok((puts, deletes)),
+            Change::Delete(selection) => Ok((
+                Vec::new(),
+                self.reader.select(&selection, super::With::NOTHING, &stop).await?.into_keys().collect(),
+            )),
+            Change::Payload(selection, change) => {
+                let schema = &self.shared.schema;
+                let mut puts = Vec::new();
+                for (id, (vector, payload)) in self.reader.select(&selection, super::With::ALL, &stop).await?
+                {
+                    let payload = changed(payload, &change);
+                    puts.push(prepare_payload(schema, id, vector, &payload)?);
+                }
+                Ok((puts, Vec::new()))
+            }
+        }
+    }
+
+    async fn write_batches(&mut self, group: Vec<WriteJob>) {
+        if group.is_empty() {
+            return;
+        }
+        match self.try_write(&group).await {
+            Ok((places, seqs)) => {
+                // Answered after the lock is released.
+                let answers = self.apply(group, &places, &seqs);
+                for (reply, written) in answers {
+                    answer(&reply, Ok(written));
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for job in group {
+                    answer(&job.reply, Err(Error::Shared(Arc::clone(&error))));
+                }
+            }
+        }
+    }
+
+    /// Finds where the points of a group are now, and makes its records durable. Returns the places, and the sequence
+    /// number of each write that has a record.
+    async fn try_write(&mut self, group: &[WriteJob]) -> Result<(Places, Vec<Option<u64>>), Error> {
+        if let Some(reason) = self.shared.state.read().read_only.clone() {
+            return Err(Error::ReadOnly { reason });
+        }
+        let ids: BTreeSet<PointId> = group.iter().flat_map(|job| job.change.ids()).collect();
+        let places = self.find(ids).await?;
+        if group.iter().all(|job| job.change.body().is_none()) {
+            return Ok((places, vec![None; group.len()]));
+        }
+        self.open_log().await?;
+        let log = self.log.as_mut().expect("just opened");
+        let seqs = group.iter().map(|job| job.change.body().map(|body| log.push(body))).collect();
+        log.write().await?;
+        if group.iter().any(|job| job.durability == Durability::Synced) {
+            self.sync().await?;
+        }
+        Ok((places, seqs))
+    }
+
+    /// Where these ids are in immutable segments, as far as they are there and not deleted.
+    async fn find(&self, ids: BTreeSet<PointId>) -> Result<Places, Error> {
+        let wanted: Vec<PointId> = {
+            let state = self.shared.state.read();
+            let newer = |id: &PointId| {
+                let frozen = &state.version.frozen;
+                state.mutable.find(*id).is_some()
+                    || frozen.iter().any(|frozen| {
+                        frozen.segment.find(*id).is_some_and(|slot| !frozen.deleted.contains(slot))
+                    })
+            };
+            ids.into_iter().filter(|id| !newer(id)).collect()
+        };
+        let mut places = Places::new();
+        if wanted.is_empty() {
+            return Ok(places);
+        }
+        let (_, _, entries) = self.reader.view(|_| Ok(())).await?;
+        let mut stats = ReadStats::default();
+        for entry in &entries {
+            let found = entry.reader.find(&wanted, &ReadControl::default(), &mut stats).await?;
+            for (id, point) in wanted.iter().zip(found) {
+                if let Some(point) = point.filter(|&point| !entry.deleted.contains(point)) {
+                    places.insert(*id, (entry.reader.data.number, point));
+                }
+            }
+        }
+        Ok(places)
+    }
+
+    /// Applies a group that is in the log.
+    fn apply(
+        &self,
+        group: Vec<WriteJob>,
+        places: &Places,
+        seqs: &[Option<u64>],
+    ) -> Vec<(Reply<Written>, Written)> {
+        let mut state = self.shared.state.write();
+        let mut answers = Vec::with_capacity(group.len());
+        for (job, seq) in group.into_iter().zip(seqs) {
+            let Change::Batch { puts, deletes, .. } = job.change else {
+                unreachable!("changes are resolved before they are written")
+            };
+            let mut points = puts.len() as u64;
+            for point in puts {
+                remove_older(&mut state, point.id, places);
+                state.mutable.put(point);
+            }
+            for id in deletes {
+                let older = remove_older(&mut state, id, places);
+                points += u64::from(state.mutable.delete(id) || older);
+            }
+            state.seq = seq.unwrap_or(state.seq);
+            answers.push((job.reply, Written { seq: state.seq, points }));
+        }
+        answers
+    }
+
+    async fn open_log(&mut self) -> Result<(), Error> {
+        if self.log.is_some() {
+            return Ok(());
+        }
+        self.sync_earlier_logs()?;
+        let directory = self.shared.backend.directory();
+        let (number, seq) = (self.log_next, self.shared.state.read().seq + 1);
+        // One that was begun and failed keeps its name, so that the next one gets another.
+        self.log_next += 1;
+        let path = log_path(&self.shared.dir, number);
+        match LogWriter::create(&self.shared.backend, &path, number, seq).await {
+            Ok(log) => {
+                self.log = Some(log);
+                Ok(())
+            }
+            Err(error) => {
+                // Nothing is in it; opening the collection the next time removes it too.
+                let _ = directory.remove_file(&path);
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes durable what an earlier run wrote and did not sync: it was read back, and is built upon now.
+    fn sync_earlier_logs(&mut self) -> Result<(), Error> {
+        let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
+        for &number in &self.logs_to_sync {
+            if let Err(error) = directory.sync_file(&log_path(dir, number)) {
+                return Err(self.stop_writing(error.into()));
+            }
+        }
+        if !self.logs_to_sync.is_empty() {
+            directory.sync_dir(dir)?;
+        }
+        self.logs_to_sync.clear();
+        Ok(())
+    }
+
+    /// Makes everything durable that was applied.
+    async fn sync(&mut self) -> Result<(), Error> {
+        self.sync_earlier_logs()?;
+        let Some(log) = &mut self.log else { return Ok(()) };
+        match log.sync().await {
+            Ok(()) => Ok(()),
+            // The kernel may have dropped what it did not write: another sync would only seem to succeed.
+            Err(error) => Err(self.stop_writing(error)),
+        }
+    }
+
+    /// Takes no writes any more, since nobody knows what is on the disk.
+    fn stop_writing(&self, error: Error) -> Error {
+        let reason = format!("{error}; open the collection again to go on from what is on the disk");
+        self.shared.state.write().read_only.get_or_insert(reason);
+        error
+    }
+
+    /// Has the mutable segment sealed when it is large, and the optimizer try again when it failed a while ago.
+    async fn freeze_if_large(&mut self) {
+        let floor = self.log_floor();
+        let (large, waiting, failed) = {
+            let (state, options) = (self.shared.state.read(), &self.shared.options);
+            let large = state.mutable.slots() >= options.seal_points
+                || state.mutable.bytes() >= options.seal_bytes
+                || self.log_next - floor > LOGS_MAX;
+            let can = options.background && state.read_only.is_none();
+            (large && can, !state.version.frozen.is_empty(), state.background_error.is_some())
+        };
+        if !large {
+            return;
+        }
+        if waiting {
+            let now = Instant::now();
+            if failed && self.retry_at.is_none_or(|at| now >= at) {
+                self.retry_at = Some(now + RETRY);
+                let _ = self.optimizer.try_send(optimizer::Job::Background);
+            }
+        } else if matches!(self.freeze().await, Ok(true)) {
+            // Without an optimizer, which has ended, the next opening seals.
+            let _ = self.optimizer.try_send(optimizer::Job::Background);
+        }
+    }
+
+    /// Ends the mutable segment and begins a new one, with a new log. Says whether there was anything in it.
+    async fn freeze(&mut self) -> Result<bool, Error> {
+        if self.log_next == self.log_floor() {
+            return Ok(false);
+        }
+        self.end_log().await?;
+        let mut state = self.shared.state.write();
+        let segment = std::mem::replace(&mut state.mutable, MutableSegment::new(&self.shared.schema));
+        let (log_next, seq_next) = (self.log_next, state.seq + 1);
+        let entry = FrozenEntry { segment: Arc::new(segment), deleted: Arc::default(), log_next, seq_next };
+        state.version.frozen.push(entry);
+        Ok(true)
+    }
+
+    /// The first log that protects what is mutable now.
+    fn log_floor(&self) -> u64 {
+        let state = self.shared.state.read();
+        state.version.frozen.last().map_or(self.manifest.log_first, |frozen| frozen.log_next)
+    }
+
+    /// Ends the current log, so that the next write begins a new one.
+    async fn end_log(&mut self) -> Result<(), Error> {
+        self.sync().await?;
+        if let Some(log) = self.log.take()
+            && let Err(error) = log.close().await
+        {
+            return Err(self.stop_writing(error));
+        }
+        Ok(())
+    }
+
+    /// Puts new segments into the place of those they were built from.
+    async fn install(&mut self, installation: Installation) -> Result<(), Error> {
+        if let Some(reason) = self.shared.state.read().read_only.clone() {
+            return Err(Error::ReadOnly { reason });
+        }
+        // Deletions of later writes are written down here too, so those writes must not get lost.
+        self.sync().await?;
+        let (version, mut manifest) = (self.shared.state.read().version.clone(), self.manifest.clone());
+        let mut frozen = version.frozen.clone();
+        let mut kept = version.segments.clone();
+        // Points that were deleted from the replaced segments while the new ones were built.
+        let mut gone = Vec::with_capacity(installation.replaced.len());
+        for replaced in &installation.replaced {
+            match replaced {
+                Replaced::Frozen { log_next } => {
+                    let entry = frozen.remove(0);
+                    assert_eq!(entry.log_next, *log_next, "segments are sealed in their order");
+                    (manifest.log_first, manifest.seq_first) = (entry.log_next, entry.seq_next);
+                    gone.push((*entry.deleted).clone());
+                }
+                Replaced::Segment { number, live } => {
+                    let place = kept.iter().position(|entry| entry.data.number == *number);
+                    let entry = kept.remove(place.expect("only the optimizer removes segments"));
+                    gone.push(&*entry.deleted & live);
+                }
+            }
+        }
+        for (data, origins) in &installation.segments {
+            let is_gone = |origin: &Origin| gone[origin.source as usize].contains(origin.point);
+            let deleted = (0..data.points).zip(origins).filter(|(_, origin)| is_gone(origin));
+            let deleted: RoaringBitmap = deleted.map(|(point, _)| point).collect();
+            kept.push(SegmentEntry { data: Arc::clone(data), deleted: Arc::new(deleted) });
+        }
+        let mut new_files = Vec::new();
+        let written = self.write_deleted(&kept, &mut manifest, &mut new_files).await;
+        let old = match written.and_then(|()| self.publish(manifest)) {
+            Ok(old) => old,
+            Err(error) => {
+                // Where the manifest may have been replaced, what it may name stays.
+                if self.shared.state.read().read_only.is_none() {
+                    let directory = self.shared.backend.directory();
+                    new_files.iter().for_each(|path| drop(directory.remove_file(path)));
+                }
+                return Err(error);
+            }
+        };
+        self.deleted_written = kept.iter().map(|entry| (entry.data.number, entry.deleted.len())).collect();
+        {
+            let mut state = self.shared.state.write();
+            // Only this thread changes them, so they are what they were above.
+            state.version.frozen = frozen;
+            state.version.segments = kept;
+            state.background_error = None;
+        }
+        self.remove_replaced(&old);
+        Ok(())
+    }
+
+    /// Writes down which points of segments are deleted, where that has changed, and has the manifest name them.
+    async fn write_deleted(
+        &self,
+        segments: &[SegmentEntry],
+        manifest: &mut Manifest,
+        new_files: &mut Vec<std::path::PathBuf>,
+    ) -> Result<(), Error> {
+        let directory = self.shared.backend.directory();
+        let mut listed = Vec::with_capacity(segments.len());
+        for entry in segments {
+            let number = entry.data.number;
+            let known = self.manifest.segments.iter().find(|segment| segment.number == number);
+            // Points are only ever added to the deleted ones.
+            let unchanged = self.deleted_written.get(&number).copied().unwrap_or(0) == entry.deleted.len();
+            if unchanged {
+                listed.push(ManifestSegment { number, deleted: known.and_then(|segment| segment.deleted) });
+                continue;
+            }
+            let new = manifest.number_next;
+            manifest.number_next += 1;
+            let path = deleted_path(&entry.data.dir, new);
+            new_files.push(path.clone());
+            let writer = self.shared.backend.create(&path, &OpenOptions::default()).await?;
+            let pages = PagesWriter::new(writer, PagesKind::Deleted);
+            write_deleted(pages, entry.data.points, &entry.deleted).await?;
+            directory.sync_dir(&entry.data.dir)?;
+            listed.push(ManifestSegment { number, deleted: Some(new) });
+        }
+        manifest.segments = listed;
+        Ok(())
+    }
+
+    /// Makes a manifest the one, and returns the one before.
+    fn publish(&mut self, manifest: Manifest) -> Result<Manifest, Error> {
+        let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
+        manifest.prepare(&*directory, dir)?;
+        if let Err(error) = Manifest::replace(&*directory, dir) {
+            return Err(self.stop_writing(error));
+        }
+        Ok(std::mem::replace(&mut self.manifest, manifest))
+    }
+
+    /// Removes what the manifest does not name any more. What fails to be removed is tried again on the next opening.
+    fn remove_replaced(&self, old: &Manifest) {
+        let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
+        for number in old.log_first..self.manifest.log_first {
+            let _ = directory.remove_file(&log_path(dir, number));
+        }
+        for segment in &old.segments {
+            let path = segment_path(dir, segment.number);
+            match self.manifest.segments.iter().find(|kept| kept.number == segment.number) {
+                None => drop(directory.remove_dir_all(&path)),
+                Some(kept) if kept.deleted != segment.deleted => {
+                    if let Some(number) = segment.deleted {
+                        let _ = directory.remove_file(&deleted_path(&path, number));
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Ends the log, and names every file of the collection but the manifest and the lock.
+    async fn freeze_files(&mut self) -> Result<Vec<std::path::PathBuf>, Error> {
+        self.end_log().await?;
+        let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
+        let mut files = Vec::new();
+        for number in self.manifest.log_first..self.log_next {
+            let path = log_path(dir, number);
+            match directory.read(&path) {
+                Ok(_) => files.push(path),
+                // A number whose log was never begun.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for segment in &self.manifest.segments {
+            let path = segment_path(dir, segment.number);
+            for entry in directory.list(&path)? {
+                let of_other =
+                    entry.name.to_str().and_then(parse_deleted).is_some_and(|n| Some(n) != segment.deleted);
+                if !of_other {
+                    files.push(path.join(entry.name));
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        let ended = match self.log.take() {
+            None => Ok(()),
+            Some(log) if self.shared.state.read().read_only.is_some() => {
+                log.abandon().await;
+                Ok(())
+            }
+            Some(log) => log.close().await,
+        };
+        self.shared.state.write().read_only.get_or_insert_with(|| "it was closed".to_owned());
+        self.reader.close().await?;
+        ended
+    }
+}
+
+/// Where points are in immutable segments: the segment's number, and the point there.
+type Places = HashMap<PointId, (u64, u32)>;
+
+/// Marks the older version of a point, outside of the mutable segment, as deleted; says whether there was one.
+fn remove_older(state: &mut State, id: PointId, places: &Places) -> bool {
+    for frozen in &mut state.version.frozen {
+        if let Some(slot) = frozen.segment.find(id)
+            && !frozen.deleted.contains(slot)
+        {
+            return Arc::make_mut(&mut frozen.deleted).insert(slot);
+        }
+    }
+    let Some((number, point)) = places.get(&id) else { return false };
+    let entry = state.version.segments.iter_mut().find(|entry| entry.data.number == *number);
+    entry.is_some_and(|entry| {
+        !entry.deleted.contains(*point) && Arc::make_mut(&mut entry.deleted).insert(*point)
+    })
+}
+
+impl Change {
+    fn ids(&self) -> impl Iterator<Item = PointId> {
+        let (puts, deletes): (&[PreparedPoint], &[PointId]) = match self {
+            Self::Batch { puts, deletes, .. } => (puts, deletes),
+            Self::Delete(_) | Self::Payload(..) => (&[], &[]),
+        };
+        puts.iter().map(|point| point.id).chain(deletes.iter().copied())
+    }
+
+    fn body(&self) -> Option<&[u8]> {
+        match self {
+            Self::Batch { body, .. } => body.as_deref(),
+            Self::Delete(_) | Self::Payload(..) => None,
+        }
+    }
+}
+
+fn changed(mut payload: Payload, change: &PayloadChange) -> Payload {
+    match change {
+        PayloadChange::Set(payload) => payload.clone(),
+        PayloadChange::Merge(fields) => {
+            payload.extend(fields.clone());
+            payload
+        }
+        PayloadChange::Clear => Payload::new(),
+    }
+}
+
+/// Answers somebody who may not wait any more.
+fn answer<T>(reply: &Reply<T>, result: Result<T, Error>) {
+    let _ = reply.try_send(result);
+}
+
+impl CollectionReader {
+    /// The points that are selected and there: their vectors as bytes and their payloads, if wanted, else nothing.
+    async fn select(
+        &self,
+        selection: &Selection,
+        with: super::With,
+        stop: &StopFlag,
+    ) -> Result<BTreeMap<PointId, (Box<[u8]>, Payload)>, Error> {
+        let schema = &self.shared.schema;
+        let filter = match selection {
+            Selection::Ids(ids) => {
+                let ids = ids.iter().copied();
+                crate::filter::Filter::must(crate::filter::Condition::has_id(ids)).check(&schema.indexes)?
+            }
+            Selection::Filter(filter) => filter.check(&schema.indexes)?,
+        };
+        let control = ReadControl::with_stop(stop.clone());
+        let mut selected = BTreeMap::new();
+        let mut take = |segment: &MutableSegment, deleted: Option<&RoaringBitmap>| {
+            let mut points = segment.filter(&filter)?;
+            if let Some(deleted) = deleted {
+                points -= deleted;
+            }
+            for slot in points {
+                let payload = if with.payload { segment.payload(slot) } else { &[] };
+                let payload =
+                    parse_payload(payload).expect("payloads in memory were checked on their way in");
+                let vector = if with.vector { segment.vector(slot).into() } else { Box::default() };
+                selected.insert(segment.id(slot), (vector, payload));
+            }
+            Ok::<_, Error>(())
+        };
+        let (_, version, entries) = self.view(|state| take(&state.mutable, None)).await?;
+        for frozen in &version.frozen {
+            take(&frozen.segment, Some(&frozen.deleted))?;
+        }
+        let mut stats = ReadStats::default();
+        for entry in &entries {
+            let points: Vec<u32> = entry.allowed(&filter, &control, &mut stats).await?.iter().collect();
+            let ids = entry.reader.ids_of(&points, &control, &mut stats).await?;
+            let mut found = vec![(Box::<[u8]>::default(), Payload::new()); points.len()];
+            if with.payload {
+                let payloads = entry.reader.payloads(&points, &control, &mut stats).await?;
+                for ((found, &point), bytes) in found.iter_mut().zip(&points).zip(&payloads) {
+                    found.1 = super::reader::payload_of(&entry.reader, point, bytes)?;
+                }
+            }
+            if with.vector {
+                let sink = |index: usize, bytes: &[u8]| found[index].0 = bytes.into();
+                entry.reader.vectors.read(&points, &control, sink).await?;
+            }
+            selected.extend(ids.into_iter().zip(found));
+        }
+        Ok(selected)
+    }
+}

@@ -1,0 +1,522 @@
+//! Building an immutable segment from points of others: ordered so that a tenant's points lie together, and near ones near.
+//!
+//! ```text
+//! points, in the order of the defragmentation keys ──> codes ──> graph ──> order by locality within equal keys ──> files
+//! ```
+//!
+//! In memory are ids, codes, the graph and the values of indexed fields; vectors and payloads pass through in batches.
+
+use super::fields::{FieldBuilder, write_fields};
+use super::graph::write_graph;
+use super::ids::write_ids;
+use super::payload::PayloadWriter;
+use super::segment::{CODES, FIELDS, GRAPH, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, SegmentReader, VECTORS};
+use crate::element;
+use crate::error::Error;
+use crate::field::Key;
+use crate::hnsw::{BuildError, GraphParts, HnswParams, PointScores, UpperLevel, build as build_graph};
+use crate::mutable::MutableSegment;
+use crate::mutable::fields::keys_of_fields;
+use crate::pages::{PagesKind, PagesWriter};
+use crate::point::{Payload, PointId};
+use crate::quantization::{CodeScores, ScalarCodes};
+use crate::schema::Schema;
+use half::f16;
+use io_core::{
+    BackendFactory, DynBackend, Element, ElementType, OpenOptions, ReadControl, ReadStats, StopFlag,
+    VectorFileWriter,
+};
+use roaring::RoaringBitmap;
+use std::collections::VecDeque;
+use std::path::Path;
+
+/// Points read and written at a time.
+const BATCH: usize = 1024;
+/// A value of an indexed field that has this many points gets links among them, so that a filter by it does not take the
+/// graph apart. Fewer are scored one by one.
+const VALUE_LINKS_MIN: u64 = 5000;
+
+/// A segment whose points go into the new one.
+pub(crate) enum Source<'a> {
+    Mutable { segment: &'a MutableSegment, live: RoaringBitmap },
+    Immutable { segment: &'a SegmentReader, live: RoaringBitmap },
+}
+
+/// A point of the new segment: which source it is from, and which point there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) source: u32,
+    pub(crate) point: u32,
+}
+
+/// What a build is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildStage {
+    /// Reading points.
+    Reading,
+    /// Building the graph.
+    Graph,
+    /// Writing files.
+    Writing,
+}
+
+/// How a build is done and watched.
+pub(crate) struct SegmentBuilder<'a> {
+    pub(crate) backend: &'a DynBackend,
+    pub(crate) schema: &'a Schema,
+    pub(crate) dir: &'a Path,
+    pub(crate) options: &'a OpenOptions,
+    pub(crate) stop: &'a StopFlag,
+    /// Stops the build too.
+    pub(crate) closing: &'a StopFlag,
+    /// Is told the stage, points done and points in all.
+    pub(crate) progress: &'a (dyn Fn(BuildStage, u64, u64) + Sync),
+}
+
+/// What is known of the points before they are written.
+struct Collected {
+    origins: Vec<Origin>,
+    ids: Vec<PointId>,
+    /// The values of each indexed field of each point.
+    keys: Vec<Vec<Vec<Key>>>,
+}
+
+impl SegmentBuilder<'_> {
+    /// Builds the segment, all but its name durable, in a directory that exists and is empty. Returns where each of its points is from.
+    ///
+    /// The same points give the same files, whatever the backend and the number of cores.
+    pub(crate) async fn build(&self, sources: &[Source<'_>]) -> Result<Vec<Origin>, Error> {
+        let mut points = self.collect(sources).await?;
+        let total = points.origins.len() as u64;
+        let defragment: Vec<usize> = self
+            .schema
+            .defragment
+            .iter()
+            .filter_map(|field| self.schema.indexes.keys().position(|name| name == field))
+            .collect();
+        let group =
+            |point: usize| defragment.iter().map(|&field| &points.keys[point][field]).collect::<Vec<_>>();
+        // By the keys, then as they came.
+        let mut order: Vec<u32> = (0..points.origins.len() as u32).collect();
+        order.sort_by_cached_key(|&point| group(point as usize));
+        let groups = groups(&order, &group);
+        points.reorder(&order);
+
+        let codes = self.encode(sources, &points).await?;
+        let scores = CodeScores::new(self.schema.distance, &codes);
+        let mut graph = self.build_graph(&scores, &self.schema.hnsw, total)?;
+        self.link_values(&mut graph, &scores, &points)?;
+        let order = by_locality(&graph, &groups);
+        points.reorder(&order);
+        let graph = renumber(&graph, &order);
+
+        self.write(sources, &points, &codes, &order, &graph).await?;
+        Ok(points.origins)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.is_stopped() || self.closing.is_stopped()
+    }
+
+    /// Ids and indexed values of all points.
+    async fn collect(&self, sources: &[Source<'_>]) -> Result<Collected, Error> {
+        let mut points = Collected { origins: Vec::new(), ids: Vec::new(), keys: Vec::new() };
+        let control = ReadControl::with_stop(self.stop.clone());
+        let total: u64 = sources.iter().map(Source::len).sum();
+        for (source, from) in sources.iter().enumerate() {
+            let origin = |point| Origin { source: source as u32, point };
+            match from {
+                Source::Mutable { segment, live } => {
+                    for point in live {
+                        points.origins.push(origin(point));
+                        points.ids.push(segment.id(point));
+                        points.keys.push(segment.keys(point).to_vec());
+                    }
+                }
+                Source::Immutable { segment, live } => {
+                    let live: Vec<u32> = live.iter().collect();
+                    for batch in live.chunks(BATCH) {
+                        let mut stats = ReadStats::default();
+                        points.origins.extend(batch.iter().map(|&point| origin(point)));
+                        points.ids.extend(segment.ids_of(batch, &control, &mut stats).await?);
+                        if self.schema.indexes.is_empty() {
+                            points.keys.resize(points.ids.len(), Vec::new());
+                            continue;
+                        }
+                        let payloads = segment.payloads(batch, &control, &mut stats).await?;
+                        for (&point, payload) in batch.iter().zip(&payloads) {
+                            points.keys.push(self.keys(segment, point, payload)?);
+                        }
+                        (self.progress)(BuildStage::Reading, points.origins.len() as u64, total);
+                    }
+                }
+            }
+        }
+        Ok(points)
+    }
+
+    /// The values of the indexed fields of a stored payload.
+    fn keys(&self, segment: &SegmentReader, point: u32, payload: &[u8]) -> Result<Vec<Vec<Key>>, Error> {
+        let damaged = |what: String| Error::damaged(segment.payload.data().path(), None, what);
+        let payload = parse_payload(payload)
+            .ok_or_else(|| damaged(format!("the payload of point {point} is no JSON object")))?;
+        keys_of_fields(&payload, &self.schema.indexes).map_err(|(field, kind, wrong)| {
+            damaged(format!(
+                "the payload of point {point} has {} in field {field}, indexed as {kind}",
+                wrong.found
+            ))
+        })
+    }
+
+    async fn encode(&self, sources: &[Source<'_>], points: &Collected) -> Result<ScalarCodes, Error> {
+        let dim = self.schema.dim as usize;
+        let mut codes =
+            ScalarCodes::new(dim).map_err(|error| Error::damaged(self.dir, None, error.to_string()))?;
+        codes.reserve_exact(points.origins.len());
+        let mut prepared = Vec::with_capacity(BATCH * dim);
+        for batch in points.origins.chunks(BATCH) {
+            prepared.clear();
+            prepared.resize(batch.len() * dim, 0.0);
+            let element = self.schema.element;
+            self.read_vectors(sources, batch, |index, bytes| {
+                let target = &mut prepared[index * dim..(index + 1) * dim];
+                target.copy_from_slice(&element::decode(element, bytes));
+                self.schema.distance.prepare(target);
+            })
+            .await?;
+            codes.extend(&prepared);
+            (self.progress)(BuildStage::Reading, codes.len() as u64, points.origins.len() as u64);
+        }
+        Ok(codes)
+    }
+
+    fn build_graph<S: PointScores>(
+        &self,
+        scores: &S,
+        params: &HnswParams,
+        total: u64,
+    ) -> Result<GraphParts, Error> {
+        let progress = |done: usize| (self.progress)(BuildStage::Graph, done as u64, total);
+        let built = build_graph(scores, params, &progress, &|| self.is_stopped());
+        match built {
+            Ok(graph) => Ok(graph.into_parts()),
+            Err(BuildError::Stopped { .. }) => Err(Error::Stopped),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Adds links among the points of each value that has many of them.
+    fn link_values<S: PointScores>(
+        &self,
+        graph: &mut GraphParts,
+        scores: &S,
+        points: &Collected,
+    ) -> Result<(), Error> {
+        let mut extra: Vec<Vec<u32>> = Vec::new();
+        let total = points.ids.len() as u64;
+        // They only have to hold the value's points together; the graph of all leads to the near ones.
+        let params = HnswParams { m: (self.schema.hnsw.m / 2).max(2), ..self.schema.hnsw };
+        for (field, kind) in self.schema.indexes.values().enumerate() {
+            if kind.is_number() {
+                continue;
+            }
+            let mut values: std::collections::BTreeMap<&Key, Vec<u32>> = std::collections::BTreeMap::new();
+            for (point, keys) in points.keys.iter().enumerate() {
+                for key in &keys[field] {
+                    values.entry(key).or_default().push(point as u32);
+                }
+            }
+            // Nearly all points have no need of a graph of their own.
+            let many = VALUE_LINKS_MIN..total - total / 10;
+            for members in values.into_values().filter(|members| many.contains(&(members.len() as u64))) {
+                let among = Among { scores, members: &members };
+                let own = self.build_graph(&among, &params, members.len() as u64)?;
+                extra.resize(points.ids.len(), Vec::new());
+                for (index, &point) in members.iter().enumerate() {
+                    let links = &own.links[own.offsets[index] as usize..own.offsets[index + 1] as usize];
+                    extra[point as usize].extend(links.iter().map(|&link| members[link as usize]));
+                }
+            }
+        }
+        if extra.is_empty() {
+            return Ok(());
+        }
+        let (mut offsets, mut links) = (vec![0], Vec::with_capacity(graph.links.len()));
+        for (point, range) in graph.offsets.windows(2).enumerate() {
+            let mut all = graph.links[range[0] as usize..range[1] as usize].to_vec();
+            all.append(&mut extra[point]);
+            all.sort_unstable();
+            all.dedup();
+            all.truncate(usize::from(u16::MAX));
+            links.extend_from_slice(&all);
+            offsets.push(links.len() as u64);
+        }
+        (graph.offsets, graph.links) = (offsets, links);
+        Ok(())
+    }
+
+    /// Reads the vectors of points from wherever they are, and hands each to `sink(index, bytes)`.
+    async fn read_vectors(
+        &self,
+        sources: &[Source<'_>],
+        points: &[Origin],
+        mut sink: impl FnMut(usize, &[u8]),
+    ) -> Result<(), Error> {
+        let control = ReadControl::with_stop(self.stop.clone());
+        for (index, source) in sources.iter().enumerate() {
+            let (places, wanted) = from_source(points, index);
+            match source {
+                Source::Mutable { segment, .. } => {
+                    for (&place, &point) in places.iter().zip(&wanted) {
+                        sink(place, segment.vector(point));
+                    }
+                }
+                Source::Immutable { segment, .. } => {
+                    segment.vectors.read(&wanted, &control, |at, bytes| sink(places[at], bytes)).await?;
+                }
+            }
+        }
+        if self.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    async fn read_payloads(
+        &self,
+        sources: &[Source<'_>],
+        points: &[Origin],
+    ) -> Result<Vec<Box<[u8]>>, Error> {
+        let control = ReadControl::with_stop(self.stop.clone());
+        let mut payloads = vec![Box::default(); points.len()];
+        for (index, source) in sources.iter().enumerate() {
+            let (places, wanted) = from_source(points, index);
+            match source {
+                Source::Mutable { segment, .. } => {
+                    for (&place, &point) in places.iter().zip(&wanted) {
+                        payloads[place] = segment.payload(point).into();
+                    }
+                }
+                Source::Immutable { segment, .. } => {
+                    let mut stats = ReadStats::default();
+                    let found = segment.payloads(&wanted, &control, &mut stats).await?;
+                    for (place, payload) in places.into_iter().zip(found) {
+                        payloads[place] = payload;
+                    }
+                }
+            }
+        }
+        Ok(payloads)
+    }
+
+    async fn write(
+        &self,
+        sources: &[Source<'_>],
+        points: &Collected,
+        codes: &ScalarCodes,
+        order: &[u32],
+        graph: &GraphParts,
+    ) -> Result<(), Error> {
+        match self.schema.element {
+            ElementType::F32 => self.write_vectors::<f32>(sources, points).await?,
+            ElementType::F16 => self.write_vectors::<f16>(sources, points).await?,
+            ElementType::U8 => self.write_vectors::<u8>(sources, points).await?,
+        }
+        self.write_codes(codes, order).await?;
+        write_graph(self.create(GRAPH, PagesKind::Graph).await?, graph).await?;
+        write_ids(self.create(IDS, PagesKind::Ids).await?, &points.ids).await?;
+        self.write_fields(points).await?;
+        let info = SegmentInfo::new(points.origins.len() as u32, self.schema);
+        let directory = self.backend.directory();
+        directory.write(&self.dir.join(SEGMENT_JSON), &info.encode())?;
+        directory.sync_dir(self.dir)?;
+        Ok(())
+    }
+
+    async fn create(&self, name: &str, kind: PagesKind) -> Result<PagesWriter, Error> {
+        let writer = self.backend.create(&self.dir.join(name), self.options).await?;
+        Ok(PagesWriter::new(writer, kind))
+    }
+
+    /// Vectors and payloads, which come from the same places.
+    async fn write_vectors<T: Element>(
+        &self,
+        sources: &[Source<'_>],
+        points: &Collected,
+    ) -> Result<(), Error> {
+        let (dim, total) = (self.schema.dim, points.origins.len() as u64);
+        let writer = self.backend.create(&self.dir.join(VECTORS), self.options).await?;
+        let mut vectors = VectorFileWriter::<T, _>::new(writer, dim)?;
+        let mut payloads = PayloadWriter::new(self.create(PAYLOAD, PagesKind::Payload).await?, total).await?;
+        let mut components = Vec::new();
+        let mut done = 0;
+        for batch in points.origins.chunks(BATCH) {
+            components.clear();
+            components.resize(batch.len() * dim as usize, T::zeroed());
+            self.read_vectors(sources, batch, |index, bytes| {
+                let target = &mut components[index * dim as usize..(index + 1) * dim as usize];
+                bytemuck::cast_slice_mut::<T, u8>(target).copy_from_slice(bytes);
+            })
+            .await?;
+            for vector in components.chunks_exact(dim as usize) {
+                vectors.push(vector).await?;
+            }
+            for payload in self.read_payloads(sources, batch).await? {
+                payloads.push(&payload).await?;
+            }
+            done += batch.len() as u64;
+            (self.progress)(BuildStage::Writing, done, total);
+        }
+        vectors.finish().await?;
+        payloads.finish().await
+    }
+
+    async fn write_codes(&self, codes: &ScalarCodes, order: &[u32]) -> Result<(), Error> {
+        let dim = self.schema.dim + super::segment::CODE_PARAMS_BYTES as u32;
+        let writer = self.backend.create(&self.dir.join(CODES), self.options).await?;
+        let mut file = VectorFileWriter::<u8, _>::new(writer, dim)?;
+        let mut record = Vec::with_capacity(dim as usize);
+        for &point in order {
+            record.clear();
+            record.extend_from_slice(bytemuck::bytes_of(&codes.params()[point as usize]));
+            record.extend_from_slice(bytemuck::cast_slice(codes.code(point)));
+            file.push(&record).await?;
+        }
+        file.finish().await?;
+        Ok(())
+    }
+
+    async fn write_fields(&self, points: &Collected) -> Result<(), Error> {
+        let mut fields: Vec<_> =
+            self.schema.indexes.values().map(|&kind| (kind, FieldBuilder::default())).collect();
+        for (point, keys) in points.keys.iter().enumerate() {
+            for ((_, field), keys) in fields.iter_mut().zip(keys) {
+                field.push(point as u32, keys.iter().cloned());
+            }
+        }
+        let mut by_id: Vec<u32> = (0..points.ids.len() as u32).collect();
+        by_id.sort_unstable_by_key(|&point| points.ids[point as usize]);
+        let mut ranks = vec![0; by_id.len()];
+        for (rank, &point) in by_id.iter().enumerate() {
+            ranks[point as usize] = rank as u32;
+        }
+        let pages = self.create(FIELDS, PagesKind::Fields).await?;
+        write_fields(pages, fields, points.ids.len() as u64, |point| ranks[point as usize]).await
+    }
+}
+
+/// A stored payload; `None` if it is none. Nothing at all is an empty payload.
+pub(crate) fn parse_payload(payload: &[u8]) -> Option<Payload> {
+    if payload.is_empty() { Some(Payload::new()) } else { serde_json::from_slice(payload).ok() }
+}
+
+/// Of points, those from one source: their places among them, and their numbers in the source.
+fn from_source(points: &[Origin], source: usize) -> (Vec<usize>, Vec<u32>) {
+    let own = points.iter().enumerate().filter(|(_, origin)| origin.source as usize == source);
+    own.map(|(place, origin)| (place, origin.point)).unzip()
+}
+
+impl Source<'_> {
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Mutable { live, .. } | Self::Immutable { live, .. } => live.len(),
+        }
+    }
+}
+
+impl Collected {
+    /// Puts the points into another order: the new first one is `order[0]`.
+    fn reorder(&mut self, order: &[u32]) {
+        let mut keys = std::mem::take(&mut self.keys);
+        self.origins = order.iter().map(|&point| self.origins[point as usize]).collect();
+        self.ids = order.iter().map(|&point| self.ids[point as usize]).collect();
+        self.keys = order.iter().map(|&point| std::mem::take(&mut keys[point as usize])).collect();
+    }
+}
+
+/// Where the groups of equal keys end, of points in an order.
+fn groups<K: PartialEq>(order: &[u32], group: &impl Fn(usize) -> K) -> Vec<usize> {
+    let mut ends = Vec::new();
+    for (index, pair) in order.windows(2).enumerate() {
+        if group(pair[0] as usize) != group(pair[1] as usize) {
+            ends.push(index + 1);
+        }
+    }
+    ends.push(order.len());
+    ends
+}
+
+/// The points of each group in the order in which a walk over the graph, breadth first from the entry, comes to them.
+fn by_locality(graph: &GraphParts, group_ends: &[usize]) -> Vec<u32> {
+    let points = graph.offsets.len() - 1;
+    let mut rank = vec![u32::MAX; points];
+    let mut next = 0;
+    let mut waiting = VecDeque::new();
+    for start in std::iter::once(graph.entry).chain(0..points as u32).take_while(|_| points > 0) {
+        if rank[start as usize] != u32::MAX {
+            continue;
+        }
+        rank[start as usize] = next;
+        next += 1;
+        waiting.push_back(start);
+        while let Some(point) = waiting.pop_front() {
+            let range = graph.offsets[point as usize] as usize..graph.offsets[point as usize + 1] as usize;
+            for &link in &graph.links[range] {
+                if rank[link as usize] == u32::MAX {
+                    rank[link as usize] = next;
+                    next += 1;
+                    waiting.push_back(link);
+                }
+            }
+        }
+    }
+    let mut order: Vec<u32> = (0..points as u32).collect();
+    let mut start = 0;
+    for &end in group_ends {
+        order[start..end].sort_unstable_by_key(|&point| rank[point as usize]);
+        start = end;
+    }
+    order
+}
+
+/// The graph with point `order[i]` as point `i`.
+fn renumber(graph: &GraphParts, order: &[u32]) -> GraphParts {
+    let mut new = vec![0; order.len()];
+    for (place, &point) in order.iter().enumerate() {
+        new[point as usize] = place as u32;
+    }
+    let mut offsets = Vec::with_capacity(graph.offsets.len());
+    let mut links = Vec::with_capacity(graph.links.len());
+    offsets.push(0);
+    for &point in order {
+        let range = graph.offsets[point as usize] as usize..graph.offsets[point as usize + 1] as usize;
+        links.extend(graph.links[range].iter().map(|&link| new[link as usize]));
+        offsets.push(links.len() as u64);
+    }
+    let upper = graph.upper.iter().map(|level| {
+        let mut nodes: Vec<(u32, u32)> = level.nodes.iter().map(|&node| (new[node as usize], node)).collect();
+        nodes.sort_unstable();
+        let mut renumbered = UpperLevel { offsets: vec![0], ..UpperLevel::default() };
+        for (node, old) in nodes {
+            renumbered.nodes.push(node);
+            renumbered.links.extend(level.links(old).iter().map(|&link| new[link as usize]));
+            renumbered.offsets.push(renumbered.links.len() as u64);
+        }
+        renumbered
+    });
+    let entry = new.get(graph.entry as usize).copied().unwrap_or(0);
+    GraphParts { m: graph.m, entry, upper: upper.collect(), offsets, links }
+}
+
+/// Scores among some points of many.
+struct Among<'a, S> {
+    scores: &'a S,
+    members: &'a [u32],
+}
+
+impl<S: PointScores> PointScores for Among<'_, S> {
+    fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    fn score(&self, a: u32, b: u32) -> f32 {
+        self.scores.score(self.members[a as usize], self.members[b as usize])
+    }
+}

@@ -1,0 +1,34 @@
+//! Which points of an immutable segment are deleted: a file for each time this was written down.
+//!
+//! `deleted-NUMBER.pages` has a section 0 of points u64 and deleted u64, and a section 1 with the postings of the deleted.
+
+use super::{points_from_postings, postings};
+use crate::error::Error;
+use crate::pages::{Pages, PagesWriter};
+use roaring::RoaringBitmap;
+
+pub(crate) async fn write_deleted(
+    mut pages: PagesWriter,
+    points: u32,
+    deleted: &RoaringBitmap,
+) -> Result<(), Error> {
+    pages.begin_section().await?;
+    pages.write(&u64::from(points).to_le_bytes()).await?;
+    pages.write(&deleted.len().to_le_bytes()).await?;
+    pages.begin_section().await?;
+    pages.write(&postings::encode(&deleted.iter().collect::<Vec<_>>())).await?;
+    pages.finish().await
+}
+
+pub(crate) async fn load_deleted(pages: &Pages, points: u32) -> Result<RoaringBitmap, Error> {
+    let damaged = |reason: &str| Error::damaged(pages.data().path(), None, reason);
+    let meta: Vec<u64> = pages.read_array(0).await?;
+    let &[count, deleted] = meta.as_slice() else {
+        return Err(damaged("its numbers are missing"));
+    };
+    if count != u64::from(points) || deleted > count {
+        return Err(damaged("it is of a segment with another number of points"));
+    }
+    points_from_postings(&pages.read_section(1).await?, deleted as usize, points)
+        .ok_or_else(|| damaged("its postings are none"))
+}

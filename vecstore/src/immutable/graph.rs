@@ -1,0 +1,277 @@
+//! The graph of an immutable segment, its links compressed.
+//!
+//! Sections of `graph.pages`:
+//!
+//! | section | what it is |
+//! |---|---|
+//! | 0 | points u64, m u64, entry point u64, upper levels u64 |
+//! | 1 | the links of each point on level 0, one record after the other |
+//! | 2 | where each record begins, and where the last one ends, as packed offsets |
+//! | 3, 4, 5 and so on | each upper level: its points u32, where their links begin u64, the links u32 |
+//!
+//! ```text
+//! record: |count u16| width u8| first u32| (count - 1) distances of width bits, lowest bit first|     or just |0 u16|
+//! ```
+//!
+//! Links of a point are sorted; a distance is to the link before, less one. A record does not straddle pages where at most
+//! an eighth of a page is wasted by that. Offsets and upper levels, one point in m, are in memory.
+
+use super::offsets::{self, Offsets};
+use crate::error::Error;
+use crate::hnsw::{GraphParts, UpperLevel, check_upper};
+use crate::pages::{Pages, PagesWriter};
+use std::ops::Range;
+
+const RECORD_HEADER: usize = 7;
+
+/// Packs the links of a point, which are sorted and all different.
+fn encode_links(links: &[u32], out: &mut Vec<u8>) {
+    out.extend_from_slice(&(links.len() as u16).to_le_bytes());
+    let Some(&first) = links.first() else { return };
+    let distances = links.windows(2).map(|pair| pair[1] - pair[0] - 1);
+    let width = distances.clone().max().map_or(0, |max| 32 - max.leading_zeros());
+    out.push(width as u8);
+    out.extend_from_slice(&first.to_le_bytes());
+    let (mut buffer, mut bits) = (0u64, 0);
+    for distance in distances {
+        buffer |= u64::from(distance) << bits;
+        bits += width;
+        while bits >= 8 {
+            out.push(buffer as u8);
+            buffer >>= 8;
+            bits -= 8;
+        }
+    }
+    if bits > 0 {
+        out.push(buffer as u8);
+    }
+}
+
+/// Unpacks a record; `None` if it is none, or has a link that is not below `end`.
+pub(crate) fn decode_links(record: &[u8], end: u32, links: &mut Vec<u32>) -> Option<()> {
+    links.clear();
+    let (count, rest) = record.split_first_chunk::<2>()?;
+    let count = u16::from_le_bytes(*count);
+    if count == 0 {
+        return Some(());
+    }
+    let (&[width, a, b, c, d], mut packed) = rest.split_first_chunk::<{ RECORD_HEADER - 2 }>()?;
+    let width = u32::from(width);
+    if width > 32 || packed.len() < (usize::from(count - 1) * width as usize).div_ceil(8) {
+        return None;
+    }
+    let mut link = u64::from(u32::from_le_bytes([a, b, c, d]));
+    links.push(link as u32);
+    let (mut buffer, mut bits, mask) = (0u64, 0, (1u64 << width) - 1);
+    for _ in 1..count {
+        while bits < width {
+            let (&byte, rest) = packed.split_first()?;
+            packed = rest;
+            buffer |= u64::from(byte) << bits;
+            bits += 8;
+        }
+        link += (buffer & mask) + 1;
+        buffer >>= width;
+        bits -= width;
+        links.push(link as u32);
+    }
+    (link < u64::from(end)).then_some(())
+}
+
+/// Writes a graph.
+pub(crate) async fn write_graph(mut pages: PagesWriter, graph: &GraphParts) -> Result<(), Error> {
+    let points = graph.offsets.len() - 1;
+    pages.begin_section().await?;
+    for number in [points as u64, graph.m as u64, u64::from(graph.entry), graph.upper.len() as u64] {
+        pages.write(&number.to_le_bytes()).await?;
+    }
+    pages.begin_section().await?;
+    let mut starts = Vec::with_capacity(points + 1);
+    let (mut record, mut links) = (Vec::new(), Vec::new());
+    for range in graph.offsets.windows(2) {
+        links.clear();
+        links.extend_from_slice(&graph.links[range[0] as usize..range[1] as usize]);
+        links.sort_unstable();
+        links.dedup();
+        record.clear();
+        encode_links(&links, &mut record);
+        pages.align_record(record.len()).await?;
+        starts.push(pages.position());
+        pages.write(&record).await?;
+    }
+    starts.push(pages.position());
+    pages.begin_section().await?;
+    pages.write(&offsets::encode(&starts)).await?;
+    for level in &graph.upper {
+        for section in [
+            bytemuck::cast_slice::<u32, u8>(&level.nodes),
+            bytemuck::cast_slice(&level.offsets),
+            bytemuck::cast_slice(&level.links),
+        ] {
+            pages.begin_section().await?;
+            pages.write(section).await?;
+        }
+    }
+    pages.finish().await
+}
+
+/// What is in memory of a segment's graph, for all cores: everything, or everything but the links of level 0.
+#[derive(Debug)]
+pub(crate) struct GraphData {
+    points: u32,
+    starts: Offsets,
+    /// The records of level 0, if they are pinned.
+    records: Option<Vec<u8>>,
+    entry: u32,
+    upper: Vec<UpperLevel>,
+}
+
+/// The section of level 0's links.
+pub(crate) const LINKS_SECTION: usize = 1;
+
+impl GraphData {
+    pub(crate) async fn load(pages: &Pages, pinned: bool) -> Result<Self, Error> {
+        let damaged = |reason: String| Error::damaged(pages.data().path(), None, reason);
+        let meta: Vec<u64> = pages.read_array(0).await?;
+        let &[points, m, entry, levels] = meta.as_slice() else {
+            return Err(damaged("its numbers are missing".to_owned()));
+        };
+        let (Ok(points), Ok(m), Ok(entry)) =
+            (u32::try_from(points), usize::try_from(m), u32::try_from(entry))
+        else {
+            return Err(damaged("its numbers are impossible".to_owned()));
+        };
+        if pages.data().sections() as u64 != levels.saturating_mul(3).saturating_add(3) {
+            return Err(damaged(format!("{} sections for {levels} levels", pages.data().sections())));
+        }
+        let mut upper = Vec::new();
+        for level in 0..levels as usize {
+            upper.push(UpperLevel {
+                nodes: pages.read_array(3 + level * 3).await?,
+                offsets: pages.read_array(4 + level * 3).await?,
+                links: pages.read_array(5 + level * 3).await?,
+            });
+        }
+        check_upper(points as usize, m, entry, &upper).map_err(|error| damaged(error.to_string()))?;
+        let starts = Offsets::parse(&pages.read_section(2).await?, points as usize + 1)
+            .ok_or_else(|| damaged("the offsets of its records are none".to_owned()))?;
+        let mut graph = Self { points, starts, records: None, entry, upper };
+        if pinned {
+            graph.records = Some(pages.read_section(LINKS_SECTION).await?);
+            let mut links = Vec::new();
+            for point in 0..points {
+                graph
+                    .links(point, &mut links)
+                    .ok_or_else(|| damaged(format!("the links of point {point} are none")))?;
+            }
+        }
+        Ok(graph)
+    }
+
+    /// Number of points.
+    pub(crate) fn len(&self) -> u32 {
+        self.points
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let upper = self.upper.iter();
+        let upper = upper.map(|level| {
+            size_of_val(level.nodes.as_slice())
+                + size_of_val(level.offsets.as_slice())
+                + size_of_val(level.links.as_slice())
+        });
+        self.starts.memory_bytes() + self.records.as_ref().map_or(0, Vec::len) + upper.sum::<usize>()
+    }
+
+    /// Where a search begins: a point and its level.
+    pub(crate) fn entry(&self) -> Option<(u32, usize)> {
+        (self.points > 0).then_some((self.entry, self.upper.len()))
+    }
+
+    /// The links of a point on a level above 0.
+    pub(crate) fn upper_links(&self, point: u32, level: usize) -> &[u32] {
+        self.upper.get(level - 1).map_or(&[], |level| level.links(point))
+    }
+
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.records.is_some()
+    }
+
+    /// Where the record of a point is in its section.
+    pub(crate) fn record_range(&self, point: u32) -> Range<u64> {
+        self.starts.get(point as usize)..self.starts.get(point as usize + 1)
+    }
+
+    /// The links of a point on level 0, from memory; `None` if they are damaged or not in memory.
+    #[inline]
+    pub(crate) fn links(&self, point: u32, links: &mut Vec<u32>) -> Option<()> {
+        let range = self.record_range(point);
+        let record = self.records.as_ref()?.get(range.start as usize..range.end as usize)?;
+        decode_links(record, self.points, links)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::immutable::testing::with_pages;
+    use crate::pages::PagesKind;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn packed_links_come_back(links in prop::collection::btree_set(prop_oneof![any::<u32>(), 0u32..300], 0..100)) {
+            let links: Vec<u32> = links.into_iter().filter(|&link| link < u32::MAX).collect();
+            let (mut record, mut found) = (Vec::new(), Vec::new());
+            encode_links(&links, &mut record);
+            decode_links(&record, u32::MAX, &mut found).unwrap();
+            prop_assert_eq!(&found, &links);
+            if let Some(&last) = links.last() {
+                prop_assert!(decode_links(&record, last, &mut found).is_none(), "a link to nowhere");
+                prop_assert!(decode_links(&record[..record.len() - 1], u32::MAX, &mut found).is_none());
+            }
+        }
+
+        #[test]
+        fn nonsense_is_no_record(bytes in prop::collection::vec(any::<u8>(), 0..300), end: u32) {
+            let mut links = Vec::new();
+            if decode_links(&bytes, end, &mut links).is_some() {
+                prop_assert!(links.iter().all(|&link| link < end) && links.is_sorted());
+            }
+        }
+
+        #[test]
+        fn graphs_come_back(lists in prop::collection::vec(prop::collection::btree_set(0u32..400, 0..40), 1..400)) {
+            let points = lists.len() as u32;
+            let clean = |point: usize, links: &BTreeSet<u32>| -> Vec<u32> {
+                links.iter().copied().filter(|&link| link < points && link != point as u32).collect()
+            };
+            let lists: Vec<Vec<u32>> = lists.iter().enumerate().map(|(point, links)| clean(point, links)).collect();
+            let mut parts = GraphParts { m: 20, entry: 0, offsets: vec![0], links: vec![], upper: vec![] };
+            for list in &lists {
+                // The order in the graph is another one.
+                parts.links.extend(list.iter().rev());
+                parts.offsets.push(parts.links.len() as u64);
+            }
+            let upper = UpperLevel { nodes: vec![0], offsets: vec![0, 0], links: vec![] };
+            parts.upper.push(upper);
+            let write = async |pages| write_graph(pages, &parts).await.unwrap();
+            with_pages(PagesKind::Graph, write, async |pages| {
+                let graph = GraphData::load(&pages, true).await.unwrap();
+                prop_assert_eq!((graph.len(), graph.entry(), graph.is_pinned()), (points, Some((0, 1)), true));
+                let mut links = Vec::new();
+                for (point, list) in lists.iter().enumerate() {
+                    graph.links(point as u32, &mut links).unwrap();
+                    prop_assert_eq!(&links, list);
+                }
+                let cold = GraphData::load(&pages, false).await.unwrap();
+                prop_assert!(!cold.is_pinned() && cold.memory_bytes() < graph.memory_bytes());
+                prop_assert_eq!(cold.record_range(0), graph.record_range(0));
+                Ok(())
+            })?;
+        }
+    }
+}

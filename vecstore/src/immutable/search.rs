@@ -1,0 +1,234 @@
+//! Finding candidates in an immutable segment by the codes of its points: over the graph, or by scoring each where a filter
+//! leaves few. Graph and codes may be in memory or on disk.
+
+use super::graph::{LINKS_SECTION, decode_links};
+use super::segment::{CodesData, SegmentReader, split_code};
+use crate::error::Error;
+use crate::hnsw::{Candidate, GraphSearch, SearchScratch, Step};
+use crate::quantization::ScalarQuery;
+use io_core::{ReadControl, ReadStats};
+use roaring::RoaringBitmap;
+
+/// Points whose codes are scored at once.
+const SCAN_BATCH: usize = 1024;
+/// Points that a filtered search begins at, besides where the graph leads it.
+const SEEDS: u64 = 16;
+
+/// Which points of a segment may be found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Allowed<'a> {
+    /// All but these, which are deleted.
+    Except(&'a RoaringBitmap),
+    /// These: a filter holds for them, and they are not deleted.
+    Only(&'a RoaringBitmap),
+}
+
+impl Allowed<'_> {
+    #[inline]
+    fn contains(&self, point: u32) -> bool {
+        match self {
+            Self::Except(deleted) => !deleted.contains(point),
+            Self::Only(points) => points.contains(point),
+        }
+    }
+}
+
+/// What to look for.
+pub(crate) struct CandidateSearch<'a> {
+    pub(crate) query: &'a ScalarQuery,
+    /// Candidates wanted.
+    pub(crate) wanted: usize,
+    /// Candidates the graph search keeps.
+    pub(crate) ef: usize,
+    pub(crate) allowed: Allowed<'a>,
+    /// Where no more points than this are allowed, each is scored.
+    pub(crate) scan_max: u64,
+    pub(crate) control: &'a ReadControl,
+}
+
+/// What it cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CandidateStats {
+    pub(crate) codes_scored: u64,
+    pub(crate) read: ReadStats,
+}
+
+impl CandidateSearch<'_> {
+    /// The best candidates, best first, equal scores by point.
+    pub(crate) async fn run(
+        &self,
+        segment: &SegmentReader,
+        scratch: &mut SearchScratch,
+        stats: &mut CandidateStats,
+    ) -> Result<Vec<Candidate>, Error> {
+        match self.allowed {
+            Allowed::Only(points) if points.len() <= self.scan_max => self.scan(segment, points, stats).await,
+            _ => self.walk(segment, scratch, stats).await,
+        }
+    }
+
+    async fn scan(
+        &self,
+        segment: &SegmentReader,
+        points: &RoaringBitmap,
+        stats: &mut CandidateStats,
+    ) -> Result<Vec<Candidate>, Error> {
+        let mut best: Vec<Candidate> = Vec::new();
+        let mut batch = Vec::with_capacity(SCAN_BATCH);
+        let mut scores = vec![0.0; SCAN_BATCH];
+        let mut rest = points.iter();
+        loop {
+            batch.clear();
+            batch.extend(rest.by_ref().take(SCAN_BATCH));
+            if batch.is_empty() {
+                return Ok(best);
+            }
+            self.check_stop()?;
+            self.score(segment, &batch, &mut scores, stats).await?;
+            best.extend(batch.iter().zip(&scores).map(|(&id, &score)| Candidate { id, score }));
+            best.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
+            best.truncate(self.wanted);
+        }
+    }
+
+    async fn walk(
+        &self,
+        segment: &SegmentReader,
+        scratch: &mut SearchScratch,
+        stats: &mut CandidateStats,
+    ) -> Result<Vec<Candidate>, Error> {
+        let graph = &segment.data.graph;
+        let ef = self.ef.max(self.wanted);
+        let mut search = GraphSearch::new(scratch, graph.len() as usize, graph.entry(), ef);
+        if let Allowed::Only(points) = self.allowed {
+            let step = (points.len() / SEEDS).max(1);
+            search.seed((0..SEEDS).filter_map(|seed| points.select((seed * step) as u32)));
+        }
+        let some_forbidden = !matches!(self.allowed, Allowed::Except(deleted) if deleted.is_empty());
+        let mut ways = Ways::default();
+        let mut scores = Vec::new();
+        loop {
+            match search.next() {
+                Step::Expand { node, level: 0 } => {
+                    self.check_stop()?;
+                    ways.expand(segment, node, self, some_forbidden, &mut search, stats).await?;
+                    search.links(&ways.allowed);
+                }
+                Step::Expand { node, level } => search.links(graph.upper_links(node, level)),
+                Step::Score(points) => {
+                    scores.resize(points.len(), 0.0);
+                    self.score(segment, points, &mut scores, stats).await?;
+                    search.scores(&scores);
+                }
+                Step::Done => break,
+            }
+        }
+        let found = search.finish().iter().filter(|found| self.allowed.contains(found.id));
+        Ok(found.take(self.wanted).copied().collect())
+    }
+
+    fn check_stop(&self) -> Result<(), Error> {
+        if self.control.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    async fn score(
+        &self,
+        segment: &SegmentReader,
+        points: &[u32],
+        scores: &mut [f32],
+        stats: &mut CandidateStats,
+    ) -> Result<(), Error> {
+        stats.codes_scored += points.len() as u64;
+        match (&segment.data.codes, &segment.codes) {
+            (CodesData::Pinned(codes), _) => {
+                self.query.score_many(codes, points, &mut scores[..points.len()]);
+            }
+            (CodesData::OnDisk(_), Some(file)) => {
+                let sink = |index: usize, record: &[u8]| {
+                    let (params, code) = split_code(record);
+                    scores[index] = self.query.score(code, &params);
+                };
+                let read = file.read(points, self.control, sink).await?;
+                stats.read.add(&read);
+            }
+            (CodesData::OnDisk(_), None) => unreachable!("codes on disk are opened with the segment"),
+        }
+        Ok(())
+    }
+}
+
+/// Where a walk may go from a point.
+#[derive(Default)]
+struct Ways {
+    /// The points that are allowed.
+    allowed: Vec<u32>,
+    links: Vec<u32>,
+    forbidden: Vec<u32>,
+}
+
+impl Ways {
+    /// Collects the allowed points a point is linked to. Where some are not allowed, what those are linked to stands in for
+    /// them (after Patel et al., "ACORN", 2024), as long as that is no more than a point has links.
+    async fn expand(
+        &mut self,
+        segment: &SegmentReader,
+        node: u32,
+        params: &CandidateSearch<'_>,
+        some_forbidden: bool,
+        search: &mut GraphSearch<'_>,
+        stats: &mut CandidateStats,
+    ) -> Result<(), Error> {
+        let allowed = params.allowed;
+        self.read_links(segment, node, params.control, stats).await?;
+        if !some_forbidden {
+            std::mem::swap(&mut self.allowed, &mut self.links);
+            return Ok(());
+        }
+        self.allowed.clear();
+        self.forbidden.clear();
+        let ways_max = self.links.len();
+        for &link in &self.links {
+            if allowed.contains(link) {
+                self.allowed.push(link);
+            } else if search.see(link) {
+                self.forbidden.push(link);
+            }
+        }
+        let forbidden = std::mem::take(&mut self.forbidden);
+        for &over in &forbidden {
+            if self.allowed.len() >= ways_max {
+                break;
+            }
+            self.read_links(segment, over, params.control, stats).await?;
+            let ways = self.links.iter().copied();
+            self.allowed.extend(ways.filter(|&link| allowed.contains(link) && search.is_unseen(link)));
+        }
+        self.forbidden = forbidden;
+        Ok(())
+    }
+
+    async fn read_links(
+        &mut self,
+        segment: &SegmentReader,
+        node: u32,
+        control: &ReadControl,
+        stats: &mut CandidateStats,
+    ) -> Result<(), Error> {
+        let graph = &segment.data.graph;
+        let damaged = |pages: &crate::pages::Pages| {
+            Error::damaged(pages.data().path(), None, format!("the links of point {node} are none"))
+        };
+        let Some(pages) = &segment.graph else {
+            graph.links(node, &mut self.links).expect("pinned links are checked when they are loaded");
+            return Ok(());
+        };
+        let links = &mut self.links;
+        let read = pages
+            .read(LINKS_SECTION, &[graph.record_range(node)], control, |_, record| {
+                decode_links(record, graph.len(), links).ok_or_else(|| damaged(pages))
+            })
+            .await?;
+        stats.read.add(&read);
+        Ok(())
+    }
+}

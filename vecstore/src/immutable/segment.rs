@@ -1,0 +1,449 @@
+//! An immutable segment: a directory of files, the part of them that is in memory, and readers of the rest.
+//!
+//! ```text
+//! segment-NUMBER/  segment.json   what it is           ids.pages      ids and the way from an id to its point
+//!                  vectors.vec    as they were given   payload.pages  payloads
+//!                  codes.vec      quantized            fields.pages   indexes of payload fields
+//!                  graph.pages    HNSW                 deleted-*.pages  which points are deleted
+//! ```
+//!
+//! A record of `codes.vec` is what `ScalarParams` holds, four `f32`, and then the codes, a byte a component.
+
+use super::fields::FieldsData;
+use super::graph::GraphData;
+use super::ids::IdsData;
+use super::payload::PayloadData;
+use crate::checked_json;
+use crate::element;
+use crate::error::Error;
+use crate::pages::{Pages, PagesData, PagesKind, read_once};
+use crate::point::PointId;
+use crate::quantization::{ScalarCodes, ScalarParams};
+use crate::schema::{Placement, Schema};
+use half::f16;
+use io_core::{
+    AccessPattern, BackendFactory, DynBackend, DynVectorReader, ElementType, OpenOptions, ReadControl,
+    ReadOutcome, ReadStats, RecordChecksums, VectorFile, VectorFileError,
+};
+use roaring::RoaringBitmap;
+use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+pub(crate) const SEGMENT_JSON: &str = "segment.json";
+pub(crate) const VECTORS: &str = "vectors.vec";
+pub(crate) const CODES: &str = "codes.vec";
+pub(crate) const GRAPH: &str = "graph.pages";
+pub(crate) const IDS: &str = "ids.pages";
+pub(crate) const PAYLOAD: &str = "payload.pages";
+pub(crate) const FIELDS: &str = "fields.pages";
+
+/// Bytes in front of the codes of a record.
+pub(crate) const CODE_PARAMS_BYTES: usize = size_of::<ScalarParams>();
+
+const FORMAT: &str = "vecstore segment";
+const VERSION: u32 = 2;
+
+/// What `segment.json` says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SegmentInfo {
+    format: String,
+    version: u32,
+    /// Points, those deleted since included.
+    pub(crate) points: u32,
+    /// The collection's, so that a segment can be read on its own.
+    pub(crate) schema: Schema,
+}
+
+impl SegmentInfo {
+    pub(crate) fn new(points: u32, schema: &Schema) -> Self {
+        Self { format: FORMAT.to_owned(), version: VERSION, points, schema: schema.clone() }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        checked_json::encode(self)
+    }
+
+    pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        let info: Self = checked_json::decode(path, bytes)?;
+        if info.format != FORMAT {
+            let reason = format!("its format is {:?} instead of {FORMAT:?}", info.format);
+            return Err(Error::damaged(path, None, reason));
+        }
+        if info.version != VERSION {
+            return Err(Error::Version { path: path.to_owned(), found: info.version, known: VERSION });
+        }
+        info.schema.check()?;
+        Ok(info)
+    }
+}
+
+/// The codes of a segment.
+#[derive(Debug)]
+pub(crate) enum CodesData {
+    Pinned(ScalarCodes),
+    OnDisk(RecordChecksums),
+}
+
+/// The part of a segment that is in memory, for all cores.
+#[derive(Debug)]
+pub(crate) struct SegmentData {
+    pub(crate) number: u64,
+    pub(crate) dir: PathBuf,
+    pub(crate) points: u32,
+    pub(crate) schema: Schema,
+    pub(crate) graph: GraphData,
+    graph_pages: PagesData,
+    pub(crate) codes: CodesData,
+    vectors: RecordChecksums,
+    pub(crate) ids: IdsData,
+    ids_pages: PagesData,
+    pub(crate) payload: PayloadData,
+    payload_pages: PagesData,
+    pub(crate) fields: FieldsData,
+    fields_pages: PagesData,
+}
+
+/// How a file is opened, by its placement.
+fn placed(options: &OpenOptions, placement: Placement) -> OpenOptions {
+    match placement {
+        Placement::Cold => options.clone(),
+        Placement::Cached | Placement::Pinned => {
+            let populate = placement == Placement::Cached;
+            OpenOptions { direct: false, populate, ..options.clone() }
+        }
+    }
+}
+
+/// How bytes that are read once and whole are read: not past the page cache, where that would need alignment.
+fn loading(options: &OpenOptions) -> OpenOptions {
+    OpenOptions { direct: false, ..read_once(options) }
+}
+
+impl SegmentData {
+    /// Loads a segment of a collection with this schema. Call it inside the backend's `run`.
+    pub(crate) async fn load(
+        backend: &DynBackend,
+        dir: &Path,
+        number: u64,
+        schema: &Schema,
+        options: &OpenOptions,
+    ) -> Result<Self, Error> {
+        let path = dir.join(SEGMENT_JSON);
+        let info = SegmentInfo::decode(&path, &backend.directory().read(&path)?)?;
+        let points = info.points;
+        // Placement may change from one opening to the next; what is in the files may not.
+        let same = Schema { placement: schema.placement, ..info.schema } == *schema;
+        if !same {
+            return Err(Error::damaged(&path, None, "its schema is not that of the collection"));
+        }
+        let place = schema.placement;
+        let options = loading(options);
+        let open = async |name: &str, kind, placement| {
+            let mut pages = Pages::open(backend.open(&dir.join(name), &options).await?, kind).await?;
+            if placement == Placement::Pinned {
+                pages.pin().await?;
+            }
+            Ok::<_, Error>(pages)
+        };
+        let mismatch = |name: &str, found: u64| {
+            let reason = format!("it is of {found} points, and the segment has {points}");
+            Error::damaged(&dir.join(name), None, reason)
+        };
+        let check = |name: &str, found: u64| {
+            if found == u64::from(points) { Ok(()) } else { Err(mismatch(name, found)) }
+        };
+
+        let pages = open(GRAPH, PagesKind::Graph, Placement::Cold).await?;
+        let graph = GraphData::load(&pages, place.graph == Placement::Pinned).await?;
+        check(GRAPH, u64::from(graph.len()))?;
+        let graph_pages = close(pages).await?;
+
+        let pages = open(IDS, PagesKind::Ids, place.ids).await?;
+        let ids = IdsData::load(&pages).await?;
+        check(IDS, ids.len())?;
+        let ids_pages = close(pages).await?;
+
+        let pages = open(PAYLOAD, PagesKind::Payload, place.payload).await?;
+        let payload = PayloadData::load(&pages).await?;
+        check(PAYLOAD, payload.len())?;
+        let payload_pages = close(pages).await?;
+
+        let pages = open(FIELDS, PagesKind::Fields, place.indexes).await?;
+        let fields = FieldsData::load(&pages, &schema.indexes, points).await?;
+        let fields_pages = close(pages).await?;
+
+        let codes = Records::open(backend, &dir.join(CODES), &options, ElementType::U8, None).await?;
+        codes.check(u64::from(points), schema.dim + CODE_PARAMS_BYTES as u32)?;
+        let codes_data = match place.codes {
+            Placement::Pinned => CodesData::Pinned(load_codes(&codes, schema.dim as usize, points).await?),
+            Placement::Cold | Placement::Cached => CodesData::OnDisk(codes.checksums().clone()),
+        };
+        codes.close().await?;
+
+        let vectors = Records::open(backend, &dir.join(VECTORS), &options, schema.element, None).await?;
+        vectors.check(u64::from(points), schema.dim)?;
+        let checksums = vectors.checksums().clone();
+        vectors.close().await?;
+
+        Ok(Self {
+            number,
+            dir: dir.to_owned(),
+            points,
+            schema: schema.clone(),
+            graph,
+            graph_pages,
+            codes: codes_data,
+            vectors: checksums,
+            ids,
+            ids_pages,
+            payload,
+            payload_pages,
+            fields,
+            fields_pages,
+        })
+    }
+
+    /// Bytes of memory of each part, by the name of its file.
+    pub(crate) fn memory_bytes(&self) -> [(&'static str, usize); 6] {
+        let codes = match &self.codes {
+            CodesData::Pinned(codes) => codes.codes().len() + size_of_val(codes.params()),
+            CodesData::OnDisk(checksums) => checksums.memory_bytes(),
+        };
+        [
+            (VECTORS, self.vectors.memory_bytes()),
+            (CODES, codes),
+            (GRAPH, self.graph.memory_bytes() + self.graph_pages.memory_bytes()),
+            (IDS, self.ids.memory_bytes() + self.ids_pages.memory_bytes()),
+            (PAYLOAD, self.payload.memory_bytes() + self.payload_pages.memory_bytes()),
+            (FIELDS, self.fields.memory_bytes() + self.fields_pages.memory_bytes()),
+        ]
+    }
+}
+
+async fn close(pages: Pages) -> Result<PagesData, Error> {
+    pages.close().await?;
+    Ok(pages.data().clone())
+}
+
+async fn load_codes(file: &Records, dim: usize, points: u32) -> Result<ScalarCodes, Error> {
+    const BATCH: usize = 16 << 10;
+    let mut codes = vec![0i8; dim * points as usize];
+    let mut params = vec![ScalarParams::default(); points as usize];
+    let all: Vec<u32> = (0..points).collect();
+    for batch in all.chunks(BATCH) {
+        let sink = |index: usize, record: &[u8]| {
+            let point = batch[index] as usize;
+            let (own, code) = split_code(record);
+            params[point] = own;
+            codes[point * dim..(point + 1) * dim].copy_from_slice(code);
+        };
+        file.read(batch, &ReadControl::default(), sink).await?;
+    }
+    ScalarCodes::from_parts(dim, codes, params)
+        .map_err(|error| Error::damaged(&file.path(), None, error.to_string()))
+}
+
+/// A record of `codes.vec`.
+pub(crate) fn split_code(record: &[u8]) -> (ScalarParams, &[i8]) {
+    let (params, code) = record.split_at(CODE_PARAMS_BYTES);
+    (bytemuck::pod_read_unaligned(params), bytemuck::cast_slice(code))
+}
+
+/// A file of vectors or codes, open on one core, whose records are handled as bytes.
+pub(crate) enum Records {
+    F32(VectorFile<f32, Box<dyn DynVectorReader>>),
+    F16(VectorFile<f16, Box<dyn DynVectorReader>>),
+    U8(VectorFile<u8, Box<dyn DynVectorReader>>),
+}
+
+/// The same for each element type.
+macro_rules! each_type {
+    ($records:expr, $file:ident => $body:expr) => {
+        match $records {
+            Records::F32($file) => $body,
+            Records::F16($file) => $body,
+            Records::U8($file) => $body,
+        }
+    };
+}
+
+impl Records {
+    async fn open(
+        backend: &DynBackend,
+        path: &Path,
+        options: &OpenOptions,
+        element: ElementType,
+        checksums: Option<&RecordChecksums>,
+    ) -> Result<Self, Error> {
+        let reader = backend.open(path, options).await?;
+        Ok(match (element, checksums) {
+            (ElementType::F32, None) => Self::F32(VectorFile::open(reader).await?),
+            (ElementType::F16, None) => Self::F16(VectorFile::open(reader).await?),
+            (ElementType::U8, None) => Self::U8(VectorFile::open(reader).await?),
+            (ElementType::F32, Some(shared)) => Self::F32(VectorFile::open_shared(reader, shared).await?),
+            (ElementType::F16, Some(shared)) => Self::F16(VectorFile::open_shared(reader, shared).await?),
+            (ElementType::U8, Some(shared)) => Self::U8(VectorFile::open_shared(reader, shared).await?),
+        })
+    }
+
+    fn check(&self, points: u64, dim: u32) -> Result<(), Error> {
+        let header = each_type!(self, file => file.header());
+        if (header.count, header.dim) == (points, dim) {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} records of {} components where {points} of {dim} should be",
+            header.count, header.dim
+        );
+        Err(Error::damaged(&self.path(), None, reason))
+    }
+
+    fn path(&self) -> PathBuf {
+        use io_core::VectorReader;
+        each_type!(self, file => file.reader().file().path.to_path_buf())
+    }
+
+    fn checksums(&self) -> &RecordChecksums {
+        each_type!(self, file => file.checksums())
+    }
+
+    /// Reads records in one batch and hands `sink(index, bytes)` each as it arrives.
+    pub(crate) async fn read(
+        &self,
+        points: &[u32],
+        control: &ReadControl,
+        mut sink: impl FnMut(usize, &[u8]),
+    ) -> Result<ReadStats, Error> {
+        let outcome = each_type!(self, file => {
+            let sink = |index, record: &[_]| {
+                sink(index, bytemuck::cast_slice(record));
+                ControlFlow::Continue(())
+            };
+            file.read(points, control, sink).await?
+        });
+        if outcome.stopped { Err(Error::Stopped) } else { Ok(outcome.stats) }
+    }
+
+    pub(crate) async fn verify(
+        &self,
+        control: &ReadControl,
+        damaged: impl FnMut(VectorFileError),
+    ) -> Result<ReadOutcome, Error> {
+        Ok(each_type!(self, file => file.verify(control, damaged).await?))
+    }
+
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        let closed = each_type!(self, file => file.close().await);
+        closed.map_err(|error| io_core::DirectoryError::new("close", &self.path(), error).into())
+    }
+}
+
+/// A segment open on one core.
+pub(crate) struct SegmentReader {
+    pub(crate) data: std::sync::Arc<SegmentData>,
+    pub(crate) vectors: Records,
+    /// Of codes that are not in memory.
+    pub(crate) codes: Option<Records>,
+    /// Of links that are not in memory.
+    pub(crate) graph: Option<Pages>,
+    pub(crate) ids: Pages,
+    pub(crate) payload: Pages,
+    pub(crate) fields: Pages,
+}
+
+impl SegmentReader {
+    /// Opens the files of a loaded segment. Call it inside the backend's `run`, on the core that is to read.
+    pub(crate) async fn open(
+        backend: &DynBackend,
+        data: std::sync::Arc<SegmentData>,
+        options: &OpenOptions,
+    ) -> Result<Self, Error> {
+        let (place, dir, schema) = (data.schema.placement, &data.dir, &data.schema);
+        let options_of = |placement| placed(options, placement);
+        let pages = async |name: &str, placement, data: &PagesData| {
+            let reader = backend.open(&dir.join(name), &options_of(placement)).await?;
+            Ok::<_, Error>(Pages::with_data(reader, data.clone()))
+        };
+        let vectors_options = options_of(place.vectors);
+        let path = dir.join(VECTORS);
+        let vectors =
+            Records::open(backend, &path, &vectors_options, schema.element, Some(&data.vectors)).await?;
+        let codes = match &data.codes {
+            CodesData::Pinned(_) => None,
+            CodesData::OnDisk(checksums) => {
+                let (path, options) = (dir.join(CODES), options_of(place.codes));
+                Some(Records::open(backend, &path, &options, ElementType::U8, Some(checksums)).await?)
+            }
+        };
+        let graph = match place.graph {
+            Placement::Pinned => None,
+            placement => Some(pages(GRAPH, placement, &data.graph_pages).await?),
+        };
+        let ids = pages(IDS, place.ids, &data.ids_pages).await?;
+        let payload = pages(PAYLOAD, place.payload, &data.payload_pages).await?;
+        let fields = pages(FIELDS, place.indexes, &data.fields_pages).await?;
+        Ok(Self { vectors, codes, graph, ids, payload, fields, data })
+    }
+
+    /// Waits for what is in flight and closes the files.
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        self.vectors.close().await?;
+        if let Some(codes) = &self.codes {
+            codes.close().await?;
+        }
+        for pages in self.graph.iter().chain([&self.ids, &self.payload, &self.fields]) {
+            pages.close().await?;
+        }
+        Ok(())
+    }
+
+    /// Vectors as bytes of the element type.
+    pub(crate) async fn vectors(
+        &self,
+        points: &[u32],
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let mut vectors = vec![Vec::new(); points.len()];
+        let element = self.data.schema.element;
+        let sink = |index: usize, bytes: &[u8]| vectors[index] = element::decode(element, bytes);
+        let read = self.vectors.read(points, control, sink).await?;
+        stats.add(&read);
+        Ok(vectors)
+    }
+
+    pub(crate) async fn payloads(
+        &self,
+        points: &[u32],
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<Vec<Box<[u8]>>, Error> {
+        self.data.payload.read(&self.payload, points, control, stats).await
+    }
+
+    pub(crate) async fn ids_of(
+        &self,
+        points: &[u32],
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<Vec<PointId>, Error> {
+        self.data.ids.ids_of(&self.ids, points, control, stats).await
+    }
+
+    /// The points of ids; `None` for those that are not there.
+    pub(crate) async fn find(
+        &self,
+        ids: &[PointId],
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<Vec<Option<u32>>, Error> {
+        self.data.ids.find(&self.ids, ids, control, stats).await
+    }
+
+    /// Every point.
+    pub(crate) fn all(&self) -> RoaringBitmap {
+        (0..self.data.points).collect()
+    }
+}
