@@ -227,7 +227,7 @@ pub struct FacetCount {
 /// When a write is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// When it survives a power cut.
+    /// When it, and every write before it, survives a power cut.
     #[default]
     Synced,
     /// When it is written, which survives the process, but not yet a power cut. The next synced write, or

@@ -289,13 +289,16 @@ impl Writer {
         }
         let ids: BTreeSet<PointId> = group.iter().flat_map(|job| job.change.ids()).collect();
         let places = self.find(ids).await?;
-        if group.iter().all(|job| job.change.body().is_none()) {
-            return Ok((places, vec![None; group.len()]));
+        let mut seqs = vec![None; group.len()];
+        if group.iter().any(|job| job.change.body().is_some()) {
+            self.open_log().await?;
+            let log = self.log.as_mut().expect("just opened");
+            for (seq, job) in seqs.iter_mut().zip(group) {
+                *seq = job.change.body().map(|body| log.push(body));
+            }
+            log.write().await?;
         }
-        self.open_log().await?;
-        let log = self.log.as_mut().expect("just opened");
-        let seqs = group.iter().map(|job| job.change.body().map(|body| log.push(body))).collect();
-        log.write().await?;
+        // Also where nothing was written: a synced write makes those before it durable.
         if group.iter().any(|job| job.durability == Durability::Synced) {
             self.sync().await?;
         }

@@ -1,0 +1,292 @@
+//! A power cut after every single change that random workloads make to a simulated disk: whatever was acknowledged is there,
+//! nothing is half there, and no file is left behind.
+//!
+//! A workload runs once. The disk keeps its history, so that the disk after a crash at each point of it can be made, with
+//! unsynced changes kept, lost or torn. `VECSTORE_CRASH_SEEDS=200` runs more workloads, `VECSTORE_CRASH_SEED=7` just one.
+
+use io_core::testing::SimulatedDisk;
+use io_core::{Directory, DynBackend};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
+use vecstore::collection::{
+    Collection, CollectionOptions, Durability, PayloadChange, ScrollRequest, Selection, With,
+};
+use vecstore::error::Error;
+use vecstore::field::FieldKind;
+use vecstore::filter::{Condition, Filter};
+use vecstore::point::{Point, PointId};
+use vecstore::schema::Schema;
+
+const DIR: &str = "/c";
+/// Workloads of a run.
+const SEEDS: u64 = 14;
+/// What survives of unsynced changes: nothing, everything, and some, in two ways.
+const FATES: u64 = 4;
+
+type Model = BTreeMap<PointId, Point>;
+
+/// A step that was begun, and if it was acknowledged, how long the disk's history was then.
+struct Step {
+    begun: usize,
+    acknowledged: usize,
+    durable: bool,
+    /// The points after it.
+    after: Model,
+}
+
+fn options() -> CollectionOptions {
+    CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() }
+}
+
+fn schema() -> Schema {
+    Schema::new(3).tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer)
+}
+
+fn open(disk: &SimulatedDisk) -> Result<Collection, Error> {
+    Collection::open(&DynBackend::new(disk.clone()), Path::new(DIR), &options())
+}
+
+fn contents(collection: &Collection) -> Result<Model, Error> {
+    let request = ScrollRequest { limit: 1000, with: With::ALL, ..ScrollRequest::default() };
+    let page = collection.scroll(request).wait()?;
+    let point = |record: vecstore::collection::Record| Point {
+        id: record.id,
+        vector: record.vector.expect("asked for"),
+        payload: record.payload.expect("asked for"),
+    };
+    Ok(page.records.into_iter().map(point).map(|point| (point.id, point)).collect())
+}
+
+struct Workload {
+    disk: SimulatedDisk,
+    random: fastrand::Rng,
+    model: Model,
+    steps: Vec<Step>,
+}
+
+impl Workload {
+    /// Runs random writes, optimizations and reopenings.
+    fn run(seed: u64) -> Self {
+        let disk = SimulatedDisk::new(seed);
+        let random = fastrand::Rng::with_seed(seed);
+        let mut workload = Self { disk, random, model: Model::new(), steps: Vec::new() };
+        let backend = DynBackend::new(workload.disk.clone());
+        let collection = Collection::create(&backend, Path::new(DIR), &schema(), &options()).unwrap();
+        workload.acknowledge(0, true);
+        let mut collection = Some(collection);
+        for _ in 0..30 {
+            let begun = workload.disk.history_len();
+            match workload.random.u32(..20) {
+                0..=2 => {
+                    collection.as_ref().unwrap().optimize(|_| {}).wait().unwrap();
+                    workload.acknowledge(begun, true);
+                }
+                3 => {
+                    collection.take().unwrap().close().unwrap();
+                    workload.acknowledge(begun, true);
+                    collection = Some(open(&workload.disk).unwrap());
+                }
+                4 => {
+                    collection.as_ref().unwrap().sync().wait().unwrap();
+                    workload.acknowledge(begun, true);
+                }
+                _ => workload.write(collection.as_ref().unwrap(), begun),
+            }
+        }
+        assert_eq!(
+            contents(collection.as_ref().unwrap()).unwrap(),
+            workload.model,
+            "seed {seed}, before any crash"
+        );
+        workload
+    }
+
+    fn id(&mut self) -> PointId {
+        let number = self.random.u64(..25);
+        if number % 4 == 0 { PointId::Uuid(u128::from(number)) } else { PointId::Num(number) }
+    }
+
+    fn write(&mut self, collection: &Collection, begun: usize) {
+        let durability = if self.random.u32(..4) == 0 { Durability::Written } else { Durability::Synced };
+        let tenant = format!("t{}", self.random.u32(..3));
+        let of_tenant = || Filter::must(Condition::matches("t", tenant.clone()));
+        let is_of_tenant = |point: &Point| point.payload.get("t") == Some(&json!(tenant));
+        let pending = match self.random.u32(..10) {
+            0..=5 => {
+                let mut points: BTreeMap<PointId, Point> = BTreeMap::new();
+                for _ in 0..self.random.usize(1..6) {
+                    let id = self.id();
+                    let vector = (0..3).map(|_| self.random.f32()).collect();
+                    let mut payload = json!({"t": tenant, "n": self.random.i64(..)});
+                    if self.random.bool() {
+                        payload["text"] = json!("x".repeat(self.random.usize(..3000)));
+                    }
+                    points.insert(id, Point::new(0, vector).with_payload(payload));
+                }
+                for (id, point) in &mut points {
+                    point.id = *id;
+                }
+                self.model.extend(points.clone());
+                collection.upsert(points.into_values().collect(), durability)
+            }
+            6 | 7 => {
+                let ids: Vec<PointId> = (0..self.random.usize(1..5)).map(|_| self.id()).collect();
+                self.model.retain(|id, _| !ids.contains(id));
+                collection.delete(Selection::Ids(ids), durability)
+            }
+            8 => {
+                self.model.retain(|_, point| !is_of_tenant(point));
+                collection.delete(Selection::Filter(of_tenant()), durability)
+            }
+            _ => {
+                let fields = json!({"n": 1, "changed": true}).as_object().unwrap().clone();
+                for point in self.model.values_mut().filter(|point| is_of_tenant(point)) {
+                    point.payload.extend(fields.clone());
+                }
+                let selection = Selection::Filter(of_tenant());
+                collection.change_payload(selection, PayloadChange::Merge(fields), durability)
+            }
+        };
+        pending.wait().unwrap();
+        self.acknowledge(begun, durability == Durability::Synced);
+    }
+
+    fn acknowledge(&mut self, begun: usize, durable: bool) {
+        let acknowledged = self.disk.history_len();
+        self.steps.push(Step { begun, acknowledged, durable, after: self.model.clone() });
+    }
+
+    /// The states that a crash after so many changes may leave: `None` while the collection is being created.
+    fn allowed(&self, changes: usize) -> Vec<Option<&Model>> {
+        let certain = self.steps.iter().rposition(|step| step.durable && step.acknowledged <= changes);
+        let begun = self.steps.iter().take_while(|step| step.begun < changes).count();
+        let mut allowed: Vec<Option<&Model>> = Vec::new();
+        if certain.is_none() {
+            allowed.push(None);
+        }
+        let first = certain.unwrap_or(0);
+        allowed.extend(self.steps[first..begun.max(first + 1)].iter().map(|step| Some(&step.after)));
+        allowed
+    }
+}
+
+/// What a disk holds after a crash: `None` if there is no collection yet.
+fn recovered(disk: &SimulatedDisk) -> Result<Option<(Collection, Model)>, Error> {
+    match open(disk) {
+        Ok(collection) => {
+            let model = contents(&collection)?;
+            Ok(Some((collection, model)))
+        }
+        Err(Error::NotACollection { .. }) => Ok(None),
+        Err(Error::Directory(error)) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Checks that nothing is on the disk that does not belong to a collection which was optimized and closed.
+fn check_no_leftovers(disk: &SimulatedDisk, empty: bool) {
+    let names = |path: &Path| -> Vec<String> {
+        let entries = disk.list(path).unwrap();
+        entries.into_iter().map(|entry| entry.name.into_string().unwrap()).collect()
+    };
+    let found = names(Path::new(DIR));
+    let segments: Vec<&String> = found.iter().filter(|name| name.starts_with("segment-")).collect();
+    assert_eq!(segments.len(), usize::from(!empty), "{found:?}");
+    assert_eq!(found.len(), 2 + segments.len(), "{found:?}");
+    for segment in segments {
+        let files = names(&Path::new(DIR).join(segment));
+        let expected = [
+            "codes.vec",
+            "fields.pages",
+            "graph.pages",
+            "ids.pages",
+            "payload.pages",
+            "segment.json",
+            "vectors.vec",
+        ];
+        assert_eq!(files, expected);
+    }
+}
+
+/// Crashes a workload at a point of its history, and checks what is left.
+fn check_crash(workload: &Workload, changes: usize, fate: u64) {
+    let disk = workload.disk.crash(changes, fate);
+    let allowed = workload.allowed(changes);
+    let fits = |found: Option<&Model>| allowed.contains(&found);
+    let first = recovered(&disk).unwrap_or_else(|error| panic!("it does not open: {error}"));
+    assert!(
+        fits(first.as_ref().map(|(_, model)| model)),
+        "{}",
+        describe(first.as_ref().map(|(_, model)| model), &allowed)
+    );
+    let Some((collection, model)) = first else { return };
+    // The rest costs more, so it is done at some points only.
+    if (changes as u64 + fate) % 5 != 0 {
+        return;
+    }
+    let new = Point::new(1000, vec![1.0, 2.0, 3.0]).with_payload(json!({"t": "new"}));
+    let written = disk.history_len();
+    collection.upsert(vec![new.clone()], Durability::Synced).wait().unwrap();
+    let with_new: Model =
+        model.iter().map(|(id, point)| (*id, point.clone())).chain([(new.id, new)]).collect();
+    let acknowledged = disk.history_len();
+    collection.optimize(|_| {}).wait().unwrap();
+    collection.close().unwrap();
+    // A second crash, during recovery or the write after it.
+    let mut random = fastrand::Rng::with_seed(fate ^ changes as u64);
+    let second = random.usize(..=disk.history_len());
+    let again = recovered(&disk.crash(second, random.u64(..))).unwrap().expect("it was there before");
+    let expected: &[&Model] = match second {
+        _ if second <= written => &[&model],
+        _ if second < acknowledged => &[&model, &with_new],
+        _ => &[&with_new],
+    };
+    assert!(expected.contains(&&again.1), "after a second crash at {second}");
+    drop(again);
+    check_no_leftovers(&disk, with_new.is_empty());
+    let collection = open(&disk).unwrap();
+    assert_eq!(contents(&collection).unwrap(), with_new);
+}
+
+fn describe(found: Option<&Model>, allowed: &[Option<&Model>]) -> String {
+    let ids = |model: Option<&Model>| {
+        model.map_or_else(
+            || "no collection".to_owned(),
+            |model| format!("{:?}", model.keys().collect::<Vec<_>>()),
+        )
+    };
+    let allowed: Vec<String> = allowed.iter().map(|model| ids(*model)).collect();
+    format!("found {}; allowed:\n{}", ids(found), allowed.join("\n"))
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_at_any_crash_point() {
+    let seeds = match number("VECSTORE_CRASH_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("VECSTORE_CRASH_SEEDS").unwrap_or(SEEDS),
+    };
+    let is_default = seeds == (0..SEEDS);
+    let mut points = 0;
+    for seed in seeds {
+        let workload = Workload::run(seed);
+        for changes in 0..=workload.disk.history_len() {
+            for fate in 0..FATES {
+                let fate = if fate < 2 { fate } else { seed << 32 | (changes as u64) << 2 | fate };
+                let checked = std::panic::catch_unwind(|| check_crash(&workload, changes, fate));
+                if checked.is_err() {
+                    let last = workload.disk.describe(changes.saturating_sub(1));
+                    panic!("VECSTORE_CRASH_SEED={seed}: crash after change {changes} ({last}), fate {fate}");
+                }
+                points += 1;
+            }
+        }
+    }
+    println!("{points} crash points");
+    assert!(!is_default || points >= 10_000, "only {points} crash points");
+}
