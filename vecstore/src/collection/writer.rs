@@ -260,8 +260,14 @@ impl Writer {
         }
     }
 
-    async fn write_batches(&mut self, group: Vec<WriteJob>) {
+    async fn write_batches(&mut self, mut group: Vec<WriteJob>) {
         if group.is_empty() {
+            return;
+        }
+        if let Some(reason) = self.shared.state.read().read_only.clone() {
+            for job in group {
+                answer(&job.reply, Err(Error::ReadOnly { reason: reason.clone() }));
+            }
             return;
         }
         match self.try_write(&group).await {
@@ -272,6 +278,7 @@ impl Writer {
                     answer(&reply, Ok(written));
                 }
             }
+            Err(error) if group.len() == 1 => answer(&group.remove(0).reply, Err(error)),
             Err(error) => {
                 let error = Arc::new(error);
                 for job in group {
@@ -284,9 +291,6 @@ impl Writer {
     /// Finds where the points of a group are now, and makes its records durable. Returns the places, and the sequence
     /// number of each write that has a record.
     async fn try_write(&mut self, group: &[WriteJob]) -> Result<(Places, Vec<Option<u64>>), Error> {
-        if let Some(reason) = self.shared.state.read().read_only.clone() {
-            return Err(Error::ReadOnly { reason });
-        }
         let ids: BTreeSet<PointId> = group.iter().flat_map(|job| job.change.ids()).collect();
         let places = self.find(ids).await?;
         let mut seqs = vec![None; group.len()];
@@ -403,12 +407,20 @@ impl Writer {
 
     /// Makes everything durable that was applied.
     async fn sync(&mut self) -> Result<(), Error> {
+        self.check_writable()?;
         self.sync_earlier_logs()?;
         let Some(log) = &mut self.log else { return Ok(()) };
         match log.sync().await {
             Ok(()) => Ok(()),
             // The kernel may have dropped what it did not write: another sync would only seem to succeed.
             Err(error) => Err(self.stop_writing(error)),
+        }
+    }
+
+    fn check_writable(&self) -> Result<(), Error> {
+        match &self.shared.state.read().read_only {
+            Some(reason) => Err(Error::ReadOnly { reason: reason.clone() }),
+            None => Ok(()),
         }
     }
 
@@ -468,19 +480,14 @@ impl Writer {
     /// Ends the current log, so that the next write begins a new one.
     async fn end_log(&mut self) -> Result<(), Error> {
         self.sync().await?;
-        if let Some(log) = self.log.take()
-            && let Err(error) = log.close().await
-        {
-            return Err(self.stop_writing(error));
+        if let Some(log) = self.log.take() {
+            log.close().await;
         }
         Ok(())
     }
 
     /// Puts new segments into the place of those they were built from.
     async fn install(&mut self, installation: Installation) -> Result<(), Error> {
-        if let Some(reason) = self.shared.state.read().read_only.clone() {
-            return Err(Error::ReadOnly { reason });
-        }
         // Deletions of later writes are written down here too, so those writes must not get lost.
         self.sync().await?;
         let (version, mut manifest) = (self.shared.state.read().version.clone(), self.manifest.clone());
@@ -624,14 +631,11 @@ impl Writer {
     }
 
     async fn close(&mut self) -> Result<(), Error> {
-        let ended = match self.log.take() {
-            None => Ok(()),
-            Some(log) if self.shared.state.read().read_only.is_some() => {
-                log.abandon().await;
-                Ok(())
-            }
-            Some(log) => log.close().await,
-        };
+        let writable = self.shared.state.read().read_only.is_none();
+        let ended = if writable { self.end_log().await } else { Ok(()) };
+        if let Some(log) = self.log.take() {
+            log.abandon().await;
+        }
         self.shared.state.write().read_only.get_or_insert_with(|| "it was closed".to_owned());
         self.reader.close().await?;
         ended

@@ -37,7 +37,7 @@ fn closed() -> Vec<u8> {
             log.write().await.unwrap();
             log.sync().await.unwrap();
         }
-        log.close().await.unwrap();
+        log.close().await;
     });
     disk.read(path()).unwrap()
 }

@@ -1,0 +1,233 @@
+//! Collections on real files, through every backend of this build.
+
+use io_core::OpenOptions;
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use vecstore::backends::BackendKind;
+use vecstore::collection::{
+    Collection, CollectionOptions, Durability, ScrollRequest, SearchRequest, SearchResult, Selection, With,
+};
+use vecstore::dataset::Clustered;
+use vecstore::field::FieldKind;
+use vecstore::filter::{Condition, Filter};
+use vecstore::input::{Rows, VectorSource};
+use vecstore::point::{Point, PointId};
+use vecstore::schema::{Placement, PlacementOf, Schema};
+
+const DIM: usize = 24;
+
+fn options() -> CollectionOptions {
+    CollectionOptions { cores: 2, background: false, ..CollectionOptions::default() }
+}
+
+fn schema(placement: PlacementOf) -> Schema {
+    Schema { placement, ..Schema::new(DIM as u32).tenant("tenant", FieldKind::Keyword) }
+}
+
+fn points(count: u64) -> (Vec<Point>, Vec<Vec<f32>>) {
+    let mut data = Clustered::new(count as usize, DIM, 3);
+    let queries = data.queries(20);
+    let Rows::F32(rows) = data.next_rows(count as usize).unwrap() else { panic!("clusters are of f32") };
+    let point = |(id, row): (u64, &[f32])| {
+        Point::new(id, row.to_vec()).with_payload(json!({"tenant": format!("t{}", id % 7), "id": id}))
+    };
+    ((0..).zip(rows.chunks_exact(DIM)).map(point).collect(), queries)
+}
+
+/// Everything that can be read of a collection, in one value.
+fn everything(collection: &Collection, queries: &[Vec<f32>]) -> (Vec<SearchResult>, Vec<Point>, u64) {
+    let of_tenant = Filter::must(Condition::matches("tenant", "t3"));
+    let request = |query: &Vec<f32>| SearchRequest {
+        filter: Some(of_tenant.clone()),
+        with_payload: true,
+        ..SearchRequest::new(query.clone())
+    };
+    let filtered = queries.iter().map(request);
+    let requests = queries.iter().map(|query| SearchRequest::new(query.clone())).chain(filtered).collect();
+    let mut found = collection.search_batch(requests).wait().unwrap();
+    // What reading costs depends on the backend.
+    found.iter_mut().for_each(|result| result.stats = Default::default());
+    let request = ScrollRequest { limit: 10_000, with: With::ALL, ..ScrollRequest::default() };
+    let page = collection.scroll(request).wait().unwrap();
+    let point = |record: vecstore::collection::Record| Point {
+        id: record.id,
+        vector: record.vector.unwrap(),
+        payload: record.payload.unwrap(),
+    };
+    (found, page.records.into_iter().map(point).collect(), collection.count(Some(of_tenant)).wait().unwrap())
+}
+
+fn write(kind: BackendKind, dir: &Path, points: &[Point], placement: PlacementOf) -> Collection {
+    let collection = Collection::create(&kind.backend(), dir, &schema(placement), &options()).unwrap();
+    let (segment, memory) = points.split_at(points.len() - 50);
+    for batch in segment.chunks(500) {
+        collection.upsert(batch.to_vec(), Durability::Written).wait().unwrap();
+    }
+    collection.optimize(|_| {}).wait().unwrap();
+    collection.upsert(memory.to_vec(), Durability::Synced).wait().unwrap();
+    let ids = (0..40).map(PointId::Num).collect();
+    collection.delete(Selection::Ids(ids), Durability::Synced).wait().unwrap();
+    collection
+}
+
+#[test]
+fn what_one_backend_writes_all_read() {
+    let (points, queries) = points(2000);
+    let mut first = None;
+    for writer in BackendKind::all() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("c");
+        let collection = write(*writer, &dir, &points, PlacementOf::default());
+        let written = everything(&collection, &queries);
+        assert_eq!(written.1, points[40..], "{writer}");
+        collection.close().unwrap();
+        for reader in BackendKind::all() {
+            let collection = Collection::open(&reader.backend(), &dir, &options()).unwrap();
+            assert_eq!(everything(&collection, &queries), written, "written by {writer}, read by {reader}");
+        }
+        // And byte for byte what the others write.
+        let segment = dir.join("segment-000001");
+        let mut files: Vec<(std::ffi::OsString, Vec<u8>)> = std::fs::read_dir(segment)
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                (entry.file_name(), std::fs::read(entry.path()).unwrap())
+            })
+            .collect();
+        files.sort_unstable();
+        assert_eq!(*first.get_or_insert_with(|| files.clone()), files, "{writer}");
+    }
+}
+
+/// Everything in memory, everything in the page cache, everything on disk and past the page cache: the same answers.
+#[test]
+fn placement_changes_no_answer() {
+    let (points, queries) = points(1500);
+    let everywhere = |place| PlacementOf {
+        vectors: place,
+        codes: place,
+        graph: place,
+        payload: place,
+        ids: place,
+        indexes: place,
+    };
+    for kind in BackendKind::all() {
+        let mut first = None;
+        for place in [Placement::Pinned, Placement::Cached, Placement::Cold] {
+            let temp = tempfile::tempdir_in(".").unwrap();
+            let dir = temp.path().join("c");
+            let collection = write(*kind, &dir, &points, everywhere(place));
+            let found = everything(&collection, &queries);
+            collection.close().unwrap();
+            assert_eq!(*first.get_or_insert_with(|| found.clone()), found, "{kind}, {place:?}");
+            if place == Placement::Cold && kind.name() != "mmap" {
+                let direct = CollectionOptions { open: OpenOptions::direct(), ..options() };
+                let collection = Collection::open(&kind.backend(), &dir, &direct).unwrap();
+                assert_eq!(everything(&collection, &queries), found, "{kind}, O_DIRECT");
+            }
+        }
+    }
+}
+
+/// Writers, readers and the optimizer at once. A reader must always see each batch whole, and a point never twice.
+#[test]
+fn reads_are_consistent_while_everything_moves() {
+    const BATCH: u64 = 20;
+    for kind in BackendKind::all() {
+        let temp = tempfile::tempdir().unwrap();
+        let options = CollectionOptions {
+            background: true,
+            seal_points: 150,
+            segments_max: 3,
+            vacuum_ratio: 0.1,
+            ..options()
+        };
+        let dir = temp.path().join("c");
+        let schema = Schema::new(2).index("round", FieldKind::Integer);
+        let collection = Arc::new(Collection::create(&kind.backend(), &dir, &schema, &options).unwrap());
+        let (done, batches) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for round in 0..120u64 {
+                    // Each batch is written again, to other values, a few rounds later.
+                    let batch = round % 30;
+                    let point =
+                        |id| Point::new(id, vec![1.0, round as f32]).with_payload(json!({"round": round}));
+                    let points = (batch * BATCH..(batch + 1) * BATCH).map(point).collect();
+                    collection.upsert(points, Durability::Written).wait().unwrap();
+                    batches.store((round + 1).min(30), Ordering::SeqCst);
+                }
+                done.store(true, Ordering::SeqCst);
+            });
+            while !done.load(Ordering::SeqCst) {
+                let at_least = batches.load(Ordering::SeqCst);
+                let request = ScrollRequest {
+                    limit: 10_000,
+                    with: With { payload: true, vector: true },
+                    ..ScrollRequest::default()
+                };
+                let page = collection.scroll(request).wait().unwrap();
+                assert_eq!(page.records.len() as u64 % BATCH, 0, "{kind}: a batch is half there");
+                assert!(
+                    page.records.len() as u64 >= at_least * BATCH,
+                    "{kind}: an acknowledged batch is missing"
+                );
+                for batch in page.records.chunks(BATCH as usize) {
+                    let rounds: Vec<_> =
+                        batch.iter().map(|record| &record.payload.as_ref().unwrap()["round"]).collect();
+                    assert!(rounds.iter().all(|round| *round == rounds[0]), "{kind}: {rounds:?}");
+                    let vector = batch[0].vector.as_ref().unwrap();
+                    assert_eq!(json!(vector[1] as u64), *rounds[0], "{kind}");
+                }
+                let found = collection
+                    .search(SearchRequest { limit: 50, ..SearchRequest::new(vec![1.0, 50.0]) })
+                    .wait()
+                    .unwrap();
+                let mut ids: Vec<PointId> = found.hits.iter().map(|hit| hit.id).collect();
+                let hits = ids.len();
+                ids.sort_unstable();
+                ids.dedup();
+                assert_eq!(ids.len(), hits, "{kind}: a point was found twice");
+            }
+            writer.join().unwrap();
+        });
+        let collection = Arc::into_inner(collection).unwrap();
+        assert_eq!(collection.count(None).wait().unwrap(), 600);
+        collection.close().unwrap();
+        let collection = Collection::open(&kind.backend(), &dir, &options).unwrap();
+        assert_eq!(collection.count(None).wait().unwrap(), 600, "{kind}");
+    }
+}
+
+/// A process that lives on a runtime reads without threads of ours.
+#[test]
+fn a_reader_on_a_runtime_of_its_own_needs_no_threads() {
+    use io_core::{BackendFactory, StopFlag};
+    let (points, queries) = points(600);
+    for kind in BackendKind::all() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("c");
+        write(*kind, &dir, &points, PlacementOf::default()).close().unwrap();
+        let options = CollectionOptions { cores: 0, read_only: true, ..options() };
+        let backend = kind.backend();
+        let collection = Collection::open(&backend, &dir, &options).unwrap();
+        let found = backend
+            .run(|| async {
+                let reader = collection.reader();
+                let request = SearchRequest::new(queries[0].clone());
+                let found = reader.search(&request, &StopFlag::new()).await.unwrap();
+                let stopped = StopFlag::new();
+                stopped.stop();
+                let error = reader.search(&request, &stopped).await.unwrap_err();
+                assert!(matches!(error, vecstore::error::Error::Stopped), "{kind}: {error}");
+                reader.close().await.unwrap();
+                found
+            })
+            .unwrap();
+        assert_eq!(found.hits.len(), 10, "{kind}");
+        let error = collection.search(SearchRequest::new(queries[0].clone())).wait().unwrap_err();
+        assert!(matches!(error, vecstore::error::Error::Closed), "{kind}: {error}");
+    }
+}
