@@ -118,6 +118,12 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// [`DirectoryError`]; some file systems have no hard links.
     fn hard_link(&self, file: &Path, link: &Path) -> Result<(), DirectoryError>;
 
+    /// Copies a file to a new name, durably.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]; a part of the copy may be there then.
+    fn copy(&self, file: &Path, copy: &Path) -> Result<(), DirectoryError>;
+
     /// Removes a file's name.
     ///
     /// # Errors
@@ -207,6 +213,11 @@ mod real {
 
         fn hard_link(&self, file: &Path, link: &Path) -> Result<(), DirectoryError> {
             fs::hard_link(file, link).map_err(|error| DirectoryError::new("link", file, error))
+        }
+
+        fn copy(&self, file: &Path, copy: &Path) -> Result<(), DirectoryError> {
+            let copied = fs::copy(file, copy).and_then(|_| File::open(copy)?.sync_all());
+            copied.map_err(|error| DirectoryError::new("copy", file, error))
         }
 
         fn remove_file(&self, path: &Path) -> Result<(), DirectoryError> {
@@ -305,9 +316,12 @@ mod tests {
         dir.write(&a, b"2").unwrap();
         dir.hard_link(&a, &b).unwrap();
         dir.rename(&a, &c).unwrap();
+        dir.copy(&c, &a).unwrap();
+        dir.write(&c, b"3").unwrap();
+        dir.rename(&a, &c).unwrap();
         dir.sync_file(&c).unwrap();
         dir.sync_dir(&sub).unwrap();
-        assert_eq!((dir.read(&b).unwrap(), dir.read(&c).unwrap()), (b"2".to_vec(), b"2".to_vec()));
+        assert_eq!((dir.read(&b).unwrap(), dir.read(&c).unwrap()), (b"3".to_vec(), b"2".to_vec()));
         assert!(dir.read(&a).unwrap_err().is_not_found());
         dir.remove_file(&b).unwrap();
         let names = |path: &Path| dir.list(path).unwrap();

@@ -9,6 +9,9 @@ pub(crate) const MANIFEST_NEW: &str = "MANIFEST.new";
 /// The file that is locked by whoever has the collection open.
 pub(crate) const LOCK: &str = "LOCK";
 
+/// Where a snapshot is put together.
+pub(crate) const SNAPSHOT_NEW: &str = "SNAPSHOT.new";
+
 /// Something in the directory of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileName {

@@ -18,28 +18,35 @@
 
 mod cores;
 mod files;
+mod info;
 mod manifest;
 mod open;
 mod optimizer;
 mod options;
 mod prepare;
 mod reader;
+mod repair;
 mod request;
 mod retrieve;
 mod scroll;
 mod search;
+mod snapshot;
 mod state;
+mod verify;
 mod writer;
 
 pub use crate::immutable::build::BuildStage;
+pub use info::{CollectionInfo, SegmentSummary};
 pub use open::OpenReport;
 pub use optimizer::{OptimizeProgress, OptimizeReport};
 pub use options::CollectionOptions;
 pub use reader::CollectionReader;
+pub use repair::RepairReport;
 pub use request::{
     Durability, FacetCount, Hit, PayloadChange, Record, Retrieved, ScrollPage, ScrollRequest, SearchParams,
     SearchRequest, SearchResult, SearchStats, Selection, With, Written,
 };
+pub use verify::VerifyReport;
 
 pub(crate) use files::MANIFEST;
 
@@ -131,6 +138,35 @@ impl Collection {
         Ok(Self { shared: loaded, cores, writers: Mutex::new(writers) })
     }
 
+    /// Reads every byte of a collection, checks each checksum and that the files say the same. Blocks. Several may do so, and
+    /// read the collection, at once; nobody may have it open for writing.
+    ///
+    /// # Errors
+    /// [`Error::InUse`]; [`Error::NotACollection`]; [`Error::Stopped`] once `stop` is raised. Damage is in the report.
+    pub fn verify(backend: &DynBackend, dir: &Path, stop: &StopFlag) -> Result<VerifyReport, Error> {
+        let (backend, dir, stop) = (backend.clone(), dir.to_owned(), stop.clone());
+        let verifying = spawn("verify", move || backend.run(|| verify::verify(&backend, &dir, &stop)))?;
+        verifying.join().map_err(|_| Error::WorkerLost)??
+    }
+
+    /// Puts what is intact of a damaged collection into a new one, in a directory that does not exist yet. The damaged one
+    /// is only read. Blocks.
+    ///
+    /// # Errors
+    /// When there is not even a schema to go by; [`Error::InUse`]; [`Error::Exists`]; [`Error::Stopped`]; whatever keeps the
+    /// new one from being written.
+    pub fn repair(
+        backend: &DynBackend,
+        dir: &Path,
+        target: &Path,
+        stop: &StopFlag,
+    ) -> Result<RepairReport, Error> {
+        let (backend, dir, target, stop) = (backend.clone(), dir.to_owned(), target.to_owned(), stop.clone());
+        let repairing =
+            spawn("repair", move || backend.run(|| repair::repair(&backend, &dir, &target, &stop)))?;
+        repairing.join().map_err(|_| Error::WorkerLost)??
+    }
+
     /// What the collection is.
     #[must_use]
     pub fn schema(&self) -> &Schema {
@@ -215,6 +251,30 @@ impl Collection {
             optimizer.send(job).await.map_err(|_| Error::Closed)?;
             answer.recv().await.map_err(|_| Error::WorkerLost)?
         })
+    }
+
+    /// Makes a copy of the collection as it is now, in a directory that does not exist yet: a collection of its own, which
+    /// can be opened where it is. Where the file system allows, files are shared by hard links, which costs no space: files
+    /// of a collection never change once they are written.
+    ///
+    /// # Errors
+    /// [`Error::Exists`]; whatever keeps files from being written. Then nothing is left behind.
+    pub fn snapshot(&self, dir: &Path) -> Pending<()> {
+        let dir = dir.to_owned();
+        self.control(|reply| ControlJob::Snapshot(dir, reply))
+    }
+
+    /// Makes a collection in a directory that does not exist yet from a snapshot, which stays. Blocks.
+    ///
+    /// # Errors
+    /// As [`Collection::snapshot`] and [`Collection::open`].
+    pub fn restore(backend: &DynBackend, snapshot: &Path, dir: &Path) -> Result<(), Error> {
+        let directory = backend.directory();
+        manifest::Manifest::read(&*directory, snapshot)?;
+        // Nobody is to write to the snapshot meanwhile.
+        let _lock = open::lock(&*directory, snapshot, true)?;
+        let manifest = manifest::Manifest::read(&*directory, snapshot)?;
+        snapshot::copy_collection(&*directory, snapshot, &manifest, dir)
     }
 
     /// Finds the points nearest to a vector.

@@ -1,7 +1,9 @@
 //! Creating and opening: the lock, the manifest, segments, and what the logs hold that is not in segments yet.
 
 use super::Shared;
-use super::files::{FileName, LOCK, MANIFEST, MANIFEST_NEW, log_path, parse, parse_deleted, segment_path};
+use super::files::{
+    FileName, LOCK, MANIFEST, MANIFEST_NEW, SNAPSHOT_NEW, log_path, parse, parse_deleted, segment_path,
+};
 use super::manifest::Manifest;
 use super::options::CollectionOptions;
 use super::reader::CollectionReader;
@@ -270,6 +272,7 @@ fn remove_leftovers(directory: &dyn Directory, dir: &Path, manifest: &Manifest) 
                 }
             }
             None if name == MANIFEST_NEW => directory.remove_file(&path)?,
+            None if name == SNAPSHOT_NEW => directory.remove_dir_all(&path)?,
             None => {}
         }
     }

@@ -14,7 +14,7 @@ use super::prepare::{encode_batch, prepare_payload};
 use super::reader::CollectionReader;
 use super::request::{Durability, PayloadChange, Selection, Written};
 use super::state::{FrozenEntry, SegmentEntry, State};
-use super::{Shared, optimizer};
+use super::{Shared, optimizer, snapshot};
 use crate::error::Error;
 use crate::immutable::build::{Origin, parse_payload};
 use crate::immutable::deleted::write_deleted;
@@ -28,6 +28,7 @@ use futures_util::future::{Either, select};
 use io_core::{BackendFactory, OpenOptions, ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -70,8 +71,8 @@ pub(super) enum ControlJob {
     /// Give a number to a segment to be built.
     Number(Reply<u64>),
     Install(Box<Installation>, Reply<()>),
-    /// Make all files but the manifest such that they never change again, and say which they are.
-    FreezeFiles(Reply<Vec<std::path::PathBuf>>),
+    /// Make a copy of the collection in a directory that does not exist.
+    Snapshot(PathBuf, Reply<()>),
     Close(Reply<()>),
 }
 
@@ -195,9 +196,9 @@ impl Writer {
                 answer(&reply, installed);
                 self.freeze_if_large().await;
             }
-            ControlJob::FreezeFiles(reply) => {
-                let files = self.freeze_files().await;
-                answer(&reply, files);
+            ControlJob::Snapshot(path, reply) => {
+                let taken = self.snapshot(&path).await;
+                answer(&reply, taken);
             }
             ControlJob::Close(_) => unreachable!("handled by the loop"),
         }
@@ -546,7 +547,7 @@ impl Writer {
         &self,
         segments: &[SegmentEntry],
         manifest: &mut Manifest,
-        new_files: &mut Vec<std::path::PathBuf>,
+        new_files: &mut Vec<PathBuf>,
     ) -> Result<(), Error> {
         let directory = self.shared.backend.directory();
         let mut listed = Vec::with_capacity(segments.len());
@@ -603,31 +604,11 @@ impl Writer {
         }
     }
 
-    /// Ends the log, and names every file of the collection but the manifest and the lock.
-    async fn freeze_files(&mut self) -> Result<Vec<std::path::PathBuf>, Error> {
+    /// Copies the collection as it is now. The log is ended, so that every file but the manifest never changes again.
+    async fn snapshot(&mut self, target: &Path) -> Result<(), Error> {
         self.end_log().await?;
-        let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
-        let mut files = Vec::new();
-        for number in self.manifest.log_first..self.log_next {
-            let path = log_path(dir, number);
-            match directory.read(&path) {
-                Ok(_) => files.push(path),
-                // A number whose log was never begun.
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        for segment in &self.manifest.segments {
-            let path = segment_path(dir, segment.number);
-            for entry in directory.list(&path)? {
-                let of_other =
-                    entry.name.to_str().and_then(parse_deleted).is_some_and(|n| Some(n) != segment.deleted);
-                if !of_other {
-                    files.push(path.join(entry.name));
-                }
-            }
-        }
-        Ok(files)
+        let directory = self.shared.backend.directory();
+        snapshot::copy_collection(&*directory, &self.shared.dir, &self.manifest, target)
     }
 
     async fn close(&mut self) -> Result<(), Error> {

@@ -47,10 +47,6 @@ impl FieldBuilder {
     pub(crate) fn sort(&mut self, rank: impl Fn(u32) -> u32) {
         self.entries.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| rank(a.1).cmp(&rank(b.1))));
     }
-
-    pub(crate) fn entries(&self) -> &[(Key, u32)] {
-        &self.entries
-    }
 }
 
 /// Writes the indexes of a segment of `count` points. `id_rank` tells the place of a point among all in the order of ids.

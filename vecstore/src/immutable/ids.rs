@@ -126,16 +126,22 @@ struct Keys<K> {
     hash: PerfectHash,
 }
 
+/// The way from a point to its id.
+#[derive(Debug)]
+pub(crate) struct IdTable {
+    count: u64,
+    uuid_points: RoaringBitmap,
+}
+
 /// What is in memory of a segment's ids, for all cores.
 #[derive(Debug)]
 pub(crate) struct IdsData {
-    count: u64,
-    uuid_points: RoaringBitmap,
+    table: IdTable,
     nums: Keys<u64>,
     uuids: Keys<u128>,
 }
 
-impl IdsData {
+impl IdTable {
     pub(crate) async fn load(pages: &Pages) -> Result<Self, Error> {
         let damaged = |reason: &str| Error::damaged(pages.data().path(), None, reason);
         let meta: Vec<u64> = pages.read_array(0).await?;
@@ -152,49 +158,11 @@ impl IdsData {
         let section = pages.read_section(2).await?;
         let uuid_points = points_from_postings(&section, uuids as usize, count as u32)
             .ok_or_else(|| damaged("the postings of points with UUIDs are no postings"))?;
-        let (nums, uuids) = (load_keys(pages, count - uuids).await?, load_keys(pages, uuids).await?);
-        Ok(Self { count, uuid_points, nums, uuids })
+        Ok(Self { count, uuid_points })
     }
 
     pub(crate) fn len(&self) -> u64 {
         self.count
-    }
-
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.nums.hash.memory_bytes()
-            + self.uuids.hash.memory_bytes()
-            + size_of_val(self.nums.firsts.as_slice())
-            + size_of_val(self.uuids.firsts.as_slice())
-            + self.uuid_points.serialized_size()
-    }
-
-    /// Finds the points of ids: `None` for those that are not there.
-    pub(crate) async fn find(
-        &self,
-        pages: &Pages,
-        ids: &[PointId],
-        control: &ReadControl,
-        stats: &mut ReadStats,
-    ) -> Result<Vec<Option<u32>>, Error> {
-        let mut found = vec![None; ids.len()];
-        let nums = ids.iter().enumerate().filter_map(|(index, id)| match id {
-            PointId::Num(id) => Some((index, *id)),
-            PointId::Uuid(_) => None,
-        });
-        self.nums.find(pages, nums, control, stats, &mut found).await?;
-        let uuids = ids.iter().enumerate().filter_map(|(index, id)| match id {
-            PointId::Uuid(id) => Some((index, *id)),
-            PointId::Num(_) => None,
-        });
-        self.uuids.find(pages, uuids, control, stats, &mut found).await?;
-        if found.iter().flatten().any(|&point| u64::from(point) >= self.count) {
-            return Err(Error::damaged(
-                pages.data().path(),
-                None,
-                "a slot leads to a point that is not there",
-            ));
-        }
-        Ok(found)
     }
 
     /// The ids of points.
@@ -223,6 +191,67 @@ impl IdsData {
         stats.add(&read);
         Ok(ids)
     }
+}
+
+impl IdsData {
+    pub(crate) async fn load(pages: &Pages) -> Result<Self, Error> {
+        let table = IdTable::load(pages).await?;
+        let uuids = table.uuid_points.len();
+        let (nums, uuids) = (load_keys(pages, table.count - uuids).await?, load_keys(pages, uuids).await?);
+        Ok(Self { table, nums, uuids })
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.table.count
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.nums.hash.memory_bytes()
+            + self.uuids.hash.memory_bytes()
+            + size_of_val(self.nums.firsts.as_slice())
+            + size_of_val(self.uuids.firsts.as_slice())
+            + self.table.uuid_points.serialized_size()
+    }
+
+    /// Finds the points of ids: `None` for those that are not there.
+    pub(crate) async fn find(
+        &self,
+        pages: &Pages,
+        ids: &[PointId],
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<Vec<Option<u32>>, Error> {
+        let mut found = vec![None; ids.len()];
+        let nums = ids.iter().enumerate().filter_map(|(index, id)| match id {
+            PointId::Num(id) => Some((index, *id)),
+            PointId::Uuid(_) => None,
+        });
+        self.nums.find(pages, nums, control, stats, &mut found).await?;
+        let uuids = ids.iter().enumerate().filter_map(|(index, id)| match id {
+            PointId::Uuid(id) => Some((index, *id)),
+            PointId::Num(_) => None,
+        });
+        self.uuids.find(pages, uuids, control, stats, &mut found).await?;
+        if found.iter().flatten().any(|&point| u64::from(point) >= self.len()) {
+            return Err(Error::damaged(
+                pages.data().path(),
+                None,
+                "a slot leads to a point that is not there",
+            ));
+        }
+        Ok(found)
+    }
+
+    /// The ids of points.
+    pub(crate) async fn ids_of(
+        &self,
+        pages: &Pages,
+        points: &[u32],
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<Vec<PointId>, Error> {
+        self.table.ids_of(pages, points, control, stats).await
+    }
 
     /// About so many ids with their points, in the order of ids, from the first one that comes after `after`; fewer only
     /// where they end.
@@ -249,7 +278,7 @@ impl IdsData {
         if found.len() < wanted {
             self.uuids.in_order(pages, uuid_after, wanted, control, stats, &mut found).await?;
         }
-        if found.iter().any(|&(_, point)| u64::from(point) >= self.count) {
+        if found.iter().any(|&(_, point)| u64::from(point) >= self.len()) {
             return Err(Error::damaged(
                 pages.data().path(),
                 None,

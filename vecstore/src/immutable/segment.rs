@@ -22,8 +22,8 @@ use crate::quantization::{ScalarCodes, ScalarParams};
 use crate::schema::{Placement, Schema};
 use half::f16;
 use io_core::{
-    AccessPattern, BackendFactory, DynBackend, DynVectorReader, ElementType, OpenOptions, ReadControl,
-    ReadOutcome, ReadStats, RecordChecksums, VectorFile, VectorFileError,
+    BackendFactory, DynBackend, DynVectorReader, ElementType, OpenOptions, ReadControl, ReadOutcome,
+    ReadStats, RecordChecksums, VectorFile, VectorFileError,
 };
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
@@ -270,7 +270,7 @@ macro_rules! each_type {
 }
 
 impl Records {
-    async fn open(
+    pub(crate) async fn open(
         backend: &DynBackend,
         path: &Path,
         options: &OpenOptions,
@@ -285,6 +285,21 @@ impl Records {
             (ElementType::F32, Some(shared)) => Self::F32(VectorFile::open_shared(reader, shared).await?),
             (ElementType::F16, Some(shared)) => Self::F16(VectorFile::open_shared(reader, shared).await?),
             (ElementType::U8, Some(shared)) => Self::U8(VectorFile::open_shared(reader, shared).await?),
+        })
+    }
+
+    /// Opens a file whose checksums are damaged.
+    pub(crate) async fn open_unchecked(
+        backend: &DynBackend,
+        path: &Path,
+        options: &OpenOptions,
+        element: ElementType,
+    ) -> Result<Self, Error> {
+        let reader = backend.open(path, options).await?;
+        Ok(match element {
+            ElementType::F32 => Self::F32(VectorFile::open_unchecked(reader).await?),
+            ElementType::F16 => Self::F16(VectorFile::open_unchecked(reader).await?),
+            ElementType::U8 => Self::U8(VectorFile::open_unchecked(reader).await?),
         })
     }
 

@@ -24,7 +24,9 @@ mod replay;
 mod writer;
 
 pub(crate) use record::{BATCH_BYTES_MAX, BatchEncoder, LogOp};
-pub(crate) use replay::{LogEnd, ParsedLog, parse_log};
+#[cfg(test)]
+use replay::ParsedLog;
+pub(crate) use replay::{LogEnd, parse_log, salvage_log};
 pub(crate) use writer::LogWriter;
 
 pub(crate) const HEADER_BYTES: usize = 64;

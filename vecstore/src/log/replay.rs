@@ -40,46 +40,78 @@ pub(crate) fn parse_log<'a>(
     bytes: &'a [u8],
     vector_bytes: usize,
 ) -> Result<Option<ParsedLog<'a>>, Error> {
+    let mut log = match begin_log(path, bytes)? {
+        Some(log) => log,
+        None => return Ok(None),
+    };
+    log.read_records(path, bytes, vector_bytes)?;
+    Ok(Some(log))
+}
+
+/// Takes a damaged log apart as far as it is whole; says what ended it.
+pub(crate) fn salvage_log<'a>(
+    path: &Path,
+    bytes: &'a [u8],
+    vector_bytes: usize,
+) -> (Option<ParsedLog<'a>>, Option<Error>) {
+    match begin_log(path, bytes) {
+        Ok(Some(mut log)) => {
+            let ended = log.read_records(path, bytes, vector_bytes);
+            (Some(log), ended.err())
+        }
+        Ok(None) => (None, None),
+        Err(error) => (None, Some(error)),
+    }
+}
+
+fn begin_log<'a>(path: &Path, bytes: &'a [u8]) -> Result<Option<ParsedLog<'a>>, Error> {
     let header = match parse_header(path, bytes)? {
         Some(header) => header,
         // The header is synced before the first record is written.
         None if bytes.len() <= HEADER_BYTES => return Ok(None),
         None => return Err(Error::damaged(path, 0, "the header of the log is not what was written")),
     };
-    let mut log = ParsedLog { header, batches: Vec::new(), next_seq: header.first_seq, end: LogEnd::Open };
-    let mut at = HEADER_BYTES;
-    let mut previous = header.crc();
-    while at < bytes.len() {
-        let whole = whole_record(&header, &bytes[at..]).filter(|(record, _)| record.previous == previous);
-        let Some((record, body)) = whole else {
-            log.end = torn(path, &header, bytes, at, log.next_seq)?;
-            break;
-        };
-        if record.seq != log.next_seq {
-            let reason = format!("record {} follows where {} was due", record.seq, log.next_seq);
-            return Err(Error::damaged(path, at as u64, reason));
-        }
-        if log.end == LogEnd::Closed {
-            return Err(Error::damaged(path, at as u64, "a record after the mark of the end"));
-        }
-        match record.kind {
-            KIND_BATCH => {
-                let Some(ops) = decode_batch(body, vector_bytes) else {
-                    return Err(Error::damaged(path, at as u64, "a record that is no batch of points"));
-                };
-                log.batches.push((record.seq, ops));
-                log.next_seq += 1;
-            }
-            KIND_CLOSE => log.end = LogEnd::Closed,
-            kind => {
-                let reason = format!("a record of kind {kind}, which this build does not know");
+    let log = ParsedLog { header, batches: Vec::new(), next_seq: header.first_seq, end: LogEnd::Open };
+    Ok(Some(log))
+}
+
+impl<'a> ParsedLog<'a> {
+    fn read_records(&mut self, path: &Path, bytes: &'a [u8], vector_bytes: usize) -> Result<(), Error> {
+        let header = self.header;
+        let mut at = HEADER_BYTES;
+        let mut previous = header.crc();
+        while at < bytes.len() {
+            let whole = whole_record(&header, &bytes[at..]).filter(|(record, _)| record.previous == previous);
+            let Some((record, body)) = whole else {
+                self.end = torn(path, &header, bytes, at, self.next_seq)?;
+                break;
+            };
+            if record.seq != self.next_seq {
+                let reason = format!("record {} follows where {} was due", record.seq, self.next_seq);
                 return Err(Error::damaged(path, at as u64, reason));
             }
+            if self.end == LogEnd::Closed {
+                return Err(Error::damaged(path, at as u64, "a record after the mark of the end"));
+            }
+            match record.kind {
+                KIND_BATCH => {
+                    let Some(ops) = decode_batch(body, vector_bytes) else {
+                        return Err(Error::damaged(path, at as u64, "a record that is no batch of points"));
+                    };
+                    self.batches.push((record.seq, ops));
+                    self.next_seq += 1;
+                }
+                KIND_CLOSE => self.end = LogEnd::Closed,
+                kind => {
+                    let reason = format!("a record of kind {kind}, which this build does not know");
+                    return Err(Error::damaged(path, at as u64, reason));
+                }
+            }
+            at += RECORD_HEADER_BYTES + body.len();
+            previous = record.crc;
         }
-        at += RECORD_HEADER_BYTES + body.len();
-        previous = record.crc;
+        Ok(())
     }
-    Ok(Some(log))
 }
 
 fn parse_header(path: &Path, bytes: &[u8]) -> Result<Option<LogHeader>, Error> {

@@ -54,12 +54,9 @@ impl LogWriter {
         })
     }
 
-    pub(crate) fn number(&self) -> u64 {
-        self.header.number
-    }
-
     /// Bytes of whole records and the header.
-    pub(crate) fn len(&self) -> u64 {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> u64 {
         self.len
     }
 

@@ -88,6 +88,11 @@ impl Directory for SimulatedDisk {
         })
     }
 
+    fn copy(&self, file: &Path, copy: &Path) -> Result<(), DirectoryError> {
+        let bytes = self.read(file)?;
+        self.write(copy, &bytes)
+    }
+
     fn remove_file(&self, path: &Path) -> Result<(), DirectoryError> {
         self.act("remove", path, Operation::Other, |state| {
             state.file(state.node(path)?)?;

@@ -1,0 +1,82 @@
+//! What a collection holds and what it takes.
+
+use super::Collection;
+use crate::error::Error;
+use crate::schema::Schema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What a collection holds.
+#[derive(Clone, Debug, Serialize)]
+pub struct CollectionInfo {
+    /// What it is.
+    pub schema: Schema,
+    /// Points in it.
+    pub points: u64,
+    /// Of these, points in memory, protected by the log.
+    pub points_in_memory: u64,
+    /// The sequence number of the last write.
+    pub seq: u64,
+    /// Immutable segments.
+    pub segments: Vec<SegmentSummary>,
+    /// Why it takes no writes, if so.
+    pub read_only: Option<String>,
+    /// What keeps it from being optimized in the background, if anything does.
+    pub background_error: Option<String>,
+}
+
+/// An immutable segment.
+#[derive(Clone, Debug, Serialize)]
+pub struct SegmentSummary {
+    /// The number in its name.
+    pub number: u64,
+    /// Points in it, deleted ones included.
+    pub points: u64,
+    /// Deleted points.
+    pub deleted: u64,
+    /// Bytes of memory, by the file they belong to.
+    pub memory_bytes: BTreeMap<&'static str, u64>,
+    /// Bytes on disk, by file.
+    pub disk_bytes: BTreeMap<String, u64>,
+}
+
+impl Collection {
+    /// What the collection holds and what it takes.
+    ///
+    /// # Errors
+    /// What keeps directories from being listed.
+    pub fn info(&self) -> Result<CollectionInfo, Error> {
+        use io_core::BackendFactory;
+        let shared = &self.shared;
+        let directory = shared.backend.directory();
+        let (version, seq, in_memory, read_only, background_error) = {
+            let state = shared.state.read();
+            let error = state.background_error.as_ref().map(ToString::to_string);
+            (state.version.clone(), state.seq, state.mutable.len() as u64, state.read_only.clone(), error)
+        };
+        let frozen = version.frozen.iter().map(|frozen| frozen.segment.len() as u64 - frozen.deleted.len());
+        let frozen: u64 = frozen.sum();
+        let mut segments = Vec::with_capacity(version.segments.len());
+        for entry in &version.segments {
+            let memory = entry.data.memory_bytes().into_iter().map(|(name, bytes)| (name, bytes as u64));
+            let disk = directory.list(&entry.data.dir)?.into_iter();
+            let disk = disk.map(|file| (file.name.to_string_lossy().into_owned(), file.len));
+            segments.push(SegmentSummary {
+                number: entry.data.number,
+                points: u64::from(entry.data.points),
+                deleted: entry.deleted.len(),
+                memory_bytes: memory.collect(),
+                disk_bytes: disk.collect(),
+            });
+        }
+        Ok(CollectionInfo {
+            schema: shared.schema.clone(),
+            points: in_memory + version.points(),
+            points_in_memory: in_memory + frozen,
+            seq,
+            segments,
+            read_only,
+            background_error,
+        })
+    }
+}

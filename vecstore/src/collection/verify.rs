@@ -1,0 +1,328 @@
+//! Verifying: reading every byte of a collection, checking each checksum, and that the files say the same.
+
+use super::files::{FileName, LOCK, MANIFEST, deleted_path, log_path, parse, parse_deleted, segment_path};
+use super::manifest::{Manifest, ManifestSegment};
+use super::open::lock;
+use crate::element;
+use crate::error::Error;
+use crate::immutable::build::parse_payload;
+use crate::immutable::deleted::load_deleted;
+use crate::immutable::graph::{LINKS_SECTION, decode_links};
+use crate::immutable::segment::{
+    CODES, FIELDS, GRAPH, IDS, PAYLOAD, Records, SEGMENT_JSON, SegmentData, SegmentReader, VECTORS,
+    split_code,
+};
+use crate::log::{LogEnd, parse_log};
+use crate::mutable::fields::keys_of_fields;
+use crate::pages::{Pages, PagesKind};
+use crate::quantization::encode_into;
+use crate::schema::{Placement, PlacementOf, Schema};
+use io_core::{
+    BackendFactory, Directory, DynBackend, ElementType, OpenOptions, ReadControl, ReadStats, StopFlag,
+};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Points that are checked at a time.
+const BATCH: u32 = 1024;
+
+/// What verifying found.
+#[derive(Debug, Default)]
+pub struct VerifyReport {
+    /// Files that were read.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Points of segments whose vector, codes, payload, ids and links were compared.
+    pub points: u64,
+    /// What is wrong: each names its file, and where in it.
+    pub problems: Vec<Error>,
+    /// What is not wrong, but worth knowing.
+    pub notes: Vec<String>,
+}
+
+/// Reads every byte of a collection. Call it inside the backend's `run`; the collection must not be open for writing.
+///
+/// # Errors
+/// [`Error::InUse`]; [`Error::NotACollection`]; [`Error::Stopped`]. Damage is no error of this call.
+pub(super) async fn verify(backend: &DynBackend, dir: &Path, stop: &StopFlag) -> Result<VerifyReport, Error> {
+    let directory = backend.directory();
+    let mut verifier = Verifier {
+        backend,
+        directory: Arc::clone(&directory),
+        control: ReadControl::with_stop(stop.clone()),
+        report: VerifyReport::default(),
+    };
+    let path = dir.join(MANIFEST);
+    let bytes = match directory.read(&path) {
+        Ok(bytes) => bytes,
+        // Says whether there is anything at all.
+        Err(_) => {
+            return Err(Manifest::read(&*directory, dir)
+                .err()
+                .unwrap_or(Error::NotACollection { path: dir.to_owned() }));
+        }
+    };
+    let _lock = lock(&*directory, dir, true)?;
+    verifier.report.files += 1;
+    verifier.report.bytes += bytes.len() as u64;
+    match Manifest::decode(&path, &bytes) {
+        Err(error) => {
+            verifier.report.problems.push(error);
+            verifier.report.notes.push(
+                "without its manifest nothing says what belongs to the collection, so nothing else was read"
+                    .to_owned(),
+            );
+        }
+        Ok(manifest) => verifier.collection(dir, &manifest).await?,
+    }
+    Ok(verifier.report)
+}
+
+struct Verifier<'a> {
+    backend: &'a DynBackend,
+    directory: Arc<dyn Directory>,
+    control: ReadControl,
+    report: VerifyReport,
+}
+
+impl Verifier<'_> {
+    /// Notes what is wrong; only being stopped ends everything.
+    fn note<T>(&mut self, result: Result<T, Error>) -> Result<Option<T>, Error> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::Stopped) => Err(Error::Stopped),
+            Err(error) => {
+                self.report.problems.push(error);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn collection(&mut self, dir: &Path, manifest: &Manifest) -> Result<(), Error> {
+        let mut logs = BTreeSet::new();
+        for entry in self.directory.list(dir)? {
+            let name = entry.name.to_string_lossy().into_owned();
+            let known = match parse(&name) {
+                Some(FileName::Log(number)) if number >= manifest.log_first => logs.insert(number),
+                Some(FileName::Segment(number)) => manifest.segments.iter().any(|s| s.number == number),
+                _ => name == MANIFEST || name == LOCK,
+            };
+            if !known {
+                self.report
+                    .notes
+                    .push(format!("{} does not belong to the collection", dir.join(name).display()));
+            }
+        }
+        for segment in &manifest.segments {
+            self.segment(&segment_path(dir, segment.number), *segment, &manifest.schema).await?;
+        }
+        let mut seq = manifest.seq_first - 1;
+        for number in logs {
+            seq = self.log(&log_path(dir, number), number, seq, &manifest.schema)?;
+        }
+        Ok(())
+    }
+
+    /// Checks a log, and returns the sequence number of its last record.
+    fn log(&mut self, path: &Path, number: u64, seq: u64, schema: &Schema) -> Result<u64, Error> {
+        let Some(bytes) = self.note(self.directory.read(path).map_err(Error::from))? else { return Ok(seq) };
+        self.report.files += 1;
+        self.report.bytes += bytes.len() as u64;
+        let vector_bytes = schema.dim as usize * schema.element.bytes() as usize;
+        let parsed = parse_log(path, &bytes, vector_bytes);
+        let Some(Some(log)) = self.note(parsed)? else { return Ok(seq) };
+        if log.header.number != number || log.header.first_seq != seq + 1 {
+            let reason = format!(
+                "it is log {} from write {} on, where log {number} from write {} on should be",
+                log.header.number,
+                log.header.first_seq,
+                seq + 1
+            );
+            self.report.problems.push(Error::damaged(path, 0, reason));
+        }
+        match log.end {
+            LogEnd::Closed => {}
+            LogEnd::Open => {
+                self.report
+                    .notes
+                    .push(format!("{}: it was not closed, and ends with a whole record", path.display()));
+            }
+            LogEnd::Torn { offset, bytes } => {
+                let reason = format!(
+                    "its last {bytes} bytes are no whole record: a write that was under way, or damage; opening leaves them out"
+                );
+                self.report.problems.push(Error::damaged(path, offset, reason));
+            }
+        }
+        Ok(log.next_seq - 1)
+    }
+
+    async fn segment(&mut self, dir: &Path, listed: ManifestSegment, schema: &Schema) -> Result<(), Error> {
+        let before = self.report.problems.len();
+        let names = match self.directory.list(dir) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.report.problems.push(error.into());
+                return Ok(());
+            }
+        };
+        for entry in &names {
+            let name = entry.name.to_string_lossy();
+            let deleted = parse_deleted(&name);
+            let known = [SEGMENT_JSON, VECTORS, CODES, GRAPH, IDS, PAYLOAD, FIELDS].contains(&&*name)
+                || deleted.is_some_and(|number| Some(number) == listed.deleted);
+            if !known {
+                self.report
+                    .notes
+                    .push(format!("{} does not belong to the collection", dir.join(&*name).display()));
+            } else {
+                self.report.files += 1;
+                self.report.bytes += entry.len;
+            }
+        }
+        let options = OpenOptions::default();
+        for (name, kind) in [
+            (GRAPH, PagesKind::Graph),
+            (IDS, PagesKind::Ids),
+            (PAYLOAD, PagesKind::Payload),
+            (FIELDS, PagesKind::Fields),
+        ] {
+            let checked = self.pages(&dir.join(name), kind).await;
+            self.note(checked)?;
+        }
+        for (name, element) in [(VECTORS, schema.element), (CODES, ElementType::U8)] {
+            let checked = self.records(&dir.join(name), element).await;
+            self.note(checked)?;
+        }
+        // From disk, whatever the placement: what is in memory was read from there.
+        let placement = PlacementOf {
+            vectors: Placement::Cold,
+            codes: Placement::Cold,
+            graph: Placement::Cold,
+            payload: Placement::Cold,
+            ids: Placement::Cold,
+            indexes: Placement::Cold,
+        };
+        let schema = Schema { placement, ..schema.clone() };
+        let loaded = SegmentData::load(self.backend, dir, listed.number, &schema, &options).await;
+        if self.report.problems.len() > before {
+            // Its own checksums have told what is wrong; what comes of it is not worth a word.
+            return Ok(());
+        }
+        let Some(data) = self.note(loaded)? else { return Ok(()) };
+        if let Some(number) = listed.deleted {
+            let path = deleted_path(dir, number);
+            let checked = self.deleted(&path, data.points).await;
+            self.note(checked)?;
+        }
+        let opened = SegmentReader::open(self.backend, Arc::new(data), &options).await;
+        if let Some(reader) = self.note(opened)? {
+            let compared = self.compare(&reader).await;
+            self.note(compared)?;
+            let closed = reader.close().await;
+            self.note(closed)?;
+        }
+        Ok(())
+    }
+
+    async fn pages(&mut self, path: &Path, kind: PagesKind) -> Result<(), Error> {
+        let reader = self.backend.open(path, &OpenOptions::default()).await?;
+        let pages = Pages::open(reader, kind).await?;
+        let problems = &mut self.report.problems;
+        pages.verify(&self.control, |error| problems.push(error)).await?;
+        pages.close().await
+    }
+
+    async fn records(&mut self, path: &Path, element: ElementType) -> Result<(), Error> {
+        let records = Records::open(self.backend, path, &OpenOptions::default(), element, None).await?;
+        let problems = &mut self.report.problems;
+        let outcome = records.verify(&self.control, |error| problems.push(error.into())).await?;
+        if outcome.stopped {
+            return Err(Error::Stopped);
+        }
+        records.close().await
+    }
+
+    async fn deleted(&mut self, path: &Path, points: u32) -> Result<(), Error> {
+        self.pages(path, PagesKind::Deleted).await?;
+        let reader = self.backend.open(path, &OpenOptions::default()).await?;
+        let pages = Pages::open(reader, PagesKind::Deleted).await?;
+        load_deleted(&pages, points).await?;
+        pages.close().await
+    }
+
+    /// Checks that the files of a segment say the same about each point.
+    async fn compare(&mut self, segment: &SegmentReader) -> Result<(), Error> {
+        let (data, schema) = (&segment.data, &segment.data.schema);
+        let (control, mut stats) = (self.control.clone(), ReadStats::default());
+        let damaged = |name: &str, reason: String| Error::damaged(&data.dir.join(name), None, reason);
+        let codes = segment.codes.as_ref().expect("loaded cold");
+        let graph = segment.graph.as_ref().expect("loaded cold");
+        let dim = schema.dim as usize;
+        let mut first = 0;
+        while first < data.points {
+            let points: Vec<u32> = (first..data.points.min(first + BATCH)).collect();
+            let ids = segment.ids_of(&points, &control, &mut stats).await?;
+            let found = segment.find(&ids, &control, &mut stats).await?;
+            for ((&point, &id), found) in points.iter().zip(&ids).zip(found) {
+                if found != Some(point) {
+                    let reason = format!("point {point} has the id {id}, which leads to {found:?}");
+                    self.report.problems.push(damaged(IDS, reason));
+                }
+            }
+            let mut expected = vec![(Default::default(), vec![0i8; dim]); points.len()];
+            let sink = |index: usize, bytes: &[u8]| {
+                let mut vector = element::decode(schema.element, bytes);
+                schema.distance.prepare(&mut vector);
+                let (params, code) = &mut expected[index];
+                *params = encode_into(&vector, code);
+            };
+            segment.vectors.read(&points, &control, sink).await?;
+            let mut wrong = Vec::new();
+            let sink = |index: usize, record: &[u8]| {
+                let (params, code) = split_code(record);
+                if (params, code) != (expected[index].0, &expected[index].1[..]) {
+                    wrong.push(points[index]);
+                }
+            };
+            codes.read(&points, &control, sink).await?;
+            let wrong = wrong.into_iter().map(|point| {
+                damaged(CODES, format!("the codes of point {point} are not those of its vector"))
+            });
+            self.report.problems.extend(wrong);
+            for (&point, payload) in points.iter().zip(segment.payloads(&points, &control, &mut stats).await?)
+            {
+                let fits = parse_payload(&payload)
+                    .is_some_and(|payload| keys_of_fields(&payload, &schema.indexes).is_ok());
+                if !fits {
+                    let reason =
+                        format!("the payload of point {point} is no JSON object that fits the schema");
+                    self.report.problems.push(damaged(PAYLOAD, reason));
+                }
+            }
+            let ranges: Vec<_> = points.iter().map(|&point| data.graph.record_range(point)).collect();
+            let (mut links, mut wrong) = (Vec::new(), Vec::new());
+            let sink = |index: usize, record: &[u8]| {
+                if decode_links(record, data.points, &mut links).is_none() {
+                    wrong.push(points[index]);
+                }
+                Ok(())
+            };
+            graph.read(LINKS_SECTION, &ranges, &control, sink).await?;
+            let wrong =
+                wrong.into_iter().map(|point| damaged(GRAPH, format!("the links of point {point} are none")));
+            self.report.problems.extend(wrong);
+            self.report.points += points.len() as u64;
+            first += BATCH;
+        }
+        let in_order =
+            data.ids.in_order(&segment.ids, None, data.points as usize, &control, &mut stats).await?;
+        let complete = in_order.len() == data.points as usize && in_order.is_sorted_by(|a, b| a.0 < b.0);
+        if !complete {
+            self.report.problems.push(damaged(IDS, "the sorted tables do not hold each id once".to_owned()));
+        }
+        Ok(())
+    }
+}
