@@ -338,6 +338,12 @@ impl VectorFileHeader {
         }
     }
 
+    /// Bytes from the first record to the end of the last one.
+    #[must_use]
+    pub fn records_bytes(&self) -> u64 {
+        self.records_end() - VECTOR_FILE_HEADER_BYTES
+    }
+
     /// Where the table of checksums starts.
     #[must_use]
     pub fn checksums_offset(&self) -> u64 {

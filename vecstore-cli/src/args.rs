@@ -6,13 +6,16 @@ use io_core::{ElementType, OpenOptions};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use vecstore::backends::BackendKind;
+use vecstore::collection::{CollectionOptions, SearchParams};
 use vecstore::distance::Distance;
+use vecstore::field::FieldKind;
+use vecstore::filter::Filter;
 use vecstore::hnsw::HnswParams;
-use vecstore::pool::PoolOptions;
-use vecstore::segment::{BuildParams, SearchParams};
+use vecstore::point::PointId;
+use vecstore::schema::{Placement, Schema};
 
-/// Vector search over data larger than memory: codes and graph in memory, originals on disk, read in batches through a
-/// backend of your choice.
+/// An embedded vector store for data larger than memory: points with payloads, filters and durable writes, read in batches
+/// through a backend of your choice.
 #[derive(Parser)]
 #[command(name = "vecstore", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -20,29 +23,84 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 backends disagree, 130 interrupted";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 backends disagree, 4 damage found, 130 interrupted";
+
+const FILTERS: &str = "Filters are JSON, or @FILE:\n  '{\"must\": [{\"key\": \"section\", \"match\": {\"value\": \"utils\"}}]}'\n  \
+'{\"must\": [{\"key\": \"size\", \"range\": {\"gte\": 10, \"lt\": 20}}], \"must_not\": [{\"has_id\": [1, 2]}]}'";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Search the same segment through every backend and compare what each did
+    /// Search the same collection through every backend and compare what each did
     #[command(
         after_help = "Examples:\n  vecstore demo\n  vecstore demo --backend monoio --direct --cores 1\n  \
         vecstore demo --vectors base.fvecs --queries query.fvecs --truth groundtruth.npy"
     )]
     Demo(Demo),
-    /// Build a segment from a file of vectors
-    #[command(after_help = "Examples:\n  vecstore build glove.npy glove.vecstore --distance cosine\n  \
-        vecstore build base.fvecs base.vecstore --m 32 --ef-construct 256\n  \
-        vecstore build vectors.bin v.vecstore --format raw --dim 768 --element f32")]
-    Build(Build),
-    /// Search a segment and print what was found
-    #[command(after_help = "Examples:\n  vecstore search glove.vecstore queries.npy --limit 5\n  \
-        vecstore search glove.vecstore queries.npy --ef 256 --json\n  \
-        vecstore search glove.vecstore queries.npy --exact --count 10")]
+    /// Create an empty collection
+    #[command(after_help = "Examples:\n  vecstore create notes --dim 384 --tenant user:keyword\n  \
+        vecstore create packages --dim 384 --element f16 --index section:keyword --index installed_size:integer\n  \
+        vecstore create packages --schema schema.json")]
+    Create(Create),
+    /// Put vectors of a file, and payloads of another one, into a collection
+    #[command(
+        after_help = "Examples:\n  vecstore import packages debian.npy --payload debian.jsonl --id-field id\n  \
+        vecstore import glove glove.npy\n  vecstore import copy points.npy --payload points.jsonl --points"
+    )]
+    Import(Import),
+    /// Put points in, given as JSON lines of id, vector and payload
+    #[command(
+        after_help = "Example:\n  echo '{\"id\": 1, \"vector\": [0.1, 0.2], \"payload\": {\"user\": \"ann\"}}' | vecstore upsert notes"
+    )]
+    Upsert(Upsert),
+    /// Delete points
+    #[command(after_help = FILTERS)]
+    Delete(Delete),
+    /// Search a collection and print what was found
+    #[command(after_help = FILTERS)]
     Search(Search),
-    /// Say what a segment holds, after checking its files
-    #[command(after_help = "Example:\n  vecstore info glove.vecstore")]
-    Info(Info),
+    /// Print points by their ids
+    Get(Get),
+    /// Print points in order, as JSON lines
+    #[command(after_help = FILTERS)]
+    Scroll(Scroll),
+    /// Count points
+    #[command(after_help = FILTERS)]
+    Count(Count),
+    /// Print the most frequent values of an indexed field
+    #[command(after_help = FILTERS)]
+    Facet(Facet),
+    /// Seal what is in memory, merge segments and leave deleted points out
+    Optimize(Maintain),
+    /// Optimize, and tell how well the points of each tenant lie together before and after
+    Defrag(Maintain),
+    /// Copy a collection as it is now; files are shared by hard links where possible
+    Snapshot(FromTo),
+    /// Make a collection from a snapshot, which stays
+    Restore(FromTo),
+    /// Read every byte of a collection and check it
+    Verify(Maintain),
+    /// Put what is intact of a damaged collection into a new one, and say what is lost
+    Repair(FromTo),
+    /// Write all points as vectors (.npy) and JSON lines
+    #[command(after_help = "Example:\n  vecstore export notes notes.npy notes.jsonl")]
+    Export(Export),
+    /// Say what a collection holds and what it takes
+    Info(Maintain),
+}
+
+/// Which collection, through which backend.
+#[derive(Args)]
+pub(crate) struct CollectionArgs {
+    /// Directory of the collection
+    pub(crate) collection: PathBuf,
+    /// Backend to read and write through
+    #[arg(long, value_name = "NAME", default_value = default_backend())]
+    pub(crate) backend: BackendKind,
+}
+
+fn default_backend() -> &'static str {
+    BackendKind::all().first().map_or("", |kind| kind.name())
 }
 
 #[derive(Args)]
@@ -63,7 +121,7 @@ pub(crate) struct Demo {
     /// Their dimension
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) dim: u32,
-    /// Where the segment is built and removed again; its disk is the one that is measured
+    /// Where the collection is made and removed again; its disk is the one that is measured
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) dir: PathBuf,
     #[command(flatten)]
@@ -81,37 +139,173 @@ pub(crate) struct Demo {
 }
 
 #[derive(Args)]
-pub(crate) struct Build {
-    /// File of vectors (.npy of float32, float16 or uint8; .fvecs; .bvecs; or raw)
-    pub(crate) input: PathBuf,
-    /// The segment to make: a directory that does not exist yet
-    pub(crate) segment: PathBuf,
+pub(crate) struct Create {
     #[command(flatten)]
-    pub(crate) format: FormatArgs,
+    pub(crate) at: CollectionArgs,
+    /// The whole schema, as JSON, instead of the other options
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dim", "element", "distance", "index", "tenant", "place"])]
+    pub(crate) schema: Option<PathBuf>,
+    /// Components of a vector
+    #[arg(long, required_unless_present = "schema")]
+    pub(crate) dim: Option<u32>,
+    /// Type of the components
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(crate) element: ElementName,
     #[command(flatten)]
     pub(crate) graph: GraphArgs,
-    /// Backend to write through
-    #[arg(long, default_value = "mmap", value_name = "NAME")]
-    pub(crate) backend: BackendKind,
-    /// Write past the page cache (O_DIRECT)
+    /// Index a payload field: NAME:KIND, of keyword, integer, float, bool, datetime, uuid. May be repeated
+    #[arg(long, value_name = "FIELD:KIND", value_parser = parse_index)]
+    pub(crate) index: Vec<(String, FieldKind)>,
+    /// Index a payload field whose points are to lie together on disk. May be repeated: sorted by the first one first
+    #[arg(long, value_name = "FIELD:KIND", value_parser = parse_index)]
+    pub(crate) tenant: Vec<(String, FieldKind)>,
+    /// Where a part is: vectors, codes, graph, payload, ids or indexes = cold, cached or pinned. May be repeated
+    #[arg(long, value_name = "PART=PLACE", value_parser = parse_place)]
+    pub(crate) place: Vec<(Part, Placement)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Vectors,
+    Codes,
+    Graph,
+    Payload,
+    Ids,
+    Indexes,
+}
+
+impl Create {
+    pub(crate) fn schema(&self) -> Result<Schema, CliError> {
+        if let Some(path) = &self.schema {
+            let failed = |problem: String| CliError::File { path: path.clone(), problem };
+            let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+            return serde_json::from_str(&text).map_err(|error| failed(error.to_string()));
+        }
+        let mut schema = Schema {
+            distance: self.graph.distance,
+            element: self.element.element(),
+            hnsw: self.graph.params(),
+            ..Schema::new(self.dim.unwrap_or(0))
+        };
+        for (field, kind) in &self.index {
+            schema = schema.index(field, *kind);
+        }
+        for (field, kind) in &self.tenant {
+            schema = schema.tenant(field, *kind);
+        }
+        for &(part, place) in &self.place {
+            let placement = &mut schema.placement;
+            *match part {
+                Part::Vectors => &mut placement.vectors,
+                Part::Codes => &mut placement.codes,
+                Part::Graph => &mut placement.graph,
+                Part::Payload => &mut placement.payload,
+                Part::Ids => &mut placement.ids,
+                Part::Indexes => &mut placement.indexes,
+            } = place;
+        }
+        Ok(schema)
+    }
+}
+
+fn parse_index(text: &str) -> Result<(String, FieldKind), String> {
+    let (field, kind) = text.rsplit_once(':').ok_or("give FIELD:KIND, such as section:keyword")?;
+    let kind = serde_json::from_value(kind.into())
+        .map_err(|_| format!("{kind:?} is none of keyword, integer, float, bool, datetime, uuid"))?;
+    Ok((field.to_owned(), kind))
+}
+
+fn parse_place(text: &str) -> Result<(Part, Placement), String> {
+    let (part, place) = text.split_once('=').ok_or("give PART=PLACE, such as codes=cold")?;
+    let part = match part {
+        "vectors" => Part::Vectors,
+        "codes" => Part::Codes,
+        "graph" => Part::Graph,
+        "payload" => Part::Payload,
+        "ids" => Part::Ids,
+        "indexes" => Part::Indexes,
+        _ => return Err(format!("{part:?} is none of vectors, codes, graph, payload, ids, indexes")),
+    };
+    let place = serde_json::from_value(place.into())
+        .map_err(|_| format!("{place:?} is none of cold, cached, pinned"))?;
+    Ok((part, place))
+}
+
+#[derive(Args)]
+pub(crate) struct Import {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    /// File of vectors (.npy of float32, float16 or uint8; .fvecs; .bvecs; or raw)
+    pub(crate) vectors: PathBuf,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    /// File of payloads, a JSON object a line, in the order of the vectors
+    #[arg(long, value_name = "FILE")]
+    pub(crate) payload: Option<PathBuf>,
+    /// Field of the payload that is the point's id; it stays in the payload
+    #[arg(long, value_name = "FIELD", requires = "payload", conflicts_with = "points")]
+    pub(crate) id_field: Option<String>,
+    /// Lines are what `export` writes: {"id": ..., "payload": {...}}
+    #[arg(long, requires = "payload")]
+    pub(crate) points: bool,
+    /// Id of the first vector, where ids are not given; those that follow count up
+    #[arg(long, default_value_t = 0)]
+    pub(crate) first_id: u64,
+    /// Leave the optimization to others
     #[arg(long)]
-    pub(crate) direct: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+    pub(crate) no_optimize: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Upsert {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    /// File of points, a JSON object a line [default: standard input]
+    pub(crate) points: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    /// Ids of the points
+    #[arg(required_unless_present = "filter", conflicts_with = "filter")]
+    pub(crate) ids: Vec<PointId>,
+    /// Which points
+    #[arg(long, value_name = "JSON", value_parser = parse_filter)]
+    pub(crate) filter: Option<Filter>,
 }
 
 #[derive(Args)]
 pub(crate) struct Search {
-    /// The segment
-    pub(crate) segment: PathBuf,
-    /// File of queries, of the segment's dimension
-    pub(crate) queries: PathBuf,
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    /// File of queries, of the collection's dimension
+    #[arg(required_unless_present = "vector")]
+    pub(crate) queries: Option<PathBuf>,
+    /// One query, as a JSON array
+    #[arg(long, value_name = "JSON", conflicts_with = "queries", value_parser = parse_vector)]
+    pub(crate) vector: Option<Query>,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
     /// Queries to run, from the first [default: all]
     #[arg(long, value_name = "N")]
     pub(crate) count: Option<usize>,
+    /// Which points may be found
+    #[arg(long, value_name = "JSON", value_parser = parse_filter)]
+    pub(crate) filter: Option<Filter>,
+    /// Only hits with at least this score (cosine, dot) or at most this distance (euclid)
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    pub(crate) threshold: Option<f32>,
+    /// Leave the best so many out
+    #[arg(long, default_value_t = 0)]
+    pub(crate) offset: usize,
+    /// Print payloads too; implies --json
+    #[arg(long)]
+    pub(crate) with_payload: bool,
+    /// Print vectors too; implies --json
+    #[arg(long)]
+    pub(crate) with_vector: bool,
     #[command(flatten)]
     pub(crate) search: SearchArgs,
     /// Read and score every vector instead of searching
@@ -119,21 +313,112 @@ pub(crate) struct Search {
     pub(crate) exact: bool,
     #[command(flatten)]
     pub(crate) io: IoArgs,
-    /// Backend to read through
-    #[arg(long, default_value = "mmap", value_name = "NAME")]
-    pub(crate) backend: BackendKind,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Args)]
-pub(crate) struct Info {
-    /// The segment
-    pub(crate) segment: PathBuf,
+pub(crate) struct Get {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    /// Ids of the points
+    #[arg(required = true)]
+    pub(crate) ids: Vec<PointId>,
+    /// Print vectors too
+    #[arg(long)]
+    pub(crate) with_vector: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Scroll {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    /// Which points
+    #[arg(long, value_name = "JSON", value_parser = parse_filter)]
+    pub(crate) filter: Option<Filter>,
+    /// Order by an indexed field of numbers [default: by id]
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) order_by: Option<String>,
+    /// Points to print [default: all]
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Begin after the page that ended with this token, which is printed to standard error
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) page: Option<String>,
+    /// Print vectors too
+    #[arg(long)]
+    pub(crate) with_vector: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Count {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    /// Which points
+    #[arg(long, value_name = "JSON", value_parser = parse_filter)]
+    pub(crate) filter: Option<Filter>,
+}
+
+#[derive(Args)]
+pub(crate) struct Facet {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    /// The field
+    pub(crate) field: String,
+    /// Which points
+    #[arg(long, value_name = "JSON", value_parser = parse_filter)]
+    pub(crate) filter: Option<Filter>,
+    /// Values to print
+    #[arg(long, default_value_t = 20)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct Maintain {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct FromTo {
+    #[command(flatten)]
+    pub(crate) from: CollectionArgs,
+    /// A directory that does not exist yet
+    pub(crate) to: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    /// File for the vectors, which must not exist yet: .npy in the collection's element type
+    pub(crate) vectors: PathBuf,
+    /// File for ids and payloads, which must not exist yet: {"id": ..., "payload": {...}}, in the order of the vectors
+    pub(crate) points: PathBuf,
+}
+
+/// A query from the command line.
+#[derive(Clone)]
+pub(crate) struct Query(pub(crate) Vec<f32>);
+
+fn parse_vector(text: &str) -> Result<Query, String> {
+    serde_json::from_str(text).map(Query).map_err(|error| error.to_string())
+}
+
+fn parse_filter(text: &str) -> Result<Filter, String> {
+    let read;
+    let text = match text.strip_prefix('@') {
+        Some(path) => {
+            read = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+            &read
+        }
+        None => text,
+    };
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 /// How a file of vectors is to be read, where its name does not say it.
@@ -143,11 +428,11 @@ pub(crate) struct FormatArgs {
     #[arg(long, value_enum)]
     pub(crate) format: Option<FormatName>,
     /// Components of a vector; for raw files
-    #[arg(long, required_if_eq("format", "raw"))]
-    pub(crate) dim: Option<usize>,
+    #[arg(long = "raw-dim", required_if_eq("format", "raw"))]
+    pub(crate) raw_dim: Option<usize>,
     /// Type of the components; for raw files
-    #[arg(long, value_enum, required_if_eq("format", "raw"))]
-    pub(crate) element: Option<ElementName>,
+    #[arg(long = "raw-element", value_enum, required_if_eq("format", "raw"))]
+    pub(crate) raw_element: Option<ElementName>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -192,12 +477,8 @@ pub(crate) struct GraphArgs {
 }
 
 impl GraphArgs {
-    pub(crate) fn params(&self, direct: bool) -> BuildParams {
-        BuildParams {
-            distance: self.distance,
-            hnsw: HnswParams { m: self.m, ef_construct: self.ef_construct, seed: self.seed },
-            open: OpenOptions { direct, ..OpenOptions::default() },
-        }
+    pub(crate) fn params(&self) -> HnswParams {
+        HnswParams { m: self.m, ef_construct: self.ef_construct, seed: self.seed }
     }
 }
 
@@ -212,22 +493,23 @@ pub(crate) struct SearchArgs {
     /// Candidates read from disk and rescored, for each hit wanted
     #[arg(long, default_value_t = 2.0)]
     pub(crate) oversampling: f32,
-    /// Rank by the codes alone and read nothing from disk
+    /// Rank by the codes alone and read no vector from disk
     #[arg(long)]
     pub(crate) no_rescore: bool,
+    /// Where a filter leaves no more points of a segment than this, score each of them instead of walking the graph
+    #[arg(long, value_name = "POINTS", default_value_t = SearchParams::default().scan_max)]
+    pub(crate) scan_max: u64,
 }
 
 impl SearchArgs {
-    pub(crate) fn params(&self, exact: bool) -> Result<SearchParams, CliError> {
-        let params = SearchParams {
-            limit: self.limit,
+    pub(crate) fn params(&self, exact: bool) -> SearchParams {
+        SearchParams {
             ef: self.ef,
             oversampling: self.oversampling,
             rescore: !self.no_rescore,
             exact,
-        };
-        params.check()?;
-        Ok(params)
+            scan_max: self.scan_max,
+        }
     }
 }
 
@@ -239,7 +521,7 @@ pub(crate) struct IoArgs {
     /// Queries under way at once on each core
     #[arg(long, value_name = "N", default_value = "4")]
     pub(crate) lanes: NonZeroUsize,
-    /// Read past the page cache (O_DIRECT); mmap cannot
+    /// Read past the page cache (O_DIRECT) what is placed cold; mmap cannot
     #[arg(long)]
     pub(crate) direct: bool,
     /// Reads in flight at once on each core
@@ -248,12 +530,17 @@ pub(crate) struct IoArgs {
 }
 
 impl IoArgs {
-    pub(crate) fn options(&self) -> Result<PoolOptions, CliError> {
+    pub(crate) fn options(&self) -> CollectionOptions {
         let open =
             OpenOptions { direct: self.direct, queue_depth: self.queue_depth, ..OpenOptions::default() };
-        open.check().map_err(vecstore::segment::SegmentError::from)?;
-        let default = PoolOptions::default();
-        Ok(PoolOptions { cores: self.cores.unwrap_or(default.cores), lanes: self.lanes, open })
+        let default = CollectionOptions::default();
+        let cores = self.cores.map_or(default.cores, NonZeroUsize::get);
+        CollectionOptions { open, cores, lanes: self.lanes.get(), ..default }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        let options = self.options();
+        options.cores * options.lanes
     }
 }
 

@@ -2,20 +2,25 @@
 
 use crate::args::Demo;
 use crate::error::CliError;
-use crate::progress::{BuildBars, Progress};
+use crate::maintain;
+use crate::progress::{OptimizeBars, Progress};
 use crate::vectors::{self, Clustered};
 use crate::workload::{self, Measured};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use io_core::{BackendFactory, BackendInfo, OpenError, OpenOptions, StartError, StopFlag};
+use io_core::{BackendInfo, OpenError, StartError, StopFlag};
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 use vecstore::backends::BackendKind;
-use vecstore::pool::{Pool, PoolOptions};
-use vecstore::segment::{Hit, SearchParams, SegmentData, SegmentError, build_segment};
+use vecstore::collection::{Collection, CollectionOptions, Durability, Hit, SearchParams, SearchRequest};
+use vecstore::error::Error;
+use vecstore::input::{Rows, VectorSource};
+use vecstore::point::{Point, PointId};
+use vecstore::schema::Schema;
 
+/// Points put in at a time.
+const BATCH: usize = 512;
 /// Queries that exact search answers when no truth is given.
 const TRUTH_QUERIES: usize = 100;
 /// Queries made when no file is given.
@@ -24,7 +29,7 @@ const SEED: u64 = 42;
 
 type Queries = Vec<Vec<f32>>;
 /// The ids of the nearest points of each query, best first.
-type Truth = Vec<Vec<u32>>;
+type Truth = Vec<Vec<PointId>>;
 
 /// What one backend did.
 struct Row {
@@ -34,8 +39,12 @@ struct Row {
 }
 
 pub(crate) fn run(args: &Demo, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
-    let params = args.search.params(false)?;
-    let options = args.io.options()?;
+    let options = CollectionOptions { read_only: true, ..args.io.options() };
+    let template = SearchRequest {
+        limit: args.search.limit,
+        params: args.search.params(false),
+        ..SearchRequest::new(Vec::new())
+    };
     let kinds = args.backend.kinds();
     let builder = *kinds.first().ok_or(CliError::NoBackend)?;
     let directory =
@@ -45,38 +54,35 @@ pub(crate) fn run(args: &Demo, stop: &StopFlag, out: &mut impl Write) -> Result<
                 problem: format!("cannot make a directory here: {error}"),
             }
         })?;
-    let segment = directory.path().join("demo.vecstore");
+    let dir = directory.path().join("demo");
 
     let started = Instant::now();
-    let (queries, truth) = build(args, builder, &segment, stop)?;
-    let data = load(builder, &segment)?;
+    let (schema, count, queries, truth) = build(args, builder, &dir, stop)?;
     if !args.json {
-        let manifest = data.manifest();
         writeln!(
             out,
-            "{} vectors of {} x {}, {}; built in {:.1} s (m {}, ef_construct {})",
-            manifest.count,
-            manifest.dim,
-            manifest.element,
-            manifest.distance,
+            "{count} vectors of {} x {}, {}; built in {:.1} s (m {}, ef_construct {})",
+            schema.dim,
+            schema.element,
+            schema.distance,
             started.elapsed().as_secs_f64(),
-            manifest.hnsw.m,
-            manifest.hnsw.ef_construct,
+            schema.hnsw.m,
+            schema.hnsw.ef_construct,
         )?;
         out.flush()?;
     }
     let truth = match truth {
         Some(truth) => truth,
-        None => exact(builder, &data, &queries, params, stop)?,
+        None => exact(builder, &dir, &queries, &template, stop)?,
     };
     if !args.json {
         writeln!(
             out,
             "{} queries, limit {}, ef {}, oversampling {}, {} cores x {} lanes, from a cold page cache; recall over {} queries\n",
             queries.len(),
-            params.limit,
-            params.ef,
-            params.oversampling,
+            template.limit,
+            template.params.ef,
+            template.params.oversampling,
             options.cores,
             options.lanes,
             truth.len().min(queries.len()),
@@ -87,13 +93,12 @@ pub(crate) fn run(args: &Demo, stop: &StopFlag, out: &mut impl Write) -> Result<
     let mut rows: Vec<Row> = Vec::new();
     let mut skipped = Vec::new();
     for kind in kinds {
-        vectors::drop_page_cache(&segment)?;
-        match search(kind, &data, &queries, params, &options, stop) {
+        match search(kind, &dir, &queries, &template, &options, stop) {
             Ok((info, measured)) => {
-                let recall = workload::recall(&measured.hits, &truth, params.limit);
+                let recall = workload::recall(&measured.hits, &truth, template.limit);
                 rows.push(Row { info, measured, recall });
             }
-            Err(CliError::Segment(error)) if args.backend.kinds().len() > 1 && is_refusal(&error) => {
+            Err(CliError::Store(error)) if args.backend.kinds().len() > 1 && is_refusal(&error) => {
                 skipped.push((kind, error.to_string()));
             }
             Err(error) => return Err(error),
@@ -118,22 +123,17 @@ pub(crate) fn run(args: &Demo, stop: &StopFlag, out: &mut impl Write) -> Result<
     Ok(())
 }
 
-/// Builds the segment and returns the queries and, where it was given, the truth.
+/// Makes the collection, and returns its schema, how many points it has, the queries and, where it was given, the truth.
 fn build(
     args: &Demo,
     builder: BackendKind,
-    segment: &Path,
+    dir: &Path,
     stop: &StopFlag,
-) -> Result<(Queries, Option<Truth>), CliError> {
-    let bars = BuildBars::default();
-    let backend = builder.backend();
-    // Which backend writes does not matter: the files are the same.
-    let params = args.graph.params(false);
-    let report = |progress| bars.report(progress);
-    let (Some(vectors), Some(queries)) = (&args.vectors, &args.queries) else {
+) -> Result<(Schema, u64, Queries, Option<Truth>), CliError> {
+    let (Some(path), Some(queries)) = (&args.vectors, &args.queries) else {
         let mut source = Clustered::new(args.count as usize, args.dim as usize, SEED);
-        build_segment(&backend, &mut source, segment, &params, &report, stop)?;
-        return Ok((source.queries(MADE_QUERIES), None));
+        let schema = fill(args, builder, dir, &mut source, stop)?;
+        return Ok((schema, source.count(), source.queries(MADE_QUERIES), None));
     };
     // Queries and truth first: a mistake in them should not cost a build.
     let found = vectors::read_queries(queries, &vectors::BY_EXTENSION)?;
@@ -145,59 +145,96 @@ fn build(
             format!("truth for {} queries, and {} has {}", truth.len(), queries.display(), found.len());
         return Err(CliError::File { path: path.clone(), problem });
     }
-    let mut input = vectors::open(vectors, &vectors::BY_EXTENSION)?;
+    let mut input = vectors::open(path, &vectors::BY_EXTENSION)?;
     vectors::check_dim(queries, &found, &input)?;
-    build_segment(&backend, &mut input, segment, &params, &report, stop)?;
-    Ok((found, truth))
+    let schema = fill(args, builder, dir, &mut input, stop)?;
+    Ok((schema, input.count(), found, truth))
 }
 
-fn load(kind: BackendKind, segment: &Path) -> Result<Arc<SegmentData>, CliError> {
-    let backend = kind.backend();
-    let options = OpenOptions::default();
-    let loaded = backend.run(|| SegmentData::load(&backend, segment, &options));
-    Ok(Arc::new(loaded.map_err(SegmentError::from)??))
+/// Puts all vectors into one segment; their ids are their places in the input.
+fn fill<S: VectorSource>(
+    args: &Demo,
+    builder: BackendKind,
+    dir: &Path,
+    source: &mut S,
+    stop: &StopFlag,
+) -> Result<Schema, CliError> {
+    let schema = Schema {
+        distance: args.graph.distance,
+        element: source.element(),
+        hnsw: args.graph.params(),
+        ..Schema::new(source.dim() as u32)
+    };
+    // Sealed once, at the end: the graph of all is the one that is searched.
+    let options = CollectionOptions { background: false, ..CollectionOptions::default() };
+    let collection = Collection::create(&builder.backend(), dir, &schema, &options)?;
+    let bar = Progress::new("putting in", source.count());
+    let (mut done, total, dim) = (0, source.count(), source.dim());
+    while done < total {
+        if stop.is_stopped() {
+            return Err(Error::Stopped.into());
+        }
+        let rows: Vec<f32> = match source.next_rows(BATCH)? {
+            Rows::F32(rows) => rows.to_vec(),
+            Rows::F16(rows) => rows.iter().map(|half| half.to_f32()).collect(),
+            Rows::U8(rows) => rows.iter().map(|&byte| f32::from(byte)).collect(),
+        };
+        let points: Vec<Point> =
+            (done..).zip(rows.chunks_exact(dim)).map(|(id, row)| Point::new(id, row.to_vec())).collect();
+        done += points.len() as u64;
+        collection.upsert(points, Durability::Written).wait()?;
+        bar.set(done);
+    }
+    drop(bar);
+    maintain::optimize(&collection, stop, &OptimizeBars::default())?;
+    collection.close()?;
+    Ok(schema)
 }
 
 /// The truth for the first queries, by reading and scoring every vector.
 fn exact(
     kind: BackendKind,
-    data: &Arc<SegmentData>,
+    dir: &Path,
     queries: &[Vec<f32>],
-    params: SearchParams,
+    template: &SearchRequest,
     stop: &StopFlag,
 ) -> Result<Truth, CliError> {
-    let pool = Pool::start(&kind.backend(), data, &PoolOptions::default())?;
+    let options = CollectionOptions { read_only: true, ..CollectionOptions::default() };
+    let collection = Collection::open(&kind.backend(), dir, &options)?;
     let queries = &queries[..queries.len().min(TRUTH_QUERIES)];
     let bar = Progress::new("exact search", queries.len() as u64);
-    let params = SearchParams { exact: true, ..params };
-    let measured = workload::run(&pool, queries, params, 4, stop, || bar.inc())?;
-    pool.close()?;
+    let params = SearchParams { exact: true, ..template.params };
+    let template = SearchRequest { params, ..template.clone() };
+    let measured = workload::run(&collection, queries, &template, 4, stop, || bar.inc())?;
+    collection.close()?;
     Ok(measured.hits.iter().map(|hits| hits.iter().map(|hit| hit.id).collect()).collect())
 }
 
 fn search(
     kind: BackendKind,
-    data: &Arc<SegmentData>,
+    dir: &Path,
     queries: &[Vec<f32>],
-    params: SearchParams,
-    options: &PoolOptions,
+    template: &SearchRequest,
+    options: &CollectionOptions,
     stop: &StopFlag,
 ) -> Result<(BackendInfo, Measured), CliError> {
-    let pool = Pool::start(&kind.backend(), data, options)?;
-    let info = pool.info().clone();
+    let collection = Collection::open(&kind.backend(), dir, options)?;
+    let info = collection.backend_info().wait()?.ok_or(CliError::NoBackend)?;
+    // After opening, which reads the checksums of the vectors.
+    vectors::drop_page_cache(dir)?;
     let bar = Progress::new(kind.name(), queries.len() as u64);
-    let in_flight = options.cores.get() * options.lanes.get();
-    let measured = workload::run(&pool, queries, params, in_flight, stop, || bar.inc())?;
-    pool.close()?;
+    let in_flight = options.cores * options.lanes;
+    let measured = workload::run(&collection, queries, template, in_flight, stop, || bar.inc())?;
+    collection.close()?;
     Ok((info, measured))
 }
 
 /// Whether the system, rather than the data, keeps a backend from running.
-fn is_refusal(error: &SegmentError) -> bool {
+fn is_refusal(error: &Error) -> bool {
     matches!(
         error,
-        SegmentError::Start(StartError::IoUringRefused { .. } | StartError::LockedMemory { .. })
-            | SegmentError::Open(OpenError::DirectRefused { .. } | OpenError::Unsupported { .. })
+        Error::Start(StartError::IoUringRefused { .. } | StartError::LockedMemory { .. })
+            | Error::Open(OpenError::DirectRefused { .. } | OpenError::Unsupported { .. })
     )
 }
 
@@ -286,7 +323,7 @@ fn write_json(out: &mut impl Write, rows: &[Row], skipped: &[(BackendKind, Strin
                 "merged": measured.read.merged,
                 "duplicates": measured.read.duplicates,
                 "codes_scored": measured.codes_scored,
-                "originals_scored": measured.originals_scored,
+                "vectors_scored": measured.vectors_scored,
                 "queries_per_second": measured.queries_per_second(),
                 "cpu_us_per_query": measured.cpu_us_per_query(),
                 "latency_us": {

@@ -1,14 +1,15 @@
 //! What ends the command with a message and an exit code.
 
-use crate::{EXIT_DISAGREE, EXIT_FAILED, EXIT_INTERRUPTED};
+use crate::{EXIT_DAMAGED, EXIT_DISAGREE, EXIT_FAILED, EXIT_INTERRUPTED};
 use std::path::PathBuf;
+use vecstore::error::Error;
 use vecstore::input::InputError;
-use vecstore::segment::SegmentError;
+use vecstore::point::PointId;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
     #[error(transparent)]
-    Segment(#[from] SegmentError),
+    Store(#[from] Error),
     #[error(transparent)]
     Input(#[from] InputError),
     #[error("{}: {problem}", path.display())]
@@ -17,15 +18,26 @@ pub(crate) enum CliError {
     Disagree(String),
     #[error("none of the backends could be run")]
     NoBackend,
+    #[error("not there: {}", join(.0))]
+    Missing(Vec<PointId>),
+    #[error("{}: its schema names no field to defragment by; create it with --tenant", collection.display())]
+    NoTenant { collection: PathBuf },
+    #[error("{}: {problems} problems; `vecstore repair` saves what is intact", collection.display())]
+    Damaged { collection: PathBuf, problems: usize },
     #[error("cannot print: {0}")]
     Print(#[from] std::io::Error),
+}
+
+fn join(ids: &[PointId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Segment(SegmentError::Stopped) => EXIT_INTERRUPTED,
+            Self::Store(Error::Stopped) => EXIT_INTERRUPTED,
             Self::Disagree(_) => EXIT_DISAGREE,
+            Self::Damaged { .. } => EXIT_DAMAGED,
             _ => EXIT_FAILED,
         }
     }

@@ -1,13 +1,18 @@
-//! The `vecstore` command: builds segments, searches them, and shows what each backend does on the same work.
+//! The `vecstore` command: collections from the shell, and what each backend does on the same work.
 
 #![forbid(unsafe_code)]
 
 mod args;
-mod build;
+mod create;
 mod demo;
 mod error;
+mod export;
+mod import;
 mod info;
 mod interrupt;
+mod maintain;
+mod open;
+mod points;
 mod progress;
 mod search;
 mod vectors;
@@ -21,6 +26,7 @@ use std::process::ExitCode;
 
 const EXIT_FAILED: u8 = 1;
 const EXIT_DISAGREE: u8 = 3;
+const EXIT_DAMAGED: u8 = 4;
 const EXIT_INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
@@ -29,8 +35,22 @@ fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
     let ran = match &cli.command {
         Command::Demo(args) => demo::run(args, &stop, &mut out),
-        Command::Build(args) => build::run(args, &stop, &mut out),
+        Command::Create(args) => create::run(args, &mut out),
+        Command::Import(args) => import::run(args, &stop, &mut out),
+        Command::Upsert(args) => points::upsert(args, &stop, &mut out),
+        Command::Delete(args) => points::delete(args, &mut out),
         Command::Search(args) => search::run(args, &stop, &mut out),
+        Command::Get(args) => points::get(args, &mut out),
+        Command::Scroll(args) => points::scroll(args, &stop, &mut out),
+        Command::Count(args) => points::count(args, &mut out),
+        Command::Facet(args) => points::facet(args, &mut out),
+        Command::Optimize(args) => maintain::run_optimize(args, &stop, &mut out),
+        Command::Defrag(args) => maintain::run_defrag(args, &stop, &mut out),
+        Command::Snapshot(args) => maintain::run_snapshot(args, &mut out),
+        Command::Restore(args) => maintain::run_restore(args, &mut out),
+        Command::Verify(args) => maintain::run_verify(args, &stop, &mut out),
+        Command::Repair(args) => maintain::run_repair(args, &stop, &mut out),
+        Command::Export(args) => export::run(args, &stop, &mut out),
         Command::Info(args) => info::run(args, &mut out),
     };
     match ran.and_then(|()| Ok(out.flush()?)) {

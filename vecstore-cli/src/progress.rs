@@ -1,9 +1,9 @@
 //! Progress bars for whatever takes longer than a second; none when the output is no terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use vecstore::segment::{BuildProgress, BuildStage};
+use vecstore::collection::{BuildStage, OptimizeProgress};
 
 /// Before this much time a bar does not show.
 const QUIET: Duration = Duration::from_secs(1);
@@ -47,23 +47,36 @@ impl Drop for Progress {
     }
 }
 
-/// The bars of a build, one a stage.
+/// The bars of an optimization, one a stage.
 #[derive(Default)]
-pub(crate) struct BuildBars(Mutex<Option<(BuildStage, Progress)>>);
+pub(crate) struct OptimizeBars(pub(crate) Arc<StageBars>);
 
-impl BuildBars {
-    pub(crate) fn report(&self, progress: BuildProgress) {
-        let mut current = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+impl Drop for OptimizeBars {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct StageBars(Mutex<Option<(BuildStage, Progress)>>);
+
+impl StageBars {
+    pub(crate) fn report(&self, progress: OptimizeProgress) {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if current.as_ref().is_none_or(|(stage, _)| *stage != progress.stage) {
             let message = match progress.stage {
-                BuildStage::Vectors => "encoding vectors",
+                BuildStage::Reading => "reading points",
                 BuildStage::Graph => "building the graph",
-                BuildStage::Files => "writing files",
+                BuildStage::Writing => "writing files",
             };
             *current = Some((progress.stage, Progress::new(message, progress.total)));
         }
         if let Some((_, bar)) = &*current {
             bar.set(progress.done);
         }
+    }
+
+    fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

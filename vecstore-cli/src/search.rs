@@ -3,36 +3,48 @@
 use crate::args::Search;
 use crate::error::CliError;
 use crate::progress::Progress;
-use crate::{vectors, workload};
-use io_core::{BackendFactory, OpenOptions, StopFlag};
+use crate::{open, vectors, workload};
+use io_core::StopFlag;
+use serde_json::json;
 use std::io::Write;
-use std::sync::Arc;
-use vecstore::pool::Pool;
-use vecstore::segment::{SegmentData, SegmentError};
+use vecstore::collection::SearchRequest;
 
 pub(crate) fn run(args: &Search, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
-    let params = args.search.params(args.exact)?;
-    let options = args.io.options()?;
-    let mut queries = vectors::read_queries(&args.queries, &args.format)?;
+    let mut queries = match (&args.queries, &args.vector) {
+        (Some(path), _) => vectors::read_queries(path, &args.format)?,
+        (None, Some(vector)) => vec![vector.0.clone()],
+        (None, None) => Vec::new(),
+    };
     queries.truncate(args.count.unwrap_or(usize::MAX));
-
-    let backend = args.backend.backend();
-    // Codes and graph are read once and whole: through the page cache, whatever the originals use.
-    let buffered = OpenOptions::default();
-    let loaded = backend.run(|| SegmentData::load(&backend, &args.segment, &buffered));
-    let data = Arc::new(loaded.map_err(SegmentError::from)??);
-    let pool = Pool::start(&backend, &data, &options)?;
+    let collection = open::read_only(&args.at, args.io.options())?;
+    let template = SearchRequest {
+        filter: args.filter.clone(),
+        limit: args.search.limit,
+        offset: args.offset,
+        score_threshold: args.threshold,
+        with_payload: args.with_payload,
+        with_vector: args.with_vector,
+        params: args.search.params(args.exact),
+        ..SearchRequest::new(Vec::new())
+    };
     let bar = Progress::new("searching", queries.len() as u64);
-    let in_flight = options.cores.get() * options.lanes.get();
-    let measured = workload::run(&pool, &queries, params, in_flight, stop, || bar.inc())?;
+    let measured = workload::run(&collection, &queries, &template, args.io.in_flight(), stop, || bar.inc())?;
     drop(bar);
-    pool.close()?;
-
+    collection.close()?;
+    let as_json = args.json || args.with_payload || args.with_vector;
     for (query, hits) in measured.hits.iter().enumerate() {
-        if args.json {
-            let hits: Vec<_> =
-                hits.iter().map(|hit| serde_json::json!({ "id": hit.id, "score": hit.score })).collect();
-            writeln!(out, "{}", serde_json::json!({ "query": query, "hits": hits }))?;
+        if as_json {
+            let hits = hits.iter().map(|hit| {
+                let mut line = json!({ "id": hit.id, "score": hit.score });
+                if let Some(payload) = &hit.payload {
+                    line["payload"] = json!(payload);
+                }
+                if let Some(vector) = &hit.vector {
+                    line["vector"] = json!(vector);
+                }
+                line
+            });
+            writeln!(out, "{}", json!({ "query": query, "hits": hits.collect::<Vec<_>>() }))?;
         } else {
             let hits: Vec<_> = hits.iter().map(|hit| format!("{}:{:.4}", hit.id, hit.score)).collect();
             writeln!(out, "{query}\t{}", hits.join(" "))?;

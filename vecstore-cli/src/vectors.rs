@@ -4,15 +4,16 @@ use crate::args::{FormatArgs, FormatName};
 use crate::error::CliError;
 use std::path::Path;
 use vecstore::input::{Format, Rows, VectorInput, VectorSource, read_npy_i32};
+use vecstore::point::PointId;
 
 pub(crate) use vecstore::dataset::Clustered;
 
 /// No flags about the format: the extension decides.
-pub(crate) const BY_EXTENSION: FormatArgs = FormatArgs { format: None, dim: None, element: None };
+pub(crate) const BY_EXTENSION: FormatArgs = FormatArgs { format: None, raw_dim: None, raw_element: None };
 
 /// Opens a file of vectors.
 pub(crate) fn open(path: &Path, args: &FormatArgs) -> Result<VectorInput, CliError> {
-    let format = match (args.format, args.dim, args.element) {
+    let format = match (args.format, args.raw_dim, args.raw_element) {
         (Some(FormatName::Raw), Some(dim), Some(element)) => Format::Raw { dim, element: element.element() },
         (Some(FormatName::Npy), ..) => Format::Npy,
         (Some(FormatName::Fvecs), ..) => Format::Fvecs,
@@ -42,10 +43,11 @@ pub(crate) fn read_queries(path: &Path, args: &FormatArgs) -> Result<Vec<Vec<f32
 }
 
 /// Reads a table of true neighbours, a row a query.
-pub(crate) fn read_truth(path: &Path) -> Result<Vec<Vec<u32>>, CliError> {
+pub(crate) fn read_truth(path: &Path) -> Result<Vec<Vec<PointId>>, CliError> {
     let table = read_npy_i32(path)?;
     let convert = |(row, ids): (usize, Vec<i32>)| {
-        ids.into_iter().map(u32::try_from).collect::<Result<_, _>>().map_err(|_| CliError::File {
+        let id = |id: i32| u64::try_from(id).map(PointId::Num);
+        ids.into_iter().map(id).collect::<Result<_, _>>().map_err(|_| CliError::File {
             path: path.to_owned(),
             problem: format!("row {row} has a negative id; ids are places in the file of vectors, from 0"),
         })
@@ -67,13 +69,18 @@ pub(crate) fn check_dim(path: &Path, queries: &[Vec<f32>], vectors: &VectorInput
     Err(CliError::File { path: path.to_owned(), problem })
 }
 
-/// Makes the next search of a segment read from the disk: drops its files from the page cache.
+/// Makes the next search of a collection read from the disk: drops the files of its segments from the page cache.
 #[cfg(target_os = "linux")]
-pub(crate) fn drop_page_cache(segment: &Path) -> Result<(), CliError> {
+pub(crate) fn drop_page_cache(dir: &Path) -> Result<(), CliError> {
     let failed =
-        |problem: std::io::Error| CliError::File { path: segment.to_owned(), problem: problem.to_string() };
-    for entry in std::fs::read_dir(segment).map_err(failed)? {
-        let file = entry.and_then(|entry| std::fs::File::open(entry.path())).map_err(failed)?;
+        |problem: std::io::Error| CliError::File { path: dir.to_owned(), problem: problem.to_string() };
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.is_dir() {
+            drop_page_cache(&path)?;
+            continue;
+        }
+        let file = std::fs::File::open(path).map_err(failed)?;
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
             .map_err(|error| failed(error.into()))?;
     }
@@ -82,6 +89,6 @@ pub(crate) fn drop_page_cache(segment: &Path) -> Result<(), CliError> {
 
 /// Elsewhere the page cache stays as it is.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn drop_page_cache(_segment: &Path) -> Result<(), CliError> {
+pub(crate) fn drop_page_cache(_dir: &Path) -> Result<(), CliError> {
     Ok(())
 }

@@ -1,11 +1,12 @@
-//! Running many queries through a pool, and measuring what it took.
+//! Running many queries on a collection, and measuring what it took.
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use io_core::{ReadStats, StopFlag};
 use std::time::{Duration, Instant};
-use vecstore::pool::Pool;
-use vecstore::segment::{Hit, SearchParams, SegmentError};
+use vecstore::collection::{Collection, Hit, SearchRequest};
+use vecstore::error::Error;
+use vecstore::point::PointId;
 
 /// What a run of many queries found and took.
 pub(crate) struct Measured {
@@ -17,7 +18,7 @@ pub(crate) struct Measured {
     /// All threads of the process, kernel workers included.
     cpu: Duration,
     pub(crate) codes_scored: u64,
-    pub(crate) originals_scored: u64,
+    pub(crate) vectors_scored: u64,
     pub(crate) read: ReadStats,
 }
 
@@ -37,18 +38,19 @@ impl Measured {
     }
 }
 
-/// Runs every query, keeping `in_flight` of them under way at once.
+/// Runs every query, all else as in the template, keeping `in_flight` of them under way at once.
 pub(crate) fn run(
-    pool: &Pool,
+    collection: &Collection,
     queries: &[Vec<f32>],
-    params: SearchParams,
+    template: &SearchRequest,
     in_flight: usize,
     stop: &StopFlag,
     done: impl Fn(),
-) -> Result<Measured, SegmentError> {
+) -> Result<Measured, Error> {
     let start = |index: usize| async move {
         let started = Instant::now();
-        (index, pool.search(queries[index].clone(), params).await, started.elapsed())
+        let request = SearchRequest { vector: queries[index].clone(), ..template.clone() };
+        (index, collection.search(request).await, started.elapsed())
     };
     let mut measured = Measured {
         hits: vec![Vec::new(); queries.len()],
@@ -56,7 +58,7 @@ pub(crate) fn run(
         wall: Duration::ZERO,
         cpu: Duration::ZERO,
         codes_scored: 0,
-        originals_scored: 0,
+        vectors_scored: 0,
         read: ReadStats::default(),
     };
     let (wall, cpu) = (Instant::now(), cpu_time());
@@ -65,13 +67,13 @@ pub(crate) fn run(
         let mut running: FuturesUnordered<_> = waiting.by_ref().take(in_flight).map(start).collect();
         while let Some((index, result, latency)) = running.next().await {
             if stop.is_stopped() {
-                return Err(SegmentError::Stopped);
+                return Err(Error::Stopped);
             }
             let result = result?;
             measured.hits[index] = result.hits;
             measured.latencies.push(latency);
             measured.codes_scored += result.stats.codes_scored;
-            measured.originals_scored += result.stats.originals_scored;
+            measured.vectors_scored += result.stats.vectors_scored;
             measured.read.add(&result.stats.read);
             done();
             running.extend(waiting.next().map(start));
@@ -85,7 +87,7 @@ pub(crate) fn run(
 }
 
 /// The part of `truth` that `hits` found, over the first `limit` of each: recall@limit.
-pub(crate) fn recall(hits: &[Vec<Hit>], truth: &[Vec<u32>], limit: usize) -> f64 {
+pub(crate) fn recall(hits: &[Vec<Hit>], truth: &[Vec<PointId>], limit: usize) -> f64 {
     let (mut found, mut wanted) = (0, 0);
     for (hits, truth) in hits.iter().zip(truth) {
         let truth = &truth[..truth.len().min(limit)];
@@ -111,14 +113,15 @@ fn cpu_time() -> Duration {
 mod tests {
     use super::*;
 
-    fn hits(ids: &[u32]) -> Vec<Hit> {
-        ids.iter().map(|&id| Hit { id, score: 0.0 }).collect()
+    fn hits(ids: &[u64]) -> Vec<Hit> {
+        let hit = |&id: &u64| Hit { id: id.into(), score: 0.0, payload: None, vector: None };
+        ids.iter().map(hit).collect()
     }
 
     #[test]
     fn recall_counts_the_first_of_the_truth_only() {
         let found = [hits(&[1, 2, 3]), hits(&[7, 8, 9])];
-        let truth = [vec![3, 1, 5, 2], vec![9, 8, 7, 1]];
+        let truth = [[3, 1, 5, 2], [9, 8, 7, 1]].map(|ids| ids.map(PointId::Num).to_vec());
         assert_eq!(recall(&found, &truth, 3), 5.0 / 6.0);
         assert_eq!(recall(&found, &truth, 1), 0.0);
     }

@@ -1,36 +1,46 @@
 //! An embedded vector store for data larger than memory, over any [`io_core`] backend.
 //!
-//! This version has immutable segments: built once from vectors, then searched. Codes (int8) and the graph (HNSW) are in
-//! memory; the originals stay on disk and are read in one batch a query to rank the best candidates.
-//!
-//! * [`segment`]: build, open and search a segment, generic over the backend.
-//! * [`pool`]: an executor a core; hand queries in from any thread.
-//! * [`backends`]: the backends of this build, by name.
-//! * [`input`]: vectors from files.
+//! A [`Collection`](collection::Collection) holds points: an id, a vector and a payload. Writes go to a log and to memory;
+//! what grows old is sealed into immutable segments on disk, with codes and a graph to find candidates by, and the vectors
+//! themselves read in one batch to rank them. Nothing acknowledged is lost, whenever the power fails.
 //!
 //! ```
-//! use std::sync::Arc;
+//! use serde_json::json;
 //! use vecstore::backends::BackendKind;
-//! use vecstore::dataset::Clustered;
-//! use vecstore::pool::{Pool, PoolOptions};
-//! use vecstore::segment::{BuildParams, SearchParams, SegmentData, build_segment};
-//! use io_core::{BackendFactory, OpenOptions, StopFlag};
+//! use vecstore::collection::{Collection, CollectionOptions, Durability, SearchRequest};
+//! use vecstore::field::FieldKind;
+//! use vecstore::filter::{Condition, Filter};
+//! use vecstore::point::Point;
+//! use vecstore::schema::Schema;
 //!
-//! let dir = tempfile::tempdir()?;
-//! let path = dir.path().join("demo.vecstore");
+//! let temp = tempfile::tempdir()?;
 //! let backend = BackendKind::all()[0].backend();
-//! let mut vectors = Clustered::new(1000, 16, 1);
-//! build_segment(&backend, &mut vectors, &path, &BuildParams::default(), &|_| {}, &StopFlag::new())?;
-//!
-//! let options = OpenOptions::default();
-//! let data = backend.run(|| SegmentData::load(&backend, &path, &options))??;
-//! let pool = Pool::start(&backend, &Arc::new(data), &PoolOptions::default())?;
-//! let query = vectors.queries(1).remove(0);
-//! let found = pool.search_blocking(query, SearchParams { limit: 3, ..SearchParams::default() })?;
-//! assert_eq!(found.hits.len(), 3);
-//! pool.close()?;
+//! let schema = Schema::new(3).tenant("user", FieldKind::Keyword);
+//! let notes = Collection::create(&backend, &temp.path().join("notes"), &schema, &CollectionOptions::default())?;
+//! notes
+//!     .upsert(
+//!         vec![
+//!             Point::new(1, vec![1.0, 0.0, 0.0]).with_payload(json!({"user": "ann"})),
+//!             Point::new(2, vec![0.9, 0.1, 0.0]).with_payload(json!({"user": "bob"})),
+//!         ],
+//!         Durability::Synced,
+//!     )
+//!     .wait()?;
+//! let of_bob = Filter::must(Condition::matches("user", "bob"));
+//! let request = SearchRequest { filter: Some(of_bob), ..SearchRequest::new(vec![1.0, 0.0, 0.0]) };
+//! let found = notes.search(request).wait()?;
+//! assert_eq!(found.hits.len(), 1);
+//! notes.close()?;
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! | module | concern |
+//! |---|---|
+//! | [`collection`] | creating, opening, writing, reading, optimizing, snapshots, verifying, repairing |
+//! | [`schema`], [`point`], [`filter`], [`field`] | what a collection is, what is in it, and which of it is meant |
+//! | [`backends`] | the backends of this build, by name |
+//! | [`input`], [`dataset`] | vectors from files, and made-up ones |
+//! | [`quantization`], [`hnsw`], [`distance`], [`kernels`] | codes, graph, scores |
 
 #![deny(unsafe_code)]
 
@@ -52,11 +62,9 @@ mod log;
 mod mutable;
 mod pages;
 pub mod point;
-pub mod pool;
 pub mod quantization;
 mod rng;
 pub mod schema;
-pub mod segment;
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

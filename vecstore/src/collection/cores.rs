@@ -42,11 +42,17 @@ impl Cores {
             let thread = super::spawn(&format!("core-{core}"), move || {
                 let backend = shared.backend.clone();
                 let ran = backend.run(|| async {
-                    let _ = started.send(Ok(()));
-                    serve(shared, &jobs, lanes).await;
+                    let reader = Rc::new(CollectionReader::new(shared));
+                    // What cannot be opened is to fail now, not with the first read.
+                    let opened = reader.view(|_| Ok(())).await.map(drop);
+                    let ready = opened.is_ok();
+                    let _ = started.send(opened);
+                    if ready {
+                        serve(reader, &jobs, lanes).await;
+                    }
                 });
                 if let Err(error) = ran {
-                    let _ = started.send(Err(error));
+                    let _ = started.send(Err(error.into()));
                 }
             });
             cores.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread?);
@@ -104,8 +110,7 @@ impl Drop for Cores {
 }
 
 /// A core's whole life: several reads at once, so that while one waits for the disk another one computes.
-async fn serve(shared: Arc<Shared>, jobs: &Receiver<Job>, lanes: usize) {
-    let reader = Rc::new(CollectionReader::new(shared));
+async fn serve(reader: Rc<CollectionReader>, jobs: &Receiver<Job>, lanes: usize) {
     join_all((0..lanes).map(|_| async {
         while let Ok(job) = jobs.recv().await {
             job(Rc::clone(&reader)).await;

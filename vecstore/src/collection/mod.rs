@@ -19,6 +19,7 @@
 mod cores;
 mod files;
 mod info;
+mod locality;
 mod manifest;
 mod open;
 mod optimizer;
@@ -37,6 +38,7 @@ mod writer;
 
 pub use crate::immutable::build::BuildStage;
 pub use info::{CollectionInfo, SegmentSummary};
+pub use locality::Locality;
 pub use open::OpenReport;
 pub use optimizer::{OptimizeProgress, OptimizeReport};
 pub use options::CollectionOptions;
@@ -56,7 +58,7 @@ use crate::point::{Point, PointId};
 use crate::schema::Schema;
 use async_channel::Sender;
 use cores::Cores;
-use io_core::{BackendFactory, DirectoryLock, DynBackend, StartError, StopFlag};
+use io_core::{BackendFactory, BackendInfo, DirectoryLock, DynBackend, StartError, StopFlag};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -330,6 +332,22 @@ impl Collection {
         })
     }
 
+    /// How well the points of each value of an indexed field lie together on disk.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::locality`].
+    pub fn locality(&self, field: String) -> Pending<Locality> {
+        self.cores.read(move |reader, stop| Box::pin(async move { reader.locality(&field, &stop).await }))
+    }
+
+    /// What the readers of vectors really use; none while there is no immutable segment.
+    ///
+    /// # Errors
+    /// What keeps files from being opened.
+    pub fn backend_info(&self) -> Pending<Option<BackendInfo>> {
+        self.cores.read(|reader, _| Box::pin(async move { reader.backend_info().await }))
+    }
+
     /// A reader for a thread of yours. Use it inside the backend's `run`; it does not keep the collection open.
     #[must_use]
     pub fn reader(&self) -> CollectionReader {
@@ -445,7 +463,8 @@ fn start(
                         let writer = writer::Writer::new(
                             found.shared,
                             found.manifest,
-                            found.logs,
+                            found.log_next,
+                            found.unclosed_logs,
                             found.deleted_written,
                             optimizer,
                         );

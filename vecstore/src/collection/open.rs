@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::files::{
-    FileName, LOCK, MANIFEST, MANIFEST_NEW, SNAPSHOT_NEW, log_path, parse, parse_deleted, segment_path,
+    FileName, LOCK, MANIFEST, MANIFEST_NEW, NEW, SNAPSHOT_NEW, log_path, parse, parse_deleted, segment_path,
 };
 use super::manifest::Manifest;
 use super::options::CollectionOptions;
@@ -40,10 +40,20 @@ pub struct OpenReport {
 pub(super) struct Loaded {
     pub(super) shared: Arc<Shared>,
     pub(super) manifest: Manifest,
-    /// The logs that protect the mutable segment.
-    pub(super) logs: Vec<u64>,
+    /// The number of the next log.
+    pub(super) log_next: u64,
+    /// The logs that protect the mutable segment and have no mark of a clean end.
+    pub(super) unclosed_logs: Vec<UnclosedLog>,
     /// How many points of each segment the manifest says are deleted.
     pub(super) deleted_written: HashMap<u64, u64>,
+}
+
+/// A log without the mark of a clean end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnclosedLog {
+    pub(super) number: u64,
+    /// Bytes of whole records and the header.
+    pub(super) len: u64,
 }
 
 /// Creates the directory of a collection, or takes an empty one.
@@ -123,8 +133,9 @@ pub(super) async fn load(
         segments.push(SegmentEntry { data: Arc::new(data), deleted: Arc::new(deleted) });
     }
     let mut replay = Replay::new(&manifest);
-    let logs = replay.read_logs(&*directory, dir, &manifest)?;
-    let Replay { mutable, touched, seq, report } = replay;
+    let last = replay.read_logs(&*directory, dir, &manifest)?;
+    let log_next = last.map_or(manifest.log_first, |last| last + 1);
+    let Replay { mutable, touched, seq, report, unclosed } = replay;
     let version = Version { frozen: Vec::new(), segments };
     let state = State { mutable, version, seq, read_only: None, background_error: None };
     let shared = Arc::new(Shared {
@@ -137,7 +148,7 @@ pub(super) async fn load(
         _lock: lock,
     });
     mark_replaced(&shared, touched).await?;
-    Ok(Loaded { shared, manifest, logs, deleted_written })
+    Ok(Loaded { shared, manifest, log_next, unclosed_logs: unclosed, deleted_written })
 }
 
 /// Marks points of segments that the log has newer versions of, or deletes.
@@ -166,6 +177,7 @@ struct Replay {
     touched: BTreeSet<PointId>,
     seq: u64,
     report: OpenReport,
+    unclosed: Vec<UnclosedLog>,
 }
 
 impl Replay {
@@ -175,16 +187,17 @@ impl Replay {
             touched: BTreeSet::new(),
             seq: manifest.seq_first - 1,
             report: OpenReport::default(),
+            unclosed: Vec::new(),
         }
     }
 
-    /// Reads all logs that are not done with, and returns their numbers.
+    /// Reads all logs that are not done with, and returns the number of the last one.
     fn read_logs(
         &mut self,
         directory: &dyn Directory,
         dir: &Path,
         manifest: &Manifest,
-    ) -> Result<Vec<u64>, Error> {
+    ) -> Result<Option<u64>, Error> {
         let names = directory.list(dir)?.into_iter().filter_map(|entry| parse(entry.name.to_str()?));
         let mut logs: Vec<u64> = names
             .filter_map(|name| match name {
@@ -197,7 +210,7 @@ impl Replay {
             let path = log_path(dir, number);
             self.read_log(&path, number, &directory.read(&path)?, &manifest.schema)?;
         }
-        Ok(logs)
+        Ok(logs.last().copied())
     }
 
     fn read_log(&mut self, path: &Path, number: u64, bytes: &[u8], schema: &Schema) -> Result<(), Error> {
@@ -224,9 +237,15 @@ impl Replay {
             self.seq = seq;
             self.report.writes_replayed += 1;
         }
-        if let LogEnd::Torn { bytes, .. } = log.end {
-            self.report.torn_bytes += bytes;
-        }
+        let len = match log.end {
+            LogEnd::Closed => return Ok(()),
+            LogEnd::Open => bytes.len() as u64,
+            LogEnd::Torn { offset, bytes } => {
+                self.report.torn_bytes += bytes;
+                offset
+            }
+        };
+        self.unclosed.push(UnclosedLog { number, len });
         Ok(())
     }
 
@@ -272,6 +291,7 @@ fn remove_leftovers(directory: &dyn Directory, dir: &Path, manifest: &Manifest) 
                 }
             }
             None if name == MANIFEST_NEW => directory.remove_file(&path)?,
+            None if name.strip_suffix(NEW).and_then(parse).is_some() => directory.remove_file(&path)?,
             None if name == SNAPSHOT_NEW => directory.remove_dir_all(&path)?,
             None => {}
         }

@@ -13,7 +13,7 @@ use crate::immutable::fields::FieldsReader;
 use crate::immutable::segment::SegmentReader;
 use crate::mutable::MutableSegment;
 use crate::point::{Payload, PointId};
-use io_core::{ReadControl, ReadStats, StopFlag};
+use io_core::{BackendInfo, ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -107,6 +107,15 @@ impl CollectionReader {
                 let _ = reader.close().await;
             }
         }
+    }
+
+    /// What the readers of vectors really use; none while there is no immutable segment.
+    ///
+    /// # Errors
+    /// What keeps files from being opened.
+    pub async fn backend_info(&self) -> Result<Option<BackendInfo>, Error> {
+        let ((), _, entries) = self.view(|_| Ok(())).await?;
+        Ok(entries.first().map(|entry| entry.reader.vectors.info().clone()))
     }
 
     /// Closes everything that is open here.

@@ -8,8 +8,9 @@
 //!
 //! Many writers share one sync: whatever has come in while the last group was made durable is the next group.
 
-use super::files::{deleted_path, log_path, parse_deleted, segment_path};
+use super::files::{deleted_path, log_new_path, log_path, segment_path};
 use super::manifest::{Manifest, ManifestSegment};
+use super::open::UnclosedLog;
 use super::prepare::{encode_batch, prepare_payload};
 use super::reader::CollectionReader;
 use super::request::{Durability, PayloadChange, Selection, Written};
@@ -96,8 +97,8 @@ pub(super) struct Writer {
     log: Option<LogWriter>,
     /// The number of the next log.
     log_next: u64,
-    /// Logs from an earlier run, which must be durable before a new one is begun.
-    logs_to_sync: Vec<u64>,
+    /// Logs of an earlier run that did not come to a clean end. They must be durable before a new one is begun.
+    unclosed_logs: Vec<UnclosedLog>,
     /// How many points of each segment the manifest says are deleted.
     deleted_written: HashMap<u64, u64>,
     optimizer: Sender<optimizer::Job>,
@@ -109,20 +110,19 @@ impl Writer {
     pub(super) fn new(
         shared: Arc<Shared>,
         manifest: Manifest,
-        logs: Vec<u64>,
+        log_next: u64,
+        unclosed_logs: Vec<UnclosedLog>,
         deleted_written: HashMap<u64, u64>,
         optimizer: Sender<optimizer::Job>,
     ) -> Self {
         let reader = CollectionReader::new(Arc::clone(&shared));
-        let log_next = logs.last().map_or(manifest.log_first, |last| last + 1);
-        let logs_to_sync = logs;
         Self {
             shared,
             manifest,
             reader,
             log: None,
             log_next,
-            logs_to_sync,
+            unclosed_logs,
             deleted_written,
             optimizer,
             retry_at: None,
@@ -372,7 +372,7 @@ impl Writer {
         if self.log.is_some() {
             return Ok(());
         }
-        self.sync_earlier_logs()?;
+        self.rewrite_earlier_logs()?;
         let directory = self.shared.backend.directory();
         let (number, seq) = (self.log_next, self.shared.state.read().seq + 1);
         // One that was begun and failed keeps its name, so that the next one gets another.
@@ -391,25 +391,30 @@ impl Writer {
         }
     }
 
-    /// Makes durable what an earlier run wrote and did not sync: it was read back, and is built upon now.
-    fn sync_earlier_logs(&mut self) -> Result<(), Error> {
+    /// Makes durable what an earlier run wrote and may not have synced: it was read back, and is built upon now.
+    ///
+    /// Syncing those files would not do. Where a sync failed in that run, the kernel has dropped what it could not write and
+    /// calls the rest clean: what was read back may be in its cache only, and another sync succeeds without writing it.
+    /// So they are written anew.
+    fn rewrite_earlier_logs(&mut self) -> Result<(), Error> {
         let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
-        for &number in &self.logs_to_sync {
-            if let Err(error) = directory.sync_file(&log_path(dir, number)) {
+        while let Some(&UnclosedLog { number, len }) = self.unclosed_logs.last() {
+            let (path, new) = (log_path(dir, number), log_new_path(dir, number));
+            let mut bytes = directory.read(&path)?;
+            bytes.truncate(len as usize);
+            directory.write(&new, &bytes)?;
+            if let Err(error) = directory.rename(&new, &path).and_then(|()| directory.sync_dir(dir)) {
                 return Err(self.stop_writing(error.into()));
             }
+            self.unclosed_logs.pop();
         }
-        if !self.logs_to_sync.is_empty() {
-            directory.sync_dir(dir)?;
-        }
-        self.logs_to_sync.clear();
         Ok(())
     }
 
     /// Makes everything durable that was applied.
     async fn sync(&mut self) -> Result<(), Error> {
         self.check_writable()?;
-        self.sync_earlier_logs()?;
+        self.rewrite_earlier_logs()?;
         let Some(log) = &mut self.log else { return Ok(()) };
         match log.sync().await {
             Ok(()) => Ok(()),

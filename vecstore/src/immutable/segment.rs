@@ -22,8 +22,8 @@ use crate::quantization::{ScalarCodes, ScalarParams};
 use crate::schema::{Placement, Schema};
 use half::f16;
 use io_core::{
-    BackendFactory, DynBackend, DynVectorReader, ElementType, OpenOptions, ReadControl, ReadOutcome,
-    ReadStats, RecordChecksums, VectorFile, VectorFileError,
+    BackendFactory, BackendInfo, DynBackend, DynVectorReader, ElementType, OpenOptions, ReadControl,
+    ReadOutcome, ReadStats, RecordChecksums, VectorFile, VectorFileError,
 };
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
@@ -318,6 +318,11 @@ impl Records {
     fn path(&self) -> PathBuf {
         use io_core::VectorReader;
         each_type!(self, file => file.reader().file().path.to_path_buf())
+    }
+
+    pub(crate) fn info(&self) -> &BackendInfo {
+        use io_core::VectorReader;
+        each_type!(self, file => file.reader().info())
     }
 
     fn checksums(&self) -> &RecordChecksums {

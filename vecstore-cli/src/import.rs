@@ -1,0 +1,159 @@
+//! `vecstore import`: vectors from one file, payloads from another.
+
+use crate::args::Import;
+use crate::error::CliError;
+use crate::progress::{OptimizeBars, Progress};
+use crate::{maintain, open, vectors};
+use io_core::StopFlag;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use vecstore::collection::{Collection, Durability, Pending, Written};
+use vecstore::input::{Rows, VectorSource};
+use vecstore::point::{Payload, Point, PointId};
+
+/// Points of a batch.
+const BATCH: usize = 256;
+/// Batches that are being written while the next one is read.
+const PENDING_MAX: usize = 4;
+
+pub(crate) fn run(args: &Import, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    let mut input = vectors::open(&args.vectors, &args.format)?;
+    let mut payloads = args.payload.as_deref().map(Lines::open).transpose()?;
+    let collection = open::writable(&args.at)?;
+    let dim = collection.schema().dim as usize;
+    if input.dim() != dim {
+        let problem = format!("its vectors have {} components, and the collection's have {dim}", input.dim());
+        return Err(CliError::File { path: args.vectors.clone(), problem });
+    }
+    let started = Instant::now();
+    let total = input.count();
+    let bar = Progress::new("importing", total);
+    let mut pending: VecDeque<Pending<Written>> = VecDeque::new();
+    let mut done = 0;
+    while done < total {
+        if stop.is_stopped() {
+            return Err(vecstore::error::Error::Stopped.into());
+        }
+        let rows: Vec<f32> = match input.next_rows(BATCH)? {
+            Rows::F32(rows) => rows.to_vec(),
+            Rows::F16(rows) => rows.iter().map(|half| half.to_f32()).collect(),
+            Rows::U8(rows) => rows.iter().map(|&byte| f32::from(byte)).collect(),
+        };
+        let mut points = Vec::with_capacity(BATCH);
+        for row in rows.chunks_exact(dim) {
+            let at = done + points.len() as u64;
+            let (id, payload) = match &mut payloads {
+                None => (PointId::Num(id_at(args, at)?), Payload::new()),
+                Some(lines) => lines.next(args, at, total)?,
+            };
+            points.push(Point { id, vector: row.to_vec(), payload });
+        }
+        done += points.len() as u64;
+        pending.push_back(collection.upsert(points, Durability::Written));
+        if pending.len() > PENDING_MAX
+            && let Some(first) = pending.pop_front()
+        {
+            first.wait()?;
+        }
+        bar.set(done);
+    }
+    for write in pending {
+        write.wait()?;
+    }
+    collection.sync().wait()?;
+    drop(bar);
+    if let Some(lines) = &mut payloads {
+        lines.check_end(total)?;
+    }
+    let imported = started.elapsed().as_secs_f64();
+    writeln!(out, "imported {total} points in {imported:.1} s")?;
+    if !args.no_optimize {
+        optimize(&collection, stop, out)?;
+    }
+    collection.close()?;
+    Ok(())
+}
+
+fn optimize(collection: &Collection, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    let started = Instant::now();
+    let bars = OptimizeBars::default();
+    maintain::optimize(collection, stop, &bars)?;
+    drop(bars);
+    writeln!(out, "optimized in {:.1} s", started.elapsed().as_secs_f64())?;
+    Ok(())
+}
+
+fn id_at(args: &Import, at: u64) -> Result<u64, CliError> {
+    args.first_id.checked_add(at).ok_or_else(|| CliError::File {
+        path: args.vectors.clone(),
+        problem: format!("vector {at} would have an id above {}; choose a smaller --first-id", u64::MAX),
+    })
+}
+
+/// The payload file, line by line.
+struct Lines {
+    path: PathBuf,
+    lines: std::io::Lines<BufReader<File>>,
+    number: u64,
+}
+
+/// A line of what `export` writes.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IdAndPayload {
+    id: PointId,
+    #[serde(default)]
+    payload: Payload,
+}
+
+impl Lines {
+    fn open(path: &Path) -> Result<Self, CliError> {
+        let file = File::open(path)
+            .map_err(|error| CliError::File { path: path.to_owned(), problem: error.to_string() })?;
+        Ok(Self { path: path.to_owned(), lines: BufReader::new(file).lines(), number: 0 })
+    }
+
+    fn wrong(&self, problem: impl std::fmt::Display) -> CliError {
+        CliError::File { path: self.path.clone(), problem: format!("line {}: {problem}", self.number) }
+    }
+
+    /// Id and payload of the vector `at`.
+    fn next(&mut self, args: &Import, at: u64, total: u64) -> Result<(PointId, Payload), CliError> {
+        self.number += 1;
+        let line = match self.lines.next() {
+            Some(line) => line.map_err(|error| self.wrong(error))?,
+            None => {
+                let problem = format!("it has {at} lines, and there are {total} vectors");
+                return Err(CliError::File { path: self.path.clone(), problem });
+            }
+        };
+        if args.points {
+            let point: IdAndPayload = serde_json::from_str(&line).map_err(|error| self.wrong(error))?;
+            return Ok((point.id, point.payload));
+        }
+        let payload: Payload = serde_json::from_str(&line).map_err(|error| self.wrong(error))?;
+        let id = match &args.id_field {
+            None => PointId::Num(id_at(args, at)?),
+            Some(field) => {
+                let id =
+                    payload.get(field).ok_or_else(|| self.wrong(format!("there is no field {field}")))?;
+                serde_json::from_value(id.clone()).map_err(|_| {
+                    self.wrong(format!("{field} is {id}, which is no point id: a number or a UUID"))
+                })?
+            }
+        };
+        Ok((id, payload))
+    }
+
+    fn check_end(&mut self, total: u64) -> Result<(), CliError> {
+        if self.lines.next().is_none() {
+            return Ok(());
+        }
+        let problem =
+            format!("it has more than {total} lines, and there are {total} vectors; those were imported");
+        Err(CliError::File { path: self.path.clone(), problem })
+    }
+}

@@ -1,0 +1,178 @@
+//! Commands that look after a collection: `optimize`, `defrag`, `snapshot`, `restore`, `verify`, `repair`.
+
+use crate::args::{FromTo, Maintain};
+use crate::error::CliError;
+use crate::open;
+use crate::progress::OptimizeBars;
+use io_core::StopFlag;
+use serde_json::json;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use vecstore::collection::{Collection, Locality, OptimizeReport};
+
+/// How often an interrupt is looked for.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Optimizes until it is done or interrupted.
+pub(crate) fn optimize(
+    collection: &Collection,
+    stop: &StopFlag,
+    bars: &OptimizeBars,
+) -> Result<OptimizeReport, CliError> {
+    let bars = Arc::clone(&bars.0);
+    let optimizing = collection.optimize(move |progress| bars.report(progress));
+    let flag = optimizing.stop_flag();
+    let (done, waiting) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while waiting.recv_timeout(TICK) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                if stop.is_stopped() {
+                    flag.stop();
+                }
+            }
+        });
+        let report = optimizing.wait();
+        drop(done);
+        Ok(report?)
+    })
+}
+
+fn print_report(out: &mut impl Write, report: &OptimizeReport, seconds: f64) -> Result<(), CliError> {
+    writeln!(
+        out,
+        "{} segments became {} in {seconds:.1} s: {} points sealed, {} written anew, {} deleted ones left out",
+        report.segments_before, report.segments_after, report.sealed, report.rewritten, report.vacuumed
+    )?;
+    Ok(())
+}
+
+fn report_json(report: &OptimizeReport, seconds: f64) -> serde_json::Value {
+    json!({
+        "segments_before": report.segments_before,
+        "segments_after": report.segments_after,
+        "sealed": report.sealed,
+        "rewritten": report.rewritten,
+        "vacuumed": report.vacuumed,
+        "seconds": seconds,
+    })
+}
+
+pub(crate) fn run_optimize(args: &Maintain, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    let collection = open::writable(&args.at)?;
+    let (started, bars) = (Instant::now(), OptimizeBars::default());
+    let report = optimize(&collection, stop, &bars)?;
+    drop(bars);
+    collection.close()?;
+    let seconds = started.elapsed().as_secs_f64();
+    if args.json {
+        writeln!(out, "{}", report_json(&report, seconds))?;
+        return Ok(());
+    }
+    print_report(out, &report, seconds)
+}
+
+pub(crate) fn run_defrag(args: &Maintain, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    let collection = open::writable(&args.at)?;
+    let keys = collection.schema().defragment.clone();
+    let Some(first) = keys.first().cloned() else {
+        return Err(CliError::NoTenant { collection: args.at.collection.clone() });
+    };
+    // What is in memory lies nowhere yet.
+    let before = collection.locality(first.clone()).wait()?;
+    let (started, bars) = (Instant::now(), OptimizeBars::default());
+    let report = optimize(&collection, stop, &bars)?;
+    drop(bars);
+    let after = collection.locality(first.clone()).wait()?;
+    collection.close()?;
+    let seconds = started.elapsed().as_secs_f64();
+    if args.json {
+        let locality = |found: &Locality| json!({ "values": found.values, "pages_touched": found.pages_touched, "pages_least": found.pages_least });
+        let mut line = report_json(&report, seconds);
+        line["keys"] = json!(keys);
+        line["before"] = locality(&before);
+        line["after"] = locality(&after);
+        writeln!(out, "{line}")?;
+        return Ok(());
+    }
+    print_report(out, &report, seconds)?;
+    writeln!(out, "pages touched to read vectors and codes of each {first}, by {}:", keys.join(", "))?;
+    for (name, found) in [("before", before), ("after", after)] {
+        writeln!(
+            out,
+            "  {name:<7} {} for {} values; {} at least: {:.2} times that",
+            found.pages_touched,
+            found.values,
+            found.pages_least,
+            found.ratio()
+        )?;
+    }
+    Ok(())
+}
+
+pub(crate) fn run_snapshot(args: &FromTo, out: &mut impl Write) -> Result<(), CliError> {
+    let collection = open::writable(&args.from)?;
+    collection.snapshot(&args.to).wait()?;
+    collection.close()?;
+    writeln!(out, "snapshot in {}", args.to.display())?;
+    Ok(())
+}
+
+pub(crate) fn run_restore(args: &FromTo, out: &mut impl Write) -> Result<(), CliError> {
+    Collection::restore(&args.from.backend.backend(), &args.from.collection, &args.to)?;
+    writeln!(out, "restored to {}", args.to.display())?;
+    Ok(())
+}
+
+pub(crate) fn run_verify(args: &Maintain, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    let report = Collection::verify(&args.at.backend.backend(), &args.at.collection, stop)?;
+    if args.json {
+        let problems: Vec<_> = report.problems.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "{}",
+            json!({
+                "files": report.files,
+                "bytes": report.bytes,
+                "points": report.points,
+                "problems": problems,
+                "notes": report.notes,
+            })
+        )?;
+    } else {
+        for problem in &report.problems {
+            writeln!(out, "damaged: {problem}")?;
+        }
+        for note in &report.notes {
+            writeln!(out, "note: {note}")?;
+        }
+        writeln!(
+            out,
+            "{} files of {} bytes read, {} points of segments compared: {} problems",
+            report.files,
+            report.bytes,
+            report.points,
+            report.problems.len()
+        )?;
+    }
+    if report.problems.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::Damaged { collection: args.at.collection.clone(), problems: report.problems.len() })
+}
+
+pub(crate) fn run_repair(args: &FromTo, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    let report = Collection::repair(&args.from.backend.backend(), &args.from.collection, &args.to, stop)?;
+    for note in &report.notes {
+        writeln!(out, "{note}")?;
+    }
+    writeln!(
+        out,
+        "{} points saved to {}; {} points and {} payloads lost",
+        report.points,
+        args.to.display(),
+        report.points_lost,
+        report.payloads_lost
+    )?;
+    Ok(())
+}

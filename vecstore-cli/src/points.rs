@@ -1,0 +1,138 @@
+//! Commands about single points: `upsert`, `delete`, `get`, `scroll`, `count`, `facet`.
+
+use crate::args::{Count, Delete, Facet, Get, Scroll, Upsert};
+use crate::error::CliError;
+use crate::open;
+use io_core::StopFlag;
+use serde_json::json;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use vecstore::collection::{CollectionOptions, Durability, Record, ScrollRequest, Selection, With};
+use vecstore::point::Point;
+
+/// Points of a batch.
+const BATCH: usize = 256;
+/// Points of a page of a scroll.
+const PAGE: usize = 1000;
+
+pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    let path = args.points.clone().unwrap_or_else(|| PathBuf::from("standard input"));
+    let failed = |problem: String| CliError::File { path: path.clone(), problem };
+    let lines: Box<dyn BufRead> = match &args.points {
+        Some(path) => Box::new(BufReader::new(File::open(path).map_err(|error| failed(error.to_string()))?)),
+        None => Box::new(std::io::stdin().lock()),
+    };
+    let collection = open::writable(&args.at)?;
+    let (mut batch, mut written) = (Vec::with_capacity(BATCH), 0);
+    let mut put = |batch: &mut Vec<Point>| {
+        let points = std::mem::take(batch);
+        let put = collection.upsert(points, Durability::Synced).wait();
+        put.map(|put| written += put.points)
+    };
+    for (number, line) in lines.lines().enumerate() {
+        if stop.is_stopped() {
+            return Err(vecstore::error::Error::Stopped.into());
+        }
+        let line = line.map_err(|error| failed(error.to_string()))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let point = serde_json::from_str(&line).map_err(|error| {
+            failed(format!("line {}: {error}; the lines before it are written", number + 1))
+        })?;
+        batch.push(point);
+        if batch.len() == BATCH {
+            put(&mut batch)?;
+        }
+    }
+    put(&mut batch)?;
+    collection.close()?;
+    writeln!(out, "{written} points")?;
+    Ok(())
+}
+
+pub(crate) fn delete(args: &Delete, out: &mut impl Write) -> Result<(), CliError> {
+    let collection = open::writable(&args.at)?;
+    let selection = match &args.filter {
+        Some(filter) => Selection::Filter(filter.clone()),
+        None => Selection::Ids(args.ids.clone()),
+    };
+    let deleted = collection.delete(selection, Durability::Synced).wait()?;
+    collection.close()?;
+    writeln!(out, "{} points deleted", deleted.points)?;
+    Ok(())
+}
+
+fn print_record(out: &mut impl Write, record: &Record) -> Result<(), CliError> {
+    let mut line = json!({ "id": record.id });
+    if let Some(vector) = &record.vector {
+        line["vector"] = json!(vector);
+    }
+    if let Some(payload) = &record.payload {
+        line["payload"] = json!(payload);
+    }
+    writeln!(out, "{line}")?;
+    Ok(())
+}
+
+pub(crate) fn get(args: &Get, out: &mut impl Write) -> Result<(), CliError> {
+    let collection = open::read_only(&args.at, CollectionOptions::default())?;
+    let with = With { payload: true, vector: args.with_vector };
+    let found = collection.retrieve(args.ids.clone(), with).wait()?;
+    for record in &found.records {
+        print_record(out, record)?;
+    }
+    if found.missing.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::Missing(found.missing))
+}
+
+pub(crate) fn scroll(args: &Scroll, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    let collection = open::read_only(&args.at, CollectionOptions::default())?;
+    let mut left = args.limit.unwrap_or(usize::MAX);
+    let mut request = ScrollRequest {
+        filter: args.filter.clone(),
+        order_by: args.order_by.clone(),
+        limit: left.min(PAGE),
+        page: args.page.clone(),
+        with: With { payload: true, vector: args.with_vector },
+    };
+    loop {
+        if stop.is_stopped() {
+            return Err(vecstore::error::Error::Stopped.into());
+        }
+        let page = collection.scroll(request.clone()).wait()?;
+        for record in &page.records {
+            print_record(out, record)?;
+        }
+        left -= page.records.len().min(left);
+        match page.next {
+            Some(next) if left > 0 => {
+                request = ScrollRequest { page: Some(next), limit: left.min(PAGE), ..request };
+            }
+            Some(next) => {
+                // Not part of the output: whoever reads points does not want it among them.
+                let _ = writeln!(std::io::stderr(), "next page: --page {next}");
+                return Ok(());
+            }
+            None => return Ok(()),
+        }
+    }
+}
+
+pub(crate) fn count(args: &Count, out: &mut impl Write) -> Result<(), CliError> {
+    let collection = open::read_only(&args.at, CollectionOptions::default())?;
+    writeln!(out, "{}", collection.count(args.filter.clone()).wait()?)?;
+    Ok(())
+}
+
+pub(crate) fn facet(args: &Facet, out: &mut impl Write) -> Result<(), CliError> {
+    let collection = open::read_only(&args.at, CollectionOptions::default())?;
+    let counts = collection.facet(args.field.clone(), args.filter.clone(), args.limit).wait()?;
+    for facet in counts {
+        writeln!(out, "{}\t{}", facet.count, facet.value)?;
+    }
+    Ok(())
+}
