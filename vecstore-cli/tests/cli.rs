@@ -1,7 +1,8 @@
 //! The command as a user types it: what it prints, how it ends, what it leaves behind.
 
+use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn tempdir() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
@@ -14,6 +15,10 @@ fn vecstore(dir: &Path, args: &[&str]) -> Output {
 fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn json_lines(output: &Output) -> Vec<Value> {
+    stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Fails unless the command failed with this code and a message that holds all of these.
@@ -40,51 +45,145 @@ fn fvecs(dir: &Path, name: &str, rows: usize) -> PathBuf {
     path
 }
 
+/// Payloads for as many vectors, with ids of their own.
+fn payloads(dir: &Path, name: &str, rows: usize) {
+    let line =
+        |row: usize| format!("{{\"key\": {}, \"kind\": \"k{}\", \"n\": {row}}}\n", row + 1000, row % 4);
+    std::fs::write(dir.join(name), (0..rows).map(line).collect::<String>()).unwrap();
+}
+
+/// A collection of 200 points, ids from 1000 on.
+fn packages(dir: &Path) {
+    fvecs(dir, "base.fvecs", 200);
+    payloads(dir, "base.jsonl", 200);
+    let create = [
+        "create",
+        "packages",
+        "--dim",
+        "8",
+        "--distance",
+        "euclid",
+        "--tenant",
+        "kind:keyword",
+        "--index",
+        "n:integer",
+    ];
+    assert_eq!(stdout(&vecstore(dir, &create)), "created packages\n");
+    let import = ["import", "packages", "base.fvecs", "--payload", "base.jsonl", "--id-field", "key"];
+    assert!(stdout(&vecstore(dir, &import)).contains("imported 200 points"));
+}
+
+const OF_K1: &str = r#"{"must": [{"key": "kind", "match": {"value": "k1"}}]}"#;
+
 #[test]
-fn build_search_and_info() {
-    let dir = tempdir();
-    fvecs(dir.path(), "base.fvecs", 200);
-    fvecs(dir.path(), "queries.fvecs", 8);
-    let built = vecstore(dir.path(), &["build", "base.fvecs", "base.vecstore", "--distance", "euclid"]);
-    assert!(stdout(&built).contains("200 vectors of 8 x f32, euclid"), "{}", stdout(&built));
+fn a_collection_from_the_shell() {
+    let temp = tempdir();
+    let dir = temp.path();
+    let run = |args: &[&str]| vecstore(dir, args);
+    packages(dir);
+    fvecs(dir, "queries.fvecs", 8);
 
-    let found = vecstore(dir.path(), &["search", "base.vecstore", "queries.fvecs", "--limit", "1", "--json"]);
-    let lines: Vec<serde_json::Value> =
-        stdout(&found).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 8);
-    for (query, line) in lines.iter().enumerate() {
+    let found = json_lines(&run(&["search", "packages", "queries.fvecs", "--limit", "1", "--json"]));
+    assert_eq!(found.len(), 8);
+    for (query, line) in found.iter().enumerate() {
         // The first eight vectors are the queries.
+        let (number, hit) = (line["query"].as_u64().unwrap(), &line["hits"][0]);
         assert_eq!(
-            (line["query"].as_u64(), line["hits"][0]["id"].as_u64()),
-            (Some(query as u64), Some(query as u64))
+            (number, hit["id"].as_u64(), hit["score"].as_f64()),
+            (query as u64, Some(query as u64 + 1000), Some(0.0))
         );
-        assert_eq!(line["hits"][0]["score"].as_f64(), Some(0.0));
     }
-    let args = ["search", "base.vecstore", "queries.fvecs", "--exact", "--count", "2", "--limit", "1"];
-    assert_eq!(stdout(&vecstore(dir.path(), &args)), "0\t0:0.0000\n1\t1:0.0000\n");
+    let exact = ["search", "packages", "queries.fvecs", "--exact", "--count", "2", "--limit", "1"];
+    assert_eq!(stdout(&run(&exact)), "0\t1000:0.0000\n1\t1001:0.0000\n");
+    let vector = ["search", "packages", "--vector", "[1,0,0,0,0,0,0,0]", "--filter", OF_K1, "--with-payload"];
+    let found = json_lines(&run(&vector));
+    assert!(found[0]["hits"].as_array().unwrap().iter().all(|hit| hit["payload"]["kind"] == "k1"));
+    let far = ["search", "packages", "--vector", "[1,0,0,0,0,0,0,0]", "--threshold", "0.001"];
+    assert_eq!(stdout(&run(&far)), "0\t1000:0.0000\n");
 
-    let info = vecstore(dir.path(), &["info", "base.vecstore", "--json"]);
-    let info: serde_json::Value = serde_json::from_str(&stdout(&info)).unwrap();
-    assert_eq!(
-        (info["count"].as_u64(), info["dim"].as_u64(), info["distance"].as_str()),
-        (Some(200), Some(8), Some("euclid"))
-    );
-    assert!(stdout(&vecstore(dir.path(), &["info", "base.vecstore"])).contains("200 of 8 x f32"));
+    assert_eq!(stdout(&run(&["count", "packages", "--filter", OF_K1])), "50\n");
+    assert_eq!(stdout(&run(&["facet", "packages", "kind", "--limit", "1"])), "50\t\"k0\"\n");
+    let got = json_lines(&run(&["get", "packages", "1007", "--with-vector"]));
+    assert_eq!((got[0]["id"].as_u64(), got[0]["vector"].as_array().unwrap().len()), (Some(1007), 8));
+    check_failure(&run(&["get", "packages", "1", "1001"]), 1, &["not there: 1"]);
+
+    let scrolled = run(&["scroll", "packages", "--limit", "3", "--order-by", "n", "--filter", OF_K1]);
+    let ids: Vec<_> = json_lines(&scrolled).iter().map(|line| line["id"].as_u64().unwrap()).collect();
+    assert_eq!(ids, [1001, 1005, 1009]);
+    let message = String::from_utf8(scrolled.stderr).unwrap();
+    let token = message.trim().rsplit(' ').next().unwrap();
+    let next = ["scroll", "packages", "--limit", "1", "--order-by", "n", "--filter", OF_K1, "--page", token];
+    assert_eq!(json_lines(&run(&next))[0]["id"].as_u64(), Some(1013));
+    assert_eq!(json_lines(&run(&["scroll", "packages"])).len(), 200);
+
+    assert_eq!(stdout(&run(&["delete", "packages", "1000", "1001", "7"])), "2 points deleted\n");
+    assert_eq!(stdout(&run(&["delete", "packages", "--filter", OF_K1])), "49 points deleted\n");
+    std::fs::write(dir.join("new.jsonl"), "{\"id\": \"67e55044-10b1-426f-9247-bb680e5fe0c8\", \"vector\": [9,9,9,9,9,9,9,9], \"payload\": {\"kind\": \"new\"}}\n\n").unwrap();
+    assert_eq!(stdout(&run(&["upsert", "packages", "new.jsonl"])), "1 points\n");
+    let info: Value = serde_json::from_str(&stdout(&run(&["info", "packages", "--json"]))).unwrap();
+    assert_eq!((info["points"].as_u64(), info["points_in_memory"].as_u64()), (Some(150), Some(1)));
+    assert!(stdout(&run(&["info", "packages"])).contains("150, 1 of them in memory"));
+
+    let defrag: Value = serde_json::from_str(&stdout(&run(&["defrag", "packages", "--json"]))).unwrap();
+    assert_eq!((defrag["sealed"].as_u64(), defrag["vacuumed"].as_u64()), (Some(1), Some(51)));
+    assert!(defrag["after"]["pages_touched"].as_u64() >= defrag["after"]["pages_least"].as_u64());
+    assert!(stdout(&run(&["optimize", "packages"])).contains("1 segments became 1"));
+    assert!(stdout(&run(&["verify", "packages"])).ends_with("150 points of segments compared: 0 problems\n"));
+}
+
+#[test]
+fn snapshots_exports_and_repairs_hold_everything() {
+    let temp = tempdir();
+    let dir = temp.path();
+    let run = |args: &[&str]| vecstore(dir, args);
+    packages(dir);
+    let everything = stdout(&run(&["scroll", "packages", "--with-vector"]));
+    assert_eq!(stdout(&run(&["snapshot", "packages", "snap"])), "snapshot in snap\n");
+    assert_eq!(stdout(&run(&["delete", "packages", "--filter", "{}"])), "200 points deleted\n");
+    stdout(&run(&["restore", "snap", "restored"]));
+    for copy in ["snap", "restored"] {
+        assert_eq!(stdout(&run(&["scroll", copy, "--with-vector"])), everything);
+    }
+    assert_eq!(stdout(&run(&["export", "restored", "out.npy", "out.jsonl"])), "exported 200 points\n");
+    stdout(&run(&["create", "again", "--dim", "8", "--distance", "euclid"]));
+    stdout(&run(&["import", "again", "out.npy", "--payload", "out.jsonl", "--points", "--no-optimize"]));
+    assert_eq!(stdout(&run(&["scroll", "again", "--with-vector"])), everything);
+
+    // A flipped bit is found, named and repaired around.
+    let vectors = walk(&dir.join("restored")).into_iter().find(|path| path.ends_with("vectors.vec")).unwrap();
+    let mut bytes = std::fs::read(&vectors).unwrap();
+    bytes[4096 + 3] ^= 1;
+    std::fs::write(&vectors, bytes).unwrap();
+    let verified = run(&["verify", "restored"]);
+    check_failure(&verified, 4, &["1 problems", "repair"]);
+    assert!(String::from_utf8_lossy(&verified.stdout).contains("record 0 at offset 4096"));
+    let repaired = stdout(&run(&["repair", "restored", "repaired"]));
+    assert!(repaired.ends_with("199 points saved to repaired; 1 points and 0 payloads lost\n"), "{repaired}");
+    assert!(stdout(&run(&["verify", "repaired"])).contains("0 problems"));
+}
+
+fn walk(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
+    }
+    files
 }
 
 #[test]
 fn the_demo_compares_the_backends_and_cleans_up() {
     let dir = tempdir();
     let shown = vecstore(dir.path(), &["demo", "--count", "2000", "--dim", "16", "--json"]);
-    let shown: serde_json::Value = serde_json::from_str(&stdout(&shown)).unwrap();
+    let shown: Value = serde_json::from_str(&stdout(&shown)).unwrap();
     let rows = shown["backends"].as_array().unwrap();
     let skipped = shown["skipped"].as_array().unwrap();
     assert_eq!(rows.len() + skipped.len(), 4, "{shown}");
     for row in rows {
         assert_eq!(row["queries"].as_u64(), Some(1000));
         assert!(row["recall"].as_f64().unwrap() > 0.95, "{row}");
-        // 1,000 queries of 20 candidates of 16 floats.
-        assert_eq!(row["bytes_wanted"].as_u64(), Some(1000 * 20 * 64));
+        // 1,000 queries of 20 candidates.
+        assert_eq!(row["vectors_scored"].as_u64(), Some(1000 * 20));
     }
     let table = stdout(&vecstore(dir.path(), &["demo", "--count", "500", "--dim", "8", "--backend", "mmap"]));
     assert!(table.contains("recall") && table.contains("mmap"), "{table}");
@@ -93,68 +192,124 @@ fn the_demo_compares_the_backends_and_cleans_up() {
 
 #[test]
 fn mistakes_are_named_and_cost_nothing() {
-    let dir = tempdir();
-    let run = |args: &[&str]| vecstore(dir.path(), args);
+    let temp = tempdir();
+    let dir = temp.path();
+    let run = |args: &[&str]| vecstore(dir, args);
     check_failure(&run(&[]), 2, &["Usage"]);
-    check_failure(&run(&["search"]), 2, &["SEGMENT", "QUERIES"]);
+    check_failure(&run(&["search"]), 2, &["COLLECTION"]);
     check_failure(&run(&["demo", "--backend", "uring"]), 2, &["uring", "mmap"]);
     check_failure(&run(&["demo", "--distance", "l2"]), 2, &["cosine, dot, euclid"]);
     check_failure(&run(&["demo", "--vectors", "x.npy"]), 2, &["--queries"]);
     check_failure(&run(&["demo", "--cores", "0"]), 2, &["--cores"]);
-    check_failure(&run(&["demo", "--ef", "0"]), 1, &["ef is 0"]);
+    check_failure(&run(&["demo", "--count", "100", "--ef", "0"]), 1, &["ef is 0"]);
     check_failure(&run(&["demo", "--m", "1", "--count", "100"]), 1, &["m is 1"]);
-    check_failure(&run(&["demo", "--queue-depth", "0"]), 1, &["queue_depth is 0"]);
-    check_failure(&run(&["build", "missing.npy", "out"]), 1, &["missing.npy", "No such file"]);
-    check_failure(&run(&["build", "x.raw", "out", "--format", "raw"]), 2, &["--dim", "--element"]);
-    check_failure(&run(&["info", "."]), 1, &["not a segment"]);
-    check_failure(&run(&["info", "nowhere"]), 1, &["nowhere", "No such file"]);
-
-    fvecs(dir.path(), "base.fvecs", 50);
-    std::fs::write(dir.path().join("wide.fvecs"), [3i32.to_le_bytes(), [0; 4], [0; 4], [0; 4]].concat())
-        .unwrap();
-    stdout(&run(&["build", "base.fvecs", "base"]));
-    check_failure(&run(&["build", "base.fvecs", "base"]), 1, &["base exists already"]);
-    check_failure(&run(&["search", "base", "wide.fvecs"]), 1, &["3 components", "have 8"]);
-    check_failure(&run(&["search", "base", "base.fvecs", "--direct"]), 1, &["page cache"]);
+    check_failure(&run(&["demo", "--count", "100", "--queue-depth", "0"]), 1, &["queue_depth is 0"]);
+    check_failure(&run(&["create", "x"]), 2, &["--dim"]);
+    check_failure(&run(&["create", "x", "--dim", "0"]), 1, &["dim is 0"]);
+    check_failure(&run(&["create", "x", "--dim", "3", "--index", "a"]), 2, &["FIELD:KIND"]);
+    check_failure(&run(&["create", "x", "--dim", "3", "--index", "a:text"]), 2, &["\"text\"", "keyword"]);
     check_failure(
-        &run(&["demo", "--vectors", "base.fvecs", "--queries", "wide.fvecs"]),
-        1,
-        &["wide.fvecs", "3", "8"],
+        &run(&["create", "x", "--dim", "3", "--place", "codes=disk"]),
+        2,
+        &["cold, cached, pinned"],
     );
-    let mut left: Vec<_> =
-        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    left.sort();
-    assert_eq!(left, ["base", "base.fvecs", "wide.fvecs"]);
+    std::fs::write(dir.join("schema.json"), r#"{"dim": 3, "indices": {}}"#).unwrap();
+    check_failure(&run(&["create", "x", "--schema", "schema.json"]), 1, &["schema.json", "indices"]);
+    check_failure(&run(&["info", "."]), 1, &["is no collection"]);
+    check_failure(&run(&["info", "nowhere"]), 1, &["nowhere", "No such file"]);
+    assert_eq!(std::fs::read_dir(dir).unwrap().count(), 1, "mistakes left something behind");
+
+    packages(dir);
+    let before = stdout(&run(&["scroll", "packages", "--with-vector"]));
+    check_failure(&run(&["create", "packages", "--dim", "3"]), 1, &["packages exists already"]);
+    check_failure(&run(&["import", "packages", "missing.npy"]), 1, &["missing.npy", "No such file"]);
+    check_failure(
+        &run(&["import", "packages", "x.raw", "--format", "raw"]),
+        2,
+        &["--raw-dim", "--raw-element"],
+    );
+    std::fs::write(dir.join("wide.fvecs"), [3i32.to_le_bytes(), [0; 4], [0; 4], [0; 4]].concat()).unwrap();
+    check_failure(&run(&["import", "packages", "wide.fvecs"]), 1, &["3 components", "have 8"]);
+    check_failure(&run(&["search", "packages", "wide.fvecs"]), 1, &["3 components", "dimension is 8"]);
+    check_failure(&run(&["search", "packages", "base.fvecs", "--direct"]), 1, &["page cache"]);
+    check_failure(&run(&["count", "packages", "--filter", "{"]), 2, &["EOF"]);
+    let unknown = r#"{"must": [{"key": "x", "match": {"value": 1}}]}"#;
+    check_failure(&run(&["count", "packages", "--filter", unknown]), 1, &["field x has no index", "kind, n"]);
+    check_failure(&run(&["scroll", "packages", "--order-by", "kind"]), 1, &["have an order"]);
+    check_failure(&run(&["scroll", "packages", "--page", "x"]), 1, &["page token \"x\""]);
+    check_failure(&run(&["get", "packages", "x"]), 2, &["\"x\" is no point id"]);
+    std::fs::write(dir.join("bad.jsonl"), "{\"id\": 5, \"vector\": [1, 2]}\n").unwrap();
+    check_failure(&run(&["upsert", "packages", "bad.jsonl"]), 1, &["point 5", "2 components"]);
+    std::fs::write(dir.join("bad.jsonl"), "{\"id\": 5}\n").unwrap();
+    check_failure(&run(&["upsert", "packages", "bad.jsonl"]), 1, &["bad.jsonl", "line 1", "vector"]);
+    payloads(dir, "short.jsonl", 3);
+    let short = ["import", "packages", "base.fvecs", "--payload", "short.jsonl", "--id-field", "nope"];
+    check_failure(&run(&short), 1, &["short.jsonl", "line 1", "no field nope"]);
+    check_failure(&run(&["snapshot", "packages", "packages"]), 1, &["packages exists already"]);
+    check_failure(&run(&["restore", "nowhere", "x"]), 1, &["nowhere"]);
+    check_failure(&run(&["export", "packages", "base.fvecs", "x"]), 1, &["base.fvecs", "exists"]);
+    assert_eq!(stdout(&run(&["scroll", "packages", "--with-vector"])), before, "a mistake changed something");
 }
 
-/// Sends SIGINT to a build under way, with `kill`, as a terminal does.
-#[cfg(target_os = "linux")]
+/// While one process writes, others are told so.
 #[test]
-fn ctrl_c_ends_a_build_and_leaves_nothing() {
-    let dir = tempdir();
-    fvecs(dir.path(), "base.fvecs", 100_000);
-    let mut child = Command::new(env!("CARGO_BIN_EXE_vecstore"))
-        .args(["build", "base.fvecs", "base.vecstore", "--ef-construct", "2000", "--m", "64"])
-        .current_dir(dir.path())
-        .stderr(std::process::Stdio::piped())
+fn a_second_writer_is_told_who_is_first() {
+    let temp = tempdir();
+    packages(temp.path());
+    let mut first = Command::new(env!("CARGO_BIN_EXE_vecstore"))
+        .args(["upsert", "packages"])
+        .current_dir(temp.path())
+        .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    // The build has begun when its directory is there; the handler is installed before.
-    while std::fs::read_dir(dir.path()).unwrap().count() < 2 {
+    // The lock file names its holder from when it is held.
+    let lock = temp.path().join("packages/LOCK");
+    while std::fs::read_to_string(&lock).unwrap().is_empty() {
+        std::thread::yield_now();
+    }
+    let holder = format!("process {}", first.id());
+    check_failure(&vecstore(temp.path(), &["count", "packages"]), 1, &["in use", &holder]);
+    check_failure(&vecstore(temp.path(), &["optimize", "packages"]), 1, &["in use", &holder]);
+    drop(first.stdin.take());
+    assert!(first.wait().unwrap().success());
+    assert_eq!(stdout(&vecstore(temp.path(), &["count", "packages"])), "200\n");
+}
+
+/// Sends SIGINT to an optimization under way, with `kill`, as a terminal does.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_ends_an_optimization_and_loses_nothing() {
+    let temp = tempdir();
+    let dir = temp.path();
+    fvecs(dir, "base.fvecs", 15_000);
+    stdout(&vecstore(dir, &["create", "c", "--dim", "8", "--ef-construct", "2000", "--m", "64"]));
+    stdout(&vecstore(dir, &["import", "c", "base.fvecs", "--no-optimize"]));
+    let files = walk(&dir.join("c")).len();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_vecstore"))
+        .args(["optimize", "c"])
+        .current_dir(dir)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It has begun when the directory of the new segment is there; the handler is installed before.
+    while !dir.join("c/segment-000001").exists() {
         std::thread::yield_now();
     }
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "only the input is left");
+    assert_eq!(walk(&dir.join("c")).len(), files, "something is left of the new segment");
+    assert_eq!(stdout(&vecstore(dir, &["count", "c"])), "15000\n");
 }
 
 #[test]
 fn output_that_nobody_reads_is_no_error() {
-    let dir = tempdir();
-    fvecs(dir.path(), "base.fvecs", 5000);
-    stdout(&vecstore(dir.path(), &["build", "base.fvecs", "base"]));
-    let command = format!("{} search base base.fvecs | head -n 1", env!("CARGO_BIN_EXE_vecstore"));
-    let output = Command::new("sh").args(["-c", &command]).current_dir(dir.path()).output().unwrap();
+    let temp = tempdir();
+    let dir = temp.path();
+    fvecs(dir, "base.fvecs", 5000);
+    stdout(&vecstore(dir, &["create", "c", "--dim", "8"]));
+    stdout(&vecstore(dir, &["import", "c", "base.fvecs", "--no-optimize"]));
+    let command = format!("{} search c base.fvecs | head -n 1", env!("CARGO_BIN_EXE_vecstore"));
+    let output = Command::new("sh").args(["-c", &command]).current_dir(dir).output().unwrap();
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -153,13 +153,13 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn payload(value: Value) -> Payload {
+    fn payload(value: &Value) -> Payload {
         value.as_object().unwrap().clone()
     }
 
     #[test]
     fn fields_are_found_in_objects_and_arrays() {
-        let point = payload(json!({"a": {"b": ["x", null, "y", "x"]}, "n": null, "empty": [], "t": true}));
+        let point = payload(&json!({"a": {"b": ["x", null, "y", "x"]}, "n": null, "empty": [], "t": true}));
         let term = |text: &str| Key::Term(text.as_bytes().into());
         assert_eq!(keys(&point, "a.b", FieldKind::Keyword), Ok(vec![term("x"), term("y")]));
         for missing in ["a.c", "b", "a.b.c", "n", "empty", "t.x"] {
@@ -167,7 +167,7 @@ mod tests {
         }
         assert_eq!(keys(&point, "t", FieldKind::Bool), Ok(vec![Key::Term([1].into())]));
         assert_eq!(keys(&point, "t", FieldKind::Keyword), Err(WrongKind { found: "true".into() }));
-        let long = payload(json!({"a": "ü".repeat(100)}));
+        let long = payload(&json!({"a": "ü".repeat(100)}));
         let error = keys(&long, "a", FieldKind::Integer).unwrap_err();
         assert_eq!(error.found.chars().count(), 61);
     }

@@ -29,7 +29,7 @@ fn open(disk: &SimulatedDisk, dir: &str) -> Result<Collection, Error> {
 
 fn point(id: u64) -> Point {
     let payload = json!({"t": format!("t{}", id % 4), "n": id, "text": "x".repeat(id as usize % 50)});
-    let id = if id % 5 == 0 { PointId::Uuid(u128::from(id)) } else { PointId::Num(id) };
+    let id = if id.is_multiple_of(5) { PointId::Uuid(u128::from(id)) } else { PointId::Num(id) };
     Point { id, ..Point::new(0, vec![1.0, id_number(id), 3.0]) }.with_payload(payload)
 }
 
@@ -217,7 +217,9 @@ fn repair_saves_what_is_intact_and_says_what_is_lost() {
         let mut flipped = whole.clone();
         // In the middle of the data, where there is any.
         let byte = if whole.len() > 8192 { 4096 + 100 } else { whole.len() / 2 };
-        flipped.get_mut(byte).map(|byte| *byte ^= 4);
+        if let Some(byte) = flipped.get_mut(byte) {
+            *byte ^= 4;
+        }
         let (report, found) = repair(&with_file(&disk, &path, &flipped));
         let lost: Vec<&PointId> = expected.keys().filter(|id| !found.contains_key(id)).collect();
         let other = found.iter().filter(|(id, point)| expected.get(id) != Some(point)).count();

@@ -208,6 +208,5 @@ fn a_fault_at_any_operation_loses_nothing_acknowledged() {
             }
         }
     }
-    println!("{points} faults, {failed} of them were seen by the caller");
     assert!(failed > points / 20, "most faults went unnoticed: {failed} of {points}");
 }

@@ -19,7 +19,7 @@
 
 use super::points_from_postings;
 use super::postings::{self, Postings};
-use super::table::{page_range, per_page, section_bytes, write_table};
+use super::table::{page_range, section_bytes, write_table};
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
 use crate::pages::{PAGE_DATA, Pages, PagesWriter};
@@ -160,7 +160,6 @@ fn parse_group(bytes: &[u8]) -> Option<(Vec<Term>, usize)> {
 /// What is in memory of one field.
 #[derive(Debug)]
 struct FieldData {
-    kind: FieldKind,
     /// The first of the field's sections.
     section: usize,
     present: RoaringBitmap,
@@ -170,7 +169,7 @@ struct FieldData {
 #[derive(Debug)]
 enum Lookup {
     /// The first term of each group, and where the group is.
-    Terms(Vec<(Box<[u8]>, Range<u64>)>),
+    Terms(Vec<Group>),
     /// The first number of each page of the table, and entries in all.
     Numbers { firsts: Vec<u64>, entries: u64 },
 }
@@ -219,7 +218,7 @@ impl FieldsData {
                 let groups = groups(&main).ok_or_else(|| damaged(name, "its dictionary is none"))?;
                 Lookup::Terms(groups)
             };
-            fields.insert(name.clone(), FieldData { kind, section, present, lookup });
+            fields.insert(name.clone(), FieldData { section, present, lookup });
         }
         Ok(Self { count, fields })
     }
@@ -233,9 +232,12 @@ impl FieldsData {
     }
 }
 
+/// The first term of a group, and where the group is.
+type Group = (Box<[u8]>, Range<u64>);
+
 /// The groups of a dictionary. Between them may be zeros, up to the end of the page.
-fn groups(dictionary: &[u8]) -> Option<Vec<(Box<[u8]>, Range<u64>)>> {
-    let mut groups: Vec<(Box<[u8]>, Range<u64>)> = Vec::new();
+fn groups(dictionary: &[u8]) -> Option<Vec<Group>> {
+    let mut groups: Vec<Group> = Vec::new();
     let mut at = 0;
     while at < dictionary.len() {
         let rest = &dictionary[at..];
@@ -543,11 +545,6 @@ impl FieldsReader<'_> {
         stats.add(&read);
         Ok(())
     }
-
-    /// The kind of a field.
-    pub(crate) fn kind(&self, field: &str) -> FieldKind {
-        self.field(field).kind
-    }
 }
 
 /// Some entries of a table of numbers.
@@ -586,7 +583,6 @@ mod tests {
             let reader = FieldsReader { data: &data, pages: &pages, control: &control };
             let mut stats = ReadStats::default();
             prop_assert_eq!(reader.present("f"), &twin.present);
-            prop_assert_eq!(reader.kind("f"), kind);
             for size in [1, 3, asked.len()] {
                 for keys in asked.chunks(size.max(1)) {
                     let mut keys = keys.to_vec();

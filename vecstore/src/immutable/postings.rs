@@ -228,7 +228,7 @@ mod tests {
             let numbers: Vec<u32> = set.iter().copied().collect();
             let bytes = encode(&numbers);
             let postings = Postings::parse(&bytes, numbers.len()).unwrap();
-            prop_assert_eq!(postings.to_bitmap().unwrap().iter().collect::<Vec<_>>(), numbers.clone());
+            prop_assert_eq!(postings.to_bitmap().unwrap().iter().collect::<Vec<_>>(), &numbers[..]);
             let mut cursor = postings.cursor();
             for target in targets.iter().copied().chain(numbers.iter().step_by(37).copied()).collect::<BTreeSet<_>>() {
                 prop_assert_eq!(cursor.advance_to(target).unwrap(), set.range(target..).next().copied());

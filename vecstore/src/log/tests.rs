@@ -166,7 +166,7 @@ fn what_a_failed_write_left_does_not_continue_the_next() {
     });
     let header = parse(&both).unwrap().unwrap().header;
     // As if both had failed and another batch, of the same length as the first one, was written instead of them.
-    let mut instead = both.clone();
+    let mut instead = both;
     let record = record::RecordHeader::decode(&first[HEADER_BYTES..]).unwrap();
     let mut replaced = Vec::new();
     record::encode_record(&header, record, &body(7, b""), &mut replaced);
