@@ -33,6 +33,8 @@ mod scroll;
 mod search;
 mod snapshot;
 mod state;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod writer;
 

@@ -1,0 +1,52 @@
+//! What only the inside shows.
+
+use super::*;
+use crate::field::FieldKind;
+use crate::immutable::segment::SegmentReader;
+use io_core::ReadControl;
+use io_core::ReadStats;
+use io_core::testing::SimulatedDisk;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Points of one tenant are contiguous, within it those of the second key, and within that they follow the graph rather
+/// than the order they came in.
+#[test]
+fn points_are_ordered_by_the_keys_one_after_the_other() {
+    let disk = SimulatedDisk::new(1);
+    let backend = DynBackend::new(disk.clone());
+    let schema = Schema::new(4).tenant("tenant", FieldKind::Keyword).tenant("day", FieldKind::Integer);
+    let options = CollectionOptions { cores: 1, background: false, ..CollectionOptions::default() };
+    let dir = Path::new("/c");
+    let collection = Collection::create(&backend, dir, &schema, &options).unwrap();
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut keys = BTreeMap::new();
+    for batch in 0..3u64 {
+        let point = |id| {
+            // Few enough that some collide, hashes of keys included.
+            let (tenant, day) = (format!("t{}", random.u32(..12)), random.i64(-2..3));
+            let vector = (0..4).map(|_| random.f32()).collect();
+            keys.insert(PointId::Num(id), (tenant.clone(), day));
+            Point::new(id, vector).with_payload(json!({"tenant": tenant, "day": day}))
+        };
+        // Each batch replaces half of the one before.
+        let points = (batch * 400..batch * 400 + 800).map(point).collect();
+        collection.upsert(points, Durability::Written).wait().unwrap();
+        collection.optimize(|_| {}).wait().unwrap();
+    }
+    let entry = collection.shared.state.read().version.segments[0].clone();
+    let order = backend
+        .run(|| async {
+            let reader = SegmentReader::open(&backend, entry.data, &options.open).await.unwrap();
+            let points: Vec<u32> = (0..reader.data.points).collect();
+            let mut stats = ReadStats::default();
+            reader.ids_of(&points, &ReadControl::default(), &mut stats).await.unwrap()
+        })
+        .unwrap();
+    assert_eq!(order.len(), keys.len());
+    let ordered: Vec<&(String, i64)> = order.iter().map(|id| &keys[id]).collect();
+    assert!(ordered.is_sorted());
+    assert_eq!(ordered.chunk_by(|a, b| a == b).count(), keys.values().collect::<BTreeSet<_>>().len());
+    let as_they_came = order.chunk_by(|a, b| keys[a] == keys[b]).all(|group| group.is_sorted());
+    assert!(!as_they_came);
+}
