@@ -54,7 +54,8 @@ fn page_crc(number: u64, data: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Writes a file of pages from front to back; the header last, so that an unfinished file is not taken for one.
+/// Writes a file of pages from front to back, and the header. A file counts once something durable names it, so all of it
+/// is synced at once.
 pub(crate) struct PagesWriter {
     writer: Box<dyn DynPageWriter>,
     kind: PagesKind,
@@ -126,7 +127,6 @@ impl PagesWriter {
     pub(crate) async fn finish(mut self) -> Result<(), Error> {
         self.fill_page();
         self.write_pending(0).await?;
-        self.writer.sync(SyncKind::Data).await?;
         let mut header = vec![0; PAGE];
         let mut put = |at: usize, field: &[u8]| header[at..at + field.len()].copy_from_slice(field);
         put(0, &MAGIC);

@@ -12,6 +12,7 @@ use crate::immutable::segment::SegmentData;
 use async_channel::{Receiver, Sender};
 use io_core::{BackendFactory, StopFlag};
 use roaring::RoaringBitmap;
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// How far an optimization is.
@@ -167,11 +168,21 @@ impl Optimizer {
                 chosen.extend(waiting.first().map(|(_, number)| *number));
             }
             waiting.retain(|(_, number)| !chosen.contains(number));
+            if frozen.is_none() && self.is_as_good_as_new(&chosen) {
+                continue;
+            }
             let plan = Plan { frozen: frozen.take(), segments: chosen };
             self.execute(&plan, progress, stop, &mut report).await?;
         }
         report.segments_after = count();
         Ok(report)
+    }
+
+    /// Whether these are one segment without deleted points: written anew it would be the same.
+    fn is_as_good_as_new(&self, segments: &[u64]) -> bool {
+        let state = self.shared.state.read();
+        let find = |number| state.version.segments.iter().find(|entry| entry.data.number == number);
+        matches!(segments, &[number] if find(number).is_some_and(|entry| entry.deleted.is_empty()))
     }
 
     /// Builds a segment from others and puts it into their place.
@@ -211,6 +222,7 @@ impl Optimizer {
         let directory = shared.backend.directory();
         let number = self.ask(ControlJob::Number).await?;
         let dir = segment_path(&shared.dir, number);
+        let handed_over = Cell::new(false);
         let built = async {
             directory.create_dir(&dir)?;
             let builder = SegmentBuilder {
@@ -228,11 +240,12 @@ impl Optimizer {
                 .await?;
             let segments = vec![(Arc::new(data), origins)];
             let installation = Box::new(Installation { replaced, segments });
+            handed_over.set(true);
             self.ask(|reply| ControlJob::Install(installation, reply)).await
         };
         let built = built.await;
-        // Where nobody knows which manifest is there, both segments stay.
-        if built.is_err() && shared.state.read().read_only.is_none() {
+        // Where nobody knows which manifest is there, both segments stay until the next opening.
+        if built.is_err() && (!handed_over.get() || shared.state.read().read_only.is_none()) {
             let _ = directory.remove_dir_all(&dir);
         }
         built

@@ -1,0 +1,70 @@
+//! Notes of many users in one collection: each searches and reads only its own, and they lie together on disk.
+//!
+//! `cargo run -p vecstore --example notes --features monoio -- monoio`
+
+use serde_json::json;
+use vecstore::backends::BackendKind;
+use vecstore::collection::{
+    Collection, CollectionOptions, Durability, ScrollRequest, SearchRequest, Selection,
+};
+use vecstore::field::FieldKind;
+use vecstore::filter::{Condition, Filter};
+use vecstore::point::Point;
+use vecstore::schema::Schema;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let kind: BackendKind = match std::env::args().nth(1) {
+        Some(name) => name.parse()?,
+        None => BackendKind::all()[0],
+    };
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("notes");
+
+    // The tenant's key is one line of the schema.
+    let schema = Schema::new(4).tenant("user", FieldKind::Keyword).index("day", FieldKind::Integer);
+    let notes = Collection::create(&kind.backend(), &path, &schema, &CollectionOptions::default())?;
+
+    // Stands in for a model that turns text into vectors.
+    let embed = |text: &str| -> Vec<f32> {
+        text.bytes().fold(vec![0.0; 4], |mut sum, byte| {
+            sum[usize::from(byte % 4)] += 1.0;
+            sum
+        })
+    };
+    let note = |id: u64| {
+        let (user, text) = (format!("user{}", id % 10), format!("note {id} about topic {}", id % 7));
+        Point::new(id, embed(&text)).with_payload(json!({"user": user, "day": id / 100, "text": text}))
+    };
+    notes.upsert((0..1000).map(note).collect(), Durability::Synced).wait()?;
+
+    let of_user = Filter::must(Condition::matches("user", "user3"));
+    let found = notes.search(SearchRequest {
+        filter: Some(of_user.clone()),
+        limit: 3,
+        with_payload: true,
+        ..SearchRequest::new(embed("note 5 about topic 3"))
+    });
+    for hit in found.wait()?.hits {
+        println!("{:.3} {}", hit.score, hit.payload.unwrap_or_default()["text"]);
+    }
+    let page =
+        ScrollRequest { filter: Some(of_user), order_by: Some("day".into()), ..ScrollRequest::default() };
+    println!("user3 has {} notes", notes.scroll(page).wait()?.records.len());
+
+    notes
+        .delete(Selection::Filter(Filter::must(Condition::matches("user", "user9"))), Durability::Synced)
+        .wait()?;
+    let report = notes.optimize(|_| {}).wait()?;
+    println!(
+        "{} points sealed, and each user's together: {:?}",
+        report.sealed,
+        notes.locality("user".into()).wait()?
+    );
+
+    notes.snapshot(&dir.path().join("backup")).wait()?;
+    notes.close()?;
+    let backup =
+        Collection::open(&kind.backend(), &dir.path().join("backup"), &CollectionOptions::default())?;
+    println!("the backup has {} notes, through {kind}", backup.count(None).wait()?);
+    Ok(())
+}
