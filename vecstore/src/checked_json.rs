@@ -20,6 +20,13 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// Any bytes with the line that would make them pass.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn with_crc(text: &[u8]) -> Vec<u8> {
+    let line = format!("crc32 {:08x}\n", crc32fast::hash(text));
+    [text, line.as_bytes()].concat()
+}
+
 pub(crate) fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, Error> {
     const LAST_LINE: usize = "crc32 01234567\n".len();
     let damaged = |reason: String| Error::damaged(path, None, reason);

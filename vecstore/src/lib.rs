@@ -54,6 +54,8 @@ pub mod error;
 pub mod field;
 pub mod filter;
 mod filtering;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod hnsw;
 mod immutable;
 pub mod input;

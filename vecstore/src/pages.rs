@@ -103,6 +103,11 @@ impl PagesWriter {
         Ok(())
     }
 
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn sections(&self) -> usize {
+        self.sections.len()
+    }
+
     /// Bytes written to the section so far: where the next ones begin.
     pub(crate) fn position(&self) -> u64 {
         self.sections.last().expect("a section was begun").bytes

@@ -7,8 +7,9 @@
 use io_core::testing::SimulatedDisk;
 use io_core::{Directory, DynBackend};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use vecstore::collection::{
     Collection, CollectionOptions, Durability, PayloadChange, ScrollRequest, Selection, With,
 };
@@ -153,7 +154,10 @@ impl Workload {
     }
 
     fn acknowledge(&mut self, begun: usize, durable: bool) {
-        let acknowledged = self.disk.history_len();
+        self.step(begun, self.disk.history_len(), durable);
+    }
+
+    fn step(&mut self, begun: usize, acknowledged: usize, durable: bool) {
         self.steps.push(Step { begun, acknowledged, durable, after: self.model.clone() });
     }
 

@@ -54,6 +54,15 @@ pub use verify::VerifyReport;
 
 pub(crate) use files::MANIFEST;
 
+/// What the fuzz targets reach.
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing {
+    /// Takes a manifest apart.
+    pub(crate) fn manifest(path: &std::path::Path, bytes: &[u8]) {
+        let _ = super::manifest::Manifest::decode(path, bytes);
+    }
+}
+
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::point::{Point, PointId};
@@ -246,8 +255,23 @@ impl Collection {
         &self,
         progress: impl Fn(OptimizeProgress) + Send + Sync + 'static,
     ) -> Pending<OptimizeReport> {
+        self.ask_optimizer(true, Box::new(progress))
+    }
+
+    /// Seals what is in memory into a segment of its own, without merging it with others.
+    ///
+    /// # Errors
+    /// As [`Collection::optimize`].
+    pub fn seal(
+        &self,
+        progress: impl Fn(OptimizeProgress) + Send + Sync + 'static,
+    ) -> Pending<OptimizeReport> {
+        self.ask_optimizer(false, Box::new(progress))
+    }
+
+    fn ask_optimizer(&self, merge: bool, progress: optimizer::Progress) -> Pending<OptimizeReport> {
         let (stop, (reply, answer)) = (StopFlag::new(), async_channel::bounded(1));
-        let job = optimizer::Job::All { progress: Box::new(progress), stop: stop.clone(), reply };
+        let job = optimizer::Job::Asked { merge, progress, stop: stop.clone(), reply };
         let optimizer = self.writers().as_ref().map(|writers| writers.optimizer.clone());
         let read_only = self.read_only();
         Pending::new(stop, async move {

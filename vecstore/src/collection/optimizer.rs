@@ -47,8 +47,8 @@ pub(super) type Progress = Box<dyn Fn(OptimizeProgress) + Send + Sync>;
 pub(super) enum Job {
     /// Do what the thresholds ask for.
     Background,
-    /// Seal everything and merge all segments, as far as they may be.
-    All { progress: Progress, stop: StopFlag, reply: Reply<OptimizeReport> },
+    /// Seal everything, and merge all segments, as far as they may be, if asked to.
+    Asked { merge: bool, progress: Progress, stop: StopFlag, reply: Reply<OptimizeReport> },
 }
 
 pub(super) struct Optimizer {
@@ -83,8 +83,8 @@ impl Optimizer {
                         let _ = self.ask(ControlJob::Sync).await;
                     }
                 }
-                Job::All { progress, stop, reply } => {
-                    let _ = reply.try_send(self.all(&progress, &stop).await);
+                Job::Asked { merge, progress, stop, reply } => {
+                    let _ = reply.try_send(self.asked(merge, &progress, &stop).await);
                 }
             }
         }
@@ -133,7 +133,12 @@ impl Optimizer {
         (chosen.len() >= 2).then_some(Plan { frozen: None, segments: chosen })
     }
 
-    async fn all(&self, progress: &Progress, stop: &StopFlag) -> Result<OptimizeReport, Error> {
+    async fn asked(
+        &self,
+        merge: bool,
+        progress: &Progress,
+        stop: &StopFlag,
+    ) -> Result<OptimizeReport, Error> {
         let count = || self.shared.state.read().version.segments.len();
         let mut report = OptimizeReport { segments_before: count(), ..OptimizeReport::default() };
         self.ask(ControlJob::Freeze).await?;
@@ -142,11 +147,15 @@ impl Optimizer {
             let frozen = self.shared.state.read().version.frozen.clone();
             let Some((first, later)) = frozen.split_first() else { break };
             // The last of them is merged with the segments right away.
-            if later.is_empty() {
+            if later.is_empty() && merge {
                 break;
             }
             let plan = Plan { frozen: Some(first.clone()), segments: Vec::new() };
             self.execute(&plan, progress, stop, &mut report).await?;
+        }
+        if !merge {
+            report.segments_after = count();
+            return Ok(report);
         }
         let (frozen, mut waiting) = {
             let state = self.shared.state.read();

@@ -24,10 +24,13 @@ pub(crate) fn page_range(page: u64, count: u64, entry_bytes: usize) -> Range<u64
     start..start + entries * entry_bytes as u64
 }
 
-/// Bytes of the section of a table of so many entries.
+/// Bytes of the section of a table of so many entries; the most there is for more than any file can hold.
 pub(crate) fn section_bytes(count: u64, entry_bytes: usize) -> u64 {
+    let per_page = per_page(entry_bytes) as u64;
     match count.checked_sub(1) {
-        Some(last) => entry_range(last, entry_bytes).end,
+        Some(last) => (last / per_page)
+            .saturating_mul(PAGE_DATA as u64)
+            .saturating_add((last % per_page + 1) * entry_bytes as u64),
         None => 0,
     }
 }

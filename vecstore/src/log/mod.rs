@@ -29,6 +29,12 @@ use replay::ParsedLog;
 pub(crate) use replay::{LogEnd, parse_log, salvage_log};
 pub(crate) use writer::LogWriter;
 
+/// Takes the body of a record apart.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_batch(body: &[u8], vector_bytes: usize) {
+    let _ = record::decode_batch(body, vector_bytes);
+}
+
 pub(crate) const HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 8] = *b"VECSTLOG";
 pub(crate) const VERSION: u32 = 1;

@@ -1,0 +1,199 @@
+//! The parsers of bytes from disk, as functions of bytes: for fuzzing, and for running a kept corpus as a test.
+//!
+//! None may panic, hang or ask for memory that the input's length does not justify, whatever the bytes. Checksums would turn
+//! nearly every input away at the door, so where it says so they are put right first.
+
+use crate::checked_json;
+use crate::collection::fuzzing as manifests;
+use crate::error::Error;
+use crate::field::{FieldKind, Key};
+use crate::immutable::deleted::load_deleted;
+use crate::immutable::fields::{FieldsData, FieldsReader};
+use crate::immutable::graph::{GraphData, LINKS_SECTION, decode_links};
+use crate::immutable::ids::IdsData;
+use crate::immutable::payload::PayloadData;
+use crate::immutable::segment::SegmentInfo;
+use crate::log::{fuzz_batch, parse_log, salvage_log};
+use crate::pages::{Pages, PagesKind, PagesWriter};
+use crate::point::PointId;
+use io_core::testing::MemoryBackend;
+use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats, VectorFile};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+const VECTOR_BYTES: usize = 24;
+
+/// Every parser, by the name of its fuzz target.
+pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+    ("log", log),
+    ("log_batch", log_batch),
+    ("json", json),
+    ("vector_file", vector_file),
+    ("graph", graph),
+    ("ids", ids),
+    ("payload", payload),
+    ("fields", fields),
+    ("deleted", deleted),
+];
+
+fn path() -> &'static Path {
+    Path::new("fuzzed")
+}
+
+/// A whole log, as it is.
+pub fn log(bytes: &[u8]) {
+    let _ = parse_log(path(), bytes, VECTOR_BYTES);
+    let _ = salvage_log(path(), bytes, VECTOR_BYTES);
+}
+
+/// The body of a record.
+pub fn log_batch(bytes: &[u8]) {
+    fuzz_batch(bytes, VECTOR_BYTES);
+}
+
+/// A manifest or a `segment.json`: as it is, and with its checksum put right.
+pub fn json(bytes: &[u8]) {
+    let right = checked_json::with_crc(bytes);
+    for bytes in [bytes, &right] {
+        manifests::manifest(path(), bytes);
+        let _ = SegmentInfo::decode(path(), bytes);
+    }
+}
+
+/// A file of vectors: as it is, and with its checksums put right.
+pub fn vector_file(bytes: &[u8]) {
+    let mut right = bytes.to_vec();
+    if let Some(header) = right.first_chunk_mut::<60>() {
+        let crc = crc32fast::hash(&header[..56]);
+        header[56..].copy_from_slice(&crc.to_le_bytes());
+    }
+    for bytes in [bytes, &right] {
+        on_file(bytes, async |backend| {
+            let reader = backend.open(path(), &OpenOptions::default()).await?;
+            let file = match VectorFile::<f32, _>::open(reader).await {
+                Ok(file) => file,
+                Err(_) => {
+                    let reader = backend.open(path(), &OpenOptions::default()).await?;
+                    VectorFile::open_unchecked(reader).await?
+                }
+            };
+            let last = file.header().count.saturating_sub(1) as u32;
+            let sink = |_, _: &[f32]| ControlFlow::Continue(());
+            let _ = file.read(&[0, last], &ReadControl::default(), sink).await;
+            file.verify(&ReadControl::default(), |_| {}).await?;
+            Ok(())
+        });
+    }
+}
+
+/// Runs something on a file in memory; what it returns does not matter.
+fn on_file(bytes: &[u8], act: impl AsyncFnOnce(DynBackend) -> Result<(), Error>) {
+    let memory = MemoryBackend::new(0);
+    memory.put(path(), bytes.to_vec());
+    let backend = DynBackend::new(memory);
+    let _ = backend.run(|| act(backend.clone())).expect("memory has an executor");
+}
+
+/// Opens the bytes as a file of pages, as they are; then takes them for the lengths and the bytes of sections, and opens
+/// the sound file of pages that has those sections.
+fn on_pages(bytes: &[u8], kind: PagesKind, act: impl AsyncFn(Pages) -> Result<(), Error>) {
+    on_file(bytes, async |backend| {
+        let reader = backend.open(path(), &OpenOptions::default()).await?;
+        act(Pages::open(reader, kind).await?).await
+    });
+    let backend = DynBackend::new(MemoryBackend::new(0));
+    let written = async {
+        let writer = backend.create(path(), &OpenOptions::default()).await?;
+        let mut pages = PagesWriter::new(writer, kind);
+        let mut rest = bytes;
+        while let Some((len, after)) = rest.split_first_chunk::<2>() {
+            let len = usize::from(u16::from_le_bytes(*len)).min(after.len());
+            pages.begin_section().await?;
+            pages.write(&after[..len]).await?;
+            rest = &after[len..];
+            if pages.sections() == 40 {
+                break;
+            }
+        }
+        pages.finish().await?;
+        let reader = backend.open(path(), &OpenOptions::default()).await?;
+        act(Pages::open(reader, kind).await?).await
+    };
+    let _: Result<(), Error> = backend.run(|| written).expect("memory has an executor");
+}
+
+/// `graph.pages`.
+pub fn graph(bytes: &[u8]) {
+    on_pages(bytes, PagesKind::Graph, async |pages| {
+        let cold = GraphData::load(&pages, false).await?;
+        let mut links = Vec::new();
+        for point in (0..cold.len()).take(100) {
+            let range = cold.record_range(point);
+            let sink = |_: usize, record: &[u8]| {
+                let _ = decode_links(record, cold.len(), &mut links);
+                Ok(())
+            };
+            let _ = pages.read(LINKS_SECTION, &[range], &ReadControl::default(), sink).await;
+        }
+        GraphData::load(&pages, true).await.map(drop)
+    });
+}
+
+/// `ids.pages`.
+pub fn ids(bytes: &[u8]) {
+    on_pages(bytes, PagesKind::Ids, async |pages| {
+        let ids = IdsData::load(&pages).await?;
+        let (control, mut stats) = (ReadControl::default(), ReadStats::default());
+        let some: Vec<PointId> =
+            (0..20).flat_map(|id| [PointId::Num(id), PointId::Uuid(u128::from(id))]).collect();
+        let _ = ids.find(&pages, &some, &control, &mut stats).await;
+        for after in [None, Some(PointId::Num(3)), Some(PointId::Uuid(3))] {
+            let _ = ids.in_order(&pages, after, 50, &control, &mut stats).await;
+        }
+        let points: Vec<u32> = (0..ids.len().min(100) as u32).collect();
+        ids.ids_of(&pages, &points, &control, &mut stats).await.map(drop)
+    });
+}
+
+/// `payload.pages`.
+pub fn payload(bytes: &[u8]) {
+    on_pages(bytes, PagesKind::Payload, async |pages| {
+        let payload = PayloadData::load(&pages).await?;
+        for point in (0..payload.len() as u32).take(100) {
+            let mut stats = ReadStats::default();
+            let _ = payload.read(&pages, &[point], &ReadControl::default(), &mut stats).await;
+        }
+        Ok(())
+    });
+}
+
+/// `fields.pages` of a keyword and an integer.
+pub fn fields(bytes: &[u8]) {
+    let indexes: BTreeMap<String, FieldKind> =
+        [("a".to_owned(), FieldKind::Keyword), ("b".to_owned(), FieldKind::Integer)].into();
+    on_pages(bytes, PagesKind::Fields, async |pages| {
+        // The number of points is known from elsewhere; here it is what the file says.
+        let meta: Vec<u64> = pages.read_array(0).await?;
+        let points = meta.first().map_or(0, |&points| points.min(1 << 20) as u32);
+        let data = FieldsData::load(&pages, &indexes, points).await?;
+        let control = ReadControl::default();
+        let reader = FieldsReader { data: &data, pages: &pages, control: &control };
+        let mut stats = ReadStats::default();
+        let terms = [Key::Term(b"".as_slice().into()), Key::Term(b"k1".as_slice().into())];
+        let _ = reader.any("a", &terms, None, &mut stats).await;
+        let _ = reader.except("a", &terms, &mut stats).await;
+        let _ = reader.all_terms("a", &mut stats).await;
+        let _ = reader.range("b", 5, u64::MAX, &mut stats).await;
+        reader.counts("b", reader.present("a"), &mut stats).await.map(drop)
+    });
+}
+
+/// `deleted-*.pages`.
+pub fn deleted(bytes: &[u8]) {
+    on_pages(bytes, PagesKind::Deleted, async |pages| {
+        let meta: Vec<u64> = pages.read_array(0).await?;
+        let points = meta.first().map_or(0, |&points| points as u32);
+        load_deleted(&pages, points).await.map(drop)
+    });
+}
