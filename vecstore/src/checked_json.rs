@@ -21,7 +21,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Any bytes with the line that would make them pass.
-#[cfg(feature = "fuzzing")]
+#[cfg(feature = "internals")]
 pub(crate) fn with_crc(text: &[u8]) -> Vec<u8> {
     let line = format!("crc32 {:08x}\n", crc32fast::hash(text));
     [text, line.as_bytes()].concat()

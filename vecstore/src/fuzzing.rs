@@ -24,8 +24,11 @@ use std::path::Path;
 
 const VECTOR_BYTES: usize = 24;
 
-/// Every parser, by the name of its fuzz target.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+/// A parser and the name of its fuzz target.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every parser.
+pub const TARGETS: [Target; 9] = [
     ("log", log),
     ("log_batch", log_batch),
     ("json", json),

@@ -54,7 +54,7 @@ pub mod error;
 pub mod field;
 pub mod filter;
 mod filtering;
-#[cfg(feature = "fuzzing")]
+#[cfg(feature = "internals")]
 pub mod fuzzing;
 pub mod hnsw;
 mod immutable;
@@ -67,6 +67,8 @@ pub mod point;
 pub mod quantization;
 mod rng;
 pub mod schema;
+#[cfg(feature = "internals")]
+pub mod structures;
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

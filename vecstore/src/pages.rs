@@ -103,7 +103,7 @@ impl PagesWriter {
         Ok(())
     }
 
-    #[cfg(feature = "fuzzing")]
+    #[cfg(feature = "internals")]
     pub(crate) fn sections(&self) -> usize {
         self.sections.len()
     }

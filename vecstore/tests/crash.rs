@@ -21,7 +21,7 @@ use vecstore::schema::Schema;
 
 const DIR: &str = "/c";
 /// Workloads of a run.
-const SEEDS: u64 = 14;
+const SEEDS: u64 = 10;
 /// What survives of unsynced changes: nothing, everything, and some, in two ways.
 const FATES: u64 = 4;
 
@@ -75,32 +75,78 @@ impl Workload {
         let backend = DynBackend::new(workload.disk.clone());
         let collection = Collection::create(&backend, Path::new(DIR), &schema(), &options()).unwrap();
         workload.acknowledge(0, true);
-        let mut collection = Some(collection);
+        let mut collection = Arc::new(collection);
         for _ in 0..30 {
             let begun = workload.disk.history_len();
             match workload.random.u32(..20) {
-                0..=2 => {
-                    collection.as_ref().unwrap().optimize(|_| {}).wait().unwrap();
+                step @ 0..=4 => {
+                    workload.optimize(&collection, step < 2, begun);
                     workload.acknowledge(begun, true);
                 }
-                3 => {
-                    collection.take().unwrap().close().unwrap();
+                5 => {
+                    Arc::into_inner(collection).unwrap().close().unwrap();
                     workload.acknowledge(begun, true);
-                    collection = Some(open(&workload.disk).unwrap());
+                    collection = Arc::new(open(&workload.disk).unwrap());
                 }
-                4 => {
-                    collection.as_ref().unwrap().sync().wait().unwrap();
+                6 => {
+                    collection.sync().wait().unwrap();
                     workload.acknowledge(begun, true);
                 }
-                _ => workload.write(collection.as_ref().unwrap(), begun),
+                7 => {
+                    let path = format!("/snapshot-{begun}");
+                    collection.snapshot(Path::new(&path)).wait().unwrap();
+                    workload.acknowledge(begun, true);
+                }
+                _ => workload.write(&collection, begun),
             }
         }
-        assert_eq!(
-            contents(collection.as_ref().unwrap()).unwrap(),
-            workload.model,
-            "seed {seed}, before any crash"
-        );
+        assert_eq!(contents(&collection).unwrap(), workload.model, "seed {seed}, before any crash");
         workload
+    }
+
+    /// Seals or merges; half of the time something is written meanwhile, and not synced.
+    fn optimize(&mut self, collection: &Arc<Collection>, merge: bool, begun: usize) {
+        let meanwhile = self.random.bool().then(|| self.batch());
+        let written = Arc::new(Mutex::new(None));
+        let (disk, done, inner) = (self.disk.clone(), Arc::clone(&written), Arc::clone(collection));
+        let batch = meanwhile.clone();
+        let progress = move |_| {
+            let mut done = done.lock().unwrap();
+            if let (None, Some((points, deletes))) = (&*done, &batch) {
+                let begun = disk.history_len();
+                inner.upsert(points.clone(), Durability::Written).wait().unwrap();
+                let between = disk.history_len();
+                inner.delete(Selection::Ids(deletes.clone()), Durability::Written).wait().unwrap();
+                *done = Some((begun, between, disk.history_len()));
+            }
+        };
+        let optimizing = if merge { collection.optimize(progress) } else { collection.seal(progress) };
+        optimizing.wait().unwrap();
+        if let (Some((points, deletes)), Some((begun_inside, between, end))) =
+            (meanwhile, *written.lock().unwrap())
+        {
+            assert!(begun_inside >= begun);
+            self.model.extend(points.into_iter().map(|point| (point.id, point)));
+            self.step(begun_inside, between, false);
+            self.model.retain(|id, _| !deletes.contains(id));
+            self.step(between, end, false);
+        }
+        // The progress that was given holds on to the collection until it is dropped.
+        while Arc::strong_count(collection) > 1 {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Some points, and ids of others.
+    fn batch(&mut self) -> (Vec<Point>, Vec<PointId>) {
+        let ids: BTreeSet<PointId> = (0..3).map(|_| self.id()).collect();
+        let point = |id: &PointId| {
+            let point = Point::new(0, vec![0.5; 3]).with_payload(json!({"t": "inside"}));
+            Point { id: *id, ..point }
+        };
+        let points = ids.iter().map(point).collect();
+        let others = (0..3).map(|_| self.id()).filter(|id| !ids.contains(id)).collect();
+        (points, others)
     }
 
     fn id(&mut self) -> PointId {
@@ -276,9 +322,12 @@ fn nothing_acknowledged_is_lost_at_any_crash_point() {
         None => 0..number("VECSTORE_CRASH_SEEDS").unwrap_or(SEEDS),
     };
     let is_default = seeds == (0..SEEDS);
-    let mut points = 0;
+    let (mut points, mut deletions) = (0, 0);
     for seed in seeds {
         let workload = Workload::run(seed);
+        let history = 0..workload.disk.history_len();
+        deletions +=
+            history.filter(|&change| workload.disk.describe(change).contains("file deleted-")).count();
         for changes in 0..=workload.disk.history_len() {
             for fate in 0..FATES {
                 let fate = if fate < 2 { fate } else { seed << 32 | (changes as u64) << 2 | fate };
@@ -291,5 +340,8 @@ fn nothing_acknowledged_is_lost_at_any_crash_point() {
             }
         }
     }
-    assert!(!is_default || points >= 10_000, "only {points} crash points");
+    assert!(
+        !is_default || points >= 10_000 && deletions >= 10,
+        "{points} crash points, {deletions} deletions written"
+    );
 }

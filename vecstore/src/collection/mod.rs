@@ -55,7 +55,7 @@ pub use verify::VerifyReport;
 pub(crate) use files::MANIFEST;
 
 /// What the fuzz targets reach.
-#[cfg(feature = "fuzzing")]
+#[cfg(feature = "internals")]
 pub(crate) mod fuzzing {
     /// Takes a manifest apart.
     pub(crate) fn manifest(path: &std::path::Path, bytes: &[u8]) {

@@ -64,15 +64,13 @@ impl<'a> Postings<'a> {
     }
 
     pub(crate) fn to_bitmap(self) -> Result<RoaringBitmap, BadPostings> {
-        let mut bitmap = RoaringBitmap::new();
+        let mut numbers = Vec::new();
         let mut cursor = self.cursor();
         while cursor.fill()? {
-            for &number in cursor.loaded() {
-                bitmap.try_push(number).map_err(|_| BadPostings)?;
-            }
+            numbers.extend_from_slice(cursor.loaded());
             cursor.used = cursor.len;
         }
-        Ok(bitmap)
+        RoaringBitmap::from_sorted_iter(numbers).map_err(|_| BadPostings)
     }
 
     pub(crate) fn cursor(self) -> PostingsCursor<'a> {

@@ -30,7 +30,7 @@ pub(crate) use replay::{LogEnd, parse_log, salvage_log};
 pub(crate) use writer::LogWriter;
 
 /// Takes the body of a record apart.
-#[cfg(feature = "fuzzing")]
+#[cfg(feature = "internals")]
 pub(crate) fn fuzz_batch(body: &[u8], vector_bytes: usize) {
     let _ = record::decode_batch(body, vector_bytes);
 }

@@ -1,0 +1,206 @@
+//! Recall and cost of filtered search, by how many points a filter leaves: values of a field that goes with nearness, and
+//! random numbers that do not.
+//!
+//! `cargo bench -p benches --bench filters` makes its own data; with data of yours:
+//! `BENCH_VECTORS=base.npy BENCH_PAYLOAD=base.jsonl BENCH_FIELD=section BENCH_QUERIES=queries.npy cargo bench ...`.
+
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+use io_core::DynBackend;
+use io_mmap::MmapBackend;
+use serde_json::{Value, json};
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::time::Instant;
+use vecstore::collection::{Collection, CollectionOptions, Durability, SearchParams, SearchRequest};
+use vecstore::dataset::Clustered;
+use vecstore::field::FieldKind;
+use vecstore::filter::{Condition, Filter, Match, MatchCondition, Range};
+use vecstore::input::{Format, Rows, VectorInput, VectorSource};
+use vecstore::point::{Payload, Point, PointId};
+use vecstore::schema::Schema;
+
+const QUERIES: usize = 200;
+const RANDOM: &str = "bench_random";
+
+type Error = Box<dyn std::error::Error>;
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+struct Data {
+    dim: usize,
+    field: String,
+    vectors: Vec<Vec<f32>>,
+    payloads: Vec<Payload>,
+    queries: Vec<Vec<f32>>,
+}
+
+fn vectors_of(source: &mut impl VectorSource, count: usize) -> Result<Vec<Vec<f32>>, Error> {
+    let dim = source.dim();
+    let mut vectors = Vec::new();
+    while vectors.len() < count {
+        let rows: Vec<f32> = match source.next_rows(1024)? {
+            Rows::F32(rows) => rows.to_vec(),
+            Rows::F16(rows) => rows.iter().map(|half| half.to_f32()).collect(),
+            Rows::U8(rows) => rows.iter().map(|&byte| f32::from(byte)).collect(),
+        };
+        vectors.extend(rows.chunks_exact(dim).map(<[f32]>::to_vec));
+    }
+    vectors.truncate(count);
+    Ok(vectors)
+}
+
+fn load() -> Result<Data, Error> {
+    let object = |value: Value| value.as_object().cloned().ok_or("a payload that is no object");
+    if let (Some(vectors), Some(payload), Some(field), Some(queries)) = (
+        variable("BENCH_VECTORS"),
+        variable("BENCH_PAYLOAD"),
+        variable("BENCH_FIELD"),
+        variable("BENCH_QUERIES"),
+    ) {
+        let open = |path: &str| VectorInput::open(Path::new(path), Format::by_extension(Path::new(path))?);
+        let (mut base, mut queries) = (open(&vectors)?, open(&queries)?);
+        let count = base.count() as usize;
+        let lines = std::io::BufReader::new(std::fs::File::open(payload)?).lines();
+        let payloads = lines.map(|line| Ok(object(serde_json::from_str(&line?)?)?));
+        let (dim, wanted) = (base.dim(), QUERIES.min(queries.count() as usize));
+        return Ok(Data {
+            dim,
+            field,
+            vectors: vectors_of(&mut base, count)?,
+            payloads: payloads.collect::<Result<_, Error>>()?,
+            queries: vectors_of(&mut queries, wanted)?,
+        });
+    }
+    let (count, dim) = (if variable("BENCH_QUICK").is_some() { 5000 } else { 60_000 }, 96);
+    let mut data = Clustered::new(count, dim, 7);
+    let queries = data.queries(QUERIES);
+    let vectors = vectors_of(&mut data, count)?;
+    // Cut by the first component, unevenly: near points mostly share a value.
+    let value = |vector: &Vec<f32>| format!("v{}", (vector[0].abs() * 300.0).sqrt() as u32);
+    let payloads = vectors.iter().map(|vector| Ok(object(json!({ "value": value(vector) }))?));
+    let payloads = payloads.collect::<Result<_, Error>>()?;
+    Ok(Data { dim, field: "value".to_owned(), payloads, vectors, queries })
+}
+
+struct Measured {
+    recall: f64,
+    microseconds: f64,
+    codes: f64,
+    reads: f64,
+}
+
+fn measure(
+    collection: &Collection,
+    queries: &[Vec<f32>],
+    filter: &Filter,
+    params: SearchParams,
+) -> Result<Measured, Error> {
+    let search = |params: SearchParams| -> Result<_, Error> {
+        let started = Instant::now();
+        let mut found = Vec::with_capacity(queries.len());
+        for query in queries {
+            let request =
+                SearchRequest { filter: Some(filter.clone()), params, ..SearchRequest::new(query.clone()) };
+            found.push(collection.search(request).wait()?);
+        }
+        Ok((found, started.elapsed().as_secs_f64() * 1e6 / queries.len() as f64))
+    };
+    let (truth, _) = search(SearchParams { exact: true, ..params })?;
+    let (found, microseconds) = search(params)?;
+    let (mut hits, mut wanted) = (0, 0);
+    for (found, truth) in found.iter().zip(&truth) {
+        let ids: Vec<PointId> = truth.hits.iter().map(|hit| hit.id).collect();
+        wanted += ids.len();
+        hits += found.hits.iter().filter(|hit| ids.contains(&hit.id)).count();
+    }
+    let mean = |sum: u64| sum as f64 / queries.len() as f64;
+    Ok(Measured {
+        recall: hits as f64 / wanted.max(1) as f64,
+        microseconds,
+        codes: mean(found.iter().map(|found| found.stats.codes_scored).sum()),
+        reads: mean(found.iter().map(|found| found.stats.vectors_scored).sum()),
+    })
+}
+
+fn main() -> Result<(), Error> {
+    let data = load()?;
+    let dir = tempfile::tempdir_in(variable("BENCH_DIR").unwrap_or_else(|| ".".to_owned()))?;
+    let schema =
+        Schema::new(data.dim as u32).index(&data.field, FieldKind::Keyword).index(RANDOM, FieldKind::Integer);
+    let backend = DynBackend::new(MmapBackend::default());
+    let options = CollectionOptions { background: false, ..CollectionOptions::default() };
+    let collection = Collection::create(&backend, &dir.path().join("c"), &schema, &options)?;
+    let mut random = fastrand::Rng::with_seed(3);
+    let total = data.vectors.len();
+    for (start, vectors) in (0..).step_by(512).zip(data.vectors.chunks(512)) {
+        let points = vectors.iter().zip(&data.payloads[start..]).zip(start as u64..);
+        let points = points.map(|((vector, payload), id)| {
+            let mut payload = payload.clone();
+            payload.insert(RANDOM.to_owned(), random.u32(..100_000).into());
+            Point { payload, ..Point::new(id, vector.clone()) }
+        });
+        collection.upsert(points.collect(), Durability::Written).wait()?;
+    }
+    collection.optimize(|_| {}).wait()?;
+
+    // For each wanted part of the points: the values that together come nearest to it, and a range of random numbers.
+    let facets = collection.facet(data.field.clone(), None, 100_000).wait()?;
+    let mut out = Table::new();
+    out.load_style(ASCII_MARKDOWN);
+    out.set_header([
+        "filter",
+        "points",
+        "recall@10",
+        "us a query",
+        "codes scored",
+        "vectors read",
+        "over the graph: recall@10",
+        "us",
+    ]);
+    for column in out.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for part in [0.5, 0.1, 0.01, 0.001] {
+        let wanted = total as f64 * part;
+        let (mut values, mut sum) = (Vec::new(), 0);
+        for facet in &facets {
+            if (sum + facet.count) as f64 <= wanted * 1.15 {
+                sum += facet.count;
+                values.push(facet.value.clone());
+            }
+        }
+        let by_value =
+            Condition::Match(MatchCondition { key: data.field.clone(), matching: Match::Any(values) });
+        let range = Range { lt: Some(((100_000.0 * part) as u32).into()), ..Range::default() };
+        for (name, condition) in
+            [(data.field.as_str(), by_value), ("random", Condition::range(RANDOM, range))]
+        {
+            let filter = Filter::must(condition);
+            let count = collection.count(Some(filter.clone())).wait()?;
+            let default = measure(&collection, &data.queries, &filter, SearchParams::default())?;
+            let params = SearchParams { scan_max: 0, ..SearchParams::default() };
+            let graph = measure(&collection, &data.queries, &filter, params)?;
+            out.add_row([
+                format!("{name}, {} %", part * 100.0),
+                count.to_string(),
+                format!("{:.3}", default.recall),
+                format!("{:.0}", default.microseconds),
+                format!("{:.0}", default.codes),
+                format!("{:.0}", default.reads),
+                format!("{:.3}", graph.recall),
+                format!("{:.0}", graph.microseconds),
+            ]);
+        }
+    }
+    writeln!(
+        std::io::stdout(),
+        "{total} points of dimension {}, {} queries, default settings\n\n{out}",
+        data.dim,
+        data.queries.len()
+    )?;
+    collection.close()?;
+    Ok(())
+}
