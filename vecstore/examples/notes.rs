@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p vecstore --example notes --features monoio -- monoio`
 
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
 use serde_json::json;
 use vecstore::backends::BackendKind;
 use vecstore::collection::{

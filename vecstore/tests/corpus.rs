@@ -112,7 +112,7 @@ fn no_parser_panics_hangs_or_asks_for_too_much() {
         seeds.extend(fixtures.iter().filter(|file| file.len() < 20_000).cloned());
         seeds.extend(fixtures.iter().filter_map(|file| sections(file)));
         let mut random = fastrand::Rng::with_seed(1);
-        let mut run = |bytes: &[u8]| {
+        let run = |bytes: &[u8]| {
             LARGEST.store(0, Ordering::Relaxed);
             let ran = std::panic::catch_unwind(|| target(bytes));
             let kept = || {

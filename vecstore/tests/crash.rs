@@ -151,7 +151,7 @@ impl Workload {
 
     fn id(&mut self) -> PointId {
         let number = self.random.u64(..25);
-        if number % 4 == 0 { PointId::Uuid(u128::from(number)) } else { PointId::Num(number) }
+        if number.is_multiple_of(4) { PointId::Uuid(u128::from(number)) } else { PointId::Num(number) }
     }
 
     fn write(&mut self, collection: &Collection, begun: usize) {

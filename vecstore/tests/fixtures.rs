@@ -26,16 +26,20 @@ fn options() -> CollectionOptions {
 }
 
 fn point(number: u64) -> Point {
-    let id = if number % 3 == 0 { PointId::Uuid(u128::from(number) << 100) } else { PointId::Num(number) };
+    let id = if number.is_multiple_of(3) {
+        PointId::Uuid(u128::from(number) << 100)
+    } else {
+        PointId::Num(number)
+    };
     let mut payload = json!({
         "keyword": ["all", format!("k{}", number % 5)],
         "integer": number as i64 - 50,
         "float": number as f64 / 4.0,
-        "bool": number % 2 == 0,
+        "bool": number.is_multiple_of(2),
         "datetime": format!("2024-02-{:02}T00:00:00Z", number % 28 + 1),
         "uuid": "67e55044-10b1-426f-9247-bb680e5fe0c8",
     });
-    if number % 10 == 0 {
+    if number.is_multiple_of(10) {
         payload = json!({});
     }
     let vector = (0..6).map(|i| ((number * 7 + i * 13) % 31) as f32).collect();

@@ -58,6 +58,11 @@ fn child() {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the moment of the kill is random; nothing is expected of it")]
+fn wait(time: Duration) {
+    std::thread::sleep(time);
+}
+
 fn spawn(dir: &Path, kind: BackendKind) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "child", "--nocapture"])
@@ -88,7 +93,7 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
             lines.filter_map(acknowledged).max()
         });
         // From before it has opened anything to long after it has begun to merge.
-        std::thread::sleep(Duration::from_micros(random.u64(..60_000)));
+        wait(Duration::from_micros(random.u64(..60_000)));
         child.kill().unwrap();
         child.wait().unwrap();
         let acknowledged = reader.join().unwrap().unwrap_or(before);

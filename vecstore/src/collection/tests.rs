@@ -13,8 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// than the order they came in.
 #[test]
 fn points_are_ordered_by_the_keys_one_after_the_other() {
-    let disk = SimulatedDisk::new(1);
-    let backend = DynBackend::new(disk.clone());
+    let backend = DynBackend::new(SimulatedDisk::new(1));
     let schema = Schema::new(4).tenant("tenant", FieldKind::Keyword).tenant("day", FieldKind::Integer);
     let options = CollectionOptions { cores: 1, background: false, ..CollectionOptions::default() };
     let dir = Path::new("/c");
