@@ -82,8 +82,10 @@ pub(crate) enum Command {
     Verify(Maintain),
     /// Put what is intact of a damaged collection into a new one, and say what is lost
     Repair(FromTo),
-    /// Write all points as vectors (.npy) and JSON lines
-    #[command(after_help = "Example:\n  vecstore export notes notes.npy notes.jsonl")]
+    /// Write all points as vectors (.npy) and JSON lines, or as one Parquet file
+    #[command(
+        after_help = "Examples:\n  vecstore export notes notes.npy notes.jsonl\n  vecstore export notes notes.parquet"
+    )]
     Export(Export),
     /// Say what a collection holds and what it takes
     Info(Maintain),
@@ -235,7 +237,7 @@ fn parse_place(text: &str) -> Result<(Part, Placement), String> {
 pub(crate) struct Import {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
-    /// File of vectors (.npy of float32, float16 or uint8; .fvecs; .bvecs; or raw)
+    /// File of vectors (.npy of float32, float16 or uint8; .fvecs; .bvecs; or raw), or a .parquet that `export` wrote
     pub(crate) vectors: PathBuf,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
@@ -395,10 +397,10 @@ pub(crate) struct FromTo {
 pub(crate) struct Export {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
-    /// File for the vectors, which must not exist yet: .npy in the collection's element type
+    /// File for the vectors, which must not exist yet: .npy in the collection's element type, or .parquet for everything
     pub(crate) vectors: PathBuf,
-    /// File for ids and payloads, which must not exist yet: {"id": ..., "payload": {...}}, in the order of the vectors
-    pub(crate) points: PathBuf,
+    /// With .npy: file for ids and payloads, which must not exist yet: {"id": ..., "payload": {...}}, in the order of the vectors
+    pub(crate) points: Option<PathBuf>,
 }
 
 /// A query from the command line.

@@ -28,6 +28,10 @@ pub(crate) enum CliError {
     Print(#[from] std::io::Error),
 }
 
+/// What a build without the feature says.
+#[cfg(not(feature = "parquet"))]
+pub(crate) const NO_PARQUET: &str = "this build knows no Parquet; build it with `--features parquet`";
+
 fn join(ids: &[PointId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

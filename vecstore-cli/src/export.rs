@@ -1,4 +1,4 @@
-//! `vecstore export`: all points as a `.npy` of vectors and JSON lines of ids and payloads.
+//! `vecstore export`: all points as a `.npy` of vectors and JSON lines of ids and payloads, or as one Parquet file.
 
 use crate::args::Export;
 use crate::error::CliError;
@@ -9,48 +9,25 @@ use io_core::{ElementType, StopFlag};
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
-use vecstore::collection::{Collection, CollectionOptions, ScrollRequest, With};
+use std::path::{Path, PathBuf};
+use vecstore::collection::{Collection, CollectionOptions, Record, ScrollRequest, With};
 
+/// Points of a page, and of a row group in Parquet.
 const PAGE: usize = 1000;
+
+/// Where points are exported to.
+trait Sink {
+    /// Takes a page of points, with vectors and payloads.
+    fn page(&mut self, records: &[Record]) -> Result<(), CliError>;
+    /// Writes what is left.
+    fn finish(self: Box<Self>) -> Result<(), CliError>;
+}
 
 pub(crate) fn run(args: &Export, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
     let collection = open::read_only(&args.at, CollectionOptions::default())?;
-    let vectors = create(&args.vectors)?;
-    let exported = create(&args.points).and_then(|points| {
-        let exported = write(args, &collection, BufWriter::new(vectors), BufWriter::new(points), stop);
-        if exported.is_err() {
-            // Half an export is none; the error that led here is the one to report.
-            let _ = std::fs::remove_file(&args.points);
-        }
-        exported
-    });
-    if exported.is_err() {
-        let _ = std::fs::remove_file(&args.vectors);
-    }
-    writeln!(out, "exported {} points", exported?)?;
-    Ok(())
-}
-
-fn create(path: &Path) -> Result<File, CliError> {
-    File::create_new(path)
-        .map_err(|error| CliError::File { path: path.to_owned(), problem: error.to_string() })
-}
-
-fn write(
-    args: &Export,
-    collection: &Collection,
-    mut vectors: BufWriter<File>,
-    mut points: BufWriter<File>,
-    stop: &StopFlag,
-) -> Result<u64, CliError> {
     let total = collection.count(None).wait()?;
-    let schema = collection.schema();
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error: std::io::Error| CliError::File { path: path.clone(), problem: error.to_string() }
-    };
-    vectors.write_all(&npy_header(schema.element, total, schema.dim)).map_err(failed(&args.vectors))?;
+    let mut created = Created::default();
+    let mut sink = sink(args, &collection, total, &mut created)?;
     let bar = Progress::new("exporting", total);
     let mut request = ScrollRequest { limit: PAGE, with: With::ALL, ..ScrollRequest::default() };
     let mut done = 0;
@@ -59,18 +36,7 @@ fn write(
             return Err(vecstore::error::Error::Stopped.into());
         }
         let page = collection.scroll(request.clone()).wait()?;
-        for record in &page.records {
-            for &component in record.vector.iter().flatten() {
-                let written = match schema.element {
-                    ElementType::F32 => vectors.write_all(&component.to_le_bytes()),
-                    ElementType::F16 => vectors.write_all(&f16::from_f32(component).to_le_bytes()),
-                    ElementType::U8 => vectors.write_all(&[component as u8]),
-                };
-                written.map_err(failed(&args.vectors))?;
-            }
-            writeln!(points, "{}", json!({ "id": record.id, "payload": record.payload }))
-                .map_err(failed(&args.points))?;
-        }
+        sink.page(&page.records)?;
         done += page.records.len() as u64;
         bar.set(done);
         match page.next {
@@ -78,9 +44,121 @@ fn write(
             None => break,
         }
     }
-    vectors.flush().map_err(failed(&args.vectors))?;
-    points.flush().map_err(failed(&args.points))?;
-    Ok(done)
+    sink.finish()?;
+    drop(bar);
+    created.keep();
+    writeln!(out, "exported {done} points")?;
+    Ok(())
+}
+
+/// Files made by an export; removed again unless it comes to its end: half an export is none.
+#[derive(Default)]
+struct Created(Vec<PathBuf>);
+
+impl Created {
+    fn create(&mut self, path: &Path) -> Result<File, CliError> {
+        let file = File::create_new(path).map_err(|error| failed(path, error))?;
+        self.0.push(path.to_owned());
+        Ok(file)
+    }
+
+    fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            // The error that led here is the one to report.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn failed(path: &Path, problem: impl std::fmt::Display) -> CliError {
+    CliError::File { path: path.to_owned(), problem: problem.to_string() }
+}
+
+fn sink(
+    args: &Export,
+    collection: &Collection,
+    total: u64,
+    created: &mut Created,
+) -> Result<Box<dyn Sink>, CliError> {
+    if args.vectors.extension().is_some_and(|extension| extension == "parquet") {
+        if let Some(points) = &args.points {
+            return Err(failed(points, "a Parquet file holds everything; leave this one out"));
+        }
+        return parquet_sink(&args.vectors, created);
+    }
+    let Some(points) = &args.points else {
+        return Err(failed(&args.vectors, "holds vectors only; also name a file for ids and payloads"));
+    };
+    let schema = collection.schema();
+    let mut vectors = BufWriter::new(created.create(&args.vectors)?);
+    let header = npy_header(schema.element, total, schema.dim);
+    vectors.write_all(&header).map_err(|error| failed(&args.vectors, error))?;
+    Ok(Box::new(NpyAndLines {
+        element: schema.element,
+        vectors,
+        vectors_path: args.vectors.clone(),
+        points: BufWriter::new(created.create(points)?),
+        points_path: points.clone(),
+    }))
+}
+
+#[cfg(feature = "parquet")]
+fn parquet_sink(path: &Path, created: &mut Created) -> Result<Box<dyn Sink>, CliError> {
+    let writer = crate::parquet::Writer::new(path, created.create(path)?)?;
+    Ok(Box::new(writer))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet_sink(path: &Path, _created: &mut Created) -> Result<Box<dyn Sink>, CliError> {
+    Err(failed(path, crate::error::NO_PARQUET))
+}
+
+#[cfg(feature = "parquet")]
+impl Sink for crate::parquet::Writer {
+    fn page(&mut self, records: &[Record]) -> Result<(), CliError> {
+        self.write(records)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), CliError> {
+        self.close()
+    }
+}
+
+struct NpyAndLines {
+    element: ElementType,
+    vectors: BufWriter<File>,
+    vectors_path: PathBuf,
+    points: BufWriter<File>,
+    points_path: PathBuf,
+}
+
+impl Sink for NpyAndLines {
+    fn page(&mut self, records: &[Record]) -> Result<(), CliError> {
+        for record in records {
+            for &component in record.vector.iter().flatten() {
+                let written = match self.element {
+                    ElementType::F32 => self.vectors.write_all(&component.to_le_bytes()),
+                    ElementType::F16 => self.vectors.write_all(&f16::from_f32(component).to_le_bytes()),
+                    ElementType::U8 => self.vectors.write_all(&[component as u8]),
+                };
+                written.map_err(|error| failed(&self.vectors_path, error))?;
+            }
+            let line = json!({ "id": record.id, "payload": record.payload });
+            writeln!(self.points, "{line}").map_err(|error| failed(&self.points_path, error))?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), CliError> {
+        self.vectors.flush().map_err(|error| failed(&self.vectors_path, error))?;
+        self.points.flush().map_err(|error| failed(&self.points_path, error))
+    }
 }
 
 /// The header of a two-dimensional `.npy` in C order, version 1.0.

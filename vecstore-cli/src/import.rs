@@ -1,4 +1,4 @@
-//! `vecstore import`: vectors from one file, payloads from another.
+//! `vecstore import`: vectors from one file, payloads from another; or points from a Parquet file.
 
 use crate::args::Import;
 use crate::error::CliError;
@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use vecstore::collection::{Collection, Durability, Pending, Written};
-use vecstore::input::{Rows, VectorSource};
+use vecstore::input::{Rows, VectorInput, VectorSource};
 use vecstore::point::{Payload, Point, PointId};
 
 /// Points of a batch.
@@ -20,36 +20,25 @@ const BATCH: usize = 256;
 const PENDING_MAX: usize = 4;
 
 pub(crate) fn run(args: &Import, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
-    let mut input = vectors::open(&args.vectors, &args.format)?;
-    let mut payloads = args.payload.as_deref().map(Lines::open).transpose()?;
+    let mut source = source(args)?;
     let collection = open::writable(&args.at)?;
-    let dim = collection.schema().dim as usize;
-    if input.dim() != dim {
-        let problem = format!("its vectors have {} components, and the collection's have {dim}", input.dim());
+    let (found, dim) = (source.dim(), collection.schema().dim as usize);
+    if found.is_some_and(|found| found != dim) {
+        let found = found.unwrap_or_default();
+        let problem = format!("its vectors have {found} components, and the collection's have {dim}");
         return Err(CliError::File { path: args.vectors.clone(), problem });
     }
     let started = Instant::now();
-    let total = input.count();
-    let bar = Progress::new("importing", total);
+    let bar = Progress::new("importing", source.total());
     let mut pending: VecDeque<Pending<Written>> = VecDeque::new();
     let mut done = 0;
-    while done < total {
+    loop {
         if stop.is_stopped() {
             return Err(vecstore::error::Error::Stopped.into());
         }
-        let rows: Vec<f32> = match input.next_rows(BATCH)? {
-            Rows::F32(rows) => rows.to_vec(),
-            Rows::F16(rows) => rows.iter().map(|half| half.to_f32()).collect(),
-            Rows::U8(rows) => rows.iter().map(|&byte| f32::from(byte)).collect(),
-        };
-        let mut points = Vec::with_capacity(BATCH);
-        for row in rows.chunks_exact(dim) {
-            let at = done + points.len() as u64;
-            let (id, payload) = match &mut payloads {
-                None => (PointId::Num(id_at(args, at)?), Payload::new()),
-                Some(lines) => lines.next(args, at, total)?,
-            };
-            points.push(Point { id, vector: row.to_vec(), payload });
+        let points = source.next_points()?;
+        if points.is_empty() {
+            break;
         }
         done += points.len() as u64;
         pending.push_back(collection.upsert(points, Durability::Written));
@@ -65,16 +54,105 @@ pub(crate) fn run(args: &Import, stop: &StopFlag, out: &mut impl Write) -> Resul
     }
     collection.sync().wait()?;
     drop(bar);
-    if let Some(lines) = &mut payloads {
-        lines.check_end(total)?;
-    }
-    let imported = started.elapsed().as_secs_f64();
-    writeln!(out, "imported {total} points in {imported:.1} s")?;
+    writeln!(out, "imported {done} points in {:.1} s", started.elapsed().as_secs_f64())?;
     if !args.no_optimize {
         optimize(&collection, stop, out)?;
     }
     collection.close()?;
     Ok(())
+}
+
+/// Where points come from.
+trait Source {
+    fn total(&self) -> u64;
+    /// Components of its vectors, if that is known before they are read.
+    fn dim(&self) -> Option<usize>;
+    /// The next points, up to a batch; none at the end.
+    fn next_points(&mut self) -> Result<Vec<Point>, CliError>;
+}
+
+fn source(args: &Import) -> Result<Box<dyn Source + '_>, CliError> {
+    if args.vectors.extension().is_some_and(|extension| extension == "parquet") {
+        return parquet_source(&args.vectors);
+    }
+    let input = vectors::open(&args.vectors, &args.format)?;
+    let lines = args.payload.as_deref().map(Lines::open).transpose()?;
+    Ok(Box::new(VectorsAndLines { args, input, lines, done: 0 }))
+}
+
+#[cfg(feature = "parquet")]
+fn parquet_source(path: &Path) -> Result<Box<dyn Source>, CliError> {
+    Ok(Box::new(crate::parquet::Reader::open(path)?))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet_source(path: &Path) -> Result<Box<dyn Source>, CliError> {
+    Err(CliError::File { path: path.to_owned(), problem: crate::error::NO_PARQUET.to_owned() })
+}
+
+#[cfg(feature = "parquet")]
+impl Source for crate::parquet::Reader {
+    fn total(&self) -> u64 {
+        self.rows
+    }
+
+    fn dim(&self) -> Option<usize> {
+        None
+    }
+
+    fn next_points(&mut self) -> Result<Vec<Point>, CliError> {
+        let mut points = Vec::with_capacity(BATCH);
+        while points.len() < BATCH {
+            match self.next()? {
+                Some(point) => points.push(point),
+                None => break,
+            }
+        }
+        Ok(points)
+    }
+}
+
+/// Vectors of one file, and payloads and ids of another, or none.
+struct VectorsAndLines<'a> {
+    args: &'a Import,
+    input: VectorInput,
+    lines: Option<Lines>,
+    done: u64,
+}
+
+impl Source for VectorsAndLines<'_> {
+    fn total(&self) -> u64 {
+        self.input.count()
+    }
+
+    fn dim(&self) -> Option<usize> {
+        Some(self.input.dim())
+    }
+
+    fn next_points(&mut self) -> Result<Vec<Point>, CliError> {
+        let (total, dim) = (self.input.count(), self.input.dim());
+        if self.done == total {
+            if let Some(lines) = &mut self.lines {
+                lines.check_end(total)?;
+            }
+            return Ok(Vec::new());
+        }
+        let rows: Vec<f32> = match self.input.next_rows(BATCH)? {
+            Rows::F32(rows) => rows.to_vec(),
+            Rows::F16(rows) => rows.iter().map(|half| half.to_f32()).collect(),
+            Rows::U8(rows) => rows.iter().map(|&byte| f32::from(byte)).collect(),
+        };
+        let mut points = Vec::with_capacity(BATCH);
+        for row in rows.chunks_exact(dim) {
+            let (id, payload) = match &mut self.lines {
+                None => (PointId::Num(id_at(self.args, self.done)?), Payload::new()),
+                Some(lines) => lines.next(self.args, self.done, total)?,
+            };
+            points.push(Point { id, vector: row.to_vec(), payload });
+            self.done += 1;
+        }
+        Ok(points)
+    }
 }
 
 fn optimize(collection: &Collection, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {

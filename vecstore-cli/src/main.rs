@@ -12,6 +12,8 @@ mod info;
 mod interrupt;
 mod maintain;
 mod open;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod points;
 mod progress;
 mod search;

@@ -149,6 +149,25 @@ fn snapshots_exports_and_repairs_hold_everything() {
     stdout(&run(&["import", "again", "out.npy", "--payload", "out.jsonl", "--points", "--no-optimize"]));
     assert_eq!(stdout(&run(&["scroll", "again", "--with-vector"])), everything);
 
+    #[cfg(feature = "parquet")]
+    {
+        assert_eq!(stdout(&run(&["export", "restored", "out.parquet"])), "exported 200 points\n");
+        stdout(&run(&["create", "parquet", "--dim", "8", "--distance", "euclid"]));
+        stdout(&run(&["import", "parquet", "out.parquet", "--no-optimize"]));
+        assert_eq!(stdout(&run(&["scroll", "parquet", "--with-vector"])), everything);
+        check_failure(
+            &run(&["import", "parquet", "out.jsonl.parquet"]),
+            1,
+            &["out.jsonl.parquet", "No such file"],
+        );
+        std::fs::write(dir.join("no.parquet"), "nothing of the kind").unwrap();
+        check_failure(&run(&["import", "parquet", "no.parquet"]), 1, &["no.parquet"]);
+    }
+    #[cfg(not(feature = "parquet"))]
+    check_failure(&run(&["export", "restored", "out.parquet"]), 1, &["out.parquet", "--features parquet"]);
+    check_failure(&run(&["export", "restored", "half.npy"]), 1, &["half.npy", "also name a file"]);
+    assert!(!dir.join("half.npy").exists());
+
     // A flipped bit is found, named and repaired around.
     let vectors = walk(&dir.join("restored")).into_iter().find(|path| path.ends_with("vectors.vec")).unwrap();
     let mut bytes = std::fs::read(&vectors).unwrap();

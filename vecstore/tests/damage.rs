@@ -161,6 +161,35 @@ fn a_missing_or_cut_file_is_found_and_named() {
     }
 }
 
+/// The log goes over several files; one that is missing, or is another one, is not passed over.
+#[test]
+fn a_missing_log_between_others_is_found() {
+    let disk = SimulatedDisk::new(10);
+    sample(&disk);
+    for id in [600, 601] {
+        let collection = open(&disk, DIR).unwrap();
+        collection.upsert(vec![point(id)], Durability::Synced).wait().unwrap();
+        collection.close().unwrap();
+    }
+    let logs: Vec<PathBuf> = files(&disk, Path::new(DIR))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "wal"))
+        .collect();
+    assert_eq!(logs.len(), 3);
+    for (index, path) in logs.iter().take(2).enumerate() {
+        let copy = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
+        copy.remove_file(path).unwrap();
+        let next = logs[index + 1].to_str().unwrap();
+        let error = open(&copy, DIR).unwrap_err().to_string();
+        assert!(error.contains(next) && error.contains("missing"), "{error}");
+        assert!(verify(&copy).problems.iter().any(|problem| problem.to_string().contains(next)));
+    }
+    let swapped = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
+    swapped.rename(&logs[2], &logs[1]).unwrap();
+    let error = open(&swapped, DIR).unwrap_err().to_string();
+    assert!(error.contains("it says that it is log"), "{error}");
+}
+
 /// Whatever a single flip hits, reading gives the right answer or an error; never another answer.
 #[test]
 fn a_flipped_bit_never_gives_a_wrong_answer() {

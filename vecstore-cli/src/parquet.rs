@@ -1,0 +1,146 @@
+//! Points as a Parquet file: a row a point, of `id` (its text), `vector` (a list of floats) and `payload` (JSON).
+
+use crate::error::CliError;
+use parquet::data_type::{ByteArray, ByteArrayType, FloatType};
+use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::record::{Field, Row};
+use parquet::schema::parser::parse_message_type;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vecstore::collection::Record;
+use vecstore::point::{Payload, Point, PointId};
+
+const SCHEMA: &str = "message point {
+    required binary id (STRING);
+    required group vector (LIST) { repeated group list { required float element; } }
+    required binary payload (JSON);
+}";
+
+fn failed(path: &Path, problem: impl std::fmt::Display) -> CliError {
+    CliError::File { path: path.to_owned(), problem: problem.to_string() }
+}
+
+/// Writes a Parquet file, a row group a page.
+pub(crate) struct Writer {
+    path: PathBuf,
+    file: SerializedFileWriter<File>,
+}
+
+impl Writer {
+    pub(crate) fn new(path: &Path, file: File) -> Result<Self, CliError> {
+        let schema = Arc::new(parse_message_type(SCHEMA).map_err(|error| failed(path, error))?);
+        let properties = Arc::new(WriterProperties::builder().build());
+        let file =
+            SerializedFileWriter::new(file, schema, properties).map_err(|error| failed(path, error))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    pub(crate) fn write(&mut self, records: &[Record]) -> Result<(), CliError> {
+        let Self { path, file } = self;
+        write_group(file, records).map_err(|error| failed(path, error))
+    }
+
+    pub(crate) fn close(self) -> Result<(), CliError> {
+        self.file.close().map(drop).map_err(|error| failed(&self.path, error))
+    }
+}
+
+fn write_group(
+    file: &mut SerializedFileWriter<File>,
+    records: &[Record],
+) -> Result<(), parquet::errors::ParquetError> {
+    let ids: Vec<ByteArray> =
+        records.iter().map(|record| record.id.to_string().into_bytes().into()).collect();
+    let (mut components, mut repetitions) = (Vec::new(), Vec::new());
+    for vector in records.iter().flat_map(|record| &record.vector) {
+        // 0 begins a list, 1 goes on with it.
+        repetitions.extend((0..vector.len()).map(|index| i16::from(index > 0)));
+        components.extend_from_slice(vector);
+    }
+    let definitions = vec![1; components.len()];
+    let json = |record: &Record| serde_json::json!(record.payload).to_string().into_bytes().into();
+    let payloads: Vec<ByteArray> = records.iter().map(json).collect();
+
+    let mut group = file.next_row_group()?;
+    let mut column = 0;
+    while let Some(mut writer) = group.next_column()? {
+        match column {
+            0 => writer.typed::<ByteArrayType>().write_batch(&ids, None, None)?,
+            1 => {
+                let levels = (Some(&definitions[..]), Some(&repetitions[..]));
+                writer.typed::<FloatType>().write_batch(&components, levels.0, levels.1)?
+            }
+            _ => writer.typed::<ByteArrayType>().write_batch(&payloads, None, None)?,
+        };
+        writer.close()?;
+        column += 1;
+    }
+    group.close().map(drop)
+}
+
+/// A Parquet file with its points, row by row.
+pub(crate) struct Reader {
+    path: PathBuf,
+    pub(crate) rows: u64,
+    iter: parquet::record::reader::RowIter<'static>,
+    row: u64,
+}
+
+impl Reader {
+    pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
+        let file = File::open(path).map_err(|error| failed(path, error))?;
+        let reader = SerializedFileReader::new(file).map_err(|error| failed(path, error))?;
+        let rows = u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0);
+        Ok(Self { path: path.to_owned(), rows, iter: reader.into_iter(), row: 0 })
+    }
+
+    /// The next point; none at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Point>, CliError> {
+        let Some(row) = self.iter.next() else { return Ok(None) };
+        let wrong = |problem: String| failed(&self.path, format!("row {}: {problem}", self.row));
+        let point = point(&row.map_err(|error| wrong(error.to_string()))?).map_err(wrong)?;
+        self.row += 1;
+        Ok(Some(point))
+    }
+}
+
+fn point(row: &Row) -> Result<Point, String> {
+    let (mut id, mut vector, mut payload) = (None, None, Payload::new());
+    for (name, field) in row.get_column_iter() {
+        match (name.as_str(), field) {
+            ("id", Field::Str(text)) => {
+                id = Some(text.parse::<PointId>().map_err(|error| error.to_string())?);
+            }
+            ("id", Field::Long(number)) => {
+                let number = u64::try_from(*number).map_err(|_| format!("id {number} is negative"))?;
+                id = Some(PointId::Num(number));
+            }
+            ("vector", Field::ListInternal(list)) => {
+                let component = |field: &Field| match field {
+                    Field::Float(component) => Ok(*component),
+                    Field::Double(component) => Ok(*component as f32),
+                    other => Err(format!("a component of its vector is {other}")),
+                };
+                vector = Some(list.elements().iter().map(component).collect::<Result<Vec<f32>, _>>()?);
+            }
+            ("payload", Field::Null) => {}
+            ("payload", Field::Str(text)) => {
+                payload = serde_json::from_str(text).map_err(|error| format!("payload: {error}"))?;
+            }
+            ("payload", Field::Bytes(bytes)) => {
+                payload =
+                    serde_json::from_slice(bytes.data()).map_err(|error| format!("payload: {error}"))?;
+            }
+            (name, other) => {
+                return Err(format!("column {name} is {other}; known are id, vector and payload"));
+            }
+        }
+    }
+    let (Some(id), Some(vector)) = (id, vector) else {
+        return Err("there is no id or no vector".to_owned());
+    };
+    Ok(Point { id, vector, payload })
+}
