@@ -206,8 +206,9 @@ impl Schema {
                 return wrong(format!("defragment: {field:?} is there twice"));
             }
         }
-        if self.payload_bytes_max > 64 << 20 {
-            return wrong(format!("payload_bytes_max is {}; at most 67108864", self.payload_bytes_max));
+        // Where 128 records begin must be told apart within 4 GiB.
+        if self.payload_bytes_max > 16 << 20 {
+            return wrong(format!("payload_bytes_max is {}; at most 16777216", self.payload_bytes_max));
         }
         Ok(())
     }

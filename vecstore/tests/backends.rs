@@ -201,6 +201,29 @@ fn reads_are_consistent_while_everything_moves() {
     }
 }
 
+/// An optimization that was stopped leaves nothing undone that writers would wait for.
+#[test]
+fn writers_go_on_after_an_optimization_was_stopped() {
+    let temp = tempfile::tempdir().unwrap();
+    let options = CollectionOptions { background: true, seal_points: 50, ..options() };
+    let backend = BackendKind::all()[0].backend();
+    let collection = Collection::create(&backend, &temp.path().join("c"), &Schema::new(2), &options).unwrap();
+    let put = |ids: std::ops::Range<u64>| {
+        let points = ids.map(|id| Point::new(id, vec![id as f32, 1.0])).collect();
+        collection.upsert(points, Durability::Written).wait().unwrap();
+    };
+    put(0..40);
+    let optimizing = collection.optimize(|_| {});
+    optimizing.stop_flag().stop();
+    assert!(matches!(optimizing.wait().unwrap_err(), vecstore::error::Error::Stopped));
+    // Far more than what writers are let do while something frozen waits.
+    for batch in 1..40 {
+        put(batch * 40..(batch + 1) * 40);
+    }
+    assert_eq!(collection.count(None).wait().unwrap(), 1600);
+    collection.close().unwrap();
+}
+
 /// A process that lives on a runtime reads without threads of ours.
 #[test]
 fn a_reader_on_a_runtime_of_its_own_needs_no_threads() {

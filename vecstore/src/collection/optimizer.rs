@@ -76,15 +76,15 @@ impl Optimizer {
     pub(super) async fn run(self, jobs: Receiver<Job>) {
         while let Ok(job) = jobs.recv().await {
             match job {
-                Job::Background => {
-                    if let Err(error) = self.background().await {
-                        self.shared.state.write().background_error = Some(Arc::new(error));
-                        // The writer may be waiting for what is not to come.
-                        let _ = self.ask(ControlJob::Sync).await;
-                    }
-                }
+                Job::Background => self.background().await,
                 Job::Asked { merge, progress, stop, reply } => {
-                    let _ = reply.try_send(self.asked(merge, &progress, &stop).await);
+                    let done = self.asked(merge, &progress, &stop).await;
+                    let failed = done.is_err();
+                    let _ = reply.try_send(done);
+                    // What was frozen for it is still to be sealed, or the writer would wait for that for ever.
+                    if failed && self.shared.options.background {
+                        self.background().await;
+                    }
                 }
             }
         }
@@ -98,12 +98,17 @@ impl Optimizer {
         answer.recv().await.map_err(|_| Error::WorkerLost)?
     }
 
-    async fn background(&self) -> Result<(), Error> {
+    /// Does what the thresholds ask for; what keeps it from that is told by the state.
+    async fn background(&self) {
         let mut report = OptimizeReport::default();
         while let Some(plan) = self.plan() {
-            self.execute(&plan, &|_| {}, &self.closing, &mut report).await?;
+            if let Err(error) = self.execute(&plan, &|_| {}, &self.closing, &mut report).await {
+                self.shared.state.write().background_error = Some(Arc::new(error));
+                // The writer may be waiting for what is not to come.
+                let _ = self.ask(ControlJob::Sync).await;
+                return;
+            }
         }
-        Ok(())
     }
 
     /// What the thresholds ask for next.

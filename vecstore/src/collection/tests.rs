@@ -9,6 +9,37 @@ use io_core::testing::SimulatedDisk;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// A write that was handed to the writer: a future does nothing before it is polled.
+fn sent(mut write: Pending<Written>) -> Pending<Written> {
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    assert!(Pin::new(&mut write).poll(&mut context).is_pending());
+    write
+}
+
+/// Writers that come while others are made durable share the next sync.
+#[test]
+fn many_writers_share_one_sync() {
+    let disk = SimulatedDisk::new(1);
+    let options = CollectionOptions { cores: 1, background: false, ..CollectionOptions::default() };
+    let schema = Schema::new(1);
+    let collection =
+        Collection::create(&DynBackend::new(disk.clone()), Path::new("/c"), &schema, &options).unwrap();
+    let put = |id| collection.upsert(vec![Point::new(id, vec![0.0])], Durability::Synced);
+    put(0).wait().unwrap();
+    let before = disk.history_len();
+    let writes: Vec<Pending<Written>> = {
+        // The writer cannot apply the first one while somebody reads, so that the others come together.
+        let _reading = collection.shared.state.read();
+        (1..65).map(put).map(sent).collect()
+    };
+    let mut seqs: Vec<u64> = writes.into_iter().map(|write| write.wait().unwrap().seq).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, (2..66).collect::<Vec<u64>>());
+    let history = before..disk.history_len();
+    let syncs = history.filter(|&change| disk.describe(change).starts_with("sync file")).count();
+    assert!(syncs <= 2, "{syncs} syncs for 64 writes");
+}
+
 /// Points of one tenant are contiguous, within it those of the second key, and within that they follow the graph rather
 /// than the order they came in.
 #[test]

@@ -172,6 +172,8 @@ impl Writer {
         options.background
             && state.background_error.is_none()
             && !state.version.frozen.is_empty()
+            // Without an optimizer, which panicked, there is nothing to wait for.
+            && !self.optimizer.is_closed()
             && (state.mutable.slots() >= options.seal_points.saturating_mul(4)
                 || state.mutable.bytes() >= options.seal_bytes.saturating_mul(4))
     }

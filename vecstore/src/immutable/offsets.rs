@@ -20,7 +20,7 @@ pub(crate) fn encode(numbers: &[u64]) -> Vec<u8> {
         let base = block[0];
         let mut distances = [0; BLOCK];
         for (distance, number) in distances.iter_mut().zip(block) {
-            *distance = u32::try_from(number - base).expect("records are shorter than 32 MiB");
+            *distance = u32::try_from(number - base).expect("records are no longer than the schema allows");
         }
         let bits = packer.num_bits(&distances);
         let start = packed.len();
