@@ -27,15 +27,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let notes = Collection::create(&kind.backend(), &path, &schema, &CollectionOptions::default())?;
 
     // Stands in for a model that turns text into vectors.
-    let embed = |text: &str| -> Vec<f32> {
-        text.bytes().fold(vec![0.0; 4], |mut sum, byte| {
-            sum[usize::from(byte % 4)] += 1.0;
-            sum
-        })
-    };
+    let embed = |topic: u64| vec![1.0, topic as f32, (topic * topic) as f32, 0.5];
     let note = |id: u64| {
-        let (user, text) = (format!("user{}", id % 10), format!("note {id} about topic {}", id % 7));
-        Point::new(id, embed(&text)).with_payload(json!({"user": user, "day": id / 100, "text": text}))
+        let payload = json!({"user": format!("user{}", id % 10), "day": id / 100, "topic": id % 7});
+        Point::new(id, embed(id % 7)).with_payload(payload)
     };
     notes.upsert((0..1000).map(note).collect(), Durability::Synced).wait()?;
 
@@ -44,10 +39,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         filter: Some(of_user.clone()),
         limit: 3,
         with_payload: true,
-        ..SearchRequest::new(embed("note 5 about topic 3"))
+        ..SearchRequest::new(embed(3))
     });
     for hit in found.wait()?.hits {
-        println!("{:.3} {}", hit.score, hit.payload.unwrap_or_default()["text"]);
+        println!("{:.3} topic {}", hit.score, hit.payload.unwrap_or_default()["topic"]);
     }
     let page =
         ScrollRequest { filter: Some(of_user), order_by: Some("day".into()), ..ScrollRequest::default() };
