@@ -24,6 +24,8 @@ pub(crate) enum CliError {
     NoTenant { collection: PathBuf },
     #[error("{}: {problems} problems; `vecstore repair` saves what is intact", collection.display())]
     Damaged { collection: PathBuf, problems: usize },
+    #[error("{} may lack something: what was damaged is said above", collection.display())]
+    Incomplete { collection: PathBuf },
     #[error("cannot print: {0}")]
     Print(#[from] std::io::Error),
 }
@@ -41,7 +43,7 @@ impl CliError {
         match self {
             Self::Store(Error::Stopped) => EXIT_INTERRUPTED,
             Self::Disagree(_) => EXIT_DISAGREE,
-            Self::Damaged { .. } => EXIT_DAMAGED,
+            Self::Damaged { .. } | Self::Incomplete { .. } => EXIT_DAMAGED,
             _ => EXIT_FAILED,
         }
     }

@@ -168,11 +168,14 @@ pub(crate) fn run_repair(args: &FromTo, stop: &StopFlag, out: &mut impl Write) -
     }
     writeln!(
         out,
-        "{} points saved to {}; {} points and {} payloads lost",
+        "{} points saved to {}; {} points and {} payloads known to be lost",
         report.points,
         args.to.display(),
         report.points_lost,
         report.payloads_lost
     )?;
-    Ok(())
+    if report.notes.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::Incomplete { collection: args.to.clone() })
 }

@@ -38,9 +38,13 @@ pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Re
         if line.trim().is_empty() {
             continue;
         }
-        let point = serde_json::from_str(&line).map_err(|error| {
-            failed(format!("line {}: {error}; the lines before it are written", number + 1))
-        })?;
+        let point = match serde_json::from_str(&line) {
+            Ok(point) => point,
+            Err(error) => {
+                put(&mut batch)?;
+                return Err(failed(format!("line {}: {error}; the lines before it are written", number + 1)));
+            }
+        };
         batch.push(point);
         if batch.len() == BATCH {
             put(&mut batch)?;
