@@ -7,8 +7,8 @@ use io_core::ElementType;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Largest dimension of a collection.
-pub const DIM_MAX: u32 = 65_536;
+/// Largest dimension of a collection: codes take 16 components more, and a vector file has up to 65,536.
+pub const DIM_MAX: u32 = 65_520;
 
 /// What a collection is. As JSON, everything but `dim` may be left out:
 ///
@@ -74,7 +74,8 @@ pub enum Placement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlacementOf {
-    /// The vectors as they were given, which rescoring reads.
+    /// The vectors as they were given, which rescoring reads. `pinned` is not built yet: they are read through the page
+    /// cache then, without being brought there.
     pub vectors: Placement,
     /// Their codes, which search reads.
     pub codes: Placement,
@@ -237,7 +238,7 @@ mod tests {
             Ok(schema) => schema.check().unwrap_err().to_string(),
         };
         assert!(error(r#"{"dim":0}"#).contains("dim is 0"));
-        assert!(error(r#"{"dim":65537}"#).contains("65536"));
+        assert!(error(r#"{"dim":65521}"#).contains("65520"));
         assert!(error(r#"{"dim":1,"distance":"l2"}"#).contains("cosine, dot, euclid"));
         assert!(error(r#"{"dim":1,"element":"f64"}"#).contains("f32, f16, u8"));
         assert!(error(r#"{"dim":1,"quantization":"int4"}"#).contains("int4"));

@@ -199,7 +199,7 @@ impl Collection {
     /// the log from being written.
     ///
     /// # Cancel safety
-    /// Dropping the future does not take the write back.
+    /// Nothing is written before the future is polled; from then on dropping it may or may not take the write back.
     pub fn upsert(&self, points: Vec<Point>, durability: Durability) -> Pending<Written> {
         let prepared = prepare::prepare_points(&self.shared.schema, points)
             .and_then(|puts| Ok((prepare::encode_batch(&puts, &[])?, puts)));
@@ -374,7 +374,7 @@ impl Collection {
         self.cores.read(|reader, _| Box::pin(async move { reader.backend_info().await }))
     }
 
-    /// A reader for a thread of yours. Use it inside the backend's `run`; it does not keep the collection open.
+    /// A reader for a thread of yours. Use it inside the backend's `run`. The collection stays locked while it lives.
     #[must_use]
     pub fn reader(&self) -> CollectionReader {
         CollectionReader::new(Arc::clone(&self.shared))
@@ -519,7 +519,7 @@ fn start(
         spawn("optimizer", move || {
             let backend = shared.backend.clone();
             let run = || optimizer::Optimizer::new(shared, control, closing).run(optimizer_jobs);
-            // Without it nothing is sealed; the writer says so when memory runs out.
+            // Without it nothing is sealed, and writes go on in memory.
             let _ = backend.run(run);
         })?
     };
