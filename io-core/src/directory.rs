@@ -149,7 +149,8 @@ pub trait Directory: Send + Sync + fmt::Debug {
     fn sync_dir(&self, path: &Path) -> Result<(), DirectoryError>;
 
     /// Locks a lock file against other processes and other opens of this one, without waiting. It is created if it is
-    /// not there and stays when the lock is dropped. An exclusive holder leaves `holder` in it for others to read.
+    /// not there and stays when the lock is dropped. An exclusive holder leaves `holder` in it for others to read. A reader
+    /// that may not create it, as on read-only media, goes without: nobody has ever locked it to write.
     ///
     /// # Errors
     /// [`LockError`].
@@ -256,7 +257,13 @@ mod real {
                 LockKind::Shared => File::open(path).or_else(|_| open_lock_file(path)),
                 LockKind::Exclusive => open_lock_file(path),
             };
-            let mut file = opened.map_err(failed)?;
+            let mut file = match opened {
+                Ok(file) => file,
+                Err(error) if kind == LockKind::Shared && may_not_write(&error) => {
+                    return Ok(Box::new(NoLock));
+                }
+                Err(error) => return Err(failed(error).into()),
+            };
             let locked = match kind {
                 LockKind::Exclusive => file.try_lock(),
                 LockKind::Shared => file.try_lock_shared(),
@@ -278,6 +285,16 @@ mod real {
             }
             Ok(Box::new(FileLock { _file: file }))
         }
+    }
+
+    /// Of a reader where nothing can be written.
+    #[derive(Debug)]
+    struct NoLock;
+
+    impl DirectoryLock for NoLock {}
+
+    fn may_not_write(error: &io::Error) -> bool {
+        matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
     }
 
     fn open_lock_file(path: &Path) -> io::Result<File> {

@@ -80,6 +80,13 @@ impl Vectors {
         Self { element, dim, words: Vec::new(), stride }
     }
 
+    /// So many vectors of zeros.
+    pub(crate) fn with_len(element: ElementType, dim: usize, len: usize) -> Self {
+        let mut vectors = Self::new(element, dim);
+        vectors.words = vec![0.0; len * vectors.stride];
+        vectors
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.words.len() / self.stride
     }

@@ -37,6 +37,22 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
+    /// Points in memory cannot be sealed, and there are so many of them that no more are taken.
+    #[error(
+        "{points} points wait in memory, and sealing them fails: {source}; mend that, and it goes on at the next attempt (or `optimize`)"
+    )]
+    Full {
+        /// Points that wait.
+        points: u64,
+        /// What sealing failed with.
+        source: std::sync::Arc<Error>,
+    },
+    /// A callback or the optimizer panicked; what it said is on standard error.
+    #[error("{what} panicked; nothing was changed by it")]
+    Panicked {
+        /// Who.
+        what: &'static str,
+    },
     /// Bytes on disk are not what was written.
     #[error("{} is damaged{}: {reason}", path.display(), at_offset(*offset))]
     Damaged {
@@ -171,9 +187,9 @@ pub enum InputError {
         found: String,
     },
     /// A batch that is too long.
-    #[error("a batch of {bytes} bytes; at most {bytes_max} are written at once, split it")]
+    #[error("a batch of {bytes} bytes or more; at most {bytes_max} are written at once, split it")]
     BatchTooLong {
-        /// Its bytes.
+        /// Its bytes, as far as they were counted.
         bytes: usize,
         /// What is allowed.
         bytes_max: usize,

@@ -74,8 +74,7 @@ pub enum Placement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlacementOf {
-    /// The vectors as they were given, which rescoring reads. `pinned` is not built yet: they are read through the page
-    /// cache then, without being brought there.
+    /// The vectors as they were given, which rescoring reads.
     pub vectors: Placement,
     /// Their codes, which search reads.
     pub codes: Placement,

@@ -13,7 +13,7 @@ use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter, Range};
 use vecstore::point::{Point, PointId};
-use vecstore::schema::Schema;
+use vecstore::schema::{Placement, PlacementOf, Schema};
 
 const DIR: &str = "/notes";
 
@@ -164,6 +164,79 @@ fn a_page_token_survives_sealing_and_merging() {
         let wrong = ScrollRequest { page: Some("x".to_owned()), ..request };
         assert!(collection.scroll(wrong).wait().unwrap_err().to_string().contains("page token \"x\""));
     }
+}
+
+/// Many points share a number: going on after one of them costs a few look-ups, not all of those before it.
+#[test]
+fn an_order_of_equal_numbers_is_gone_through_page_by_page() {
+    const POINTS: u64 = 4000;
+    let disk = SimulatedDisk::new(8);
+    let placement = PlacementOf { indexes: Placement::Cold, ids: Placement::Cold, ..PlacementOf::default() };
+    let schema = Schema { placement, ..schema() };
+    let collection =
+        Collection::create(&DynBackend::new(disk.clone()), Path::new(DIR), &schema, &options()).unwrap();
+    let size = |id: u64| (id * 7 % 10).min(3);
+    let point = |id: u64| {
+        let tenant = if id.is_multiple_of(100) { "few" } else { "many" };
+        let id_of = if id.is_multiple_of(9) { PointId::Uuid(u128::from(id)) } else { num(id) };
+        let point = Point::new(0, vec![1.0; 4]).with_payload(json!({"size": size(id), "tenant": tenant}));
+        Point { id: id_of, ..point }
+    };
+    collection.upsert((0..POINTS).map(point).collect(), Durability::Synced).wait().unwrap();
+    collection.optimize(|_| {}).wait().unwrap();
+    // Some of them in memory.
+    collection.upsert((0..POINTS).step_by(11).map(point).collect(), Durability::Synced).wait().unwrap();
+    let of_few = Filter::must(Condition::matches("tenant", "few"));
+    for filter in [None, Some(of_few)] {
+        let mut expected: Vec<(u64, PointId)> = (0..POINTS)
+            .filter(|id| filter.is_none() || id.is_multiple_of(100))
+            .map(|id| (size(id), point(id).id))
+            .collect();
+        expected.sort_unstable();
+        let mut request = ScrollRequest {
+            order_by: Some("size".to_owned()),
+            limit: 100,
+            filter: filter.clone(),
+            with: With::NOTHING,
+            ..ScrollRequest::default()
+        };
+        let (mut found, mut reads) = (Vec::new(), Vec::new());
+        loop {
+            let page = collection.scroll(request.clone()).wait().unwrap();
+            found.extend(page.records.iter().map(|record| record.id));
+            reads.push(page.read.bytes_read);
+            request.page = page.next;
+            if request.page.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
+        // 2800 points, 9 pages of the table, have the last number: the first place of one of them is sought among these.
+        let (first, most) = (reads[0], *reads.iter().max().unwrap());
+        assert!(filter.is_some() || most <= first + 2 * 5 * 4096, "{reads:?}");
+    }
+    let token = |order_by: Option<&str>| {
+        let order_by = order_by.map(ToOwned::to_owned);
+        let request = ScrollRequest { order_by, limit: 1, ..ScrollRequest::default() };
+        collection.scroll(request).wait().unwrap().next
+    };
+    for (order_by, page) in [(Some("size"), token(None)), (None, token(Some("size")))] {
+        let request =
+            ScrollRequest { order_by: order_by.map(ToOwned::to_owned), page, ..ScrollRequest::default() };
+        let error = collection.scroll(request).wait().unwrap_err().to_string();
+        assert!(error.contains("ask in the same order"), "{error}");
+    }
+}
+
+#[test]
+fn a_batch_of_searches_is_stopped_as_one() {
+    let disk = SimulatedDisk::new(9);
+    let collection = mixed(&disk);
+    let requests = vec![SearchRequest::new(vec![1.0, 0.0, 0.0, 0.0]); 50];
+    assert_eq!(collection.search_batch(requests.clone()).wait().unwrap().len(), 50);
+    let searching = collection.search_batch(requests);
+    searching.stop_flag().stop();
+    assert!(matches!(searching.wait(), Err(Error::Stopped)));
 }
 
 #[test]

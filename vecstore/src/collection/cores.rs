@@ -65,27 +65,40 @@ impl Cores {
         Ok(cores)
     }
 
-    /// Hands a read to whichever core is free first.
+    /// Hands a read to whichever core is free first. Raising the flag it gets ends it.
     pub(super) fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(Rc<CollectionReader>, StopFlag) -> LocalBoxFuture<'static, Result<T, Error>>
         + Send
         + 'static,
     ) -> Pending<T> {
-        let (result, answer) = async_channel::bounded(1);
-        let (stop, queue) = (StopFlag::new(), self.queue.clone());
+        let stop = StopFlag::new();
         let stopped = stop.clone();
-        Pending::new(stop, async move {
-            let job: Job = Box::new(move |reader| {
-                let read = read(reader, stopped);
-                Box::pin(async move {
-                    // Nobody waits any more when the caller dropped its future.
-                    let _ = result.try_send(read.await);
-                })
-            });
+        Pending::new(stop, self.submit(move |reader| read(reader, stopped)))
+    }
+
+    /// [`Cores::read`] without a flag of its own.
+    pub(super) fn submit<T, R>(
+        &self,
+        read: R,
+    ) -> impl Future<Output = Result<T, Error>> + Send + 'static + use<T, R>
+    where
+        T: Send + 'static,
+        R: FnOnce(Rc<CollectionReader>) -> LocalBoxFuture<'static, Result<T, Error>> + Send + 'static,
+    {
+        let (result, answer) = async_channel::bounded(1);
+        let job: Job = Box::new(move |reader| {
+            let read = read(reader);
+            Box::pin(async move {
+                // Nobody waits any more when the caller dropped its future.
+                let _ = result.try_send(read.await);
+            })
+        });
+        let queue = self.queue.clone();
+        async move {
             queue.send(job).await.map_err(|_| Error::Closed)?;
             answer.recv().await.map_err(|_| Error::WorkerLost)?
-        })
+        }
     }
 
     /// Finishes what was handed in and ends the threads.

@@ -12,6 +12,11 @@ pub(crate) const LOCK: &str = "LOCK";
 /// Where a snapshot is put together.
 pub(crate) const SNAPSHOT_NEW: &str = "SNAPSHOT.new";
 
+/// The directory a path is in.
+pub(crate) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Something in the directory of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileName {

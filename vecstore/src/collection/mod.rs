@@ -31,6 +31,7 @@ mod request;
 mod retrieve;
 mod scroll;
 mod search;
+mod select;
 mod snapshot;
 mod state;
 #[cfg(test)]
@@ -302,7 +303,7 @@ impl Collection {
         // Nobody is to write to the snapshot meanwhile.
         let _lock = open::lock(&*directory, snapshot, true)?;
         let manifest = manifest::Manifest::read(&*directory, snapshot)?;
-        snapshot::copy_collection(&*directory, snapshot, &manifest, dir)
+        snapshot::restore(&*directory, snapshot, &manifest, dir)
     }
 
     /// Finds the points nearest to a vector.
@@ -318,9 +319,14 @@ impl Collection {
     /// # Errors
     /// As [`CollectionReader::search`], of the first that fails.
     pub fn search_batch(&self, requests: Vec<SearchRequest>) -> Pending<Vec<SearchResult>> {
-        let searches: Vec<_> = requests.into_iter().map(|request| self.search(request)).collect();
-        // Dropping the future drops, and so stops, all of them.
-        Pending::new(StopFlag::new(), futures_util::future::try_join_all(searches))
+        // One flag for all, which the future raises when it is dropped: then one of them may have failed.
+        let stop = StopFlag::new();
+        let search = |request| {
+            let stop = stop.clone();
+            self.cores.submit(move |reader| Box::pin(async move { reader.search(&request, &stop).await }))
+        };
+        let searches: Vec<_> = requests.into_iter().map(search).collect();
+        Pending::new(stop, futures_util::future::try_join_all(searches))
     }
 
     /// Fetches points by their ids.
@@ -486,14 +492,7 @@ fn start(
                     Err(error) => drop(loaded.send(Err(error))),
                     Ok(found) => {
                         let shared = Arc::clone(&found.shared);
-                        let writer = writer::Writer::new(
-                            found.shared,
-                            found.manifest,
-                            found.log_next,
-                            found.unclosed_logs,
-                            found.deleted_written,
-                            optimizer,
-                        );
+                        let writer = writer::Writer::new(found, optimizer);
                         let _ = loaded.send(Ok(shared));
                         writer.run(write_jobs, control_jobs).await;
                     }
@@ -517,10 +516,14 @@ fn start(
     let optimizing = {
         let (shared, control, closing) = (Arc::clone(&shared), control.clone(), closing.clone());
         spawn("optimizer", move || {
-            let backend = shared.backend.clone();
-            let run = || optimizer::Optimizer::new(shared, control, closing).run(optimizer_jobs);
-            // Without it nothing is sealed, and writes go on in memory.
-            let _ = backend.run(run);
+            let run = || {
+                let optimizer = optimizer::Optimizer::new(Arc::clone(&shared), control, closing);
+                optimizer.run(optimizer_jobs)
+            };
+            // Without it nothing is sealed: writes go on until memory is full, and say why then.
+            if let Err(error) = shared.backend.run(run) {
+                shared.state.write().background_error = Some(Arc::new(error.into()));
+            }
         })?
     };
     let threads = vec![optimizing, writer];

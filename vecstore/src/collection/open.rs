@@ -2,7 +2,8 @@
 
 use super::Shared;
 use super::files::{
-    FileName, LOCK, MANIFEST, MANIFEST_NEW, NEW, SNAPSHOT_NEW, log_path, parse, parse_deleted, segment_path,
+    FileName, LOCK, MANIFEST, MANIFEST_NEW, NEW, SNAPSHOT_NEW, log_path, parent, parse, parse_deleted,
+    segment_path,
 };
 use super::manifest::Manifest;
 use super::options::CollectionOptions;
@@ -42,6 +43,8 @@ pub(super) struct Loaded {
     pub(super) manifest: Manifest,
     /// The number of the next log.
     pub(super) log_next: u64,
+    /// Bytes of the logs that protect the mutable segment.
+    pub(super) log_bytes: u64,
     /// The logs that protect the mutable segment and have no mark of a clean end.
     pub(super) unclosed_logs: Vec<UnclosedLog>,
     /// How many points of each segment the manifest says are deleted.
@@ -77,11 +80,7 @@ pub(super) fn create(directory: &dyn Directory, dir: &Path, schema: &Schema) -> 
     }
     Manifest::new(schema.clone()).prepare(directory, dir)?;
     Manifest::replace(directory, dir)?;
-    if let Some(parent) = dir.parent() {
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        directory.sync_dir(parent)?;
-    }
-    Ok(())
+    Ok(directory.sync_dir(parent(dir))?)
 }
 
 /// Locks a collection against others.
@@ -135,7 +134,7 @@ pub(super) async fn load(
     let mut replay = Replay::new(&manifest);
     let last = replay.read_logs(&*directory, dir, &manifest)?;
     let log_next = last.map_or(manifest.log_first, |last| last + 1);
-    let Replay { mutable, touched, seq, report, unclosed } = replay;
+    let Replay { mutable, touched, seq, report, unclosed, log_bytes } = replay;
     let version = Version { frozen: Vec::new(), segments };
     let state = State { mutable, version, seq, read_only: None, background_error: None };
     let shared = Arc::new(Shared {
@@ -148,7 +147,7 @@ pub(super) async fn load(
         _lock: lock,
     });
     mark_replaced(&shared, touched).await?;
-    Ok(Loaded { shared, manifest, log_next, unclosed_logs: unclosed, deleted_written })
+    Ok(Loaded { shared, manifest, log_next, log_bytes, unclosed_logs: unclosed, deleted_written })
 }
 
 /// Marks points of segments that the log has newer versions of, or deletes.
@@ -178,6 +177,7 @@ struct Replay {
     seq: u64,
     report: OpenReport,
     unclosed: Vec<UnclosedLog>,
+    log_bytes: u64,
 }
 
 impl Replay {
@@ -188,6 +188,7 @@ impl Replay {
             seq: manifest.seq_first - 1,
             report: OpenReport::default(),
             unclosed: Vec::new(),
+            log_bytes: 0,
         }
     }
 
@@ -214,6 +215,7 @@ impl Replay {
     }
 
     fn read_log(&mut self, path: &Path, number: u64, bytes: &[u8], schema: &Schema) -> Result<(), Error> {
+        self.log_bytes += bytes.len() as u64;
         let vector_bytes = schema.dim as usize * schema.element.bytes() as usize;
         let Some(log) = parse_log(path, bytes, vector_bytes)? else {
             self.report.torn_bytes += bytes.len() as u64;

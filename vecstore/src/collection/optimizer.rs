@@ -3,16 +3,19 @@
 
 use super::Shared;
 use super::files::segment_path;
+use super::options::CollectionOptions;
 use super::reader::{CollectionReader, OpenEntry};
-use super::state::FrozenEntry;
+use super::state::{FrozenEntry, Version};
 use super::writer::{ControlJob, Installation, Replaced, Reply};
 use crate::error::Error;
 use crate::immutable::build::{BuildStage, SegmentBuilder, Source};
 use crate::immutable::segment::SegmentData;
 use async_channel::{Receiver, Sender};
+use futures_util::FutureExt;
 use io_core::{BackendFactory, StopFlag};
 use roaring::RoaringBitmap;
 use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// How far an optimization is.
@@ -60,7 +63,7 @@ pub(super) struct Optimizer {
 }
 
 /// Segments to make one of.
-struct Plan {
+pub(super) struct Plan {
     frozen: Option<FrozenEntry>,
     /// Their numbers.
     segments: Vec<u64>,
@@ -101,7 +104,8 @@ impl Optimizer {
     /// Does what the thresholds ask for; what keeps it from that is told by the state.
     async fn background(&self) {
         let mut report = OptimizeReport::default();
-        while let Some(plan) = self.plan() {
+        let next = || next_plan(&self.shared.state.read().version, &self.shared.options);
+        while let Some(plan) = next() {
             if let Err(error) = self.execute(&plan, &|_| {}, &self.closing, &mut report).await {
                 self.shared.state.write().background_error = Some(Arc::new(error));
                 // The writer may be waiting for what is not to come.
@@ -109,33 +113,7 @@ impl Optimizer {
                 return;
             }
         }
-    }
-
-    /// What the thresholds ask for next.
-    fn plan(&self) -> Option<Plan> {
-        let (state, options) = (self.shared.state.read(), &self.shared.options);
-        if let Some(frozen) = state.version.frozen.first() {
-            return Some(Plan { frozen: Some(frozen.clone()), segments: Vec::new() });
-        }
-        let segments = &state.version.segments;
-        let too_many_deleted = segments
-            .iter()
-            .find(|entry| entry.deleted.len() as f64 > f64::from(entry.data.points) * options.vacuum_ratio);
-        if let Some(entry) = too_many_deleted {
-            return Some(Plan { frozen: None, segments: vec![entry.data.number] });
-        }
-        if segments.len() <= options.segments_max {
-            return None;
-        }
-        // The smallest ones, so many that half of what is allowed remains.
-        let mut by_size: Vec<(u64, u64)> = segments
-            .iter()
-            .map(|entry| (u64::from(entry.data.points) - entry.deleted.len(), entry.data.number))
-            .collect();
-        by_size.sort_unstable();
-        let wanted = segments.len() - options.segments_max / 2;
-        let chosen = fitting(by_size.into_iter().take(wanted.max(2)), options.segment_points_max);
-        (chosen.len() >= 2).then_some(Plan { frozen: None, segments: chosen })
+        self.shared.state.write().background_error = None;
     }
 
     async fn asked(
@@ -257,13 +235,42 @@ impl Optimizer {
             handed_over.set(true);
             self.ask(|reply| ControlJob::Install(installation, reply)).await
         };
-        let built = built.await;
+        // The progress callback is somebody else's, and what panics here must not take the optimizer along.
+        let built = AssertUnwindSafe(built).catch_unwind().await;
+        let built =
+            built.unwrap_or(Err(Error::Panicked { what: "the optimizer, or its progress callback," }));
         // Where nobody knows which manifest is there, both segments stay until the next opening.
         if built.is_err() && (!handed_over.get() || shared.state.read().read_only.is_none()) {
             let _ = directory.remove_dir_all(&dir);
         }
         built
     }
+}
+
+/// What the thresholds ask for next.
+pub(super) fn next_plan(version: &Version, options: &CollectionOptions) -> Option<Plan> {
+    if let Some(frozen) = version.frozen.first() {
+        return Some(Plan { frozen: Some(frozen.clone()), segments: Vec::new() });
+    }
+    let segments = &version.segments;
+    let too_many_deleted = segments
+        .iter()
+        .find(|entry| entry.deleted.len() as f64 > f64::from(entry.data.points) * options.vacuum_ratio);
+    if let Some(entry) = too_many_deleted {
+        return Some(Plan { frozen: None, segments: vec![entry.data.number] });
+    }
+    if segments.len() <= options.segments_max {
+        return None;
+    }
+    // The smallest ones, so many that half of what is allowed remains.
+    let mut by_size: Vec<(u64, u64)> = segments
+        .iter()
+        .map(|entry| (u64::from(entry.data.points) - entry.deleted.len(), entry.data.number))
+        .collect();
+    by_size.sort_unstable();
+    let wanted = segments.len() - options.segments_max / 2;
+    let chosen = fitting(by_size.into_iter().take(wanted.max(2)), options.segment_points_max);
+    (chosen.len() >= 2).then_some(Plan { frozen: None, segments: chosen })
 }
 
 /// Of segments with their sizes, as many as may become one.

@@ -19,8 +19,10 @@ pub struct CollectionOptions {
     pub background: bool,
     /// The mutable segment is sealed when it holds this many points...
     pub seal_points: usize,
-    /// ...or this many bytes of vectors and payloads.
+    /// ...or this many bytes of vectors and payloads...
     pub seal_bytes: usize,
+    /// ...or when its log has this many bytes, which deletions and points that are replaced over and over add to.
+    pub seal_log_bytes: u64,
     /// More segments than this are merged.
     pub segments_max: usize,
     /// Merging makes no segment of more points than this.
@@ -30,8 +32,8 @@ pub struct CollectionOptions {
 }
 
 impl Default for CollectionOptions {
-    /// Buffered, a thread a core of the machine, 4 lanes, writable, optimized in the background; sealed at 20,000 points or
-    /// 64 MiB; up to 8 segments of up to 8 million points; vacuumed at a fifth.
+    /// Buffered, a thread a core of the machine, 4 lanes, writable, optimized in the background; sealed at 20,000 points,
+    /// 64 MiB or 256 MiB of log; up to 8 segments of up to 8 million points; vacuumed at a fifth.
     fn default() -> Self {
         Self {
             open: OpenOptions::default(),
@@ -41,6 +43,7 @@ impl Default for CollectionOptions {
             background: true,
             seal_points: 20_000,
             seal_bytes: 64 << 20,
+            seal_log_bytes: 256 << 20,
             segments_max: 8,
             segment_points_max: 8_000_000,
             vacuum_ratio: 0.2,

@@ -12,20 +12,34 @@ use std::collections::BTreeSet;
 /// Checks points against the schema.
 pub(crate) fn prepare_points(schema: &Schema, points: Vec<Point>) -> Result<Vec<PreparedPoint>, InputError> {
     let mut seen = BTreeSet::new();
-    let mut bytes = 0;
+    let mut size = BatchSize::default();
     let mut prepared = Vec::with_capacity(points.len());
     for point in points {
         if !seen.insert(point.id) {
             return Err(InputError::Duplicate { id: point.id });
         }
         let point = prepare_point(schema, &point)?;
-        bytes += point.vector.len() + point.payload.len() + 24;
-        if bytes > BATCH_BYTES_MAX {
-            return Err(InputError::BatchTooLong { bytes, bytes_max: BATCH_BYTES_MAX });
-        }
+        size.add(&point)?;
         prepared.push(point);
     }
     Ok(prepared)
+}
+
+/// How long a batch is so far: one that is too long is refused before all of it is in memory.
+#[derive(Debug, Default)]
+pub(crate) struct BatchSize {
+    bytes: usize,
+}
+
+impl BatchSize {
+    pub(crate) fn add(&mut self, point: &PreparedPoint) -> Result<(), InputError> {
+        // The id and two lengths besides.
+        self.bytes += point.vector.len() + point.payload.len() + 24;
+        if self.bytes > BATCH_BYTES_MAX {
+            return Err(InputError::BatchTooLong { bytes: self.bytes, bytes_max: BATCH_BYTES_MAX });
+        }
+        Ok(())
+    }
 }
 
 fn prepare_point(schema: &Schema, point: &Point) -> Result<PreparedPoint, InputError> {

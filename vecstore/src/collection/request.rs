@@ -70,6 +70,10 @@ impl SearchRequest {
         }
     }
 
+    pub(crate) fn with(&self) -> With {
+        With { payload: self.with_payload, vector: self.with_vector }
+    }
+
     pub(crate) fn check(&self, dim: u32) -> Result<(), InputError> {
         if self.vector.len() != dim as usize {
             return Err(InputError::QueryDimension { found: self.vector.len(), dim });

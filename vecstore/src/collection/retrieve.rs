@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::field::Key;
 use crate::filter::{Filter, indexed};
 use crate::mutable::MutableSegment;
-use crate::point::PointId;
+use crate::point::{Payload, PointId};
 use io_core::{ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ impl CollectionReader {
         if stop.is_stopped() { Err(Error::Stopped) } else { Ok(Retrieved { records, missing, read }) }
     }
 
-    /// Fetches what is wanted of points on disk, each kind in one batch a segment.
+    /// The records of points that were found.
     pub(super) async fn records(
         &self,
         found: Vec<(PointId, Found)>,
@@ -72,35 +72,21 @@ impl CollectionReader {
         control: &ReadControl,
         read: &mut ReadStats,
     ) -> Result<Vec<Record>, Error> {
-        let mut from_disk = vec![(Vec::new(), Vec::new()); entries.len()];
+        let (mut places, mut points) = (Vec::new(), Vec::new());
         let mut records = Vec::with_capacity(found.len());
-        for (index, (id, found)) in found.into_iter().enumerate() {
+        for (place, (id, found)) in found.into_iter().enumerate() {
             records.push(match found {
                 Found::Memory(record) => record,
                 Found::Disk { segment, point } => {
-                    let (places, points) = &mut from_disk[segment];
-                    places.push(index);
-                    points.push(point);
+                    places.push(place);
+                    points.push((segment, point));
                     Record { id, payload: None, vector: None }
                 }
             });
         }
-        for (entry, (places, points)) in entries.iter().zip(&from_disk) {
-            if points.is_empty() {
-                continue;
-            }
-            if with.payload {
-                let payloads = entry.reader.payloads(points, control, read).await?;
-                for ((&place, &point), bytes) in places.iter().zip(points).zip(&payloads) {
-                    records[place].payload = Some(payload_of(&entry.reader, point, bytes)?);
-                }
-            }
-            if with.vector {
-                let vectors = entry.reader.vectors(points, control, read).await?;
-                for (&place, vector) in places.iter().zip(vectors) {
-                    records[place].vector = Some(vector);
-                }
-            }
+        let contents = fetch(&points, entries, with, control, read).await?;
+        for (place, Contents { payload, vector }) in places.into_iter().zip(contents) {
+            (records[place].payload, records[place].vector) = (payload, vector);
         }
         Ok(records)
     }
@@ -184,3 +170,41 @@ impl CollectionReader {
 }
 
 type Counts = BTreeMap<Key, u64>;
+
+/// What is wanted of a point besides its id.
+#[derive(Clone, Default)]
+pub(super) struct Contents {
+    pub(super) payload: Option<Payload>,
+    pub(super) vector: Option<Vec<f32>>,
+}
+
+/// Fetches what is wanted of points on disk, given as segment and point, each kind in one batch a segment.
+pub(super) async fn fetch(
+    points: &[(usize, u32)],
+    entries: &[OpenEntry],
+    with: With,
+    control: &ReadControl,
+    read: &mut ReadStats,
+) -> Result<Vec<Contents>, Error> {
+    let mut contents = vec![Contents::default(); points.len()];
+    for (segment, entry) in entries.iter().enumerate() {
+        let own = points.iter().enumerate().filter(|(_, (of, _))| *of == segment);
+        let (places, points): (Vec<usize>, Vec<u32>) = own.map(|(place, (_, point))| (place, *point)).unzip();
+        if with.payload {
+            let mut places = places.iter();
+            for some in entry.reader.payload_batches(&points) {
+                let payloads = entry.reader.payloads(some, control, read).await?;
+                for ((&point, bytes), &place) in some.iter().zip(&payloads).zip(&mut places) {
+                    contents[place].payload = Some(payload_of(&entry.reader, point, bytes)?);
+                }
+            }
+        }
+        if with.vector {
+            let vectors = entry.reader.vectors(&points, control, read).await?;
+            for (&place, vector) in places.iter().zip(vectors) {
+                contents[place].vector = Some(vector);
+            }
+        }
+    }
+    Ok(contents)
+}

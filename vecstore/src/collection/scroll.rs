@@ -3,16 +3,20 @@
 //! A page is put together from the next points of every segment, in order; a token names the last point of the page, and so
 //! does not depend on which segments there are.
 
-use super::reader::{CollectionReader, OpenEntry, control, in_memory};
+use super::reader::{CollectionReader, OpenEntry, control, in_memory, payload_of};
 use super::request::{Record, ScrollPage, ScrollRequest, check_limit};
 use super::retrieve::Found;
 use crate::error::{Error, InputError};
-use crate::field::Key;
+use crate::field::{Key, keys};
 use crate::filter::{CheckedFilter, indexed};
+use crate::immutable::fields::{FieldsReader, NUMBERS_PER_PAGE};
 use crate::mutable::MutableSegment;
 use crate::point::PointId;
 use io_core::{ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
+
+/// A filter that leaves more points of a segment than this is not worth looking at each of them.
+const EACH_MAX: u64 = 10_000;
 
 /// A place in the order: before the points that come after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,8 +47,8 @@ impl CollectionReader {
                 );
             }
         }
-        let by_number = request.order_by.is_some();
-        let after = request.page.as_deref().map(|token| parse_token(token, by_number)).transpose()?;
+        let field = request.order_by.as_deref();
+        let after = request.page.as_deref().map(|token| parse_token(token, field)).transpose()?;
         let order = Order { request, filter: filter.as_ref(), after };
         let control = control(stop);
         let in_memory = |segment: &MutableSegment, deleted: Option<&RoaringBitmap>| {
@@ -64,7 +68,7 @@ impl CollectionReader {
         next.sort_by_key(|(place, _)| *place);
         let is_last = next.len() <= request.limit;
         next.truncate(request.limit);
-        let token = next.last().filter(|_| !is_last).map(|(place, _)| token(*place, by_number));
+        let token = next.last().filter(|_| !is_last).map(|(place, _)| token(*place, field));
         let found = next.into_iter().map(|(place, found)| (place.id, found)).collect();
         let records = self.records(found, &entries, request.with, &control, &mut read).await?;
         if stop.is_stopped() { Err(Error::Stopped) } else { Ok(ScrollPage { records, next: token, read }) }
@@ -128,6 +132,15 @@ impl Order<'_> {
         self.after.is_none_or(|after| place > after)
     }
 
+    /// Whether it is cheaper to look at each of a segment's allowed points than at its points in order until enough of
+    /// them are allowed: `wanted` among `total` of which `allowed` are.
+    fn is_selective(&self, allowed: &RoaringBitmap, total: u32) -> bool {
+        let allowed = allowed.len();
+        self.filter.is_some()
+            && allowed <= EACH_MAX
+            && allowed * allowed <= self.wanted() as u64 * u64::from(total)
+    }
+
     async fn next_ids(
         &self,
         segment: usize,
@@ -135,27 +148,23 @@ impl Order<'_> {
         control: &ReadControl,
         read: &mut ReadStats,
     ) -> Result<Next, Error> {
-        let allowed = match self.filter {
-            Some(filter) => Some(entry.allowed(filter, control, read).await?),
-            None => None,
-        };
-        let is_allowed = |point: u32| match &allowed {
-            Some(allowed) => allowed.contains(point),
-            None => !entry.deleted.contains(point),
-        };
-        let (mut next, mut after) = (Next::new(), self.after.map(|after| after.id));
-        if allowed.as_ref().is_some_and(RoaringBitmap::is_empty) {
-            return Ok(next);
+        let found = |(id, point)| (Place { number: 0, id }, Found::Disk { segment, point });
+        let allowed = entry.live(self.filter, control, read).await?;
+        if self.is_selective(&allowed, entry.reader.data.points) {
+            let points: Vec<u32> = allowed.iter().collect();
+            let ids = entry.reader.ids_of(&points, control, read).await?;
+            let places = ids.into_iter().zip(points).map(found).filter(|(place, _)| self.is_after(*place));
+            return Ok(self.first(places.collect()));
         }
-        while next.len() < self.wanted() {
+        let (mut next, mut after) = (Next::new(), self.after.map(|after| after.id));
+        while next.len() < self.wanted() && !allowed.is_empty() {
             let ids = &entry.reader.data.ids;
             // Where a filter leaves few, more have to be looked at.
-            let at_once = self.wanted().max(4096);
-            let found = ids.in_order(&entry.reader.ids, after, at_once, control, read).await?;
-            let Some((last, _)) = found.last() else { break };
+            let at_once = if self.filter.is_some() { self.wanted().max(4096) } else { self.wanted() };
+            let in_order = ids.in_order(&entry.reader.ids, after, at_once, control, read).await?;
+            let Some((last, _)) = in_order.last() else { break };
             after = Some(*last);
-            let there = found.into_iter().filter(|(_, point)| is_allowed(*point));
-            next.extend(there.map(|(id, point)| (Place { number: 0, id }, Found::Disk { segment, point })));
+            next.extend(in_order.into_iter().filter(|(_, point)| allowed.contains(*point)).map(found));
         }
         next.truncate(self.wanted());
         Ok(next)
@@ -169,46 +178,105 @@ impl Order<'_> {
         control: &ReadControl,
         read: &mut ReadStats,
     ) -> Result<Next, Error> {
+        let found = |number, id, point| (Place { number, id }, Found::Disk { segment, point });
         let allowed = entry.live(self.filter, control, read).await?;
-        let low = self.after.map_or(0, |after| after.number);
         let fields = entry.fields(control);
-        let (mut next, mut from) = (Next::new(), 0);
+        let mut next = Next::new();
+        if self.is_selective(&allowed, entry.reader.data.points) {
+            let points: Vec<u32> = allowed.iter().collect();
+            let ids = entry.reader.ids_of(&points, control, read).await?;
+            let mut ids = ids.into_iter();
+            let kind = entry.reader.data.schema.indexes[field];
+            for some in entry.reader.payload_batches(&points) {
+                let payloads = entry.reader.payloads(some, control, read).await?;
+                for ((&point, bytes), id) in some.iter().zip(&payloads).zip(&mut ids) {
+                    let payload = payload_of(&entry.reader, point, bytes)?;
+                    let keys = keys(&payload, field, kind).map_err(|wrong| {
+                        let reason =
+                            format!("the payload of point {point} has {} in field {field}", wrong.found);
+                        Error::damaged(entry.reader.payload.data().path(), None, reason)
+                    })?;
+                    for key in keys {
+                        let Key::Number(number) = key else { unreachable!("ordered fields are numbers") };
+                        next.push(found(number, id, point));
+                    }
+                }
+            }
+            next.retain(|(place, _)| self.is_after(*place));
+            return Ok(self.first(next));
+        }
+        let low = self.after.map_or(0, |after| after.number);
+        let mut from = match self.after {
+            Some(after) => first_page(entry, &fields, field, after, control, read).await?,
+            None => 0,
+        };
+        let at_once = (self.wanted() / NUMBERS_PER_PAGE + 2).min(64);
         while next.len() < self.wanted() {
-            let Some(page) = fields.numbers(field, low, u64::MAX, from, 8, read).await? else { break };
+            let Some(page) = fields.numbers(field, low, u64::MAX, from, at_once, read).await? else { break };
             from = page.next;
             let there: Vec<(u64, u32)> =
                 page.entries.into_iter().filter(|(_, point)| allowed.contains(*point)).collect();
             let points: Vec<u32> = there.iter().map(|(_, point)| *point).collect();
             let ids = entry.reader.ids_of(&points, control, read).await?;
-            for ((number, point), id) in there.into_iter().zip(ids) {
-                let place = Place { number, id };
-                if self.is_after(place) {
-                    next.push((place, Found::Disk { segment, point }));
-                }
-            }
+            let places = there.into_iter().zip(ids).map(|((number, point), id)| found(number, id, point));
+            next.extend(places.filter(|(place, _)| self.is_after(*place)));
         }
         next.truncate(self.wanted());
         Ok(next)
     }
+
+    /// The first of some in order, as many as are wanted.
+    fn first(&self, mut next: Next) -> Next {
+        next.sort_unstable_by_key(|(place, _)| *place);
+        next.truncate(self.wanted());
+        next
+    }
 }
 
-/// A token: the last id of a page, and before it, if the order is that of a number, the number.
-fn token(place: Place, by_number: bool) -> String {
-    if by_number { format!("{:x}:{}", place.number, place.id) } else { place.id.to_string() }
+/// The page of the table of numbers that what comes after a place begins on. Many points may share the number: their pages
+/// are halved until the one that holds the place is found.
+async fn first_page(
+    entry: &OpenEntry,
+    fields: &FieldsReader<'_>,
+    field: &str,
+    after: Place,
+    control: &ReadControl,
+    read: &mut ReadStats,
+) -> Result<usize, Error> {
+    let mut pages = fields.pages_beginning_with(field, after.number);
+    while !pages.is_empty() {
+        let middle = pages.start.midpoint(pages.end);
+        let page = fields.numbers(field, after.number, after.number, middle, 1, read).await?;
+        let first = page.and_then(|page| page.entries.first().copied());
+        let Some((_, point)) = first else { break };
+        let id = entry.reader.ids_of(&[point], control, read).await?[0];
+        pages = if id <= after.id { middle + 1..pages.end } else { pages.start..middle };
+    }
+    Ok(pages.start.saturating_sub(1))
 }
 
-fn parse_token(token: &str, by_number: bool) -> Result<Place, InputError> {
+/// A token: the last id of a page; if the order is that of a field, the number before it and the field after it.
+fn token(place: Place, field: Option<&str>) -> String {
+    match field {
+        Some(field) => format!("{:x}:{}:{field}", place.number, place.id),
+        None => place.id.to_string(),
+    }
+}
+
+fn parse_token(token: &str, field: Option<&str>) -> Result<Place, InputError> {
     let wrong = |reason| InputError::PageToken { token: token.to_owned(), reason };
-    let (number, id) = match (token.split_once(':'), by_number) {
-        (Some((number, id)), true) => {
-            let number =
-                u64::from_str_radix(number, 16).map_err(|_| wrong("it is not from a page of this order"))?;
-            (number, id)
+    let another = || wrong("it is from a page in another order; ask in the same order");
+    let (number, id) = match (field, token.split_once(':')) {
+        (None, None) => (0, token),
+        (Some(field), Some((number, rest))) => {
+            let (id, of) = rest.split_once(':').ok_or_else(another)?;
+            if of != field {
+                return Err(another());
+            }
+            (u64::from_str_radix(number, 16).map_err(|_| wrong("it does not begin with a number"))?, id)
         }
-        (None, false) => (0, token),
-        (Some(_), false) => return Err(wrong("it is from a page ordered by a field; ask in the same order")),
-        (None, true) => return Err(wrong("it is from a page ordered by id; ask in the same order")),
+        _ => return Err(another()),
     };
-    let id = id.parse().map_err(|_| wrong("it does not end with a point id"))?;
+    let id = id.parse().map_err(|_| wrong("it does not name a point"))?;
     Ok(Place { number, id })
 }

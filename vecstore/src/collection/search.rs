@@ -1,7 +1,8 @@
 //! Search: candidates by their codes from every segment at once, the best of all of them rescored from their vectors.
 
-use super::reader::{CollectionReader, OpenEntry, control, in_memory, payload_of};
-use super::request::{Hit, SearchRequest, SearchResult, SearchStats, With};
+use super::reader::{CollectionReader, OpenEntry, control, in_memory};
+use super::request::{Hit, SearchRequest, SearchResult, SearchStats};
+use super::retrieve::{Contents, fetch};
 use crate::distance::{Distance, OriginalScorer};
 use crate::element;
 use crate::error::Error;
@@ -92,7 +93,7 @@ impl CollectionReader {
         ranked.retain(|(score, ..)| near_enough(schema.distance, *score, request.score_threshold));
         ranked.truncate(wanted);
         ranked.drain(..request.offset.min(ranked.len()));
-        let hits = self.fetch(ranked, &entries, request, &control, &mut stats.read).await?;
+        let hits = self.hits(ranked, &entries, request, &control, &mut stats.read).await?;
         if stop.is_stopped() { Err(Error::Stopped) } else { Ok(SearchResult { hits, stats }) }
     }
 
@@ -121,7 +122,7 @@ impl CollectionReader {
             scored.select_nth_unstable_by(wanted, better);
             scored.truncate(wanted);
         }
-        let with = With { payload: request.with_payload, vector: request.with_vector };
+        let with = request.with();
         let hits = scored.into_iter().map(|(score, id, slot)| {
             let (payload, vector) = in_memory(&self.shared, segment, slot, with);
             Hit { id, score, payload, vector }
@@ -258,8 +259,8 @@ impl CollectionReader {
         Ok(ids)
     }
 
-    /// Payloads and vectors of the hits, as far as they are wanted, each kind in one batch a segment.
-    async fn fetch(
+    /// The hits with what is wanted of them.
+    async fn hits(
         &self,
         ranked: Vec<(f32, PointId, Place)>,
         entries: &[OpenEntry],
@@ -267,34 +268,22 @@ impl CollectionReader {
         control: &ReadControl,
         stats: &mut ReadStats,
     ) -> Result<Vec<Hit>, Error> {
-        let distance = self.shared.schema.distance;
-        let mut from_disk = vec![(Vec::new(), Vec::new()); entries.len()];
+        let (mut places, mut points) = (Vec::new(), Vec::new());
         let mut hits = Vec::with_capacity(ranked.len());
         for (index, (score, id, place)) in ranked.into_iter().enumerate() {
-            let score = distance.reported(score);
+            let score = self.shared.schema.distance.reported(score);
             hits.push(match place {
                 Place::Memory(hit) => Hit { score, ..*hit },
                 Place::Disk { segment, point } => {
-                    let (places, points) = &mut from_disk[segment];
                     places.push(index);
-                    points.push(point);
+                    points.push((segment, point));
                     Hit { id, score, payload: None, vector: None }
                 }
             });
         }
-        for (entry, (places, points)) in entries.iter().zip(&from_disk) {
-            if request.with_payload {
-                let payloads = entry.reader.payloads(points, control, stats).await?;
-                for ((&place, &point), bytes) in places.iter().zip(points).zip(&payloads) {
-                    hits[place].payload = Some(payload_of(&entry.reader, point, bytes)?);
-                }
-            }
-            if request.with_vector {
-                let vectors = entry.reader.vectors(points, control, stats).await?;
-                for (&place, vector) in places.iter().zip(vectors) {
-                    hits[place].vector = Some(vector);
-                }
-            }
+        let contents = fetch(&points, entries, request.with(), control, stats).await?;
+        for (place, Contents { payload, vector }) in places.into_iter().zip(contents) {
+            (hits[place].payload, hits[place].vector) = (payload, vector);
         }
         Ok(hits)
     }

@@ -10,14 +10,14 @@
 
 use super::files::{deleted_path, log_new_path, log_path, segment_path};
 use super::manifest::{Manifest, ManifestSegment};
-use super::open::UnclosedLog;
-use super::prepare::{encode_batch, prepare_payload};
+use super::open::{Loaded, UnclosedLog};
+use super::prepare::{BatchSize, encode_batch, prepare_payload};
 use super::reader::CollectionReader;
-use super::request::{Durability, PayloadChange, Selection, Written};
+use super::request::{Durability, PayloadChange, Selection, With, Written};
 use super::state::{FrozenEntry, SegmentEntry, State};
 use super::{Shared, optimizer, snapshot};
 use crate::error::Error;
-use crate::immutable::build::{Origin, parse_payload};
+use crate::immutable::build::Origin;
 use crate::immutable::deleted::write_deleted;
 use crate::immutable::segment::SegmentData;
 use crate::log::LogWriter;
@@ -26,9 +26,9 @@ use crate::pages::{PagesKind, PagesWriter};
 use crate::point::{Payload, PointId};
 use async_channel::{Receiver, Sender};
 use futures_util::future::{Either, select};
-use io_core::{BackendFactory, OpenOptions, ReadControl, ReadStats, StopFlag};
+use io_core::{BackendFactory, OpenOptions, ReadControl, ReadStats};
 use roaring::RoaringBitmap;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -40,6 +40,8 @@ const GROUP_MAX: usize = 1024;
 const GROUP_BYTES_MAX: usize = 16 << 20;
 /// Time between attempts of an optimizer that fails.
 const RETRY: Duration = Duration::from_secs(10);
+/// Points and bytes in memory, in multiples of what is sealed, that writes wait at.
+const FULL: usize = 4;
 /// Logs that protect the mutable segment; more than this, of many short runs, are sealed away.
 const LOGS_MAX: u64 = 16;
 
@@ -99,6 +101,8 @@ pub(super) struct Writer {
     log_next: u64,
     /// Logs of an earlier run that did not come to a clean end. They must be durable before a new one is begun.
     unclosed_logs: Vec<UnclosedLog>,
+    /// Bytes of the logs that protect the mutable segment, the current one not counted.
+    ended_log_bytes: u64,
     /// How many points of each segment the manifest says are deleted.
     deleted_written: HashMap<u64, u64>,
     optimizer: Sender<optimizer::Job>,
@@ -107,31 +111,29 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        manifest: Manifest,
-        log_next: u64,
-        unclosed_logs: Vec<UnclosedLog>,
-        deleted_written: HashMap<u64, u64>,
-        optimizer: Sender<optimizer::Job>,
-    ) -> Self {
+    pub(super) fn new(loaded: Loaded, optimizer: Sender<optimizer::Job>) -> Self {
+        let Loaded { shared, manifest, log_next, log_bytes, unclosed_logs, deleted_written } = loaded;
         let reader = CollectionReader::new(Arc::clone(&shared));
-        Self {
+        let mut writer = Self {
             shared,
             manifest,
             reader,
             log: None,
             log_next,
             unclosed_logs,
+            ended_log_bytes: log_bytes,
             deleted_written,
             optimizer,
             retry_at: None,
-        }
+        };
+        // Torn ends go now, so that they are not taken for damage later. What fails is tried again by the first write.
+        let _ = writer.rewrite_earlier_logs();
+        writer
     }
 
     /// Runs until the collection is closed. Call it inside the backend's `run`.
     pub(super) async fn run(mut self, writes: Receiver<WriteJob>, control: Receiver<ControlJob>) {
-        self.freeze_if_large().await;
+        self.ask_optimizer().await;
         loop {
             let job = if self.must_wait() {
                 control.recv().await.map(Either::Right)
@@ -168,14 +170,30 @@ impl Writer {
 
     /// Whether writes have to wait for the optimizer, so that memory stays bounded.
     fn must_wait(&self) -> bool {
-        let (state, options) = (self.shared.state.read(), &self.shared.options);
+        let state = self.shared.state.read();
+        self.is_full(&state) && self.optimizer_failure(&state).is_none()
+    }
+
+    /// Whether the mutable segment is several times as large as it should be, since the one before is not sealed yet.
+    fn is_full(&self, state: &State) -> bool {
+        let options = &self.shared.options;
         options.background
-            && state.background_error.is_none()
             && !state.version.frozen.is_empty()
-            // Without an optimizer, which panicked, there is nothing to wait for.
-            && !self.optimizer.is_closed()
-            && (state.mutable.slots() >= options.seal_points.saturating_mul(4)
-                || state.mutable.bytes() >= options.seal_bytes.saturating_mul(4))
+            && (state.mutable.slots() >= options.seal_points.saturating_mul(FULL)
+                || state.mutable.bytes() >= options.seal_bytes.saturating_mul(FULL))
+    }
+
+    /// Why there is nothing to wait for, if so.
+    fn optimizer_failure(&self, state: &State) -> Option<Arc<Error>> {
+        let ended = || self.optimizer.is_closed().then(|| Arc::new(Error::WorkerLost));
+        state.background_error.clone().or_else(ended)
+    }
+
+    /// Why no points are taken, if so: memory is full, and nothing makes room.
+    fn refusal(&self) -> Option<(u64, Arc<Error>)> {
+        let state = self.shared.state.read();
+        let failure = self.optimizer_failure(&state).filter(|_| self.is_full(&state))?;
+        Some((state.mutable.len() as u64, failure))
     }
 
     async fn control(&mut self, job: ControlJob) {
@@ -196,7 +214,7 @@ impl Writer {
             ControlJob::Install(installation, reply) => {
                 let installed = self.install(*installation).await;
                 answer(&reply, installed);
-                self.freeze_if_large().await;
+                self.ask_optimizer().await;
             }
             ControlJob::Snapshot(path, reply) => {
                 let taken = self.snapshot(&path).await;
@@ -238,29 +256,34 @@ impl Writer {
                 Err(error) => answer(&reply, Err(error)),
             }
         }
-        self.freeze_if_large().await;
+        self.ask_optimizer().await;
     }
 
     /// What a change that depends on what is there comes to.
     async fn resolve(&self, change: Change) -> Result<(Vec<PreparedPoint>, Vec<PointId>), Error> {
-        let stop = StopFlag::new();
+        let (mut puts, mut deletes) = (Vec::new(), Vec::new());
         match change {
-            Change::Batch { puts, deletes, .. } => Ok((puts, deletes)),
-            Change::Delete(selection) => Ok((
-                Vec::new(),
-                self.reader.select(&selection, super::With::NOTHING, &stop).await?.into_keys().collect(),
-            )),
+            Change::Batch { puts, deletes, .. } => return Ok((puts, deletes)),
+            Change::Delete(selection) => {
+                let each = |id, _: &[u8], _| {
+                    deletes.push(id);
+                    Ok(())
+                };
+                self.reader.each_selected(&selection, With::NOTHING, each).await?;
+            }
             Change::Payload(selection, change) => {
-                let schema = &self.shared.schema;
-                let mut puts = Vec::new();
-                for (id, (vector, payload)) in self.reader.select(&selection, super::With::ALL, &stop).await?
-                {
+                let mut size = BatchSize::default();
+                let each = |id, vector: &[u8], payload| {
                     let payload = changed(payload, &change);
-                    puts.push(prepare_payload(schema, id, vector, &payload)?);
-                }
-                Ok((puts, Vec::new()))
+                    let point = prepare_payload(&self.shared.schema, id, vector.into(), &payload)?;
+                    size.add(&point)?;
+                    puts.push(point);
+                    Ok(())
+                };
+                self.reader.each_selected(&selection, With::ALL, each).await?;
             }
         }
+        Ok((puts, deletes))
     }
 
     async fn write_batches(&mut self, mut group: Vec<WriteJob>) {
@@ -272,6 +295,12 @@ impl Writer {
                 answer(&job.reply, Err(Error::ReadOnly { reason: reason.clone() }));
             }
             return;
+        }
+        if let Some((points, source)) = self.refusal() {
+            // Deletions may go on: they make room.
+            for job in group.extract_if(.., |job| job.change.has_puts()) {
+                answer(&job.reply, Err(Error::Full { points, source: Arc::clone(&source) }));
+            }
         }
         match self.try_write(&group).await {
             Ok((places, seqs)) => {
@@ -439,30 +468,38 @@ impl Writer {
         error
     }
 
-    /// Has the mutable segment sealed when it is large, and the optimizer try again when it failed a while ago.
-    async fn freeze_if_large(&mut self) {
-        let floor = self.log_floor();
-        let (large, waiting, failed) = {
-            let (state, options) = (self.shared.state.read(), &self.shared.options);
+    /// Has the optimizer do what the thresholds ask for: freezes the mutable segment when it or its log is large. An
+    /// optimizer that failed is given some time.
+    async fn ask_optimizer(&mut self) {
+        let (options, floor) = (&self.shared.options, self.log_floor());
+        let log_bytes = self.ended_log_bytes + self.log.as_ref().map_or(0, LogWriter::len);
+        let (large, waiting, due, failed) = {
+            let state = self.shared.state.read();
+            if !options.background || state.read_only.is_some() {
+                return;
+            }
             let large = state.mutable.slots() >= options.seal_points
                 || state.mutable.bytes() >= options.seal_bytes
+                || log_bytes >= options.seal_log_bytes
                 || self.log_next - floor > LOGS_MAX;
-            let can = options.background && state.read_only.is_none();
-            (large && can, !state.version.frozen.is_empty(), state.background_error.is_some())
+            let waiting = !state.version.frozen.is_empty();
+            let due = optimizer::next_plan(&state.version, options).is_some();
+            (large, waiting, due, state.background_error.is_some())
         };
-        if !large {
+        let frozen = large && !waiting && matches!(self.freeze().await, Ok(true));
+        // One that is at work looks again on its own when it is done with what it was asked for.
+        if !(frozen || due) || !self.optimizer.is_empty() {
             return;
         }
-        if waiting {
+        if failed {
             let now = Instant::now();
-            if failed && self.retry_at.is_none_or(|at| now >= at) {
-                self.retry_at = Some(now + RETRY);
-                let _ = self.optimizer.try_send(optimizer::Job::Background);
+            if self.retry_at.is_some_and(|at| now < at) {
+                return;
             }
-        } else if matches!(self.freeze().await, Ok(true)) {
-            // Without an optimizer, which has ended, the next opening seals.
-            let _ = self.optimizer.try_send(optimizer::Job::Background);
+            self.retry_at = Some(now + RETRY);
         }
+        // Without an optimizer, which has ended, the next opening seals.
+        let _ = self.optimizer.try_send(optimizer::Job::Background);
     }
 
     /// Ends the mutable segment and begins a new one, with a new log. Says whether there was anything in it.
@@ -476,6 +513,8 @@ impl Writer {
         let (log_next, seq_next) = (self.log_next, state.seq + 1);
         let entry = FrozenEntry { segment: Arc::new(segment), deleted: Arc::default(), log_next, seq_next };
         state.version.frozen.push(entry);
+        drop(state);
+        self.ended_log_bytes = 0;
         Ok(true)
     }
 
@@ -489,7 +528,11 @@ impl Writer {
     async fn end_log(&mut self) -> Result<(), Error> {
         self.sync().await?;
         if let Some(log) = self.log.take() {
-            log.close().await;
+            self.ended_log_bytes += log.len();
+            let number = log.number();
+            if let Err(len) = log.close().await {
+                self.unclosed_logs.push(UnclosedLog { number, len });
+            }
         }
         Ok(())
     }
@@ -615,7 +658,7 @@ impl Writer {
     async fn snapshot(&mut self, target: &Path) -> Result<(), Error> {
         self.end_log().await?;
         let directory = self.shared.backend.directory();
-        snapshot::copy_collection(&*directory, &self.shared.dir, &self.manifest, target)
+        snapshot::take(&*directory, &self.shared.dir, &self.manifest, target)
     }
 
     async fn close(&mut self) -> Result<(), Error> {
@@ -658,6 +701,13 @@ impl Change {
         puts.iter().map(|point| point.id).chain(deletes.iter().copied())
     }
 
+    fn has_puts(&self) -> bool {
+        match self {
+            Self::Batch { puts, .. } => !puts.is_empty(),
+            Self::Delete(_) | Self::Payload(..) => false,
+        }
+    }
+
     fn body(&self) -> Option<&[u8]> {
         match self {
             Self::Batch { body, .. } => body.as_deref(),
@@ -680,61 +730,4 @@ fn changed(mut payload: Payload, change: &PayloadChange) -> Payload {
 /// Answers somebody who may not wait any more.
 fn answer<T>(reply: &Reply<T>, result: Result<T, Error>) {
     let _ = reply.try_send(result);
-}
-
-impl CollectionReader {
-    /// The points that are selected and there: their vectors as bytes and their payloads, if wanted, else nothing.
-    async fn select(
-        &self,
-        selection: &Selection,
-        with: super::With,
-        stop: &StopFlag,
-    ) -> Result<BTreeMap<PointId, (Box<[u8]>, Payload)>, Error> {
-        let schema = &self.shared.schema;
-        let filter = match selection {
-            Selection::Ids(ids) => {
-                let ids = ids.iter().copied();
-                crate::filter::Filter::must(crate::filter::Condition::has_id(ids)).check(&schema.indexes)?
-            }
-            Selection::Filter(filter) => filter.check(&schema.indexes)?,
-        };
-        let control = ReadControl::with_stop(stop.clone());
-        let mut selected = BTreeMap::new();
-        let mut take = |segment: &MutableSegment, deleted: Option<&RoaringBitmap>| {
-            let mut points = segment.filter(&filter)?;
-            if let Some(deleted) = deleted {
-                points -= deleted;
-            }
-            for slot in points {
-                let payload = if with.payload { segment.payload(slot) } else { &[] };
-                let payload =
-                    parse_payload(payload).expect("payloads in memory were checked on their way in");
-                let vector = if with.vector { segment.vector(slot).into() } else { Box::default() };
-                selected.insert(segment.id(slot), (vector, payload));
-            }
-            Ok::<_, Error>(())
-        };
-        let (_, version, entries) = self.view(|state| take(&state.mutable, None)).await?;
-        for frozen in &version.frozen {
-            take(&frozen.segment, Some(&frozen.deleted))?;
-        }
-        let mut stats = ReadStats::default();
-        for entry in &entries {
-            let points: Vec<u32> = entry.allowed(&filter, &control, &mut stats).await?.iter().collect();
-            let ids = entry.reader.ids_of(&points, &control, &mut stats).await?;
-            let mut found = vec![(Box::<[u8]>::default(), Payload::new()); points.len()];
-            if with.payload {
-                let payloads = entry.reader.payloads(&points, &control, &mut stats).await?;
-                for ((found, &point), bytes) in found.iter_mut().zip(&points).zip(&payloads) {
-                    found.1 = super::reader::payload_of(&entry.reader, point, bytes)?;
-                }
-            }
-            if with.vector {
-                let sink = |index: usize, bytes: &[u8]| found[index].0 = bytes.into();
-                entry.reader.vectors.read(&points, &control, sink).await?;
-            }
-            selected.extend(ids.into_iter().zip(found));
-        }
-        Ok(selected)
-    }
 }

@@ -6,6 +6,7 @@
 //!
 //! In memory are ids, codes, the graph and the values of indexed fields; vectors and payloads pass through in batches.
 
+use super::chunks_by_bytes;
 use super::fields::{FieldBuilder, write_fields};
 use super::graph::write_graph;
 use super::ids::write_ids;
@@ -30,8 +31,10 @@ use roaring::RoaringBitmap;
 use std::collections::VecDeque;
 use std::path::Path;
 
-/// Points read and written at a time.
+/// Points read and written at a time, at most...
 const BATCH: usize = 1024;
+/// ...and bytes of their vectors.
+const BATCH_BYTES_MAX: usize = 16 << 20;
 /// A value of an indexed field that has this many points gets links among them, so that a filter by it does not take the
 /// graph apart. Fewer are scored one by one.
 const VALUE_LINKS_MIN: u64 = 5000;
@@ -114,6 +117,11 @@ impl SegmentBuilder<'_> {
         Ok(points.origins)
     }
 
+    /// Points whose vectors are in memory together.
+    fn batch(&self) -> usize {
+        (BATCH_BYTES_MAX / (4 * self.schema.dim as usize)).clamp(1, BATCH)
+    }
+
     fn is_stopped(&self) -> bool {
         self.stop.is_stopped() || self.closing.is_stopped()
     }
@@ -143,9 +151,11 @@ impl SegmentBuilder<'_> {
                             points.keys.resize(points.ids.len(), Vec::new());
                             continue;
                         }
-                        let payloads = segment.payloads(batch, &control, &mut stats).await?;
-                        for (&point, payload) in batch.iter().zip(&payloads) {
-                            points.keys.push(self.keys(segment, point, payload)?);
+                        for some in segment.payload_batches(batch) {
+                            let payloads = segment.payloads(some, &control, &mut stats).await?;
+                            for (&point, payload) in some.iter().zip(&payloads) {
+                                points.keys.push(self.keys(segment, point, payload)?);
+                            }
                         }
                         (self.progress)(BuildStage::Reading, points.origins.len() as u64, total);
                     }
@@ -173,8 +183,8 @@ impl SegmentBuilder<'_> {
         let mut codes =
             ScalarCodes::new(dim).map_err(|error| Error::damaged(self.dir, None, error.to_string()))?;
         codes.reserve_exact(points.origins.len());
-        let mut prepared = Vec::with_capacity(BATCH * dim);
-        for batch in points.origins.chunks(BATCH) {
+        let mut prepared = Vec::new();
+        for batch in points.origins.chunks(self.batch()) {
             prepared.clear();
             prepared.resize(batch.len() * dim, 0.0);
             let element = self.schema.element;
@@ -347,7 +357,7 @@ impl SegmentBuilder<'_> {
         let mut payloads = PayloadWriter::new(self.create(PAYLOAD, PagesKind::Payload).await?, total).await?;
         let mut components = Vec::new();
         let mut done = 0;
-        for batch in points.origins.chunks(BATCH) {
+        for batch in points.origins.chunks(self.batch()) {
             components.clear();
             components.resize(batch.len() * dim as usize, T::zeroed());
             self.read_vectors(sources, batch, |index, bytes| {
@@ -358,8 +368,11 @@ impl SegmentBuilder<'_> {
             for vector in components.chunks_exact(dim as usize) {
                 vectors.push(vector).await?;
             }
-            for payload in self.read_payloads(sources, batch).await? {
-                payloads.push(&payload).await?;
+            let bytes = |origin: &Origin| sources[origin.source as usize].payload_bytes(origin.point);
+            for some in chunks_by_bytes(batch, bytes) {
+                for payload in self.read_payloads(sources, some).await? {
+                    payloads.push(&payload).await?;
+                }
             }
             done += batch.len() as u64;
             (self.progress)(BuildStage::Writing, done, total);
@@ -417,6 +430,13 @@ impl Source<'_> {
     pub(crate) fn len(&self) -> u64 {
         match self {
             Self::Mutable { live, .. } | Self::Immutable { live, .. } => live.len(),
+        }
+    }
+
+    fn payload_bytes(&self, point: u32) -> u64 {
+        match self {
+            Self::Mutable { segment, .. } => segment.payload(point).len() as u64,
+            Self::Immutable { segment, .. } => segment.data.payload.bytes(point),
         }
     }
 }

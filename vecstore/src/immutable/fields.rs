@@ -19,7 +19,7 @@
 
 use super::points_from_postings;
 use super::postings::{self, Postings};
-use super::table::{page_range, section_bytes, write_table};
+use super::table::{page_range, per_page, section_bytes, write_table};
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
 use crate::pages::{PAGE_DATA, Pages, PagesWriter};
@@ -30,6 +30,8 @@ use std::ops::Range;
 
 const SECTIONS: usize = 4;
 const NUMBER_ENTRY: usize = 12;
+/// Entries of a page of the table of numbers.
+pub(crate) const NUMBERS_PER_PAGE: usize = per_page(NUMBER_ENTRY);
 const GROUP_HEADER: usize = 8;
 
 /// The values of one field while a segment is built: `(key, point)`, and how many points there are.
@@ -414,6 +416,14 @@ impl FieldsReader<'_> {
             return Err(self.damaged("a number belongs to a point that is not there"));
         }
         Ok(Some(NumbersPage { entries, next: end }))
+    }
+
+    /// The pages of the table of a field of numbers whose first entry has this number.
+    pub(crate) fn pages_beginning_with(&self, field: &str, number: u64) -> Range<usize> {
+        let Lookup::Numbers { firsts, .. } = &self.field(field).lookup else {
+            unreachable!("orders are checked to be of numbers");
+        };
+        firsts.partition_point(|&first| first < number)..firsts.partition_point(|&first| first <= number)
     }
 
     /// Every value of a field with the number of its points that are in a set.

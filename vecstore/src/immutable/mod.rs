@@ -6,6 +6,7 @@ pub(crate) mod fields;
 pub(crate) mod graph;
 pub(crate) mod ids;
 pub(crate) mod offsets;
+pub(crate) mod originals;
 pub(crate) mod payload;
 pub(crate) mod perfect_hash;
 pub(crate) mod postings;
@@ -19,6 +20,40 @@ use roaring::RoaringBitmap;
 fn points_from_postings(bytes: &[u8], count: usize, end: u32) -> Option<RoaringBitmap> {
     let points = postings::Postings::parse(bytes, count).ok()?.to_bitmap().ok()?;
     points.max().is_none_or(|max| max < end).then_some(points)
+}
+
+/// Records of any length that are in memory together are at most this many bytes, or a single one.
+const CHUNK_BYTES_MAX: u64 = 16 << 20;
+
+/// Items in pieces that are not too long together.
+fn chunks_by_bytes<T>(mut items: &[T], bytes: impl Fn(&T) -> u64) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let mut sum = 0u64;
+        let fits = |item: &T| {
+            sum = sum.saturating_add(bytes(item));
+            sum <= CHUNK_BYTES_MAX
+        };
+        let count = items.iter().map(fits).take_while(|&fits| fits).count().max(1);
+        let chunk;
+        (chunk, items) = items.split_at_checked(count)?;
+        Some(chunk)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_as_long_as_they_may_be() {
+        let max = CHUNK_BYTES_MAX;
+        let sizes = [1, max - 1, 1, max + 1, u64::MAX, u64::MAX, 0, max, 1];
+        let chunks: Vec<&[u64]> = chunks_by_bytes(&sizes, |&size| size).collect();
+        let expected: [&[u64]; 7] =
+            [&[1, max - 1], &[1], &[max + 1], &[u64::MAX], &[u64::MAX], &[0, max], &[1]];
+        assert_eq!(chunks, expected);
+        assert_eq!(chunks_by_bytes(&[], |&size: &u64| size).count(), 0);
+    }
 }
 
 #[cfg(test)]

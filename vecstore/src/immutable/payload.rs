@@ -78,6 +78,11 @@ impl PayloadData {
         self.starts.memory_bytes()
     }
 
+    /// Bytes of a point's record.
+    pub(crate) fn bytes(&self, point: u32) -> u64 {
+        self.starts.get(point as usize + 1).saturating_sub(self.starts.get(point as usize))
+    }
+
     /// Reads the payloads of points, which are below [`PayloadData::len`], in one batch.
     pub(crate) async fn read(
         &self,

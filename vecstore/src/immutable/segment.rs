@@ -9,12 +9,14 @@
 //!
 //! A record of `codes.vec` is what `ScalarParams` holds, four `f32`, and then the codes, a byte a component.
 
+use super::chunks_by_bytes;
 use super::fields::FieldsData;
 use super::graph::GraphData;
 use super::ids::IdsData;
+use super::originals::{self, Originals};
 use super::payload::PayloadData;
 use crate::checked_json;
-use crate::element;
+use crate::element::{self, Vectors};
 use crate::error::Error;
 use crate::pages::{Pages, PagesData, PagesKind, read_once};
 use crate::point::PointId;
@@ -29,6 +31,7 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub(crate) const SEGMENT_JSON: &str = "segment.json";
 pub(crate) const VECTORS: &str = "vectors.vec";
@@ -97,6 +100,7 @@ pub(crate) struct SegmentData {
     graph_pages: PagesData,
     pub(crate) codes: CodesData,
     vectors: RecordChecksums,
+    pinned_vectors: Option<Arc<Vectors>>,
     pub(crate) ids: IdsData,
     ids_pages: PagesData,
     pub(crate) payload: PayloadData,
@@ -185,6 +189,12 @@ impl SegmentData {
         let vectors = Records::open(backend, &dir.join(VECTORS), &options, schema.element, None).await?;
         vectors.check(u64::from(points), schema.dim)?;
         let checksums = vectors.checksums().clone();
+        let pinned_vectors = match place.vectors {
+            Placement::Pinned => {
+                Some(Arc::new(originals::pin(&vectors, schema.element, schema.dim, points).await?))
+            }
+            Placement::Cold | Placement::Cached => None,
+        };
         vectors.close().await?;
 
         Ok(Self {
@@ -196,6 +206,7 @@ impl SegmentData {
             graph_pages,
             codes: codes_data,
             vectors: checksums,
+            pinned_vectors,
             ids,
             ids_pages,
             payload,
@@ -211,8 +222,9 @@ impl SegmentData {
             CodesData::Pinned(codes) => codes.codes().len() + size_of_val(codes.params()),
             CodesData::OnDisk(checksums) => checksums.memory_bytes(),
         };
+        let pinned = self.pinned_vectors.as_ref().map_or(0, |vectors| vectors.memory_bytes());
         [
-            (VECTORS, self.vectors.memory_bytes()),
+            (VECTORS, self.vectors.memory_bytes() + pinned),
             (CODES, codes),
             (GRAPH, self.graph.memory_bytes() + self.graph_pages.memory_bytes()),
             (IDS, self.ids.memory_bytes() + self.ids_pages.memory_bytes()),
@@ -362,8 +374,8 @@ impl Records {
 
 /// A segment open on one core.
 pub(crate) struct SegmentReader {
-    pub(crate) data: std::sync::Arc<SegmentData>,
-    pub(crate) vectors: Records,
+    pub(crate) data: Arc<SegmentData>,
+    pub(crate) vectors: Originals,
     /// Of codes that are not in memory.
     pub(crate) codes: Option<Records>,
     /// Of links that are not in memory.
@@ -377,7 +389,7 @@ impl SegmentReader {
     /// Opens the files of a loaded segment. Call it inside the backend's `run`, on the core that is to read.
     pub(crate) async fn open(
         backend: &DynBackend,
-        data: std::sync::Arc<SegmentData>,
+        data: Arc<SegmentData>,
         options: &OpenOptions,
     ) -> Result<Self, Error> {
         let (place, dir, schema) = (data.schema.placement, &data.dir, &data.schema);
@@ -388,8 +400,9 @@ impl SegmentReader {
         };
         let vectors_options = options_of(place.vectors);
         let path = dir.join(VECTORS);
-        let vectors =
+        let file =
             Records::open(backend, &path, &vectors_options, schema.element, Some(&data.vectors)).await?;
+        let vectors = Originals { file, pinned: data.pinned_vectors.clone() };
         let codes = match &data.codes {
             CodesData::Pinned(_) => None,
             CodesData::OnDisk(checksums) => {
@@ -419,7 +432,7 @@ impl SegmentReader {
         Ok(())
     }
 
-    /// Vectors as bytes of the element type.
+    /// Vectors as numbers.
     pub(crate) async fn vectors(
         &self,
         points: &[u32],
@@ -432,6 +445,11 @@ impl SegmentReader {
         let read = self.vectors.read(points, control, sink).await?;
         stats.add(&read);
         Ok(vectors)
+    }
+
+    /// Points in pieces whose payloads are to be in memory together.
+    pub(crate) fn payload_batches<'p>(&self, points: &'p [u32]) -> impl Iterator<Item = &'p [u32]> {
+        chunks_by_bytes(points, |&point| self.data.payload.bytes(point))
     }
 
     pub(crate) async fn payloads(

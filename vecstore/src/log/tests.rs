@@ -37,7 +37,7 @@ fn closed() -> Vec<u8> {
             log.write().await.unwrap();
             log.sync().await.unwrap();
         }
-        log.close().await;
+        log.close().await.unwrap();
     });
     disk.read(path()).unwrap()
 }

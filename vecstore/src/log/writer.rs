@@ -54,9 +54,13 @@ impl LogWriter {
         })
     }
 
+    /// The number in the file's name.
+    pub(crate) fn number(&self) -> u64 {
+        self.header.number
+    }
+
     /// Bytes of whole records and the header.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
@@ -98,15 +102,19 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Leaves the mark of a clean end and closes the file, after everything was synced. Without the mark, as on a full
-    /// disk, the log is as good; only damage to its end would be taken for a write that was under way.
-    pub(crate) async fn close(mut self) {
+    /// Leaves the mark of a clean end and closes the file, after everything was synced. Where the mark could not be left,
+    /// as on a full disk, the length of what counts is the error: what follows may be records of a write that failed,
+    /// whole, which the next log does not go on from.
+    pub(crate) async fn close(mut self) -> Result<(), u64> {
         debug_assert_eq!(self.synced_len, self.len, "synced before it is closed");
+        let len = self.len;
         self.push_record(KIND_CLOSE, &[]);
-        if self.write().await.is_ok() {
-            let _ = self.sync().await;
+        let mut marked = self.write().await;
+        if marked.is_ok() {
+            marked = self.sync().await;
         }
         self.abandon().await;
+        marked.map_err(|_| len)
     }
 
     /// Closes the file as it is.

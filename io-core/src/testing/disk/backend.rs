@@ -1,7 +1,7 @@
 //! Reading and writing the files of a simulated disk.
 
 use super::SimulatedDisk;
-use super::state::{Change, Operation};
+use super::state::{Change, Fate, Operation};
 use crate::testing::executor;
 use crate::{
     BackendFactory, BackendInfo, BufferPool, Directory, FileInfo, IoGeometry, IoMode, LocalBoxFuture,
@@ -57,9 +57,9 @@ impl BackendFactory for SimulatedDisk {
         check_inside()?;
         options.check()?;
         let mut state = self.lock();
-        let opened = state.operation(Operation::Other).and_then(|_| {
+        let opened = state.operation(Operation::Other).and_then(|fate| {
             let node = state.node(path)?;
-            Ok((node, state.file(node)?.len() as u64))
+            fate.answer((node, state.file(node)?.len() as u64))
         });
         let (node, len) = opened.map_err(|error| match error.kind() {
             io::ErrorKind::IsADirectory => OpenError::NotAFile { path: path.to_owned() },
@@ -73,7 +73,8 @@ impl BackendFactory for SimulatedDisk {
         check_inside()?;
         options.check()?;
         let mut state = self.lock();
-        let created = state.operation(Operation::NewName).and_then(|_| state.create(path, false));
+        let created =
+            state.operation(Operation::NewName).and_then(|fate| fate.answer(state.create(path, false)?));
         let node = created.map_err(|error| OpenError::io(path, error))?;
         drop(state);
         Ok(PagedWriter::new(SimulatedSink(self.file(node, path, 0, options))))
@@ -119,14 +120,14 @@ impl PageSource for SimulatedSource {
             let mut page = pool.page(len as usize);
             executor::completion().await;
             let mut state = disk.lock();
-            let short = state.operation(Operation::Transfer { needs_space: false })?;
+            let fate = state.operation(Operation::Transfer { needs_space: false })?;
             let from = state.file(node)?.get(offset as usize..).unwrap_or_default();
             let mut taken = from.len().min(len as usize);
-            if short && taken > 1 {
+            if fate == Fate::Short && taken > 1 {
                 taken /= 2;
             }
             page[..taken].copy_from_slice(&from[..taken]);
-            Ok(page.into_kernel().completed(taken))
+            fate.answer(page.into_kernel().completed(taken))
         }
     }
 
@@ -164,11 +165,11 @@ impl PageSink for SimulatedSink {
         async move {
             executor::completion().await;
             let mut state = disk.lock();
-            let short = state.operation(Operation::Transfer { needs_space: true })?;
+            let fate = state.operation(Operation::Transfer { needs_space: true })?;
             let half = buffer.len() / 2 / align * align;
-            let taken = if short && half > 0 { half } else { buffer.len() };
+            let taken = if fate == Fate::Short && half > 0 { half } else { buffer.len() };
             state.apply(Change::Write { node, offset: offset as usize, bytes: buffer[..taken].into() });
-            Ok(taken)
+            fate.answer(taken)
         }
     }
 
@@ -179,9 +180,9 @@ impl PageSink for SimulatedSink {
 
     async fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.0.disk.lock();
-        state.operation(Operation::Other)?;
+        let fate = state.operation(Operation::Other)?;
         state.apply(Change::SetLen { node: self.0.node, len: len as usize });
-        Ok(())
+        fate.answer(())
     }
 
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {

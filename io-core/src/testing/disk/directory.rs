@@ -15,7 +15,7 @@ impl SimulatedDisk {
         act: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> Result<T, DirectoryError> {
         let mut state = self.lock();
-        let done = state.operation(kind).and_then(|_| act(&mut state));
+        let done = state.operation(kind).and_then(|fate| fate.answer(act(&mut state)?));
         done.map_err(|error| DirectoryError::new(operation, path, error))
     }
 }
@@ -131,9 +131,12 @@ impl Directory for SimulatedDisk {
 
     fn lock(&self, path: &Path, kind: LockKind, holder: &str) -> Result<Box<dyn DirectoryLock>, LockError> {
         let mut state = self.lock();
-        let created = state.operation(Operation::Other).and_then(|_| match state.node(path) {
-            Ok(node) => state.file(node).map(|_| ()),
-            Err(_) => state.create(path, false).map(|_| ()),
+        let created = state.operation(Operation::Other).and_then(|fate| {
+            match state.node(path) {
+                Ok(node) => _ = state.file(node)?,
+                Err(_) => _ = state.create(path, false)?,
+            }
+            fate.answer(())
         });
         created.map_err(|error| DirectoryError::new("lock", path, error))?;
         let held = state.locks.entry(path.to_owned()).or_default();
@@ -149,10 +152,10 @@ impl Directory for SimulatedDisk {
 impl State {
     /// Syncs a file, or loses what was to be synced.
     pub(super) fn sync_node(&mut self, node: usize) -> io::Result<()> {
-        let synced = self.operation(Operation::Other);
-        let change = if synced.is_ok() { Change::SyncFile { node } } else { Change::LostSync { node } };
+        let fate = self.operation(Operation::Other);
+        let change = if fate.is_ok() { Change::SyncFile { node } } else { Change::LostSync { node } };
         self.apply(change);
-        synced.map(|_| ())
+        fate?.answer(())
     }
 }
 

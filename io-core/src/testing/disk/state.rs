@@ -18,6 +18,8 @@ pub enum FaultKind {
     NoSpace,
     /// A read or write transfers only a part; other operations are not touched.
     Short,
+    /// The operation is carried out and fails with EIO all the same, as when only the answer is lost.
+    Landed,
 }
 
 /// A fault at one operation.
@@ -44,6 +46,23 @@ pub(super) enum Operation {
     Transfer { needs_space: bool },
     NewName,
     Other,
+}
+
+/// How an operation goes that does not fail at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Whole,
+    /// A transfer moves a part only.
+    Short,
+    /// It is carried out, and then said to have failed.
+    Landed,
+}
+
+impl Fate {
+    /// What is said of an operation that was carried out.
+    pub(super) fn answer<T>(self, done: T) -> io::Result<T> {
+        if self == Self::Landed { Err(io::Error::from_raw_os_error(EIO)) } else { Ok(done) }
+    }
 }
 
 pub(super) type NodeId = usize;
@@ -138,11 +157,11 @@ impl State {
         Self { base: nodes.clone(), nodes, history, operations: 0, fault: None, locks }
     }
 
-    /// Counts an operation and says how it is to fail; `Ok(true)` for a short transfer.
-    pub(super) fn operation(&mut self, operation: Operation) -> io::Result<bool> {
+    /// Counts an operation and says how it goes.
+    pub(super) fn operation(&mut self, operation: Operation) -> io::Result<Fate> {
         let number = self.operations;
         self.operations += 1;
-        let Some(fault) = &mut self.fault else { return Ok(false) };
+        let Some(fault) = &mut self.fault else { return Ok(Fate::Whole) };
         let needs_space = matches!(operation, Operation::Transfer { needs_space: true } | Operation::NewName);
         match fault.kind {
             FaultKind::Io if number == fault.at => {
@@ -155,9 +174,13 @@ impl State {
             }
             FaultKind::Short if number == fault.at && matches!(operation, Operation::Transfer { .. }) => {
                 fault.hit = true;
-                Ok(true)
+                Ok(Fate::Short)
             }
-            _ => Ok(false),
+            FaultKind::Landed if number == fault.at => {
+                fault.hit = true;
+                Ok(Fate::Landed)
+            }
+            _ => Ok(Fate::Whole),
         }
     }
 

@@ -1,0 +1,60 @@
+//! The vectors of a segment as they were given: in memory, or read from their file.
+
+use super::segment::Records;
+use crate::element::Vectors;
+use crate::error::Error;
+use io_core::{BackendInfo, ElementType, ReadControl, ReadStats};
+use std::sync::Arc;
+
+/// Vectors that are read at a time when all are.
+const BATCH: usize = 4096;
+
+/// Reads all vectors of a file, which is of this element type and dimension, into memory.
+pub(crate) async fn pin(
+    file: &Records,
+    element: ElementType,
+    dim: u32,
+    points: u32,
+) -> Result<Vectors, Error> {
+    let mut vectors = Vectors::with_len(element, dim as usize, points as usize);
+    let all: Vec<u32> = (0..points).collect();
+    for batch in all.chunks(BATCH) {
+        let sink = |index: usize, bytes: &[u8]| vectors.set(batch[index] as usize, bytes);
+        file.read(batch, &ReadControl::default(), sink).await?;
+    }
+    Ok(vectors)
+}
+
+/// The vectors of a segment, for one core.
+pub(crate) struct Originals {
+    pub(super) file: Records,
+    /// All of them, if they are in memory.
+    pub(super) pinned: Option<Arc<Vectors>>,
+}
+
+impl Originals {
+    /// Reads vectors in one batch and hands `sink(index, bytes)` each as it arrives.
+    pub(crate) async fn read(
+        &self,
+        points: &[u32],
+        control: &ReadControl,
+        mut sink: impl FnMut(usize, &[u8]),
+    ) -> Result<ReadStats, Error> {
+        let Some(vectors) = &self.pinned else { return self.file.read(points, control, sink).await };
+        for (index, &point) in points.iter().enumerate() {
+            if control.is_stopped() {
+                return Err(Error::Stopped);
+            }
+            sink(index, vectors.bytes(point as usize));
+        }
+        Ok(ReadStats::default())
+    }
+
+    pub(crate) fn info(&self) -> &BackendInfo {
+        self.file.info()
+    }
+
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        self.file.close().await
+    }
+}
