@@ -163,7 +163,7 @@ fn main() -> Result<(), Error> {
     for column in out.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    for part in [0.5, 0.1, 0.01, 0.001] {
+    for part in [0.5, 0.1, 0.05, 0.03, 0.01, 0.001] {
         let wanted = total as f64 * part;
         let (mut values, mut sum) = (Vec::new(), 0);
         for facet in &facets {
@@ -181,7 +181,7 @@ fn main() -> Result<(), Error> {
             let filter = Filter::must(condition);
             let count = collection.count(Some(filter.clone())).wait()?;
             let default = measure(&collection, &data.queries, &filter, SearchParams::default())?;
-            let params = SearchParams { scan_max: 0, ..SearchParams::default() };
+            let params = SearchParams { scan_max: 0, scan_ratio: 0.0, ..SearchParams::default() };
             let graph = measure(&collection, &data.queries, &filter, params)?;
             out.add_row([
                 format!("{name}, {} %", part * 100.0),

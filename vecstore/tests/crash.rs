@@ -40,12 +40,28 @@ fn options() -> CollectionOptions {
     CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() }
 }
 
+/// Thresholds so low that everything happens by itself all the time.
+fn in_background() -> CollectionOptions {
+    CollectionOptions {
+        background: true,
+        seal_points: 8,
+        seal_log_bytes: 20_000,
+        segments_max: 2,
+        vacuum_ratio: 0.3,
+        ..options()
+    }
+}
+
 fn schema() -> Schema {
     Schema::new(3).tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer)
 }
 
 fn open(disk: &SimulatedDisk) -> Result<Collection, Error> {
-    Collection::open(&DynBackend::new(disk.clone()), Path::new(DIR), &options())
+    open_with(disk, DIR, &options())
+}
+
+fn open_with(disk: &SimulatedDisk, dir: &str, options: &CollectionOptions) -> Result<Collection, Error> {
+    Collection::open(&DynBackend::new(disk.clone()), Path::new(dir), options)
 }
 
 fn contents(collection: &Collection) -> Result<Model, Error> {
@@ -61,6 +77,7 @@ fn contents(collection: &Collection) -> Result<Model, Error> {
 
 struct Workload {
     disk: SimulatedDisk,
+    options: CollectionOptions,
     random: fastrand::Rng,
     model: Model,
     steps: Vec<Step>,
@@ -71,9 +88,10 @@ impl Workload {
     fn run(seed: u64) -> Self {
         let disk = SimulatedDisk::new(seed);
         let random = fastrand::Rng::with_seed(seed);
-        let mut workload = Self { disk, random, model: Model::new(), steps: Vec::new() };
+        let options = if seed % 3 == 2 { in_background() } else { options() };
+        let mut workload = Self { disk, options, random, model: Model::new(), steps: Vec::new() };
         let backend = DynBackend::new(workload.disk.clone());
-        let collection = Collection::create(&backend, Path::new(DIR), &schema(), &options()).unwrap();
+        let collection = Collection::create(&backend, Path::new(DIR), &schema(), &workload.options).unwrap();
         workload.acknowledge(0, true);
         let mut collection = Arc::new(collection);
         for _ in 0..30 {
@@ -86,7 +104,7 @@ impl Workload {
                 5 => {
                     Arc::into_inner(collection).unwrap().close().unwrap();
                     workload.acknowledge(begun, true);
-                    collection = Arc::new(open(&workload.disk).unwrap());
+                    collection = Arc::new(open_with(&workload.disk, DIR, &workload.options).unwrap());
                 }
                 6 => {
                     collection.sync().wait().unwrap();
@@ -99,9 +117,31 @@ impl Workload {
                 }
                 _ => workload.write(&collection, begun),
             }
+            workload.let_background_finish(&collection);
         }
         assert_eq!(contents(&collection).unwrap(), workload.model, "seed {seed}, before any crash");
         workload
+    }
+
+    /// Waits for what the last step brought on, so that the history does not depend on how threads take turns.
+    fn let_background_finish(&mut self, collection: &Collection) {
+        if !self.options.background {
+            return;
+        }
+        // A segment's directory may go while it is looked at.
+        let due = || !collection.info().is_ok_and(|info| !info.optimization_due);
+        let begun = self.disk.history_len();
+        loop {
+            // The writer is done with what it had to do when it answers this, and has asked for what is due.
+            collection.sync().wait().unwrap();
+            if !due() {
+                break;
+            }
+            while due() {
+                std::thread::yield_now();
+            }
+        }
+        self.acknowledge(begun, true);
     }
 
     /// Seals or merges; half of the time something is written meanwhile, and not synced.
@@ -308,6 +348,48 @@ fn describe(found: Option<&Model>, allowed: &[Option<&Model>]) -> String {
     };
     let allowed: Vec<String> = allowed.iter().map(|model| ids(*model)).collect();
     format!("found {}; allowed:\n{}", ids(found), allowed.join("\n"))
+}
+
+/// A snapshot is restored whole or not at all, and after a crash it can be restored again.
+#[test]
+fn a_crash_while_restoring_leaves_nothing_half_there() {
+    const SNAPSHOT: &str = "/snapshot";
+    const TARGET: &str = "/restored";
+    let disk = SimulatedDisk::new(4);
+    let backend = DynBackend::new(disk.clone());
+    let collection = Collection::create(&backend, Path::new(DIR), &schema(), &options()).unwrap();
+    let points = |ids: std::ops::Range<u64>| {
+        let point =
+            |id: u64| Point::new(id, vec![id as f32, 1.0, 2.0]).with_payload(json!({"t": "t", "n": id}));
+        ids.map(point).collect::<Vec<_>>()
+    };
+    collection.upsert(points(0..20), Durability::Synced).wait().unwrap();
+    collection.optimize(|_| {}).wait().unwrap();
+    collection.upsert(points(15..25), Durability::Synced).wait().unwrap();
+    collection.snapshot(Path::new(SNAPSHOT)).wait().unwrap();
+    let expected = contents(&collection).unwrap();
+    collection.close().unwrap();
+    let begun = disk.history_len();
+    let restore = |disk: &SimulatedDisk| {
+        Collection::restore(&DynBackend::new(disk.clone()), Path::new(SNAPSHOT), Path::new(TARGET))
+    };
+    restore(&disk).unwrap();
+    assert!(disk.history_len() > begun + 10);
+    for changes in begun..=disk.history_len() {
+        for fate in 0..8 {
+            let crashed = disk.crash(changes, fate);
+            if crashed.list(Path::new(TARGET)).is_err() {
+                assert!(changes < disk.history_len(), "what was acknowledged is there");
+                restore(&crashed).unwrap_or_else(|error| panic!("after {changes}, fate {fate}: {error}"));
+            }
+            let restored = open_with(&crashed, TARGET, &options()).unwrap();
+            assert_eq!(contents(&restored).unwrap(), expected, "after {changes}, fate {fate}");
+            restored.close().unwrap();
+            let names: Vec<_> =
+                crashed.list(Path::new("/")).unwrap().into_iter().map(|entry| entry.name).collect();
+            assert_eq!(names, ["c", "restored", "snapshot"]);
+        }
+    }
 }
 
 fn number(variable: &str) -> Option<u64> {

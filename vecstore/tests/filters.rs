@@ -73,14 +73,17 @@ fn recall_holds_however_few_points_a_filter_leaves() {
         Filter::must(Condition::range("random", range))
     };
     let default = SearchParams::default();
-    // And over the graph alone, where the default would score each point.
-    let graph = SearchParams { scan_max: 0, ..default };
-    for per_mille in [500, 100, 10, 1] {
+    // As in a segment of millions, of which 10,000 points are next to nothing; and over the graph alone.
+    let large = SearchParams { scan_max: 0, ..default };
+    let graph = SearchParams { scan_ratio: 0.0, ..large };
+    for per_mille in [500, 100, 50, 30, 10, 1] {
         let filter = below(per_mille);
         let count = collection.count(Some(filter.clone())).wait().unwrap();
         assert!(count.abs_diff(u64::from(per_mille) * POINTS as u64 / 1000) < 400, "{count}");
-        let found = recall(&collection, &queries, &filter, default);
-        assert!(found >= 0.95, "{per_mille} per mille: recall {found}");
+        for params in [default, large] {
+            let found = recall(&collection, &queries, &filter, params);
+            assert!(found >= 0.95, "{per_mille} per mille: recall {found}, {params:?}");
+        }
         let found = recall(&collection, &queries, &filter, graph);
         // At one in a hundred the graph is at its end; that is why there is another way.
         let least = if per_mille >= 100 { 0.95 } else { 0.0 };

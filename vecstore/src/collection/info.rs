@@ -1,6 +1,6 @@
 //! What a collection holds and what it takes.
 
-use super::Collection;
+use super::{Collection, optimizer};
 use crate::error::Error;
 use crate::schema::Schema;
 use serde::Serialize;
@@ -21,6 +21,8 @@ pub struct CollectionInfo {
     pub segments: Vec<SegmentSummary>,
     /// Why it takes no writes, if so.
     pub read_only: Option<String>,
+    /// Whether the optimizer has, or will have, something to do by the thresholds it was opened with.
+    pub optimization_due: bool,
     /// What keeps it from being optimized in the background, if anything does.
     pub background_error: Option<String>,
 }
@@ -54,6 +56,7 @@ impl Collection {
             let error = state.background_error.as_ref().map(ToString::to_string);
             (state.version.clone(), state.seq, state.mutable.len() as u64, state.read_only.clone(), error)
         };
+        let optimization_due = optimizer::next_plan(&version, &shared.options).is_some();
         let frozen = version.frozen.iter().map(|frozen| frozen.segment.len() as u64 - frozen.deleted.len());
         let frozen: u64 = frozen.sum();
         let mut segments = Vec::with_capacity(version.segments.len());
@@ -76,6 +79,7 @@ impl Collection {
             seq,
             segments,
             read_only,
+            optimization_due,
             background_error,
         })
     }

@@ -43,14 +43,16 @@ pub struct SearchParams {
     /// Read and score every vector instead of searching.
     pub exact: bool,
     /// Where a filter leaves no more points of a segment than this, the code of each is scored instead of walking the
-    /// graph.
+    /// graph...
     pub scan_max: u64,
+    /// ...or no more than this part of the segment's points, from 0 to 1.
+    pub scan_ratio: f32,
 }
 
 impl Default for SearchParams {
-    /// `ef` 128, oversampling 2, rescored; up to 10,000 points are scored one by one.
+    /// `ef` 128, oversampling 2, rescored; up to 10,000 points, or 4 % of a segment, are scored one by one.
     fn default() -> Self {
-        Self { ef: 128, oversampling: 2.0, rescore: true, exact: false, scan_max: 10_000 }
+        Self { ef: 128, oversampling: 2.0, rescore: true, exact: false, scan_max: 10_000, scan_ratio: 0.04 }
     }
 }
 
@@ -88,6 +90,9 @@ impl SearchRequest {
         check_limit("ef", self.params.ef)?;
         if !(1.0..=1000.0).contains(&self.params.oversampling) {
             return Err(param("oversampling", self.params.oversampling.to_string(), "from 1 to 1000"));
+        }
+        if !(0.0..=1.0).contains(&self.params.scan_ratio) {
+            return Err(param("scan_ratio", self.params.scan_ratio.to_string(), "from 0 to 1"));
         }
         if self.score_threshold.is_some_and(f32::is_nan) {
             return Err(param("score_threshold", "NaN".to_owned(), "a number"));

@@ -151,6 +151,7 @@ impl CollectionReader {
                 ef: request.params.ef,
                 allowed: allowed.as_ref().map_or(Allowed::Except(&entry.deleted), Allowed::Only),
                 scan_max: request.params.scan_max,
+                scan_ratio: request.params.scan_ratio,
                 control,
             };
             let mut stats = CandidateStats::default();

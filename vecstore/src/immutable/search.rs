@@ -41,8 +41,10 @@ pub(crate) struct CandidateSearch<'a> {
     /// Candidates the graph search keeps.
     pub(crate) ef: usize,
     pub(crate) allowed: Allowed<'a>,
-    /// Where no more points than this are allowed, each is scored.
+    /// Where no more points than this are allowed, each is scored...
     pub(crate) scan_max: u64,
+    /// ...or no more than this part of the segment's points: a walk over the graph would lose its way among the others.
+    pub(crate) scan_ratio: f32,
     pub(crate) control: &'a ReadControl,
 }
 
@@ -61,8 +63,11 @@ impl CandidateSearch<'_> {
         scratch: &mut SearchScratch,
         stats: &mut CandidateStats,
     ) -> Result<Vec<Candidate>, Error> {
+        let part = |ratio: f32| (f64::from(segment.data.points) * f64::from(ratio)) as u64;
         match self.allowed {
-            Allowed::Only(points) if points.len() <= self.scan_max => self.scan(segment, points, stats).await,
+            Allowed::Only(points) if points.len() <= self.scan_max.max(part(self.scan_ratio)) => {
+                self.scan(segment, points, stats).await
+            }
             _ => self.walk(segment, scratch, stats).await,
         }
     }
