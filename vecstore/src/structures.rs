@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::hnsw::GraphParts;
-use crate::immutable::graph::{GraphData, write_graph};
+use crate::immutable::graph::{GraphData, LINKS_SECTION, decode_links, write_graph};
 use crate::immutable::ids::{IdsData, write_ids};
 use crate::immutable::perfect_hash::PerfectHash;
 use crate::immutable::postings;
@@ -132,9 +132,12 @@ impl PackedPostings {
     }
 }
 
-/// Compressed links in memory.
+/// Compressed links, as they are in a file.
 #[derive(Debug)]
-pub struct PackedLinks(GraphData);
+pub struct PackedLinks {
+    graph: GraphData,
+    records: Vec<u8>,
+}
 
 impl PackedLinks {
     /// Of a graph. Call it inside the backend's `run`.
@@ -145,7 +148,8 @@ impl PackedLinks {
         let options = OpenOptions::default();
         write_graph(PagesWriter::new(backend.create(path, &options).await?, PagesKind::Graph), graph).await?;
         let pages = Pages::open(backend.open(path, &options).await?, PagesKind::Graph).await?;
-        Ok(Self(GraphData::load(&pages, true).await?))
+        let records = pages.read_section(LINKS_SECTION).await?;
+        Ok(Self { graph: GraphData::load(&pages, false).await?, records })
     }
 
     /// The links of a point on level 0.
@@ -154,12 +158,14 @@ impl PackedLinks {
     /// When there is no such point.
     #[inline]
     pub fn links(&self, point: u32, links: &mut Vec<u32>) {
-        self.0.links(point, links).expect("checked when it was loaded");
+        let range = self.graph.record_range(point);
+        let record = &self.records[range.start as usize..range.end as usize];
+        decode_links(record, self.graph.len(), links).expect("just written");
     }
 
     /// Bytes of memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.0.memory_bytes()
+        self.graph.memory_bytes() + self.records.len()
     }
 }

@@ -393,7 +393,7 @@ fn searches_find_what_a_scan_finds() {
                     .collect();
                 expected.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
                 for (exact, scan_max) in [(true, 0), (false, 10_000), (false, 0)] {
-                    let scan_ratio = if scan_max == 0 { 0.0 } else { 0.04 };
+                    let scan_ratio = if scan_max == 0 { 0.0 } else { 0.03 };
                     let params =
                         SearchParams { exact, scan_max, scan_ratio, ef: 300, ..SearchParams::default() };
                     let request = SearchRequest {

@@ -50,9 +50,9 @@ pub struct SearchParams {
 }
 
 impl Default for SearchParams {
-    /// `ef` 128, oversampling 2, rescored; up to 10,000 points, or 4 % of a segment, are scored one by one.
+    /// `ef` 128, oversampling 2, rescored; up to 10,000 points, or 3 % of a segment, are scored one by one.
     fn default() -> Self {
-        Self { ef: 128, oversampling: 2.0, rescore: true, exact: false, scan_max: 10_000, scan_ratio: 0.04 }
+        Self { ef: 128, oversampling: 2.0, rescore: true, exact: false, scan_max: 10_000, scan_ratio: 0.03 }
     }
 }
 

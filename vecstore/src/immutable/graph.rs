@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Links of a point are sorted; a distance is to the link before, less one. A record does not straddle pages where at most
-//! an eighth of a page is wasted by that. Offsets and upper levels, one point in m, are in memory.
+//! an eighth of a page is wasted by that. Offsets and upper levels, one point in m, are in memory; where
+//! the graph is pinned so are the links, unpacked.
 
 use super::offsets::{self, Offsets};
 use crate::error::Error;
@@ -120,10 +121,46 @@ pub(crate) async fn write_graph(mut pages: PagesWriter, graph: &GraphParts) -> R
 pub(crate) struct GraphData {
     points: u32,
     starts: Offsets,
-    /// The records of level 0, if they are pinned.
-    records: Option<Vec<u8>>,
+    /// The links of level 0, if they are pinned.
+    pinned: Option<FlatLinks>,
     entry: u32,
     upper: Vec<UpperLevel>,
+}
+
+/// Links unpacked, one list after the other: a search that finds them in memory has no time to unpack them.
+#[derive(Debug)]
+struct FlatLinks {
+    /// Where the links of each point begin, and where the last ones end.
+    starts: Vec<u64>,
+    links: Vec<u32>,
+}
+
+impl FlatLinks {
+    /// Unpacks the records of all points; else says whose are none.
+    fn unpack(records: &[u8], starts: &Offsets, points: u32) -> Result<Self, u32> {
+        let mut flat = Self { starts: Vec::with_capacity(points as usize + 1), links: Vec::new() };
+        let mut links = Vec::new();
+        flat.starts.push(0);
+        let mut start = starts.get(0);
+        for point in 0..points {
+            let end = starts.get(point as usize + 1);
+            let record = records.get(start as usize..end as usize).ok_or(point)?;
+            decode_links(record, points, &mut links).ok_or(point)?;
+            flat.links.extend_from_slice(&links);
+            flat.starts.push(flat.links.len() as u64);
+            start = end;
+        }
+        flat.links.shrink_to_fit();
+        Ok(flat)
+    }
+
+    fn get(&self, point: u32) -> &[u32] {
+        &self.links[self.starts[point as usize] as usize..self.starts[point as usize + 1] as usize]
+    }
+
+    fn memory_bytes(&self) -> usize {
+        size_of_val(self.starts.as_slice()) + size_of_val(self.links.as_slice())
+    }
 }
 
 /// The section of level 0's links.
@@ -155,17 +192,14 @@ impl GraphData {
         check_upper(points as usize, m, entry, &upper).map_err(|error| damaged(error.to_string()))?;
         let starts = Offsets::parse(&pages.read_section(2).await?, points as usize + 1)
             .ok_or_else(|| damaged("the offsets of its records are none".to_owned()))?;
-        let mut graph = Self { points, starts, records: None, entry, upper };
-        if pinned {
-            graph.records = Some(pages.read_section(LINKS_SECTION).await?);
-            let mut links = Vec::new();
-            for point in 0..points {
-                graph
-                    .links(point, &mut links)
-                    .ok_or_else(|| damaged(format!("the links of point {point} are none")))?;
-            }
-        }
-        Ok(graph)
+        let pinned = if pinned {
+            let records = pages.read_section(LINKS_SECTION).await?;
+            let flat = FlatLinks::unpack(&records, &starts, points);
+            Some(flat.map_err(|point| damaged(format!("the links of point {point} are none")))?)
+        } else {
+            None
+        };
+        Ok(Self { points, starts, pinned, entry, upper })
     }
 
     /// Number of points.
@@ -180,7 +214,8 @@ impl GraphData {
                 + size_of_val(level.offsets.as_slice())
                 + size_of_val(level.links.as_slice())
         });
-        self.starts.memory_bytes() + self.records.as_ref().map_or(0, Vec::len) + upper.sum::<usize>()
+        let flat = self.pinned.as_ref().map_or(0, FlatLinks::memory_bytes);
+        self.starts.memory_bytes() + flat + upper.sum::<usize>()
     }
 
     /// Where a search begins: a point and its level.
@@ -198,12 +233,10 @@ impl GraphData {
         self.starts.get(point as usize)..self.starts.get(point as usize + 1)
     }
 
-    /// The links of a point on level 0, from memory; `None` if they are damaged or not in memory.
+    /// The links of a point on level 0, if they are in memory.
     #[inline]
-    pub(crate) fn links(&self, point: u32, links: &mut Vec<u32>) -> Option<()> {
-        let range = self.record_range(point);
-        let record = self.records.as_ref()?.get(range.start as usize..range.end as usize)?;
-        decode_links(record, self.points, links)
+    pub(crate) fn links(&self, point: u32) -> Option<&[u32]> {
+        Some(self.pinned.as_ref()?.get(point))
     }
 }
 
@@ -258,13 +291,11 @@ mod tests {
             with_pages(PagesKind::Graph, write, async |pages| {
                 let graph = GraphData::load(&pages, true).await.unwrap();
                 prop_assert_eq!((graph.len(), graph.entry()), (points, Some((0, 1))));
-                let mut links = Vec::new();
                 for (point, list) in lists.iter().enumerate() {
-                    graph.links(point as u32, &mut links).unwrap();
-                    prop_assert_eq!(&links, list);
+                    prop_assert_eq!(graph.links(point as u32).unwrap(), list);
                 }
                 let cold = GraphData::load(&pages, false).await.unwrap();
-                prop_assert!(cold.memory_bytes() < graph.memory_bytes());
+                prop_assert!(cold.memory_bytes() < graph.memory_bytes() && cold.links(0).is_none());
                 prop_assert_eq!(cold.record_range(0), graph.record_range(0));
                 Ok(())
             })?;

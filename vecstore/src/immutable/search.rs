@@ -8,9 +8,12 @@ use crate::hnsw::{Candidate, GraphSearch, SearchScratch, Step};
 use crate::quantization::ScalarQuery;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
+use std::ops::Range;
 
 /// Points whose codes are scored at once.
 const SCAN_BATCH: usize = 1024;
+/// Points that are not allowed whose links are read at once, to get around them.
+const WAYS_AROUND: usize = 8;
 /// Points that a filtered search begins at, besides where the graph leads it.
 const SEEDS: u64 = 16;
 
@@ -184,14 +187,15 @@ impl Ways {
         stats: &mut CandidateStats,
     ) -> Result<(), Error> {
         let allowed = params.allowed;
-        self.read_links(segment, node, params.control, stats).await?;
+        self.links.clear();
+        read_links(segment, &[node], params.control, stats, |links| self.links.extend_from_slice(links))
+            .await?;
         if !some_forbidden {
             std::mem::swap(&mut self.allowed, &mut self.links);
             return Ok(());
         }
         self.allowed.clear();
         self.forbidden.clear();
-        let ways_max = self.links.len();
         for &link in &self.links {
             if allowed.contains(link) {
                 self.allowed.push(link);
@@ -199,41 +203,50 @@ impl Ways {
                 self.forbidden.push(link);
             }
         }
-        let forbidden = std::mem::take(&mut self.forbidden);
-        for &over in &forbidden {
-            if self.allowed.len() >= ways_max {
+        let (ways, ways_max) = (&mut self.allowed, self.links.len());
+        for forbidden in self.forbidden.chunks(WAYS_AROUND) {
+            if ways.len() >= ways_max {
                 break;
             }
-            self.read_links(segment, over, params.control, stats).await?;
-            let ways = self.links.iter().copied();
-            self.allowed.extend(ways.filter(|&link| allowed.contains(link) && search.is_unseen(link)));
-        }
-        self.forbidden = forbidden;
-        Ok(())
-    }
-
-    async fn read_links(
-        &mut self,
-        segment: &SegmentReader,
-        node: u32,
-        control: &ReadControl,
-        stats: &mut CandidateStats,
-    ) -> Result<(), Error> {
-        let graph = &segment.data.graph;
-        let damaged = |pages: &crate::pages::Pages| {
-            Error::damaged(pages.data().path(), None, format!("the links of point {node} are none"))
-        };
-        let Some(pages) = &segment.graph else {
-            graph.links(node, &mut self.links).expect("pinned links are checked when they are loaded");
-            return Ok(());
-        };
-        let links = &mut self.links;
-        let read = pages
-            .read(LINKS_SECTION, &[graph.record_range(node)], control, |_, record| {
-                decode_links(record, graph.len(), links).ok_or_else(|| damaged(pages))
+            read_links(segment, forbidden, params.control, stats, |links| {
+                if ways.len() < ways_max {
+                    let links = links.iter().copied();
+                    ways.extend(links.filter(|&link| allowed.contains(link) && search.is_unseen(link)));
+                }
             })
             .await?;
-        stats.read.add(&read);
+        }
         Ok(())
     }
+}
+
+/// Hands the links of points on level 0 to `sink`, in the order of the points: from memory, or read in one batch.
+async fn read_links(
+    segment: &SegmentReader,
+    points: &[u32],
+    control: &ReadControl,
+    stats: &mut CandidateStats,
+    mut sink: impl FnMut(&[u32]),
+) -> Result<(), Error> {
+    let graph = &segment.data.graph;
+    let Some(pages) = &segment.graph else {
+        for &point in points {
+            sink(graph.links(point).expect("a graph that is not on disk is pinned"));
+        }
+        return Ok(());
+    };
+    let ranges: Vec<Range<u64>> = points.iter().map(|&point| graph.record_range(point)).collect();
+    // They arrive in any order, and the answer of a search must not depend on it.
+    let mut lists = vec![Vec::new(); points.len()];
+    let read = pages
+        .read(LINKS_SECTION, &ranges, control, |index, record| {
+            decode_links(record, graph.len(), &mut lists[index]).ok_or_else(|| {
+                let reason = format!("the links of point {} are none", points[index]);
+                Error::damaged(pages.data().path(), None, reason)
+            })
+        })
+        .await?;
+    stats.read.add(&read);
+    lists.iter().for_each(|links| sink(links));
+    Ok(())
 }
