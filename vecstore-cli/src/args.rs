@@ -3,6 +3,7 @@
 use crate::error::CliError;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use io_core::{ElementType, OpenOptions};
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use vecstore::backends::BackendKind;
@@ -71,9 +72,9 @@ pub(crate) enum Command {
     #[command(after_help = FILTERS)]
     Facet(Facet),
     /// Seal what is in memory, merge segments and leave deleted points out
-    Optimize(Maintain),
+    Optimize(Optimize),
     /// Optimize, and tell how well the points of each tenant lie together before and after
-    Defrag(Maintain),
+    Defrag(Optimize),
     /// Copy a collection as it is now; files are shared by hard links where possible
     Snapshot(FromTo),
     /// Make a collection from a snapshot, which stays
@@ -166,7 +167,7 @@ pub(crate) struct Create {
     pub(crate) place: Vec<(Part, Placement)>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Part {
     Vectors,
     Codes,
@@ -189,13 +190,27 @@ impl Create {
             hnsw: self.graph.params(),
             ..Schema::new(self.dim.unwrap_or(0))
         };
+        let mut fields = BTreeSet::new();
+        if let Some((field, _)) =
+            self.index.iter().chain(&self.tenant).find(|(field, _)| !fields.insert(field))
+        {
+            return Err(CliError::Usage(format!(
+                "field {field} is given twice; name each once: --tenant, which indexes it too, or --index"
+            )));
+        }
         for (field, kind) in &self.index {
             schema = schema.index(field, *kind);
         }
         for (field, kind) in &self.tenant {
             schema = schema.tenant(field, *kind);
         }
+        let mut parts = BTreeSet::new();
         for &(part, place) in &self.place {
+            if !parts.insert(part) {
+                let name =
+                    part.to_possible_value().map_or_else(String::new, |part| part.get_name().to_owned());
+                return Err(CliError::Usage(format!("--place {name}=... is given twice; give it one place")));
+            }
             let placement = &mut schema.placement;
             *match part {
                 Part::Vectors => &mut placement.vectors,
@@ -219,15 +234,8 @@ fn parse_index(text: &str) -> Result<(String, FieldKind), String> {
 
 fn parse_place(text: &str) -> Result<(Part, Placement), String> {
     let (part, place) = text.split_once('=').ok_or("give PART=PLACE, such as codes=cold")?;
-    let part = match part {
-        "vectors" => Part::Vectors,
-        "codes" => Part::Codes,
-        "graph" => Part::Graph,
-        "payload" => Part::Payload,
-        "ids" => Part::Ids,
-        "indexes" => Part::Indexes,
-        _ => return Err(format!("{part:?} is none of vectors, codes, graph, payload, ids, indexes")),
-    };
+    let part = Part::from_str(part, false)
+        .map_err(|_| format!("{part:?} is none of vectors, codes, graph, payload, ids, indexes"))?;
     let place = serde_json::from_value(place.into())
         .map_err(|_| format!("{place:?} is none of cold, cached, pinned"))?;
     Ok((part, place))
@@ -253,9 +261,15 @@ pub(crate) struct Import {
     /// Id of the first vector, where ids are not given; those that follow count up
     #[arg(long, default_value_t = 0)]
     pub(crate) first_id: u64,
-    /// Leave the optimization to others
+    /// Leave what fits in memory to the log [default: seal it; merge everything where most of the collection is new, or
+    /// where there are more than --segments-max segments]
     #[arg(long)]
     pub(crate) no_optimize: bool,
+    /// Merge everything in any case, as `optimize` does
+    #[arg(long, conflicts_with = "no_optimize")]
+    pub(crate) optimize: bool,
+    #[command(flatten)]
+    pub(crate) thresholds: ThresholdArgs,
 }
 
 #[derive(Args)]
@@ -264,6 +278,8 @@ pub(crate) struct Upsert {
     pub(crate) at: CollectionArgs,
     /// File of points, a JSON object a line [default: standard input]
     pub(crate) points: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) thresholds: ThresholdArgs,
 }
 
 #[derive(Args)]
@@ -380,6 +396,17 @@ pub(crate) struct Facet {
 pub(crate) struct Maintain {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Optimize {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    #[command(flatten)]
+    pub(crate) segments: SegmentArgs,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -543,6 +570,62 @@ impl IoArgs {
     pub(crate) fn in_flight(&self) -> usize {
         let options = self.options();
         options.cores * options.lanes
+    }
+}
+
+/// How large a segment may be made.
+#[derive(Args)]
+pub(crate) struct SegmentArgs {
+    /// Points of a segment that merging makes, at most
+    #[arg(long, value_name = "POINTS", default_value_t = CollectionOptions::default().segment_points_max,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) segment_points_max: u32,
+}
+
+impl SegmentArgs {
+    pub(crate) fn options(&self) -> CollectionOptions {
+        CollectionOptions { segment_points_max: self.segment_points_max, ..CollectionOptions::default() }
+    }
+}
+
+/// What makes the collection seal and merge while it is written.
+#[derive(Args)]
+#[command(next_help_heading = "Sealing and merging")]
+pub(crate) struct ThresholdArgs {
+    /// Points in memory that are sealed into a segment
+    #[arg(long, value_name = "POINTS", default_value_t = at_least_one(CollectionOptions::default().seal_points))]
+    pub(crate) seal_points: NonZeroUsize,
+    /// Bytes of vectors and payloads in memory that are sealed, however few the points
+    #[arg(long, value_name = "BYTES", default_value_t = at_least_one(CollectionOptions::default().seal_bytes))]
+    pub(crate) seal_bytes: NonZeroUsize,
+    /// Segments above which the smallest are merged
+    #[arg(long, value_name = "N", default_value_t = at_least_one(CollectionOptions::default().segments_max))]
+    pub(crate) segments_max: NonZeroUsize,
+    /// Part of a segment's points, from 0 to 1, above which it is written anew if so many are deleted
+    #[arg(long, value_name = "PART", default_value_t = CollectionOptions::default().vacuum_ratio, value_parser = parse_part)]
+    pub(crate) vacuum_ratio: f64,
+    #[command(flatten)]
+    pub(crate) segments: SegmentArgs,
+}
+
+fn at_least_one(number: usize) -> NonZeroUsize {
+    NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
+}
+
+fn parse_part(text: &str) -> Result<f64, String> {
+    let part: f64 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
+    if (0.0..=1.0).contains(&part) { Ok(part) } else { Err("it must be from 0 to 1".to_owned()) }
+}
+
+impl ThresholdArgs {
+    pub(crate) fn options(&self) -> CollectionOptions {
+        CollectionOptions {
+            seal_points: self.seal_points.get(),
+            seal_bytes: self.seal_bytes.get(),
+            segments_max: self.segments_max.get(),
+            vacuum_ratio: self.vacuum_ratio,
+            ..self.segments.options()
+        }
     }
 }
 
