@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::error::CliError;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use io_core::{ElementType, OpenOptions};
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -142,14 +142,15 @@ pub(crate) struct Demo {
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["dim", "schema"])))]
 pub(crate) struct Create {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
     /// The whole schema, as JSON, instead of the other options
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dim", "element", "distance", "index", "tenant", "place"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["element", "distance", "index", "tenant", "place"])]
     pub(crate) schema: Option<PathBuf>,
     /// Components of a vector
-    #[arg(long, required_unless_present = "schema")]
+    #[arg(long)]
     pub(crate) dim: Option<u32>,
     /// Type of the components
     #[arg(long, value_enum, default_value = "f32")]
@@ -258,9 +259,9 @@ pub(crate) struct Import {
     /// Lines are what `export` writes: {"id": ..., "payload": {...}}
     #[arg(long, requires = "payload")]
     pub(crate) points: bool,
-    /// Id of the first vector, where ids are not given; those that follow count up
-    #[arg(long, default_value_t = 0)]
-    pub(crate) first_id: u64,
+    /// Id of the first vector, where ids are not given; those that follow count up [default: 0]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["id_field", "points"])]
+    pub(crate) first_id: Option<u64>,
     /// Leave what fits in memory to the log [default: seal it; merge everything where most of the collection is new, or
     /// where there are more than --segments-max segments]
     #[arg(long)]
@@ -283,11 +284,11 @@ pub(crate) struct Upsert {
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["ids", "filter"])))]
 pub(crate) struct Delete {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
     /// Ids of the points
-    #[arg(required_unless_present = "filter", conflicts_with = "filter")]
     pub(crate) ids: Vec<PointId>,
     /// Which points
     #[arg(long, value_name = "JSON", value_parser = parse_filter)]
@@ -295,14 +296,14 @@ pub(crate) struct Delete {
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["queries", "vector"])))]
 pub(crate) struct Search {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
     /// File of queries, of the collection's dimension
-    #[arg(required_unless_present = "vector")]
     pub(crate) queries: Option<PathBuf>,
     /// One query, as a JSON array
-    #[arg(long, value_name = "JSON", conflicts_with = "queries", value_parser = parse_vector)]
+    #[arg(long, value_name = "JSON", value_parser = parse_vector)]
     pub(crate) vector: Option<Query>,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
@@ -457,10 +458,10 @@ pub(crate) struct FormatArgs {
     #[arg(long, value_enum)]
     pub(crate) format: Option<FormatName>,
     /// Components of a vector; for raw files
-    #[arg(long = "raw-dim", required_if_eq("format", "raw"))]
+    #[arg(long = "raw-dim", value_name = "DIM", requires = "format", required_if_eq("format", "raw"))]
     pub(crate) raw_dim: Option<usize>,
     /// Type of the components; for raw files
-    #[arg(long = "raw-element", value_enum, required_if_eq("format", "raw"))]
+    #[arg(long = "raw-element", value_enum, requires = "format", required_if_eq("format", "raw"))]
     pub(crate) raw_element: Option<ElementName>,
 }
 

@@ -16,10 +16,7 @@ pub(crate) enum CliError {
     File { path: PathBuf, problem: String },
     #[error("{0}")]
     Usage(String),
-    #[error(
-        "{cause}\n{imported} of {total} points are in the collection; run the same command again to put in the others: \
-         ids stay the same, so none will be there twice"
-    )]
+    #[error("{cause}\n{}", how_to_go_on(*imported, *total))]
     Import { cause: Box<CliError>, imported: u64, total: u64 },
     #[error(
         "{cause}\nall points are in the collection, and only its optimization is left: run `vecstore optimize`"
@@ -47,6 +44,16 @@ pub(crate) const NO_PARQUET: &str = "this build knows no Parquet; build it with 
 
 fn join(ids: &[PointId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn how_to_go_on(imported: u64, total: u64) -> String {
+    if imported == 0 {
+        return "nothing was imported".to_owned();
+    }
+    format!(
+        "{imported} of {total} points are in the collection; run the same command again to put in the others: ids stay the \
+         same, so none will be there twice"
+    )
 }
 
 impl CliError {

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Import, stop: &StopFlag, out: &mut impl Write) -> Resul
         return Err(CliError::Import { cause: Box::new(cause), imported, total: source.total() });
     }
     writeln!(out, "imported {imported} points in {:.1} s", started.elapsed().as_secs_f64())?;
-    if !args.no_optimize {
+    if imported > 0 && !args.no_optimize {
         tidy(args, &collection, imported, stop, out)
             .map_err(|cause| CliError::NotOptimized { cause: Box::new(cause) })?;
     }
@@ -82,11 +82,10 @@ fn tidy(
     out: &mut impl Write,
 ) -> Result<(), CliError> {
     let started = Instant::now();
-    let segments_max = args.thresholds.options().segments_max;
     let mut merge = args.optimize || imported > collection.info()?.points / 2;
     if !merge {
         maintain::seal(collection, stop)?;
-        merge = collection.info()?.segments.len() > segments_max;
+        merge = collection.info()?.segments.len() > args.thresholds.segments_max.get();
     }
     if merge {
         maintain::optimize(collection, stop)?;
@@ -107,11 +106,24 @@ trait Source {
 
 fn source(args: &Import) -> Result<Box<dyn Source + '_>, CliError> {
     if args.vectors.extension().is_some_and(|extension| extension == "parquet") {
+        if args.payload.is_some() || args.first_id.is_some() || args.format.format.is_some() {
+            let problem =
+                "a Parquet file holds ids and payloads too; leave --payload, --first-id and --format out";
+            return Err(CliError::File { path: args.vectors.clone(), problem: problem.to_owned() });
+        }
         return parquet_source(&args.vectors);
     }
     let input = vectors::open(&args.vectors, &args.format)?;
+    let first_id = args.first_id.unwrap_or(0);
+    if first_id.checked_add(input.count().saturating_sub(1)).is_none() {
+        return Err(CliError::Usage(format!(
+            "--first-id {first_id}: its {} vectors would have ids above {}; choose a smaller one",
+            input.count(),
+            u64::MAX
+        )));
+    }
     let lines = args.payload.as_deref().map(Lines::open).transpose()?;
-    Ok(Box::new(VectorsAndLines { args, input, lines, done: 0 }))
+    Ok(Box::new(VectorsAndLines { args, first_id, input, lines, done: 0 }))
 }
 
 #[cfg(feature = "parquet")]
@@ -149,6 +161,7 @@ impl Source for crate::parquet::Reader {
 /// Vectors of one file, and payloads and ids of another, or none.
 struct VectorsAndLines<'a> {
     args: &'a Import,
+    first_id: u64,
     input: VectorInput,
     lines: Option<Lines>,
     done: u64,
@@ -174,22 +187,16 @@ impl Source for VectorsAndLines<'_> {
         let rows = self.input.next_rows(BATCH)?.to_f32();
         let mut points = Vec::with_capacity(BATCH);
         for row in rows.chunks_exact(dim) {
+            let counted = PointId::Num(self.first_id + self.done);
             let (id, payload) = match &mut self.lines {
-                None => (PointId::Num(id_at(self.args, self.done)?), Payload::new()),
-                Some(lines) => lines.next(self.args, self.done, total)?,
+                None => (counted, Payload::new()),
+                Some(lines) => lines.next(self.args, counted, total)?,
             };
             points.push(Point { id, vector: row.to_vec(), payload });
             self.done += 1;
         }
         Ok(points)
     }
-}
-
-fn id_at(args: &Import, at: u64) -> Result<u64, CliError> {
-    args.first_id.checked_add(at).ok_or_else(|| CliError::File {
-        path: args.vectors.clone(),
-        problem: format!("vector {at} would have an id above {}; choose a smaller --first-id", u64::MAX),
-    })
 }
 
 /// The payload file, line by line.
@@ -219,13 +226,13 @@ impl Lines {
         CliError::File { path: self.path.clone(), problem: format!("line {}: {problem}", self.number) }
     }
 
-    /// Id and payload of the vector `at`.
-    fn next(&mut self, args: &Import, at: u64, total: u64) -> Result<(PointId, Payload), CliError> {
+    /// Id and payload of the next vector; `counted` is its id where none is given.
+    fn next(&mut self, args: &Import, counted: PointId, total: u64) -> Result<(PointId, Payload), CliError> {
         self.number += 1;
         let line = match self.lines.next() {
             Some(line) => line.map_err(|error| self.wrong(error))?,
             None => {
-                let problem = format!("it has {at} lines, and there are {total} vectors");
+                let problem = format!("it has {} lines, and there are {total} vectors", self.number - 1);
                 return Err(CliError::File { path: self.path.clone(), problem });
             }
         };
@@ -235,7 +242,7 @@ impl Lines {
         }
         let payload: Payload = serde_json::from_str(&line).map_err(|error| self.wrong(error))?;
         let id = match &args.id_field {
-            None => PointId::Num(id_at(args, at)?),
+            None => counted,
             Some(field) => {
                 let id =
                     payload.get(field).ok_or_else(|| self.wrong(format!("there is no field {field}")))?;
