@@ -16,7 +16,7 @@ use vecstore::collection::{Collection, CollectionOptions, Durability, SearchPara
 use vecstore::dataset::Clustered;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter, Match, MatchCondition, Range};
-use vecstore::input::{Format, Rows, VectorInput, VectorSource};
+use vecstore::input::{Format, VectorInput, VectorSource};
 use vecstore::point::{Payload, Point, PointId};
 use vecstore::schema::Schema;
 
@@ -41,11 +41,7 @@ fn vectors_of(source: &mut impl VectorSource, count: usize) -> Result<Vec<Vec<f3
     let dim = source.dim();
     let mut vectors = Vec::new();
     while vectors.len() < count {
-        let rows: Vec<f32> = match source.next_rows(1024)? {
-            Rows::F32(rows) => rows.to_vec(),
-            Rows::F16(rows) => rows.iter().map(|half| half.to_f32()).collect(),
-            Rows::U8(rows) => rows.iter().map(|&byte| f32::from(byte)).collect(),
-        };
+        let rows = source.next_rows(1024)?.to_f32();
         vectors.extend(rows.chunks_exact(dim).map(<[f32]>::to_vec));
     }
     vectors.truncate(count);

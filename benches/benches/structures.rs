@@ -2,6 +2,9 @@
 //!
 //! `cargo bench -p benches --bench structures`; `BENCH_QUICK=1` leaves the largest size out.
 
+#![cfg(target_os = "linux")]
+
+use benches::memory::{Counted, bytes_of};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use io_core::{BackendFactory, DynBackend};
@@ -9,27 +12,56 @@ use io_mmap::MmapBackend;
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, HashMap};
 use std::hint::black_box;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
-use vecstore::dataset::Clustered;
-use vecstore::distance::Distance;
-use vecstore::hnsw::{HnswParams, VectorScores, build};
-use vecstore::input::{Rows, VectorSource};
+use vecstore::error::Error;
+use vecstore::field::FieldKind;
+use vecstore::hnsw::GraphParts;
+use vecstore::internals::structures::{
+    FieldFile, FieldKey, FieldTree, HashedIds, IdFile, PackedLinks, PackedPostings,
+};
 use vecstore::point::PointId;
-use vecstore::structures::{HashedIds, IdFile, PackedLinks, PackedPostings};
+
+#[global_allocator]
+static ALLOCATOR: Counted = Counted;
 
 /// Look-ups timed at once, and how often.
 const LOOK_UPS: usize = 200_000;
 const ROUNDS: usize = 5;
-/// Ids of a batch.
+/// Builds of a structure that are timed, after one that is not.
+const BUILDS: usize = 3;
+/// Ids of a batch; numbers of a range.
 const BATCH: usize = 100;
+/// Points of a keyword.
+const POINTS_OF_KEYWORD: usize = 100;
+/// Links of a point.
+const LINKS: usize = 16;
 
 fn quick() -> bool {
     std::env::var_os("BENCH_QUICK").is_some()
 }
 
-/// The median time of an item, and the spread of the rounds: (slowest - fastest) / median.
-fn timed(items: usize, mut run: impl FnMut()) -> (f64, f64) {
-    let mut times: Vec<f64> = (0..ROUNDS)
+fn sizes() -> &'static [usize] {
+    if quick() { &[1000, 100_000] } else { &[1000, 100_000, 10_000_000] }
+}
+
+/// A time in nanoseconds: the median of rounds, and (slowest - fastest) / median.
+#[derive(Clone, Copy)]
+struct Time {
+    median: f64,
+    spread: f64,
+}
+
+impl std::fmt::Display for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let digits = usize::from(self.median < 1000.0);
+        write!(f, "{:.digits$} ns ±{:.0} %", self.median, self.spread * 50.0)
+    }
+}
+
+/// The time of an item, of `items` that a round takes.
+fn timed(rounds: usize, items: usize, mut run: impl FnMut()) -> Time {
+    let mut times: Vec<f64> = (0..rounds)
         .map(|_| {
             let started = Instant::now();
             run();
@@ -37,179 +69,323 @@ fn timed(items: usize, mut run: impl FnMut()) -> (f64, f64) {
         })
         .collect();
     times.sort_by(f64::total_cmp);
-    (times[ROUNDS / 2], (times[ROUNDS - 1] - times[0]) / times[ROUNDS / 2])
+    let median = times[rounds / 2];
+    Time { median, spread: (times[rounds - 1] - times[0]) / median }
 }
 
-fn nanoseconds((median, spread): (f64, f64)) -> String {
-    format!("{median:.1} ns ±{:.0} %", spread * 50.0)
+/// The time of a look-up, with everything brought in before.
+fn look_ups<T>(asked: &[T], look_up: impl Fn(&T)) -> Time {
+    asked.iter().for_each(&look_up);
+    timed(ROUNDS, asked.len(), || asked.iter().for_each(&look_up))
 }
 
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN);
-    table.set_header(header);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+/// Builds something some times, and returns the last of them, the time of a key and the bytes of memory of a key.
+fn built<T>(keys: usize, build: impl Fn() -> T) -> (T, Time, f64) {
+    let mut last = Some(bytes_of(&build));
+    let time = timed(BUILDS, keys, || {
+        last = None;
+        last = Some(bytes_of(&build));
+    });
+    let (made, bytes) = last.expect("built at least once");
+    (made, time, bytes as f64 / keys as f64)
+}
+
+/// Files of pages in a directory that goes away.
+struct Files {
+    backend: DynBackend,
+    dir: tempfile::TempDir,
+}
+
+impl Files {
+    fn new() -> Self {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory below target/");
+        Self { backend: DynBackend::new(MmapBackend::default()), dir }
     }
-    table
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("a.pages")
+    }
+
+    fn run<T>(&self, act: impl AsyncFnOnce(&DynBackend, &Path) -> Result<T, Error>) -> T {
+        let path = self.path();
+        let done = self.backend.run(|| act(&self.backend, &path));
+        done.expect("maps need no executor").expect("read and written")
+    }
+
+    /// Writes the file some times, and returns the time of a key and the bytes of the file of a key.
+    fn written(
+        &self,
+        keys: usize,
+        write: impl AsyncFn(&DynBackend, &Path) -> Result<(), Error>,
+    ) -> (Time, f64) {
+        let write = || {
+            let _ = std::fs::remove_file(self.path());
+            self.run(&write);
+        };
+        write();
+        let time = timed(BUILDS, keys, write);
+        let bytes = std::fs::metadata(self.path()).expect("it was written").len();
+        (time, bytes as f64 / keys as f64)
+    }
 }
 
-fn print(title: &str, table: &Table) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "\n{title}\n\n{table}");
+/// Where the pages of a file are.
+const PLACES: [(&str, bool); 2] = [("file, pinned", true), ("file, mapped and warm", false)];
+
+/// A table with a line a structure.
+struct Sheet(Table);
+
+impl Sheet {
+    fn new(header: &[&str]) -> Self {
+        let mut table = Table::new();
+        table.load_style(ASCII_MARKDOWN);
+        table.set_header(header);
+        for column in table.column_iter_mut().skip(2) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        Self(table)
+    }
+
+    fn row(&mut self, keys: usize, structure: &str, cells: &[String]) {
+        let keys = [keys.to_string(), structure.to_owned()];
+        self.0.add_row(keys.into_iter().chain(cells.iter().cloned()));
+    }
+
+    fn print(&self, title: &str) {
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), "\n{title}\n\n{}", self.0);
+    }
+}
+
+fn bytes(bytes: f64) -> String {
+    format!("{bytes:.1}")
+}
+
+fn none() -> String {
+    "-".to_owned()
+}
+
+/// Different numbers in no order: the mix of SplitMix64, which maps no two to the same.
+fn mixed(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    number ^ (number >> 31)
 }
 
 fn main() {
-    ids();
+    for &size in sizes() {
+        // Whatever is slow shows as soon as it is there.
+        ids(size);
+        numbers(size);
+        keywords(size);
+        links(size);
+    }
     postings();
-    links();
 }
 
-fn ids() {
-    let mut out = table(&["ids", "structure", "look-up", "build a key", "bytes a key"]);
+fn ids(size: usize) {
+    let header = ["ids", "structure", "look-up", "build a key", "memory a key", "file a key"];
+    let mut sheet = Sheet::new(&header);
     let mut random = fastrand::Rng::with_seed(1);
-    let sizes: &[usize] = if quick() { &[1000, 100_000] } else { &[1000, 100_000, 10_000_000] };
-    for &size in sizes {
-        let mut ids: Vec<u64> = Vec::with_capacity(size);
-        let mut known = std::collections::HashSet::with_capacity(size);
-        while ids.len() < size {
-            let id = random.u64(..);
-            if known.insert(id) {
-                ids.push(id);
-            }
-        }
-        drop(known);
-        let asked: Vec<u64> = (0..LOOK_UPS).map(|_| ids[random.usize(..size)]).collect();
-        let mut row = |name: &str, lookup: (f64, f64), build: Option<f64>, bytes: f64| {
-            let build = build.map_or_else(|| "-".to_owned(), |ns| format!("{ns:.0} ns"));
-            let bytes = if bytes > 0.0 { format!("{bytes:.1}") } else { "-".to_owned() };
-            out.add_row([size.to_string(), name.to_owned(), nanoseconds(lookup), build, bytes]);
-        };
-        let since = |started: Instant| Some(started.elapsed().as_secs_f64() * 1e9 / size as f64);
+    let ids: Vec<u64> = (1..=size as u64).map(mixed).collect();
+    let asked: Vec<u64> = (0..LOOK_UPS).map(|_| ids[random.usize(..size)]).collect();
 
-        let started = Instant::now();
-        let hashed = HashedIds::build(&ids);
-        let built = since(started);
-        let lookup = timed(LOOK_UPS, || {
-            for &id in &asked {
-                black_box(hashed.get(id).expect("it is there"));
-            }
-        });
-        let (hash, slots) = hashed.bytes();
-        let name = format!("perfect hash ({:.2} bytes a key) and slots", hash as f64 / size as f64);
-        row(&name, lookup, built, (hash + slots) as f64 / size as f64);
-        drop(hashed);
+    let (hashed, build, memory) = built(size, || HashedIds::build(&ids));
+    let look_up = look_ups(&asked, |&id| {
+        black_box(hashed.get(id).expect("it is there"));
+    });
+    let name = format!("perfect hash ({:.2} bytes) and slots", hashed.hash_bytes() as f64 / size as f64);
+    sheet.row(size, &name, &[look_up.to_string(), build.to_string(), bytes(memory), none()]);
+    drop(hashed);
 
-        let started = Instant::now();
-        let tree: BTreeMap<u64, u32> = ids.iter().copied().zip(0..).collect();
-        let built = since(started);
-        let lookup = timed(LOOK_UPS, || {
-            for id in &asked {
-                black_box(tree.get(id).expect("it is there"));
-            }
-        });
-        row("BTreeMap, the mutable twin", lookup, built, 0.0);
-        drop(tree);
+    let entries = || ids.iter().copied().zip(0..);
+    let (tree, build, memory) = built(size, || entries().collect::<BTreeMap<u64, u32>>());
+    let look_up = look_ups(&asked, |id| {
+        black_box(tree.get(id).expect("it is there"));
+    });
+    sheet.row(
+        size,
+        "BTreeMap, the mutable twin",
+        &[look_up.to_string(), build.to_string(), bytes(memory), none()],
+    );
+    drop(tree);
 
-        let started = Instant::now();
-        let map: HashMap<u64, u32> = ids.iter().copied().zip(0..).collect();
-        let built = since(started);
-        let lookup = timed(LOOK_UPS, || {
-            for id in &asked {
-                black_box(map.get(id).expect("it is there"));
-            }
-        });
-        let bytes = map.capacity() as f64 * 8.0 / 7.0 * 17.0 / size as f64;
-        row("HashMap", lookup, built, bytes);
-        drop(map);
+    let (map, build, memory) = built(size, || entries().collect::<HashMap<u64, u32>>());
+    let look_up = look_ups(&asked, |id| {
+        black_box(map.get(id).expect("it is there"));
+    });
+    sheet.row(size, "HashMap", &[look_up.to_string(), build.to_string(), bytes(memory), none()]);
+    drop(map);
 
-        let dir = tempfile::tempdir_in(".").expect("a directory here");
-        let backend = DynBackend::new(MmapBackend::default());
-        let asked: Vec<PointId> = asked.iter().copied().map(PointId::Num).collect();
-        for (name, pinned) in
-            [("file, pinned, batches of 100", true), ("file, mapped and warm, batches of 100", false)]
-        {
-            let lookup = backend
-                .run(|| async {
-                    let path = dir.path().join("ids.pages");
-                    let file = IdFile::build(&backend, &path, &ids, pinned).await.expect("written");
-                    let find = |batch: &[PointId]| pollster::block_on(file.find(batch)).expect("read");
-                    // Once to bring the pages in.
-                    asked.chunks(BATCH).for_each(|batch| drop(black_box(find(batch))));
-                    timed(LOOK_UPS, || asked.chunks(BATCH).for_each(|batch| drop(black_box(find(batch)))))
-                })
-                .expect("maps need no executor");
-            row(name, lookup, None, 0.0);
-        }
+    let files = Files::new();
+    let ids: Vec<PointId> = ids.into_iter().map(PointId::Num).collect();
+    let asked: Vec<PointId> = asked.into_iter().map(PointId::Num).collect();
+    let (build, on_disk) =
+        files.written(size, async |backend, path| IdFile::write(backend, path, &ids).await);
+    for (name, pinned) in PLACES {
+        let (file, memory) =
+            bytes_of(|| files.run(async |backend, path| IdFile::open(backend, path, pinned).await));
+        let find = |batch: &[PointId]| drop(black_box(pollster::block_on(file.find(batch)).expect("read")));
+        asked.chunks(BATCH).for_each(find);
+        let look_up = timed(ROUNDS, LOOK_UPS, || asked.chunks(BATCH).for_each(find));
+        sheet.row(
+            size,
+            &format!("{name}, batches of {BATCH}"),
+            &[look_up.to_string(), build.to_string(), bytes(memory as f64 / size as f64), bytes(on_disk)],
+        );
     }
-    print("Look-up of ids that are there, in random order", &out);
+    sheet.print("Ids: look-up of one that is there, in random order");
+}
+
+fn numbers(size: usize) {
+    let range = format!("range of {BATCH}");
+    let header = ["numbers", "structure", "look-up", &range, "build a key", "memory a key", "file a key"];
+    let mut sheet = Sheet::new(&header);
+    let mut random = fastrand::Rng::with_seed(2);
+    let values: Vec<u64> = (1..=size as u64).map(mixed).collect();
+    let keys: Vec<FieldKey> = values.iter().copied().map(FieldKey::number).collect();
+    let asked: Vec<FieldKey> = (0..LOOK_UPS).map(|_| keys[random.usize(..size)].clone()).collect();
+    let mut sorted = values;
+    sorted.sort_unstable();
+    let ranges: Vec<(u64, u64)> = (0..LOOK_UPS / 10)
+        .map(|_| random.usize(..size - BATCH))
+        .map(|first| (sorted[first], sorted[first + BATCH - 1]))
+        .collect();
+
+    let files = Files::new();
+    let kind = FieldKind::Integer;
+    let (build, on_disk) =
+        files.written(size, async |backend, path| FieldFile::write(backend, path, kind, &keys).await);
+    for (name, pinned) in PLACES {
+        let open = async |backend: &DynBackend, path: &Path| {
+            FieldFile::open(backend, path, kind, size as u32, pinned).await
+        };
+        let (file, memory) = bytes_of(|| files.run(open));
+        let one = look_ups(&asked, |key| {
+            assert_eq!(pollster::block_on(file.points(key)).expect("read").len(), 1);
+        });
+        let range = look_ups(&ranges, |&(low, high)| {
+            assert_eq!(pollster::block_on(file.range(low, high)).expect("read").len(), BATCH as u64);
+        });
+        let memory = bytes(memory as f64 / size as f64);
+        sheet.row(
+            size,
+            &format!("sorted, sparse index; {name}"),
+            &[one.to_string(), range.to_string(), build.to_string(), memory, bytes(on_disk)],
+        );
+    }
+    let (tree, build, memory) = built(size, || FieldTree::build(&keys));
+    let one = look_ups(&asked, |key| assert_eq!(tree.points(key).len(), 1));
+    let range = look_ups(&ranges, |&(low, high)| assert_eq!(tree.range(low, high).len(), BATCH as u64));
+    sheet.row(
+        size,
+        "B-tree of bitmaps, the mutable twin",
+        &[one.to_string(), range.to_string(), build.to_string(), bytes(memory), none()],
+    );
+    sheet.print("Numbers, all different: the points with one, and with one of a range");
+}
+
+fn keywords(size: usize) {
+    let header = ["points", "structure", "look-up", "build a point", "memory a point", "file a point"];
+    let mut sheet = Sheet::new(&header);
+    let mut random = fastrand::Rng::with_seed(3);
+    let keyword = |number: usize| FieldKey::keyword(&format!("keyword{number}"));
+    let mut keys: Vec<FieldKey> = (0..size).map(|point| keyword(point / POINTS_OF_KEYWORD)).collect();
+    random.shuffle(&mut keys);
+    let asked: Vec<FieldKey> = (0..LOOK_UPS / 10).map(|_| keys[random.usize(..size)].clone()).collect();
+
+    let files = Files::new();
+    let kind = FieldKind::Keyword;
+    let (build, on_disk) =
+        files.written(size, async |backend, path| FieldFile::write(backend, path, kind, &keys).await);
+    for (name, pinned) in PLACES {
+        let open = async |backend: &DynBackend, path: &Path| {
+            FieldFile::open(backend, path, kind, size as u32, pinned).await
+        };
+        let (file, memory) = bytes_of(|| files.run(open));
+        let look_up = look_ups(&asked, |key| {
+            let points = pollster::block_on(file.points(key)).expect("read");
+            assert_eq!(points.len(), POINTS_OF_KEYWORD as u64);
+        });
+        let memory = bytes(memory as f64 / size as f64);
+        sheet.row(
+            size,
+            &format!("packed postings; {name}"),
+            &[look_up.to_string(), build.to_string(), memory, bytes(on_disk)],
+        );
+    }
+    let (tree, build, memory) = built(size, || FieldTree::build(&keys));
+    let look_up = look_ups(&asked, |key| assert_eq!(tree.points(key).len(), POINTS_OF_KEYWORD as u64));
+    sheet.row(
+        size,
+        "inverted index of bitmaps, the mutable twin",
+        &[look_up.to_string(), build.to_string(), bytes(memory), none()],
+    );
+    sheet.print(&format!("Keywords, each of {POINTS_OF_KEYWORD} random points: the points with one"));
+}
+
+fn links(size: usize) {
+    let header = ["points", "structure", "read a list", "build a point", "memory a point"];
+    let mut sheet = Sheet::new(&header);
+    let mut random = fastrand::Rng::with_seed(4);
+    let lists: Vec<[u32; LINKS]> =
+        (0..size).map(|_| std::array::from_fn(|_| random.u32(..size as u32))).collect();
+    let asked: Vec<u32> = (0..LOOK_UPS).map(|_| random.u32(..size as u32)).collect();
+    let links = std::cell::RefCell::new(Vec::new());
+
+    let (flat, build, memory) = built(size, || GraphParts {
+        m: LINKS,
+        entry: 0,
+        offsets: (0..=size as u64).map(|point| point * LINKS as u64).collect(),
+        links: lists.as_flattened().to_vec(),
+        upper: Vec::new(),
+    });
+    let copy = look_ups(&asked, |&point| {
+        let links = &mut *links.borrow_mut();
+        let [start, end] = [point, point + 1].map(|point| flat.offsets[point as usize] as usize);
+        links.clear();
+        links.extend_from_slice(&flat.links[start..end]);
+        black_box(links);
+    });
+    let files = Files::new();
+    let (packed, packed_build, packed_memory) = built(size, || {
+        let _ = std::fs::remove_file(files.path());
+        files.run(async |backend, path| PackedLinks::build(backend, path, &flat).await)
+    });
+    let unpack = look_ups(&asked, |&point| {
+        let links = &mut *links.borrow_mut();
+        packed.links(point, links);
+        black_box(links);
+    });
+    sheet.row(size, "packed", &[unpack.to_string(), packed_build.to_string(), bytes(packed_memory)]);
+    sheet.row(size, "flat, copied", &[copy.to_string(), build.to_string(), bytes(memory)]);
+    sheet.print(&format!("Links to {LINKS} random points, the hardest to pack"));
 }
 
 fn postings() {
-    let mut out =
-        table(&["of 1,000,000 points", "structure", "bytes a posting", "decode", "intersect with 1,000"]);
-    let mut random = fastrand::Rng::with_seed(2);
+    let header = ["of 1,000,000 points", "structure", "bytes a posting", "decode", "intersect with 1,000"];
+    let mut out = Sheet::new(&header).0;
+    let mut random = fastrand::Rng::with_seed(5);
     let some: RoaringBitmap = (0..1000).map(|_| random.u32(..1_000_000)).collect();
     for (name, part) in [("every one", 1.0), ("1 in 10, random", 0.1), ("1 in 100, random", 0.01)] {
         let numbers: Vec<u32> = (0..1_000_000).filter(|_| random.f64() < part).collect();
         let count = numbers.len();
         let packed = PackedPostings::build(&numbers);
-        let decode = timed(count, || drop(black_box(packed.to_bitmap())));
-        let both = timed(1, || drop(black_box(packed.intersect(&some))));
-        let row = |structure: &str, bytes: usize, decode: String, both: (f64, f64)| {
+        let decode = timed(ROUNDS, count, || drop(black_box(packed.to_bitmap())));
+        let both = timed(ROUNDS, 1, || drop(black_box(packed.intersect(&some))));
+        let row = |structure: &str, bytes: usize, decode: String, both: Time| {
             [
                 name.to_owned(),
                 structure.to_owned(),
                 format!("{:.2}", bytes as f64 / count as f64),
                 decode,
-                format!("{:.0} us", both.0 / 1000.0),
+                both.to_string(),
             ]
         };
-        out.add_row(row("packed", packed.bytes(), nanoseconds(decode), both));
+        out.add_row(row("packed", packed.bytes(), decode.to_string(), both));
         let roaring: RoaringBitmap = numbers.iter().copied().collect();
-        let both = timed(1, || drop(black_box(&roaring & &some)));
-        out.add_row(row("RoaringBitmap, the mutable twin", roaring.serialized_size(), "-".into(), both));
+        let both = timed(ROUNDS, 1, || drop(black_box(&roaring & &some)));
+        out.add_row(row("RoaringBitmap, the mutable twin", roaring.serialized_size(), none(), both));
     }
-    print("Postings", &out);
-}
-
-fn links() {
-    let (points, dim) = (if quick() { 5000 } else { 50_000 }, 32);
-    let mut data = Clustered::new(points, dim, 3);
-    let Ok(Rows::F32(rows)) = data.next_rows(points) else { unreachable!("clusters are of f32") };
-    let scores = VectorScores::new(Distance::Euclid, rows, dim);
-    let graph = build(&scores, &HnswParams::default(), &|_| {}, &|| false).expect("good parameters");
-    let parts = graph.parts();
-    let dir = tempfile::tempdir_in(".").expect("a directory here");
-    let backend = DynBackend::new(MmapBackend::default());
-    let path = dir.path().join("graph.pages");
-    let packed = backend
-        .run(|| PackedLinks::build(&backend, &path, parts))
-        .expect("maps need no executor")
-        .expect("written");
-    let mut random = fastrand::Rng::with_seed(4);
-    let asked: Vec<u32> = (0..LOOK_UPS).map(|_| random.u32(..points as u32)).collect();
-    let mut out = table(&["links of a point", "read a list", "bytes a point"]);
-    let mut links = Vec::new();
-    let unpack = timed(LOOK_UPS, || {
-        for &point in &asked {
-            packed.links(point, &mut links);
-            black_box(&links);
-        }
-    });
-    out.add_row(["packed", &nanoseconds(unpack), &format!("{:.1}", packed.bytes() as f64 / points as f64)]);
-    let copy = timed(LOOK_UPS, || {
-        for &point in &asked {
-            links.clear();
-            links.extend_from_slice(graph.links(point, 0));
-            black_box(&links);
-        }
-    });
-    out.add_row([
-        "flat, copied",
-        &nanoseconds(copy),
-        &format!("{:.1}", graph.memory_bytes() as f64 / points as f64),
-    ]);
-    let each = graph.parts().links.len() as f64 / points as f64;
-    print(&format!("Links of {points} points, {each:.1} a point"), &out);
+    Sheet(out).print("Postings by how dense they are");
 }

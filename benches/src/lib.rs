@@ -1,4 +1,4 @@
-//! What the benches share: the data file, the baselines, and what the process has cost.
+//! What the benches share: the data file, the baselines, and what something has cost.
 //!
 //! The baselines do what a backend's user would otherwise write by hand, and no more: [`ring`] keeps a bare io_uring full,
 //! [`map`] loops over slices of a memory map. All contenders touch the same bytes with [`touch`].
@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod map;
+pub mod memory;
 pub mod ring;
 
 use std::fs::File;

@@ -1,8 +1,9 @@
 //! The command line.
 
 use crate::error::CliError;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use io_core::{ElementType, OpenOptions};
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use vecstore::backends::BackendKind;
@@ -71,9 +72,9 @@ pub(crate) enum Command {
     #[command(after_help = FILTERS)]
     Facet(Facet),
     /// Seal what is in memory, merge segments and leave deleted points out
-    Optimize(Maintain),
+    Optimize(Optimize),
     /// Optimize, and tell how well the points of each tenant lie together before and after
-    Defrag(Maintain),
+    Defrag(Optimize),
     /// Copy a collection as it is now; files are shared by hard links where possible
     Snapshot(FromTo),
     /// Make a collection from a snapshot, which stays
@@ -141,14 +142,15 @@ pub(crate) struct Demo {
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["dim", "schema"])))]
 pub(crate) struct Create {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
     /// The whole schema, as JSON, instead of the other options
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["dim", "element", "distance", "index", "tenant", "place"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["element", "distance", "index", "tenant", "place"])]
     pub(crate) schema: Option<PathBuf>,
     /// Components of a vector
-    #[arg(long, required_unless_present = "schema")]
+    #[arg(long)]
     pub(crate) dim: Option<u32>,
     /// Type of the components
     #[arg(long, value_enum, default_value = "f32")]
@@ -166,7 +168,7 @@ pub(crate) struct Create {
     pub(crate) place: Vec<(Part, Placement)>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Part {
     Vectors,
     Codes,
@@ -189,13 +191,27 @@ impl Create {
             hnsw: self.graph.params(),
             ..Schema::new(self.dim.unwrap_or(0))
         };
+        let mut fields = BTreeSet::new();
+        if let Some((field, _)) =
+            self.index.iter().chain(&self.tenant).find(|(field, _)| !fields.insert(field))
+        {
+            return Err(CliError::Usage(format!(
+                "field {field} is given twice; name each once: --tenant, which indexes it too, or --index"
+            )));
+        }
         for (field, kind) in &self.index {
             schema = schema.index(field, *kind);
         }
         for (field, kind) in &self.tenant {
             schema = schema.tenant(field, *kind);
         }
+        let mut parts = BTreeSet::new();
         for &(part, place) in &self.place {
+            if !parts.insert(part) {
+                let name =
+                    part.to_possible_value().map_or_else(String::new, |part| part.get_name().to_owned());
+                return Err(CliError::Usage(format!("--place {name}=... is given twice; give it one place")));
+            }
             let placement = &mut schema.placement;
             *match part {
                 Part::Vectors => &mut placement.vectors,
@@ -219,15 +235,8 @@ fn parse_index(text: &str) -> Result<(String, FieldKind), String> {
 
 fn parse_place(text: &str) -> Result<(Part, Placement), String> {
     let (part, place) = text.split_once('=').ok_or("give PART=PLACE, such as codes=cold")?;
-    let part = match part {
-        "vectors" => Part::Vectors,
-        "codes" => Part::Codes,
-        "graph" => Part::Graph,
-        "payload" => Part::Payload,
-        "ids" => Part::Ids,
-        "indexes" => Part::Indexes,
-        _ => return Err(format!("{part:?} is none of vectors, codes, graph, payload, ids, indexes")),
-    };
+    let part = Part::from_str(part, false)
+        .map_err(|_| format!("{part:?} is none of vectors, codes, graph, payload, ids, indexes"))?;
     let place = serde_json::from_value(place.into())
         .map_err(|_| format!("{place:?} is none of cold, cached, pinned"))?;
     Ok((part, place))
@@ -250,12 +259,18 @@ pub(crate) struct Import {
     /// Lines are what `export` writes: {"id": ..., "payload": {...}}
     #[arg(long, requires = "payload")]
     pub(crate) points: bool,
-    /// Id of the first vector, where ids are not given; those that follow count up
-    #[arg(long, default_value_t = 0)]
-    pub(crate) first_id: u64,
-    /// Leave the optimization to others
+    /// Id of the first vector, where ids are not given; those that follow count up [default: 0]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["id_field", "points"])]
+    pub(crate) first_id: Option<u64>,
+    /// Leave what fits in memory to the log [default: seal it; merge everything where most of the collection is new, or
+    /// where there are more than --segments-max segments]
     #[arg(long)]
     pub(crate) no_optimize: bool,
+    /// Merge everything in any case, as `optimize` does
+    #[arg(long, conflicts_with = "no_optimize")]
+    pub(crate) optimize: bool,
+    #[command(flatten)]
+    pub(crate) thresholds: ThresholdArgs,
 }
 
 #[derive(Args)]
@@ -264,14 +279,16 @@ pub(crate) struct Upsert {
     pub(crate) at: CollectionArgs,
     /// File of points, a JSON object a line [default: standard input]
     pub(crate) points: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) thresholds: ThresholdArgs,
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["ids", "filter"])))]
 pub(crate) struct Delete {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
     /// Ids of the points
-    #[arg(required_unless_present = "filter", conflicts_with = "filter")]
     pub(crate) ids: Vec<PointId>,
     /// Which points
     #[arg(long, value_name = "JSON", value_parser = parse_filter)]
@@ -279,14 +296,14 @@ pub(crate) struct Delete {
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["queries", "vector"])))]
 pub(crate) struct Search {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
     /// File of queries, of the collection's dimension
-    #[arg(required_unless_present = "vector")]
     pub(crate) queries: Option<PathBuf>,
     /// One query, as a JSON array
-    #[arg(long, value_name = "JSON", conflicts_with = "queries", value_parser = parse_vector)]
+    #[arg(long, value_name = "JSON", value_parser = parse_vector)]
     pub(crate) vector: Option<Query>,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
@@ -386,6 +403,17 @@ pub(crate) struct Maintain {
 }
 
 #[derive(Args)]
+pub(crate) struct Optimize {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    #[command(flatten)]
+    pub(crate) segments: SegmentArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
 pub(crate) struct FromTo {
     #[command(flatten)]
     pub(crate) from: CollectionArgs,
@@ -430,10 +458,10 @@ pub(crate) struct FormatArgs {
     #[arg(long, value_enum)]
     pub(crate) format: Option<FormatName>,
     /// Components of a vector; for raw files
-    #[arg(long = "raw-dim", required_if_eq("format", "raw"))]
+    #[arg(long = "raw-dim", value_name = "DIM", requires = "format", required_if_eq("format", "raw"))]
     pub(crate) raw_dim: Option<usize>,
     /// Type of the components; for raw files
-    #[arg(long = "raw-element", value_enum, required_if_eq("format", "raw"))]
+    #[arg(long = "raw-element", value_enum, requires = "format", required_if_eq("format", "raw"))]
     pub(crate) raw_element: Option<ElementName>,
 }
 
@@ -501,6 +529,9 @@ pub(crate) struct SearchArgs {
     /// Where a filter leaves no more points of a segment than this, score each of them instead of walking the graph
     #[arg(long, value_name = "POINTS", default_value_t = SearchParams::default().scan_max)]
     pub(crate) scan_max: u64,
+    /// The same where it leaves no more than this part of them, from 0 to 1
+    #[arg(long, value_name = "PART", default_value_t = SearchParams::default().scan_ratio)]
+    pub(crate) scan_ratio: f32,
 }
 
 impl SearchArgs {
@@ -511,6 +542,7 @@ impl SearchArgs {
             rescore: !self.no_rescore,
             exact,
             scan_max: self.scan_max,
+            scan_ratio: self.scan_ratio,
         }
     }
 }
@@ -543,6 +575,66 @@ impl IoArgs {
     pub(crate) fn in_flight(&self) -> usize {
         let options = self.options();
         options.cores * options.lanes
+    }
+}
+
+/// How large a segment may be made.
+#[derive(Args)]
+pub(crate) struct SegmentArgs {
+    /// Points of a segment that merging makes, at most
+    #[arg(long, value_name = "POINTS", default_value_t = CollectionOptions::default().segment_points_max,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) segment_points_max: u32,
+}
+
+impl SegmentArgs {
+    pub(crate) fn options(&self) -> CollectionOptions {
+        CollectionOptions { segment_points_max: self.segment_points_max, ..CollectionOptions::default() }
+    }
+}
+
+/// What makes the collection seal and merge while it is written.
+#[derive(Args)]
+#[command(next_help_heading = "Sealing and merging")]
+pub(crate) struct ThresholdArgs {
+    /// Points in memory that are sealed into a segment
+    #[arg(long, value_name = "POINTS", default_value_t = at_least_one(CollectionOptions::default().seal_points))]
+    pub(crate) seal_points: NonZeroUsize,
+    /// Bytes of vectors and payloads in memory that are sealed, however few the points
+    #[arg(long, value_name = "BYTES", default_value_t = at_least_one(CollectionOptions::default().seal_bytes))]
+    pub(crate) seal_bytes: NonZeroUsize,
+    /// Bytes of log after which what is in memory is sealed: points replaced over and over add to them
+    #[arg(long, value_name = "BYTES", default_value_t = CollectionOptions::default().seal_log_bytes)]
+    pub(crate) seal_log_bytes: u64,
+    /// Segments above which the smallest are merged
+    #[arg(long, value_name = "N", default_value_t = at_least_one(CollectionOptions::default().segments_max))]
+    pub(crate) segments_max: NonZeroUsize,
+    /// Part of a segment's points, from 0 to 1, above which it is written anew if so many are deleted
+    #[arg(long, value_name = "PART", default_value_t = CollectionOptions::default().vacuum_ratio, value_parser = parse_part)]
+    pub(crate) vacuum_ratio: f64,
+    #[command(flatten)]
+    pub(crate) segments: SegmentArgs,
+}
+
+fn at_least_one(number: usize) -> NonZeroUsize {
+    NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
+}
+
+fn parse_part(text: &str) -> Result<f64, String> {
+    let part: f64 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
+    if (0.0..=1.0).contains(&part) { Ok(part) } else { Err("it must be from 0 to 1".to_owned()) }
+}
+
+impl ThresholdArgs {
+    pub(crate) fn options(&self) -> CollectionOptions {
+        CollectionOptions {
+            seal_points: self.seal_points.get(),
+            seal_bytes: self.seal_bytes.get(),
+            seal_log_bytes: self.seal_log_bytes,
+            segments_max: self.segments_max.get(),
+            vacuum_ratio: self.vacuum_ratio,
+            ..self.segments.options()
+        }
     }
 }
 

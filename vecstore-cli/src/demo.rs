@@ -3,7 +3,7 @@
 use crate::args::Demo;
 use crate::error::CliError;
 use crate::maintain;
-use crate::progress::{OptimizeBars, Progress};
+use crate::progress::Progress;
 use crate::vectors::{self, Clustered};
 use crate::workload::{self, Measured};
 use comfy_table::presets::NOTHING;
@@ -15,7 +15,7 @@ use std::time::Instant;
 use vecstore::backends::BackendKind;
 use vecstore::collection::{Collection, CollectionOptions, Durability, Hit, SearchParams, SearchRequest};
 use vecstore::error::Error;
-use vecstore::input::{Rows, VectorSource};
+use vecstore::input::VectorSource;
 use vecstore::point::{Point, PointId};
 use vecstore::schema::Schema;
 
@@ -174,11 +174,7 @@ fn fill<S: VectorSource>(
         if stop.is_stopped() {
             return Err(Error::Stopped.into());
         }
-        let rows: Vec<f32> = match source.next_rows(BATCH)? {
-            Rows::F32(rows) => rows.to_vec(),
-            Rows::F16(rows) => rows.iter().map(|half| half.to_f32()).collect(),
-            Rows::U8(rows) => rows.iter().map(|&byte| f32::from(byte)).collect(),
-        };
+        let rows = source.next_rows(BATCH)?.to_f32();
         let points: Vec<Point> =
             (done..).zip(rows.chunks_exact(dim)).map(|(id, row)| Point::new(id, row.to_vec())).collect();
         done += points.len() as u64;
@@ -186,7 +182,7 @@ fn fill<S: VectorSource>(
         bar.set(done);
     }
     drop(bar);
-    maintain::optimize(&collection, stop, &OptimizeBars::default())?;
+    maintain::optimize(&collection, stop)?;
     collection.close()?;
     Ok(schema)
 }

@@ -1,6 +1,6 @@
 //! What ends the command with a message and an exit code.
 
-use crate::{EXIT_DAMAGED, EXIT_DISAGREE, EXIT_FAILED, EXIT_INTERRUPTED};
+use crate::{EXIT_DAMAGED, EXIT_DISAGREE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE};
 use std::path::PathBuf;
 use vecstore::error::Error;
 use vecstore::input::InputError;
@@ -14,6 +14,14 @@ pub(crate) enum CliError {
     Input(#[from] InputError),
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
+    #[error("{0}")]
+    Usage(String),
+    #[error("{cause}\n{}", how_to_go_on(*imported, *total))]
+    Import { cause: Box<CliError>, imported: u64, total: u64 },
+    #[error(
+        "{cause}\nall points are in the collection, and only its optimization is left: run `vecstore optimize`"
+    )]
+    NotOptimized { cause: Box<CliError> },
     #[error("backends disagree: {0}")]
     Disagree(String),
     #[error("none of the backends could be run")]
@@ -38,9 +46,21 @@ fn join(ids: &[PointId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+fn how_to_go_on(imported: u64, total: u64) -> String {
+    if imported == 0 {
+        return "nothing was imported".to_owned();
+    }
+    format!(
+        "{imported} of {total} points are in the collection; run the same command again to put in the others: ids stay the \
+         same, so none will be there twice"
+    )
+}
+
 impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
+            Self::Import { cause, .. } | Self::NotOptimized { cause } => cause.exit_code(),
+            Self::Usage(_) => EXIT_USAGE,
             Self::Store(Error::Stopped) => EXIT_INTERRUPTED,
             Self::Disagree(_) => EXIT_DISAGREE,
             Self::Damaged { .. } | Self::Incomplete { .. } => EXIT_DAMAGED,

@@ -8,7 +8,7 @@ use half::f16;
 use io_core::{ElementType, StopFlag};
 use serde_json::json;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use vecstore::collection::{Collection, CollectionOptions, Record, ScrollRequest, With};
 
@@ -57,7 +57,10 @@ struct Created(Vec<PathBuf>);
 
 impl Created {
     fn create(&mut self, path: &Path) -> Result<File, CliError> {
-        let file = File::create_new(path).map_err(|error| failed(path, error))?;
+        let file = File::create_new(path).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => failed(path, "exists already: choose another path"),
+            _ => failed(path, error),
+        })?;
         self.0.push(path.to_owned());
         Ok(file)
     }

@@ -2,26 +2,24 @@
 
 use crate::args::Import;
 use crate::error::CliError;
-use crate::progress::{OptimizeBars, Progress};
+use crate::progress::Progress;
 use crate::{maintain, open, vectors};
 use io_core::StopFlag;
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use vecstore::collection::{Collection, Durability, Pending, Written};
-use vecstore::input::{Rows, VectorInput, VectorSource};
+use vecstore::collection::{Collection, Durability};
+use vecstore::error::Error;
+use vecstore::input::{VectorInput, VectorSource};
 use vecstore::point::{Payload, Point, PointId};
 
 /// Points of a batch.
 const BATCH: usize = 256;
-/// Batches that are being written while the next one is read.
-const PENDING_MAX: usize = 4;
 
 pub(crate) fn run(args: &Import, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
     let mut source = source(args)?;
-    let collection = open::writable(&args.at)?;
+    let collection = open::writable(&args.at, &args.thresholds.options())?;
     let (found, dim) = (source.dim(), collection.schema().dim as usize);
     if found.is_some_and(|found| found != dim) {
         let found = found.unwrap_or_default();
@@ -29,36 +27,71 @@ pub(crate) fn run(args: &Import, stop: &StopFlag, out: &mut impl Write) -> Resul
         return Err(CliError::File { path: args.vectors.clone(), problem });
     }
     let started = Instant::now();
-    let bar = Progress::new("importing", source.total());
-    let mut pending: VecDeque<Pending<Written>> = VecDeque::new();
-    let mut done = 0;
-    loop {
-        if stop.is_stopped() {
-            return Err(vecstore::error::Error::Stopped.into());
-        }
-        let points = source.next_points()?;
-        if points.is_empty() {
-            break;
-        }
-        done += points.len() as u64;
-        pending.push_back(collection.upsert(points, Durability::Written));
-        if pending.len() > PENDING_MAX
-            && let Some(first) = pending.pop_front()
-        {
-            first.wait()?;
-        }
-        bar.set(done);
+    let mut imported = 0;
+    let put = put_all(args, &mut *source, &collection, stop, &mut imported);
+    // After an error too: what is said to be there is to stay there.
+    let synced = collection.sync().wait();
+    if let Err(cause) = put.and_then(|()| Ok(synced?)) {
+        // There is one to report already.
+        let _ = collection.close();
+        return Err(CliError::Import { cause: Box::new(cause), imported, total: source.total() });
     }
-    for write in pending {
-        write.wait()?;
-    }
-    collection.sync().wait()?;
-    drop(bar);
-    writeln!(out, "imported {done} points in {:.1} s", started.elapsed().as_secs_f64())?;
-    if !args.no_optimize {
-        optimize(&collection, stop, out)?;
+    writeln!(out, "imported {imported} points in {:.1} s", started.elapsed().as_secs_f64())?;
+    if imported > 0 && !args.no_optimize {
+        tidy(args, &collection, imported, stop, out)
+            .map_err(|cause| CliError::NotOptimized { cause: Box::new(cause) })?;
     }
     collection.close()?;
+    Ok(())
+}
+
+/// Puts all points in; `imported` counts those that are.
+fn put_all(
+    args: &Import,
+    source: &mut dyn Source,
+    collection: &Collection,
+    stop: &StopFlag,
+    imported: &mut u64,
+) -> Result<(), CliError> {
+    let bar = Progress::new("importing", source.total());
+    loop {
+        if stop.is_stopped() {
+            return Err(Error::Stopped.into());
+        }
+        let points = source.next_points()?;
+        let Some(last) = (points.len() as u64).checked_sub(1) else { return Ok(()) };
+        match collection.upsert(points, Durability::Written).wait() {
+            Ok(written) => *imported += written.points,
+            // Which point it is, the error says; where it is, only we know.
+            Err(Error::Input(error)) => {
+                let problem = format!("in vectors {} to {}: {error}", *imported, *imported + last);
+                return Err(CliError::File { path: args.vectors.clone(), problem });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        bar.set(*imported);
+    }
+}
+
+/// Seals what is in memory; merges everything where most of it is new, or where there are too many segments.
+fn tidy(
+    args: &Import,
+    collection: &Collection,
+    imported: u64,
+    stop: &StopFlag,
+    out: &mut impl Write,
+) -> Result<(), CliError> {
+    let started = Instant::now();
+    let mut merge = args.optimize || imported > collection.info()?.points / 2;
+    if !merge {
+        maintain::seal(collection, stop)?;
+        merge = collection.info()?.segments.len() > args.thresholds.segments_max.get();
+    }
+    if merge {
+        maintain::optimize(collection, stop)?;
+    }
+    let done = if merge { "optimized" } else { "sealed" };
+    writeln!(out, "{done} in {:.1} s", started.elapsed().as_secs_f64())?;
     Ok(())
 }
 
@@ -73,11 +106,24 @@ trait Source {
 
 fn source(args: &Import) -> Result<Box<dyn Source + '_>, CliError> {
     if args.vectors.extension().is_some_and(|extension| extension == "parquet") {
+        if args.payload.is_some() || args.first_id.is_some() || args.format.format.is_some() {
+            let problem =
+                "a Parquet file holds ids and payloads too; leave --payload, --first-id and --format out";
+            return Err(CliError::File { path: args.vectors.clone(), problem: problem.to_owned() });
+        }
         return parquet_source(&args.vectors);
     }
     let input = vectors::open(&args.vectors, &args.format)?;
+    let first_id = args.first_id.unwrap_or(0);
+    if first_id.checked_add(input.count().saturating_sub(1)).is_none() {
+        return Err(CliError::Usage(format!(
+            "--first-id {first_id}: its {} vectors would have ids above {}; choose a smaller one",
+            input.count(),
+            u64::MAX
+        )));
+    }
     let lines = args.payload.as_deref().map(Lines::open).transpose()?;
-    Ok(Box::new(VectorsAndLines { args, input, lines, done: 0 }))
+    Ok(Box::new(VectorsAndLines { args, first_id, input, lines, done: 0 }))
 }
 
 #[cfg(feature = "parquet")]
@@ -115,6 +161,7 @@ impl Source for crate::parquet::Reader {
 /// Vectors of one file, and payloads and ids of another, or none.
 struct VectorsAndLines<'a> {
     args: &'a Import,
+    first_id: u64,
     input: VectorInput,
     lines: Option<Lines>,
     done: u64,
@@ -137,38 +184,19 @@ impl Source for VectorsAndLines<'_> {
             }
             return Ok(Vec::new());
         }
-        let rows: Vec<f32> = match self.input.next_rows(BATCH)? {
-            Rows::F32(rows) => rows.to_vec(),
-            Rows::F16(rows) => rows.iter().map(|half| half.to_f32()).collect(),
-            Rows::U8(rows) => rows.iter().map(|&byte| f32::from(byte)).collect(),
-        };
+        let rows = self.input.next_rows(BATCH)?.to_f32();
         let mut points = Vec::with_capacity(BATCH);
         for row in rows.chunks_exact(dim) {
+            let counted = PointId::Num(self.first_id + self.done);
             let (id, payload) = match &mut self.lines {
-                None => (PointId::Num(id_at(self.args, self.done)?), Payload::new()),
-                Some(lines) => lines.next(self.args, self.done, total)?,
+                None => (counted, Payload::new()),
+                Some(lines) => lines.next(self.args, counted, total)?,
             };
             points.push(Point { id, vector: row.to_vec(), payload });
             self.done += 1;
         }
         Ok(points)
     }
-}
-
-fn optimize(collection: &Collection, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
-    let started = Instant::now();
-    let bars = OptimizeBars::default();
-    maintain::optimize(collection, stop, &bars)?;
-    drop(bars);
-    writeln!(out, "optimized in {:.1} s", started.elapsed().as_secs_f64())?;
-    Ok(())
-}
-
-fn id_at(args: &Import, at: u64) -> Result<u64, CliError> {
-    args.first_id.checked_add(at).ok_or_else(|| CliError::File {
-        path: args.vectors.clone(),
-        problem: format!("vector {at} would have an id above {}; choose a smaller --first-id", u64::MAX),
-    })
 }
 
 /// The payload file, line by line.
@@ -198,13 +226,13 @@ impl Lines {
         CliError::File { path: self.path.clone(), problem: format!("line {}: {problem}", self.number) }
     }
 
-    /// Id and payload of the vector `at`.
-    fn next(&mut self, args: &Import, at: u64, total: u64) -> Result<(PointId, Payload), CliError> {
+    /// Id and payload of the next vector; `counted` is its id where none is given.
+    fn next(&mut self, args: &Import, counted: PointId, total: u64) -> Result<(PointId, Payload), CliError> {
         self.number += 1;
         let line = match self.lines.next() {
             Some(line) => line.map_err(|error| self.wrong(error))?,
             None => {
-                let problem = format!("it has {at} lines, and there are {total} vectors");
+                let problem = format!("it has {} lines, and there are {total} vectors", self.number - 1);
                 return Err(CliError::File { path: self.path.clone(), problem });
             }
         };
@@ -214,7 +242,7 @@ impl Lines {
         }
         let payload: Payload = serde_json::from_str(&line).map_err(|error| self.wrong(error))?;
         let id = match &args.id_field {
-            None => PointId::Num(id_at(args, at)?),
+            None => counted,
             Some(field) => {
                 let id =
                     payload.get(field).ok_or_else(|| self.wrong(format!("there is no field {field}")))?;
@@ -230,8 +258,7 @@ impl Lines {
         if self.lines.next().is_none() {
             return Ok(());
         }
-        let problem =
-            format!("it has more than {total} lines, and there are {total} vectors; those were imported");
+        let problem = format!("it has more than {total} lines, and there are {total} vectors");
         Err(CliError::File { path: self.path.clone(), problem })
     }
 }

@@ -27,6 +27,8 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 const EXIT_FAILED: u8 = 1;
+/// As clap has it.
+const EXIT_USAGE: u8 = 2;
 const EXIT_DISAGREE: u8 = 3;
 const EXIT_DAMAGED: u8 = 4;
 const EXIT_INTERRUPTED: u8 = 130;

@@ -1,27 +1,31 @@
 //! Commands that look after a collection: `optimize`, `defrag`, `snapshot`, `restore`, `verify`, `repair`.
 
-use crate::args::{FromTo, Maintain};
+use crate::args::{FromTo, Maintain, Optimize};
 use crate::error::CliError;
 use crate::open;
 use crate::progress::OptimizeBars;
 use io_core::StopFlag;
 use serde_json::json;
 use std::io::Write;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use vecstore::collection::{Collection, Locality, OptimizeReport};
+use vecstore::collection::{Collection, CollectionOptions, Locality, OptimizeReport, Pending};
 
 /// How often an interrupt is looked for.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Optimizes until it is done or interrupted.
-pub(crate) fn optimize(
-    collection: &Collection,
-    stop: &StopFlag,
-    bars: &OptimizeBars,
-) -> Result<OptimizeReport, CliError> {
-    let bars = Arc::clone(&bars.0);
-    let optimizing = collection.optimize(move |progress| bars.report(progress));
+/// Seals and merges everything, until it is done or interrupted.
+pub(crate) fn optimize(collection: &Collection, stop: &StopFlag) -> Result<OptimizeReport, CliError> {
+    let bars = OptimizeBars::default();
+    run_to_end(collection.optimize(bars.reporter()), stop)
+}
+
+/// Seals what is in memory, until it is done or interrupted.
+pub(crate) fn seal(collection: &Collection, stop: &StopFlag) -> Result<OptimizeReport, CliError> {
+    let bars = OptimizeBars::default();
+    run_to_end(collection.seal(bars.reporter()), stop)
+}
+
+fn run_to_end(optimizing: Pending<OptimizeReport>, stop: &StopFlag) -> Result<OptimizeReport, CliError> {
     let flag = optimizing.stop_flag();
     let (done, waiting) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
@@ -58,11 +62,10 @@ fn report_json(report: &OptimizeReport, seconds: f64) -> serde_json::Value {
     })
 }
 
-pub(crate) fn run_optimize(args: &Maintain, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
-    let collection = open::writable(&args.at)?;
-    let (started, bars) = (Instant::now(), OptimizeBars::default());
-    let report = optimize(&collection, stop, &bars)?;
-    drop(bars);
+pub(crate) fn run_optimize(args: &Optimize, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    let collection = open::writable(&args.at, &args.segments.options())?;
+    let started = Instant::now();
+    let report = optimize(&collection, stop)?;
     collection.close()?;
     let seconds = started.elapsed().as_secs_f64();
     if args.json {
@@ -72,17 +75,16 @@ pub(crate) fn run_optimize(args: &Maintain, stop: &StopFlag, out: &mut impl Writ
     print_report(out, &report, seconds)
 }
 
-pub(crate) fn run_defrag(args: &Maintain, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
-    let collection = open::writable(&args.at)?;
+pub(crate) fn run_defrag(args: &Optimize, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    let collection = open::writable(&args.at, &args.segments.options())?;
     let keys = collection.schema().defragment.clone();
     let Some(first) = keys.first().cloned() else {
         return Err(CliError::NoTenant { collection: args.at.collection.clone() });
     };
     // What is in memory lies nowhere yet.
     let before = collection.locality(first.clone()).wait()?;
-    let (started, bars) = (Instant::now(), OptimizeBars::default());
-    let report = optimize(&collection, stop, &bars)?;
-    drop(bars);
+    let started = Instant::now();
+    let report = optimize(&collection, stop)?;
     let after = collection.locality(first.clone()).wait()?;
     collection.close()?;
     let seconds = started.elapsed().as_secs_f64();
@@ -111,7 +113,7 @@ pub(crate) fn run_defrag(args: &Maintain, stop: &StopFlag, out: &mut impl Write)
 }
 
 pub(crate) fn run_snapshot(args: &FromTo, out: &mut impl Write) -> Result<(), CliError> {
-    let collection = open::writable(&args.from)?;
+    let collection = open::writable(&args.from, &CollectionOptions::default())?;
     collection.snapshot(&args.to).wait()?;
     collection.close()?;
     writeln!(out, "snapshot in {}", args.to.display())?;

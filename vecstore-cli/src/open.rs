@@ -6,14 +6,10 @@ use vecstore::collection::{Collection, CollectionOptions};
 
 /// For commands that change nothing, and so may run beside each other.
 pub(crate) fn read_only(at: &CollectionArgs, options: CollectionOptions) -> Result<Collection, CliError> {
-    open(at, &CollectionOptions { read_only: true, ..options })
+    writable(at, &CollectionOptions { read_only: true, ..options })
 }
 
 /// For commands that write.
-pub(crate) fn writable(at: &CollectionArgs) -> Result<Collection, CliError> {
-    open(at, &CollectionOptions::default())
-}
-
-fn open(at: &CollectionArgs, options: &CollectionOptions) -> Result<Collection, CliError> {
+pub(crate) fn writable(at: &CollectionArgs, options: &CollectionOptions) -> Result<Collection, CliError> {
     Ok(Collection::open(&at.backend.backend(), &at.collection, options)?)
 }

@@ -23,7 +23,7 @@ pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Re
         Some(path) => Box::new(BufReader::new(File::open(path).map_err(|error| failed(error.to_string()))?)),
         None => Box::new(std::io::stdin().lock()),
     };
-    let collection = open::writable(&args.at)?;
+    let collection = open::writable(&args.at, &args.thresholds.options())?;
     let (mut batch, mut written) = (Vec::with_capacity(BATCH), 0);
     let mut put = |batch: &mut Vec<Point>| {
         let points = std::mem::take(batch);
@@ -57,7 +57,7 @@ pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Re
 }
 
 pub(crate) fn delete(args: &Delete, out: &mut impl Write) -> Result<(), CliError> {
-    let collection = open::writable(&args.at)?;
+    let collection = open::writable(&args.at, &CollectionOptions::default())?;
     let selection = match &args.filter {
         Some(filter) => Selection::Filter(filter.clone()),
         None => Selection::Ids(args.ids.clone()),

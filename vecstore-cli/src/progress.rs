@@ -49,7 +49,15 @@ impl Drop for Progress {
 
 /// The bars of an optimization, one a stage.
 #[derive(Default)]
-pub(crate) struct OptimizeBars(pub(crate) Arc<StageBars>);
+pub(crate) struct OptimizeBars(Arc<StageBars>);
+
+impl OptimizeBars {
+    /// What is to be told how far it is.
+    pub(crate) fn reporter(&self) -> impl Fn(OptimizeProgress) + Send + Sync + 'static {
+        let bars = Arc::clone(&self.0);
+        move |progress| bars.report(progress)
+    }
+}
 
 impl Drop for OptimizeBars {
     fn drop(&mut self) {
@@ -58,10 +66,10 @@ impl Drop for OptimizeBars {
 }
 
 #[derive(Default)]
-pub(crate) struct StageBars(Mutex<Option<(BuildStage, Progress)>>);
+struct StageBars(Mutex<Option<(BuildStage, Progress)>>);
 
 impl StageBars {
-    pub(crate) fn report(&self, progress: OptimizeProgress) {
+    fn report(&self, progress: OptimizeProgress) {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if current.as_ref().is_none_or(|(stage, _)| *stage != progress.stage) {
             let message = match progress.stage {

@@ -3,7 +3,7 @@
 use crate::args::{FormatArgs, FormatName};
 use crate::error::CliError;
 use std::path::Path;
-use vecstore::input::{Format, Rows, VectorInput, VectorSource, read_npy_i32};
+use vecstore::input::{Format, VectorInput, VectorSource, read_npy_i32};
 use vecstore::point::PointId;
 
 pub(crate) use vecstore::dataset::Clustered;
@@ -29,11 +29,7 @@ pub(crate) fn read_queries(path: &Path, args: &FormatArgs) -> Result<Vec<Vec<f32
     let dim = input.dim();
     let mut queries = Vec::new();
     while (queries.len() as u64) < input.count() {
-        let rows: Vec<f32> = match input.next_rows(1024)? {
-            Rows::F32(rows) => rows.to_vec(),
-            Rows::F16(rows) => rows.iter().map(|half| half.to_f32()).collect(),
-            Rows::U8(rows) => rows.iter().map(|&byte| f32::from(byte)).collect(),
-        };
+        let rows = input.next_rows(1024)?.to_f32();
         queries.extend(rows.chunks_exact(dim).map(<[f32]>::to_vec));
     }
     if queries.is_empty() {

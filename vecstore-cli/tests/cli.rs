@@ -237,6 +237,17 @@ fn mistakes_are_named_and_cost_nothing() {
         2,
         &["cold, cached, pinned"],
     );
+    let twice = ["create", "x", "--dim", "3", "--index", "a:keyword", "--index", "a:integer"];
+    check_failure(&run(&twice), 2, &["field a is given twice"]);
+    let twice = ["create", "x", "--dim", "3", "--index", "a:keyword", "--tenant", "a:keyword"];
+    check_failure(&run(&twice), 2, &["field a is given twice"]);
+    let twice = ["create", "x", "--dim", "3", "--place", "codes=cold", "--place", "codes=pinned"];
+    check_failure(&run(&twice), 2, &["--place codes=... is given twice"]);
+    check_failure(&run(&["search", "x"]), 2, &["<QUERIES|--vector <JSON>>"]);
+    check_failure(&run(&["delete", "x"]), 2, &["<IDS|--filter <JSON>>"]);
+    check_failure(&run(&["import", "x", "y.npy", "--raw-dim", "3"]), 2, &["--format"]);
+    check_failure(&run(&["import", "x", "y.npy", "--vacuum-ratio", "2"]), 2, &["from 0 to 1"]);
+    check_failure(&run(&["import", "x", "y.npy", "--seal-points", "0"]), 2, &["--seal-points"]);
     std::fs::write(dir.join("schema.json"), r#"{"dim": 3, "indices": {}}"#).unwrap();
     check_failure(&run(&["create", "x", "--schema", "schema.json"]), 1, &["schema.json", "indices"]);
     check_failure(&run(&["info", "."]), 1, &["is no collection"]);
@@ -254,6 +265,10 @@ fn mistakes_are_named_and_cost_nothing() {
     );
     std::fs::write(dir.join("wide.fvecs"), [3i32.to_le_bytes(), [0; 4], [0; 4], [0; 4]].concat()).unwrap();
     check_failure(&run(&["import", "packages", "wide.fvecs"]), 1, &["3 components", "have 8"]);
+    let largest = u64::MAX.to_string();
+    let import = ["import", "packages", "base.fvecs", "--first-id", &largest];
+    check_failure(&run(&import), 2, &["--first-id", "choose a smaller one"]);
+    check_failure(&run(&["import", "packages", "x.parquet", "--first-id", "1"]), 1, &["leave", "--first-id"]);
     check_failure(&run(&["search", "packages", "wide.fvecs"]), 1, &["3 components", "dimension is 8"]);
     check_failure(&run(&["search", "packages", "base.fvecs", "--direct"]), 1, &["page cache"]);
     check_failure(&run(&["count", "packages", "--filter", "{"]), 2, &["EOF"]);
@@ -274,11 +289,74 @@ fn mistakes_are_named_and_cost_nothing() {
     assert_eq!(stdout(&run(&["delete", "packages", "5003"])), "1 points deleted\n");
     payloads(dir, "short.jsonl", 3);
     let short = ["import", "packages", "base.fvecs", "--payload", "short.jsonl", "--id-field", "nope"];
-    check_failure(&run(&short), 1, &["short.jsonl", "line 1", "no field nope"]);
+    check_failure(&run(&short), 1, &["short.jsonl", "line 1", "no field nope", "nothing was imported"]);
+    check_failure(&run(&["facet", "packages", "x"]), 1, &["vecstore: field x has no index", "kind, n"]);
     check_failure(&run(&["snapshot", "packages", "packages"]), 1, &["packages exists already"]);
     check_failure(&run(&["restore", "nowhere", "x"]), 1, &["nowhere"]);
-    check_failure(&run(&["export", "packages", "base.fvecs", "x"]), 1, &["base.fvecs", "exists"]);
+    check_failure(&run(&["export", "packages", "base.fvecs", "x"]), 1, &["base.fvecs", "exists already"]);
     assert_eq!(stdout(&run(&["scroll", "packages", "--with-vector"])), before, "a mistake changed something");
+}
+
+/// Segments of a collection, and points in memory.
+fn segments(dir: &Path, collection: &str) -> (usize, u64) {
+    let info = &json_lines(&vecstore(dir, &["info", collection, "--json"]))[0];
+    (info["segments"].as_array().unwrap().len(), info["points_in_memory"].as_u64().unwrap())
+}
+
+#[test]
+fn an_import_that_ends_early_says_how_far_it_came_and_goes_on() {
+    let temp = tempdir();
+    let dir = temp.path();
+    let run = |args: &[&str]| vecstore(dir, args);
+    fvecs(dir, "base.fvecs", 1000);
+    payloads(dir, "base.jsonl", 1000);
+    let lines = std::fs::read_to_string(dir.join("base.jsonl")).unwrap();
+    let import = ["import", "c", "base.fvecs", "--payload", "base.jsonl", "--id-field", "key"];
+    stdout(&run(&["create", "c", "--dim", "8", "--index", "n:integer"]));
+
+    // Two batches of 256 are in when line 600 is read.
+    std::fs::write(dir.join("base.jsonl"), lines.replace("\"n\": 599}", "\"n\": 599")).unwrap();
+    let said =
+        ["base.jsonl: line 600:", "512 of 1000 points are in the collection", "run the same command again"];
+    check_failure(&run(&import), 1, &said);
+    assert_eq!(stdout(&run(&["count", "c"])), "512\n");
+    // What the collection refuses is placed in the file.
+    std::fs::write(dir.join("base.jsonl"), lines.replace("\"n\": 300}", "\"n\": \"many\"}")).unwrap();
+    let said = ["base.fvecs: in vectors 256 to 511: point 1300: field n", "256 of 1000 points"];
+    check_failure(&run(&import), 1, &said);
+    assert_eq!(stdout(&run(&["count", "c"])), "512\n");
+    std::fs::write(dir.join("base.jsonl"), lines.clone() + "{}\n").unwrap();
+    check_failure(&run(&import), 1, &["more than 1000 lines", "1000 of 1000 points"]);
+    std::fs::write(dir.join("base.jsonl"), lines).unwrap();
+    assert!(stdout(&run(&import)).contains("imported 1000 points"));
+    assert_eq!(stdout(&run(&["count", "c"])), "1000\n");
+    assert_eq!(segments(dir, "c"), (1, 0));
+}
+
+/// A small import into a large collection does not write the large one anew.
+#[test]
+fn an_import_merges_only_where_that_is_worth_it() {
+    let temp = tempdir();
+    let dir = temp.path();
+    packages(dir);
+    fvecs(dir, "few.fvecs", 10);
+    let import = |first_id: &str, more: &[&str]| {
+        let args = [&["import", "packages", "few.fvecs", "--first-id", first_id], more].concat();
+        stdout(&vecstore(dir, &args))
+    };
+    assert_eq!(segments(dir, "packages"), (1, 0));
+    assert!(import("5000", &[]).contains("\nsealed"));
+    assert_eq!(segments(dir, "packages"), (2, 0));
+    import("6000", &["--no-optimize"]);
+    assert_eq!(segments(dir, "packages"), (2, 10));
+    // A third one is one too many.
+    assert!(import("7000", &["--segments-max", "2"]).contains("\noptimized"));
+    assert_eq!(segments(dir, "packages"), (1, 0));
+    import("8000", &[]);
+    import("9000", &["--optimize", "--segment-points-max", "150"]);
+    // The one of 230 points is larger than one may be, and stays; the two of 10 become one.
+    assert_eq!(segments(dir, "packages"), (2, 0));
+    assert_eq!(stdout(&vecstore(dir, &["count", "packages"])), "250\n");
 }
 
 /// While one process writes, others are told so.
@@ -330,6 +408,33 @@ fn ctrl_c_ends_an_optimization_and_loses_nothing() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(walk(&dir.join("c")).len(), files, "something is left of the new segment");
     assert_eq!(stdout(&vecstore(dir, &["count", "c"])), "15000\n");
+}
+
+/// Sends SIGINT to an import under way: what it says is there is there.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_ends_an_import_that_can_go_on() {
+    use std::io::Write;
+    let temp = tempdir();
+    let dir = temp.path();
+    fvecs(dir, "base.fvecs", 100_000);
+    stdout(&vecstore(dir, &["create", "c", "--dim", "8"]));
+    // Payloads come through a pipe, so that the import is not over before it is interrupted.
+    assert!(Command::new("mkfifo").arg(dir.join("pipe")).status().unwrap().success());
+    let child = Command::new(env!("CARGO_BIN_EXE_vecstore"))
+        .args(["import", "c", "base.fvecs", "--payload", "pipe"])
+        .current_dir(dir)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = std::fs::File::create(dir.join("pipe")).unwrap();
+    pipe.write_all("{}\n".repeat(1000).as_bytes()).unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    while pipe.write_all(b"{}\n").is_ok() {}
+    let output = child.wait_with_output().unwrap();
+    let count = stdout(&vecstore(dir, &["count", "c"]));
+    let said = format!("{} of 100000 points are in the collection", count.trim());
+    check_failure(&output, 130, &["stopped", &said, "same command again"]);
 }
 
 #[test]

@@ -19,12 +19,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(name) => name.parse()?,
         None => BackendKind::all()[0],
     };
-    let dir = tempfile::tempdir()?;
-    let path = dir.path().join("notes");
+    let (dir, options) = (tempfile::tempdir()?, CollectionOptions::default());
 
     // The tenant's key is one line of the schema.
     let schema = Schema::new(4).tenant("user", FieldKind::Keyword).index("day", FieldKind::Integer);
-    let notes = Collection::create(&kind.backend(), &path, &schema, &CollectionOptions::default())?;
+    let notes = Collection::create(&kind.backend(), &dir.path().join("notes"), &schema, &options)?;
 
     // Stands in for a model that turns text into vectors.
     let embed = |topic: u64| vec![1.0, topic as f32, (topic * topic) as f32, 0.5];
@@ -34,9 +33,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     notes.upsert((0..1000).map(note).collect(), Durability::Synced).wait()?;
 
-    let of_user = Filter::must(Condition::matches("user", "user3"));
+    let of = |user: &str| Filter::must(Condition::matches("user", user));
     let found = notes.search(SearchRequest {
-        filter: Some(of_user.clone()),
+        filter: Some(of("user3")),
         limit: 3,
         with_payload: true,
         ..SearchRequest::new(embed(3))
@@ -44,24 +43,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for hit in found.wait()?.hits {
         println!("{:.3} topic {}", hit.score, hit.payload.unwrap_or_default()["topic"]);
     }
-    let page =
-        ScrollRequest { filter: Some(of_user), order_by: Some("day".into()), ..ScrollRequest::default() };
-    println!("user3 has {} notes", notes.scroll(page).wait()?.records.len());
+    let (filter, order_by) = (Some(of("user3")), Some("day".into()));
+    let page = notes.scroll(ScrollRequest { filter, order_by, ..ScrollRequest::default() }).wait()?;
+    println!("user3 has {} notes", page.records.len());
 
-    notes
-        .delete(Selection::Filter(Filter::must(Condition::matches("user", "user9"))), Durability::Synced)
-        .wait()?;
-    let report = notes.optimize(|_| {}).wait()?;
-    println!(
-        "{} points sealed, and each user's together: {:?}",
-        report.sealed,
-        notes.locality("user".into()).wait()?
-    );
+    notes.delete(Selection::Filter(of("user9")), Durability::Synced).wait()?;
+    let sealed = notes.optimize(|_| {}).wait()?.sealed;
+    println!("{sealed} points sealed, and each user's together: {:?}", notes.locality("user".into()).wait()?);
 
-    notes.snapshot(&dir.path().join("backup")).wait()?;
+    let backup = dir.path().join("backup");
+    notes.snapshot(&backup).wait()?;
     notes.close()?;
-    let backup =
-        Collection::open(&kind.backend(), &dir.path().join("backup"), &CollectionOptions::default())?;
+    let backup = Collection::open(&kind.backend(), &backup, &options)?;
     println!("the backup has {} notes, through {kind}", backup.count(None).wait()?);
     Ok(())
 }

@@ -220,8 +220,8 @@ pub enum InputError {
         /// What is allowed.
         allowed: &'static str,
     },
-    /// A filter by a field without an index.
-    #[error("filter: field {field} has no index; indexed are: {indexed}")]
+    /// A filter, an order or a count by a field without an index.
+    #[error("field {field} has no index; indexed are: {indexed}")]
     NotIndexed {
         /// The field.
         field: String,

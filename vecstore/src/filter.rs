@@ -361,7 +361,7 @@ mod tests {
         let error = |condition: Value| check(json!({"must": [condition]})).unwrap_err();
         assert_eq!(
             error(json!({"key": "nope", "match": {"value": 1}})),
-            "filter: field nope has no index; indexed are: at, size, tag"
+            "field nope has no index; indexed are: at, size, tag"
         );
         assert_eq!(
             error(json!({"key": "tag", "match": {"value": 1}})),

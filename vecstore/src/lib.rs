@@ -54,11 +54,11 @@ pub mod error;
 pub mod field;
 pub mod filter;
 mod filtering;
-#[cfg(feature = "internals")]
-pub mod fuzzing;
 pub mod hnsw;
 mod immutable;
 pub mod input;
+#[cfg(feature = "internals")]
+pub mod internals;
 pub mod kernels;
 mod log;
 mod mutable;
@@ -67,8 +67,6 @@ pub mod point;
 pub mod quantization;
 mod rng;
 pub mod schema;
-#[cfg(feature = "internals")]
-pub mod structures;
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use vecstore::fuzzing::TARGETS;
+use vecstore::internals::fuzzing::TARGETS;
 
 /// Remembers the largest single allocation.
 struct Watching;

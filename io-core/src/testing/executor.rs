@@ -1,7 +1,7 @@
 //! A small executor for simulated backends: from a seed it decides which operation under way completes next, so that a
 //! failure can be replayed.
 
-use crate::{LocalBoxFuture, StartError};
+use crate::{BackendInfo, IoGeometry, IoMode, LocalBoxFuture, OpenOptions, StartError};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -34,6 +34,26 @@ impl Drop for Entered {
         // Dropped outside the borrow: tasks may look at the executor while they go.
         let executor = EXECUTOR.take();
         drop(executor);
+    }
+}
+
+/// What a backend on this executor says of itself.
+pub(super) fn info(backend: &'static str, options: &OpenOptions) -> BackendInfo {
+    // Direct files get a device's alignment, so that the planner is tested with one.
+    let (io_mode, align) = if options.direct { (IoMode::Direct, 512) } else { (IoMode::Buffered, 1) };
+    BackendInfo {
+        backend,
+        runtime: "deterministic executor",
+        io_mode,
+        queue_depth: options.queue_depth,
+        bytes_in_flight_max: options.bytes_in_flight_max,
+        geometry: IoGeometry {
+            offset_align: align,
+            memory_align: align,
+            read_size_max: options.read_size_max,
+            gap_max: options.gap_max,
+        },
+        kernel_features: Vec::new(),
     }
 }
 

@@ -3,8 +3,8 @@
 
 use super::executor;
 use crate::{
-    BackendFactory, BackendInfo, BufferPool, FileInfo, IoGeometry, IoMode, LocalBoxFuture, OpenError,
-    OpenOptions, Page, PageSink, PageSource, PagedReader, PagedWriter, StartError, SyncKind, run_to_drain,
+    BackendFactory, BackendInfo, BufferPool, FileInfo, LocalBoxFuture, OpenError, OpenOptions, Page,
+    PageSink, PageSource, PagedReader, PagedWriter, StartError, SyncKind, run_to_drain,
 };
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -57,25 +57,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn info(options: &OpenOptions) -> BackendInfo {
-    // Direct files get a device's alignment, so that the planner is tested with one.
-    let (io_mode, align) = if options.direct { (IoMode::Direct, 512) } else { (IoMode::Buffered, 1) };
-    BackendInfo {
-        backend: "memory",
-        runtime: "deterministic executor",
-        io_mode,
-        queue_depth: options.queue_depth,
-        bytes_in_flight_max: options.bytes_in_flight_max,
-        geometry: IoGeometry {
-            offset_align: align,
-            memory_align: align,
-            read_size_max: options.read_size_max,
-            gap_max: options.gap_max,
-        },
-        kernel_features: Vec::new(),
-    }
-}
-
 impl BackendFactory for MemoryBackend {
     type Reader = PagedReader<MemorySource>;
     type Writer = PagedWriter<MemorySink>;
@@ -102,7 +83,7 @@ impl BackendFactory for MemoryBackend {
             bytes,
             pool: BufferPool::new(options.bytes_in_flight_max as usize),
             file: FileInfo { path: path.into(), len },
-            info: info(options),
+            info: executor::info("memory", options),
             closed: Rc::default(),
         }))
     }
@@ -120,7 +101,7 @@ impl BackendFactory for MemoryBackend {
             bytes,
             pool: BufferPool::new(options.bytes_in_flight_max as usize),
             file: FileInfo { path: path.into(), len: 0 },
-            info: info(options),
+            info: executor::info("memory", options),
         }))
     }
 }

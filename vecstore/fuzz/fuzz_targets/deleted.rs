@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vecstore::fuzzing::deleted(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vecstore::internals::fuzzing::deleted(bytes));

@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vecstore::fuzzing::log_batch(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vecstore::internals::fuzzing::log_batch(bytes));

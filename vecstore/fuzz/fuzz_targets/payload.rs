@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vecstore::fuzzing::payload(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vecstore::internals::fuzzing::payload(bytes));

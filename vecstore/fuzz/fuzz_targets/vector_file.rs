@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vecstore::fuzzing::vector_file(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vecstore::internals::fuzzing::vector_file(bytes));

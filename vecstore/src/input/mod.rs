@@ -30,6 +30,18 @@ pub enum Rows<'a> {
     U8(&'a [u8]),
 }
 
+impl Rows<'_> {
+    /// The components as 32-bit floats, which hold each of them exactly.
+    #[must_use]
+    pub fn to_f32(self) -> Vec<f32> {
+        match self {
+            Self::F32(rows) => rows.to_vec(),
+            Self::F16(rows) => rows.iter().map(|half| half.to_f32()).collect(),
+            Self::U8(rows) => rows.iter().map(|&byte| f32::from(byte)).collect(),
+        }
+    }
+}
+
 /// Something a segment can be built from.
 pub trait VectorSource {
     /// What to call it in messages: a file's path.

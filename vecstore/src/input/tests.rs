@@ -51,6 +51,10 @@ fn npy_of_each_type_in_blocks() {
 
     let mut input = open("a.npy", &npy("|u1", false, "(2, 2)", &[1, 2, 3, 255])).unwrap();
     assert_eq!(input.next_rows(9).unwrap(), Rows::U8(&[1, 2, 3, 255]));
+
+    assert_eq!(Rows::F32(&[0.1, -3.0]).to_f32(), [0.1, -3.0]);
+    assert_eq!(Rows::F16(&halves).to_f32(), [0.5, -2.0]);
+    assert_eq!(Rows::U8(&[1, 255]).to_f32(), [1.0, 255.0]);
 }
 
 #[test]

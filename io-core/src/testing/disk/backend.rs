@@ -4,33 +4,14 @@ use super::SimulatedDisk;
 use super::state::{Change, Fate, Operation};
 use crate::testing::executor;
 use crate::{
-    BackendFactory, BackendInfo, BufferPool, Directory, FileInfo, IoGeometry, IoMode, LocalBoxFuture,
-    OpenError, OpenOptions, Page, PageSink, PageSource, PagedReader, PagedWriter, StartError, SyncKind,
-    run_to_drain,
+    BackendFactory, BackendInfo, BufferPool, Directory, FileInfo, LocalBoxFuture, OpenError, OpenOptions,
+    Page, PageSink, PageSource, PagedReader, PagedWriter, StartError, SyncKind, run_to_drain,
 };
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 const NAME: &str = "simulated";
-
-fn info(options: &OpenOptions) -> BackendInfo {
-    let (io_mode, align) = if options.direct { (IoMode::Direct, 512) } else { (IoMode::Buffered, 1) };
-    BackendInfo {
-        backend: NAME,
-        runtime: "deterministic executor",
-        io_mode,
-        queue_depth: options.queue_depth,
-        bytes_in_flight_max: options.bytes_in_flight_max,
-        geometry: IoGeometry {
-            offset_align: align,
-            memory_align: align,
-            read_size_max: options.read_size_max,
-            gap_max: options.gap_max,
-        },
-        kernel_features: Vec::new(),
-    }
-}
 
 impl BackendFactory for SimulatedDisk {
     type Reader = PagedReader<SimulatedSource>;
@@ -93,7 +74,7 @@ impl SimulatedDisk {
             node,
             pool: BufferPool::new(options.bytes_in_flight_max as usize),
             file: FileInfo { path: path.into(), len },
-            info: info(options),
+            info: executor::info(NAME, options),
         }
     }
 }

@@ -1,0 +1,295 @@
+//! Immutable structures with everything in memory, for the bench that compares them with their mutable twins.
+
+use crate::error::Error;
+use crate::field::{FieldKind, Key};
+use crate::hnsw::GraphParts;
+use crate::immutable::fields::{FieldBuilder, FieldsData, FieldsReader, write_fields};
+use crate::immutable::graph::{GraphData, LINKS_SECTION, decode_links, write_graph};
+use crate::immutable::ids::{IdsData, write_ids};
+use crate::immutable::perfect_hash::PerfectHash;
+use crate::immutable::postings;
+use crate::mutable::fields::MutableField;
+use crate::pages::{Pages, PagesKind, PagesWriter};
+use crate::point::PointId;
+use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats};
+use roaring::RoaringBitmap;
+use std::path::Path;
+
+/// The perfect hash and the slots of numbers.
+#[derive(Debug)]
+pub struct HashedIds {
+    hash: PerfectHash,
+    slots: Vec<(u64, u32)>,
+}
+
+impl HashedIds {
+    /// Of ids that are all different; their points are their places.
+    ///
+    /// # Panics
+    /// When an id is there twice.
+    #[must_use]
+    pub fn build(ids: &[u64]) -> Self {
+        let hash = PerfectHash::build(ids).expect("ids are all different");
+        let mut slots = vec![(0, 0); ids.len()];
+        for (&id, point) in ids.iter().zip(0..) {
+            slots[hash.slot(&id).expect("a key it was built from") as usize] = (id, point);
+        }
+        Self { hash, slots }
+    }
+
+    /// The point of an id.
+    #[must_use]
+    #[inline]
+    pub fn get(&self, id: u64) -> Option<u32> {
+        let (found, point) = *self.slots.get(self.hash.slot(&id)? as usize)?;
+        (found == id).then_some(point)
+    }
+
+    /// Bytes of the hash alone.
+    #[must_use]
+    pub fn hash_bytes(&self) -> usize {
+        self.hash.memory_bytes()
+    }
+}
+
+async fn open(backend: &DynBackend, path: &Path, kind: PagesKind, pinned: bool) -> Result<Pages, Error> {
+    let mut pages = Pages::open(backend.open(path, &OpenOptions::default()).await?, kind).await?;
+    if pinned {
+        pages.pin().await?;
+    }
+    Ok(pages)
+}
+
+/// The file of ids as a segment has it, on a disk.
+pub struct IdFile {
+    data: IdsData,
+    pages: Pages,
+}
+
+impl IdFile {
+    /// Writes the ids to a file that is not there yet. Call it inside the backend's `run`.
+    ///
+    /// # Errors
+    /// What keeps the file from being written.
+    pub async fn write(backend: &DynBackend, path: &Path, ids: &[PointId]) -> Result<(), Error> {
+        let writer = backend.create(path, &OpenOptions::default()).await?;
+        write_ids(PagesWriter::new(writer, PagesKind::Ids), ids).await
+    }
+
+    /// Opens it, and brings its pages into memory if they are to be pinned.
+    ///
+    /// # Errors
+    /// What keeps the file from being read.
+    pub async fn open(backend: &DynBackend, path: &Path, pinned: bool) -> Result<Self, Error> {
+        let pages = open(backend, path, PagesKind::Ids, pinned).await?;
+        Ok(Self { data: IdsData::load(&pages).await?, pages })
+    }
+
+    /// The points of ids, in one batch.
+    ///
+    /// # Errors
+    /// What keeps the file from being read.
+    pub async fn find(&self, ids: &[PointId]) -> Result<Vec<Option<u32>>, Error> {
+        let mut stats = ReadStats::default();
+        self.data.find(&self.pages, ids, &ReadControl::default(), &mut stats).await
+    }
+}
+
+impl std::fmt::Debug for IdFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IdFile").field("ids", &self.data.len()).finish()
+    }
+}
+
+/// The value of a field.
+#[derive(Clone, Debug)]
+pub struct FieldKey(Key);
+
+impl FieldKey {
+    /// A number.
+    #[must_use]
+    pub fn number(number: u64) -> Self {
+        Self(Key::Number(number))
+    }
+
+    /// A keyword.
+    #[must_use]
+    pub fn keyword(keyword: &str) -> Self {
+        Self(Key::Term(keyword.as_bytes().into()))
+    }
+}
+
+const FIELD: &str = "field";
+
+/// The file with the index of a field as a segment has it, on a disk: a sorted table of numbers, or packed postings of
+/// keywords.
+pub struct FieldFile {
+    data: FieldsData,
+    pages: Pages,
+}
+
+impl FieldFile {
+    /// Writes the value of each point to a file that is not there yet. Call it inside the backend's `run`.
+    ///
+    /// # Errors
+    /// What keeps the file from being written.
+    pub async fn write(
+        backend: &DynBackend,
+        path: &Path,
+        kind: FieldKind,
+        values: &[FieldKey],
+    ) -> Result<(), Error> {
+        let mut builder = FieldBuilder::default();
+        for (value, point) in values.iter().zip(0..) {
+            builder.push(point, [value.0.clone()]);
+        }
+        let writer = backend.create(path, &OpenOptions::default()).await?;
+        let pages = PagesWriter::new(writer, PagesKind::Fields);
+        write_fields(pages, vec![(kind, builder)], values.len() as u64, |point| point).await
+    }
+
+    /// Opens it, and brings its pages into memory if they are to be pinned.
+    ///
+    /// # Errors
+    /// What keeps the file from being read.
+    pub async fn open(
+        backend: &DynBackend,
+        path: &Path,
+        kind: FieldKind,
+        points: u32,
+        pinned: bool,
+    ) -> Result<Self, Error> {
+        let pages = open(backend, path, PagesKind::Fields, pinned).await?;
+        let indexes = [(FIELD.to_owned(), kind)].into();
+        Ok(Self { data: FieldsData::load(&pages, &indexes, points).await?, pages })
+    }
+
+    /// The points with a value.
+    ///
+    /// # Errors
+    /// What keeps the file from being read.
+    pub async fn points(&self, value: &FieldKey) -> Result<RoaringBitmap, Error> {
+        let control = ReadControl::default();
+        let reader = FieldsReader { data: &self.data, pages: &self.pages, control: &control };
+        reader.any(FIELD, std::slice::from_ref(&value.0), None, &mut ReadStats::default()).await
+    }
+
+    /// The points with a number from `low` to `high`.
+    ///
+    /// # Errors
+    /// What keeps the file from being read.
+    pub async fn range(&self, low: u64, high: u64) -> Result<RoaringBitmap, Error> {
+        let control = ReadControl::default();
+        let reader = FieldsReader { data: &self.data, pages: &self.pages, control: &control };
+        reader.range(FIELD, low, high, &mut ReadStats::default()).await
+    }
+}
+
+impl std::fmt::Debug for FieldFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FieldFile").finish_non_exhaustive()
+    }
+}
+
+/// The index of a field as the mutable segment has it: a B-tree of values with a bitmap of points each.
+#[derive(Debug)]
+pub struct FieldTree(MutableField);
+
+impl FieldTree {
+    /// Of the value of each point.
+    #[must_use]
+    pub fn build(values: &[FieldKey]) -> Self {
+        let mut field = MutableField::default();
+        for (value, point) in values.iter().zip(0..) {
+            field.insert(point, std::slice::from_ref(&value.0));
+        }
+        Self(field)
+    }
+
+    /// The points with a value.
+    #[must_use]
+    pub fn points(&self, value: &FieldKey) -> RoaringBitmap {
+        self.0.any(std::slice::from_ref(&value.0))
+    }
+
+    /// The points with a number from `low` to `high`.
+    #[must_use]
+    pub fn range(&self, low: u64, high: u64) -> RoaringBitmap {
+        self.0.range(low, high)
+    }
+}
+
+/// Bit-packed postings.
+#[derive(Clone, Debug)]
+pub struct PackedPostings {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl PackedPostings {
+    /// Of ascending numbers.
+    #[must_use]
+    pub fn build(numbers: &[u32]) -> Self {
+        Self { bytes: postings::encode(numbers), count: numbers.len() }
+    }
+
+    /// Bytes they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn parsed(&self) -> postings::Postings<'_> {
+        postings::Postings::parse(&self.bytes, self.count).expect("just encoded")
+    }
+
+    /// All of them.
+    ///
+    /// # Panics
+    /// Never: they were just encoded.
+    #[must_use]
+    pub fn to_bitmap(&self) -> RoaringBitmap {
+        self.parsed().to_bitmap().expect("just encoded")
+    }
+
+    /// Those that are in a set too.
+    ///
+    /// # Panics
+    /// Never: they were just encoded.
+    #[must_use]
+    pub fn intersect(&self, set: &RoaringBitmap) -> RoaringBitmap {
+        self.parsed().intersect(set).expect("just encoded")
+    }
+}
+
+/// Compressed links, as they are in a file.
+#[derive(Debug)]
+pub struct PackedLinks {
+    graph: GraphData,
+    records: Vec<u8>,
+}
+
+impl PackedLinks {
+    /// Of a graph. Call it inside the backend's `run`.
+    ///
+    /// # Errors
+    /// What keeps the file from being written.
+    pub async fn build(backend: &DynBackend, path: &Path, graph: &GraphParts) -> Result<Self, Error> {
+        let writer = backend.create(path, &OpenOptions::default()).await?;
+        write_graph(PagesWriter::new(writer, PagesKind::Graph), graph).await?;
+        let pages = open(backend, path, PagesKind::Graph, false).await?;
+        let records = pages.read_section(LINKS_SECTION).await?;
+        Ok(Self { graph: GraphData::load(&pages, false).await?, records })
+    }
+
+    /// The links of a point on level 0.
+    ///
+    /// # Panics
+    /// When there is no such point.
+    #[inline]
+    pub fn links(&self, point: u32, links: &mut Vec<u32>) {
+        let range = self.graph.record_range(point);
+        let record = &self.records[range.start as usize..range.end as usize];
+        decode_links(record, self.graph.len(), links).expect("just written");
+    }
+}
