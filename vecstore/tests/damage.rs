@@ -73,6 +73,25 @@ fn sample(disk: &SimulatedDisk) -> BTreeMap<PointId, Point> {
     all
 }
 
+/// The same with two segments, a file of deleted points and three logs.
+fn large_sample(disk: &SimulatedDisk) -> BTreeMap<PointId, Point> {
+    sample(disk);
+    let collection = open(disk, DIR).unwrap();
+    collection.seal(|_| {}).wait().unwrap();
+    collection.close().unwrap();
+    for ids in [20..30, 300..310, 310..320] {
+        let collection = open(disk, DIR).unwrap();
+        for id in ids {
+            collection.upsert(vec![point(id)], Durability::Synced).wait().unwrap();
+        }
+        collection.close().unwrap();
+    }
+    let collection = open(disk, DIR).unwrap();
+    let all = contents(&collection);
+    collection.close().unwrap();
+    all
+}
+
 fn files(disk: &SimulatedDisk, dir: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in disk.list(dir).unwrap() {
@@ -131,6 +150,34 @@ fn a_flipped_bit_anywhere_is_found_and_its_file_named() {
         }
     }
     assert!(flips > 500, "{flips}");
+}
+
+/// Damage to one file hides no damage to another one.
+#[test]
+fn of_two_damaged_files_both_are_named() {
+    let disk = SimulatedDisk::new(11);
+    large_sample(&disk);
+    let all: Vec<PathBuf> = files(&disk, Path::new(DIR))
+        .into_iter()
+        .filter(|p| !p.ends_with("LOCK") && !p.ends_with("MANIFEST"))
+        .collect();
+    assert!(all.len() == 18 && all.iter().any(|path| path.to_str().unwrap().contains("deleted-")), "{all:?}");
+    for (index, first) in all.iter().enumerate() {
+        for second in &all[..index] {
+            let copy = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
+            for path in [first, second] {
+                let mut bytes = disk.read(path).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                copy.write(path, &bytes).unwrap();
+            }
+            let problems: Vec<String> = verify(&copy).problems.iter().map(ToString::to_string).collect();
+            for path in &all {
+                let named = problems.iter().any(|problem| problem.contains(path.to_str().unwrap()));
+                assert_eq!(named, path == first || path == second, "{}: {problems:?}", path.display());
+            }
+        }
+    }
 }
 
 #[test]
@@ -370,6 +417,7 @@ fn verify_and_repair_refuse_what_is_no_collection() {
     let disk = SimulatedDisk::new(9);
     let verify = Collection::verify(&backend(&disk), Path::new("/"), &StopFlag::new()).unwrap_err();
     assert!(matches!(verify, Error::NotACollection { .. }), "{verify}");
+    assert_eq!(disk.list(Path::new("/")).unwrap(), [], "not even a lock file is left");
     disk.create_dir(Path::new("/x")).unwrap();
     let repair = Collection::repair(&backend(&disk), Path::new("/x"), Path::new("/y"), &StopFlag::new());
     assert!(matches!(repair.unwrap_err(), Error::NotACollection { .. }));

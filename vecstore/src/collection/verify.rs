@@ -9,8 +9,8 @@ use crate::immutable::build::parse_payload;
 use crate::immutable::deleted::load_deleted;
 use crate::immutable::graph::{LINKS_SECTION, decode_links};
 use crate::immutable::segment::{
-    CODES, FIELDS, GRAPH, IDS, PAYLOAD, Records, SEGMENT_JSON, SegmentData, SegmentReader, VECTORS,
-    split_code,
+    CODES, FIELDS, GRAPH, IDS, PAYLOAD, Records, SEGMENT_JSON, SegmentData, SegmentInfo, SegmentReader,
+    VECTORS, split_code,
 };
 use crate::log::{LogEnd, parse_log};
 use crate::mutable::fields::keys_of_fields;
@@ -55,16 +55,12 @@ pub(super) async fn verify(backend: &DynBackend, dir: &Path, stop: &StopFlag) ->
         report: VerifyReport::default(),
     };
     let path = dir.join(MANIFEST);
-    let bytes = match directory.read(&path) {
-        Ok(bytes) => bytes,
-        // Says whether there is anything at all.
-        Err(_) => {
-            return Err(Manifest::read(&*directory, dir)
-                .err()
-                .unwrap_or(Error::NotACollection { path: dir.to_owned() }));
-        }
-    };
+    // What is no collection gets no lock file.
+    if !directory.list(dir)?.iter().any(|entry| entry.name == MANIFEST) {
+        return Err(Error::NotACollection { path: dir.to_owned() });
+    }
     let _lock = lock(&*directory, dir, true)?;
+    let bytes = directory.read(&path)?;
     verifier.report.files += 1;
     verifier.report.bytes += bytes.len() as u64;
     match Manifest::decode(&path, &bytes) {
@@ -118,27 +114,37 @@ impl Verifier<'_> {
         for segment in &manifest.segments {
             self.segment(&segment_path(dir, segment.number), *segment, &manifest.schema).await?;
         }
-        let mut seq = manifest.seq_first - 1;
+        let mut due = Some(manifest.seq_first);
         for number in logs {
-            seq = self.log(&log_path(dir, number), number, seq, &manifest.schema)?;
+            due = self.log(&log_path(dir, number), number, due, &manifest.schema)?;
         }
         Ok(())
     }
 
-    /// Checks a log, and returns the sequence number of its last record.
-    fn log(&mut self, path: &Path, number: u64, seq: u64, schema: &Schema) -> Result<u64, Error> {
-        let Some(bytes) = self.note(self.directory.read(path).map_err(Error::from))? else { return Ok(seq) };
+    /// Checks a log, and returns the sequence number that the next one has to begin with, if this one tells.
+    fn log(
+        &mut self,
+        path: &Path,
+        number: u64,
+        due: Option<u64>,
+        schema: &Schema,
+    ) -> Result<Option<u64>, Error> {
+        let Some(bytes) = self.note(self.directory.read(path).map_err(Error::from))? else { return Ok(None) };
         self.report.files += 1;
         self.report.bytes += bytes.len() as u64;
         let vector_bytes = schema.dim as usize * schema.element.bytes() as usize;
         let parsed = parse_log(path, &bytes, vector_bytes);
-        let Some(Some(log)) = self.note(parsed)? else { return Ok(seq) };
-        if log.header.number != number || log.header.first_seq != seq + 1 {
+        let log = match self.note(parsed)? {
+            Some(Some(log)) => log,
+            // It was never begun.
+            Some(None) => return Ok(due),
+            None => return Ok(None),
+        };
+        let due = due.unwrap_or(log.header.first_seq);
+        if log.header.number != number || log.header.first_seq != due {
             let reason = format!(
-                "it is log {} from write {} on, where log {number} from write {} on should be",
-                log.header.number,
-                log.header.first_seq,
-                seq + 1
+                "it is log {} from write {} on, where log {number} from write {due} on should be",
+                log.header.number, log.header.first_seq,
             );
             self.report.problems.push(Error::damaged(path, 0, reason));
         }
@@ -156,11 +162,10 @@ impl Verifier<'_> {
                 self.report.problems.push(Error::damaged(path, offset, reason));
             }
         }
-        Ok(log.next_seq - 1)
+        Ok(Some(log.next_seq))
     }
 
     async fn segment(&mut self, dir: &Path, listed: ManifestSegment, schema: &Schema) -> Result<(), Error> {
-        let before = self.report.problems.len();
         let names = match self.directory.list(dir) {
             Ok(entries) => entries,
             Err(error) => {
@@ -182,7 +187,11 @@ impl Verifier<'_> {
                 self.report.bytes += entry.len;
             }
         }
-        let options = OpenOptions::default();
+        // First each file by itself, whatever is wrong with the others.
+        let before = self.report.problems.len();
+        let path = dir.join(SEGMENT_JSON);
+        let json = self.directory.read(&path).map_err(Error::from);
+        let info = self.note(json.and_then(|bytes| SegmentInfo::decode(&path, &bytes)))?;
         for (name, kind) in [
             (GRAPH, PagesKind::Graph),
             (IDS, PagesKind::Ids),
@@ -196,6 +205,17 @@ impl Verifier<'_> {
             let checked = self.records(&dir.join(name), element).await;
             self.note(checked)?;
         }
+        let sound = self.report.problems.len() == before;
+        if let Some(number) = listed.deleted {
+            let checked = self.deleted(&deleted_path(dir, number), info.map(|info| info.points)).await;
+            self.note(checked)?;
+        }
+        // Then whether they say the same, which those that are damaged do not.
+        if sound { self.together(dir, listed.number, schema).await } else { Ok(()) }
+    }
+
+    /// Checks that files which are sound by themselves make a segment.
+    async fn together(&mut self, dir: &Path, number: u64, schema: &Schema) -> Result<(), Error> {
         // From disk, whatever the placement: what is in memory was read from there.
         let placement = PlacementOf {
             vectors: Placement::Cold,
@@ -205,18 +225,9 @@ impl Verifier<'_> {
             ids: Placement::Cold,
             indexes: Placement::Cold,
         };
-        let schema = Schema { placement, ..schema.clone() };
-        let loaded = SegmentData::load(self.backend, dir, listed.number, &schema, &options).await;
-        if self.report.problems.len() > before {
-            // Its own checksums have told what is wrong; what comes of it is not worth a word.
-            return Ok(());
-        }
+        let (schema, options) = (Schema { placement, ..schema.clone() }, OpenOptions::default());
+        let loaded = SegmentData::load(self.backend, dir, number, &schema, &options).await;
         let Some(data) = self.note(loaded)? else { return Ok(()) };
-        if let Some(number) = listed.deleted {
-            let path = deleted_path(dir, number);
-            let checked = self.deleted(&path, data.points).await;
-            self.note(checked)?;
-        }
         let opened = SegmentReader::open(self.backend, Arc::new(data), &options).await;
         if let Some(reader) = self.note(opened)? {
             let compared = self.compare(&reader).await;
@@ -245,8 +256,11 @@ impl Verifier<'_> {
         records.close().await
     }
 
-    async fn deleted(&mut self, path: &Path, points: u32) -> Result<(), Error> {
+    /// Checks a file of deleted points, of a segment of so many points if that is known.
+    async fn deleted(&mut self, path: &Path, points: Option<u32>) -> Result<(), Error> {
+        let before = self.report.problems.len();
         self.pages(path, PagesKind::Deleted).await?;
+        let Some(points) = points.filter(|_| self.report.problems.len() == before) else { return Ok(()) };
         let reader = self.backend.open(path, &OpenOptions::default()).await?;
         let pages = Pages::open(reader, PagesKind::Deleted).await?;
         load_deleted(&pages, points).await?;
