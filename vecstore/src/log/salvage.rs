@@ -103,7 +103,11 @@ fn find_records(
             Some(previous) => record.previous == previous && record.seq == due,
             None => record.seq >= due,
         };
-        let is_due = |bytes: &[u8]| whole_record(log, bytes).is_some_and(|(record, _)| continues(&record));
+        // The cheap check first: the other one takes as long as the record says it is.
+        let is_due = |bytes: &[u8]| {
+            RecordHeader::decode(bytes).is_some_and(|record| continues(&record))
+                && whole_record(log, bytes).is_some()
+        };
         let mut chained = is_due(&bytes[at..]);
         if !chained && mend_record(log, &mut bytes[at..], &mut mending_budget, is_due) {
             notes.push(format!("a flipped bit of its record at {at} was put back"));
@@ -136,7 +140,9 @@ fn mend_record(
     let len = |bytes: &[u8]| Some(RecordHeader::decode(bytes)?.body_len as usize + RECORD_HEADER_BYTES);
     let Some(own) = RecordHeader::decode(bytes) else { return false };
     let suspect = len(bytes).and_then(|len| {
-        let found = own.expected_crc(log.salt, bytes.get(RECORD_HEADER_BYTES..len)?);
+        let body = bytes.get(RECORD_HEADER_BYTES..len)?;
+        *budget = budget.checked_sub(len)?;
+        let found = own.expected_crc(log.salt, body);
         // The checksum's own bits lie in front, where it was computed over something else.
         match flipped_bit(found, own.crc, len)? {
             32..64 => None,
