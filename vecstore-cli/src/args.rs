@@ -5,7 +5,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use io_core::{ElementType, OpenOptions};
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use vecstore::backends::BackendKind;
 use vecstore::collection::{CollectionOptions, SearchParams};
 use vecstore::distance::Distance;
@@ -82,7 +82,7 @@ pub(crate) enum Command {
     /// Read every byte of a collection and check it
     Verify(Maintain),
     /// Put what is intact of a damaged collection into a new one, and say what is lost
-    Repair(FromTo),
+    Repair(Repair),
     /// Write all points as vectors (.npy) and JSON lines, or as one Parquet file
     #[command(
         after_help = "Examples:\n  vecstore export notes notes.npy notes.jsonl\n  vecstore export notes notes.parquet"
@@ -181,9 +181,7 @@ pub(crate) enum Part {
 impl Create {
     pub(crate) fn schema(&self) -> Result<Schema, CliError> {
         if let Some(path) = &self.schema {
-            let failed = |problem: String| CliError::File { path: path.clone(), problem };
-            let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-            return serde_json::from_str(&text).map_err(|error| failed(error.to_string()));
+            return read_schema(path);
         }
         let mut schema = Schema {
             distance: self.graph.distance,
@@ -224,6 +222,13 @@ impl Create {
         }
         Ok(schema)
     }
+}
+
+/// A schema from a file of JSON.
+pub(crate) fn read_schema(path: &Path) -> Result<Schema, CliError> {
+    let failed = |problem: String| CliError::File { path: path.to_owned(), problem };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
 }
 
 fn parse_index(text: &str) -> Result<(String, FieldKind), String> {
@@ -419,6 +424,15 @@ pub(crate) struct FromTo {
     pub(crate) from: CollectionArgs,
     /// A directory that does not exist yet
     pub(crate) to: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Repair {
+    #[command(flatten)]
+    pub(crate) paths: FromTo,
+    /// The schema, as JSON, for where the damaged collection does not say it any more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) schema: Option<PathBuf>,
 }
 
 #[derive(Args)]

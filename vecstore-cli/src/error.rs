@@ -34,6 +34,8 @@ pub(crate) enum CliError {
     Damaged { collection: PathBuf, problems: usize },
     #[error("{} may lack something: what was damaged is said above", collection.display())]
     Incomplete { collection: PathBuf },
+    #[error("{0}, with --schema FILE")]
+    NoSchema(Error),
     #[error("cannot print: {0}")]
     Print(#[from] std::io::Error),
 }

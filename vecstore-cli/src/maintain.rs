@@ -1,6 +1,6 @@
 //! Commands that look after a collection: `optimize`, `defrag`, `snapshot`, `restore`, `verify`, `repair`.
 
-use crate::args::{FromTo, Maintain, Optimize};
+use crate::args::{FromTo, Maintain, Optimize, Repair, read_schema};
 use crate::error::CliError;
 use crate::open;
 use crate::progress::OptimizeBars;
@@ -9,6 +9,7 @@ use serde_json::json;
 use std::io::Write;
 use std::time::{Duration, Instant};
 use vecstore::collection::{Collection, CollectionOptions, Locality, OptimizeReport, Pending};
+use vecstore::error::Error;
 
 /// How often an interrupt is looked for.
 const TICK: Duration = Duration::from_millis(50);
@@ -163,21 +164,29 @@ pub(crate) fn run_verify(args: &Maintain, stop: &StopFlag, out: &mut impl Write)
     Err(CliError::Damaged { collection: args.at.collection.clone(), problems: report.problems.len() })
 }
 
-pub(crate) fn run_repair(args: &FromTo, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
-    let report = Collection::repair(&args.from.backend.backend(), &args.from.collection, &args.to, stop)?;
+pub(crate) fn run_repair(args: &Repair, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    let FromTo { from, to } = &args.paths;
+    let schema = args.schema.as_deref().map(read_schema).transpose()?;
+    let repaired = Collection::repair(&from.backend.backend(), &from.collection, to, schema.as_ref(), stop);
+    let report = repaired.map_err(|error| match error {
+        Error::NoSchema { .. } => CliError::NoSchema(error),
+        error => error.into(),
+    })?;
     for note in &report.notes {
         writeln!(out, "{note}")?;
     }
     writeln!(
         out,
-        "{} points saved to {}; {} points and {} payloads known to be lost",
+        "{} points saved to {}; {} points, {} payloads and {} writes of the log known to be lost{}",
         report.points,
-        args.to.display(),
+        to.display(),
         report.points_lost,
-        report.payloads_lost
+        report.payloads_lost,
+        report.writes_lost,
+        if report.more_lost { ", and perhaps more" } else { "" }
     )?;
     if report.notes.is_empty() {
         return Ok(());
     }
-    Err(CliError::Incomplete { collection: args.to.clone() })
+    Err(CliError::Incomplete { collection: to.clone() })
 }

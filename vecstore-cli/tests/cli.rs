@@ -168,22 +168,49 @@ fn snapshots_exports_and_repairs_hold_everything() {
     check_failure(&run(&["export", "restored", "half.npy"]), 1, &["half.npy", "also name a file"]);
     assert!(!dir.join("half.npy").exists());
 
-    // A flipped bit is found, named and repaired around.
+    // A flipped bit is found, named and put back; what more damage hits is lost.
     let vectors = walk(&dir.join("restored")).into_iter().find(|path| path.ends_with("vectors.vec")).unwrap();
-    let mut bytes = std::fs::read(&vectors).unwrap();
-    bytes[4096 + 3] ^= 1;
-    std::fs::write(&vectors, bytes).unwrap();
+    let whole = std::fs::read(&vectors).unwrap();
+    let damage = |bits: u8| {
+        let mut bytes = whole.clone();
+        bytes[4096 + 3] ^= bits;
+        std::fs::write(&vectors, bytes).unwrap();
+    };
+    damage(1);
     let verified = run(&["verify", "restored"]);
     check_failure(&verified, 4, &["1 problems", "repair"]);
     assert!(String::from_utf8_lossy(&verified.stdout).contains("record 0 at offset 4096"));
-    let repaired = run(&["repair", "restored", "repaired"]);
-    check_failure(&repaired, 4, &["repaired may lack something"]);
+    for (bits, to, saved, lost) in [(1, "mended", 200, 0), (3, "repaired", 199, 1)] {
+        damage(bits);
+        let repaired = run(&["repair", "restored", to]);
+        check_failure(&repaired, 4, &[to, "may lack something"]);
+        let printed = String::from_utf8_lossy(&repaired.stdout);
+        let last = format!(
+            "{saved} points saved to {to}; {lost} points, 0 payloads and 0 writes of the log known to be lost\n"
+        );
+        assert!(printed.ends_with(&last), "{printed}");
+    }
+    assert_eq!(stdout(&run(&["scroll", "mended", "--with-vector"])), everything);
+    assert!(stdout(&run(&["verify", "repaired"])).contains("0 problems"));
+
+    // Where nothing says the schema any more it has to be given.
+    for path in walk(&dir.join("restored")) {
+        if path.ends_with("MANIFEST") || path.ends_with("segment.json") {
+            std::fs::write(path, "{}").unwrap();
+        }
+    }
+    check_failure(
+        &run(&["repair", "restored", "anew"]),
+        1,
+        &["its schema", "MANIFEST", "with --schema FILE"],
+    );
+    std::fs::write(dir.join("schema.json"), r#"{"dim": 8, "distance": "euclid"}"#).unwrap();
+    let repaired = run(&["repair", "restored", "anew", "--schema", "schema.json"]);
     let printed = String::from_utf8_lossy(&repaired.stdout);
     assert!(
-        printed.ends_with("199 points saved to repaired; 1 points and 0 payloads known to be lost\n"),
+        printed.contains("199 points saved to anew") && printed.ends_with(", and perhaps more\n"),
         "{printed}"
     );
-    assert!(stdout(&run(&["verify", "repaired"])).contains("0 problems"));
 }
 
 fn walk(dir: &Path) -> Vec<PathBuf> {

@@ -7,10 +7,13 @@
 //!
 //! The checksum covers everything before its line.
 
+use crate::bit_flip::flipped_bit;
 use crate::error::Error;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
+
+const LAST_LINE: usize = "crc32 01234567\n".len();
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut text = serde_json::to_string_pretty(value).expect("no map with keys that are no strings");
@@ -28,7 +31,6 @@ pub(crate) fn with_crc(text: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, Error> {
-    const LAST_LINE: usize = "crc32 01234567\n".len();
     let damaged = |reason: String| Error::damaged(path, None, reason);
     let Some((text, last)) = bytes.len().checked_sub(LAST_LINE).map(|at| bytes.split_at(at)) else {
         return Err(damaged(format!("{} bytes are too few even for its checksum", bytes.len())));
@@ -41,6 +43,30 @@ pub(crate) fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T
     serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))
 }
 
+/// Puts back a flipped bit. Says whether there was one, and no other damage.
+pub(crate) fn mend(bytes: &mut [u8]) -> bool {
+    let Some(at) = bytes.len().checked_sub(LAST_LINE) else { return false };
+    let (text, last) = bytes.split_at_mut(at);
+    let found = crc32fast::hash(text);
+    let line = format!("crc32 {found:08x}\n");
+    let bits = last.iter().zip(line.bytes()).map(|(&is, should)| (is ^ should).count_ones());
+    if bits.sum::<u32>() == 1 {
+        last.copy_from_slice(line.as_bytes());
+        return true;
+    }
+    let stored = std::str::from_utf8(last)
+        .ok()
+        .and_then(|last| u32::from_str_radix(last.strip_prefix("crc32 ")?.trim_end(), 16).ok())
+        .filter(|stored| last == format!("crc32 {stored:08x}\n").as_bytes());
+    match stored.and_then(|stored| flipped_bit(found, stored, text.len())) {
+        Some(bit) if bit < text.len() * 8 => {
+            text[bit / 8] ^= 1 << (bit % 8);
+            true
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,10 +75,16 @@ mod tests {
     fn a_flipped_bit_anywhere_is_found() {
         let bytes = encode(&vec![1, 2, 3]);
         assert_eq!(decode::<Vec<u32>>(Path::new("x"), &bytes).unwrap(), [1, 2, 3]);
+        assert!(!mend(&mut bytes.clone()));
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(decode::<Vec<u32>>(Path::new("x"), &flipped).is_err(), "bit {bit}");
+            let mut mended = flipped.clone();
+            assert!(mend(&mut mended) && mended == bytes, "bit {bit}");
+            let other = (bit + 9) % (bytes.len() * 8);
+            flipped[other / 8] ^= 1 << (other % 8);
+            assert!(!mend(&mut flipped), "bits {bit} and {other}");
         }
         for len in 0..bytes.len() {
             assert!(decode::<Vec<u32>>(Path::new("x"), &bytes[..len]).is_err(), "{len} bytes");

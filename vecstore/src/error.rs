@@ -28,6 +28,14 @@ pub enum Error {
         /// Where.
         path: PathBuf,
     },
+    /// A collection that is to be repaired has lost its schema, without which nobody knows how long a vector is.
+    #[error("nothing in {} says its schema any more ({source}): give the one it was created with", path.display())]
+    NoSchema {
+        /// The collection.
+        path: PathBuf,
+        /// What is wrong with its manifest.
+        source: Box<Error>,
+    },
     /// Another process has the collection open, or this one has it open twice.
     #[error("the collection is in use: {0}; close it there first")]
     InUse(LockError),

@@ -45,6 +45,7 @@
 #![deny(unsafe_code)]
 
 pub mod backends;
+mod bit_flip;
 mod checked_json;
 pub mod collection;
 pub mod dataset;

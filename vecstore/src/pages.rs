@@ -13,11 +13,14 @@
 //! Whoever reads any byte of a page reads and checks the whole page. Sections that are *pinned* are checked once and
 //! then handed out from memory.
 
+use crate::bit_flip::mend;
 use crate::error::Error;
 use io_core::{
     DynPageWriter, DynVectorReader, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, ReadStats,
     SyncKind, VectorReader,
 };
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +38,8 @@ const ENTRY: usize = 16;
 const SECTIONS_MAX: usize = (PAGE_DATA - ENTRIES_AT) / ENTRY;
 /// Pages read by one request when a whole section is read.
 const CHUNK_PAGES: u64 = 64;
+/// No section is as long: what is computed of so many bytes does not overflow.
+const FILE_BYTES_MAX: u64 = 1 << 48;
 /// Bytes collected before they are written.
 const PENDING_BYTES_MAX: usize = 1 << 20;
 
@@ -70,6 +75,13 @@ pub(crate) struct PagesWriter {
 struct Section {
     first_page: u64,
     bytes: u64,
+}
+
+impl Section {
+    /// The page that the next section begins with.
+    fn end_page(&self) -> u64 {
+        self.first_page + self.bytes.div_ceil(PAGE_DATA as u64)
+    }
 }
 
 impl PagesWriter {
@@ -215,6 +227,8 @@ impl PagesData {
 pub(crate) struct Pages {
     reader: Box<dyn DynVectorReader>,
     data: PagesData,
+    /// In repair, how many pages had a flipped bit that was put back. Otherwise none is.
+    mended: Option<Cell<u64>>,
 }
 
 /// The cost of a batch that ran to its end, or `Stopped`.
@@ -225,69 +239,44 @@ fn ended(outcome: &io_core::ReadOutcome) -> Result<ReadStats, Error> {
 impl Pages {
     /// Opens a file and checks its header.
     pub(crate) async fn open(reader: Box<dyn DynVectorReader>, kind: PagesKind) -> Result<Self, Error> {
+        let header = read_header(&*reader).await?;
         let file = reader.file().clone();
-        let damaged = |reason: String| Error::damaged(&file.path, None, reason);
-        if file.len < PAGE as u64 {
-            return Err(damaged(format!("{} bytes are too few even for a header", file.len)));
-        }
-        let mut header = vec![0; PAGE];
-        let request = [ReadRequest::new(0, PAGE as u32)];
-        reader
-            .read_vectors(&request, &ReadControl::default(), |_, bytes| {
-                header.copy_from_slice(bytes);
-                ControlFlow::Continue(())
-            })
-            .await?;
-        let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
-        let u64_at = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"));
-        if header[..8] != MAGIC {
-            return Err(damaged(format!("it starts with {:02x?} instead of {MAGIC:02x?}", &header[..8])));
-        }
-        if page_crc(0, &header[..PAGE_DATA]) != u32_at(PAGE_DATA) {
-            return Err(Error::damaged(&file.path, 0, "the checksum of the header does not match"));
-        }
-        if u32_at(12) == BYTE_ORDER.swap_bytes() {
-            return Err(damaged("written big-endian; these files are little-endian".into()));
-        }
-        if u32_at(8) != VERSION {
-            let path = file.path.to_path_buf();
-            return Err(Error::Version { path, found: u32_at(8), known: VERSION });
-        }
-        if u32_at(16) != kind as u32 {
-            return Err(damaged(format!("it is of kind {} instead of {kind:?}", u32_at(16))));
-        }
-        let count = u32_at(20) as usize;
-        if count > SECTIONS_MAX {
-            return Err(damaged(format!("{count} sections, more than a header lists")));
-        }
-        let mut sections = Vec::with_capacity(count);
-        let mut page = 1;
-        for index in 0..count {
-            let at = ENTRIES_AT + index * ENTRY;
-            let section = Section { first_page: u64_at(at), bytes: u64_at(at + 8) };
-            if section.first_page != page || section.bytes > file.len {
-                return Err(damaged(format!(
-                    "section {index} of {} bytes is to start at page {} instead of {page}",
-                    section.bytes, section.first_page
-                )));
-            }
-            page += section.bytes.div_ceil(PAGE_DATA as u64);
-            sections.push(section);
-        }
-        if page * PAGE as u64 != file.len {
-            return Err(damaged(format!(
-                "{} bytes long, and its sections end at {}",
-                file.len,
-                page * PAGE as u64
-            )));
+        let sections = sections_of(&file.path, &header, kind)?;
+        let end = file_bytes(&sections);
+        if end != file.len {
+            let reason = format!("{} bytes long, and its sections end at {end}", file.len);
+            return Err(Error::damaged(&file.path, None, reason));
         }
         let data = PagesData { path: file.path, sections, pinned: None };
-        Ok(Self { reader, data })
+        Ok(Self { reader, data, mended: None })
+    }
+
+    /// Opens a file to save what can be saved: with pages missing at its end or bytes behind it, and pages in which one bit
+    /// was flipped. Says what is wrong with the file as a whole.
+    pub(crate) async fn salvage(
+        reader: Box<dyn DynVectorReader>,
+        kind: PagesKind,
+    ) -> Result<(Self, Option<String>), Error> {
+        let mut header = read_header(&*reader).await?;
+        let crc = page_crc(0, &header[..PAGE_DATA]);
+        let mended = !header.ends_with(&crc.to_le_bytes()) && mend(&mut header, crc);
+        let file = reader.file().clone();
+        let sections = sections_of(&file.path, &header, kind)?;
+        let end = file_bytes(&sections);
+        let note = (end != file.len)
+            .then(|| format!("{} is {} bytes long instead of {end}", file.path.display(), file.len));
+        let data = PagesData { path: file.path, sections, pinned: None };
+        Ok((Self { reader, data, mended: Some(Cell::new(u64::from(mended))) }, note))
+    }
+
+    /// Pages with a flipped bit that was put back.
+    pub(crate) fn mended(&self) -> u64 {
+        self.mended.as_ref().map_or(0, Cell::get)
     }
 
     /// Opens another reader of a file whose header was read already.
     pub(crate) fn with_data(reader: Box<dyn DynVectorReader>, data: PagesData) -> Self {
-        Self { reader, data }
+        Self { reader, data, mended: None }
     }
 
     /// Reads all sections into memory, to be handed out from there.
@@ -311,6 +300,9 @@ impl Pages {
         }
         let Section { first_page, bytes } = self.section(section)?;
         let pages = bytes.div_ceil(PAGE_DATA as u64);
+        if (first_page + pages) * PAGE as u64 > self.reader.file().len {
+            return Err(Error::damaged(&self.data.path, None, format!("section {section} is cut off")));
+        }
         let requests: Vec<ReadRequest> = (0..pages.div_ceil(CHUNK_PAGES))
             .map(|chunk| {
                 let len = (pages - chunk * CHUNK_PAGES).min(CHUNK_PAGES) * PAGE as u64;
@@ -324,10 +316,13 @@ impl Pages {
                 let page = first_page + chunk as u64 * CHUNK_PAGES;
                 let at = chunk * CHUNK_PAGES as usize * PAGE_DATA;
                 for (index, bytes) in bytes.chunks(PAGE).enumerate() {
-                    if let Err(error) = self.check_page(page + index as u64, bytes) {
-                        damage = Some(error);
-                        return ControlFlow::Break(());
-                    }
+                    let bytes = match self.sound_page(page + index as u64, bytes) {
+                        Ok(bytes) => bytes,
+                        Err(error) => {
+                            damage = Some(error);
+                            return ControlFlow::Break(());
+                        }
+                    };
                     let rest = &mut target[at + index * PAGE_DATA..];
                     let taken = rest.len().min(PAGE_DATA);
                     rest[..taken].copy_from_slice(&bytes[..taken]);
@@ -394,14 +389,14 @@ impl Pages {
                 let start = (range.start - pages.start * data) as usize;
                 let len = (range.end - range.start) as usize;
                 let mut deliver = || {
-                    for (page, bytes) in bytes.chunks(PAGE).enumerate() {
-                        self.check_page(first_page + pages.start + page as u64, bytes)?;
-                    }
+                    let sound = |page, bytes| self.sound_page(first_page + pages.start + page, bytes);
                     if bytes.len() == PAGE {
-                        return sink(index, &bytes[start..start + len]);
+                        return sink(index, &sound(0, bytes)?[start..start + len]);
                     }
                     joined.clear();
-                    bytes.chunks(PAGE).for_each(|page| joined.extend_from_slice(&page[..PAGE_DATA]));
+                    for (page, bytes) in bytes.chunks(PAGE).enumerate() {
+                        joined.extend_from_slice(&sound(page as u64, bytes)?[..PAGE_DATA]);
+                    }
                     sink(index, &joined[start..start + len])
                 };
                 match deliver() {
@@ -437,7 +432,7 @@ impl Pages {
             .read_vectors(&requests, control, |chunk, bytes| {
                 for (index, bytes) in bytes.chunks(PAGE).enumerate() {
                     let page = chunk as u64 * CHUNK_PAGES + index as u64;
-                    self.check_page(page, bytes).unwrap_or_else(&mut damaged);
+                    self.sound_page(page, bytes).map(drop).unwrap_or_else(&mut damaged);
                 }
                 ControlFlow::Continue(())
             })
@@ -457,15 +452,86 @@ impl Pages {
         })
     }
 
-    fn check_page(&self, page: u64, bytes: &[u8]) -> Result<(), Error> {
+    /// A page whose checksum matches, as it is or, in repair, with one bit put back.
+    fn sound_page<'a>(&self, page: u64, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, Error> {
         let stored = u32::from_le_bytes(bytes[PAGE_DATA..].try_into().expect("a whole page"));
         let found = page_crc(page, &bytes[..PAGE_DATA]);
         if found == stored {
-            return Ok(());
+            return Ok(Cow::Borrowed(bytes));
+        }
+        if let Some(count) = &self.mended {
+            let mut mended = bytes.to_vec();
+            if mend(&mut mended, found) {
+                count.set(count.get() + 1);
+                return Ok(Cow::Owned(mended));
+            }
         }
         let reason = format!("the page's checksum is {found:08x} instead of {stored:08x}");
         Err(Error::damaged(&self.data.path, page * PAGE as u64, reason))
     }
+}
+
+async fn read_header(reader: &dyn DynVectorReader) -> Result<Vec<u8>, Error> {
+    let file = reader.file_dyn().clone();
+    if file.len < PAGE as u64 {
+        let reason = format!("{} bytes are too few even for a header", file.len);
+        return Err(Error::damaged(&file.path, None, reason));
+    }
+    let mut header = vec![0; PAGE];
+    let request = [ReadRequest::new(0, PAGE as u32)];
+    reader
+        .read_vectors_dyn(&request, &ReadControl::default(), &mut |_, bytes| {
+            header.copy_from_slice(bytes);
+            ControlFlow::Continue(())
+        })
+        .await?;
+    Ok(header)
+}
+
+/// What a header says, if it is one of this kind.
+fn sections_of(path: &Path, header: &[u8], kind: PagesKind) -> Result<Vec<Section>, Error> {
+    let damaged = |reason: String| Error::damaged(path, None, reason);
+    let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
+    let u64_at = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"));
+    if header[..8] != MAGIC {
+        return Err(damaged(format!("it starts with {:02x?} instead of {MAGIC:02x?}", &header[..8])));
+    }
+    if page_crc(0, &header[..PAGE_DATA]) != u32_at(PAGE_DATA) {
+        return Err(Error::damaged(path, 0, "the checksum of the header does not match"));
+    }
+    if u32_at(12) == BYTE_ORDER.swap_bytes() {
+        return Err(damaged("written big-endian; these files are little-endian".into()));
+    }
+    if u32_at(8) != VERSION {
+        return Err(Error::Version { path: path.to_owned(), found: u32_at(8), known: VERSION });
+    }
+    if u32_at(16) != kind as u32 {
+        return Err(damaged(format!("it is of kind {} instead of {kind:?}", u32_at(16))));
+    }
+    let count = u32_at(20) as usize;
+    if count > SECTIONS_MAX {
+        return Err(damaged(format!("{count} sections, more than a header lists")));
+    }
+    let mut sections = Vec::with_capacity(count);
+    let mut page = 1;
+    for index in 0..count {
+        let at = ENTRIES_AT + index * ENTRY;
+        let section = Section { first_page: u64_at(at), bytes: u64_at(at + 8) };
+        if section.first_page != page || section.bytes > FILE_BYTES_MAX {
+            return Err(damaged(format!(
+                "section {index} of {} bytes is to start at page {} instead of {page}",
+                section.bytes, section.first_page
+            )));
+        }
+        sections.push(section);
+        page = section.end_page();
+    }
+    Ok(sections)
+}
+
+/// Bytes of a file with these sections.
+fn file_bytes(sections: &[Section]) -> u64 {
+    sections.last().map_or(1, Section::end_page) * PAGE as u64
 }
 
 /// How a file is opened that is read whole, once.

@@ -6,7 +6,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use vecstore::collection::{
-    Collection, CollectionOptions, Durability, PayloadChange, ScrollRequest, Selection, VerifyReport, With,
+    Collection, CollectionOptions, Durability, PayloadChange, RepairReport, ScrollRequest, Selection,
+    VerifyReport, With,
 };
 use vecstore::error::Error;
 use vecstore::field::FieldKind;
@@ -79,14 +80,27 @@ fn large_sample(disk: &SimulatedDisk) -> BTreeMap<PointId, Point> {
     let collection = open(disk, DIR).unwrap();
     collection.seal(|_| {}).wait().unwrap();
     collection.close().unwrap();
-    for ids in [20..30, 300..310, 310..320] {
+    let mut all = opened_contents(disk, DIR);
+    for points in later_writes().chunks(10) {
         let collection = open(disk, DIR).unwrap();
-        for id in ids {
-            collection.upsert(vec![point(id)], Durability::Synced).wait().unwrap();
+        for point in points {
+            collection.upsert(vec![point.clone()], Durability::Synced).wait().unwrap();
+            all.insert(point.id, point.clone());
         }
         collection.close().unwrap();
     }
-    let collection = open(disk, DIR).unwrap();
+    all
+}
+
+/// What [`large_sample`] writes last, a point a write and ten writes a log: ten points anew and twenty new ones.
+fn later_writes() -> Vec<Point> {
+    let again =
+        |id| Point { payload: json!({"n": id, "again": true}).as_object().unwrap().clone(), ..point(id) };
+    (20..30).map(again).chain((300..320).map(point)).collect()
+}
+
+fn opened_contents(disk: &SimulatedDisk, dir: &str) -> BTreeMap<PointId, Point> {
+    let collection = open(disk, dir).unwrap();
     let all = contents(&collection);
     collection.close().unwrap();
     all
@@ -268,80 +282,355 @@ fn a_flipped_bit_never_gives_a_wrong_answer() {
     assert!(refused > 150, "{refused}");
 }
 
-fn repair(disk: &SimulatedDisk) -> (vecstore::collection::RepairReport, BTreeMap<PointId, Point>) {
-    let report =
-        Collection::repair(&backend(disk), Path::new(DIR), Path::new("/repaired"), &StopFlag::new()).unwrap();
-    let collection = open(disk, "/repaired").unwrap();
-    let found = contents(&collection);
-    collection.close().unwrap();
-    let verified = Collection::verify(&backend(disk), Path::new("/repaired"), &StopFlag::new()).unwrap();
+fn repair_with(
+    disk: &SimulatedDisk,
+    schema: Option<&Schema>,
+) -> Result<(RepairReport, BTreeMap<PointId, Point>), Error> {
+    let target = Path::new("/repaired");
+    let report = Collection::repair(&backend(disk), Path::new(DIR), target, schema, &StopFlag::new())?;
+    let found = opened_contents(disk, "/repaired");
+    assert_eq!(report.points, found.len() as u64);
+    let verified = Collection::verify(&backend(disk), target, &StopFlag::new()).unwrap();
     assert!(verified.problems.is_empty(), "{:?}", verified.problems);
-    (report, found)
+    Ok((report, found))
+}
+
+fn repair(disk: &SimulatedDisk) -> (RepairReport, BTreeMap<PointId, Point>) {
+    repair_with(disk, None).unwrap()
+}
+
+/// Points, payloads and writes that a report says are lost.
+fn lost(report: &RepairReport) -> (u64, u64, u64) {
+    (report.points_lost, report.payloads_lost, report.writes_lost)
+}
+
+fn file(disk: &SimulatedDisk, name: &str) -> PathBuf {
+    files(disk, Path::new(DIR)).into_iter().find(|path| path.ends_with(name)).unwrap()
+}
+
+/// Damage that is more than a flipped bit.
+fn garble(bytes: &mut [u8], range: std::ops::Range<usize>) {
+    bytes[range].iter_mut().enumerate().for_each(|(i, byte)| *byte = byte.wrapping_add(77 + i as u8 % 100));
+}
+
+fn repair_garbled(
+    disk: &SimulatedDisk,
+    name: &str,
+    ranges: impl IntoIterator<Item = std::ops::Range<usize>>,
+) -> (RepairReport, BTreeMap<PointId, Point>) {
+    let path = file(disk, name);
+    let mut bytes = disk.read(&path).unwrap();
+    ranges.into_iter().for_each(|range| garble(&mut bytes, range));
+    repair(&with_file(disk, &path, &bytes))
 }
 
 #[test]
-fn repair_saves_what_is_intact_and_says_what_is_lost() {
+fn repair_of_a_sound_collection_loses_nothing_and_says_nothing() {
     let disk = SimulatedDisk::new(5);
-    let expected = sample(&disk);
-    let (report, found) = repair(&disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL));
-    assert_eq!((report.points, report.points_lost, report.payloads_lost), (expected.len() as u64, 0, 0));
-    assert!(report.notes.is_empty() && found == expected);
-    // What is made anew anyway can be lost without loss.
+    let expected = large_sample(&disk);
+    let (report, found) = repair(&disk);
+    assert_eq!((lost(&report), report.more_lost, &report.notes[..]), ((0, 0, 0), false, &[][..]));
+    assert_eq!(found, expected);
+}
+
+/// Wherever it is. What is noted is only that it was put back; in what is made anew it is not even looked for.
+#[test]
+fn a_flipped_bit_loses_nothing() {
+    let disk = SimulatedDisk::new(12);
+    let expected = large_sample(&disk);
     for path in files(&disk, Path::new(DIR)) {
-        let name = path.to_str().unwrap().to_owned();
         let whole = disk.read(&path).unwrap();
-        let mut flipped = whole.clone();
-        // In the middle of the data, where there is any.
-        let byte = if whole.len() > 8192 { 4096 + 100 } else { whole.len() / 2 };
-        if let Some(byte) = flipped.get_mut(byte) {
-            *byte ^= 4;
-        }
-        let (report, found) = repair(&with_file(&disk, &path, &flipped));
-        let lost: Vec<&PointId> = expected.keys().filter(|id| !found.contains_key(id)).collect();
-        let other = found.iter().filter(|(id, point)| expected.get(id) != Some(point)).count();
-        match path.file_name().unwrap().to_str().unwrap() {
-            "LOCK" | "graph.pages" | "fields.pages" | "codes.vec" | "segment.json" => {
-                assert_eq!((lost.len(), other), (0, 0), "{name}");
-            }
-            "vectors.vec" => {
-                assert_eq!((lost.len(), report.points_lost, other), (1, 1, 0), "{name}: {report:?}");
-                assert!(report.notes[0].contains(&name), "{:?}", report.notes);
-            }
-            "payload.pages" => {
-                assert!(lost.is_empty() && other as u64 == report.payloads_lost && other > 0, "{name}");
-                assert!(
-                    found.values().all(|point| point.payload.is_empty() || expected[&point.id] == *point)
-                );
-            }
-            // A page of ids is lost, or what is in the log from the damage on; never anything else.
-            _ => assert!(!report.notes.is_empty() || lost.is_empty() && other == 0, "{name}: {report:?}"),
+        // Headers and small files more densely.
+        let (small, bits) = (whole.len().min(100) * 8, whole.len() * 8);
+        for bit in (0..small).step_by(23).chain((small..bits).step_by(bits / 37 + 1)) {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let (report, found) = repair(&with_file(&disk, &path, &flipped));
+            let context = format!("bit {bit} of {}: {report:?}", path.display());
+            assert!(found == expected, "{context}");
+            assert_eq!((lost(&report), report.more_lost), ((0, 0, 0), false), "{context}");
+            assert!(report.notes.iter().all(|note| note.contains("put back")), "{context}");
         }
     }
 }
 
+/// 1200 points with numbers as ids, all in one segment.
+fn numbers(disk: &SimulatedDisk) -> BTreeMap<PointId, Point> {
+    let collection = Collection::create(&backend(disk), Path::new(DIR), &Schema::new(3), &options()).unwrap();
+    let points = (0..1200).map(|id| Point { id: PointId::Num(id), ..point(id) }).collect();
+    collection.upsert(points, Durability::Synced).wait().unwrap();
+    collection.optimize(|_| {}).wait().unwrap();
+    let all = contents(&collection);
+    collection.close().unwrap();
+    all
+}
+
 #[test]
-fn repair_does_without_a_manifest_and_without_checksums() {
+fn a_cut_file_loses_only_what_was_behind_the_cut() {
+    const PAGE: usize = 4096;
+    let disk = SimulatedDisk::new(13);
+    let expected = numbers(&disk);
+    for path in files(&disk, Path::new(DIR)) {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let whole = disk.read(&path).unwrap();
+        let step = if name.ends_with(".pages") { PAGE / 2 } else { whole.len() / 13 + 1 };
+        for len in (0..whole.len()).step_by(step).chain([whole.len().saturating_sub(1)]) {
+            let (report, found) = repair(&with_file(&disk, &path, &whole[..len]));
+            let context = format!("{name} of {len} bytes: {report:?}");
+            let points_lost = match &*name {
+                // Records of 12 bytes, 341 a page.
+                "vectors.vec" => {
+                    let (pages, rest) = (len.saturating_sub(PAGE) / PAGE, len.saturating_sub(PAGE) % PAGE);
+                    1200 - (pages * 341 + (rest / 12).min(341)).min(1200)
+                }
+                // From the third page on the table by point, 511 a page.
+                "ids.pages" => 1200 - ((len / PAGE).saturating_sub(2) * 511).min(1200),
+                _ => 0,
+            };
+            // The last page says where each payload begins, which can be found without; but not without all of the rest.
+            let payloads_lost =
+                if name == "payload.pages" && len < whole.len() / PAGE * PAGE - PAGE { 1200 } else { 0 };
+            assert_eq!(lost(&report), (points_lost as u64, payloads_lost, 0), "{context}");
+            assert_eq!(found.len(), 1200 - points_lost, "{context}");
+            let other = found.iter().filter(|(id, point)| expected[id] != **point);
+            assert_eq!(other.count() as u64, payloads_lost, "{context}");
+            let unnoted = ["graph.pages", "codes.vec", "fields.pages", "LOCK"].contains(&&*name);
+            assert_eq!(report.notes.is_empty(), unnoted, "{context}");
+        }
+        let longer = [&whole[..], &[7; 5000]].concat();
+        let (report, found) = repair(&with_file(&disk, &path, &longer));
+        assert!(found == expected && lost(&report) == (0, 0, 0), "{name}: {report:?}");
+    }
+}
+
+#[test]
+fn ids_are_saved_from_wherever_they_are() {
+    const PAGE: usize = 4096;
+    let disk = SimulatedDisk::new(14);
+    let expected = numbers(&disk);
+    // Header and numbers; by point: 3 pages; in order: 4; the hash; by slot: 4; and pages of no UUIDs.
+    let (table, sorted, slots) = (2 * PAGE..5 * PAGE, 5 * PAGE..9 * PAGE, 10 * PAGE..14 * PAGE);
+    for ranges in [&[table.clone()][..], &[table.clone(), sorted.clone()], &[table, slots.clone()]] {
+        let (report, found) = repair_garbled(&disk, "ids.pages", ranges.to_vec());
+        assert_eq!((lost(&report), found == expected), ((0, 0, 0), true), "{ranges:?}: {report:?}");
+    }
+    let (report, found) = repair_garbled(&disk, "ids.pages", [2 * PAGE..3 * PAGE, sorted, slots]);
+    assert_eq!((lost(&report), found.len()), ((511, 0, 0), 689), "{report:?}");
+    assert!(found.iter().all(|(id, point)| expected[id] == *point));
+}
+
+#[test]
+fn headers_are_made_anew_and_what_files_held_is_counted() {
+    let disk = SimulatedDisk::new(15);
+    let expected = large_sample(&disk);
+    let (report, found) = repair_garbled(&disk, "segment-000001/vectors.vec", std::iter::once(0..60));
+    assert_eq!((lost(&report), found == expected), ((0, 0, 0), true), "{report:?}");
+    assert!(report.notes.iter().any(|note| note.contains("made anew")), "{:?}", report.notes);
+    let (report, found) = repair_garbled(&disk, "segment-000001/segment.json", std::iter::once(5..50));
+    assert_eq!((lost(&report), found == expected), ((0, 0, 0), true), "{report:?}");
+    // Of 200 points 16 are deleted and one was changed. Ten of the rest are in the logs anew, which nobody can tell without
+    // their ids.
+    let (live, gone) = (200 - 16 - 1, 200 - 16 - 1 - 10);
+    for (name, points_lost) in [("vectors.vec", gone), ("ids.pages", live)] {
+        let copy = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
+        copy.remove_file(&file(&disk, &format!("segment-000001/{name}"))).unwrap();
+        let (report, found) = repair(&copy);
+        assert_eq!((lost(&report), report.more_lost), ((points_lost, 0, 0), false), "{name}: {report:?}");
+        assert_eq!(found.len() as u64, expected.len() as u64 - gone, "{name}");
+        assert!(found.iter().all(|(id, point)| expected[id] == *point), "{name}");
+    }
+    // Nothing says any more how many points there were.
+    for path in files(&disk, Path::new(DIR)).iter().filter(|path| path.to_str().unwrap().contains("-000001/"))
+    {
+        disk.remove_file(path).unwrap();
+    }
+    let (report, found) = repair(&disk);
+    assert_eq!((report.more_lost, found.len() as u64), (true, expected.len() as u64 - gone), "{report:?}");
+}
+
+/// Where each record of a log begins, and where it ends.
+fn records(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let mut records = Vec::new();
+    let mut at = 64;
+    while at < bytes.len() {
+        let len = 32 + u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        records.push(at..at + len);
+        at += len;
+    }
+    records
+}
+
+#[test]
+fn damage_to_a_log_loses_just_the_writes_it_hits() {
+    let disk = SimulatedDisk::new(16);
+    large_sample(&disk);
+    let copy = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
+    let logs: Vec<PathBuf> = files(&disk, Path::new(DIR))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "wal"))
+        .collect();
+    assert_eq!(logs.len(), 3);
+    logs.iter().for_each(|path| copy.remove_file(path).unwrap());
+    let before = opened_contents(&copy, DIR);
+    let writes = later_writes();
+    let check = |disk: &SimulatedDisk, lost_writes: &[usize], more_lost: bool, context: &str| {
+        let (report, found) = repair(disk);
+        let unknown = if more_lost { 0 } else { lost_writes.len() as u64 };
+        assert_eq!((lost(&report), report.more_lost), ((0, 0, unknown), more_lost), "{context}: {report:?}");
+        let mut expected = before.clone();
+        let saved = writes.iter().enumerate().filter(|(index, _)| !lost_writes.contains(index));
+        expected.extend(saved.map(|(_, point)| (point.id, point.clone())));
+        assert!(found == expected, "{context}: {report:?}");
+        assert!(!report.notes.is_empty() || lost_writes.is_empty(), "{context}");
+    };
+    for (index, path) in logs.iter().enumerate() {
+        let whole = disk.read(path).unwrap();
+        let (records, name) = (records(&whole), path.to_str().unwrap());
+        assert_eq!(records.len(), 11, "ten writes and the mark of the end");
+        let is_last = index == 2;
+        for (record, range) in records[..10].iter().enumerate() {
+            let garbled = |range: std::ops::Range<usize>| {
+                let mut bytes = whole.clone();
+                garble(&mut bytes, range);
+                with_file(&disk, path, &bytes)
+            };
+            let write = index * 10 + record;
+            check(&garbled(range.clone()), &[write], false, &format!("record {record} of {name}"));
+            check(
+                &garbled(range.start..range.start + 4),
+                &[write],
+                false,
+                &format!("length {record} of {name}"),
+            );
+            if record < 9 {
+                let middle = (range.start + range.end) / 2..(records[record + 1].start + 10);
+                let context = format!("records {record} and after of {name}");
+                check(&garbled(middle), &[write, write + 1], false, &context);
+            }
+            // Without the mark of the end, and then the last log's length is anybody's guess.
+            let cut = with_file(&disk, path, &whole[..range.end - 3]);
+            let rest: Vec<usize> = (write..index * 10 + 10).collect();
+            check(&cut, &rest, is_last, &format!("{name} cut in record {record}"));
+        }
+        // All but the salt can be done without.
+        for header in [0..16, 24..64] {
+            let mut bytes = whole.clone();
+            garble(&mut bytes, header);
+            check(&with_file(&disk, path, &bytes), &[], false, &format!("header of {name}"));
+        }
+        let without = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
+        without.remove_file(path).unwrap();
+        if !is_last {
+            // That there was another one behind the last nobody can know.
+            let (report, _) = repair(&without);
+            assert_eq!((lost(&report), report.more_lost), ((0, 0, 10), false), "{name}: {report:?}");
+        }
+        let all: Vec<usize> = (index * 10..index * 10 + 10).collect();
+        check(&with_file(&disk, path, b""), &all, is_last, &format!("empty {name}"));
+    }
+    // In each other's places.
+    let swapped = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
+    swapped.write(&logs[0], &disk.read(&logs[2]).unwrap()).unwrap();
+    swapped.write(&logs[2], &disk.read(&logs[0]).unwrap()).unwrap();
+    check(&swapped, &[], false, "swapped logs");
+}
+
+/// Whatever is damaged: what is saved is as it was, and all else is counted, or said to be more than can be counted.
+#[test]
+fn nothing_is_lost_without_a_word() {
+    let disk = SimulatedDisk::new(17);
+    let expected = large_sample(&disk);
+    let all = files(&disk, Path::new(DIR));
+    let (mut sound, mut damaged) = (0, 0);
+    for seed in 0..400u64 {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut random = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as usize % below.max(1)
+        };
+        let copy = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
+        for _ in 0..1 + random(4) {
+            let path = &all[random(all.len())];
+            let mut bytes = copy.read(path).unwrap_or_default();
+            match random(8) {
+                0 => bytes.truncate(random(bytes.len())),
+                1 => bytes.extend((0..random(5000)).map(|i| i as u8)),
+                2 => bytes.clear(),
+                _ => {
+                    let start = random(bytes.len());
+                    let end = (start + 1 + random(300)).min(bytes.len());
+                    for byte in &mut bytes[start..end] {
+                        *byte = random(256) as u8;
+                    }
+                }
+            }
+            copy.write(path, &bytes).unwrap();
+        }
+        let (report, found) = repair(&copy);
+        let context = format!("seed {seed}: {report:?}");
+        let without_payload = |id: &PointId| {
+            found.get(id).is_some_and(|point| point.payload.is_empty() && point.vector == expected[id].vector)
+        };
+        let wrong: Vec<&PointId> = expected.keys().filter(|id| found.get(id) != expected.get(id)).collect();
+        let payloads = wrong.iter().filter(|id| without_payload(id)).count() as u64;
+        assert!(payloads <= report.payloads_lost, "{context}");
+        let gone = wrong.len() as u64 - payloads;
+        assert!(gone <= report.points_lost + report.writes_lost || report.more_lost, "{gone} {context}");
+        let back = found.keys().filter(|id| !expected.contains_key(id)).count();
+        let said = |what: &str| report.notes.iter().any(|note| note.contains(what));
+        assert!(back == 0 || said("may be back") || said("every segment that is there"), "{context}");
+        *(if wrong.is_empty() { &mut sound } else { &mut damaged }) += 1;
+    }
+    assert!(sound > 50 && damaged > 50, "{sound} {damaged}");
+}
+
+#[test]
+fn repair_does_without_a_manifest() {
     let disk = SimulatedDisk::new(6);
-    let expected = sample(&disk);
+    let expected = large_sample(&disk);
     let manifest = Path::new(DIR).join("MANIFEST");
     let (report, found) = repair(&with_file(&disk, &manifest, b"{}"));
     assert!(report.notes[0].contains("MANIFEST is damaged"), "{:?}", report.notes);
-    // The log says again what was deleted.
-    assert_eq!(found, expected);
-    let vectors =
-        files(&disk, Path::new(DIR)).into_iter().find(|path| path.ends_with("vectors.vec")).unwrap();
-    let mut bytes = disk.read(&vectors).unwrap();
-    let last = bytes.len() - 1;
-    bytes[last] ^= 1;
-    // A large change of one component; its codes do not show small ones.
-    bytes[4096 + 3] ^= 1;
-    let (report, found) = repair(&with_file(&disk, &vectors, &bytes));
-    assert_eq!((report.points_lost, found.len()), (1, expected.len() - 1));
-    assert!(
-        report.notes.iter().any(|note| note.contains("checked against their codes")),
-        "{:?}",
-        report.notes
+    // The files of deleted points are there.
+    assert_eq!((found == expected, lost(&report), report.more_lost), (true, (0, 0, 0), true));
+    // Without any schema it takes one that is given.
+    let copy = with_file(&disk, &manifest, b"{}");
+    for number in [1, 2] {
+        copy.write(&file(&disk, &format!("segment-00000{number}/segment.json")), b"{}").unwrap();
+    }
+    let error = repair_with(&copy, None).unwrap_err();
+    assert!(matches!(error, Error::NoSchema { .. }), "{error}");
+    assert!(copy.list(Path::new("/repaired")).is_err());
+    let schema = Schema::new(3).tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer);
+    let (report, found) = repair_with(&copy, Some(&schema)).unwrap();
+    assert_eq!((found == expected, lost(&report)), (true, (0, 0, 0)), "{report:?}");
+}
+
+#[test]
+fn vectors_without_checksums_are_checked_against_their_codes() {
+    let disk = SimulatedDisk::new(18);
+    let expected = numbers(&disk);
+    let len = disk.read(&file(&disk, "vectors.vec")).unwrap().len();
+    // The checksums of ten records, one of which is damaged too: its codes do not show small changes, but large ones.
+    let (report, found) = repair_garbled(
+        &disk,
+        "vectors.vec",
+        [len - 40..len, 4096 * 4 + 1199 % 341 * 12..4096 * 4 + 1199 % 341 * 12 + 12],
     );
+    assert_eq!((lost(&report), found.len()), ((1, 0, 0), 1199), "{report:?}");
+    assert!(found.iter().all(|(id, point)| expected[id] == *point));
+    let note = "the checksums of 9 vectors are damaged; they were checked against their codes";
+    assert!(report.notes.iter().any(|found| found.contains(note)), "{:?}", report.notes);
+    // With the codes gone as well nothing speaks for those ten.
+    let (path, codes) = (file(&disk, "vectors.vec"), file(&disk, "codes.vec"));
+    let mut bytes = disk.read(&path).unwrap();
+    garble(&mut bytes, len - 40..len);
+    let copy = with_file(&disk, &path, &bytes);
+    copy.remove_file(&codes).unwrap();
+    let (report, found) = repair(&copy);
+    assert_eq!((lost(&report), found.len()), ((10, 0, 0), 1190), "{report:?}");
 }
 
 #[test]
@@ -419,8 +708,11 @@ fn verify_and_repair_refuse_what_is_no_collection() {
     assert!(matches!(verify, Error::NotACollection { .. }), "{verify}");
     assert_eq!(disk.list(Path::new("/")).unwrap(), [], "not even a lock file is left");
     disk.create_dir(Path::new("/x")).unwrap();
-    let repair = Collection::repair(&backend(&disk), Path::new("/x"), Path::new("/y"), &StopFlag::new());
+    let schema = Schema::new(3);
+    let (from, to) = (Path::new("/x"), Path::new("/y"));
+    let repair = Collection::repair(&backend(&disk), from, to, Some(&schema), &StopFlag::new());
     assert!(matches!(repair.unwrap_err(), Error::NotACollection { .. }));
+    assert_eq!(disk.list(from).unwrap(), [], "not even a lock file is left");
     assert!(disk.list(Path::new("/y")).is_err());
     let _ = backend(&disk).name();
 }

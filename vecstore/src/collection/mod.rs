@@ -166,18 +166,23 @@ impl Collection {
     /// Puts what is intact of a damaged collection into a new one, in a directory that does not exist yet. The damaged one
     /// is only read. Blocks.
     ///
+    /// `schema` is gone by where neither the manifest nor any segment says it any more.
+    ///
     /// # Errors
-    /// When there is not even a schema to go by; [`Error::InUse`]; [`Error::Exists`]; [`Error::Stopped`]; whatever keeps the
-    /// new one from being written.
+    /// [`Error::NotACollection`]; [`Error::NoSchema`]; [`Error::InUse`]; [`Error::Exists`]; [`Error::Stopped`]; whatever
+    /// keeps the new one from being written.
     pub fn repair(
         backend: &DynBackend,
         dir: &Path,
         target: &Path,
+        schema: Option<&Schema>,
         stop: &StopFlag,
     ) -> Result<RepairReport, Error> {
         let (backend, dir, target, stop) = (backend.clone(), dir.to_owned(), target.to_owned(), stop.clone());
-        let repairing =
-            spawn("repair", move || backend.run(|| repair::repair(&backend, &dir, &target, &stop)))?;
+        let schema = schema.cloned();
+        let repairing = spawn("repair", move || {
+            backend.run(|| repair::repair(&backend, &dir, &target, schema.as_ref(), &stop))
+        })?;
         repairing.join().map_err(|_| Error::WorkerLost)??
     }
 

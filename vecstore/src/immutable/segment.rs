@@ -300,21 +300,6 @@ impl Records {
         })
     }
 
-    /// Opens a file whose checksums are damaged.
-    pub(crate) async fn open_unchecked(
-        backend: &DynBackend,
-        path: &Path,
-        options: &OpenOptions,
-        element: ElementType,
-    ) -> Result<Self, Error> {
-        let reader = backend.open(path, options).await?;
-        Ok(match element {
-            ElementType::F32 => Self::F32(VectorFile::open_unchecked(reader).await?),
-            ElementType::F16 => Self::F16(VectorFile::open_unchecked(reader).await?),
-            ElementType::U8 => Self::U8(VectorFile::open_unchecked(reader).await?),
-        })
-    }
-
     fn check(&self, points: u64, dim: u32) -> Result<(), Error> {
         let header = each_type!(self, file => file.header());
         if (header.count, header.dim) == (points, dim) {

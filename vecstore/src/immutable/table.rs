@@ -35,6 +35,12 @@ pub(crate) fn section_bytes(count: u64, entry_bytes: usize) -> u64 {
     }
 }
 
+/// How many entries a section of so many bytes has.
+pub(crate) fn entries(section_bytes: u64, entry_bytes: usize) -> u64 {
+    let data = PAGE_DATA as u64;
+    section_bytes / data * per_page(entry_bytes) as u64 + section_bytes % data / entry_bytes as u64
+}
+
 /// Writes a section of entries, given one after the other.
 pub(crate) async fn write_table<const N: usize>(
     pages: &mut PagesWriter,

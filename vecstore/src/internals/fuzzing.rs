@@ -47,7 +47,7 @@ fn path() -> &'static Path {
 /// A whole log, as it is.
 pub fn log(bytes: &[u8]) {
     let _ = parse_log(path(), bytes, VECTOR_BYTES);
-    let _ = salvage_log(path(), bytes, VECTOR_BYTES);
+    let _ = salvage_log(&mut bytes.to_vec(), VECTOR_BYTES);
 }
 
 /// The body of a record.

@@ -21,12 +21,14 @@
 
 mod record;
 mod replay;
+mod salvage;
 mod writer;
 
 pub(crate) use record::{BATCH_BYTES_MAX, BatchEncoder, LogOp};
 #[cfg(test)]
 use replay::ParsedLog;
-pub(crate) use replay::{LogEnd, parse_log, salvage_log};
+pub(crate) use replay::{LogEnd, parse_log};
+pub(crate) use salvage::{SalvagedLog, salvage_log};
 pub(crate) use writer::LogWriter;
 
 /// Takes the body of a record apart.

@@ -48,22 +48,6 @@ pub(crate) fn parse_log<'a>(
     Ok(Some(log))
 }
 
-/// Takes a damaged log apart as far as it is whole; says what ended it.
-pub(crate) fn salvage_log<'a>(
-    path: &Path,
-    bytes: &'a [u8],
-    vector_bytes: usize,
-) -> (Option<ParsedLog<'a>>, Option<Error>) {
-    match begin_log(path, bytes) {
-        Ok(Some(mut log)) => {
-            let ended = log.read_records(path, bytes, vector_bytes);
-            (Some(log), ended.err())
-        }
-        Ok(None) => (None, None),
-        Err(error) => (None, Some(error)),
-    }
-}
-
 fn begin_log<'a>(path: &Path, bytes: &'a [u8]) -> Result<Option<ParsedLog<'a>>, Error> {
     let header = match parse_header(path, bytes)? {
         Some(header) => header,
@@ -114,7 +98,7 @@ impl<'a> ParsedLog<'a> {
     }
 }
 
-fn parse_header(path: &Path, bytes: &[u8]) -> Result<Option<LogHeader>, Error> {
+pub(super) fn parse_header(path: &Path, bytes: &[u8]) -> Result<Option<LogHeader>, Error> {
     let Some(bytes) = bytes.get(..HEADER_BYTES) else { return Ok(None) };
     let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
     let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
@@ -128,7 +112,7 @@ fn parse_header(path: &Path, bytes: &[u8]) -> Result<Option<LogHeader>, Error> {
 }
 
 /// The record at the start of these bytes, if it is whole.
-fn whole_record<'a>(log: &LogHeader, bytes: &'a [u8]) -> Option<(RecordHeader, &'a [u8])> {
+pub(super) fn whole_record<'a>(log: &LogHeader, bytes: &'a [u8]) -> Option<(RecordHeader, &'a [u8])> {
     let record = RecordHeader::decode(bytes)?;
     let body = bytes[RECORD_HEADER_BYTES..].get(..record.body_len as usize)?;
     (record.expected_crc(log.salt, body) == record.crc).then_some((record, body))
@@ -136,24 +120,39 @@ fn whole_record<'a>(log: &LogHeader, bytes: &'a [u8]) -> Option<(RecordHeader, &
 
 /// Decides about bytes that are no record: a torn end, or damage if a later record says that they were durable.
 fn torn(path: &Path, log: &LogHeader, bytes: &[u8], at: usize, due: u64) -> Result<LogEnd, Error> {
-    // Only crafted bytes look like so many records that checking them all would take long.
     let mut budget = 16 * bytes.len();
-    for later in at + 1..bytes.len().saturating_sub(RECORD_HEADER_BYTES - 1) {
+    let later = next_whole(log, bytes, at + 1, &mut budget, |record, later| {
+        record.seq >= due && (at as u64 + 1..=later as u64).contains(&record.synced_len)
+    });
+    let Some(later) = later else {
+        return Ok(LogEnd::Torn { offset: at as u64, bytes: (bytes.len() - at) as u64 });
+    };
+    let reason = format!(
+        "the record that starts here is not what was written, and the one at {later} says that it was durable"
+    );
+    Err(Error::damaged(path, at as u64, reason))
+}
+
+/// Where the next whole record starts, from an offset on, of those that are plausible there. The budget is of bytes whose
+/// checksum may be computed: only crafted ones look like so many records that checking them all would take long.
+pub(super) fn next_whole(
+    log: &LogHeader,
+    bytes: &[u8],
+    from: usize,
+    budget: &mut usize,
+    plausible: impl Fn(&RecordHeader, usize) -> bool,
+) -> Option<usize> {
+    for at in from..bytes.len().saturating_sub(RECORD_HEADER_BYTES - 1) {
         // Cheap checks first: nearly every place fails them.
-        let Some(record) = RecordHeader::decode(&bytes[later..]) else { break };
-        let fits = record.body_len as usize <= bytes.len() - later - RECORD_HEADER_BYTES;
-        let plausible = record.seq >= due && (at as u64 + 1..=later as u64).contains(&record.synced_len);
-        if !fits || !plausible {
+        let record = RecordHeader::decode(&bytes[at..])?;
+        let fits = record.body_len as usize <= bytes.len() - at - RECORD_HEADER_BYTES;
+        if !fits || !plausible(&record, at) {
             continue;
         }
-        let Some(left) = budget.checked_sub(record.body_len as usize) else { break };
-        budget = left;
-        if whole_record(log, &bytes[later..]).is_some() {
-            let reason = format!(
-                "the record that starts here is not what was written, and the one at {later} says that it was durable"
-            );
-            return Err(Error::damaged(path, at as u64, reason));
+        *budget = budget.checked_sub(record.body_len as usize)?;
+        if whole_record(log, &bytes[at..]).is_some() {
+            return Some(at);
         }
     }
-    Ok(LogEnd::Torn { offset: at as u64, bytes: (bytes.len() - at) as u64 })
+    None
 }

@@ -174,6 +174,58 @@ fn what_a_failed_write_left_does_not_continue_the_next() {
     let log = parse(&instead).unwrap().unwrap();
     assert_eq!((log.batches.len(), log.batches[0].1[0].id()), (1, PointId::Num(7)));
     assert!(matches!(log.end, LogEnd::Torn { offset, .. } if offset == first.len() as u64));
+    // Neither does repair take it.
+    let log = salvage_log(&mut instead, VECTOR.len());
+    assert_eq!((log.batches.len(), log.batches[0].1[0].id(), log.end_lost), (1, PointId::Num(7), true));
+}
+
+#[test]
+fn salvage_puts_a_flipped_bit_back_wherever_it_is() {
+    let bytes = closed();
+    let whole = parse(&bytes).unwrap().unwrap();
+    for bit in 0..bytes.len() * 8 {
+        let mut flipped = bytes.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let log = salvage_log(&mut flipped, VECTOR.len());
+        assert_eq!((log.header, &log.batches), (Some(whole.header), &whole.batches), "bit {bit}");
+        assert_eq!((log.next_seq, log.end_lost, log.notes.len()), (Some(103), false, 1), "bit {bit}");
+        assert!(flipped == bytes, "bit {bit}");
+    }
+}
+
+/// Records behind a hole count up to where one of them says that the log was durable; further ones only in one piece.
+#[test]
+fn salvage_goes_on_behind_damage_as_far_as_the_log_was_durable() {
+    let disk = SimulatedDisk::new(1);
+    let ends = on_log(&disk, async |mut log| {
+        let mut ends = vec![log.len() as usize];
+        for id in 0..8 {
+            log.push(&body(id, b"{}"));
+            log.write().await.unwrap();
+            if id == 3 {
+                log.sync().await.unwrap();
+            }
+            ends.push(log.len() as usize);
+        }
+        log.abandon().await;
+        ends
+    });
+    let bytes = disk.read(path()).unwrap();
+    let left = |garbled: &[usize]| {
+        let mut bytes = bytes.clone();
+        for &record in garbled {
+            bytes[ends[record] + 40..ends[record] + 50].fill(0xAA);
+        }
+        let log = salvage_log(&mut bytes, VECTOR.len());
+        (log.batches.iter().map(|(seq, _)| seq - 100).collect::<Vec<u64>>(), log.end_lost)
+    };
+    assert_eq!(left(&[]), ((0..8).collect(), false));
+    assert_eq!(left(&[0]), ((1..8).collect(), false));
+    assert_eq!(left(&[1, 2]), (vec![0, 3, 4, 5, 6, 7], false));
+    assert_eq!(left(&[3]), (vec![0, 1, 2, 4, 5, 6, 7], false));
+    // Of those that were not durable yet, what is behind a hole may as well be what a failed write left.
+    assert_eq!(left(&[4]), (vec![0, 1, 2, 3], true));
+    assert_eq!(left(&[1, 6]), (vec![0, 2, 3, 4, 5], true));
 }
 
 #[test]

@@ -1,0 +1,141 @@
+//! What is left of a file of vectors or codes.
+
+use crate::bit_flip::{flipped_bit, mend};
+use crate::error::Error;
+use io_core::{
+    BackendFactory, DynBackend, DynVectorReader, ElementType, OpenOptions, ReadControl, ReadRequest,
+    VectorFileError, VectorFileHeader, VectorReader,
+};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Bytes of the header's fields, of which the last 4 are their checksum.
+const FIELDS_BYTES: usize = 60;
+/// Bytes read at once of the table of checksums.
+const CHUNK: u64 = 1 << 20;
+
+/// A file of vectors or codes of which any part may be damaged or missing.
+pub(super) struct SalvagedRecords {
+    reader: Box<dyn DynVectorReader>,
+    header: VectorFileHeader,
+    /// Those of the first records; a table that was cut off has fewer.
+    checksums: Vec<u32>,
+    /// Whether that is the whole table, as it was written.
+    are_checksums_sound: bool,
+}
+
+/// What speaks for a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Its checksum.
+    Checksum,
+    /// Its checksum, now that a bit was put back.
+    Mended,
+    /// Nothing, since its checksum is damaged or missing too.
+    Nothing,
+}
+
+impl SalvagedRecords {
+    /// Opens a file of records of this kind, and of so many if that is known. What is wrong with it goes to `notes`.
+    pub(super) async fn open(
+        backend: &DynBackend,
+        path: &Path,
+        (element, dim): (ElementType, u32),
+        count: Option<u32>,
+        notes: &mut Vec<String>,
+    ) -> Result<Self, Error> {
+        let reader = backend.open(path, &OpenOptions::default()).await?;
+        let file = reader.file().clone();
+        let mut fields = [0; FIELDS_BYTES];
+        let available = file.len.min(FIELDS_BYTES as u64) as usize;
+        fields[..available].copy_from_slice(&read(&*reader, 0, available as u64).await?);
+        let crc = crc32fast::hash(&fields[..FIELDS_BYTES - 4]);
+        let before = fields;
+        if mend(&mut fields, crc) && fields != before {
+            notes.push(format!("{}: a flipped bit of its header was put back", path.display()));
+        }
+        let decoded = match VectorFileHeader::decode(&fields, &file.path, file.len) {
+            Err(
+                error @ (VectorFileError::Truncated { expected, .. }
+                | VectorFileError::TrailingBytes { expected, .. }),
+            ) => {
+                notes.push(error.to_string());
+                VectorFileHeader::decode(&fields, &file.path, expected)
+            }
+            decoded => decoded,
+        };
+        let decoded = decoded.map_err(Error::from).and_then(|header| {
+            let fits = (header.element, header.dim) == (element, dim);
+            if fits { Ok(header) } else { Err(Error::damaged(path, 0, "its header does not fit the schema")) }
+        });
+        let (header, is_header_sound) = match (decoded, count) {
+            (Ok(header), _) => (header, true),
+            (Err(error), Some(count)) => {
+                notes.push(format!(
+                    "{error}: the header was made anew from the schema and the number of points"
+                ));
+                (VectorFileHeader::new(element, dim, count.into()), false)
+            }
+            (Err(error), None) => return Err(error),
+        };
+        let offset = header.checksums_offset();
+        let bytes = file.len.saturating_sub(offset).min(header.count.saturating_mul(4)) / 4 * 4;
+        let table = read(&*reader, offset, bytes).await?;
+        let are_checksums_sound =
+            is_header_sound && bytes / 4 == header.count && crc32fast::hash(&table) == header.checksums_crc;
+        let (words, _) = table.as_chunks::<4>();
+        let checksums = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        Ok(Self { reader, header, checksums, are_checksums_sound })
+    }
+
+    /// Records that the file has or had.
+    pub(super) fn count(&self) -> u64 {
+        self.header.count
+    }
+
+    /// A record and what speaks for it; an error if something speaks against it.
+    pub(super) async fn read(&self, point: u32) -> Result<(Vec<u8>, Proof), Error> {
+        let (point, len) = (u64::from(point), self.header.stride());
+        let offset = self.header.offset(point);
+        let mut record = read(&*self.reader, offset, u64::from(len)).await?;
+        let Some(&stored) = self.checksums.get(point as usize) else { return Ok((record, Proof::Nothing)) };
+        let mut hasher = crc32fast::Hasher::new_with_initial(point as u32);
+        hasher.update(&record);
+        let found = hasher.finalize();
+        if found == stored {
+            return Ok((record, Proof::Checksum));
+        }
+        match flipped_bit(found, stored, record.len()) {
+            Some(bit) if bit < record.len() * 8 => {
+                record[bit / 8] ^= 1 << (bit % 8);
+                Ok((record, Proof::Mended))
+            }
+            _ if self.are_checksums_sound => {
+                let file = self.reader.file().path.clone();
+                Err(VectorFileError::RecordDamaged { file, point, offset, len, found, stored }.into())
+            }
+            // It is the checksum that has the flipped bit.
+            Some(_) => Ok((record, Proof::Checksum)),
+            None => Ok((record, Proof::Nothing)),
+        }
+    }
+}
+
+async fn read(reader: &dyn DynVectorReader, offset: u64, len: u64) -> Result<Vec<u8>, Error> {
+    // What is not there is not asked for, so that no header makes anybody ask for memory that no file fills.
+    if len > 0 && offset.saturating_add(len) > reader.file_dyn().len {
+        let reason = format!("it is cut off: bytes {offset} to {} are missing", offset.saturating_add(len));
+        return Err(Error::damaged(&reader.file_dyn().path, offset, reason));
+    }
+    let mut target = vec![0; len as usize];
+    let requests: Vec<ReadRequest> = (0..len.div_ceil(CHUNK))
+        .map(|chunk| ReadRequest::new(offset + chunk * CHUNK, (len - chunk * CHUNK).min(CHUNK) as u32))
+        .collect();
+    reader
+        .read_vectors_dyn(&requests, &ReadControl::default(), &mut |chunk, bytes| {
+            target[chunk * CHUNK as usize..][..bytes.len()].copy_from_slice(bytes);
+            ControlFlow::Continue(())
+        })
+        .await?;
+    Ok(target)
+}

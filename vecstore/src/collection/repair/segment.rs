@@ -1,0 +1,280 @@
+//! Saving the points of a damaged segment.
+
+use super::records::{Proof, SalvagedRecords};
+use super::{Salvage, read_json};
+use crate::collection::files::deleted_path;
+use crate::collection::manifest::ManifestSegment;
+use crate::element;
+use crate::error::Error;
+use crate::immutable::build::parse_payload;
+use crate::immutable::deleted::load_deleted;
+use crate::immutable::ids::{SalvagedIds, salvage_ids};
+use crate::immutable::payload::PayloadData;
+use crate::immutable::segment::{
+    CODE_PARAMS_BYTES, CODES, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS, split_code,
+};
+use crate::pages::{Pages, PagesKind};
+use crate::point::{Payload, Point, PointId};
+use crate::quantization::encode_into;
+use io_core::{BackendFactory, ElementType, OpenOptions, ReadControl, ReadStats};
+use roaring::RoaringBitmap;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Points that are taken over at a time, and about how many bytes of them.
+const BATCH: usize = 512;
+const BATCH_BYTES: usize = 8 << 20;
+
+/// How often something is lost, and why the first time.
+#[derive(Default)]
+struct Losses {
+    count: u64,
+    first: Option<String>,
+}
+
+impl Losses {
+    fn add(&mut self, reason: impl std::fmt::Display) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| reason.to_string());
+    }
+
+    fn note(self, what: &str, notes: &mut Vec<String>) {
+        if let Some(first) = self.first {
+            notes.push(format!("{first}; for reasons such as this, {} {what}", self.count));
+        }
+    }
+}
+
+/// The vectors of a segment, and their codes once they were asked for.
+struct Vectors<'a> {
+    dir: &'a Path,
+    records: SalvagedRecords,
+    codes: Option<Result<SalvagedRecords, Error>>,
+    /// Vectors of which only the codes say that they are what they were.
+    unproven: u64,
+    mended: u64,
+}
+
+impl Salvage<'_> {
+    async fn pages(&mut self, path: &Path, kind: PagesKind) -> Result<Pages, Error> {
+        let reader = self.backend.open(path, &OpenOptions::default()).await?;
+        let (pages, note) = Pages::salvage(reader, kind).await?;
+        self.report.notes.extend(note);
+        Ok(pages)
+    }
+
+    fn note_mended(&mut self, dir: &Path, name: &str, mended: u64, what: &str) {
+        if mended > 0 {
+            let path = dir.join(name);
+            self.report
+                .notes
+                .push(format!("{}: a flipped bit of {mended} {what} was put back", path.display()));
+        }
+    }
+
+    pub(super) async fn segment(
+        &mut self,
+        dir: &Path,
+        listed: ManifestSegment,
+        newer: &BTreeSet<PointId>,
+    ) -> Result<(), Error> {
+        let path = dir.join(SEGMENT_JSON);
+        let info = read_json(&*self.directory, &path, SegmentInfo::decode, &mut self.report.notes);
+        if let Err(error) = &info {
+            self.report.notes.push(format!("{error}: the other files say the same"));
+        }
+        let ids = self.ids(dir).await;
+        let known = match (&ids, &info) {
+            (Ok(ids), _) => Some(ids.count),
+            (Err(Error::Stopped), _) => return Err(Error::Stopped),
+            (Err(_), Ok(info)) => Some(info.points),
+            (Err(_), Err(_)) => None,
+        };
+        let (path, kind) = (dir.join(VECTORS), (self.schema.element, self.schema.dim));
+        let records = SalvagedRecords::open(self.backend, &path, kind, known, &mut self.report.notes).await;
+        let points = known.or_else(|| u32::try_from(records.as_ref().ok()?.count()).ok());
+        let deleted = match listed.deleted {
+            None => RoaringBitmap::new(),
+            Some(number) => self.deleted(&deleted_path(dir, number), points).await?,
+        };
+        let live = u64::from(points.unwrap_or(0)).saturating_sub(deleted.len());
+        // Of points without an id nobody knows whether the logs have them anew.
+        let is_replaced = |point: u32, id: &PointId| !deleted.contains(point) && newer.contains(id);
+        let (ids, records) = match (ids, records) {
+            (Ok(ids), Ok(records)) => (ids, records),
+            (ids, records) => {
+                let known = ids.iter().flat_map(|ids| &ids.ids);
+                let lost = live - known.filter(|(point, id)| is_replaced(**point, id)).count() as u64;
+                self.report.points_lost += lost;
+                self.report.more_lost |= points.is_none();
+                let lost = points.map_or("all".to_owned(), |_| lost.to_string());
+                for error in ids.err().into_iter().chain(records.err()) {
+                    self.report.notes.push(format!("{error}: {lost} points of the segment are lost"));
+                }
+                return Ok(());
+            }
+        };
+        let payload = self.payloads(&dir.join(PAYLOAD), ids.count).await;
+        let (mut points_lost, mut payloads_lost) = (Losses::default(), Losses::default());
+        let known = ids.ids.keys().filter(|&&point| !deleted.contains(point)).count() as u64;
+        if known < live {
+            let reason = ids.damage.map_or("their ids are missing".to_owned(), |damage| damage.to_string());
+            points_lost = Losses { count: live - known, first: Some(reason) };
+        } else if let Some(damage) = ids.damage {
+            self.report.notes.push(format!("{damage}: the same ids are elsewhere in the file too"));
+        }
+        let mut vectors = Vectors { dir, records, codes: None, unproven: 0, mended: 0 };
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for (point, id) in ids.ids {
+            if self.control.is_stopped() {
+                return Err(Error::Stopped);
+            }
+            if deleted.contains(point) || newer.contains(&id) {
+                continue;
+            }
+            let vector = match self.vector(point, ids.count, &mut vectors).await {
+                Ok(vector) => vector,
+                Err(error) => {
+                    points_lost.add(error);
+                    continue;
+                }
+            };
+            let read = match &payload {
+                Ok((pages, data)) => payload_of(point, pages, data).await.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            let (payload, payload_bytes) = read.unwrap_or_else(|reason| {
+                payloads_lost.add(reason);
+                (Payload::new(), 0)
+            });
+            bytes += size_of_val(&*vector) + payload_bytes;
+            batch.push(Point { id, vector, payload });
+            if batch.len() >= BATCH || bytes >= BATCH_BYTES {
+                self.put(std::mem::take(&mut batch))?;
+                bytes = 0;
+            }
+        }
+        self.put(batch)?;
+        let mended = payload.map_or(0, |(pages, _)| pages.mended());
+        self.note_mended(dir, PAYLOAD, mended, "pages");
+        self.note_mended(dir, VECTORS, vectors.mended, "vectors");
+        if vectors.unproven > 0 {
+            let what =
+                "vectors are damaged; they were checked against their codes, which misses small changes";
+            let path = dir.join(VECTORS);
+            self.report.notes.push(format!(
+                "{}: the checksums of {} {what}",
+                path.display(),
+                vectors.unproven
+            ));
+        }
+        self.report.points_lost += points_lost.count;
+        self.report.payloads_lost += payloads_lost.count;
+        points_lost.note("points are lost", &mut self.report.notes);
+        payloads_lost.note("points have lost their payloads", &mut self.report.notes);
+        Ok(())
+    }
+
+    async fn ids(&mut self, dir: &Path) -> Result<SalvagedIds, Error> {
+        let pages = self.pages(&dir.join(IDS), PagesKind::Ids).await?;
+        let ids = salvage_ids(&pages, &self.control).await;
+        self.note_mended(dir, IDS, pages.mended(), "pages");
+        ids
+    }
+
+    async fn payloads(&mut self, path: &Path, count: u32) -> Result<(Pages, PayloadData), Error> {
+        let pages = self.pages(path, PagesKind::Payload).await?;
+        let count = u64::from(count);
+        match PayloadData::of_points(&pages, count).await {
+            Ok(data) => Ok((pages, data)),
+            Err(error) => match PayloadData::by_walking(&pages, count, &self.control).await {
+                Some(data) => {
+                    let what = "where each payload begins was found by going from one to the next";
+                    self.report.notes.push(format!("{error}: {what}"));
+                    Ok((pages, data))
+                }
+                None => Err(error),
+            },
+        }
+    }
+
+    async fn deleted(&mut self, path: &Path, points: Option<u32>) -> Result<RoaringBitmap, Error> {
+        let read = async {
+            let pages = self.pages(path, PagesKind::Deleted).await?;
+            let points = match points {
+                Some(points) => points,
+                None => pages.read_array::<u64>(0).await?.first().map_or(0, |&points| points as u32),
+            };
+            Ok::<_, Error>((load_deleted(&pages, points).await?, pages.mended()))
+        };
+        let read = read.await;
+        Ok(match read {
+            Ok((deleted, mended)) => {
+                self.note_mended(path, "", mended, "pages");
+                deleted
+            }
+            Err(error) => {
+                let what = "points of this segment that were deleted or replaced may be back";
+                self.report.notes.push(format!("{error}: {what}"));
+                RoaringBitmap::new()
+            }
+        })
+    }
+
+    async fn vector(&self, point: u32, count: u32, vectors: &mut Vectors<'_>) -> Result<Vec<f32>, Error> {
+        let (record, proof) = vectors.records.read(point).await?;
+        let vector = element::decode(self.schema.element, &record);
+        if proof == Proof::Checksum {
+            return Ok(vector);
+        }
+        let code = self.code(point, count, vectors).await;
+        let (mut prepared, mut expected) = (vector.clone(), vec![0; vector.len()]);
+        self.schema.distance.prepare(&mut prepared);
+        let params = encode_into(&prepared, &mut expected);
+        let fits = code.map(|code| split_code(&code) == (params, &expected[..]));
+        match (fits, proof) {
+            (Ok(false), _) => {
+                let reason = format!("the vector of point {point} fits neither its checksum nor its codes");
+                return Err(Error::damaged(&vectors.dir.join(VECTORS), None, reason));
+            }
+            (Err(error), Proof::Nothing) => return Err(error),
+            (_, Proof::Nothing) => vectors.unproven += 1,
+            _ => vectors.mended += 1,
+        }
+        Ok(vector)
+    }
+
+    /// The codes of a point, which are sound.
+    async fn code(&self, point: u32, count: u32, vectors: &mut Vectors<'_>) -> Result<Vec<u8>, Error> {
+        let path = vectors.dir.join(CODES);
+        if vectors.codes.is_none() {
+            let dim = self.schema.dim + CODE_PARAMS_BYTES as u32;
+            let kind = (ElementType::U8, dim);
+            // What is wrong with the codes is told where it matters.
+            let opened = SalvagedRecords::open(self.backend, &path, kind, Some(count), &mut Vec::new()).await;
+            vectors.codes = Some(opened);
+        }
+        let nothing = |why: &str| {
+            let reason = format!("nothing is left to check the vector of point {point} with{why}");
+            Error::damaged(&vectors.dir.join(VECTORS), None, reason)
+        };
+        match &vectors.codes {
+            Some(Ok(codes)) => match codes.read(point).await? {
+                (_, Proof::Nothing) => Err(nothing("")),
+                (code, _) => Ok(code),
+            },
+            Some(Err(error)) => Err(nothing(&format!(": {error}"))),
+            None => Err(nothing("")),
+        }
+    }
+}
+
+/// A payload and its bytes of JSON.
+async fn payload_of(point: u32, pages: &Pages, data: &PayloadData) -> Result<(Payload, usize), Error> {
+    let read = data.read(pages, &[point], &ReadControl::default(), &mut ReadStats::default()).await?;
+    let payload = parse_payload(&read[0]).ok_or_else(|| {
+        let reason = format!("the payload of point {point} is no JSON object");
+        Error::damaged(pages.data().path(), None, reason)
+    })?;
+    Ok((payload, read[0].len()))
+}
