@@ -116,11 +116,11 @@ impl Files {
     fn written(
         &self,
         keys: usize,
-        write: impl AsyncFn(&DynBackend, &Path) -> Result<(), Error>,
+        write: &impl AsyncFn(&DynBackend, &Path) -> Result<(), Error>,
     ) -> (Time, f64) {
         let write = || {
             let _ = std::fs::remove_file(self.path());
-            self.run(&write);
+            self.run(write);
         };
         write();
         let time = timed(BUILDS, keys, write);
@@ -221,7 +221,7 @@ fn ids(size: usize) {
     let ids: Vec<PointId> = ids.into_iter().map(PointId::Num).collect();
     let asked: Vec<PointId> = asked.into_iter().map(PointId::Num).collect();
     let (build, on_disk) =
-        files.written(size, async |backend, path| IdFile::write(backend, path, &ids).await);
+        files.written(size, &async |backend, path| IdFile::write(backend, path, &ids).await);
     for (name, pinned) in PLACES {
         let (file, memory) =
             bytes_of(|| files.run(async |backend, path| IdFile::open(backend, path, pinned).await));
@@ -255,7 +255,7 @@ fn numbers(size: usize) {
     let files = Files::new();
     let kind = FieldKind::Integer;
     let (build, on_disk) =
-        files.written(size, async |backend, path| FieldFile::write(backend, path, kind, &keys).await);
+        files.written(size, &async |backend, path| FieldFile::write(backend, path, kind, &keys).await);
     for (name, pinned) in PLACES {
         let open = async |backend: &DynBackend, path: &Path| {
             FieldFile::open(backend, path, kind, size as u32, pinned).await
@@ -297,7 +297,7 @@ fn keywords(size: usize) {
     let files = Files::new();
     let kind = FieldKind::Keyword;
     let (build, on_disk) =
-        files.written(size, async |backend, path| FieldFile::write(backend, path, kind, &keys).await);
+        files.written(size, &async |backend, path| FieldFile::write(backend, path, kind, &keys).await);
     for (name, pinned) in PLACES {
         let open = async |backend: &DynBackend, path: &Path| {
             FieldFile::open(backend, path, kind, size as u32, pinned).await
