@@ -268,7 +268,7 @@ pub(crate) struct Import {
     #[arg(long, value_name = "ID", conflicts_with_all = ["id_field", "points"])]
     pub(crate) first_id: Option<u64>,
     /// Leave what fits in memory to the log [default: seal it; merge everything where most of the collection is new, or
-    /// where there are more than --segments-max segments]
+    /// --segments-max or --vacuum-ratio asks for it]
     #[arg(long)]
     pub(crate) no_optimize: bool,
     /// Merge everything in any case, as `optimize` does

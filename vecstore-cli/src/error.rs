@@ -17,7 +17,7 @@ pub(crate) enum CliError {
     #[error("{0}")]
     Usage(String),
     #[error("{cause}\n{}", how_to_go_on(*imported, *total))]
-    Import { cause: Box<CliError>, imported: u64, total: u64 },
+    Import { cause: Box<CliError>, imported: Option<u64>, total: u64 },
     #[error(
         "{cause}\nall points are in the collection, and only its optimization is left: run `vecstore optimize`"
     )]
@@ -48,13 +48,15 @@ fn join(ids: &[PointId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn how_to_go_on(imported: u64, total: u64) -> String {
-    if imported == 0 {
-        return "nothing was imported".to_owned();
-    }
+/// What became of an import; how much is in is unknown where it was not made durable.
+fn how_to_go_on(imported: Option<u64>, total: u64) -> String {
+    let there = match imported {
+        Some(0) => return "nothing was imported".to_owned(),
+        Some(imported) => format!("{imported} of {total} points are in the collection"),
+        None => format!("some of {total} points are in the collection, `vecstore count` tells how many"),
+    };
     format!(
-        "{imported} of {total} points are in the collection; run the same command again to put in the others: ids stay the \
-         same, so none will be there twice"
+        "{there}; run the same command again to put in the others: ids stay the same, so none will be there twice"
     )
 }
 

@@ -1,6 +1,6 @@
 //! `vecstore import`: vectors from one file, payloads from another; or points from a Parquet file.
 
-use crate::args::Import;
+use crate::args::{Import, ThresholdArgs};
 use crate::error::CliError;
 use crate::progress::Progress;
 use crate::{maintain, open, vectors};
@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use vecstore::collection::{Collection, Durability};
+use vecstore::collection::{Collection, Durability, SegmentSummary};
 use vecstore::error::Error;
 use vecstore::input::{VectorInput, VectorSource};
 use vecstore::point::{Payload, Point, PointId};
@@ -31,10 +31,11 @@ pub(crate) fn run(args: &Import, stop: &StopFlag, out: &mut impl Write) -> Resul
     let put = put_all(args, &mut *source, &collection, stop, &mut imported);
     // After an error too: what is said to be there is to stay there.
     let synced = collection.sync().wait();
+    let known = synced.is_ok().then_some(imported);
     if let Err(cause) = put.and_then(|()| Ok(synced?)) {
         // There is one to report already.
         let _ = collection.close();
-        return Err(CliError::Import { cause: Box::new(cause), imported, total: source.total() });
+        return Err(CliError::Import { cause: Box::new(cause), imported: known, total: source.total() });
     }
     writeln!(out, "imported {imported} points in {:.1} s", started.elapsed().as_secs_f64())?;
     if imported > 0 && !args.no_optimize {
@@ -73,7 +74,7 @@ fn put_all(
     }
 }
 
-/// Seals what is in memory; merges everything where most of it is new, or where there are too many segments.
+/// Seals what is in memory; merges everything where most of it is new, or where the thresholds ask for it.
 fn tidy(
     args: &Import,
     collection: &Collection,
@@ -85,7 +86,11 @@ fn tidy(
     let mut merge = args.optimize || imported > collection.info()?.points / 2;
     if !merge {
         maintain::seal(collection, stop)?;
-        merge = collection.info()?.segments.len() > args.thresholds.segments_max.get();
+        let ThresholdArgs { segments_max, vacuum_ratio, .. } = args.thresholds;
+        let segments = collection.info()?.segments;
+        let is_worn =
+            |segment: &SegmentSummary| segment.deleted as f64 > segment.points as f64 * vacuum_ratio;
+        merge = segments.len() > segments_max.get() || segments.iter().any(is_worn);
     }
     if merge {
         maintain::optimize(collection, stop)?;

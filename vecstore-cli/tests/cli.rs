@@ -384,6 +384,11 @@ fn an_import_merges_only_where_that_is_worth_it() {
     // The one of 230 points is larger than one may be, and stays; the two of 10 become one.
     assert_eq!(segments(dir, "packages"), (2, 0));
     assert_eq!(stdout(&vecstore(dir, &["count", "packages"])), "250\n");
+    // Replaced points are deleted ones of their segment.
+    assert!(import("1000", &[]).contains("\nsealed"));
+    assert!(import("1010", &["--vacuum-ratio", "0.05"]).contains("\noptimized"));
+    assert_eq!(segments(dir, "packages"), (1, 0));
+    assert_eq!(stdout(&vecstore(dir, &["count", "packages"])), "250\n");
 }
 
 /// While one process writes, others are told so.
