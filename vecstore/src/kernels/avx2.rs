@@ -1,12 +1,14 @@
 //! The kernels for x86-64 with AVX2, FMA and F16C (every server and desktop since 2013).
 //!
-//! The only `unsafe` of the crate. It is of two kinds: loads, each from an array of exactly the size that is loaded, and
-//! the calls from the table into code compiled for these instructions, which is handed out after they were detected.
+//! The only `unsafe` of the crate. It is of two kinds: loads and stores, each of an array of exactly the size that is
+//! moved, and the calls from the table into code compiled for these instructions, which is handed out after they were
+//! detected.
 //!
 //! A length that is no multiple of the block is finished with one more, overlapping block from which a mask removes what
-//! was summed already; only vectors shorter than a block take a scalar loop.
+//! was summed already; only vectors shorter than a block take a scalar loop. Packed codes need neither (see [`WINDOW`]).
 
-use super::Kernels;
+use super::records::windows;
+use super::{Kernels, Records, WINDOW, scalar};
 use half::f16;
 use std::arch::x86_64::*;
 
@@ -37,6 +39,17 @@ const KERNELS: Kernels = Kernels {
     dot_i8_i16: |a, b| unsafe { dot_integers(a, b) },
     // SAFETY: as above.
     dot_i8_i8: |a, b| unsafe { dot_integers(a, b) },
+    // SAFETY: as above.
+    scan_i8: |records, points, query, sums| unsafe { scan_i8(records, points, query, sums) },
+    // SAFETY: as above.
+    scan_u4: |records, points, query, sums| unsafe { scan_packed::<4>(records, points, query, sums) },
+    // SAFETY: as above.
+    scan_u2: |records, points, query, sums| unsafe { scan_packed::<2>(records, points, query, sums) },
+    // SAFETY: as above.
+    scan_u1: |records, points, query, sums| unsafe { scan_packed::<1>(records, points, query, sums) },
+    scan_tables: scalar::scan_tables,
+    // SAFETY: as above.
+    hadamard: |vector| unsafe { hadamard(vector) },
 };
 
 /// `f32` in one register.
@@ -244,9 +257,140 @@ fn dot_integers<B: Shorts>(a: &[i8], b: &[B]) -> i32 {
             rest = rest.wrapping_add(i32::from(a) * b.into());
         }
     }
-    let sums = _mm256_add_epi32(sums[0], sums[1]);
+    add_lanes(_mm256_add_epi32(sums[0], sums[1])).wrapping_add(rest)
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn add_lanes(sums: __m256i) -> i32 {
     let halves = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
     let pairs = _mm_add_epi32(halves, _mm_shuffle_epi32::<0b_01_00_11_10>(halves));
     let total = _mm_add_epi32(pairs, _mm_shuffle_epi32::<0b_00_00_00_01>(pairs));
-    _mm_cvtsi128_si32(total).wrapping_add(rest)
+    _mm_cvtsi128_si32(total)
+}
+
+/// Records that are on their way from memory while one is summed.
+const PREFETCHED: usize = 8;
+
+/// Sums records while the coming ones are fetched: a search's points lie anywhere in memory.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn scan(records: Records<'_>, points: &[u32], sums: &mut [f32], sum: impl Fn(u32) -> f32) {
+    assert_eq!(points.len(), sums.len(), "a sum for each point");
+    for &point in &points[..points.len().min(PREFETCHED)] {
+        prefetch(records, point);
+    }
+    for (index, (slot, &point)) in sums.iter_mut().zip(points).enumerate() {
+        if let Some(&coming) = points.get(index + PREFETCHED) {
+            prefetch(records, coming);
+        }
+        *slot = sum(point);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn prefetch(records: Records<'_>, point: u32) {
+    let start = records.bytes.as_ptr().wrapping_add(point as usize * records.stride);
+    for line in (0..records.stride).step_by(64) {
+        _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line).cast());
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn scan_i8(records: Records<'_>, points: &[u32], query: &[i16], sums: &mut [f32]) {
+    scan(records, points, sums, |point| {
+        dot_integers(bytemuck::cast_slice(records.code(point, query.len())), query) as f32
+    });
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn scan_packed<const BITS: usize>(records: Records<'_>, points: &[u32], query: &[i8], sums: &mut [f32]) {
+    let (planes, rest) = query.as_chunks::<WINDOW>();
+    let per_window = 8 / BITS;
+    assert!(rest.is_empty() && planes.len().is_multiple_of(per_window), "a query of whole windows");
+    scan(records, points, sums, |point| {
+        let (whole, last) = windows(records.get(point), records.skip, planes.len() / per_window);
+        let mut planes = planes.chunks_exact(per_window);
+        let mut sum = _mm256_setzero_si256();
+        // A term of `maddubs` is at most 2 * 15 * 128, a window has at most 2 of those planes: four windows fit an `i16`.
+        for windows in whole.chunks(4) {
+            let mut shorts = _mm256_setzero_si256();
+            for (window, planes) in windows.iter().zip(&mut planes) {
+                shorts = add_window::<BITS>(shorts, window, planes);
+            }
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(shorts, _mm256_set1_epi16(1)));
+        }
+        if let (Some(window), Some(planes)) = (last, planes.next()) {
+            let shorts = add_window::<BITS>(_mm256_setzero_si256(), window, planes);
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(shorts, _mm256_set1_epi16(1)));
+        }
+        add_lanes(sum) as f32
+    });
+}
+
+/// Adds neighbouring products of a window's components with their planes to `i16` sums.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn add_window<const BITS: usize>(
+    mut sum: __m256i,
+    window: &[u8; WINDOW],
+    planes: &[[i8; WINDOW]],
+) -> __m256i {
+    // SAFETY: the array has the 32 bytes that are loaded, and the load needs no alignment.
+    let mut bytes = unsafe { _mm256_loadu_si256(window.as_ptr().cast()) };
+    let mask = _mm256_set1_epi8((1 << BITS) - 1);
+    for plane in planes {
+        // SAFETY: as above.
+        let query = unsafe { _mm256_loadu_si256(plane.as_ptr().cast()) };
+        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_and_si256(bytes, mask), query));
+        // Bits that come from the neighbouring byte are masked away.
+        bytes = _mm256_srl_epi16(bytes, _mm_cvtsi32_si128(BITS as i32));
+    }
+    sum
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn hadamard(vector: &mut [f32]) {
+    let (blocks, rest) = vector.as_chunks_mut::<FLOATS>();
+    if !rest.is_empty() || !blocks.len().is_power_of_two() {
+        return (scalar::KERNELS.hadamard)(vector);
+    }
+    for block in &mut *blocks {
+        // SAFETY: this function has AVX2.
+        let x = unsafe { f32::widen(block) };
+        // Each lane with its neighbour at distance 1, 2 and 4: where the blend takes the second, the lane is the later one.
+        let other = _mm256_permute_ps::<0b_10_11_00_01>(x);
+        let x = _mm256_blend_ps::<0b_1010_1010>(_mm256_add_ps(x, other), _mm256_sub_ps(other, x));
+        let other = _mm256_permute_ps::<0b_01_00_11_10>(x);
+        let x = _mm256_blend_ps::<0b_1100_1100>(_mm256_add_ps(x, other), _mm256_sub_ps(other, x));
+        let other = _mm256_permute2f128_ps::<1>(x, x);
+        let x = _mm256_blend_ps::<0b_1111_0000>(_mm256_add_ps(x, other), _mm256_sub_ps(other, x));
+        store(block, x);
+    }
+    let mut half = 1;
+    while half < blocks.len() {
+        for pair in blocks.chunks_exact_mut(2 * half) {
+            let (a, b) = pair.split_at_mut(half);
+            for (a, b) in a.iter_mut().zip(b) {
+                // SAFETY: this function has AVX2.
+                let x = unsafe { f32::widen(a) };
+                // SAFETY: this function has AVX2.
+                let y = unsafe { f32::widen(b) };
+                store(a, _mm256_add_ps(x, y));
+                store(b, _mm256_sub_ps(x, y));
+            }
+        }
+        half *= 2;
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn store(block: &mut [f32; FLOATS], x: __m256) {
+    // SAFETY: the array has the 32 bytes that are stored, and the store needs no alignment.
+    unsafe { _mm256_storeu_ps(block.as_mut_ptr(), x) }
 }

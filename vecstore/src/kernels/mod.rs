@@ -10,14 +10,22 @@
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod avx2;
+mod records;
 mod scalar;
+
+pub use records::{Records, WINDOW};
 
 use half::f16;
 use std::sync::OnceLock;
 
+/// Scores some records of a batch: for each point the sum of its code with a query, as `f32`.
+///
+/// Panics when a point has no record, a record is too short for the query, or there are not as many sums as points.
+pub type Scan<Q> = fn(Records<'_>, points: &[u32], query: &[Q], sums: &mut [f32]);
+
 /// One implementation of every kernel.
 ///
-/// Every function takes two slices of one length and panics when the lengths differ.
+/// Functions of two slices take slices of one length and panic when the lengths differ.
 ///
 /// Floating-point kernels may sum in any order: two tables agree within `2 * n * f32::EPSILON` times the sum of the
 /// terms' absolute values. Integer kernels are exact and therefore equal.
@@ -42,6 +50,20 @@ pub struct Kernels {
     pub dot_i8_i16: fn(&[i8], &[i16]) -> i32,
     /// Dot product of two int8 codes, exact up to 131,071 components.
     pub dot_i8_i8: fn(&[i8], &[i8]) -> i32,
+    /// `dot_i8_i16` of records, whose codes are as long as the query.
+    pub scan_i8: Scan<i16>,
+    /// Dot products of codes of 4 bits, in `0..16`, with a query laid out by window (see [`WINDOW`]), exact up to 2^20
+    /// components before the sum becomes an `f32`.
+    pub scan_u4: Scan<i8>,
+    /// The same for codes of 2 bits, in `0..4`.
+    pub scan_u2: Scan<i8>,
+    /// The same for codes of 1 bit, 0 or 1.
+    pub scan_u1: Scan<i8>,
+    /// For each byte of a code its entry in the table of that byte, summed.
+    pub scan_tables: Scan<[f32; 256]>,
+    /// The Walsh-Hadamard transform in place, not normalised, of a length that is a power of two (it panics at others).
+    /// It only adds and subtracts, in one order: equal in every table to the last bit.
+    pub hadamard: fn(&mut [f32]),
 }
 
 impl Kernels {
@@ -165,6 +187,107 @@ mod tests {
             let other: Vec<i8> = rows.iter().map(|row| row.1).collect();
             let query: Vec<i16> = rows.iter().map(|row| row.2).collect();
             check_integers(&codes, &other, &query);
+        }
+    }
+
+    /// The sum as [`WINDOW`] defines it, a window at a time, each where it begins.
+    fn naive_packed(record: &[u8], skip: usize, query: &[i8], bits: usize) -> i64 {
+        let mut sum = 0;
+        for (index, planes) in query.chunks(WINDOW * 8 / bits).enumerate() {
+            let start = (skip + index * WINDOW).min(record.len() - WINDOW);
+            for (at, &factor) in planes.iter().enumerate() {
+                let byte = record[start + at % WINDOW];
+                let component = (byte >> (at / WINDOW * bits)) % (1 << bits);
+                sum += i64::from(component) * i64::from(factor);
+            }
+        }
+        sum
+    }
+
+    /// Records of random or extreme bytes, scanned in an order that is not theirs.
+    fn check_scans(seed: u64, skip: usize, code_len: usize, extreme: bool) {
+        let mut random = crate::rng::SplitMix64::new(seed, code_len as u64);
+        let mut byte = move || if extreme { 0xFF } else { random.next_u64() as u8 };
+        let (stride, count) = ((skip + code_len).max(WINDOW), 20);
+        let bytes: Vec<u8> = (0..count * stride).map(|_| byte()).collect();
+        let records = Records { bytes: &bytes, stride, skip };
+        let points: Vec<u32> =
+            (0..count as u32).map(|point| point * 7 % count as u32).chain([3, 3]).collect();
+        let record = |point: u32| &bytes[point as usize * stride..][..stride];
+        let code = |point: u32| &record(point)[skip..][..code_len];
+        let mut sums = vec![f32::NAN; points.len()];
+        for kernels in [Kernels::get(), Kernels::scalar()] {
+            for (bits, scan) in [(4, kernels.scan_u4), (2, kernels.scan_u2), (1, kernels.scan_u1)] {
+                let len = code_len.div_ceil(WINDOW) * WINDOW * 8 / bits;
+                let query: Vec<i8> = (0..len).map(|_| if extreme { i8::MIN } else { byte() as i8 }).collect();
+                scan(records, &points, &query, &mut sums);
+                for (&point, &sum) in points.iter().zip(&sums) {
+                    assert_eq!(sum, naive_packed(record(point), skip, &query, bits) as f32, "{bits} bits");
+                }
+            }
+            let query: Vec<i16> = (0..code_len).map(|_| i16::from(byte() as i8) * 200).collect();
+            (kernels.scan_i8)(records, &points, &query, &mut sums);
+            for (&point, &sum) in points.iter().zip(&sums) {
+                let code: Vec<i8> = code(point).iter().map(|&byte| byte as i8).collect();
+                assert_eq!(sum, naive_integer(&code, &query) as f32);
+            }
+            let tables: Vec<[f32; 256]> =
+                (0..code_len).map(|at| std::array::from_fn(|i| wave(at * 256 + i))).collect();
+            (kernels.scan_tables)(records, &points, &tables, &mut sums);
+            for (&point, &found) in points.iter().zip(&sums) {
+                let entries = code(point).iter().zip(&tables);
+                near(found, sum(entries.map(|(&byte, table)| f64::from(table[usize::from(byte)]))));
+            }
+        }
+    }
+
+    #[test]
+    fn scans_of_every_length_agree_with_the_naive_sum() {
+        for code_len in 1..=LEN_MAX {
+            check_scans(1, code_len % 13, code_len, false);
+            check_scans(2, 12, code_len, true);
+        }
+        check_scans(3, 12, 32_768, true);
+    }
+
+    #[test]
+    fn scans_refuse_what_does_not_fit() {
+        let bytes = [0; 3 * 40];
+        let records = Records { bytes: &bytes, stride: 40, skip: 12 };
+        for kernels in [Kernels::get(), Kernels::scalar()] {
+            let refused = |points: &[u32], query: &[i8], sums: usize| {
+                let scan = || (kernels.scan_u2)(records, points, query, &mut vec![0.0; sums]);
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(scan)).is_err()
+            };
+            assert!(!refused(&[2, 0], &[0; 128], 2));
+            assert!(refused(&[3], &[0; 128], 1), "no such record");
+            assert!(refused(&[0, 1], &[0; 128], 3), "more sums than points");
+            assert!(refused(&[0], &[0; 96], 1), "planes of no whole window");
+            assert!(refused(&[0], &[0; 384], 1), "a query for longer records");
+        }
+    }
+
+    #[test]
+    fn hadamard_is_the_matrix_product_and_equal_everywhere() {
+        for len in (0..12).map(|log| 1usize << log) {
+            let vector: Vec<f32> = (0..len).map(wave).collect();
+            let [mut fast, mut portable] = [vector.clone(), vector.clone()];
+            (Kernels::get().hadamard)(&mut fast);
+            (Kernels::scalar().hadamard)(&mut portable);
+            assert_eq!(fast, portable);
+            // Sylvester's matrix: the sign is the parity of the bits that row and column share.
+            for (row, &found) in fast.iter().enumerate().step_by(1 + len / 64) {
+                let signed = |(column, &x): (usize, &f32)| {
+                    if (row & column).count_ones() % 2 == 0 { f64::from(x) } else { -f64::from(x) }
+                };
+                near(found, sum(vector.iter().enumerate().map(signed)));
+            }
+        }
+        for kernels in [Kernels::get(), Kernels::scalar()] {
+            for len in [0, 3, 12, 24, 100] {
+                let transform = || (kernels.hadamard)(&mut vec![0.0; len]);
+                assert!(std::panic::catch_unwind(transform).is_err(), "{len} components");
+            }
         }
     }
 

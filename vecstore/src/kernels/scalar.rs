@@ -2,7 +2,8 @@
 //!
 //! Floats are summed in eight lanes, which a compiler may turn into whatever vectors the target has.
 
-use super::Kernels;
+use super::records::windows;
+use super::{Kernels, Records, WINDOW};
 use half::f16;
 
 pub(super) const KERNELS: Kernels = Kernels {
@@ -15,6 +16,16 @@ pub(super) const KERNELS: Kernels = Kernels {
     l2_u8: |a, b| sum(a, b, |a: u8, b| (f32::from(a) - b) * (f32::from(a) - b)),
     dot_i8_i16: |a, b| sum_i32(a, b),
     dot_i8_i8: |a, b| sum_i32(a, b),
+    scan_i8: |records, points, query, sums| {
+        scan(points, sums, |point| {
+            sum_i32(bytemuck::cast_slice::<u8, i8>(records.code(point, query.len())), query) as f32
+        });
+    },
+    scan_u4: scan_packed::<4>,
+    scan_u2: scan_packed::<2>,
+    scan_u1: scan_packed::<1>,
+    scan_tables,
+    hadamard,
 };
 
 const LANES: usize = 8;
@@ -38,4 +49,62 @@ fn sum<T: Copy>(a: &[T], b: &[f32], term: impl Fn(T, f32) -> f32) -> f32 {
 fn sum_i32<A: Copy + Into<i32>, B: Copy + Into<i32>>(a: &[A], b: &[B]) -> i32 {
     assert_eq!(a.len(), b.len(), "vectors of one dimension");
     a.iter().zip(b).fold(0, |sum: i32, (&a, &b)| sum.wrapping_add(a.into() * b.into()))
+}
+
+#[inline]
+fn scan(points: &[u32], sums: &mut [f32], sum: impl Fn(u32) -> f32) {
+    assert_eq!(points.len(), sums.len(), "a sum for each point");
+    for (slot, &point) in sums.iter_mut().zip(points) {
+        *slot = sum(point);
+    }
+}
+
+fn scan_packed<const BITS: usize>(records: Records<'_>, points: &[u32], query: &[i8], sums: &mut [f32]) {
+    let (planes, rest) = query.as_chunks::<WINDOW>();
+    assert!(rest.is_empty() && planes.len().is_multiple_of(8 / BITS), "a query of whole windows");
+    scan(points, sums, |point| {
+        let (whole, last) = windows(records.get(point), records.skip, planes.len() / (8 / BITS));
+        let mut sum = 0i32;
+        for (window, planes) in whole.iter().chain(last).zip(planes.chunks_exact(8 / BITS)) {
+            for (plane, query) in planes.iter().enumerate() {
+                for (byte, &query) in window.iter().zip(query) {
+                    let component = (byte >> (plane * BITS)) & ((1 << BITS) - 1);
+                    sum += i32::from(component) * i32::from(query);
+                }
+            }
+        }
+        sum as f32
+    });
+}
+
+/// Not slower than with gathers, which x86-64 has: the loads are what takes the time.
+pub(super) fn scan_tables(records: Records<'_>, points: &[u32], tables: &[[f32; 256]], sums: &mut [f32]) {
+    scan(points, sums, |point| {
+        let code = records.code(point, tables.len());
+        let (code, code_rest) = code.as_chunks::<4>();
+        let (tables, tables_rest) = tables.as_chunks::<4>();
+        let mut lanes = [0.0; 4];
+        for (code, tables) in code.iter().zip(tables) {
+            for lane in 0..4 {
+                lanes[lane] += tables[lane][usize::from(code[lane])];
+            }
+        }
+        let rest: f32 =
+            code_rest.iter().zip(tables_rest).map(|(&byte, table)| table[usize::from(byte)]).sum();
+        lanes.iter().sum::<f32>() + rest
+    });
+}
+
+fn hadamard(vector: &mut [f32]) {
+    assert!(vector.len().is_power_of_two(), "a power of two of components");
+    let mut half = 1;
+    while half < vector.len() {
+        for pair in vector.chunks_exact_mut(2 * half) {
+            let (a, b) = pair.split_at_mut(half);
+            for (a, b) in a.iter_mut().zip(b) {
+                (*a, *b) = (*a + *b, *a - *b);
+            }
+        }
+        half *= 2;
+    }
 }

@@ -1,5 +1,5 @@
-//! Scalar quantization to one byte a component, with the range of each vector: what stays in memory and is searched,
-//! while the originals stay on disk for rescoring.
+//! Scalar quantization to one byte a component, with the range of each vector, and the codes of many vectors in memory, which
+//! are scored against a query and against each other.
 //!
 //! A component is stored as `offset + scale * code`, `code` an `i8` and `offset` about the middle of the vector's range. Taken
 //! apart into its mean and the deviation from it, the decoded vector scores against a query that was taken apart in the
@@ -13,9 +13,6 @@
 //! Nothing large cancels when all components share a big offset. The query's deviation is an `i16` vector, with as many
 //! bits as keep the sum within an `i32` (all 15 up to 511 dimensions): against int8 queries that costs no time, since
 //! the kernel widens to `i16` anyway, and it leaves the codes as the only source of error worth the name.
-//!
-//! Input is checked by [`crate::input`] and prepared by [`Distance::prepare`] before it comes here; writing codes to a
-//! file is left to the segment.
 
 use crate::distance::Distance;
 use crate::kernels::Kernels;
@@ -263,17 +260,9 @@ impl ScalarQuery {
         let dim = prepared.len();
         assert!((1..=DIM_MAX).contains(&dim), "a query has 1 to {DIM_MAX} components");
         let mean = prepared.iter().copied().map(f64::from).sum::<f64>() / dim as f64;
-        let largest = prepared.iter().map(|&x| (f64::from(x) - mean).abs()).fold(0.0, f64::max);
-        let step = largest / f64::from(query_step_max(dim));
-        let mut deviation_sq = 0.0;
-        let deviations = prepared
-            .iter()
-            .map(|&x| {
-                let deviation = f64::from(x) - mean;
-                deviation_sq += deviation * deviation;
-                if step > 0.0 { (deviation / step).round() as i16 } else { 0 }
-            })
-            .collect();
+        let deviations: Vec<f64> = prepared.iter().map(|&x| f64::from(x) - mean).collect();
+        let deviation_sq = deviations.iter().map(|deviation| deviation * deviation).sum::<f64>();
+        let (deviations, step) = integers(&deviations);
         Self {
             distance,
             deviations,
@@ -293,9 +282,23 @@ impl ScalarQuery {
     #[must_use]
     #[inline]
     pub fn score(&self, code: &[i8], params: &ScalarParams) -> f32 {
-        let sum = (self.kernels.dot_i8_i16)(code, &self.deviations);
-        let deviations = self.step * params.scale * sum as f32;
+        self.score_of_sum((self.kernels.dot_i8_i16)(code, &self.deviations) as f32, params)
+    }
+
+    /// The score from the dot product of a code with [`ScalarQuery::deviations`].
+    #[inline]
+    pub(super) fn score_of_sum(&self, sum: f32, params: &ScalarParams) -> f32 {
+        let deviations = self.step * params.scale * sum;
         combine(self.distance, self.dim, deviations, (self.mean, self.deviation_sq), params)
+    }
+
+    pub(super) fn deviations(&self) -> &[i16] {
+        &self.deviations
+    }
+
+    /// Mean, what one step of a deviation is worth, and the squared norm of the deviations.
+    pub(super) fn parts(&self) -> (f32, f32, f32) {
+        (self.mean, self.step, self.deviation_sq)
     }
 
     /// The scores of some points, in their order.
@@ -310,6 +313,14 @@ impl ScalarQuery {
             *score = self.score(codes.code(point), &codes.params[point as usize]);
         }
     }
+}
+
+/// A query's components in whole steps, as fine as sums over int8 codes allow, and what a step is worth.
+pub(super) fn integers(components: &[f64]) -> (Vec<i16>, f64) {
+    let largest = components.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+    let step = largest / f64::from(query_step_max(components.len()));
+    let whole = |x: &f64| if step > 0.0 { (x / step).round() as i16 } else { 0 };
+    (components.iter().map(whole).collect(), step)
 }
 
 /// The largest step of a query's component with which no sum over codes of this dimension leaves `i32`.

@@ -1,0 +1,97 @@
+//! The mean of the sample, which vectors and queries are taken relative to before they are encoded: codes then describe what
+//! tells vectors apart.
+//!
+//! With `c` the centre, `r = x - c` and `p = q - c`, a score needs the codes for one dot product only:
+//!
+//! ```text
+//!  <q, x>   =  <q, c>   +  <c, r>  +     <p, r>
+//! -|q - x|² = -|p|²     -  |r|²    + 2 * <p, r>
+//!              of query    of record     of both
+//! ```
+
+use super::finite;
+use super::model::{ModelError, ModelReader, put_floats};
+use crate::distance::Distance;
+
+#[derive(Clone, Debug)]
+pub(super) struct Centre {
+    distance: Distance,
+    mean: Vec<f32>,
+}
+
+/// A vector relative to the centre, taken apart.
+pub(super) struct Residual {
+    /// Of length 1, or zero.
+    pub(super) unit: Vec<f32>,
+    pub(super) norm: f64,
+    /// What of a score depends on this side alone.
+    pub(super) own: f64,
+}
+
+impl Centre {
+    pub(super) fn of(distance: Distance, dim: usize, sample: &[f32]) -> Self {
+        let mut sums = vec![0.0f64; dim];
+        for vector in sample.chunks_exact(dim) {
+            for (sum, &x) in sums.iter_mut().zip(vector) {
+                *sum += f64::from(x);
+            }
+        }
+        let count = (sample.len() / dim).max(1) as f64;
+        Self { distance, mean: sums.into_iter().map(|sum| (sum / count) as f32).collect() }
+    }
+
+    pub(super) fn read(
+        distance: Distance,
+        dim: usize,
+        reader: &mut ModelReader<'_>,
+    ) -> Result<Self, ModelError> {
+        Ok(Self { distance, mean: reader.floats(dim)? })
+    }
+
+    pub(super) fn write(&self, model: &mut Vec<u8>) {
+        put_floats(model, &self.mean);
+    }
+
+    pub(super) fn dim(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// How often the dot product of the residuals goes into a score.
+    pub(super) fn weight(&self) -> f32 {
+        match self.distance {
+            Distance::Cosine | Distance::Dot => 1.0,
+            Distance::Euclid => 2.0,
+        }
+    }
+
+    pub(super) fn vector(&self, prepared: &[f32]) -> Residual {
+        self.residual(prepared, |centre, residual, _| centre * residual)
+    }
+
+    pub(super) fn query(&self, prepared: &[f32]) -> Residual {
+        self.residual(prepared, |centre, _, query| centre * query)
+    }
+
+    /// In `f64`, whose range no difference and no square of finite `f32` leaves.
+    fn residual(&self, prepared: &[f32], own: impl Fn(f64, f64, f64) -> f64) -> Residual {
+        assert_eq!(prepared.len(), self.mean.len(), "a vector of the codec's dimension");
+        let pairs = || prepared.iter().zip(&self.mean).map(|(&x, &c)| (f64::from(x), f64::from(c)));
+        let norm_sq: f64 = pairs().map(|(x, c)| (x - c) * (x - c)).sum();
+        let norm = norm_sq.sqrt();
+        let inverse = if norm > 0.0 { 1.0 / norm } else { 0.0 };
+        Residual {
+            unit: pairs().map(|(x, c)| ((x - c) * inverse) as f32).collect(),
+            norm,
+            own: match self.distance {
+                Distance::Cosine | Distance::Dot => pairs().map(|(x, c)| own(c, x - c, x)).sum(),
+                Distance::Euclid => -norm_sq,
+            },
+        }
+    }
+}
+
+impl Residual {
+    pub(super) fn own(&self) -> f32 {
+        finite(self.own)
+    }
+}

@@ -1,0 +1,173 @@
+//! The methods by the names they have in a schema.
+
+use serde::{Deserialize, Serialize};
+
+/// How vectors become codes. In JSON: `"int8"`, `{"int8_global": {"quantile": 0.99}}`, `{"product": {"compression": 16}}` and
+/// so on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Method {
+    /// A byte a component, with the range of each vector.
+    #[default]
+    Int8,
+    /// A byte a component, with one range for all vectors.
+    Int8Global {
+        /// The part of the components that is within the range; the rest is cut off. 0.99 if not given.
+        #[serde(default)]
+        quantile: Quantile,
+    },
+    /// Half a byte a component, with the range of each vector.
+    Int4,
+    /// A byte for several components: the nearest of 256 centroids.
+    Product {
+        /// Bytes of the vector as `f32` to a byte of the code: 4, 8, 16, 32 or 64. 16 if not given.
+        #[serde(default)]
+        compression: Compression,
+    },
+    /// A bit a component: on which side of the mean it is.
+    Binary,
+    /// Four bits a component, rotated, with an error bound.
+    Rotated4,
+    /// Two bits a component, rotated, with an error bound.
+    Rotated2,
+    /// A bit a component, rotated, with an error bound.
+    Rotated1,
+}
+
+/// A number that a method is not defined for.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidParameter {
+    /// No quantile that leaves a range.
+    #[error("a quantile of {0}: use one above 0.5, up to 1")]
+    Quantile(f32),
+    /// No compression that product codes have.
+    #[error("a compression of {0}: use one of 4, 8, 16, 32, 64")]
+    Compression(u32),
+}
+
+/// The part of all components that a range for all vectors covers: above 0.5, up to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f32", into = "f32")]
+pub struct Quantile(f32);
+
+/// Never NaN.
+impl Eq for Quantile {}
+
+impl Quantile {
+    pub(super) const DEFAULT: Self = Self(0.99);
+
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> f32 {
+        self.0
+    }
+}
+
+impl Default for Quantile {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl TryFrom<f32> for Quantile {
+    type Error = InvalidParameter;
+
+    fn try_from(quantile: f32) -> Result<Self, Self::Error> {
+        if quantile > 0.5 && quantile <= 1.0 {
+            Ok(Self(quantile))
+        } else {
+            Err(InvalidParameter::Quantile(quantile))
+        }
+    }
+}
+
+impl From<Quantile> for f32 {
+    fn from(quantile: Quantile) -> Self {
+        quantile.0
+    }
+}
+
+/// How much shorter than the vectors, of `f32`, product codes are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub enum Compression {
+    /// A byte for each component.
+    X4,
+    /// A byte for 2 components.
+    X8,
+    /// A byte for 4 components.
+    #[default]
+    X16,
+    /// A byte for 8 components.
+    X32,
+    /// A byte for 16 components.
+    X64,
+}
+
+impl Compression {
+    /// Every compression.
+    pub const ALL: [Self; 5] = [Self::X4, Self::X8, Self::X16, Self::X32, Self::X64];
+
+    /// Components that share a byte.
+    pub(super) fn components(self) -> usize {
+        1 << self as usize
+    }
+}
+
+impl TryFrom<u32> for Compression {
+    type Error = InvalidParameter;
+
+    fn try_from(compression: u32) -> Result<Self, Self::Error> {
+        Self::ALL
+            .into_iter()
+            .find(|&known| u32::from(known) == compression)
+            .ok_or(InvalidParameter::Compression(compression))
+    }
+}
+
+impl From<Compression> for u32 {
+    fn from(compression: Compression) -> Self {
+        4 << compression as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_named_as_in_a_schema() {
+        let global = Method::Int8Global { quantile: Quantile(0.995) };
+        for (method, json) in [
+            (Method::Int8, r#""int8""#),
+            (global, r#"{"int8_global":{"quantile":0.995}}"#),
+            (Method::Int4, r#""int4""#),
+            (Method::Product { compression: Compression::X64 }, r#"{"product":{"compression":64}}"#),
+            (Method::Binary, r#""binary""#),
+            (Method::Rotated4, r#""rotated4""#),
+            (Method::Rotated2, r#""rotated2""#),
+            (Method::Rotated1, r#""rotated1""#),
+        ] {
+            assert_eq!(serde_json::to_string(&method).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Method>(json).unwrap(), method);
+        }
+        let product = serde_json::from_str(r#"{"product":{}}"#);
+        assert_eq!(product.ok(), Some(Method::Product { compression: Compression::X16 }));
+        let global = serde_json::from_str(r#"{"int8_global":{}}"#);
+        assert_eq!(global.ok(), Some(Method::Int8Global { quantile: Quantile(0.99) }));
+        assert_eq!(Compression::ALL.map(u32::from), [4, 8, 16, 32, 64]);
+        assert_eq!(Compression::ALL.map(Compression::components), [1, 2, 4, 8, 16]);
+    }
+
+    #[test]
+    fn what_is_no_method_says_what_to_use() {
+        let error = |json| serde_json::from_str::<Method>(json).unwrap_err().to_string();
+        assert!(error(r#"{"product":{"compression":5}}"#).contains("use one of 4, 8, 16, 32, 64"));
+        assert!(error(r#"{"int8_global":{"quantile":0.5}}"#).contains("above 0.5, up to 1"));
+        assert!(error(r#"{"int8_global":{"quantile":1.01}}"#).contains("1.01"));
+        assert!(error(r#"{"product":{"factor":16}}"#).contains("factor"));
+        assert!(error(r#""int3""#).contains("rotated4"));
+        assert!(Quantile::try_from(f32::NAN).is_err());
+    }
+}

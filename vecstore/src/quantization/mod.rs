@@ -1,0 +1,200 @@
+//! Quantization: short codes that stand for vectors, which search scores instead of them, while the originals stay on disk
+//! for rescoring.
+//!
+//! A [`Method`] is [trained](train) on a sample of the vectors and gives a [`Codec`]. It encodes a vector into a *record* of
+//! fixed length, parameters included, and turns a query into a [`Scorer`], which keeps the query in higher precision than
+//! the records it scores. What was learned, the *model*, is bytes again, to be kept beside the records.
+//!
+//! Bytes of a record of dimension `n`, before it is padded as [`Codec::record_bytes`] says:
+//!
+//! | method | bytes | after | error of a score |
+//! |---|---|---|---|
+//! | [`Method::Int8`] | `n + 16` | minimum and maximum of each vector | bound, always kept |
+//! | [`Method::Int8Global`] | `n`, euclid `n + 4` | a range for all, by quantiles, as Qdrant has it | outliers are cut off |
+//! | [`Method::Int4`] | `n / 2 + 12` | range of each vector, with RaBitQ's correction | unbiased, no bound |
+//! | [`Method::Product`] | `n * 4 / compression` | Jégou et al., "Product quantization for nearest neighbor search", 2011 | no bound |
+//! | [`Method::Binary`] | `n / 8` | Charikar, "Similarity estimation techniques from rounding algorithms", 2002 | no bound |
+//! | [`Method::Rotated4`], [`2`](Method::Rotated2), [`1`](Method::Rotated1) | `n * bits / 8 + 12` | RaBitQ (arXiv 2405.12497, 2409.09913) | unbiased, bound kept by [`CONFIDENCE`] of the scores |
+//!
+//! Vectors are checked by [`crate::input`] and prepared by [`Distance::prepare`] before they come here. Putting records and
+//! models into files is left to the segment. Beside the codecs there is [`ScalarCodes`], the int8 codes of all vectors of a
+//! graph under construction, which are scored against each other too.
+
+mod binary;
+mod centre;
+mod grid;
+mod int4;
+mod int8;
+mod int8_global;
+mod method;
+mod model;
+mod packed;
+mod product;
+mod rotated;
+mod rotation;
+mod scalar;
+#[cfg(test)]
+mod tests;
+
+pub use method::{Compression, InvalidParameter, Method, Quantile};
+pub use model::ModelError;
+pub use scalar::{CodeScores, CodesError, DIM_MAX, ScalarCodes, ScalarParams, ScalarQuery, encode_into};
+
+use crate::distance::Distance;
+use model::ModelReader;
+use std::fmt;
+
+/// Vectors that training makes use of. From a larger sample it takes as many, evenly spread.
+pub const SAMPLE_MAX: usize = 16_384;
+
+/// The part of the scores, where [`Scorer::bound`] gives one, that lie within it: three standard deviations of a normal
+/// distribution.
+pub const CONFIDENCE: f64 = 0.997;
+
+/// Encodes vectors, and prepares queries that score the codes.
+///
+/// A codec is made for one dimension and one distance, and the same from the same sample on every machine.
+pub trait Codec: fmt::Debug + Send + Sync {
+    /// Components of a vector.
+    fn dim(&self) -> usize;
+
+    /// Bytes of the record of one vector.
+    ///
+    /// Records of the codes of 4, 2 and 1 bits are multiples of 8 bytes, so that their parameters are aligned when the
+    /// first is and that common sizes fall on a cache line, and have at least 32.
+    fn record_bytes(&self) -> usize;
+
+    /// What training learned, for [`from_model`].
+    fn model(&self) -> Vec<u8>;
+
+    /// Bytes of [`Codec::model`].
+    fn model_bytes(&self) -> usize;
+
+    /// Writes the record of a prepared vector. Every finite vector has one.
+    ///
+    /// # Panics
+    ///
+    /// When the vector is not of this dimension or the record not of [`Codec::record_bytes`].
+    fn encode(&self, prepared: &[f32], record: &mut [u8]);
+
+    /// A query in the form that scores records, from a prepared vector.
+    ///
+    /// # Panics
+    ///
+    /// When the vector is not of this dimension.
+    fn query(&self, prepared: &[f32]) -> Box<dyn Scorer>;
+}
+
+/// Scores the records of a [`Codec`] for one query.
+///
+/// Records may be any bytes: what no vector was encoded to has some score, which may be NaN.
+pub trait Scorer: fmt::Debug + Send + Sync {
+    /// The scores of some of the records, which lie one after the other: higher is better, as [`Distance::score`].
+    ///
+    /// # Panics
+    ///
+    /// When a point has no record, or `scores` is shorter than `points`.
+    fn score_many(&self, records: &[u8], points: &[u32], scores: &mut [f32]);
+
+    /// The score of one record.
+    ///
+    /// # Panics
+    ///
+    /// When the record is shorter than [`Codec::record_bytes`].
+    fn score(&self, record: &[u8]) -> f32 {
+        let mut scores = [0.0];
+        self.score_many(record, &[0], &mut scores);
+        scores[0]
+    }
+
+    /// How far the score of the vector itself may be from this record's, which was `score`: the difference is not larger
+    /// for at least [`CONFIDENCE`] of the records. `None` where the codec knows none.
+    ///
+    /// # Panics
+    ///
+    /// When the record is shorter than [`Codec::record_bytes`].
+    fn bound(&self, record: &[u8], score: f32) -> Option<f32>;
+}
+
+/// Learns from a sample of prepared vectors, `dim` components each, one after the other. The same for the same seed.
+///
+/// A sample that is empty teaches nothing: then codes are valid, but poor. Uses the current rayon pool.
+///
+/// # Panics
+///
+/// When the dimension is 0 or above [`DIM_MAX`], or the sample's length no multiple of it.
+#[must_use]
+pub fn train(method: Method, distance: Distance, dim: usize, sample: &[f32], seed: u64) -> Box<dyn Codec> {
+    assert!((1..=DIM_MAX).contains(&dim), "vectors of codes have 1 to {DIM_MAX} components");
+    assert!(sample.len().is_multiple_of(dim), "whole vectors of dimension {dim}");
+    let count = sample.len() / dim;
+    let spread: Vec<f32>;
+    let sample = if count > SAMPLE_MAX {
+        let vectors = (0..SAMPLE_MAX).map(|index| index * count / SAMPLE_MAX);
+        spread = vectors.flat_map(|vector| &sample[vector * dim..][..dim]).copied().collect();
+        &spread
+    } else {
+        sample
+    };
+    match method {
+        Method::Int8 => Box::new(int8::Int8::new(distance, dim)),
+        Method::Int8Global { quantile } => {
+            Box::new(int8_global::Int8Global::train(distance, dim, sample, quantile))
+        }
+        Method::Int4 => Box::new(int4::Int4::train(distance, dim, sample)),
+        Method::Product { compression } => {
+            Box::new(product::Product::train(distance, dim, compression, sample, seed))
+        }
+        Method::Binary => Box::new(binary::Binary::train(distance, dim, sample)),
+        Method::Rotated4 => Box::new(rotated::Rotated::<4>::train(distance, dim, sample, seed)),
+        Method::Rotated2 => Box::new(rotated::Rotated::<2>::train(distance, dim, sample, seed)),
+        Method::Rotated1 => Box::new(rotated::Rotated::<1>::train(distance, dim, sample, seed)),
+    }
+}
+
+/// The codec whose [`Codec::model`] these bytes are; method, distance and dimension are known from elsewhere.
+///
+/// # Errors
+///
+/// When codecs do not have this dimension, the length is not the one such a model has (nothing is allocated before that is
+/// known), or a number is not finite.
+pub fn from_model(
+    method: Method,
+    distance: Distance,
+    dim: usize,
+    model: &[u8],
+) -> Result<Box<dyn Codec>, ModelError> {
+    let mut reader = ModelReader::new(dim, model)?;
+    let codec: Box<dyn Codec> = match method {
+        Method::Int8 => Box::new(int8::Int8::new(distance, dim)),
+        Method::Int8Global { .. } => Box::new(int8_global::Int8Global::read(distance, dim, &mut reader)?),
+        Method::Int4 => Box::new(int4::Int4::read(distance, dim, &mut reader)?),
+        Method::Product { compression } => {
+            Box::new(product::Product::read(distance, dim, compression, &mut reader)?)
+        }
+        Method::Binary => Box::new(binary::Binary::read(distance, dim, &mut reader)?),
+        Method::Rotated4 => Box::new(rotated::Rotated::<4>::read(distance, dim, &mut reader)?),
+        Method::Rotated2 => Box::new(rotated::Rotated::<2>::read(distance, dim, &mut reader)?),
+        Method::Rotated1 => Box::new(rotated::Rotated::<1>::read(distance, dim, &mut reader)?),
+    };
+    reader.finish()?;
+    Ok(codec)
+}
+
+/// The parameters that a record begins with.
+#[inline]
+fn params<const COUNT: usize>(record: &[u8]) -> [f32; COUNT] {
+    let (params, _) = record.as_chunks();
+    std::array::from_fn(|index| f32::from_le_bytes(params[index]))
+}
+
+fn put_params(record: &mut [u8], params: &[f32]) {
+    for (bytes, param) in record.chunks_exact_mut(4).zip(params) {
+        bytes.copy_from_slice(&param.to_le_bytes());
+    }
+}
+
+/// As `f32`, at the end of its range when beyond it: an infinity would turn scores into NaN.
+fn finite(value: f64) -> f32 {
+    value.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
+}

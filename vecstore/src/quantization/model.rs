@@ -1,0 +1,87 @@
+//! What training learned, as bytes: numbers one after the other, little-endian, how many follows from method and dimension.
+
+use super::DIM_MAX;
+
+/// Bytes that are no model of the codec they are read as.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A dimension that codecs are not defined for.
+    #[error("a model of dimension {dim}: it must be from 1 to {DIM_MAX}")]
+    Dimension {
+        /// What was given.
+        dim: usize,
+    },
+    /// Bytes that end too early, or do not end in time.
+    #[error("a model of dimension {dim} in {bytes} bytes: it has {} {expected}", if expected > bytes { "at least" } else { "only" })]
+    Length {
+        /// Components of a vector.
+        dim: usize,
+        /// Bytes it should have had up to where reading ended.
+        expected: usize,
+        /// Bytes it has.
+        bytes: usize,
+    },
+    /// A number that training does not give.
+    #[error("a model of dimension {dim}: the number at byte {offset} is not finite")]
+    NotFinite {
+        /// Components of a vector.
+        dim: usize,
+        /// Where the number begins.
+        offset: usize,
+    },
+}
+
+/// Takes a model apart.
+pub(super) struct ModelReader<'a> {
+    dim: usize,
+    model: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> ModelReader<'a> {
+    pub(super) fn new(dim: usize, model: &'a [u8]) -> Result<Self, ModelError> {
+        if dim == 0 || dim > DIM_MAX {
+            return Err(ModelError::Dimension { dim });
+        }
+        Ok(Self { dim, model, offset: 0 })
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], ModelError> {
+        let end = self.offset + len;
+        let taken = self.model.get(self.offset..end).ok_or(ModelError::Length {
+            dim: self.dim,
+            expected: end,
+            bytes: self.model.len(),
+        })?;
+        self.offset = end;
+        Ok(taken)
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, ModelError> {
+        let (numbers, _) = self.take(8)?.as_chunks();
+        Ok(u64::from_le_bytes(numbers[0]))
+    }
+
+    pub(super) fn floats(&mut self, count: usize) -> Result<Vec<f32>, ModelError> {
+        let start = self.offset;
+        let (numbers, _) = self.take(count * 4)?.as_chunks();
+        let floats: Vec<f32> = numbers.iter().copied().map(f32::from_le_bytes).collect();
+        match floats.iter().position(|float| !float.is_finite()) {
+            Some(index) => Err(ModelError::NotFinite { dim: self.dim, offset: start + index * 4 }),
+            None => Ok(floats),
+        }
+    }
+
+    pub(super) fn finish(self) -> Result<(), ModelError> {
+        if self.offset == self.model.len() {
+            Ok(())
+        } else {
+            Err(ModelError::Length { dim: self.dim, expected: self.offset, bytes: self.model.len() })
+        }
+    }
+}
+
+pub(super) fn put_floats(model: &mut Vec<u8>, floats: &[f32]) {
+    model.extend(floats.iter().flat_map(|float| float.to_le_bytes()));
+}

@@ -1,0 +1,117 @@
+//! A random rotation that is fast and of any dimension: each component of a rotated vector is a mix of all, as good as
+//! normally distributed, whatever the vector was.
+//!
+//! A step flips random signs and transforms a block of a power of two components by Hadamard's matrix: the leading one, or,
+//! every other step, the trailing one, which overlaps it. Then the two halves are mixed with one another, for a dimension
+//! just below a power of two, where the overlap is small. With one block only, these are the rotations of Andoni et al.,
+//! "Practical and optimal LSH for angular distance" (2015), who pad the dimension instead; RaBitQ's library has a step like
+//! this one.
+//!
+//! Signs come from the seed, and additions and multiplications are done one by one: the same on every machine.
+
+use crate::kernels::Kernels;
+use crate::rng::SplitMix64;
+use std::f32::consts::FRAC_1_SQRT_2;
+
+/// Fewer leave sparse vectors visible in their images.
+const STEPS: usize = 6;
+
+#[derive(Clone, Debug)]
+pub(super) struct Rotation {
+    dim: usize,
+    /// 1 or -1 for each component, step after step.
+    signs: Vec<f32>,
+    hadamard: fn(&mut [f32]),
+}
+
+impl Rotation {
+    pub(super) fn new(dim: usize, seed: u64) -> Self {
+        let mut random = SplitMix64::new(seed, dim as u64);
+        let sign = |_| if random.next_u64() >> 63 == 0 { 1.0 } else { -1.0 };
+        Self { dim, signs: (0..STEPS * dim).map(sign).collect(), hadamard: Kernels::get().hadamard }
+    }
+
+    /// Rotates a vector of about length 1.
+    pub(super) fn apply(&self, vector: &mut [f32]) {
+        let block = 1 << self.dim.ilog2();
+        let scale = 1.0 / (block as f32).sqrt();
+        for (step, signs) in self.signs.chunks_exact(self.dim).enumerate() {
+            for (x, sign) in vector.iter_mut().zip(signs) {
+                *x *= sign;
+            }
+            let start = if step % 2 == 0 { 0 } else { self.dim - block };
+            let transformed = &mut vector[start..][..block];
+            (self.hadamard)(transformed);
+            for x in transformed {
+                *x *= scale;
+            }
+            if block < self.dim {
+                let (leading, trailing) = vector.split_at_mut(self.dim / 2);
+                // With an odd dimension, the one in the middle stays as it is.
+                for (a, b) in leading.iter_mut().zip(&mut trailing[self.dim % 2..]) {
+                    (*a, *b) = ((*a + *b) * FRAC_1_SQRT_2, (*a - *b) * FRAC_1_SQRT_2);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rotated(rotation: &Rotation, vector: &[f32]) -> Vec<f64> {
+        let mut vector = vector.to_vec();
+        rotation.apply(&mut vector);
+        vector.into_iter().map(f64::from).collect()
+    }
+
+    fn dot(a: &[f64], b: &[f64]) -> f64 {
+        a.iter().zip(b).map(|(a, b)| a * b).sum()
+    }
+
+    /// The images of the axes are orthonormal: that is what a rotation is, a reflection apart.
+    #[test]
+    fn axes_stay_orthonormal_at_every_dimension() {
+        for dim in (1..=70).chain([96, 100, 127, 255, 257]) {
+            let rotation = Rotation::new(dim, 9);
+            let mut axis = vec![0.0; dim];
+            let mut images: Vec<Vec<f64>> = Vec::new();
+            for at in 0..dim {
+                axis.fill(0.0);
+                axis[at] = 1.0;
+                let image = rotated(&rotation, &axis);
+                assert!((dot(&image, &image) - 1.0).abs() < 1e-5);
+                assert!(images.iter().all(|other| dot(&image, other).abs() < 1e-5), "dimension {dim}");
+                images.push(image);
+            }
+        }
+    }
+
+    /// However few components a vector has, its image has many of like size: none beyond 7 standard deviations.
+    #[test]
+    fn sparse_vectors_are_spread() {
+        for dim in [64, 100, 127, 128, 129, 255, 384, 511, 768, 1000, 1023, 1536] {
+            let rotation = Rotation::new(dim, 3);
+            for at in 0..dim {
+                let mut sparse = vec![0.0; dim];
+                sparse[at] = 0.6;
+                sparse[(at + dim / 2) % dim] = 0.8;
+                let image = rotated(&rotation, &sparse);
+                let largest = image.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
+                assert!(largest < 7.0 / (dim as f64).sqrt(), "dimension {dim}, axis {at}: {largest}");
+                let fourth = image.iter().map(|x| x.powi(4)).sum::<f64>() * dim as f64;
+                // About 3 for a normal distribution, `dim` for an axis.
+                assert!(fourth < 8.0, "dimension {dim}, axis {at}: {fourth}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        let vector: Vec<f32> = (0..100).map(|i| i as f32 * 0.01).collect();
+        let first = rotated(&Rotation::new(100, 1), &vector);
+        assert_eq!(first, rotated(&Rotation::new(100, 1), &vector));
+        assert_ne!(first, rotated(&Rotation::new(100, 2), &vector));
+    }
+}

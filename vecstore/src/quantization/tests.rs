@@ -1,0 +1,492 @@
+//! What every codec promises, and what the codes of each mean: scores beside those of the vector that a record stands for,
+//! decoded from the bytes in `f64`.
+
+use super::rotation::Rotation;
+use super::*;
+use crate::rng::SplitMix64;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const METHODS: [Method; 10] = [
+    Method::Int8,
+    Method::Int8Global { quantile: Quantile::DEFAULT },
+    Method::Int4,
+    Method::Product { compression: Compression::X4 },
+    Method::Product { compression: Compression::X16 },
+    Method::Product { compression: Compression::X64 },
+    Method::Binary,
+    Method::Rotated4,
+    Method::Rotated2,
+    Method::Rotated1,
+];
+
+/// Vectors around a mean that is not 0, prepared.
+fn vectors(distance: Distance, dim: usize, count: usize, seed: u64) -> Vec<f32> {
+    let mut random = SplitMix64::new(seed, 0);
+    let mut vectors: Vec<f32> =
+        (0..count * dim).map(|at| random.normal() + (at % dim % 3) as f32 * 0.3).collect();
+    vectors.chunks_exact_mut(dim).for_each(|vector| distance.prepare(vector));
+    vectors
+}
+
+fn encode(codec: &dyn Codec, vectors: &[f32]) -> Vec<u8> {
+    let len = codec.record_bytes();
+    // Not zero: encoding must leave nothing of what was there.
+    let mut records = vec![0xEE; vectors.len() / codec.dim() * len];
+    for (vector, record) in vectors.chunks_exact(codec.dim()).zip(records.chunks_exact_mut(len)) {
+        codec.encode(vector, record);
+    }
+    records
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn wide(vector: &[f32]) -> Vec<f64> {
+    vector.iter().copied().map(f64::from).collect()
+}
+
+fn exact(distance: Distance, query: &[f64], vector: &[f64]) -> f64 {
+    match distance {
+        Distance::Cosine | Distance::Dot => dot(query, vector),
+        Distance::Euclid => -query.iter().zip(vector).map(|(q, x)| (q - x) * (q - x)).sum::<f64>(),
+    }
+}
+
+/// The floats of a model or of parameters.
+fn floats(bytes: &[u8]) -> Vec<f64> {
+    bytes.chunks_exact(4).map(|four| f64::from(f32::from_le_bytes(four.try_into().unwrap()))).collect()
+}
+
+/// The levels of a packed code, bit by bit.
+fn levels(code: &[u8], bits: usize, dim: usize) -> Vec<f64> {
+    let bit = |at: usize| f64::from(code[at / 8] >> (at % 8) & 1);
+    (0..dim).map(|at| (0..bits).map(|b| bit(at * bits + b) * f64::from(1 << b)).sum()).collect()
+}
+
+fn rotate(dim: usize, seed: u64, vector: &[f64]) -> Vec<f64> {
+    let norm = dot(vector, vector).sqrt();
+    let mut unit: Vec<f32> = vector.iter().map(|x| (x / norm) as f32).collect();
+    Rotation::new(dim, seed).apply(&mut unit);
+    unit.into_iter().map(|x| f64::from(x) * norm).collect()
+}
+
+/// The score by definition, with the query as it is, of the vector that a record stands for.
+fn reference(method: Method, distance: Distance, model: &[u8], query: &[f64], record: &[u8]) -> f64 {
+    let dim = query.len();
+    let relative = |mean: &[f64]| -> Vec<f64> { query.iter().zip(mean).map(|(q, c)| q - c).collect() };
+    // The vector's own part, the query's, and their dot product.
+    let joined = |mean: &[f64], own: f64, residual_dot: f64| match distance {
+        Distance::Cosine | Distance::Dot => dot(query, mean) + own + residual_dot,
+        Distance::Euclid => own + 2.0 * residual_dot - dot(&relative(mean), &relative(mean)),
+    };
+    let rotated = |bits: usize| {
+        let (seed, mean) = (u64::from_le_bytes(model[..8].try_into().unwrap()), floats(&model[8..]));
+        let params = floats(&record[..12]);
+        let half = f64::from((1 << bits) - 1) / 2.0;
+        let grid: Vec<f64> =
+            levels(&record[12..], bits, dim).iter().map(|level| (level - half) * params[0]).collect();
+        joined(&mean, params[1], dot(&rotate(dim, seed, &relative(&mean)), &grid))
+    };
+    match method {
+        Method::Int8 => {
+            let (params, code) = (floats(&record[..16]), &record[16..]);
+            let decoded: Vec<f64> =
+                code.iter().map(|&byte| params[1] + params[0] * f64::from(byte as i8)).collect();
+            exact(distance, query, &decoded)
+        }
+        Method::Int8Global { .. } => {
+            let (model, code) = (floats(model), &record[record.len() - dim..]);
+            let decoded: Vec<f64> =
+                code.iter().map(|&byte| model[0] + model[1] * f64::from(byte as i8)).collect();
+            exact(distance, query, &decoded)
+        }
+        Method::Int4 => {
+            let (mean, params) = (floats(model), floats(&record[..12]));
+            let decoded: Vec<f64> =
+                levels(&record[12..], 4, dim).iter().map(|level| params[1] + params[0] * level).collect();
+            joined(&mean, params[2], dot(&relative(&mean), &decoded))
+        }
+        Method::Product { compression } => {
+            let (model, width) = (floats(model), u32::from(compression) as usize / 4);
+            let decoded: Vec<f64> =
+                (0..dim).map(|at| model[at * 256 + usize::from(record[at / width])]).collect();
+            exact(distance, query, &decoded)
+        }
+        Method::Binary => {
+            let model = floats(model);
+            let size = model[0] / (dim as f64).sqrt();
+            let decoded: Vec<f64> =
+                levels(record, 1, dim).iter().map(|level| (level * 2.0 - 1.0) * size).collect();
+            joined(&model[2..], model[1], dot(&relative(&model[2..]), &decoded))
+        }
+        Method::Rotated4 => rotated(4),
+        Method::Rotated2 => rotated(2),
+        Method::Rotated1 => rotated(1),
+    }
+}
+
+/// Scores differ from the definition by the query's rounding only: half a 127th of its largest component each at most, and
+/// those errors, of either sign, add up like a random walk.
+#[test]
+fn scores_are_those_of_what_records_stand_for() {
+    for distance in Distance::ALL {
+        for dim in [1, 3, 31, 100, 384] {
+            let (sample, queries) = (vectors(distance, dim, 300, 1), vectors(distance, dim, 5, 2));
+            for method in METHODS {
+                let codec = train(method, distance, dim, &sample, 7);
+                let (records, model) = (encode(codec.as_ref(), &sample), codec.model());
+                assert_eq!(codec.model_bytes(), model.len());
+                for query in queries.chunks_exact(dim) {
+                    let scorer = codec.query(query);
+                    let points: Vec<u32> = (0..300).rev().collect();
+                    let mut scores = vec![f32::NAN; 301];
+                    scorer.score_many(&records, &points, &mut scores);
+                    assert!(scores[300].is_nan(), "only the scores of points are written");
+                    let query = wide(query);
+                    for (&point, &score) in points.iter().zip(&scores) {
+                        let record =
+                            &records[point as usize * codec.record_bytes()..][..codec.record_bytes()];
+                        assert_eq!(scorer.score(record), score);
+                        let expected = reference(method, distance, &model, &query, record);
+                        let vector = wide(&sample[point as usize * dim..][..dim]);
+                        let size = (dot(&query, &query) + dot(&vector, &vector)).max(1e-3);
+                        let tolerance = match method {
+                            Method::Int8 | Method::Int8Global { .. } | Method::Product { .. } => 2e-4,
+                            _ => 0.02,
+                        };
+                        assert!(
+                            (f64::from(score) - expected).abs() <= tolerance * size,
+                            "{method:?}, {distance}, dimension {dim}: {score}, not {expected}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Correction makes the decoded residual's product with the residual itself exact, in each of the codecs that have one.
+#[test]
+fn corrected_codes_are_exact_along_the_vector() {
+    let dim = 100;
+    let sample = vectors(Distance::Euclid, dim, 200, 3);
+    for method in [Method::Int4, Method::Rotated4, Method::Rotated2, Method::Rotated1] {
+        let codec = train(method, Distance::Euclid, dim, &sample, 7);
+        let (model, records) = (codec.model(), encode(codec.as_ref(), &sample));
+        let mean = floats(&model[model.len() - 4 * dim..]);
+        for (vector, record) in sample.chunks_exact(dim).zip(records.chunks_exact(codec.record_bytes())) {
+            let vector = wide(vector);
+            let residual_sq: f64 = vector.iter().zip(&mean).map(|(x, c)| (x - c) * (x - c)).sum();
+            let found = reference(method, Distance::Euclid, &model, &vector, record);
+            assert!(found.abs() <= 1e-5 * residual_sq, "{method:?}: a distance of {found} to itself");
+        }
+    }
+}
+
+/// How far scores of real vectors are from the exact ones, beside what the papers say or the definition gives.
+#[test]
+fn errors_are_as_small_as_the_codes_allow() {
+    let dim = 128;
+    let (sample, queries) = (vectors(Distance::Cosine, dim, 2000, 1), vectors(Distance::Cosine, dim, 50, 2));
+    // Standard deviations relative to the norms of the residuals. A rounding error is uniform over a step; codes of a normal
+    // variable have a mean squared error of 0.0115, 0.1188 and 0.3634 with 16, 4 and 2 levels (Max 1960), which is the
+    // squared sine; the tangent, over the root of the dimension, is what scores are off by.
+    let deviation = |distortion: f64| (distortion / (1.0 - distortion) / dim as f64).sqrt();
+    for (method, expected) in [
+        // The range of 128 normal numbers is 5.2 standard deviations on average, and one of those 1 / sqrt(128).
+        (Method::Int8, 5.2 / 255.0 / 12f64.sqrt() / (dim as f64).sqrt()),
+        (Method::Int4, 5.2 / 15.0 / 12f64.sqrt() / (dim as f64).sqrt()),
+        (Method::Rotated4, deviation(0.0115)),
+        (Method::Rotated2, deviation(0.1188)),
+        (Method::Rotated1, deviation(0.3634)),
+    ] {
+        let codec = train(method, Distance::Cosine, dim, &sample, 7);
+        let (records, len) = (encode(codec.as_ref(), &sample), codec.record_bytes());
+        let (mut sum, mut sum_sq, mut count) = (0.0, 0.0, 0.0);
+        for query in queries.chunks_exact(dim) {
+            let scorer = codec.query(query);
+            for (vector, record) in sample.chunks_exact(dim).zip(records.chunks_exact(len)) {
+                let error = f64::from(scorer.score(record)) - dot(&wide(query), &wide(vector));
+                sum += error;
+                sum_sq += error * error;
+                count += 1.0;
+            }
+        }
+        let (bias, found) = (sum / count, (sum_sq / count).sqrt());
+        assert!(found <= expected * 1.1, "{method:?}: {found}, more than {expected}");
+        assert!(bias.abs() < 0.1 * expected, "{method:?}: biased by {bias} of {expected}");
+    }
+}
+
+/// Whatever the vectors are like: normal, sparse, or with one large component.
+#[test]
+fn bounds_are_kept_by_as_many_as_they_say() {
+    for dim in [5, 48, 100, 256] {
+        let normal = vectors(Distance::Euclid, dim, 1500, 1);
+        let sparse: Vec<f32> =
+            normal.iter().enumerate().map(|(at, &x)| if at % 7 == 0 { x } else { 0.0 }).collect();
+        let uneven: Vec<f32> =
+            normal.iter().enumerate().map(|(at, &x)| if at % dim == 2 { x * 30.0 } else { x }).collect();
+        for (name, all) in [("normal", normal), ("sparse", sparse), ("uneven", uneven)] {
+            for distance in Distance::ALL {
+                let mut all = all.clone();
+                all.chunks_exact_mut(dim).for_each(|vector| distance.prepare(vector));
+                let (queries, sample) = all.split_at(100 * dim);
+                for method in [Method::Int8, Method::Rotated4, Method::Rotated2, Method::Rotated1] {
+                    let codec = train(method, distance, dim, sample, 7);
+                    let (records, len) = (encode(codec.as_ref(), sample), codec.record_bytes());
+                    let (mut beyond, mut count, mut sum) = (0, 0, 0.0);
+                    for query in queries.chunks_exact(dim) {
+                        let (scorer, query) = (codec.query(query), wide(query));
+                        for (vector, record) in sample.chunks_exact(dim).zip(records.chunks_exact(len)) {
+                            let score = scorer.score(record);
+                            let bound = f64::from(scorer.bound(record, score).unwrap());
+                            let error = (f64::from(score) - exact(distance, &query, &wide(vector))).abs();
+                            beyond += usize::from(error > bound);
+                            sum += error / bound;
+                            count += 1;
+                        }
+                    }
+                    let what = format!("{name}, {distance}, {method:?}, dimension {dim}");
+                    let allowed = if method == Method::Int8 { 0.0 } else { 1.0 - CONFIDENCE };
+                    let part = beyond as f64 / f64::from(count);
+                    assert!(part <= allowed, "{what}: {} % are beyond the bound", part * 100.0);
+                    // A bound that says nothing would be kept too. A normal error is 0.8 deviations on average.
+                    let used = sum / f64::from(count);
+                    assert!(method == Method::Int8 || dim < 20 || used > 0.15, "{what}: {used} of the bound");
+                }
+            }
+        }
+    }
+    for method in [Method::Int4, Method::Binary, Method::Product { compression: Compression::X4 }] {
+        let codec = train(method, Distance::Dot, 4, &[1.0; 8], 7);
+        let record = encode(codec.as_ref(), &[1.0; 4]);
+        assert_eq!(codec.query(&[1.0; 4]).bound(&record, 4.0), None);
+    }
+}
+
+/// Search by codes, with the best candidates scored again, finds about what the definition of the codes would.
+#[test]
+fn recall_is_that_of_the_definition() {
+    let (dim, count, limit) = (64, 1500, 10);
+    let (sample, queries) = (vectors(Distance::Cosine, dim, count, 1), vectors(Distance::Cosine, dim, 40, 2));
+    let best = |scores: &[f64], wanted: usize| {
+        let mut points: Vec<usize> = (0..count).collect();
+        points.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+        points.truncate(wanted);
+        points
+    };
+    for method in METHODS {
+        let codec = train(method, Distance::Cosine, dim, &sample, 7);
+        let (model, records, len) = (codec.model(), encode(codec.as_ref(), &sample), codec.record_bytes());
+        let (mut found, mut expected) = (0, 0);
+        for query in queries.chunks_exact(dim) {
+            let (scorer, query) = (codec.query(query), wide(query));
+            let exact: Vec<f64> = sample.chunks_exact(dim).map(|vector| dot(&query, &wide(vector))).collect();
+            let truth = best(&exact, limit);
+            let hits = |score: &dyn Fn(&[u8]) -> f64| {
+                let scores: Vec<f64> = records.chunks_exact(len).map(score).collect();
+                best(&scores, 2 * limit).iter().filter(|point| truth.contains(point)).count()
+            };
+            found += hits(&|record| f64::from(scorer.score(record)));
+            expected += hits(&|record| reference(method, Distance::Cosine, &model, &query, record));
+        }
+        let total = (40 * limit) as f64;
+        let (found, expected) = (f64::from(found as u32) / total, f64::from(expected as u32) / total);
+        assert!(found >= expected - 0.02, "{method:?}: {found}, by definition {expected}");
+    }
+}
+
+#[test]
+fn product_codes_are_the_nearest_centroids() {
+    let dim = 10;
+    let sample = vectors(Distance::Euclid, dim, 3000, 1);
+    for (compression, parts) in [(Compression::X8, 5), (Compression::X16, 3), (Compression::X64, 1)] {
+        let codec = train(Method::Product { compression }, Distance::Euclid, dim, &sample, 7);
+        assert_eq!(codec.record_bytes(), parts);
+        let (centroids, width) = (floats(&codec.model()), u32::from(compression) as usize / 4);
+        let (mut error, mut spread) = (0.0, 0.0);
+        for vector in sample.chunks_exact(dim) {
+            let mut record = vec![0; parts];
+            codec.encode(vector, &mut record);
+            for (part, &byte) in record.iter().enumerate() {
+                let components = part * width..dim.min((part + 1) * width);
+                let to = |centroid: usize| -> f64 {
+                    components
+                        .clone()
+                        .map(|at| (f64::from(vector[at]) - centroids[at * 256 + centroid]).powi(2))
+                        .sum()
+                };
+                let nearest = (0..256).map(to).fold(f64::MAX, f64::min);
+                assert!(to(usize::from(byte)) <= nearest + 1e-5);
+                error += nearest;
+                spread += components.map(|at| f64::from(vector[at]).powi(2)).sum::<f64>();
+            }
+        }
+        // The rate-distortion bound of a normal source with `8 / width` bits a component is 4^-bits of its variance, which no
+        // code can beat; a trained one comes within a few times of it.
+        let bits = 8.0 / width.min(dim) as f64;
+        let ratio = error / spread * 4f64.powf(bits);
+        assert!(ratio < 2.5, "{compression:?}: {ratio} times the least error there could be");
+    }
+}
+
+#[test]
+fn models_come_back_from_bytes() {
+    for distance in Distance::ALL {
+        for method in METHODS {
+            let dim = 37;
+            let sample = vectors(distance, dim, 300, 5);
+            let codec = train(method, distance, dim, &sample, 11);
+            let model = codec.model();
+            let again = from_model(method, distance, dim, &model).unwrap();
+            assert_eq!((again.model(), again.dim(), again.model_bytes()), (model.clone(), dim, model.len()));
+            let records = encode(codec.as_ref(), &sample);
+            assert_eq!(encode(again.as_ref(), &sample), records);
+            let record = &records[..codec.record_bytes()];
+            let score = codec.query(&sample[..dim]).score(record);
+            assert_eq!(again.query(&sample[..dim]).score(record), score);
+            assert_eq!(train(method, distance, dim, &sample, 11).model(), model, "training is deterministic");
+
+            let longer = [&model[..], &[0]].concat();
+            let refused = |bytes: &[u8]| from_model(method, distance, dim, bytes).unwrap_err();
+            assert_eq!(
+                refused(&longer),
+                ModelError::Length { dim, expected: model.len(), bytes: model.len() + 1 }
+            );
+            if let Some((_, shorter)) = model.split_last() {
+                assert!(
+                    matches!(refused(shorter), ModelError::Length { expected, .. } if expected > shorter.len())
+                );
+                let mut bad = model.clone();
+                let offset = model.len() - 4;
+                bad[offset..].copy_from_slice(&f32::INFINITY.to_le_bytes());
+                assert_eq!(refused(&bad), ModelError::NotFinite { dim, offset });
+            }
+            for dim in [0, DIM_MAX + 1] {
+                let error = from_model(method, distance, dim, &model).unwrap_err();
+                assert_eq!(error, ModelError::Dimension { dim });
+            }
+        }
+    }
+    let error = from_model(Method::Int4, Distance::Dot, 2, &[0; 7]).unwrap_err();
+    assert_eq!(error.to_string(), "a model of dimension 2 in 7 bytes: it has at least 8");
+    let error = from_model(Method::Int8, Distance::Dot, 2, &[0; 7]).unwrap_err();
+    assert_eq!(error.to_string(), "a model of dimension 2 in 7 bytes: it has only 0");
+}
+
+/// All vectors equal, none at all, and those at the ends of what `f32` can hold.
+#[test]
+fn every_finite_vector_has_a_record_and_a_score() {
+    let dim = 40;
+    let mut wild = vec![vec![0.0; dim], vec![f32::MAX; dim], vec![1e-45; dim], vec![-1.0; dim]];
+    wild.push((0..dim).map(|at| if at % 2 == 0 { f32::MAX } else { f32::MIN }).collect());
+    let wild = wild.concat();
+    for distance in Distance::ALL {
+        for sample in [&[][..], &wild, &vec![0.5; dim * 3]] {
+            for method in METHODS {
+                let codec = train(method, distance, dim, sample, 1);
+                assert!(from_model(method, distance, dim, &codec.model()).is_ok());
+                let records = encode(codec.as_ref(), &wild);
+                for query in wild.chunks_exact(dim) {
+                    let scorer = codec.query(query);
+                    for record in records.chunks_exact(codec.record_bytes()) {
+                        let _ = scorer.bound(record, scorer.score(record));
+                    }
+                }
+            }
+        }
+    }
+    // A vector that is the centre, and a query that is: nothing is left to estimate.
+    for method in [Method::Int4, Method::Rotated4, Method::Rotated1] {
+        let codec = train(method, Distance::Euclid, dim, &vec![0.5; dim], 1);
+        let record = encode(codec.as_ref(), &vec![0.5; dim]);
+        assert_eq!(codec.query(&vec![0.5; dim]).score(&record), 0.0);
+        assert_eq!(codec.query(&vec![1.5; dim]).score(&record), -(dim as f32));
+    }
+}
+
+#[test]
+fn outliers_do_not_widen_the_global_range() {
+    let mut sample: Vec<f32> = (0..1000).map(|at| (at % 201) as f32 / 100.0 - 1.0).collect();
+    sample[17] = 1e6;
+    let codec = train(Method::Int8Global { quantile: Quantile::DEFAULT }, Distance::Dot, 1, &sample, 1);
+    let model = floats(&codec.model());
+    // 0.5 % of the components lie beyond 0.99 on either side.
+    assert!((model[1] * 255.0 - 1.98).abs() < 0.03, "a range of {}", model[1] * 255.0);
+    let all = Method::Int8Global { quantile: Quantile::try_from(1.0).unwrap() };
+    let model = floats(&train(all, Distance::Dot, 1, &sample, 1).model());
+    assert!((model[1] * 255.0 - 1e6).abs() < 10.0);
+}
+
+#[test]
+fn large_samples_are_thinned_evenly() {
+    let count = SAMPLE_MAX * 3;
+    let sample: Vec<f32> = (0..count).map(|at| at as f32).collect();
+    let mean = floats(&train(Method::Int4, Distance::Dot, 1, &sample, 1).model())[0];
+    assert!((mean / (count as f64 / 2.0) - 1.0).abs() < 1e-3, "{mean}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_a_model_or_an_error(
+        bytes in vec(any::<u8>(), 0..3000),
+        dim in prop_oneof![0usize..12, Just(usize::MAX), Just(DIM_MAX)],
+        seed in any::<u64>(),
+    ) {
+        for distance in Distance::ALL {
+            for method in METHODS {
+                let _ = from_model(method, distance, dim, &bytes);
+                // And bytes of the right length, which need their numbers to be right.
+                if (1..12).contains(&dim) {
+                    let len = train(method, distance, dim, &[], seed).model_bytes();
+                    let model: Vec<u8> = bytes.iter().copied().cycle().take(len).collect();
+                    if let Ok(codec) = from_model(method, distance, dim, &model) {
+                        prop_assert_eq!(codec.model(), model);
+                        let vector: Vec<f32> = (0..dim).map(|at| at as f32 - 2.0).collect();
+                        let record = encode(codec.as_ref(), &vector);
+                        let scorer = codec.query(&vector);
+                        let _ = scorer.bound(&record, scorer.score(&record));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_have_a_score(bytes in vec(any::<u8>(), 1..2000), dim in 1usize..150) {
+        for distance in Distance::ALL {
+            let sample = vectors(distance, dim, 8, 3);
+            for method in METHODS {
+                let codec = train(method, distance, dim, &sample, 1);
+                let record: Vec<u8> = bytes.iter().copied().cycle().take(codec.record_bytes()).collect();
+                let scorer = codec.query(&sample[..dim]);
+                let _ = scorer.bound(&record, scorer.score(&record));
+            }
+        }
+    }
+
+    /// The record form of int8 codes scores as [`ScalarCodes`] do, to the last bit.
+    #[test]
+    fn int8_records_score_as_codes_in_memory(rows in vec((-10f32..10.0, -10f32..10.0), 1..200)) {
+        let vector: Vec<f32> = rows.iter().map(|row| row.0).collect();
+        let query: Vec<f32> = rows.iter().map(|row| row.1).collect();
+        let dim = rows.len();
+        let mut codes = ScalarCodes::new(dim).unwrap();
+        codes.extend(&vector);
+        for distance in Distance::ALL {
+            let codec = train(Method::Int8, distance, dim, &[], 1);
+            let record = encode(codec.as_ref(), &vector);
+            let scorer = codec.query(&query);
+            let score = scorer.score(&record);
+            let expected = ScalarQuery::new(distance, &query).score(codes.code(0), &codes.params()[0]);
+            prop_assert_eq!(score, expected);
+            let error = (f64::from(score) - exact(distance, &wide(&query), &wide(&vector))).abs();
+            prop_assert!(error <= f64::from(scorer.bound(&record, score).unwrap()));
+        }
+    }
+}
