@@ -367,7 +367,7 @@ fn links(size: usize) {
     });
     sheet.row(size, "packed", &[unpack.to_string(), packed_build.to_string(), bytes(packed_memory)]);
     sheet.row(size, "flat, copied", &[copy.to_string(), build.to_string(), bytes(memory)]);
-    sheet.print(&format!("Links to {LINKS} random points, the hardest to pack"));
+    sheet.print(&format!("Links to {LINKS} random points"));
 }
 
 fn postings() {
