@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Command::Create(args) => create::run(args, &mut out),
         Command::Import(args) => import::run(args, &stop, &mut out),
         Command::Upsert(args) => points::upsert(args, &stop, &mut out),
-        Command::Delete(args) => points::delete(args, &mut out),
+        Command::Delete(args) => points::delete(args, &stop, &mut out),
         Command::Search(args) => search::run(args, &stop, &mut out),
         Command::Get(args) => points::get(args, &mut out),
         Command::Scroll(args) => points::scroll(args, &stop, &mut out),

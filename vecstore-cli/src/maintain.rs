@@ -26,7 +26,16 @@ pub(crate) fn seal(collection: &Collection, stop: &StopFlag) -> Result<OptimizeR
     run_to_end(collection.seal(bars.reporter()), stop)
 }
 
-fn run_to_end(optimizing: Pending<OptimizeReport>, stop: &StopFlag) -> Result<OptimizeReport, CliError> {
+/// Does what the collection's thresholds ask for after a write: the next command should not have to begin it again. What
+/// was written stays when it is interrupted.
+pub(crate) fn settle(collection: &Collection, stop: &StopFlag) -> Result<(), CliError> {
+    match run_to_end(collection.settle(), stop) {
+        Err(CliError::Store(Error::Stopped)) => Ok(()),
+        settled => settled,
+    }
+}
+
+fn run_to_end<T>(optimizing: Pending<T>, stop: &StopFlag) -> Result<T, CliError> {
     let flag = optimizing.stop_flag();
     let (done, waiting) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {

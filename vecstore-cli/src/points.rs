@@ -2,7 +2,7 @@
 
 use crate::args::{Count, Delete, Facet, Get, Scroll, Upsert};
 use crate::error::CliError;
-use crate::open;
+use crate::{maintain, open};
 use io_core::StopFlag;
 use serde_json::json;
 use std::fs::File;
@@ -51,21 +51,21 @@ pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Re
         }
     }
     put(&mut batch)?;
-    collection.close()?;
     writeln!(out, "{written} points")?;
-    Ok(())
+    maintain::settle(&collection, stop)?;
+    Ok(collection.close()?)
 }
 
-pub(crate) fn delete(args: &Delete, out: &mut impl Write) -> Result<(), CliError> {
+pub(crate) fn delete(args: &Delete, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
     let collection = open::writable(&args.at, &CollectionOptions::default())?;
     let selection = match &args.filter {
         Some(filter) => Selection::Filter(filter.clone()),
         None => Selection::Ids(args.ids.clone()),
     };
     let deleted = collection.delete(selection, Durability::Synced).wait()?;
-    collection.close()?;
     writeln!(out, "{} points deleted", deleted.points)?;
-    Ok(())
+    maintain::settle(&collection, stop)?;
+    Ok(collection.close()?)
 }
 
 fn print_record(out: &mut impl Write, record: &Record) -> Result<(), CliError> {

@@ -40,16 +40,29 @@ pub(crate) fn encode(
 
 /// The components of a vector's bytes.
 pub(crate) fn decode(element: ElementType, bytes: &[u8]) -> Vec<f32> {
+    let mut vector = vec![0.0; bytes.len() / element.bytes() as usize];
+    decode_into(element, bytes, &mut vector);
+    vector
+}
+
+/// [`decode`] into a vector as long as it is.
+pub(crate) fn decode_into(element: ElementType, bytes: &[u8], vector: &mut [f32]) {
     match element {
         ElementType::F32 => {
-            let number = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().expect("four bytes"));
-            bytes.chunks_exact(4).map(number).collect()
+            for (component, bytes) in vector.iter_mut().zip(bytes.as_chunks().0) {
+                *component = f32::from_le_bytes(*bytes);
+            }
         }
         ElementType::F16 => {
-            let number = |bytes: &[u8]| f16::from_le_bytes(bytes.try_into().expect("two bytes")).to_f32();
-            bytes.chunks_exact(2).map(number).collect()
+            for (component, bytes) in vector.iter_mut().zip(bytes.as_chunks().0) {
+                *component = f16::from_le_bytes(*bytes).to_f32();
+            }
         }
-        ElementType::U8 => bytes.iter().map(|&byte| f32::from(byte)).collect(),
+        ElementType::U8 => {
+            for (component, &byte) in vector.iter_mut().zip(bytes) {
+                *component = f32::from(byte);
+            }
+        }
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) enum PagesKind {
     Payload = 3,
     Fields = 4,
     Deleted = 5,
+    Codec = 6,
 }
 
 fn page_crc(number: u64, data: &[u8]) -> u32 {

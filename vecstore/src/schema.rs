@@ -3,6 +3,7 @@
 use crate::distance::Distance;
 use crate::field::FieldKind;
 use crate::hnsw::HnswParams;
+use crate::quantization::Method;
 use io_core::ElementType;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,9 +29,9 @@ pub struct Schema {
     /// What a component is stored as.
     #[serde(default = "default_element", with = "by_name")]
     pub element: ElementType,
-    /// What search reads instead of the vectors.
+    /// What search scores instead of the vectors.
     #[serde(default)]
-    pub quantization: Quantization,
+    pub quantization: Method,
     /// How graphs are built.
     #[serde(default, with = "HnswOnDisk")]
     pub hnsw: HnswParams,
@@ -47,15 +48,6 @@ pub struct Schema {
     /// A payload is not longer than this many bytes of JSON.
     #[serde(default = "default_payload_bytes_max")]
     pub payload_bytes_max: u32,
-}
-
-/// What search reads instead of the vectors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Quantization {
-    /// A byte a component, with the range of each vector.
-    #[default]
-    Int8,
 }
 
 /// Where a part of a segment is.
@@ -156,7 +148,7 @@ impl Schema {
             dim,
             distance: default_distance(),
             element: default_element(),
-            quantization: Quantization::default(),
+            quantization: Method::default(),
             hnsw: HnswParams::default(),
             indexes: BTreeMap::new(),
             defragment: Vec::new(),
@@ -240,7 +232,7 @@ mod tests {
         assert!(error(r#"{"dim":65521}"#).contains("65520"));
         assert!(error(r#"{"dim":1,"distance":"l2"}"#).contains("cosine, dot, euclid"));
         assert!(error(r#"{"dim":1,"element":"f64"}"#).contains("f32, f16, u8"));
-        assert!(error(r#"{"dim":1,"quantization":"int4"}"#).contains("int4"));
+        assert!(error(r#"{"dim":1,"quantization":"int3"}"#).contains("int3"));
         assert!(error(r#"{"dim":1,"hnsw":{"m":1,"ef_construct":9}}"#).contains("m is 1"));
         assert!(error(r#"{"dim":1,"indexes":{"a..b":"bool"}}"#).contains("a..b"));
         assert!(error(r#"{"dim":1,"defragment":["t"]}"#).contains("not among the indexes"));

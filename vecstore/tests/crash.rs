@@ -128,19 +128,9 @@ impl Workload {
         if !self.options.background {
             return;
         }
-        // A segment's directory may go while it is looked at.
-        let due = || !collection.info().is_ok_and(|info| !info.optimization_due);
         let begun = self.disk.history_len();
-        loop {
-            // The writer is done with what it had to do when it answers this, and has asked for what is due.
-            collection.sync().wait().unwrap();
-            if !due() {
-                break;
-            }
-            while due() {
-                std::thread::yield_now();
-            }
-        }
+        // It syncs too.
+        collection.settle().wait().unwrap();
         self.acknowledge(begun, true);
     }
 

@@ -4,7 +4,6 @@ use super::reader::{CollectionReader, control};
 use crate::error::Error;
 use crate::field::Key;
 use crate::filter::indexed;
-use crate::immutable::segment::CODE_PARAMS_BYTES;
 use io_core::{ElementType, ReadStats, StopFlag, VectorFileHeader};
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
@@ -42,7 +41,8 @@ impl CollectionReader {
         let ((), _, entries) = self.view(|_| Ok(())).await?;
         // Of each value, its points, and the pages they touch.
         let mut values: BTreeMap<Key, (u64, u64)> = BTreeMap::new();
-        let codes_dim = schema.dim + CODE_PARAMS_BYTES as u32;
+        // The same in all of them.
+        let codes_dim = entries.first().map_or(1, |entry| entry.reader.data.codec.record_bytes() as u32);
         let file = |element, dim, points| VectorFileHeader::new(element, dim, u64::from(points));
         let mut read = ReadStats::default();
         for entry in &entries {

@@ -261,7 +261,8 @@ impl Collection {
         &self,
         progress: impl Fn(OptimizeProgress) + Send + Sync + 'static,
     ) -> Pending<OptimizeReport> {
-        self.ask_optimizer(true, Box::new(progress))
+        let progress = Box::new(progress);
+        self.ask_optimizer(|stop, reply| optimizer::Job::Asked { merge: true, progress, stop, reply })
     }
 
     /// Seals what is in memory into a segment of its own, without merging it with others.
@@ -272,12 +273,25 @@ impl Collection {
         &self,
         progress: impl Fn(OptimizeProgress) + Send + Sync + 'static,
     ) -> Pending<OptimizeReport> {
-        self.ask_optimizer(false, Box::new(progress))
+        let progress = Box::new(progress);
+        self.ask_optimizer(|stop, reply| optimizer::Job::Asked { merge: false, progress, stop, reply })
     }
 
-    fn ask_optimizer(&self, merge: bool, progress: optimizer::Progress) -> Pending<OptimizeReport> {
+    /// Waits until nothing is left to do by the thresholds of [`CollectionOptions`]; does it also where they are not looked at
+    /// in the background. For a process that writes something and ends: closing stops what is under way.
+    ///
+    /// # Errors
+    /// As [`Collection::optimize`]. What was done stays done.
+    pub fn settle(&self) -> Pending<()> {
+        self.ask_optimizer(|stop, reply| optimizer::Job::Settle { stop, reply })
+    }
+
+    fn ask_optimizer<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(StopFlag, Reply<T>) -> optimizer::Job,
+    ) -> Pending<T> {
         let (stop, (reply, answer)) = (StopFlag::new(), async_channel::bounded(1));
-        let job = optimizer::Job::Asked { merge, progress, stop: stop.clone(), reply };
+        let job = job(stop.clone(), reply);
         let optimizer = self.writers().as_ref().map(|writers| writers.optimizer.clone());
         let read_only = self.read_only();
         Pending::new(stop, async move {

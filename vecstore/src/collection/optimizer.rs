@@ -50,6 +50,8 @@ pub(super) type Progress = Box<dyn Fn(OptimizeProgress) + Send + Sync>;
 pub(super) enum Job {
     /// Do what the thresholds ask for.
     Background,
+    /// The same, and tell when there is nothing more to do.
+    Settle { stop: StopFlag, reply: Reply<()> },
     /// Seal everything, and merge all segments, as far as they may be, if asked to.
     Asked { merge: bool, progress: Progress, stop: StopFlag, reply: Reply<OptimizeReport> },
 }
@@ -79,14 +81,17 @@ impl Optimizer {
     pub(super) async fn run(self, jobs: Receiver<Job>) {
         while let Ok(job) = jobs.recv().await {
             match job {
-                Job::Background => self.background().await,
+                Job::Background => drop(self.background(&self.closing).await),
+                Job::Settle { stop, reply } => {
+                    let _ = reply.try_send(self.settle(&stop).await);
+                }
                 Job::Asked { merge, progress, stop, reply } => {
                     let done = self.asked(merge, &progress, &stop).await;
-                    let failed = done.is_err();
                     let _ = reply.try_send(done);
-                    // What was frozen for it is still to be sealed, or the writer would wait for that for ever.
-                    if failed && self.shared.options.background {
-                        self.background().await;
+                    // Sealing may have brought on a merge. And what was frozen for something that failed is still to be
+                    // sealed, or the writer would wait for that for ever.
+                    if self.shared.options.background {
+                        let _ = self.background(&self.closing).await;
                     }
                 }
             }
@@ -101,19 +106,37 @@ impl Optimizer {
         answer.recv().await.map_err(|_| Error::WorkerLost)?
     }
 
-    /// Does what the thresholds ask for; what keeps it from that is told by the state.
-    async fn background(&self) {
+    /// Does what the thresholds ask for until they ask for nothing more.
+    async fn settle(&self, stop: &StopFlag) -> Result<(), Error> {
+        loop {
+            // The writer freezes what is to be sealed before it answers this.
+            self.ask(ControlJob::Sync).await?;
+            if next_plan(&self.shared.state.read().version, &self.shared.options).is_none() {
+                return Ok(());
+            }
+            self.background(stop).await?;
+        }
+    }
+
+    /// Does what the thresholds ask for; what keeps it from that, but for being stopped, is told by the state.
+    async fn background(&self, stop: &StopFlag) -> Result<(), Error> {
         let mut report = OptimizeReport::default();
         let next = || next_plan(&self.shared.state.read().version, &self.shared.options);
         while let Some(plan) = next() {
-            if let Err(error) = self.execute(&plan, &|_| {}, &self.closing, &mut report).await {
-                self.shared.state.write().background_error = Some(Arc::new(error));
-                // The writer may be waiting for what is not to come.
-                let _ = self.ask(ControlJob::Sync).await;
-                return;
+            match self.execute(&plan, &|_| {}, stop, &mut report).await {
+                Ok(()) => {}
+                Err(Error::Stopped) => return Err(Error::Stopped),
+                Err(error) => {
+                    let error = Arc::new(error);
+                    self.shared.state.write().background_error = Some(Arc::clone(&error));
+                    // The writer may be waiting for what is not to come.
+                    let _ = self.ask(ControlJob::Sync).await;
+                    return Err(Error::Shared(error));
+                }
             }
         }
         self.shared.state.write().background_error = None;
+        Ok(())
     }
 
     async fn asked(

@@ -146,6 +146,8 @@ pub struct SearchStats {
     pub codes_scored: u64,
     /// Vectors scored.
     pub vectors_scored: u64,
+    /// Candidates whose vectors were not read, since by the error bounds of their codes none could be among the hits.
+    pub vectors_spared: u64,
     /// What reading cost, of every kind.
     pub read: ReadStats,
 }

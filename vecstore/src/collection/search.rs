@@ -7,10 +7,9 @@ use crate::distance::{Distance, OriginalScorer};
 use crate::element;
 use crate::error::Error;
 use crate::filter::CheckedFilter;
-use crate::immutable::search::{Allowed, CandidateSearch, CandidateStats};
+use crate::immutable::search::{Allowed, Bounded, CandidateSearch, CandidateStats};
 use crate::mutable::MutableSegment;
 use crate::point::PointId;
-use crate::quantization::ScalarQuery;
 use futures_util::future::try_join_all;
 use io_core::{ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
@@ -26,6 +25,8 @@ struct Scored {
     segment: usize,
     point: u32,
     score: f32,
+    /// How far the score of its vector may be from this one.
+    bound: f32,
 }
 
 fn better_first(a: &Scored, b: &Scored) -> Ordering {
@@ -73,8 +74,11 @@ impl CollectionReader {
         let mut scored = if request.params.exact {
             self.scan_disk(&entries, &allowed, &scorer, wanted, &control, &mut stats).await?
         } else {
-            let candidates = self.candidates(request, &entries, &allowed, &control, &mut stats).await?;
+            let mut candidates = self.candidates(request, &entries, &allowed, &control, &mut stats).await?;
             if request.params.rescore {
+                let found = candidates.len();
+                keep_possible(&mut candidates, hits.0.iter().map(|hit| hit.score), wanted);
+                stats.vectors_spared += (found - candidates.len()) as u64;
                 self.rescore(candidates, &entries, &scorer, &control, &mut stats).await?
             } else {
                 candidates
@@ -142,11 +146,11 @@ impl CollectionReader {
         let distance = self.shared.schema.distance;
         let mut prepared = request.vector.clone();
         distance.prepare(&mut prepared);
-        let query = ScalarQuery::new(distance, &prepared);
         let wanted = request.candidates();
         let searches = entries.iter().zip(allowed).map(async |(entry, allowed)| {
+            let scorer = entry.reader.data.codec.query(&prepared);
             let search = CandidateSearch {
-                query: &query,
+                scorer: &*scorer,
                 wanted,
                 ef: request.params.ef,
                 allowed: allowed.as_ref().map_or(Allowed::Except(&entry.deleted), Allowed::Only),
@@ -161,7 +165,8 @@ impl CollectionReader {
         });
         let mut all = Vec::new();
         for (segment, (found, cost)) in try_join_all(searches).await?.into_iter().enumerate() {
-            all.extend(found.iter().map(|found| Scored { segment, point: found.id, score: found.score }));
+            let scored = |Bounded { point, score, bound }| Scored { segment, point, score, bound };
+            all.extend(found.into_iter().map(scored));
             stats.codes_scored += cost.codes_scored;
             stats.read.add(&cost.read);
         }
@@ -203,7 +208,7 @@ impl CollectionReader {
     ) -> Result<(Vec<Scored>, ReadStats), Error> {
         let element = self.shared.schema.element;
         let mut scored: Vec<Scored> =
-            points.iter().map(|&point| Scored { segment, point, score: 0.0 }).collect();
+            points.iter().map(|&point| Scored { segment, point, score: 0.0, bound: 0.0 }).collect();
         let sink = |index: usize, bytes: &[u8]| scored[index].score = element::score(element, bytes, scorer);
         let read = entry.reader.vectors.read(points, control, sink).await?;
         Ok((scored, read))
@@ -290,9 +295,50 @@ impl CollectionReader {
     }
 }
 
+/// Drops candidates that cannot be among the best `wanted`: those whose vector scores worse, even at the far end of its
+/// bound, than that many others at the near end of theirs. `known` are scores of vectors in memory.
+fn keep_possible(candidates: &mut Vec<Scored>, known: impl Iterator<Item = f32>, wanted: usize) {
+    // Of a code that is no vector's the score may be no number: then nothing is known.
+    let near_end = |candidate: &Scored| (candidate.score - candidate.bound).max(f32::NEG_INFINITY);
+    let mut at_least: Vec<f32> = candidates.iter().map(near_end).chain(known).collect();
+    if at_least.len() <= wanted {
+        return;
+    }
+    let (_, worst, _) = at_least.select_nth_unstable_by(wanted - 1, |a, b| b.total_cmp(a));
+    let worst = *worst;
+    candidates.retain(|candidate| (candidate.score + candidate.bound).max(f32::NEG_INFINITY) >= worst);
+}
+
 fn near_enough(distance: Distance, score: f32, threshold: Option<f32>) -> bool {
     threshold.is_none_or(|threshold| {
         let reported = distance.reported(score);
         if distance == Distance::Euclid { reported <= threshold } else { reported >= threshold }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_among_the_best_is_kept() {
+        let kept = |candidates: &[(f32, f32)], known: &[f32], wanted: usize| {
+            let scored =
+                |(point, &(score, bound)): (u32, &(f32, f32))| Scored { segment: 0, point, score, bound };
+            let mut all: Vec<Scored> = (0..).zip(candidates).map(scored).collect();
+            keep_possible(&mut all, known.iter().copied(), wanted);
+            all.into_iter().map(|candidate| candidate.point).collect::<Vec<_>>()
+        };
+        // The two best are at least 8 and 7; what is at most 7 may still be one of them.
+        let candidates = [(9.0, 1.0), (8.0, 1.0), (6.0, 1.0), (5.5, 1.0), (5.0, 3.0)];
+        assert_eq!(kept(&candidates, &[], 2), [0, 1, 2, 4]);
+        // A vector in memory that scores 9.5 leaves one place.
+        assert_eq!(kept(&candidates, &[9.5], 2), [0, 1, 4]);
+        assert_eq!(kept(&candidates, &[], 5), [0, 1, 2, 3, 4]);
+        // Nothing is known of these.
+        assert_eq!(
+            kept(&[(9.0, f32::INFINITY), (1.0, f32::INFINITY), (f32::NAN, f32::NAN)], &[], 1),
+            [0, 1, 2]
+        );
+    }
 }

@@ -9,13 +9,12 @@ use crate::immutable::build::parse_payload;
 use crate::immutable::deleted::load_deleted;
 use crate::immutable::graph::{LINKS_SECTION, decode_links};
 use crate::immutable::segment::{
-    CODES, FIELDS, GRAPH, IDS, PAYLOAD, Records, SEGMENT_JSON, SegmentData, SegmentInfo, SegmentReader,
-    VECTORS, split_code,
+    CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, Records, SEGMENT_JSON, SegmentData, SegmentInfo,
+    SegmentReader, VECTORS, untrained_codec,
 };
 use crate::log::{LogEnd, parse_log};
 use crate::mutable::fields::keys_of_fields;
 use crate::pages::{Pages, PagesKind};
-use crate::quantization::encode_into;
 use crate::schema::{Placement, PlacementOf, Schema};
 use io_core::{
     BackendFactory, Directory, DynBackend, ElementType, OpenOptions, ReadControl, ReadStats, StopFlag,
@@ -173,10 +172,12 @@ impl Verifier<'_> {
                 return Ok(());
             }
         };
+        let has_codec = untrained_codec(schema).is_none();
         for entry in &names {
             let name = entry.name.to_string_lossy();
             let deleted = parse_deleted(&name);
             let known = [SEGMENT_JSON, VECTORS, CODES, GRAPH, IDS, PAYLOAD, FIELDS].contains(&&*name)
+                || name == CODEC && has_codec
                 || deleted.is_some_and(|number| Some(number) == listed.deleted);
             if !known {
                 self.report
@@ -192,12 +193,13 @@ impl Verifier<'_> {
         let path = dir.join(SEGMENT_JSON);
         let json = self.directory.read(&path).map_err(Error::from);
         let info = self.note(json.and_then(|bytes| SegmentInfo::decode(&path, &bytes)))?;
-        for (name, kind) in [
+        let files = [
             (GRAPH, PagesKind::Graph),
             (IDS, PagesKind::Ids),
             (PAYLOAD, PagesKind::Payload),
             (FIELDS, PagesKind::Fields),
-        ] {
+        ];
+        for (name, kind) in files.into_iter().chain(has_codec.then_some((CODEC, PagesKind::Codec))) {
             let checked = self.pages(&dir.join(name), kind).await;
             self.note(checked)?;
         }
@@ -274,7 +276,7 @@ impl Verifier<'_> {
         let damaged = |name: &str, reason: String| Error::damaged(&data.dir.join(name), None, reason);
         let codes = segment.codes.as_ref().expect("loaded cold");
         let graph = segment.graph.as_ref().expect("loaded cold");
-        let dim = schema.dim as usize;
+        let mut vector = vec![0.0; schema.dim as usize];
         let mut first = 0;
         while first < data.points {
             let points: Vec<u32> = (first..data.points.min(first + BATCH)).collect();
@@ -286,18 +288,17 @@ impl Verifier<'_> {
                     self.report.problems.push(damaged(IDS, reason));
                 }
             }
-            let mut expected = vec![(Default::default(), vec![0i8; dim]); points.len()];
+            let record_bytes = data.codec.record_bytes();
+            let mut expected = vec![0; points.len() * record_bytes];
             let sink = |index: usize, bytes: &[u8]| {
-                let mut vector = element::decode(schema.element, bytes);
+                element::decode_into(schema.element, bytes, &mut vector);
                 schema.distance.prepare(&mut vector);
-                let (params, code) = &mut expected[index];
-                *params = encode_into(&vector, code);
+                data.codec.encode(&vector, &mut expected[index * record_bytes..][..record_bytes]);
             };
             segment.vectors.read(&points, &control, sink).await?;
             let mut wrong = Vec::new();
             let sink = |index: usize, record: &[u8]| {
-                let (params, code) = split_code(record);
-                if (params, code) != (expected[index].0, &expected[index].1[..]) {
+                if record != &expected[index * record_bytes..][..record_bytes] {
                     wrong.push(points[index]);
                 }
             };
@@ -306,14 +307,16 @@ impl Verifier<'_> {
                 damaged(CODES, format!("the codes of point {point} are not those of its vector"))
             });
             self.report.problems.extend(wrong);
-            for (&point, payload) in points.iter().zip(segment.payloads(&points, &control, &mut stats).await?)
-            {
-                let fits = parse_payload(&payload)
-                    .is_some_and(|payload| keys_of_fields(&payload, &schema.indexes).is_ok());
-                if !fits {
-                    let reason =
-                        format!("the payload of point {point} is no JSON object that fits the schema");
-                    self.report.problems.push(damaged(PAYLOAD, reason));
+            for some in segment.payload_batches(&points) {
+                for (&point, payload) in some.iter().zip(segment.payloads(some, &control, &mut stats).await?)
+                {
+                    let fits = parse_payload(&payload)
+                        .is_some_and(|payload| keys_of_fields(&payload, &schema.indexes).is_ok());
+                    if !fits {
+                        let reason =
+                            format!("the payload of point {point} is no JSON object that fits the schema");
+                        self.report.problems.push(damaged(PAYLOAD, reason));
+                    }
                 }
             }
             let ranges: Vec<_> = points.iter().map(|&point| data.graph.record_range(point)).collect();

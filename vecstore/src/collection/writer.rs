@@ -433,7 +433,11 @@ impl Writer {
             let (path, new) = (log_path(dir, number), log_new_path(dir, number));
             let mut bytes = directory.read(&path)?;
             bytes.truncate(len as usize);
-            directory.write(&new, &bytes)?;
+            if let Err(error) = directory.write(&new, &bytes) {
+                // A part of it only takes space; opening removes it too.
+                let _ = directory.remove_file(&new);
+                return Err(error.into());
+            }
             if let Err(error) = directory.rename(&new, &path).and_then(|()| directory.sync_dir(dir)) {
                 return Err(self.stop_writing(error.into()));
             }

@@ -11,7 +11,9 @@ use super::fields::{FieldBuilder, write_fields};
 use super::graph::write_graph;
 use super::ids::write_ids;
 use super::payload::PayloadWriter;
-use super::segment::{CODES, FIELDS, GRAPH, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, SegmentReader, VECTORS};
+use super::segment::{
+    CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, SegmentReader, VECTORS,
+};
 use crate::element;
 use crate::error::Error;
 use crate::field::Key;
@@ -20,13 +22,14 @@ use crate::mutable::MutableSegment;
 use crate::mutable::fields::keys_of_fields;
 use crate::pages::{PagesKind, PagesWriter};
 use crate::point::{Payload, PointId};
-use crate::quantization::{CodeScores, ScalarCodes};
+use crate::quantization::{CodeScores, Codec, SAMPLE_MAX, ScalarCodes, train};
 use crate::schema::Schema;
 use half::f16;
 use io_core::{
     BackendFactory, DynBackend, Element, ElementType, OpenOptions, ReadControl, ReadStats, StopFlag,
     VectorFileWriter,
 };
+use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -35,6 +38,8 @@ use std::path::Path;
 const BATCH: usize = 1024;
 /// ...and bytes of their vectors.
 const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Bytes of the vectors that a codec is trained on.
+const SAMPLE_BYTES_MAX: usize = 128 << 20;
 /// A value of an indexed field that has this many points gets links among them, so that a filter by it does not take the
 /// graph apart. Fewer are scored one by one.
 const VALUE_LINKS_MIN: u64 = 5000;
@@ -105,15 +110,18 @@ impl SegmentBuilder<'_> {
         let groups = groups(&order, &group);
         points.reorder(&order);
 
+        // Whatever search scores later, the graph is built from int8 codes: they score as vectors do, nearly.
         let codes = self.encode(sources, &points).await?;
         let scores = CodeScores::new(self.schema.distance, &codes);
         let mut graph = self.build_graph(&scores, &self.schema.hnsw, total)?;
         self.link_values(&mut graph, &scores, &points)?;
+        drop(codes);
         let order = by_locality(&graph, &groups);
         points.reorder(&order);
         let graph = renumber(&graph, &order);
 
-        self.write(sources, &points, &codes, &order, &graph).await?;
+        let codec = self.train(sources, &points).await?;
+        self.write(sources, &points, &*codec, &graph).await?;
         Ok(points.origins)
     }
 
@@ -183,21 +191,34 @@ impl SegmentBuilder<'_> {
         let mut codes =
             ScalarCodes::new(dim).map_err(|error| Error::damaged(self.dir, None, error.to_string()))?;
         codes.reserve_exact(points.origins.len());
-        let mut prepared = Vec::new();
         for batch in points.origins.chunks(self.batch()) {
-            prepared.clear();
-            prepared.resize(batch.len() * dim, 0.0);
-            let element = self.schema.element;
-            self.read_vectors(sources, batch, |index, bytes| {
-                let target = &mut prepared[index * dim..(index + 1) * dim];
-                target.copy_from_slice(&element::decode(element, bytes));
-                self.schema.distance.prepare(target);
-            })
-            .await?;
-            codes.extend(&prepared);
+            codes.extend(&self.prepared(sources, batch).await?);
             (self.progress)(BuildStage::Reading, codes.len() as u64, points.origins.len() as u64);
         }
         Ok(codes)
+    }
+
+    /// Vectors as they are encoded, one after the other.
+    async fn prepared(&self, sources: &[Source<'_>], points: &[Origin]) -> Result<Vec<f32>, Error> {
+        let (dim, element) = (self.schema.dim as usize, self.schema.element);
+        let mut prepared = vec![0.0; points.len() * dim];
+        self.read_vectors(sources, points, |index, bytes| {
+            let target = &mut prepared[index * dim..(index + 1) * dim];
+            element::decode_into(element, bytes, target);
+            self.schema.distance.prepare(target);
+        })
+        .await?;
+        Ok(prepared)
+    }
+
+    /// The codec, trained on a sample of the points, evenly spread over their order.
+    async fn train(&self, sources: &[Source<'_>], points: &Collected) -> Result<Box<dyn Codec>, Error> {
+        let (count, dim) = (points.origins.len(), self.schema.dim as usize);
+        let wanted = count.min(SAMPLE_MAX).min(SAMPLE_BYTES_MAX / (4 * dim));
+        let sample: Vec<Origin> = (0..wanted).map(|index| points.origins[index * count / wanted]).collect();
+        let sample = self.prepared(sources, &sample).await?;
+        let Schema { quantization, distance, hnsw, .. } = self.schema;
+        Ok(train(*quantization, *distance, dim, &sample, hnsw.seed))
     }
 
     fn build_graph<S: PointScores>(
@@ -320,16 +341,20 @@ impl SegmentBuilder<'_> {
         &self,
         sources: &[Source<'_>],
         points: &Collected,
-        codes: &ScalarCodes,
-        order: &[u32],
+        codec: &dyn Codec,
         graph: &GraphParts,
     ) -> Result<(), Error> {
         match self.schema.element {
-            ElementType::F32 => self.write_vectors::<f32>(sources, points).await?,
-            ElementType::F16 => self.write_vectors::<f16>(sources, points).await?,
-            ElementType::U8 => self.write_vectors::<u8>(sources, points).await?,
+            ElementType::F32 => self.write_vectors::<f32>(sources, points, codec).await?,
+            ElementType::F16 => self.write_vectors::<f16>(sources, points, codec).await?,
+            ElementType::U8 => self.write_vectors::<u8>(sources, points, codec).await?,
         }
-        self.write_codes(codes, order).await?;
+        if codec.model_bytes() > 0 {
+            let mut pages = self.create(CODEC, PagesKind::Codec).await?;
+            pages.begin_section().await?;
+            pages.write(&codec.model()).await?;
+            pages.finish().await?;
+        }
         write_graph(self.create(GRAPH, PagesKind::Graph).await?, graph).await?;
         write_ids(self.create(IDS, PagesKind::Ids).await?, &points.ids).await?;
         self.write_fields(points).await?;
@@ -345,28 +370,46 @@ impl SegmentBuilder<'_> {
         Ok(PagesWriter::new(writer, kind))
     }
 
-    /// Vectors and payloads, which come from the same places.
+    /// Vectors, their codes, and payloads, which come from the same places.
     async fn write_vectors<T: Element>(
         &self,
         sources: &[Source<'_>],
         points: &Collected,
+        codec: &dyn Codec,
     ) -> Result<(), Error> {
         let (dim, total) = (self.schema.dim, points.origins.len() as u64);
         let writer = self.backend.create(&self.dir.join(VECTORS), self.options).await?;
         let mut vectors = VectorFileWriter::<T, _>::new(writer, dim)?;
         let mut payloads = PayloadWriter::new(self.create(PAYLOAD, PagesKind::Payload).await?, total).await?;
-        let mut components = Vec::new();
+        let record_bytes = codec.record_bytes();
+        let writer = self.backend.create(&self.dir.join(CODES), self.options).await?;
+        let mut codes = VectorFileWriter::<u8, _>::new(writer, record_bytes as u32)?;
+        let (mut components, mut prepared, mut records) = (Vec::new(), Vec::new(), Vec::new());
         let mut done = 0;
         for batch in points.origins.chunks(self.batch()) {
             components.clear();
             components.resize(batch.len() * dim as usize, T::zeroed());
+            prepared.clear();
+            prepared.resize(components.len(), 0.0);
             self.read_vectors(sources, batch, |index, bytes| {
-                let target = &mut components[index * dim as usize..(index + 1) * dim as usize];
-                bytemuck::cast_slice_mut::<T, u8>(target).copy_from_slice(bytes);
+                let range = index * dim as usize..(index + 1) * dim as usize;
+                bytemuck::cast_slice_mut::<T, u8>(&mut components[range.clone()]).copy_from_slice(bytes);
+                element::decode_into(T::TYPE, bytes, &mut prepared[range]);
             })
             .await?;
             for vector in components.chunks_exact(dim as usize) {
                 vectors.push(vector).await?;
+            }
+            records.clear();
+            records.resize(batch.len() * record_bytes, 0);
+            let each =
+                prepared.par_chunks_exact_mut(dim as usize).zip(records.par_chunks_exact_mut(record_bytes));
+            each.for_each(|(vector, record)| {
+                self.schema.distance.prepare(vector);
+                codec.encode(vector, record);
+            });
+            for record in records.chunks_exact(record_bytes) {
+                codes.push(record).await?;
             }
             let bytes = |origin: &Origin| sources[origin.source as usize].payload_bytes(origin.point);
             for some in chunks_by_bytes(batch, bytes) {
@@ -378,22 +421,8 @@ impl SegmentBuilder<'_> {
             (self.progress)(BuildStage::Writing, done, total);
         }
         vectors.finish().await?;
+        codes.finish().await?;
         payloads.finish().await
-    }
-
-    async fn write_codes(&self, codes: &ScalarCodes, order: &[u32]) -> Result<(), Error> {
-        let dim = self.schema.dim + super::segment::CODE_PARAMS_BYTES as u32;
-        let writer = self.backend.create(&self.dir.join(CODES), self.options).await?;
-        let mut file = VectorFileWriter::<u8, _>::new(writer, dim)?;
-        let mut record = Vec::with_capacity(dim as usize);
-        for &point in order {
-            record.clear();
-            record.extend_from_slice(bytemuck::bytes_of(&codes.params()[point as usize]));
-            record.extend_from_slice(bytemuck::cast_slice(codes.code(point)));
-            file.push(&record).await?;
-        }
-        file.finish().await?;
-        Ok(())
     }
 
     async fn write_fields(&self, points: &Collected) -> Result<(), Error> {

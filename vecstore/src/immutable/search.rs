@@ -2,12 +2,13 @@
 //! leaves few. Graph and codes may be in memory or on disk.
 
 use super::graph::{LINKS_SECTION, decode_links};
-use super::segment::{CodesData, SegmentReader, split_code};
+use super::segment::{CodesData, SegmentReader};
 use crate::error::Error;
 use crate::hnsw::{Candidate, GraphSearch, SearchScratch, Step};
-use crate::quantization::ScalarQuery;
+use crate::quantization::Scorer;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// Points whose codes are scored at once.
@@ -38,7 +39,7 @@ impl Allowed<'_> {
 
 /// What to look for.
 pub(crate) struct CandidateSearch<'a> {
-    pub(crate) query: &'a ScalarQuery,
+    pub(crate) scorer: &'a dyn Scorer,
     /// Candidates wanted.
     pub(crate) wanted: usize,
     /// Candidates the graph search keeps.
@@ -58,6 +59,17 @@ pub(crate) struct CandidateStats {
     pub(crate) read: ReadStats,
 }
 
+/// A candidate, and how far its score may be from that of its vector; infinite where the codec does not know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounded {
+    pub(crate) point: u32,
+    pub(crate) score: f32,
+    pub(crate) bound: f32,
+}
+
+/// The bounds of points whose codes were read: where codes are in memory they are computed for the best only.
+type Bounds = HashMap<u32, f32>;
+
 impl CandidateSearch<'_> {
     /// The best candidates, best first, equal scores by point.
     pub(crate) async fn run(
@@ -65,13 +77,37 @@ impl CandidateSearch<'_> {
         segment: &SegmentReader,
         scratch: &mut SearchScratch,
         stats: &mut CandidateStats,
+    ) -> Result<Vec<Bounded>, Error> {
+        let mut bounds = Bounds::new();
+        let best = self.best(segment, scratch, &mut bounds, stats).await?;
+        let bound = |Candidate { id, score }: Candidate| match &segment.data.codes {
+            CodesData::Pinned(records) => {
+                let start = id as usize * segment.data.codec.record_bytes();
+                self.bound(&records[start..], score)
+            }
+            CodesData::OnDisk(_) => bounds[&id],
+        };
+        let bounded = |found: Candidate| Bounded { point: found.id, score: found.score, bound: bound(found) };
+        Ok(best.into_iter().map(bounded).collect())
+    }
+
+    fn bound(&self, record: &[u8], score: f32) -> f32 {
+        self.scorer.bound(record, score).unwrap_or(f32::INFINITY)
+    }
+
+    async fn best(
+        &self,
+        segment: &SegmentReader,
+        scratch: &mut SearchScratch,
+        bounds: &mut Bounds,
+        stats: &mut CandidateStats,
     ) -> Result<Vec<Candidate>, Error> {
         let part = |ratio: f32| (f64::from(segment.data.points) * f64::from(ratio)) as u64;
         match self.allowed {
             Allowed::Only(points) if points.len() <= self.scan_max.max(part(self.scan_ratio)) => {
-                self.scan(segment, points, stats).await
+                self.scan(segment, points, bounds, stats).await
             }
-            _ => self.walk(segment, scratch, stats).await,
+            _ => self.walk(segment, scratch, bounds, stats).await,
         }
     }
 
@@ -79,6 +115,7 @@ impl CandidateSearch<'_> {
         &self,
         segment: &SegmentReader,
         points: &RoaringBitmap,
+        bounds: &mut Bounds,
         stats: &mut CandidateStats,
     ) -> Result<Vec<Candidate>, Error> {
         let mut best: Vec<Candidate> = Vec::new();
@@ -92,7 +129,7 @@ impl CandidateSearch<'_> {
                 return Ok(best);
             }
             self.check_stop()?;
-            self.score(segment, &batch, &mut scores, stats).await?;
+            self.score(segment, &batch, &mut scores, bounds, stats).await?;
             best.extend(batch.iter().zip(&scores).map(|(&id, &score)| Candidate { id, score }));
             best.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
             best.truncate(self.wanted);
@@ -103,6 +140,7 @@ impl CandidateSearch<'_> {
         &self,
         segment: &SegmentReader,
         scratch: &mut SearchScratch,
+        bounds: &mut Bounds,
         stats: &mut CandidateStats,
     ) -> Result<Vec<Candidate>, Error> {
         let graph = &segment.data.graph;
@@ -125,7 +163,7 @@ impl CandidateSearch<'_> {
                 Step::Expand { node, level } => search.links(graph.upper_links(node, level)),
                 Step::Score(points) => {
                     scores.resize(points.len(), 0.0);
-                    self.score(segment, points, &mut scores, stats).await?;
+                    self.score(segment, points, &mut scores, bounds, stats).await?;
                     search.scores(&scores);
                 }
                 Step::Done => break,
@@ -144,17 +182,16 @@ impl CandidateSearch<'_> {
         segment: &SegmentReader,
         points: &[u32],
         scores: &mut [f32],
+        bounds: &mut Bounds,
         stats: &mut CandidateStats,
     ) -> Result<(), Error> {
         stats.codes_scored += points.len() as u64;
         match (&segment.data.codes, &segment.codes) {
-            (CodesData::Pinned(codes), _) => {
-                self.query.score_many(codes, points, &mut scores[..points.len()]);
-            }
+            (CodesData::Pinned(records), _) => self.scorer.score_many(records, points, scores),
             (CodesData::OnDisk(_), Some(file)) => {
                 let sink = |index: usize, record: &[u8]| {
-                    let (params, code) = split_code(record);
-                    scores[index] = self.query.score(code, &params);
+                    scores[index] = self.scorer.score(record);
+                    bounds.insert(points[index], self.bound(record, scores[index]));
                 };
                 let read = file.read(points, self.control, sink).await?;
                 stats.read.add(&read);

@@ -5,9 +5,8 @@
 //!                  vectors.vec    as they were given   payload.pages  payloads
 //!                  codes.vec      quantized            fields.pages   indexes of payload fields
 //!                  graph.pages    HNSW                 deleted-*.pages  which points are deleted
+//!                  codec.pages    what the codec learned, if anything
 //! ```
-//!
-//! A record of `codes.vec` is what `ScalarParams` holds, four `f32`, and then the codes, a byte a component.
 
 use super::chunks_by_bytes;
 use super::fields::FieldsData;
@@ -20,8 +19,9 @@ use crate::element::{self, Vectors};
 use crate::error::Error;
 use crate::pages::{Pages, PagesData, PagesKind, read_once};
 use crate::point::PointId;
-use crate::quantization::{ScalarCodes, ScalarParams};
+use crate::quantization::{Codec, from_model};
 use crate::schema::{Placement, Schema};
+use aligned_vec::{AVec, avec};
 use half::f16;
 use io_core::{
     BackendFactory, BackendInfo, DynBackend, DynVectorReader, ElementType, OpenOptions, ReadControl,
@@ -36,13 +36,11 @@ use std::sync::Arc;
 pub(crate) const SEGMENT_JSON: &str = "segment.json";
 pub(crate) const VECTORS: &str = "vectors.vec";
 pub(crate) const CODES: &str = "codes.vec";
+pub(crate) const CODEC: &str = "codec.pages";
 pub(crate) const GRAPH: &str = "graph.pages";
 pub(crate) const IDS: &str = "ids.pages";
 pub(crate) const PAYLOAD: &str = "payload.pages";
 pub(crate) const FIELDS: &str = "fields.pages";
-
-/// Bytes in front of the codes of a record.
-pub(crate) const CODE_PARAMS_BYTES: usize = size_of::<ScalarParams>();
 
 const FORMAT: &str = "vecstore segment";
 const VERSION: u32 = 2;
@@ -85,7 +83,8 @@ impl SegmentInfo {
 /// The codes of a segment.
 #[derive(Debug)]
 pub(crate) enum CodesData {
-    Pinned(ScalarCodes),
+    /// Records one after the other, from the start of a cache line.
+    Pinned(AVec<u8>),
     OnDisk(RecordChecksums),
 }
 
@@ -98,6 +97,7 @@ pub(crate) struct SegmentData {
     pub(crate) schema: Schema,
     pub(crate) graph: GraphData,
     graph_pages: PagesData,
+    pub(crate) codec: Box<dyn Codec>,
     pub(crate) codes: CodesData,
     vectors: RecordChecksums,
     pinned_vectors: Option<Arc<Vectors>>,
@@ -178,10 +178,19 @@ impl SegmentData {
         let fields = FieldsData::load(&pages, &schema.indexes, points).await?;
         let fields_pages = close(pages).await?;
 
+        let codec = match untrained_codec(schema) {
+            Some(codec) => codec,
+            None => {
+                let pages = open(CODEC, PagesKind::Codec, Placement::Cold).await?;
+                let codec = trained_codec(&pages, schema).await?;
+                pages.close().await?;
+                codec
+            }
+        };
         let codes = Records::open(backend, &dir.join(CODES), &options, ElementType::U8, None).await?;
-        codes.check(u64::from(points), schema.dim + CODE_PARAMS_BYTES as u32)?;
+        codes.check(u64::from(points), codec.record_bytes() as u32)?;
         let codes_data = match place.codes {
-            Placement::Pinned => CodesData::Pinned(load_codes(&codes, schema.dim as usize, points).await?),
+            Placement::Pinned => CodesData::Pinned(load_codes(&codes, codec.record_bytes(), points).await?),
             Placement::Cold | Placement::Cached => CodesData::OnDisk(codes.checksums().clone()),
         };
         codes.close().await?;
@@ -204,6 +213,7 @@ impl SegmentData {
             schema: schema.clone(),
             graph,
             graph_pages,
+            codec,
             codes: codes_data,
             vectors: checksums,
             pinned_vectors,
@@ -219,7 +229,7 @@ impl SegmentData {
     /// Bytes of memory of each part, by the name of its file.
     pub(crate) fn memory_bytes(&self) -> [(&'static str, usize); 6] {
         let codes = match &self.codes {
-            CodesData::Pinned(codes) => codes.codes().len() + size_of_val(codes.params()),
+            CodesData::Pinned(records) => records.len() + self.codec.model_bytes(),
             CodesData::OnDisk(checksums) => checksums.memory_bytes(),
         };
         let pinned = self.pinned_vectors.as_ref().map_or(0, |vectors| vectors.memory_bytes());
@@ -239,28 +249,30 @@ async fn close(pages: Pages) -> Result<PagesData, Error> {
     Ok(pages.data().clone())
 }
 
-async fn load_codes(file: &Records, dim: usize, points: u32) -> Result<ScalarCodes, Error> {
+/// A codec that has learned nothing from the vectors, if the schema's is such a one: it needs no file.
+pub(crate) fn untrained_codec(schema: &Schema) -> Option<Box<dyn Codec>> {
+    from_model(schema.quantization, schema.distance, schema.dim as usize, &[]).ok()
+}
+
+/// A codec from what it has learned.
+pub(crate) async fn trained_codec(pages: &Pages, schema: &Schema) -> Result<Box<dyn Codec>, Error> {
+    let model = pages.read_section(0).await?;
+    from_model(schema.quantization, schema.distance, schema.dim as usize, &model)
+        .map_err(|error| Error::damaged(pages.data().path(), None, error.to_string()))
+}
+
+async fn load_codes(file: &Records, record_bytes: usize, points: u32) -> Result<AVec<u8>, Error> {
     const BATCH: usize = 16 << 10;
-    let mut codes = vec![0i8; dim * points as usize];
-    let mut params = vec![ScalarParams::default(); points as usize];
+    let mut records = avec![0; record_bytes * points as usize];
     let all: Vec<u32> = (0..points).collect();
     for batch in all.chunks(BATCH) {
         let sink = |index: usize, record: &[u8]| {
-            let point = batch[index] as usize;
-            let (own, code) = split_code(record);
-            params[point] = own;
-            codes[point * dim..(point + 1) * dim].copy_from_slice(code);
+            let start = batch[index] as usize * record_bytes;
+            records[start..start + record_bytes].copy_from_slice(record);
         };
         file.read(batch, &ReadControl::default(), sink).await?;
     }
-    ScalarCodes::from_parts(dim, codes, params)
-        .map_err(|error| Error::damaged(&file.path(), None, error.to_string()))
-}
-
-/// A record of `codes.vec`.
-pub(crate) fn split_code(record: &[u8]) -> (ScalarParams, &[i8]) {
-    let (params, code) = record.split_at(CODE_PARAMS_BYTES);
-    (bytemuck::pod_read_unaligned(params), bytemuck::cast_slice(code))
+    Ok(records)
 }
 
 /// A file of vectors or codes, open on one core, whose records are handled as bytes.

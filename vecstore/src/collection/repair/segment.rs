@@ -11,11 +11,11 @@ use crate::immutable::deleted::load_deleted;
 use crate::immutable::ids::{SalvagedIds, salvage_ids};
 use crate::immutable::payload::PayloadData;
 use crate::immutable::segment::{
-    CODE_PARAMS_BYTES, CODES, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS, split_code,
+    CODEC, CODES, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS, trained_codec, untrained_codec,
 };
 use crate::pages::{Pages, PagesKind};
 use crate::point::{Payload, Point, PointId};
-use crate::quantization::encode_into;
+use crate::quantization::Codec;
 use io_core::{BackendFactory, ElementType, OpenOptions, ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
@@ -45,11 +45,17 @@ impl Losses {
     }
 }
 
+/// The codes of a segment, and how they are made.
+struct Codes {
+    codec: Box<dyn Codec>,
+    records: SalvagedRecords,
+}
+
 /// The vectors of a segment, and their codes once they were asked for.
 struct Vectors<'a> {
     dir: &'a Path,
     records: SalvagedRecords,
-    codes: Option<Result<SalvagedRecords, Error>>,
+    codes: Option<Result<Codes, Error>>,
     /// Vectors of which only the codes say that they are what they were.
     unproven: u64,
     mended: u64,
@@ -221,18 +227,13 @@ impl Salvage<'_> {
         })
     }
 
-    async fn vector(&self, point: u32, count: u32, vectors: &mut Vectors<'_>) -> Result<Vec<f32>, Error> {
+    async fn vector(&mut self, point: u32, count: u32, vectors: &mut Vectors<'_>) -> Result<Vec<f32>, Error> {
         let (record, proof) = vectors.records.read(point).await?;
         let vector = element::decode(self.schema.element, &record);
         if proof == Proof::Checksum {
             return Ok(vector);
         }
-        let code = self.code(point, count, vectors).await;
-        let (mut prepared, mut expected) = (vector.clone(), vec![0; vector.len()]);
-        self.schema.distance.prepare(&mut prepared);
-        let params = encode_into(&prepared, &mut expected);
-        let fits = code.map(|code| split_code(&code) == (params, &expected[..]));
-        match (fits, proof) {
+        match (self.fits_code(point, &vector, count, vectors).await, proof) {
             (Ok(false), _) => {
                 let reason = format!("the vector of point {point} fits neither its checksum nor its codes");
                 return Err(Error::damaged(&vectors.dir.join(VECTORS), None, reason));
@@ -244,28 +245,48 @@ impl Salvage<'_> {
         Ok(vector)
     }
 
-    /// The codes of a point, which are sound.
-    async fn code(&self, point: u32, count: u32, vectors: &mut Vectors<'_>) -> Result<Vec<u8>, Error> {
-        let path = vectors.dir.join(CODES);
+    /// Whether the codes of a point, which are sound, are those of this vector.
+    async fn fits_code(
+        &mut self,
+        point: u32,
+        vector: &[f32],
+        count: u32,
+        vectors: &mut Vectors<'_>,
+    ) -> Result<bool, Error> {
         if vectors.codes.is_none() {
-            let dim = self.schema.dim + CODE_PARAMS_BYTES as u32;
-            let kind = (ElementType::U8, dim);
-            // What is wrong with the codes is told where it matters.
-            let opened = SalvagedRecords::open(self.backend, &path, kind, Some(count), &mut Vec::new()).await;
-            vectors.codes = Some(opened);
+            vectors.codes = Some(self.codes(vectors.dir, count).await);
         }
         let nothing = |why: &str| {
             let reason = format!("nothing is left to check the vector of point {point} with{why}");
             Error::damaged(&vectors.dir.join(VECTORS), None, reason)
         };
-        match &vectors.codes {
-            Some(Ok(codes)) => match codes.read(point).await? {
-                (_, Proof::Nothing) => Err(nothing("")),
-                (code, _) => Ok(code),
-            },
-            Some(Err(error)) => Err(nothing(&format!(": {error}"))),
-            None => Err(nothing("")),
+        let Codes { codec, records } = match &vectors.codes {
+            Some(Ok(codes)) => codes,
+            Some(Err(error)) => return Err(nothing(&format!(": {error}"))),
+            None => return Err(nothing("")),
+        };
+        let (code, proof) = records.read(point).await?;
+        if proof == Proof::Nothing {
+            return Err(nothing(""));
         }
+        let (mut prepared, mut expected) = (vector.to_vec(), vec![0; codec.record_bytes()]);
+        self.schema.distance.prepare(&mut prepared);
+        codec.encode(&prepared, &mut expected);
+        Ok(code == expected)
+    }
+
+    async fn codes(&mut self, dir: &Path, count: u32) -> Result<Codes, Error> {
+        let codec = match untrained_codec(&self.schema) {
+            Some(codec) => codec,
+            None => {
+                trained_codec(&self.pages(&dir.join(CODEC), PagesKind::Codec).await?, &self.schema).await?
+            }
+        };
+        let kind = (ElementType::U8, codec.record_bytes() as u32);
+        // What is wrong with the codes is told where it matters.
+        let notes = &mut Vec::new();
+        let records = SalvagedRecords::open(self.backend, &dir.join(CODES), kind, Some(count), notes).await?;
+        Ok(Codes { codec, records })
     }
 }
 

@@ -1,0 +1,215 @@
+//! Building a graph and searching it with everything in memory: seconds, queries a second and recall, by ef.
+//!
+//! `cargo bench -p benches --bench graph` makes its own data; with data of yours:
+//! `BENCH_VECTORS=base.npy BENCH_QUERIES=queries.npy BENCH_TRUTH=neighbours.npy cargo bench ...`.
+//! `BENCH_QUANTIZATION=int8,rotated4` chooses the codes, `BENCH_THREADS=2` the cores, and `BENCH_JSON=1` prints JSON lines
+//! as `benches/peers/compare.py` reads them.
+
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+use io_core::{DynBackend, ElementType};
+use io_mmap::MmapBackend;
+use serde_json::json;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use vecstore::collection::{
+    BuildStage, Collection, CollectionOptions, Durability, SearchParams, SearchRequest, SearchResult,
+};
+use vecstore::dataset::Clustered;
+use vecstore::input::{Format, VectorInput, VectorSource, read_npy_i32};
+use vecstore::point::{Point, PointId};
+use vecstore::quantization::Method;
+use vecstore::schema::{Placement, PlacementOf, Schema};
+
+const LIMIT: usize = 10;
+const EFS: [usize; 11] = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
+const REPEATS: usize = 3;
+
+type Error = Box<dyn std::error::Error>;
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+struct Data {
+    dim: usize,
+    element: ElementType,
+    vectors: Vec<Vec<f32>>,
+    queries: Vec<Vec<f32>>,
+    /// The nearest points of each query; found by an exact search if none are given.
+    truth: Option<Vec<Vec<PointId>>>,
+}
+
+fn vectors_of(source: &mut impl VectorSource) -> Result<Vec<Vec<f32>>, Error> {
+    let (dim, count) = (source.dim(), source.count() as usize);
+    let mut vectors = Vec::with_capacity(count);
+    while vectors.len() < count {
+        let rows = source.next_rows(1024)?.to_f32();
+        vectors.extend(rows.chunks_exact(dim).map(<[f32]>::to_vec));
+    }
+    Ok(vectors)
+}
+
+fn load() -> Result<Data, Error> {
+    if let (Some(vectors), Some(queries)) = (variable("BENCH_VECTORS"), variable("BENCH_QUERIES")) {
+        let open = |path: &str| VectorInput::open(Path::new(path), Format::by_extension(Path::new(path))?);
+        let (mut base, mut queries) = (open(&vectors)?, open(&queries)?);
+        let truth = match variable("BENCH_TRUTH") {
+            Some(path) => {
+                let id = |id: &i32| PointId::Num(id.unsigned_abs().into());
+                let rows = read_npy_i32(Path::new(&path))?;
+                Some(rows.iter().map(|row| row.iter().take(LIMIT).map(id).collect()).collect())
+            }
+            None => None,
+        };
+        return Ok(Data {
+            dim: base.dim(),
+            element: base.element(),
+            vectors: vectors_of(&mut base)?,
+            queries: vectors_of(&mut queries)?,
+            truth,
+        });
+    }
+    let count = if variable("BENCH_QUICK").is_some() { 3000 } else { 60_000 };
+    let mut base = Clustered::new(count, 100, 7);
+    let queries = base.queries(100);
+    let vectors = vectors_of(&mut base)?;
+    Ok(Data { dim: 100, element: ElementType::F32, vectors, queries, truth: None })
+}
+
+struct Measured {
+    build_seconds: f64,
+    total_seconds: f64,
+    memory_bytes: u64,
+    /// Of each ef: recall, queries a second, vectors scored a query.
+    searches: Vec<(usize, f64, f64, f64)>,
+}
+
+fn measure(data: &Data, method: Method, threads: usize) -> Result<Measured, Error> {
+    let dir = tempfile::tempdir_in(variable("BENCH_DIR").unwrap_or_else(|| ".".to_owned()))?;
+    let pinned = Placement::Pinned;
+    let placement = PlacementOf {
+        vectors: pinned,
+        codes: pinned,
+        graph: pinned,
+        payload: pinned,
+        ids: pinned,
+        indexes: pinned,
+    };
+    let element = data.element;
+    let schema = Schema { element, quantization: method, placement, ..Schema::new(data.dim as u32) };
+    let options =
+        CollectionOptions { background: false, cores: threads, lanes: 1, ..CollectionOptions::default() };
+    let backend = DynBackend::new(MmapBackend::default());
+    let collection = Collection::create(&backend, &dir.path().join("c"), &schema, &options)?;
+    for (start, vectors) in (0..).step_by(1024).zip(data.vectors.chunks(1024)) {
+        let points = vectors.iter().zip(start..).map(|(vector, id)| Point::new(id, vector.clone()));
+        collection.upsert(points.collect(), Durability::Written).wait()?;
+    }
+    let (started, graph_built) = (Instant::now(), Arc::new(Mutex::new(Duration::ZERO)));
+    let built = Arc::clone(&graph_built);
+    let progress = move |progress: vecstore::collection::OptimizeProgress| {
+        if progress.stage == BuildStage::Graph {
+            *built.lock().expect("nobody panics") = started.elapsed();
+        }
+    };
+    collection.optimize(progress).wait()?;
+    let total_seconds = started.elapsed().as_secs_f64();
+    let build_seconds = graph_built.lock().expect("nobody panics").as_secs_f64();
+    let info = collection.info()?;
+    let memory_bytes = info.segments.iter().flat_map(|segment| segment.memory_bytes.values()).sum();
+
+    let search = |params: SearchParams| -> Result<(Vec<SearchResult>, f64), Error> {
+        let request =
+            |query: &Vec<f32>| SearchRequest { params, limit: LIMIT, ..SearchRequest::new(query.clone()) };
+        let requests: Vec<SearchRequest> = data.queries.iter().map(request).collect();
+        let started = Instant::now();
+        let found = collection.search_batch(requests).wait()?;
+        Ok((found, started.elapsed().as_secs_f64()))
+    };
+    let ids = |found: &SearchResult| found.hits.iter().map(|hit| hit.id).collect::<Vec<PointId>>();
+    let truth: Vec<Vec<PointId>> = match &data.truth {
+        Some(truth) => truth.clone(),
+        None => search(SearchParams { exact: true, ..SearchParams::default() })?.0.iter().map(ids).collect(),
+    };
+    let mut searches = Vec::new();
+    for ef in EFS {
+        let params = SearchParams { ef, ..SearchParams::default() };
+        let (found, mut seconds) = search(params)?;
+        for _ in 1..REPEATS {
+            seconds = seconds.min(search(params)?.1);
+        }
+        let hits: usize = found
+            .iter()
+            .zip(&truth)
+            .map(|(found, truth)| ids(found).iter().filter(|id| truth.contains(id)).count())
+            .sum();
+        let recall = hits as f64 / (truth.len() * LIMIT) as f64;
+        let scored: u64 = found.iter().map(|found| found.stats.vectors_scored).sum();
+        let count = data.queries.len() as f64;
+        searches.push((ef, recall, count / seconds, scored as f64 / count));
+        if recall >= 0.99 {
+            break;
+        }
+    }
+    collection.close()?;
+    Ok(Measured { build_seconds, total_seconds, memory_bytes, searches })
+}
+
+fn main() -> Result<(), Error> {
+    let data = load()?;
+    let threads = variable("BENCH_THREADS").map_or(Ok(2), |threads| threads.parse())?;
+    let methods = variable("BENCH_QUANTIZATION").unwrap_or_else(|| "int8,rotated4".to_owned());
+    let mut out = Table::new();
+    out.load_style(ASCII_MARKDOWN);
+    out.set_header([
+        "codes",
+        "build s",
+        "with files s",
+        "memory a vector",
+        "ef",
+        "recall@10",
+        "q/s",
+        "rescored",
+    ]);
+    for column in out.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for name in methods.split(',') {
+        let measured = measure(&data, serde_json::from_value(name.into())?, threads)?;
+        for (ef, recall, qps, rescored) in measured.searches {
+            if variable("BENCH_JSON").is_some() {
+                let row = json!({
+                    "system": format!("vecstore {name}"),
+                    "build_seconds": measured.build_seconds,
+                    "ef": ef,
+                    "recall": recall,
+                    "qps": qps,
+                });
+                writeln!(std::io::stdout(), "{row}")?;
+                continue;
+            }
+            out.add_row([
+                name.to_owned(),
+                format!("{:.1}", measured.build_seconds),
+                format!("{:.1}", measured.total_seconds),
+                format!("{:.0} B", measured.memory_bytes as f64 / data.vectors.len() as f64),
+                ef.to_string(),
+                format!("{recall:.4}"),
+                format!("{qps:.0}"),
+                format!("{rescored:.1}"),
+            ]);
+        }
+    }
+    if variable("BENCH_JSON").is_none() {
+        let (count, dim) = (data.vectors.len(), data.dim);
+        writeln!(
+            std::io::stdout(),
+            "{count} vectors of dimension {dim}, {} queries, {threads} threads, everything in memory\n\n{out}",
+            data.queries.len()
+        )?;
+    }
+    Ok(())
+}
