@@ -5,6 +5,7 @@
 //! `BENCH_QUANTIZATION=int8,rotated4` chooses the codes, `BENCH_THREADS=2` the cores, and `BENCH_JSON=1` prints JSON lines
 //! as `benches/peers/compare.py` reads them.
 
+use benches::cpu_time;
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use io_core::{DynBackend, ElementType};
@@ -15,7 +16,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use vecstore::collection::{
-    BuildStage, Collection, CollectionOptions, Durability, SearchParams, SearchRequest, SearchResult,
+    BuildStage, Collection, CollectionOptions, Durability, OptimizeProgress, SearchParams, SearchRequest,
+    SearchResult,
 };
 use vecstore::dataset::Clustered;
 use vecstore::input::{Format, VectorInput, VectorSource, read_npy_i32};
@@ -81,10 +83,20 @@ fn load() -> Result<Data, Error> {
 
 struct Measured {
     build_seconds: f64,
+    build_cpu_seconds: f64,
     total_seconds: f64,
     memory_bytes: u64,
-    /// Of each ef: recall, queries a second, vectors scored a query.
-    searches: Vec<(usize, f64, f64, f64)>,
+    searches: Vec<Searched>,
+}
+
+/// All queries with one ef.
+struct Searched {
+    ef: usize,
+    recall: f64,
+    qps: f64,
+    cpu_us: f64,
+    /// Vectors scored a query.
+    rescored: f64,
 }
 
 fn measure(data: &Data, method: Method, threads: usize) -> Result<Measured, Error> {
@@ -108,26 +120,27 @@ fn measure(data: &Data, method: Method, threads: usize) -> Result<Measured, Erro
         let points = vectors.iter().zip(start..).map(|(vector, id)| Point::new(id, vector.clone()));
         collection.upsert(points.collect(), Durability::Written).wait()?;
     }
-    let (started, graph_built) = (Instant::now(), Arc::new(Mutex::new(Duration::ZERO)));
+    let (started, cpu) = (Instant::now(), cpu_time());
+    let graph_built = Arc::new(Mutex::new((Duration::ZERO, Duration::ZERO)));
     let built = Arc::clone(&graph_built);
-    let progress = move |progress: vecstore::collection::OptimizeProgress| {
+    let progress = move |progress: OptimizeProgress| {
         if progress.stage == BuildStage::Graph {
-            *built.lock().expect("nobody panics") = started.elapsed();
+            *built.lock().expect("nobody panics") = (started.elapsed(), cpu_time() - cpu);
         }
     };
     collection.optimize(progress).wait()?;
     let total_seconds = started.elapsed().as_secs_f64();
-    let build_seconds = graph_built.lock().expect("nobody panics").as_secs_f64();
+    let (build, build_cpu) = *graph_built.lock().expect("nobody panics");
     let info = collection.info()?;
     let memory_bytes = info.segments.iter().flat_map(|segment| segment.memory_bytes.values()).sum();
 
-    let search = |params: SearchParams| -> Result<(Vec<SearchResult>, f64), Error> {
+    let search = |params: SearchParams| -> Result<(Vec<SearchResult>, f64, f64), Error> {
         let request =
             |query: &Vec<f32>| SearchRequest { params, limit: LIMIT, ..SearchRequest::new(query.clone()) };
         let requests: Vec<SearchRequest> = data.queries.iter().map(request).collect();
-        let started = Instant::now();
+        let (started, cpu) = (Instant::now(), cpu_time());
         let found = collection.search_batch(requests).wait()?;
-        Ok((found, started.elapsed().as_secs_f64()))
+        Ok((found, started.elapsed().as_secs_f64(), (cpu_time() - cpu).as_secs_f64()))
     };
     let ids = |found: &SearchResult| found.hits.iter().map(|hit| hit.id).collect::<Vec<PointId>>();
     let truth: Vec<Vec<PointId>> = match &data.truth {
@@ -137,9 +150,10 @@ fn measure(data: &Data, method: Method, threads: usize) -> Result<Measured, Erro
     let mut searches = Vec::new();
     for ef in EFS {
         let params = SearchParams { ef, ..SearchParams::default() };
-        let (found, mut seconds) = search(params)?;
+        let (found, mut seconds, mut cpu_seconds) = search(params)?;
         for _ in 1..REPEATS {
-            seconds = seconds.min(search(params)?.1);
+            let (_, again, cpu_again) = search(params)?;
+            (seconds, cpu_seconds) = (seconds.min(again), cpu_seconds.min(cpu_again));
         }
         let hits: usize = found
             .iter()
@@ -149,13 +163,15 @@ fn measure(data: &Data, method: Method, threads: usize) -> Result<Measured, Erro
         let recall = hits as f64 / (truth.len() * LIMIT) as f64;
         let scored: u64 = found.iter().map(|found| found.stats.vectors_scored).sum();
         let count = data.queries.len() as f64;
-        searches.push((ef, recall, count / seconds, scored as f64 / count));
+        let (qps, cpu_us) = (count / seconds, cpu_seconds / count * 1e6);
+        searches.push(Searched { ef, recall, qps, cpu_us, rescored: scored as f64 / count });
         if recall >= 0.99 {
             break;
         }
     }
     collection.close()?;
-    Ok(Measured { build_seconds, total_seconds, memory_bytes, searches })
+    let (build_seconds, build_cpu_seconds) = (build.as_secs_f64(), build_cpu.as_secs_f64());
+    Ok(Measured { build_seconds, build_cpu_seconds, total_seconds, memory_bytes, searches })
 }
 
 fn main() -> Result<(), Error> {
@@ -167,11 +183,13 @@ fn main() -> Result<(), Error> {
     out.set_header([
         "codes",
         "build s",
+        "build CPU s",
         "with files s",
         "memory a vector",
         "ef",
         "recall@10",
         "q/s",
+        "CPU us a query",
         "rescored",
     ]);
     for column in out.column_iter_mut().skip(1) {
@@ -179,14 +197,16 @@ fn main() -> Result<(), Error> {
     }
     for name in methods.split(',') {
         let measured = measure(&data, serde_json::from_value(name.into())?, threads)?;
-        for (ef, recall, qps, rescored) in measured.searches {
+        for Searched { ef, recall, qps, cpu_us, rescored } in measured.searches {
             if variable("BENCH_JSON").is_some() {
                 let row = json!({
                     "system": format!("vecstore {name}"),
                     "build_seconds": measured.build_seconds,
+                    "build_cpu_seconds": measured.build_cpu_seconds,
                     "ef": ef,
                     "recall": recall,
                     "qps": qps,
+                    "cpu_us": cpu_us,
                 });
                 writeln!(std::io::stdout(), "{row}")?;
                 continue;
@@ -194,11 +214,13 @@ fn main() -> Result<(), Error> {
             out.add_row([
                 name.to_owned(),
                 format!("{:.1}", measured.build_seconds),
+                format!("{:.1}", measured.build_cpu_seconds),
                 format!("{:.1}", measured.total_seconds),
                 format!("{:.0} B", measured.memory_bytes as f64 / data.vectors.len() as f64),
                 ef.to_string(),
                 format!("{recall:.4}"),
                 format!("{qps:.0}"),
+                format!("{cpu_us:.0}"),
                 format!("{rescored:.1}"),
             ]);
         }

@@ -5,8 +5,9 @@
     python3 benches/peers/compare.py --vectors base.npy --queries queries.npy --truth neighbours.npy
 
 Each round runs every system once, in a process of its own, so that a machine whose speed drifts treats all alike. Figures are
-medians over the rounds; the ratio of queries a second is against the faster peer of the same round, where both have the
-recall. All hold everything in memory, use m=16, ef_construct=128 and cosine, and search all queries at once.
+medians over the rounds; ratios are against the better peer of the same round. CPU time is that of all threads: unlike the
+clock it does not count what else the machine does. All hold everything in memory, use m=16, ef_construct=128 and cosine,
+and search all queries at once.
 """
 
 import argparse
@@ -33,17 +34,23 @@ def load(args):
     return base, queries, truth
 
 
-def sweep(args, name, build_seconds, search, queries, truth):
+def timed(work):
+    """What it returns, seconds, and CPU seconds of all threads."""
+    started, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    return result, time.perf_counter() - started, time.process_time() - cpu
+
+
+def sweep(args, name, build, search, queries, truth):
     """Searches with each ef, three times, and reports the fastest: what else the machine does only slows down."""
     for ef in EFS:
-        times = []
-        for _ in range(3):
-            started = time.perf_counter()
-            found = search(queries, ef)
-            times.append(time.perf_counter() - started)
+        runs = [timed(lambda: search(queries, ef)) for _ in range(3)]
+        found = runs[0][0]
         hits = sum(len(set(a) & set(b)) for a, b in zip(found.tolist(), truth.tolist()))
         recall = hits / truth.size
-        row = {"system": name, "build_seconds": build_seconds, "ef": ef, "recall": recall, "qps": len(queries) / min(times)}
+        row = {"system": name, "build_seconds": build[1], "build_cpu_seconds": build[2], "ef": ef, "recall": recall}
+        row["qps"] = len(queries) / min(run[1] for run in runs)
+        row["cpu_us"] = min(run[2] for run in runs) / len(queries) * 1e6
         print(json.dumps(row), flush=True)
         if recall >= 0.99:
             break
@@ -55,15 +62,13 @@ def run_hnswlib(args):
     base, queries, truth = load(args)
     index = hnswlib.Index(space="cosine", dim=base.shape[1])
     index.init_index(max_elements=len(base), M=M, ef_construction=EF_CONSTRUCT)
-    started = time.perf_counter()
-    index.add_items(base, num_threads=args.threads)
-    seconds = time.perf_counter() - started
+    build = timed(lambda: index.add_items(base, num_threads=args.threads))
 
     def search(queries, ef):
         index.set_ef(ef)
         return index.knn_query(queries, k=LIMIT, num_threads=args.threads)[0]
 
-    sweep(args, "hnswlib f32", seconds, search, queries, truth)
+    sweep(args, "hnswlib f32", build, search, queries, truth)
 
 
 def run_usearch(args):
@@ -78,15 +83,13 @@ def run_usearch(args):
             ndim=base.shape[1], metric="cos", dtype=dtype, connectivity=M, expansion_add=EF_CONSTRUCT, expansion_search=64
         )
         keys = numpy.arange(len(base))
-        started = time.perf_counter()
-        index.add(keys, base, threads=args.threads)
-        seconds = time.perf_counter() - started
+        build = timed(lambda: index.add(keys, base, threads=args.threads))
 
         def search(queries, ef):
             index.expansion_search = ef
             return index.search(queries, LIMIT, threads=args.threads).keys
 
-        sweep(args, f"usearch {dtype}", seconds, search, queries, truth)
+        sweep(args, f"usearch {dtype}", build, search, queries, truth)
 
 
 def run_vecstore(args):
@@ -100,16 +103,49 @@ def run_vecstore(args):
 SYSTEMS = {"hnswlib": run_hnswlib, "usearch": run_usearch, "vecstore": run_vecstore}
 
 
-def qps_at_recall(rows):
-    """Queries a second at the wanted recall, between the two nearest settings; none if it is not reached."""
+def at_recall(rows, figure):
+    """A figure at the wanted recall, between the two nearest settings; none if it is not reached."""
     rows = sorted(rows, key=lambda row: row["ef"])
     for low, high in zip(rows, rows[1:]):
         if low["recall"] < RECALL <= high["recall"]:
             part = (RECALL - low["recall"]) / (high["recall"] - low["recall"])
-            return low["qps"] + part * (high["qps"] - low["qps"])
-    if rows and rows[0]["recall"] >= RECALL:
-        return rows[0]["qps"]
-    return None
+            return low[figure] + part * (high[figure] - low[figure])
+    return rows[0][figure] if rows and rows[0]["recall"] >= RECALL else None
+
+
+def spread(values, digits=0):
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f}..{high:.{digits}f})"
+
+
+def print_table(rounds):
+    peers = [name for name in rounds[0] if not name.startswith("vecstore")]
+    columns = ["system", "build s", "build CPU s", "ratio", f"ef at recall {RECALL}", "q/s", "ratio", "CPU us a query", "ratio"]
+    print("| " + " | ".join(columns) + " |")
+    print("|---" * len(columns) + "|")
+    for name in rounds[0]:
+        first = [rows[name][0] for rows in rounds]
+        least = [min(rows[peer][0]["build_cpu_seconds"] for peer in peers) for rows in rounds]
+        builds = [row["build_cpu_seconds"] / best for row, best in zip(first, least)]
+        cells = [
+            name,
+            spread([row["build_seconds"] for row in first], 1),
+            spread([row["build_cpu_seconds"] for row in first], 1),
+            spread(builds, 2),
+        ]
+        for figure, best_of in (("qps", max), ("cpu_us", min)):
+            figures = [at_recall(rows[name], figure) for rows in rounds]
+            if None in figures:
+                best = max(row["recall"] for row in rounds[0][name])
+                cells += [f"recall stays below {best:.3f}"] if figure == "qps" else []
+                cells += ["-", "-"]
+                continue
+            if figure == "qps":
+                cells.append(str(next(row["ef"] for row in rounds[0][name] if row["recall"] >= RECALL)))
+            reached = [[at_recall(rows[peer], figure) for peer in peers] for rows in rounds]
+            ratios = [own / best_of(value for value in others if value) for own, others in zip(figures, reached)]
+            cells += [spread(figures), spread(ratios, 2)]
+        print("| " + " | ".join(cells) + " |")
 
 
 def main():
@@ -138,24 +174,7 @@ def main():
                 rows.setdefault(row["system"], []).append(row)
         rounds.append(rows)
 
-    peers = [name for name in rounds[0] if not name.startswith("vecstore")]
-    print(f"| system | build s | ef at recall {RECALL} | q/s | (min..max) | of the faster peer | build, of the faster peer |")
-    print("|---|---|---|---|---|---|---|")
-    for name in rounds[0]:
-        qps = [qps_at_recall(rows[name]) for rows in rounds]
-        build = [rows[name][0]["build_seconds"] for rows in rounds]
-        fastest = [max(q for q in (qps_at_recall(rows[peer]) for peer in peers) if q) for rows in rounds]
-        built = [min(rows[peer][0]["build_seconds"] for peer in peers) for rows in rounds]
-        builds = statistics.median(a / b for a, b in zip(build, built))
-        head = f"| {name} | {statistics.median(build):.1f} "
-        if any(q is None for q in qps):
-            best = max(row["recall"] for row in rounds[0][name])
-            print(f"{head}| - | - | recall stays below: {best:.3f} | - | {builds:.2f} |")
-            continue
-        ratios = statistics.median(a / b for a, b in zip(qps, fastest))
-        ef = next(row["ef"] for row in rounds[0][name] if row["recall"] >= RECALL)
-        spread = f"{min(qps):.0f}..{max(qps):.0f}"
-        print(f"{head}| {ef} | {statistics.median(qps):.0f} | {spread} | {ratios:.2f} | {builds:.2f} |")
+    print_table(rounds)
 
 
 if __name__ == "__main__":
