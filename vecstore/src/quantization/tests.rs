@@ -250,6 +250,7 @@ fn bounds_are_kept_by_as_many_as_they_say() {
                             let score = scorer.score(record);
                             let bound = f64::from(scorer.bound(record, score).unwrap());
                             let error = (f64::from(score) - exact(distance, &query, &wide(vector))).abs();
+                            assert!(bound.is_finite());
                             beyond += usize::from(error > bound);
                             sum += error / bound;
                             count += 1;
@@ -271,6 +272,40 @@ fn bounds_are_kept_by_as_many_as_they_say() {
         let record = encode(codec.as_ref(), &[1.0; 4]);
         assert_eq!(codec.query(&[1.0; 4]).bound(&record, 4.0), None);
     }
+}
+
+/// Vectors that a grid's point meets exactly: nothing is left but the rounding of the query, which the bound knows too.
+#[test]
+fn vectors_on_the_grid_are_off_by_the_query_alone() {
+    let (dim, seed) = (160, 7);
+    let codec = train(Method::Rotated1, Distance::Dot, dim, &[], seed);
+    let rotation = Rotation::new(dim, seed);
+    let images: Vec<Vec<f32>> = (0..dim)
+        .map(|axis| {
+            let mut image = vec![0.0; dim];
+            image[axis] = 1.0;
+            rotation.apply(&mut image);
+            image
+        })
+        .collect();
+    let mut random = SplitMix64::new(1, 0);
+    let (mut beyond, mut count) = (0, 0);
+    for _ in 0..40 {
+        let signs: Vec<f64> = (0..dim).map(|_| if random.below(2) == 0 { 1.0 } else { -1.0 }).collect();
+        let vector: Vec<f32> = images.iter().map(|image| dot(&wide(image), &signs) as f32).collect();
+        let record = encode(codec.as_ref(), &vector);
+        for query in vectors(Distance::Cosine, dim, 50, random.next_u64()).chunks_exact(dim) {
+            let scorer = codec.query(query);
+            let score = scorer.score(&record);
+            let bound = scorer.bound(&record, score).unwrap();
+            let error = (f64::from(score) - dot(&wide(query), &wide(&vector))).abs();
+            // Three standard deviations of half a 127th of a component that is at most 4.
+            assert!(bound < 3.0 * 4.0 / 127.0, "a bound of {bound}");
+            beyond += usize::from(error > f64::from(bound));
+            count += 1;
+        }
+    }
+    assert!(f64::from(beyond as u32) <= (1.0 - CONFIDENCE) * f64::from(count), "{beyond} of {count}");
 }
 
 /// Search by codes, with the best candidates scored again, finds about what the definition of the codes would.
