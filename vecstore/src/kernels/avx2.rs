@@ -292,9 +292,11 @@ fn scan(records: Records<'_>, points: &[u32], sums: &mut [f32], sum: impl Fn(u32
 #[target_feature(enable = "avx2,fma,f16c")]
 fn prefetch(records: Records<'_>, point: u32) {
     let start = records.bytes.as_ptr().wrapping_add(point as usize * records.stride);
-    for line in (0..records.stride).step_by(64) {
-        _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line).cast());
+    for at in (0..records.stride).step_by(64) {
+        _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(at).cast());
     }
+    // A record that begins inside a cache line ends in one more.
+    _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(records.stride.saturating_sub(1)).cast());
 }
 
 #[inline]

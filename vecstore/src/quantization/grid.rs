@@ -23,14 +23,14 @@ const ROUNDS_MAX: usize = 6;
 
 /// For a vector of length 1.
 pub(super) fn nearest<const BITS: usize>(unit: &[f32]) -> GridCode {
-    // Everything is symmetric: magnitudes first, from half a step on.
+    // Everything is symmetric: magnitudes first, signs last. `above` is the highest level on one side of zero.
     let above = ((1u32 << (BITS - 1)) - 1) as f32;
     let magnitudes: Vec<f32> = unit.iter().map(|x| x.abs()).collect();
-    // Half the levels a step of an optimal uniform quantizer for a normal distribution (Max 1960), in standard deviations.
+    // The step of the best uniform quantizer for a normal distribution (Max 1960), in standard deviations.
     let step = match BITS {
         4 => 0.3352,
         2 => 0.9957,
-        _ => 1.5956,
+        _ => 1.5956, // Any will do: only signs are left.
     };
     let scale_normal = (unit.len() as f64).sqrt() / step;
     let sums = |scale: f32| {

@@ -5,7 +5,7 @@
 //! fixed length, parameters included, and turns a query into a [`Scorer`], which keeps the query in higher precision than
 //! the records it scores. What was learned, the *model*, is bytes again, to be kept beside the records.
 //!
-//! Bytes of a record of dimension `n`, before it is padded as [`Codec::record_bytes`] says:
+//! Bytes of a record of dimension `n`, before it is filled up as [`Codec::record_bytes`] says:
 //!
 //! | method | bytes | after | error of a score |
 //! |---|---|---|---|
@@ -48,7 +48,7 @@ use std::fmt;
 pub const SAMPLE_MAX: usize = 16_384;
 
 /// The part of the scores, where [`Scorer::bound`] gives one, that lie within it: three standard deviations of a normal
-/// distribution.
+/// distribution. It is meant over the seeds of [`train`]: with one seed, vectors of few directions share their errors.
 pub const CONFIDENCE: f64 = 0.997;
 
 /// Encodes vectors, and prepares queries that score the codes.

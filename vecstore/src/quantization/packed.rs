@@ -22,6 +22,16 @@ impl<const BITS: usize> Layout<BITS> {
         Self { dim, skip: params * 4 }
     }
 
+    /// The same, with as many more components as fit the record without making it longer.
+    pub(super) fn filled(dim: usize, params: usize) -> Self {
+        let layout = Self::new(dim, params);
+        Self { dim: (layout.record_bytes() - layout.skip) * Self::PER_BYTE, ..layout }
+    }
+
+    pub(super) fn dim(self) -> usize {
+        self.dim
+    }
+
     fn code_bytes(self) -> usize {
         self.dim.div_ceil(Self::PER_BYTE)
     }
@@ -110,10 +120,6 @@ impl<const BITS: usize> PackedQuery<BITS> {
         (self.scan)(self.layout.records(records), points, &self.planes, sums);
     }
 
-    pub(super) fn dim(&self) -> usize {
-        self.layout.dim
-    }
-
     pub(super) fn step(&self) -> f32 {
         self.step
     }
@@ -173,6 +179,16 @@ mod tests {
                 check::<1>(dim, params);
             }
         }
+    }
+
+    #[test]
+    fn a_filled_record_is_no_longer() {
+        for dim in 1..300 {
+            let (layout, filled) = (Layout::<2>::new(dim, 3), Layout::<2>::filled(dim, 3));
+            assert_eq!(filled.record_bytes(), layout.record_bytes());
+            assert_eq!(12 + filled.dim() / 4, layout.record_bytes());
+        }
+        assert_eq!((Layout::<1>::filled(100, 3).dim(), Layout::<1>::filled(384, 3).dim()), (160, 416));
     }
 
     #[test]

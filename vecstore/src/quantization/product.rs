@@ -29,7 +29,7 @@ struct Part {
 }
 
 impl Part {
-    /// Squared distances, up to their order: scaled down so that none leaves `f32`.
+    /// By squared distance; the first where all of these are beyond `f32`.
     #[inline]
     fn nearest(&self, part: &[f32]) -> u8 {
         let mut distances = [0.0f32; CENTROIDS];

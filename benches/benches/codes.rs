@@ -1,0 +1,301 @@
+//! What each way to quantize keeps and costs: all codes scored, the best candidates scored again from the vectors.
+//!
+//! `cargo bench -p benches --bench codes` makes its own data; with data of yours:
+//! `BENCH_VECTORS=base.npy BENCH_QUERIES=queries.npy cargo bench ...`. The truth is computed. `BENCH_CODES=rotated` measures
+//! the methods whose name contains that, `BENCH_SEED=2` trains with another seed than 1.
+
+use benches::cpu_time;
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+use vecstore::dataset::Clustered;
+use vecstore::distance::Distance;
+use vecstore::input::{Format, Rows, VectorInput, VectorSource};
+use vecstore::quantization::{Codec, Compression, Method, Quantile, SAMPLE_MAX, Scorer, train};
+
+const DISTANCE: Distance = Distance::Cosine;
+const LIMIT: usize = 10;
+const OVERSAMPLING: [usize; 5] = [1, 2, 4, 8, 16];
+/// Records scored at once, as the store does.
+const BATCH: usize = 1024;
+const THREADS: usize = 2;
+
+type Error = Box<dyn std::error::Error>;
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Prepared vectors, one after the other.
+struct Data {
+    dim: usize,
+    vectors: Vec<f32>,
+    queries: Vec<f32>,
+}
+
+fn vectors_of(source: &mut impl VectorSource) -> Result<Vec<f32>, Error> {
+    let (dim, count) = (source.dim(), source.count() as usize);
+    let mut vectors: Vec<f32> = Vec::with_capacity(count * dim);
+    while vectors.len() < count * dim {
+        match source.next_rows(1024)? {
+            Rows::F32(rows) => vectors.extend(rows),
+            Rows::F16(rows) => vectors.extend(rows.iter().map(|half| half.to_f32())),
+            Rows::U8(rows) => vectors.extend(rows.iter().map(|&byte| f32::from(byte))),
+        }
+    }
+    vectors.chunks_exact_mut(dim).for_each(|vector| DISTANCE.prepare(vector));
+    Ok(vectors)
+}
+
+fn load() -> Result<Data, Error> {
+    if let (Some(vectors), Some(queries)) = (variable("BENCH_VECTORS"), variable("BENCH_QUERIES")) {
+        let open = |path: &str| VectorInput::open(Path::new(path), Format::by_extension(Path::new(path))?);
+        let (mut base, mut queries) = (open(&vectors)?, open(&queries)?);
+        return Ok(Data {
+            dim: base.dim(),
+            vectors: vectors_of(&mut base)?,
+            queries: vectors_of(&mut queries)?,
+        });
+    }
+    let (count, queries) = if variable("BENCH_QUICK").is_some() { (5000, 50) } else { (60_000, 500) };
+    let mut base = Clustered::new(count, 100, 7);
+    let mut queries = base.queries(queries).concat();
+    queries.chunks_exact_mut(100).for_each(|query| DISTANCE.prepare(query));
+    Ok(Data { dim: 100, vectors: vectors_of(&mut base)?, queries })
+}
+
+/// A point and its score, the best first.
+type Candidate = (f32, u32);
+
+/// The best of many scores.
+struct Best {
+    wanted: usize,
+    threshold: f32,
+    kept: Vec<Candidate>,
+}
+
+impl Best {
+    fn new(wanted: usize) -> Self {
+        Self { wanted, threshold: f32::NEG_INFINITY, kept: Vec::with_capacity(2 * wanted) }
+    }
+
+    fn push(&mut self, score: f32, point: u32) {
+        if score >= self.threshold {
+            self.kept.push((score, point));
+            if self.kept.len() == 2 * self.wanted {
+                self.shrink();
+            }
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.kept.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        self.kept.truncate(self.wanted);
+        self.threshold = self.kept.last().map_or(f32::NEG_INFINITY, |last| last.0);
+    }
+
+    fn finish(mut self) -> Vec<Candidate> {
+        self.shrink();
+        self.kept
+    }
+}
+
+/// Runs `act` on equal parts of the items, on each of the threads.
+fn in_parallel<T: Send>(items: &mut [T], act: impl Fn(usize, &mut T) + Sync) {
+    let part = items.len().div_ceil(THREADS).max(1);
+    std::thread::scope(|scope| {
+        for (start, items) in (0..).step_by(part).zip(items.chunks_mut(part)) {
+            let act = &act;
+            scope.spawn(move || (start..).zip(items).for_each(|(index, item)| act(index, item)));
+        }
+    });
+}
+
+fn truth(data: &Data) -> Vec<Vec<u32>> {
+    let mut all = vec![Vec::new(); data.queries.len() / data.dim];
+    in_parallel(&mut all, |index, nearest| {
+        let query = &data.queries[index * data.dim..][..data.dim];
+        let mut best = Best::new(LIMIT);
+        for (point, vector) in (0..).zip(data.vectors.chunks_exact(data.dim)) {
+            best.push(DISTANCE.score(query, vector), point);
+        }
+        *nearest = best.finish().into_iter().map(|(_, point)| point).collect();
+    });
+    all
+}
+
+/// Scores all records.
+fn candidates(scorer: &dyn Scorer, records: &[u8], count: usize, wanted: usize) -> Vec<Candidate> {
+    let mut best = Best::new(wanted);
+    let mut scores = [0.0; BATCH];
+    let points: Vec<u32> = (0..count as u32).collect();
+    for points in points.chunks(BATCH) {
+        scorer.score_many(records, points, &mut scores);
+        points.iter().zip(&scores).for_each(|(&point, &score)| best.push(score, point));
+    }
+    best.finish()
+}
+
+#[derive(Default)]
+struct Rescored {
+    hits: usize,
+    read: usize,
+}
+
+/// Reads the vectors of candidates, best first; with bounds, only those that may still be among the best.
+fn rescore(
+    candidates: &[Candidate],
+    exact: impl Fn(u32) -> f32,
+    bound: impl Fn(Candidate) -> f32,
+    truth: &[u32],
+    rescored: &mut Rescored,
+) {
+    let mut found: Vec<Candidate> = Vec::with_capacity(candidates.len());
+    for &candidate in candidates {
+        if found.get(LIMIT - 1).is_none_or(|last| candidate.0 + bound(candidate) >= last.0) {
+            let point = candidate.1;
+            let score = exact(point);
+            let at = found.partition_point(|better| (better.0, point) > (score, better.1));
+            found.insert(at, (score, point));
+            rescored.read += 1;
+        }
+    }
+    rescored.hits += found.iter().take(LIMIT).filter(|found| truth.contains(&found.1)).count();
+}
+
+struct Encoded {
+    codec: Box<dyn Codec>,
+    records: Vec<u8>,
+    train: Duration,
+    encode: Duration,
+}
+
+fn encode(method: Method, data: &Data, seed: u64) -> Encoded {
+    let started = cpu_time();
+    let codec = train(method, DISTANCE, data.dim, &data.vectors, seed);
+    let trained = cpu_time();
+    let (count, len) = (data.vectors.len() / data.dim, codec.record_bytes());
+    let mut records = vec![0; count * len];
+    let mut slots: Vec<&mut [u8]> = records.chunks_exact_mut(len).collect();
+    in_parallel(&mut slots, |index, record| {
+        codec.encode(&data.vectors[index * data.dim..][..data.dim], record);
+    });
+    Encoded { codec, records, train: trained - started, encode: cpu_time() - trained }
+}
+
+fn main() -> Result<(), Error> {
+    let data = load()?;
+    let (count, queries) = (data.vectors.len() / data.dim, data.queries.len() / data.dim);
+    let truth = truth(&data);
+    let mut methods = vec![
+        ("int8", Method::Int8),
+        ("int8_global 0.99", Method::Int8Global { quantile: Quantile::default() }),
+        ("int4", Method::Int4),
+        ("binary", Method::Binary),
+        ("rotated4", Method::Rotated4),
+        ("rotated2", Method::Rotated2),
+        ("rotated1", Method::Rotated1),
+    ];
+    for (name, compression) in ["product x4", "product x8", "product x16", "product x32", "product x64"]
+        .into_iter()
+        .zip(Compression::ALL)
+    {
+        methods.push((name, Method::Product { compression }));
+    }
+    let seed = variable("BENCH_SEED").map_or(Ok(1), |seed| seed.parse())?;
+    let wanted = variable("BENCH_CODES").unwrap_or_default();
+    methods.retain(|(name, _)| name.contains(&wanted));
+
+    let mut costs = Table::new();
+    costs.set_header([
+        "code",
+        "bytes a vector",
+        "model bytes",
+        "train ms",
+        "encode us a vector",
+        "scan us a query",
+        "ns a code",
+    ]);
+    let mut recalls = Table::new();
+    recalls.set_header([
+        "code",
+        "oversampling",
+        "recall@10",
+        "vectors read",
+        "by bound: recall@10",
+        "vectors read",
+        "scores beyond",
+    ]);
+    for table in [&mut costs, &mut recalls] {
+        table.load_style(ASCII_MARKDOWN);
+        table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    }
+    for (name, method) in methods {
+        let Encoded { codec, records, train, encode } = encode(method, &data, seed);
+        let mut scan = Duration::ZERO;
+        let mut plain = OVERSAMPLING.map(|_| Rescored::default());
+        let mut bounded = OVERSAMPLING.map(|_| Rescored::default());
+        let (mut bounds, mut beyond) = (0usize, 0usize);
+        for (query, truth) in data.queries.chunks_exact(data.dim).zip(&truth) {
+            let started = cpu_time();
+            let scorer = codec.query(query);
+            let most = LIMIT * OVERSAMPLING[OVERSAMPLING.len() - 1];
+            let found = candidates(scorer.as_ref(), &records, count, most);
+            scan += cpu_time() - started;
+            let exact =
+                |point: u32| DISTANCE.score(query, &data.vectors[point as usize * data.dim..][..data.dim]);
+            let bound = |(score, point): Candidate| {
+                let len = codec.record_bytes();
+                scorer.bound(&records[point as usize * len..][..len], score)
+            };
+            for ((plain, bounded), oversampling) in plain.iter_mut().zip(&mut bounded).zip(OVERSAMPLING) {
+                let found = &found[..found.len().min(LIMIT * oversampling)];
+                rescore(found, exact, |_| f32::INFINITY, truth, plain);
+                rescore(found, exact, |candidate| bound(candidate).unwrap_or(f32::INFINITY), truth, bounded);
+            }
+            // Bounds are checked on points that scores had no part in choosing.
+            for point in (0..count as u32).step_by((count / 100).max(1)) {
+                let len = codec.record_bytes();
+                let score = scorer.score(&records[point as usize * len..][..len]);
+                if let Some(bound) = bound((score, point)) {
+                    bounds += 1;
+                    beyond += usize::from((exact(point) - score).abs() > bound);
+                }
+            }
+        }
+        let us = |duration: Duration, by: usize| duration.as_secs_f64() * 1e6 / by as f64;
+        costs.add_row([
+            name.to_owned(),
+            codec.record_bytes().to_string(),
+            codec.model_bytes().to_string(),
+            format!("{:.0}", train.as_secs_f64() * 1e3),
+            format!("{:.1}", us(encode, count)),
+            format!("{:.0}", us(scan, queries)),
+            format!("{:.1}", us(scan, queries) * 1e3 / count as f64),
+        ]);
+        for ((plain, bounded), oversampling) in plain.iter().zip(&bounded).zip(OVERSAMPLING) {
+            let recall =
+                |rescored: &Rescored| format!("{:.3}", rescored.hits as f64 / (queries * LIMIT) as f64);
+            let read = |rescored: &Rescored| format!("{:.1}", rescored.read as f64 / queries as f64);
+            let by_bound = |text: String| if bounds > 0 { text } else { String::new() };
+            recalls.add_row([
+                name.to_owned(),
+                oversampling.to_string(),
+                recall(plain),
+                read(plain),
+                by_bound(recall(bounded)),
+                by_bound(read(bounded)),
+                by_bound(format!("{:.3} %", beyond as f64 * 100.0 / bounds.max(1) as f64)),
+            ]);
+        }
+    }
+    writeln!(
+        std::io::stdout(),
+        "{count} vectors of dimension {}, {queries} queries, cosine, trained on {} vectors\n\n{costs}\n\n{recalls}",
+        data.dim,
+        count.min(SAMPLE_MAX)
+    )?;
+    Ok(())
+}
