@@ -196,7 +196,7 @@ fn main() -> Result<(), Error> {
         column.set_cell_alignment(CellAlignment::Right);
     }
     for name in methods.split(',') {
-        let measured = measure(&data, serde_json::from_value(name.into())?, threads)?;
+        let measured = measure(&data, name.parse()?, threads)?;
         for Searched { ef, recall, qps, cpu_us, rescored } in measured.searches {
             if variable("BENCH_JSON").is_some() {
                 let row = json!({

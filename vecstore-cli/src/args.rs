@@ -13,6 +13,7 @@ use vecstore::field::FieldKind;
 use vecstore::filter::Filter;
 use vecstore::hnsw::HnswParams;
 use vecstore::point::PointId;
+use vecstore::quantization::Method;
 use vecstore::schema::{Placement, Schema};
 
 /// An embedded vector store for data larger than memory: points with payloads, filters and durable writes, read in batches
@@ -147,7 +148,7 @@ pub(crate) struct Create {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
     /// The whole schema, as JSON, instead of the other options
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["element", "distance", "index", "tenant", "place"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["element", "distance", "quantization", "index", "tenant", "place"])]
     pub(crate) schema: Option<PathBuf>,
     /// Components of a vector
     #[arg(long)]
@@ -187,6 +188,7 @@ impl Create {
             distance: self.graph.distance,
             element: self.element.element(),
             hnsw: self.graph.params(),
+            quantization: self.graph.quantization,
             ..Schema::new(self.dim.unwrap_or(0))
         };
         let mut fields = BTreeSet::new();
@@ -518,6 +520,10 @@ pub(crate) struct GraphArgs {
     /// Same seed, same graph
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Codes that search scores instead of vectors: int8, int8_global[=QUANTILE], int4, product[=COMPRESSION], binary,
+    /// rotated4, rotated2, rotated1
+    #[arg(long, value_name = "METHOD", default_value_t = Method::default())]
+    pub(crate) quantization: Method,
 }
 
 impl GraphArgs {
@@ -534,9 +540,9 @@ pub(crate) struct SearchArgs {
     /// Candidates the graph search keeps; more find more and take longer
     #[arg(long, default_value_t = 128)]
     pub(crate) ef: usize,
-    /// Candidates read from disk and rescored, for each hit wanted
-    #[arg(long, default_value_t = 2.0)]
-    pub(crate) oversampling: f32,
+    /// Candidates read from disk and rescored, for each hit wanted [default: what the codes need]
+    #[arg(long, value_name = "TIMES")]
+    pub(crate) oversampling: Option<f32>,
     /// Rank by the codes alone and read no vector from disk
     #[arg(long)]
     pub(crate) no_rescore: bool,

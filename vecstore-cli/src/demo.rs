@@ -82,7 +82,7 @@ pub(crate) fn run(args: &Demo, stop: &StopFlag, out: &mut impl Write) -> Result<
             queries.len(),
             template.limit,
             template.params.ef,
-            template.params.oversampling,
+            template.params.oversampling.unwrap_or_else(|| args.graph.quantization.oversampling()),
             options.cores,
             options.lanes,
             truth.len().min(queries.len()),
@@ -163,6 +163,7 @@ fn fill<S: VectorSource>(
         distance: args.graph.distance,
         element: source.element(),
         hnsw: args.graph.params(),
+        quantization: args.graph.quantization,
         ..Schema::new(source.dim() as u32)
     };
     // Sealed once, at the end: the graph of all is the one that is searched.

@@ -3,6 +3,7 @@
 use crate::error::InputError;
 use crate::filter::Filter;
 use crate::point::{Payload, PointId};
+use crate::quantization::Method;
 use io_core::ReadStats;
 use serde_json::Value;
 
@@ -36,8 +37,9 @@ pub struct SearchParams {
     /// Candidates the walk over a graph keeps; more find more and take longer. At least `(offset + limit) * oversampling`
     /// are kept.
     pub ef: usize,
-    /// Candidates rescored for each hit wanted, 1 or more.
-    pub oversampling: f32,
+    /// Candidates rescored for each hit wanted, 1 or more; if not given, what the codes need
+    /// ([`Method::oversampling`]).
+    pub oversampling: Option<f32>,
     /// Read the vectors of candidates and rank by them; else their codes decide.
     pub rescore: bool,
     /// Read and score every vector instead of searching.
@@ -50,9 +52,9 @@ pub struct SearchParams {
 }
 
 impl Default for SearchParams {
-    /// `ef` 128, oversampling 2, rescored; up to 10,000 points, or 3 % of a segment, are scored one by one.
+    /// `ef` 128, rescored with as much oversampling as the codes need; up to 10,000 points, or 3 % of a segment, are scored one by one.
     fn default() -> Self {
-        Self { ef: 128, oversampling: 2.0, rescore: true, exact: false, scan_max: 10_000, scan_ratio: 0.03 }
+        Self { ef: 128, oversampling: None, rescore: true, exact: false, scan_max: 10_000, scan_ratio: 0.03 }
     }
 }
 
@@ -88,8 +90,10 @@ impl SearchRequest {
             return Err(param("offset", self.offset.to_string(), "from 0 to 1048576"));
         }
         check_limit("ef", self.params.ef)?;
-        if !(1.0..=1000.0).contains(&self.params.oversampling) {
-            return Err(param("oversampling", self.params.oversampling.to_string(), "from 1 to 1000"));
+        if let Some(oversampling) = self.params.oversampling
+            && !(1.0..=1000.0).contains(&oversampling)
+        {
+            return Err(param("oversampling", oversampling.to_string(), "from 1 to 1000"));
         }
         if !(0.0..=1.0).contains(&self.params.scan_ratio) {
             return Err(param("scan_ratio", self.params.scan_ratio.to_string(), "from 0 to 1"));
@@ -100,9 +104,10 @@ impl SearchRequest {
         Ok(())
     }
 
-    /// Candidates to rescore.
-    pub(crate) fn candidates(&self) -> usize {
-        ((self.offset + self.limit) as f64 * f64::from(self.params.oversampling)).ceil() as usize
+    /// Candidates to rescore, of codes of this method.
+    pub(crate) fn candidates(&self, method: Method) -> usize {
+        let oversampling = self.params.oversampling.unwrap_or_else(|| method.oversampling());
+        ((self.offset + self.limit) as f64 * f64::from(oversampling)).ceil() as usize
     }
 }
 

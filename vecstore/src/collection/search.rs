@@ -146,7 +146,7 @@ impl CollectionReader {
         let distance = self.shared.schema.distance;
         let mut prepared = request.vector.clone();
         distance.prepare(&mut prepared);
-        let wanted = request.candidates();
+        let wanted = request.candidates(self.shared.schema.quantization);
         let searches = entries.iter().zip(allowed).map(async |(entry, allowed)| {
             let scorer = entry.reader.data.codec.query(&prepared);
             let search = CandidateSearch {

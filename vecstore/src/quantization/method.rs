@@ -1,6 +1,8 @@
 //! The methods by the names they have in a schema.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 
 /// How vectors become codes. In JSON: `"int8"`, `{"int8_global": {"quantile": 0.99}}`, `{"product": {"compression": 16}}` and
 /// so on.
@@ -32,6 +34,110 @@ pub enum Method {
     Rotated2,
     /// A bit a component, rotated, with an error bound.
     Rotated1,
+}
+
+impl Method {
+    /// Every method, with its parameter at the default.
+    pub const ALL: [Self; 8] = [
+        Self::Int8,
+        Self::Int8Global { quantile: Quantile::DEFAULT },
+        Self::Int4,
+        Self::Product { compression: Compression::X16 },
+        Self::Binary,
+        Self::Rotated4,
+        Self::Rotated2,
+        Self::Rotated1,
+    ];
+
+    /// Its name, without a parameter.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int8 => "int8",
+            Self::Int8Global { .. } => "int8_global",
+            Self::Int4 => "int4",
+            Self::Product { .. } => "product",
+            Self::Binary => "binary",
+            Self::Rotated4 => "rotated4",
+            Self::Rotated2 => "rotated2",
+            Self::Rotated1 => "rotated1",
+        }
+    }
+
+    /// Candidates to rescore for each hit wanted, if a search does not say: with so many these codes find nearly what the
+    /// vectors themselves would, on the data that `benches/README.md` has the tables of.
+    #[must_use]
+    pub fn oversampling(self) -> f32 {
+        match self {
+            Self::Int8 | Self::Int4 | Self::Rotated4 => 2.0,
+            Self::Int8Global { .. } => 4.0,
+            Self::Rotated2 => 8.0,
+            Self::Product { compression } => match compression {
+                Compression::X4 => 2.0,
+                Compression::X8 => 4.0,
+                Compression::X16 | Compression::X32 | Compression::X64 => 16.0,
+            },
+            Self::Binary | Self::Rotated1 => 16.0,
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    /// `rotated4`, `product=16`, as it is parsed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int8Global { quantile } => write!(f, "{}={}", self.name(), quantile.get()),
+            Self::Product { compression } => write!(f, "{}={}", self.name(), u32::from(*compression)),
+            _ => f.write_str(self.name()),
+        }
+    }
+}
+
+/// A text that names no method.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnknownMethod {
+    /// No such name.
+    #[error("unknown quantization {name:?}: use one of {}", Method::ALL.map(Method::name).join(", "))]
+    Name {
+        /// What was given.
+        name: String,
+    },
+    /// A parameter that is no number, or for a method that has none.
+    #[error("{method} takes no parameter {parameter:?}")]
+    Parameter {
+        /// The method.
+        method: &'static str,
+        /// What was given.
+        parameter: String,
+    },
+    /// A parameter out of its range.
+    #[error(transparent)]
+    Invalid(#[from] InvalidParameter),
+}
+
+impl FromStr for Method {
+    type Err = UnknownMethod;
+
+    /// A name, and behind an equals sign its parameter if it is not to be the default: `int8`, `int8_global=0.999`,
+    /// `product=32`.
+    fn from_str(text: &str) -> Result<Self, UnknownMethod> {
+        let (name, parameter) =
+            text.split_once('=').map_or((text, None), |(name, parameter)| (name, Some(parameter)));
+        let unknown = || UnknownMethod::Name { name: name.to_owned() };
+        let method = Self::ALL.into_iter().find(|method| method.name() == name).ok_or_else(unknown)?;
+        let Some(parameter) = parameter else { return Ok(method) };
+        let wrong = || UnknownMethod::Parameter { method: method.name(), parameter: parameter.to_owned() };
+        Ok(match method {
+            Self::Int8Global { .. } => {
+                Self::Int8Global { quantile: parameter.parse::<f32>().map_err(|_| wrong())?.try_into()? }
+            }
+            Self::Product { .. } => {
+                Self::Product { compression: parameter.parse::<u32>().map_err(|_| wrong())?.try_into()? }
+            }
+            _ => return Err(wrong()),
+        })
+    }
 }
 
 /// A number that a method is not defined for.
@@ -169,5 +275,20 @@ mod tests {
         assert!(error(r#"{"product":{"factor":16}}"#).contains("factor"));
         assert!(error(r#""int3""#).contains("rotated4"));
         assert!(Quantile::try_from(f32::NAN).is_err());
+    }
+
+    #[test]
+    fn names_come_back() {
+        for method in Method::ALL {
+            assert_eq!(method.to_string().parse(), Ok(method));
+            assert_eq!(method.name().parse(), Ok(method));
+        }
+        let product = Method::Product { compression: Compression::X32 };
+        assert_eq!(("product=32".parse(), product.to_string()), (Ok(product), "product=32".to_owned()));
+        let error = |text: &str| text.parse::<Method>().unwrap_err().to_string();
+        assert!(error("int5").contains("\"int5\"") && error("int5").contains("rotated4"));
+        assert_eq!(error("int8=3"), "int8 takes no parameter \"3\"");
+        assert_eq!(error("product=x"), "product takes no parameter \"x\"");
+        assert!(error("product=5").contains("4, 8, 16, 32, 64"));
     }
 }

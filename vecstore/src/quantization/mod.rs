@@ -36,7 +36,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub use method::{Compression, InvalidParameter, Method, Quantile};
+pub use method::{Compression, InvalidParameter, Method, Quantile, UnknownMethod};
 pub use model::ModelError;
 pub use scalar::{CodeScores, CodesError, DIM_MAX, ScalarCodes, ScalarParams, ScalarQuery, encode_into};
 

@@ -1,0 +1,150 @@
+//! Collections with codes of every method: they find what they should, wherever the codes are, and are verified and repaired.
+
+use io_core::testing::SimulatedDisk;
+use io_core::{Directory, DynBackend, StopFlag};
+use std::collections::BTreeSet;
+use std::path::Path;
+use vecstore::collection::{
+    Collection, CollectionOptions, Durability, SearchParams, SearchRequest, SearchResult,
+};
+use vecstore::dataset::Clustered;
+use vecstore::distance::Distance;
+use vecstore::input::{Rows, VectorSource};
+use vecstore::point::{Point, PointId};
+use vecstore::quantization::Method;
+use vecstore::schema::{Placement, PlacementOf, Schema};
+
+const DIM: usize = 48;
+const POINTS: usize = 2000;
+const DIR: &str = "/q";
+
+fn options() -> CollectionOptions {
+    CollectionOptions { cores: 1, lanes: 2, background: false, ..CollectionOptions::default() }
+}
+
+struct Data {
+    points: Vec<Point>,
+    queries: Vec<Vec<f32>>,
+}
+
+fn data() -> Data {
+    let mut source = Clustered::new(POINTS, DIM, 21);
+    let queries = source.queries(30);
+    let Rows::F32(rows) = source.next_rows(POINTS).unwrap() else { panic!("clusters are of f32") };
+    let points = (0..).zip(rows.chunks_exact(DIM)).map(|(id, row)| Point::new(id, row.to_vec())).collect();
+    Data { points, queries }
+}
+
+fn schema(method: Method, distance: Distance, place: Placement) -> Schema {
+    let placement = PlacementOf { codes: place, ..PlacementOf::default() };
+    Schema { quantization: method, distance, placement, ..Schema::new(DIM as u32) }
+}
+
+fn create(disk: &SimulatedDisk, schema: &Schema, points: &[Point]) -> Collection {
+    let backend = DynBackend::new(disk.clone());
+    let collection = Collection::create(&backend, Path::new(DIR), schema, &options()).unwrap();
+    // Two segments, the codec of each trained on its own points.
+    for half in points.chunks(POINTS / 2) {
+        collection.upsert(half.to_vec(), Durability::Written).wait().unwrap();
+        collection.seal(|_| {}).wait().unwrap();
+    }
+    collection
+}
+
+fn search(collection: &Collection, queries: &[Vec<f32>], params: SearchParams) -> Vec<SearchResult> {
+    let request = |query: &Vec<f32>| SearchRequest { params, ..SearchRequest::new(query.clone()) };
+    collection.search_batch(queries.iter().map(request).collect()).wait().unwrap()
+}
+
+fn ids(found: &[SearchResult]) -> Vec<BTreeSet<PointId>> {
+    found.iter().map(|found| found.hits.iter().map(|hit| hit.id).collect()).collect()
+}
+
+#[test]
+fn codes_of_every_method_find_what_vectors_find() {
+    let data = data();
+    for distance in Distance::ALL {
+        for method in Method::ALL {
+            // Coarse codes of few components need more candidates than the default, which is for real data.
+            let coarse = matches!(method, Method::Binary | Method::Rotated1 | Method::Product { .. });
+            let default = SearchParams::default();
+            let params =
+                if coarse { SearchParams { ef: 500, oversampling: Some(40.0), ..default } } else { default };
+            let mut first = None;
+            for place in [Placement::Pinned, Placement::Cold] {
+                let disk = SimulatedDisk::new(7);
+                let collection = create(&disk, &schema(method, distance, place), &data.points);
+                let found = search(&collection, &data.queries, params);
+                let exact = SearchParams { exact: true, ..default };
+                let truth = ids(&search(&collection, &data.queries, exact));
+                let hits: usize =
+                    ids(&found).iter().zip(&truth).map(|(a, b)| a.intersection(b).count()).sum();
+                let recall = hits as f64 / (10 * truth.len()) as f64;
+                assert!(recall >= 0.9, "{method}, {distance}, codes {place:?}: recall {recall}");
+                let hits: Vec<_> = found.into_iter().map(|found| found.hits).collect();
+                assert_eq!(
+                    *first.get_or_insert_with(|| hits.clone()),
+                    hits,
+                    "{method}, {distance}: {place:?}"
+                );
+                collection.close().unwrap();
+                let (backend, dir) = (DynBackend::new(disk.clone()), Path::new(DIR));
+                let report = Collection::verify(&backend, dir, &StopFlag::new()).unwrap();
+                assert!(report.problems.is_empty() && report.notes.is_empty(), "{method}: {report:?}");
+            }
+        }
+    }
+}
+
+/// What the bounds of codes spare is not missed: a search that has to read as many candidates as it likes finds the same as
+/// one that reads those that can be among the hits.
+#[test]
+fn vectors_that_cannot_be_hits_are_spared_and_not_missed() {
+    let data = data();
+    for method in [Method::Int8, Method::Rotated4] {
+        let disk = SimulatedDisk::new(8);
+        let schema = schema(method, Distance::Cosine, Placement::Pinned);
+        let collection = create(&disk, &schema, &data.points);
+        let params = |oversampling| SearchParams { ef: 800, oversampling, ..SearchParams::default() };
+        let found = search(&collection, &data.queries, params(Some(40.0)));
+        let (spared, read) = found.iter().fold((0, 0), |(spared, read), found| {
+            (spared + found.stats.vectors_spared, read + found.stats.vectors_scored)
+        });
+        assert_eq!(spared + read, 400 * data.queries.len() as u64);
+        // Half a step of int8 is next to nothing, one of 4 bits is not.
+        assert!(
+            spared > if method == Method::Int8 { read } else { 0 },
+            "{method}: {read} read, {spared} spared"
+        );
+        let exact = SearchParams { exact: true, ..SearchParams::default() };
+        let truth = search(&collection, &data.queries, exact);
+        let missed: usize = ids(&truth).iter().zip(ids(&found)).map(|(a, b)| a.difference(&b).count()).sum();
+        // A bound of three deviations leaves out one in hundreds of those at its very edge.
+        assert!(missed <= 3, "{method}: {missed} of {} missed", 10 * truth.len());
+    }
+}
+
+#[test]
+fn a_damaged_codec_is_named_and_costs_no_point() {
+    let data = data();
+    for method in [Method::Rotated2, Method::Product { compression: vecstore::quantization::Compression::X8 }]
+    {
+        let disk = SimulatedDisk::new(9);
+        let collection = create(&disk, &schema(method, Distance::Dot, Placement::Pinned), &data.points);
+        collection.close().unwrap();
+        let (backend, dir) = (DynBackend::new(disk.clone()), Path::new(DIR));
+        let path = dir.join("segment-000001/codec.pages");
+        let mut bytes = disk.read(&path).unwrap();
+        // More than a single bit, which repair would put back.
+        bytes[4096 + 100] ^= 0x55;
+        disk.write(&path, &bytes).unwrap();
+        let report = Collection::verify(&backend, dir, &StopFlag::new()).unwrap();
+        let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+        assert!(problems.len() == 1 && problems[0].contains("codec.pages"), "{problems:?}");
+        let error = Collection::open(&backend, dir, &options()).unwrap_err().to_string();
+        assert!(error.contains("codec.pages"), "{error}");
+        let target = Path::new("/repaired");
+        let report = Collection::repair(&backend, dir, target, None, &StopFlag::new()).unwrap();
+        assert_eq!((report.points, report.points_lost), (POINTS as u64, 0));
+    }
+}
