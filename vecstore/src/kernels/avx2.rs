@@ -47,7 +47,8 @@ const KERNELS: Kernels = Kernels {
     scan_u2: |records, points, query, sums| unsafe { scan_packed::<2>(records, points, query, sums) },
     // SAFETY: as above.
     scan_u1: |records, points, query, sums| unsafe { scan_packed::<1>(records, points, query, sums) },
-    scan_tables: scalar::scan_tables,
+    // SAFETY: as above.
+    scan_tables: |records, points, tables, sums| unsafe { scan_tables(records, points, tables, sums) },
     // SAFETY: as above.
     hadamard: |vector| unsafe { hadamard(vector) },
 };
@@ -305,6 +306,12 @@ fn scan_i8(records: Records<'_>, points: &[u32], query: &[i16], sums: &mut [f32]
     scan(records, points, sums, |point| {
         dot_integers(bytemuck::cast_slice(records.code(point, query.len())), query) as f32
     });
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn scan_tables(records: Records<'_>, points: &[u32], tables: &[[f32; 256]], sums: &mut [f32]) {
+    scan(records, points, sums, |point| scalar::sum_tables(records.code(point, tables.len()), tables));
 }
 
 #[inline]

@@ -24,7 +24,9 @@ pub(super) const KERNELS: Kernels = Kernels {
     scan_u4: scan_packed::<4>,
     scan_u2: scan_packed::<2>,
     scan_u1: scan_packed::<1>,
-    scan_tables,
+    scan_tables: |records, points, tables, sums| {
+        scan(points, sums, |point| sum_tables(records.code(point, tables.len()), tables));
+    },
     hadamard,
 };
 
@@ -77,22 +79,19 @@ fn scan_packed<const BITS: usize>(records: Records<'_>, points: &[u32], query: &
     });
 }
 
-/// Not slower than with gathers, which x86-64 has: the loads are what takes the time.
-pub(super) fn scan_tables(records: Records<'_>, points: &[u32], tables: &[[f32; 256]], sums: &mut [f32]) {
-    scan(points, sums, |point| {
-        let code = records.code(point, tables.len());
-        let (code, code_rest) = code.as_chunks::<4>();
-        let (tables, tables_rest) = tables.as_chunks::<4>();
-        let mut lanes = [0.0; 4];
-        for (code, tables) in code.iter().zip(tables) {
-            for lane in 0..4 {
-                lanes[lane] += tables[lane][usize::from(code[lane])];
-            }
+/// For every table: what takes the time is a load for each byte, which a gather does one by one too.
+#[inline]
+pub(super) fn sum_tables(code: &[u8], tables: &[[f32; 256]]) -> f32 {
+    let (code, code_rest) = code.as_chunks::<4>();
+    let (tables, tables_rest) = tables.as_chunks::<4>();
+    let mut lanes = [0.0; 4];
+    for (code, tables) in code.iter().zip(tables) {
+        for lane in 0..4 {
+            lanes[lane] += tables[lane][usize::from(code[lane])];
         }
-        let rest: f32 =
-            code_rest.iter().zip(tables_rest).map(|(&byte, table)| table[usize::from(byte)]).sum();
-        lanes.iter().sum::<f32>() + rest
-    });
+    }
+    let rest: f32 = code_rest.iter().zip(tables_rest).map(|(&byte, table)| table[usize::from(byte)]).sum();
+    lanes.iter().sum::<f32>() + rest
 }
 
 fn hadamard(vector: &mut [f32]) {
