@@ -5,14 +5,13 @@
 //! the methods whose name contains that, `BENCH_SEED=2` trains with another seed than 1.
 
 use benches::cpu_time;
+use benches::data::{Error, Vectors, variable};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 use vecstore::dataset::Clustered;
 use vecstore::distance::Distance;
-use vecstore::input::{Format, Rows, VectorInput, VectorSource};
 use vecstore::quantization::{Codec, Compression, Method, Quantile, SAMPLE_MAX, Scorer, train};
 
 const DISTANCE: Distance = Distance::Cosine;
@@ -22,12 +21,6 @@ const OVERSAMPLING: [usize; 5] = [1, 2, 4, 8, 16];
 const BATCH: usize = 1024;
 const THREADS: usize = 2;
 
-type Error = Box<dyn std::error::Error>;
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
 /// Prepared vectors, one after the other.
 struct Data {
     dim: usize,
@@ -35,35 +28,21 @@ struct Data {
     queries: Vec<f32>,
 }
 
-fn vectors_of(source: &mut impl VectorSource) -> Result<Vec<f32>, Error> {
-    let (dim, count) = (source.dim(), source.count() as usize);
-    let mut vectors: Vec<f32> = Vec::with_capacity(count * dim);
-    while vectors.len() < count * dim {
-        match source.next_rows(1024)? {
-            Rows::F32(rows) => vectors.extend(rows),
-            Rows::F16(rows) => vectors.extend(rows.iter().map(|half| half.to_f32())),
-            Rows::U8(rows) => vectors.extend(rows.iter().map(|&byte| f32::from(byte))),
-        }
-    }
-    vectors.chunks_exact_mut(dim).for_each(|vector| DISTANCE.prepare(vector));
-    Ok(vectors)
-}
-
 fn load() -> Result<Data, Error> {
-    if let (Some(vectors), Some(queries)) = (variable("BENCH_VECTORS"), variable("BENCH_QUERIES")) {
-        let open = |path: &str| VectorInput::open(Path::new(path), Format::by_extension(Path::new(path))?);
-        let (mut base, mut queries) = (open(&vectors)?, open(&queries)?);
-        return Ok(Data {
-            dim: base.dim(),
-            vectors: vectors_of(&mut base)?,
-            queries: vectors_of(&mut queries)?,
-        });
+    let (vectors, queries) = match (variable("BENCH_VECTORS"), variable("BENCH_QUERIES")) {
+        (Some(vectors), Some(queries)) => (Vectors::read(&vectors)?, Vectors::read(&queries)?.components),
+        _ => {
+            let (count, queries) = if variable("BENCH_QUICK").is_some() { (5000, 50) } else { (60_000, 500) };
+            let mut base = Clustered::new(count, 100, 7);
+            let queries = base.queries(queries).concat();
+            (Vectors::all_of(&mut base)?, queries)
+        }
+    };
+    let mut data = Data { dim: vectors.dim, vectors: vectors.components, queries };
+    for vector in data.vectors.chunks_exact_mut(data.dim).chain(data.queries.chunks_exact_mut(data.dim)) {
+        DISTANCE.prepare(vector);
     }
-    let (count, queries) = if variable("BENCH_QUICK").is_some() { (5000, 50) } else { (60_000, 500) };
-    let mut base = Clustered::new(count, 100, 7);
-    let mut queries = base.queries(queries).concat();
-    queries.chunks_exact_mut(100).for_each(|query| DISTANCE.prepare(query));
-    Ok(Data { dim: 100, vectors: vectors_of(&mut base)?, queries })
+    Ok(data)
 }
 
 /// A point and its score, the best first.

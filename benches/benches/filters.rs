@@ -4,48 +4,29 @@
 //! `cargo bench -p benches --bench filters` makes its own data; with data of yours:
 //! `BENCH_VECTORS=base.npy BENCH_PAYLOAD=base.jsonl BENCH_FIELD=section BENCH_QUERIES=queries.npy cargo bench ...`.
 
+use benches::data::{Error, Vectors, variable};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use io_core::DynBackend;
 use io_mmap::MmapBackend;
 use serde_json::{Value, json};
 use std::io::{BufRead, Write};
-use std::path::Path;
 use std::time::Instant;
 use vecstore::collection::{Collection, CollectionOptions, Durability, SearchParams, SearchRequest};
 use vecstore::dataset::Clustered;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter, Match, MatchCondition, Range};
-use vecstore::input::{Format, VectorInput, VectorSource};
 use vecstore::point::{Payload, Point, PointId};
 use vecstore::schema::Schema;
 
 const QUERIES: usize = 200;
 const RANDOM: &str = "bench_random";
 
-type Error = Box<dyn std::error::Error>;
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
 struct Data {
-    dim: usize,
     field: String,
-    vectors: Vec<Vec<f32>>,
+    vectors: Vectors,
     payloads: Vec<Payload>,
     queries: Vec<Vec<f32>>,
-}
-
-fn vectors_of(source: &mut impl VectorSource, count: usize) -> Result<Vec<Vec<f32>>, Error> {
-    let dim = source.dim();
-    let mut vectors = Vec::new();
-    while vectors.len() < count {
-        let rows = source.next_rows(1024)?.to_f32();
-        vectors.extend(rows.chunks_exact(dim).map(<[f32]>::to_vec));
-    }
-    vectors.truncate(count);
-    Ok(vectors)
 }
 
 fn load() -> Result<Data, Error> {
@@ -56,29 +37,24 @@ fn load() -> Result<Data, Error> {
         variable("BENCH_FIELD"),
         variable("BENCH_QUERIES"),
     ) {
-        let open = |path: &str| VectorInput::open(Path::new(path), Format::by_extension(Path::new(path))?);
-        let (mut base, mut queries) = (open(&vectors)?, open(&queries)?);
-        let count = base.count() as usize;
         let lines = std::io::BufReader::new(std::fs::File::open(payload)?).lines();
         let payloads = lines.map(|line| Ok(object(serde_json::from_str(&line?)?)?));
-        let (dim, wanted) = (base.dim(), QUERIES.min(queries.count() as usize));
         return Ok(Data {
-            dim,
             field,
-            vectors: vectors_of(&mut base, count)?,
+            vectors: Vectors::read(&vectors)?,
             payloads: payloads.collect::<Result<_, Error>>()?,
-            queries: vectors_of(&mut queries, wanted)?,
+            queries: Vectors::read(&queries)?.first(QUERIES).iter().map(<[f32]>::to_vec).collect(),
         });
     }
     let (count, dim) = (if variable("BENCH_QUICK").is_some() { 5000 } else { 60_000 }, 96);
     let mut data = Clustered::new(count, dim, 7);
     let queries = data.queries(QUERIES);
-    let vectors = vectors_of(&mut data, count)?;
+    let vectors = Vectors::all_of(&mut data)?;
     // Cut by the first component, unevenly: near points mostly share a value.
-    let value = |vector: &Vec<f32>| format!("v{}", (vector[0].abs() * 300.0).sqrt() as u32);
+    let value = |vector: &[f32]| format!("v{}", (vector[0].abs() * 300.0).sqrt() as u32);
     let payloads = vectors.iter().map(|vector| Ok(object(json!({ "value": value(vector) }))?));
     let payloads = payloads.collect::<Result<_, Error>>()?;
-    Ok(Data { dim, field: "value".to_owned(), payloads, vectors, queries })
+    Ok(Data { field: "value".to_owned(), payloads, vectors, queries })
 }
 
 struct Measured {
@@ -124,22 +100,24 @@ fn measure(
 fn main() -> Result<(), Error> {
     let data = load()?;
     let dir = tempfile::tempdir_in(variable("BENCH_DIR").unwrap_or_else(|| ".".to_owned()))?;
-    let schema =
-        Schema::new(data.dim as u32).index(&data.field, FieldKind::Keyword).index(RANDOM, FieldKind::Integer);
+    let schema = Schema::new(data.vectors.dim as u32)
+        .index(&data.field, FieldKind::Keyword)
+        .index(RANDOM, FieldKind::Integer);
     let backend = DynBackend::new(MmapBackend::default());
     let options = CollectionOptions { background: false, ..CollectionOptions::default() };
     let collection = Collection::create(&backend, &dir.path().join("c"), &schema, &options)?;
     let mut random = fastrand::Rng::with_seed(3);
     let total = data.vectors.len();
-    for (start, vectors) in (0..).step_by(512).zip(data.vectors.chunks(512)) {
-        let points = vectors.iter().zip(&data.payloads[start..]).zip(start as u64..);
-        let points = points.map(|((vector, payload), id)| {
-            let mut payload = payload.clone();
-            payload.insert(RANDOM.to_owned(), random.u32(..100_000).into());
-            Point { payload, ..Point::new(id, vector.clone()) }
-        });
-        collection.upsert(points.collect(), Durability::Written).wait()?;
+    let points = data.vectors.iter().zip(&data.payloads).zip(0u64..).map(|((vector, payload), id)| {
+        let mut payload = payload.clone();
+        payload.insert(RANDOM.to_owned(), random.u32(..100_000).into());
+        Point { payload, ..Point::new(id, vector.to_vec()) }
+    });
+    let points: Vec<Point> = points.collect();
+    for batch in points.chunks(512) {
+        collection.upsert(batch.to_vec(), Durability::Written).wait()?;
     }
+    drop(points);
     collection.optimize(|_| {}).wait()?;
 
     // For each wanted part of the points: the values that together come nearest to it, and a range of random numbers.
@@ -194,7 +172,7 @@ fn main() -> Result<(), Error> {
     writeln!(
         std::io::stdout(),
         "{total} points of dimension {}, {} queries, default settings\n\n{out}",
-        data.dim,
+        data.vectors.dim,
         data.queries.len()
     )?;
     collection.close()?;

@@ -6,9 +6,10 @@
 //! as `benches/peers/compare.py` reads them.
 
 use benches::cpu_time;
+use benches::data::{Error, Vectors, variable};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
-use io_core::{DynBackend, ElementType};
+use io_core::DynBackend;
 use io_mmap::MmapBackend;
 use serde_json::json;
 use std::io::Write;
@@ -20,7 +21,7 @@ use vecstore::collection::{
     SearchResult,
 };
 use vecstore::dataset::Clustered;
-use vecstore::input::{Format, VectorInput, VectorSource, read_npy_i32};
+use vecstore::input::read_npy_i32;
 use vecstore::point::{Point, PointId};
 use vecstore::quantization::Method;
 use vecstore::schema::{Placement, PlacementOf, Schema};
@@ -29,35 +30,15 @@ const LIMIT: usize = 10;
 const EFS: [usize; 11] = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 const REPEATS: usize = 3;
 
-type Error = Box<dyn std::error::Error>;
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
 struct Data {
-    dim: usize,
-    element: ElementType,
-    vectors: Vec<Vec<f32>>,
-    queries: Vec<Vec<f32>>,
+    vectors: Vectors,
+    queries: Vectors,
     /// The nearest points of each query; found by an exact search if none are given.
     truth: Option<Vec<Vec<PointId>>>,
 }
 
-fn vectors_of(source: &mut impl VectorSource) -> Result<Vec<Vec<f32>>, Error> {
-    let (dim, count) = (source.dim(), source.count() as usize);
-    let mut vectors = Vec::with_capacity(count);
-    while vectors.len() < count {
-        let rows = source.next_rows(1024)?.to_f32();
-        vectors.extend(rows.chunks_exact(dim).map(<[f32]>::to_vec));
-    }
-    Ok(vectors)
-}
-
 fn load() -> Result<Data, Error> {
     if let (Some(vectors), Some(queries)) = (variable("BENCH_VECTORS"), variable("BENCH_QUERIES")) {
-        let open = |path: &str| VectorInput::open(Path::new(path), Format::by_extension(Path::new(path))?);
-        let (mut base, mut queries) = (open(&vectors)?, open(&queries)?);
         let truth = match variable("BENCH_TRUTH") {
             Some(path) => {
                 let id = |id: &i32| PointId::Num(id.unsigned_abs().into());
@@ -66,19 +47,13 @@ fn load() -> Result<Data, Error> {
             }
             None => None,
         };
-        return Ok(Data {
-            dim: base.dim(),
-            element: base.element(),
-            vectors: vectors_of(&mut base)?,
-            queries: vectors_of(&mut queries)?,
-            truth,
-        });
+        return Ok(Data { vectors: Vectors::read(&vectors)?, queries: Vectors::read(&queries)?, truth });
     }
     let count = if variable("BENCH_QUICK").is_some() { 3000 } else { 60_000 };
     let mut base = Clustered::new(count, 100, 7);
-    let queries = base.queries(100);
-    let vectors = vectors_of(&mut base)?;
-    Ok(Data { dim: 100, element: ElementType::F32, vectors, queries, truth: None })
+    let components = base.queries(100).concat();
+    let vectors = Vectors::all_of(&mut base)?;
+    Ok(Data { queries: Vectors { components, ..vectors.clone() }, vectors, truth: None })
 }
 
 struct Measured {
@@ -110,16 +85,18 @@ fn measure(data: &Data, method: Method, threads: usize) -> Result<Measured, Erro
         ids: pinned,
         indexes: pinned,
     };
-    let element = data.element;
-    let schema = Schema { element, quantization: method, placement, ..Schema::new(data.dim as u32) };
+    let Vectors { dim, element, .. } = data.vectors;
+    let schema = Schema { element, quantization: method, placement, ..Schema::new(dim as u32) };
     let options =
         CollectionOptions { background: false, cores: threads, lanes: 1, ..CollectionOptions::default() };
     let backend = DynBackend::new(MmapBackend::default());
     let collection = Collection::create(&backend, &dir.path().join("c"), &schema, &options)?;
-    for (start, vectors) in (0..).step_by(1024).zip(data.vectors.chunks(1024)) {
-        let points = vectors.iter().zip(start..).map(|(vector, id)| Point::new(id, vector.clone()));
-        collection.upsert(points.collect(), Durability::Written).wait()?;
+    let points: Vec<Point> =
+        (0..).zip(data.vectors.iter()).map(|(id, vector)| Point::new(id, vector.to_vec())).collect();
+    for batch in points.chunks(1024) {
+        collection.upsert(batch.to_vec(), Durability::Written).wait()?;
     }
+    drop(points);
     let (started, cpu) = (Instant::now(), cpu_time());
     let graph_built = Arc::new(Mutex::new((Duration::ZERO, Duration::ZERO)));
     let built = Arc::clone(&graph_built);
@@ -136,7 +113,7 @@ fn measure(data: &Data, method: Method, threads: usize) -> Result<Measured, Erro
 
     let search = |params: SearchParams| -> Result<(Vec<SearchResult>, f64, f64), Error> {
         let request =
-            |query: &Vec<f32>| SearchRequest { params, limit: LIMIT, ..SearchRequest::new(query.clone()) };
+            |query: &[f32]| SearchRequest { params, limit: LIMIT, ..SearchRequest::new(query.to_vec()) };
         let requests: Vec<SearchRequest> = data.queries.iter().map(request).collect();
         let (started, cpu) = (Instant::now(), cpu_time());
         let found = collection.search_batch(requests).wait()?;
@@ -226,7 +203,7 @@ fn main() -> Result<(), Error> {
         }
     }
     if variable("BENCH_JSON").is_none() {
-        let (count, dim) = (data.vectors.len(), data.dim);
+        let (count, dim) = (data.vectors.len(), data.vectors.dim);
         writeln!(
             std::io::stdout(),
             "{count} vectors of dimension {dim}, {} queries, {threads} threads, everything in memory\n\n{out}",

@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
 
+pub mod data;
 pub mod map;
 pub mod memory;
 pub mod ring;

@@ -1,0 +1,74 @@
+//! Vectors to measure with: from files that environment variables name, or made up.
+
+use io_core::ElementType;
+use std::path::Path;
+use vecstore::input::{Format, VectorInput, VectorSource};
+
+/// Whatever keeps a bench from going on.
+pub type Error = Box<dyn std::error::Error>;
+
+/// An environment variable, if it is set.
+#[must_use]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Vectors of one dimension.
+#[derive(Clone, Debug)]
+pub struct Vectors {
+    /// Components of a vector.
+    pub dim: usize,
+    /// What a component was given as.
+    pub element: ElementType,
+    /// All components, vector after vector.
+    pub components: Vec<f32>,
+}
+
+impl Vectors {
+    /// Reads a file of vectors, whose format is that of its extension.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(path: &str) -> Result<Self, Error> {
+        let path = Path::new(path);
+        Self::all_of(&mut VectorInput::open(path, Format::by_extension(path)?)?)
+    }
+
+    /// All that a source gives.
+    ///
+    /// # Errors
+    /// Its own.
+    pub fn all_of(source: &mut impl VectorSource) -> Result<Self, Error> {
+        let (dim, element) = (source.dim(), source.element());
+        let wanted = source.count() as usize * dim;
+        let mut components = Vec::with_capacity(wanted);
+        while components.len() < wanted {
+            components.extend(source.next_rows(1024)?.to_f32());
+        }
+        Ok(Self { dim, element, components })
+    }
+
+    /// Number of vectors.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.components.len() / self.dim
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.components.is_empty()
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.components.chunks_exact(self.dim)
+    }
+
+    /// Only the first so many.
+    #[must_use]
+    pub fn first(mut self, count: usize) -> Self {
+        self.components.truncate(count * self.dim);
+        self
+    }
+}
