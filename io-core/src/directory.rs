@@ -142,6 +142,14 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// [`DirectoryError`]; nothing may be assumed durable then.
     fn sync_file(&self, path: &Path) -> Result<(), DirectoryError>;
 
+    /// Writes the first `len` bytes of a file again where they are, cuts off what follows, and syncs it. Takes no space. After
+    /// that they are on the disk also where an earlier sync of them failed: the kernel then forgets that they are not, and
+    /// another sync alone would succeed without writing them.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]; the bytes are the same all the same.
+    fn rewrite(&self, path: &Path, len: u64) -> Result<(), DirectoryError>;
+
     /// Makes the names in a directory durable.
     ///
     /// # Errors
@@ -166,7 +174,7 @@ mod real {
         Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockKind, Path, StdDirectory, io,
     };
     use std::fs::{self, File, OpenOptions, TryLockError};
-    use std::io::{Read, Write};
+    use std::io::{Read, Seek, SeekFrom, Write};
 
     /// The operating system's lock on the file goes with the file.
     #[derive(Debug)]
@@ -217,8 +225,10 @@ mod real {
         }
 
         fn copy(&self, file: &Path, copy: &Path) -> Result<(), DirectoryError> {
+            // What can be opened but not copied is no fault of the source, nearly always.
+            File::open(file).map_err(|error| DirectoryError::new("copy", file, error))?;
             let copied = fs::copy(file, copy).and_then(|_| File::open(copy)?.sync_all());
-            copied.map_err(|error| DirectoryError::new("copy", file, error))
+            copied.map_err(|error| DirectoryError::new("copy to", copy, error))
         }
 
         fn remove_file(&self, path: &Path) -> Result<(), DirectoryError> {
@@ -232,6 +242,23 @@ mod real {
         fn sync_file(&self, path: &Path) -> Result<(), DirectoryError> {
             let synced = File::open(path).and_then(|file| file.sync_all());
             synced.map_err(|error| DirectoryError::new("sync", path, error))
+        }
+
+        fn rewrite(&self, path: &Path, len: u64) -> Result<(), DirectoryError> {
+            const CHUNK: u64 = 1 << 20;
+            let rewritten = OpenOptions::new().read(true).write(true).open(path).and_then(|mut file| {
+                let mut bytes = Vec::new();
+                for start in (0..len).step_by(CHUNK as usize) {
+                    bytes.resize((len - start).min(CHUNK) as usize, 0);
+                    file.seek(SeekFrom::Start(start))?;
+                    file.read_exact(&mut bytes)?;
+                    file.seek(SeekFrom::Start(start))?;
+                    file.write_all(&bytes)?;
+                }
+                file.set_len(len)?;
+                file.sync_all()
+            });
+            rewritten.map_err(|error| DirectoryError::new("write again", path, error))
         }
 
         #[cfg(unix)]
@@ -252,18 +279,11 @@ mod real {
             holder: &str,
         ) -> Result<Box<dyn DirectoryLock>, LockError> {
             let failed = |error| DirectoryError::new("lock", path, error);
-            // A reader of a store it may not write to can still lock it.
             let opened = match kind {
-                LockKind::Shared => File::open(path).or_else(|_| open_lock_file(path)),
-                LockKind::Exclusive => open_lock_file(path),
+                LockKind::Exclusive => open_lock_file(path).map(Some),
+                LockKind::Shared => open_for_reader(path),
             };
-            let mut file = match opened {
-                Ok(file) => file,
-                Err(error) if kind == LockKind::Shared && may_not_write(&error) => {
-                    return Ok(Box::new(NoLock));
-                }
-                Err(error) => return Err(failed(error).into()),
-            };
+            let Some(mut file) = opened.map_err(failed)? else { return Ok(Box::new(NoLock)) };
             let locked = match kind {
                 LockKind::Exclusive => file.try_lock(),
                 LockKind::Shared => file.try_lock_shared(),
@@ -292,6 +312,17 @@ mod real {
     struct NoLock;
 
     impl DirectoryLock for NoLock {}
+
+    /// A reader of a store it may not write to can still lock it; nothing where there is no lock file and can be none.
+    fn open_for_reader(path: &Path) -> io::Result<Option<File>> {
+        match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match open_lock_file(path) {
+                Err(error) if may_not_write(&error) => Ok(None),
+                opened => opened.map(Some),
+            },
+            opened => opened.map(Some),
+        }
+    }
 
     fn may_not_write(error: &io::Error) -> bool {
         matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
@@ -337,6 +368,13 @@ mod tests {
         dir.write(&c, b"3").unwrap();
         dir.rename(&a, &c).unwrap();
         dir.sync_file(&c).unwrap();
+        let long: Vec<u8> = (0..3_000_000u32).map(|i| i as u8).collect();
+        dir.write(&b, &long).unwrap();
+        dir.rewrite(&b, 2_500_001).unwrap();
+        assert_eq!(dir.read(&b).unwrap(), long[..2_500_001]);
+        dir.write(&b, b"3").unwrap();
+        assert_eq!(dir.copy(&sub.join("x"), &a).unwrap_err().path, sub.join("x"));
+        assert_eq!(dir.copy(&c, &sub.join("no/where")).unwrap_err().path, sub.join("no/where"));
         dir.sync_dir(&sub).unwrap();
         assert_eq!((dir.read(&b).unwrap(), dir.read(&c).unwrap()), (b"3".to_vec(), b"2".to_vec()));
         assert!(dir.read(&a).unwrap_err().is_not_found());

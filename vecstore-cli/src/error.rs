@@ -56,7 +56,7 @@ fn how_to_go_on(imported: Option<u64>, total: u64) -> String {
         None => format!("some of {total} points are in the collection, `vecstore count` tells how many"),
     };
     format!(
-        "{there}; run the same command again to put in the others: ids stay the same, so none will be there twice"
+        "{there}; run the same command again, once nothing is in its way, to put in the others: ids stay the same, so none will be there twice"
     )
 }
 

@@ -1,6 +1,6 @@
 //! `vecstore import`: vectors from one file, payloads from another; or points from a Parquet file.
 
-use crate::args::{Import, ThresholdArgs};
+use crate::args::Import;
 use crate::error::CliError;
 use crate::progress::Progress;
 use crate::{maintain, open, vectors};
@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use vecstore::collection::{Collection, Durability, SegmentSummary};
+use vecstore::collection::{Collection, Durability};
 use vecstore::error::Error;
 use vecstore::input::{VectorInput, VectorSource};
 use vecstore::point::{Payload, Point, PointId};
@@ -74,7 +74,7 @@ fn put_all(
     }
 }
 
-/// Seals what is in memory; merges everything where most of it is new, or where the thresholds ask for it.
+/// Merges everything where most of it is new; else seals what is in memory and does what the thresholds ask for.
 fn tidy(
     args: &Import,
     collection: &Collection,
@@ -83,17 +83,12 @@ fn tidy(
     out: &mut impl Write,
 ) -> Result<(), CliError> {
     let started = Instant::now();
-    let mut merge = args.optimize || imported > collection.info()?.points / 2;
-    if !merge {
-        maintain::seal(collection, stop)?;
-        let ThresholdArgs { segments_max, vacuum_ratio, .. } = args.thresholds;
-        let segments = collection.info()?.segments;
-        let is_worn =
-            |segment: &SegmentSummary| segment.deleted as f64 > segment.points as f64 * vacuum_ratio;
-        merge = segments.len() > segments_max.get() || segments.iter().any(is_worn);
-    }
+    let merge = args.optimize || imported > collection.info()?.points / 2;
     if merge {
         maintain::optimize(collection, stop)?;
+    } else {
+        maintain::seal(collection, stop)?;
+        maintain::settle(collection, stop)?;
     }
     let done = if merge { "optimized" } else { "sealed" };
     writeln!(out, "{done} in {:.1} s", started.elapsed().as_secs_f64())?;

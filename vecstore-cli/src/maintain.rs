@@ -72,8 +72,13 @@ fn report_json(report: &OptimizeReport, seconds: f64) -> serde_json::Value {
     })
 }
 
+/// For commands that optimize when they say so, and are interrupted and watched while they do.
+fn not_in_background(options: CollectionOptions) -> CollectionOptions {
+    CollectionOptions { background: false, ..options }
+}
+
 pub(crate) fn run_optimize(args: &Optimize, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
-    let collection = open::writable(&args.at, &args.segments.options())?;
+    let collection = open::writable(&args.at, &not_in_background(args.segments.options()))?;
     let started = Instant::now();
     let report = optimize(&collection, stop)?;
     collection.close()?;
@@ -86,7 +91,7 @@ pub(crate) fn run_optimize(args: &Optimize, stop: &StopFlag, out: &mut impl Writ
 }
 
 pub(crate) fn run_defrag(args: &Optimize, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
-    let collection = open::writable(&args.at, &args.segments.options())?;
+    let collection = open::writable(&args.at, &not_in_background(args.segments.options()))?;
     let keys = collection.schema().defragment.clone();
     let Some(first) = keys.first().cloned() else {
         return Err(CliError::NoTenant { collection: args.at.collection.clone() });
@@ -123,7 +128,7 @@ pub(crate) fn run_defrag(args: &Optimize, stop: &StopFlag, out: &mut impl Write)
 }
 
 pub(crate) fn run_snapshot(args: &FromTo, out: &mut impl Write) -> Result<(), CliError> {
-    let collection = open::writable(&args.from, &CollectionOptions::default())?;
+    let collection = open::writable(&args.from, &not_in_background(CollectionOptions::default()))?;
     collection.snapshot(&args.to).wait()?;
     collection.close()?;
     writeln!(out, "snapshot in {}", args.to.display())?;
@@ -194,7 +199,12 @@ pub(crate) fn run_repair(args: &Repair, stop: &StopFlag, out: &mut impl Write) -
         report.writes_lost,
         if report.more_lost { ", and perhaps more" } else { "" }
     )?;
-    if report.notes.is_empty() {
+    // What was put in is in memory and the log so far; whoever reads it should not have to wait for that each time.
+    let collection = Collection::open(&from.backend.backend(), to, &CollectionOptions::default())?;
+    settle(&collection, stop)?;
+    collection.close()?;
+    let lost = report.points_lost + report.payloads_lost + report.writes_lost;
+    if lost == 0 && !report.more_lost {
         return Ok(());
     }
     Err(CliError::Incomplete { collection: to.clone() })

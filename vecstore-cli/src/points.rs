@@ -5,16 +5,37 @@ use crate::error::CliError;
 use crate::{maintain, open};
 use io_core::StopFlag;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use vecstore::collection::{CollectionOptions, Durability, Record, ScrollRequest, Selection, With};
-use vecstore::point::Point;
+use vecstore::error::Error;
+use vecstore::point::{Point, PointId};
 
 /// Points of a batch.
 const BATCH: usize = 256;
 /// Points of a page of a scroll.
 const PAGE: usize = 1000;
+
+/// Points that are written at once.
+#[derive(Default)]
+struct Batch {
+    points: Vec<Point>,
+    ids: BTreeSet<PointId>,
+    /// Where the first of them is.
+    first_line: u64,
+}
+
+impl Batch {
+    fn push(&mut self, point: Point, line: u64) {
+        if self.points.is_empty() {
+            self.first_line = line;
+        }
+        self.ids.insert(point.id);
+        self.points.push(point);
+    }
+}
 
 pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
     let path = args.points.clone().unwrap_or_else(|| PathBuf::from("standard input"));
@@ -24,31 +45,42 @@ pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Re
         None => Box::new(std::io::stdin().lock()),
     };
     let collection = open::writable(&args.at, &args.thresholds.options())?;
-    let (mut batch, mut written) = (Vec::with_capacity(BATCH), 0);
-    let mut put = |batch: &mut Vec<Point>| {
-        let points = std::mem::take(batch);
-        let put = collection.upsert(points, Durability::Synced).wait();
-        put.map(|put| written += put.points)
+    let (mut batch, mut written) = (Batch::default(), 0);
+    let mut put = |batch: &mut Batch| {
+        let Batch { points, first_line, .. } = std::mem::take(batch);
+        match collection.upsert(points, Durability::Synced).wait() {
+            Ok(put) => written += put.points,
+            // Which point it is, the error says; where it is, only we know.
+            Err(Error::Input(error)) => {
+                let before = first_line.saturating_sub(1);
+                return Err(failed(format!(
+                    "from line {first_line} on: {error}; {before} lines are written"
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok::<_, CliError>(())
     };
-    for (number, line) in lines.lines().enumerate() {
+    for (line_number, line) in (1..).zip(lines.lines()) {
         if stop.is_stopped() {
-            return Err(vecstore::error::Error::Stopped.into());
+            return Err(Error::Stopped.into());
         }
         let line = line.map_err(|error| failed(error.to_string()))?;
         if line.trim().is_empty() {
             continue;
         }
-        let point = match serde_json::from_str(&line) {
+        let point: Point = match serde_json::from_str(&line) {
             Ok(point) => point,
             Err(error) => {
                 put(&mut batch)?;
-                return Err(failed(format!("line {}: {error}; the lines before it are written", number + 1)));
+                return Err(failed(format!("line {line_number}: {error}; the lines before it are written")));
             }
         };
-        batch.push(point);
-        if batch.len() == BATCH {
+        // A later line of the same id is to replace the earlier one.
+        if batch.points.len() == BATCH || batch.ids.contains(&point.id) {
             put(&mut batch)?;
         }
+        batch.push(point, line_number);
     }
     put(&mut batch)?;
     writeln!(out, "{written} points")?;
@@ -105,7 +137,7 @@ pub(crate) fn scroll(args: &Scroll, stop: &StopFlag, out: &mut impl Write) -> Re
     };
     loop {
         if stop.is_stopped() {
-            return Err(vecstore::error::Error::Stopped.into());
+            return Err(Error::Stopped.into());
         }
         let page = collection.scroll(request.clone()).wait()?;
         for record in &page.records {

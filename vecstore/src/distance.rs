@@ -172,13 +172,24 @@ impl OriginalScorer {
         self.score_by(vector, self.kernels.dot_u8, self.kernels.l2_u8)
     }
 
-    fn score_by<T>(&self, vector: &[T], dot: fn(&[T], &[f32]) -> f32, l2: fn(&[T], &[f32]) -> f32) -> f32 {
+    fn score_by<T: Copy + Into<f32>>(
+        &self,
+        vector: &[T],
+        dot: fn(&[T], &[f32]) -> f32,
+        l2: fn(&[T], &[f32]) -> f32,
+    ) -> f32 {
         match self.distance {
             Distance::Dot => dot(vector, &self.query),
             Distance::Euclid => -l2(vector, &self.query),
             Distance::Cosine => {
                 let norm_sq = l2(vector, &self.zeros);
-                if norm_sq > 0.0 { dot(vector, &self.query) / norm_sq.sqrt() } else { 0.0 }
+                if norm_sq.is_normal() {
+                    return dot(vector, &self.query) / norm_sq.sqrt();
+                }
+                // All zeros, or so large or small that the squares leave the range of f32.
+                let mut prepared: Vec<f32> = vector.iter().map(|&x| x.into()).collect();
+                self.distance.prepare(&mut prepared);
+                (self.kernels.dot_f32)(&prepared, &self.query)
             }
         }
     }
@@ -255,6 +266,10 @@ mod tests {
         }
         let scorer = OriginalScorer::new(Distance::Cosine, &query);
         assert_eq!(scorer.score_u8(&[0; 3]), 0.0);
+        for size in [f32::MAX, 1e30, 1e-30, f32::from_bits(1)] {
+            let score = scorer.score_f32(&[0.0, size, 0.0]);
+            assert!((score - 2.0 / 3.0).abs() < 1e-6, "{size:e}: {score}");
+        }
         assert_eq!(OriginalScorer::new(Distance::Cosine, &[0.0; 3]).score_u8(&bytes), 0.0);
     }
 }

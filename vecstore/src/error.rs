@@ -121,6 +121,11 @@ fn at_offset(offset: Option<u64>) -> String {
 }
 
 impl Error {
+    /// A log that the manifest names and that is not there, or has lost even its header.
+    pub(crate) fn log_lost(path: &Path) -> Self {
+        Self::damaged(path, None, "it is missing, or nothing is left of it: what was written last is lost")
+    }
+
     pub(crate) fn damaged(path: &Path, offset: impl Into<Option<u64>>, reason: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), offset: offset.into(), reason: reason.into() }
     }
@@ -182,6 +187,14 @@ pub enum InputError {
         /// What is allowed.
         bytes_max: u32,
     },
+    /// A payload of arrays and objects in one another that are too many.
+    #[error("point {id}: a payload of arrays and objects more than {depth_max} deep in one another")]
+    PayloadTooDeep {
+        /// The point.
+        id: PointId,
+        /// What is allowed.
+        depth_max: usize,
+    },
     /// A value of an indexed field that is not of the field's kind.
     #[error("point {id}: field {field} is indexed as {kind}, and {found} is none")]
     FieldKind {
@@ -236,8 +249,14 @@ pub enum InputError {
         /// The fields that have one.
         indexed: String,
     },
-    /// A filter that does not fit the kind of its field.
-    #[error("filter: field {field} is indexed as {kind}: {reason}")]
+    /// Filters in one another that are too many.
+    #[error("filter: filters are more than {depth_max} deep in one another")]
+    FilterTooDeep {
+        /// What is allowed.
+        depth_max: usize,
+    },
+    /// A filter or an order that does not fit the kind of its field.
+    #[error("field {field} is indexed as {kind}: {reason}")]
     Filter {
         /// The field.
         field: String,

@@ -191,10 +191,19 @@ pub(crate) enum CheckedCondition {
 
 type Indexes = BTreeMap<String, FieldKind>;
 
+/// Filters in one another, at most.
+const DEPTH_MAX: usize = 64;
+
 impl Filter {
     pub(crate) fn check(&self, indexes: &Indexes) -> Result<CheckedFilter, InputError> {
+        self.check_within(indexes, DEPTH_MAX)
+    }
+
+    /// `depth` filters may be in one another: they are evaluated by recursion.
+    fn check_within(&self, indexes: &Indexes, depth: usize) -> Result<CheckedFilter, InputError> {
+        let depth = depth.checked_sub(1).ok_or(InputError::FilterTooDeep { depth_max: DEPTH_MAX })?;
         let all = |conditions: &[Condition]| {
-            conditions.iter().map(|condition| condition.check(indexes)).collect::<Result<Vec<_>, _>>()
+            conditions.iter().map(|condition| condition.check(indexes, depth)).collect::<Result<Vec<_>, _>>()
         };
         Ok(CheckedFilter {
             must: all(&self.must)?,
@@ -214,7 +223,7 @@ pub(crate) fn indexed(field: &str, indexes: &Indexes) -> Result<FieldKind, Input
 }
 
 impl Condition {
-    fn check(&self, indexes: &Indexes) -> Result<CheckedCondition, InputError> {
+    fn check(&self, indexes: &Indexes, depth: usize) -> Result<CheckedCondition, InputError> {
         match self {
             Self::Match(MatchCondition { key: field, matching }) => {
                 let kind = indexed(field, indexes)?;
@@ -255,7 +264,7 @@ impl Condition {
                 ids.dedup();
                 Ok(CheckedCondition::HasId { ids })
             }
-            Self::Filter(filter) => Ok(CheckedCondition::Filter(filter.check(indexes)?)),
+            Self::Filter(filter) => Ok(CheckedCondition::Filter(filter.check_within(indexes, depth)?)),
         }
     }
 }
@@ -365,12 +374,15 @@ mod tests {
         );
         assert_eq!(
             error(json!({"key": "tag", "match": {"value": 1}})),
-            "filter: field tag is indexed as keyword: 1 is none"
+            "field tag is indexed as keyword: 1 is none"
         );
         assert!(error(json!({"key": "tag", "range": {"gt": "a"}})).contains("have ranges"));
         assert!(error(json!({"key": "size", "range": {"gt": 1.5}})).contains("whole number"));
         assert!(error(json!({"key": "at", "range": {"gt": "noon"}})).contains("\"noon\" is none"));
         assert!(error(json!({"key": "tag"})).contains("a condition"));
+        let nested = |depth| (1..depth).fold(json!({}), |filter, _| json!({"must": [filter]}));
+        assert!(check(nested(64)).is_ok());
+        assert!(check(nested(65)).unwrap_err().contains("more than 64 deep"));
         assert!(check(json!({"most": []})).unwrap_err().contains("most"));
     }
 }

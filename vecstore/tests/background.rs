@@ -57,7 +57,7 @@ fn a_log_of_the_same_points_over_and_over_is_sealed_away() {
         put(&collection, 0..2).unwrap();
     }
     // 300 records of about 300 bytes would be 90,000.
-    wait_until(&collection, |info| !info.segments.is_empty() && log_bytes(&disk) < 3 * 8000);
+    wait_until(&collection, |_| log_bytes(&disk) < 3 * 8000);
     assert_eq!(collection.count(None).wait().unwrap(), 2);
     collection.close().unwrap();
     let opened = Collection::open(&DynBackend::new(disk.clone()), Path::new(DIR), &options()).unwrap();
@@ -139,4 +139,30 @@ fn a_failed_write_that_landed_is_not_what_the_next_log_follows() {
     let opened = Collection::open(&DynBackend::new(disk), Path::new(DIR), &options()).unwrap();
     let found = opened.retrieve((1..4).map(PointId::Num).collect(), vecstore::collection::With::NOTHING);
     assert_eq!(found.wait().unwrap().missing, [PointId::Num(2)]);
+}
+
+/// `settle` also where nothing is done in the background; and settles that are given up leave writers nothing to wait for.
+#[test]
+fn settling_seals_and_may_be_given_up() {
+    let disk = SimulatedDisk::new(6);
+    let collection =
+        create(&disk, &CollectionOptions { background: false, seal_points: 5, segments_max: 2, ..options() });
+    put(&collection, 0..50).unwrap();
+    assert!(collection.info().unwrap().optimization_due);
+    collection.settle().wait().unwrap();
+    let info = collection.info().unwrap();
+    assert_eq!((info.segments.len(), info.points_in_memory, info.optimization_due), (1, 0, false));
+    drop(collection);
+
+    let disk = SimulatedDisk::new(7);
+    let collection = create(&disk, &CollectionOptions { seal_points: 5, ..options() });
+    for round in 0..40 {
+        let settles: Vec<_> = (0..6).map(|_| collection.settle()).collect();
+        put(&collection, round * 30..round * 30 + 30).unwrap();
+        for settle in &settles {
+            settle.stop_flag().stop();
+        }
+        drop(settles);
+    }
+    assert_eq!(collection.count(None).wait().unwrap(), 1200);
 }

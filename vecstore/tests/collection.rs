@@ -430,3 +430,92 @@ fn searches_find_what_a_scan_finds() {
         }
     }
 }
+
+/// A payload comes back as it was given, to the last bit of its numbers, and filters find it by them.
+#[test]
+fn numbers_in_payloads_come_back_exactly() {
+    let disk = SimulatedDisk::new(20);
+    let schema = Schema::new(1).index("x", FieldKind::Float);
+    let backend = DynBackend::new(disk.clone());
+    let collection = Collection::create(&backend, Path::new(DIR), &schema, &options()).unwrap();
+    let mut random = fastrand::Rng::with_seed(1);
+    let anything: Vec<f64> = (0..500).map(|_| f64::from_bits(random.u64(..))).collect();
+    let mut numbers: Vec<f64> = anything.into_iter().filter(|number| number.is_finite()).collect();
+    numbers.extend((0..500).map(|_| random.f64()));
+    let point = |(id, x): (u64, &f64)| Point::new(id, vec![1.0]).with_payload(json!({"x": x}));
+    collection.upsert((0..).zip(&numbers).map(point).collect(), Durability::Synced).wait().unwrap();
+    let check = |collection: &Collection| {
+        let ids = (0..numbers.len() as u64).map(num).collect();
+        let found = collection.retrieve(ids, With::ALL).wait().unwrap().records;
+        for (record, &x) in found.iter().zip(&numbers) {
+            let payload = record.payload.as_ref().unwrap();
+            assert_eq!(payload["x"].as_f64().unwrap().to_bits(), x.to_bits());
+            let same = Filter::must(Condition::matches("x", x));
+            assert!(collection.count(Some(same)).wait().unwrap() >= 1, "{x:e}");
+        }
+    };
+    check(&collection);
+    collection.close().unwrap();
+    let collection = open(&disk).unwrap();
+    check(&collection);
+    collection.optimize(|_| {}).wait().unwrap();
+    check(&collection);
+}
+
+#[test]
+fn what_is_too_deep_is_refused() {
+    let disk = SimulatedDisk::new(21);
+    let collection = create(&disk);
+    let nested = |depth| (1..depth).fold(json!([]), |value, _| json!([value]));
+    let put = |depth: usize| {
+        let payload = json!({"tenant": "t", "size": 1, "deep": nested(depth - 1)});
+        let point = Point::new(1, vec![1.0; 4]).with_payload(payload);
+        collection.upsert(vec![point], Durability::Synced).wait()
+    };
+    put(100).unwrap();
+    assert!(collection.retrieve(vec![num(1)], With::ALL).wait().unwrap().missing.is_empty());
+    let error = put(101).unwrap_err().to_string();
+    assert!(error.contains("more than 100 deep"), "{error}");
+    let filter = (0..2000).fold(Filter::default(), |filter, _| Filter::must(Condition::Filter(filter)));
+    let error = collection.count(Some(filter)).wait().unwrap_err().to_string();
+    assert!(error.contains("more than 64 deep"), "{error}");
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused() {
+    let disk = SimulatedDisk::new(22);
+    drop(create(&disk));
+    let open = |options: CollectionOptions| {
+        Collection::open(&DynBackend::new(disk.clone()), Path::new(DIR), &options).unwrap_err().to_string()
+    };
+    assert!(open(CollectionOptions { vacuum_ratio: -1.0, ..options() }).contains("vacuum_ratio is -1"));
+    assert!(open(CollectionOptions { vacuum_ratio: f64::NAN, ..options() }).contains("from 0 to 1"));
+    assert!(open(CollectionOptions { seal_points: 0, ..options() }).contains("1 or more"));
+}
+
+/// Vectors so long or short that their squares leave the range of `f32` are found like others.
+#[test]
+fn vectors_of_extreme_lengths_are_found() {
+    let disk = SimulatedDisk::new(23);
+    let schema = Schema::new(2);
+    let backend = DynBackend::new(disk.clone());
+    let collection = Collection::create(&backend, Path::new(DIR), &schema, &options()).unwrap();
+    let angle = |id: u64| (id as f32 / 50.0).sin_cos();
+    let point = |id: u64| {
+        let (size, (y, x)) = ([1.0, 1e30, 1e-30][id as usize % 3], angle(id));
+        Point::new(id, vec![size * x, size * y])
+    };
+    collection.upsert((0..60).map(point).collect(), Durability::Synced).wait().unwrap();
+    let check = || {
+        for id in 0..60 {
+            let (y, x) = angle(id);
+            let request = SearchRequest { limit: 1, ..SearchRequest::new(vec![x, y]) };
+            let hits = collection.search(request).wait().unwrap().hits;
+            assert_eq!(hits[0].id, num(id));
+            assert!((hits[0].score - 1.0).abs() < 1e-5, "{hits:?}");
+        }
+    };
+    check();
+    collection.optimize(|_| {}).wait().unwrap();
+    check();
+}

@@ -246,7 +246,7 @@ fn a_missing_log_between_others_is_found() {
         assert!(verify(&copy).problems.iter().any(|problem| problem.to_string().contains(next)));
     }
     let swapped = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
-    swapped.rename(&logs[2], &logs[1]).unwrap();
+    swapped.rename(&logs[1], &logs[0]).unwrap();
     let error = open(&swapped, DIR).unwrap_err().to_string();
     assert!(error.contains("it says that it is log"), "{error}");
 }
@@ -471,7 +471,7 @@ fn damage_to_a_log_loses_just_the_writes_it_hits() {
         .collect();
     assert_eq!(logs.len(), 3);
     logs.iter().for_each(|path| copy.remove_file(path).unwrap());
-    let before = opened_contents(&copy, DIR);
+    let before = repair(&copy).1;
     let writes = later_writes();
     let check = |disk: &SimulatedDisk, lost_writes: &[usize], more_lost: bool, context: &str| {
         let (report, found) = repair(disk);
@@ -520,11 +520,10 @@ fn damage_to_a_log_loses_just_the_writes_it_hits() {
         }
         let without = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
         without.remove_file(path).unwrap();
-        if !is_last {
-            // That there was another one behind the last nobody can know.
-            let (report, _) = repair(&without);
-            assert_eq!((lost(&report), report.more_lost), ((0, 0, 10), false), "{name}: {report:?}");
-        }
+        // How much was in the last one nobody can know.
+        let (report, _) = repair(&without);
+        let known = if is_last { 0 } else { 10 };
+        assert_eq!((lost(&report), report.more_lost), ((0, 0, known), is_last), "{name}: {report:?}");
         let all: Vec<usize> = (index * 10..index * 10 + 10).collect();
         check(&with_file(&disk, path, b""), &all, is_last, &format!("empty {name}"));
     }
@@ -715,4 +714,57 @@ fn verify_and_repair_refuse_what_is_no_collection() {
     assert_eq!(disk.list(from).unwrap(), [], "not even a lock file is left");
     assert!(disk.list(Path::new("/y")).is_err());
     let _ = backend(&disk).name();
+}
+
+/// The newest log is named by the manifest: without it, or with nothing left of it, what was acknowledged last is not there.
+#[test]
+fn a_lost_log_is_noticed() {
+    let disk = SimulatedDisk::new(40);
+    sample(&disk);
+    let logs: Vec<PathBuf> = files(&disk, Path::new(DIR))
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wal"))
+        .collect();
+    let last = logs.last().unwrap();
+    let name = last.file_name().unwrap().to_str().unwrap();
+    let removed = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
+    removed.remove_file(last).unwrap();
+    for damaged in [removed, with_file(&disk, last, b""), with_file(&disk, last, &[7; 40])] {
+        let problems: Vec<String> = verify(&damaged).problems.iter().map(ToString::to_string).collect();
+        assert!(problems.len() == 1 && problems[0].contains(name), "{problems:?}");
+        let error = open(&damaged, DIR).unwrap_err().to_string();
+        assert!(error.contains(name), "{error}");
+        let (report, _) = repair(&damaged);
+        assert!(report.more_lost && report.notes.iter().any(|note| note.contains(name)), "{report:?}");
+    }
+}
+
+#[test]
+fn a_lost_manifest_is_damage_where_there_are_other_files() {
+    let disk = SimulatedDisk::new(41);
+    sample(&disk);
+    disk.remove_file(&Path::new(DIR).join("MANIFEST")).unwrap();
+    let problems = verify(&disk).problems;
+    assert!(problems.len() == 1 && problems[0].to_string().contains("`repair`"), "{problems:?}");
+    assert!(open(&disk, DIR).unwrap_err().to_string().contains("`repair`"));
+    disk.create_dir(Path::new("/empty")).unwrap();
+    assert!(matches!(open(&disk, "/empty"), Err(Error::NotACollection { .. })));
+}
+
+#[test]
+fn restoring_touches_nothing_beside_its_target() {
+    let disk = SimulatedDisk::new(42);
+    sample(&disk);
+    let collection = open(&disk, DIR).unwrap();
+    collection.snapshot(Path::new("/snapshot")).wait().unwrap();
+    let expected = contents(&collection);
+    drop(collection);
+    for name in ["/r.new", "/r.restore"] {
+        disk.create_dir(Path::new(name)).unwrap();
+        disk.write(&Path::new(name).join("kept"), b"kept").unwrap();
+    }
+    Collection::restore(&backend(&disk), Path::new("/snapshot"), Path::new("/r")).unwrap();
+    assert_eq!(contents(&open(&disk, "/r").unwrap()), expected);
+    let names: Vec<_> = disk.list(Path::new("/")).unwrap().into_iter().map(|entry| entry.name).collect();
+    assert_eq!(names, ["c", "r", "r.new", "r.restore", "snapshot"]);
 }

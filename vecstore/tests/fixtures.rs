@@ -13,9 +13,10 @@ use vecstore::collection::{
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
 use vecstore::point::{Point, PointId};
+use vecstore::quantization::Method;
 use vecstore::schema::Schema;
 
-const CURRENT: &str = "v1";
+const CURRENT: &str = "v2";
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -61,7 +62,9 @@ fn make() {
     let dir = fixtures().join(CURRENT);
     assert!(!dir.exists(), "fixtures are kept as they are");
     std::fs::create_dir_all(fixtures()).unwrap();
-    let mut schema = Schema::new(6).tenant("keyword", FieldKind::Keyword);
+    // A codec that learns something, so that this is kept too.
+    let schema = Schema { quantization: Method::Rotated4, ..Schema::new(6) };
+    let mut schema = schema.tenant("keyword", FieldKind::Keyword);
     for (field, kind) in [
         ("integer", FieldKind::Integer),
         ("float", FieldKind::Float),

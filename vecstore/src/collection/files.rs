@@ -28,14 +28,6 @@ pub(crate) fn log_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("log-{number:06}.wal"))
 }
 
-/// What becomes the log of this number.
-pub(crate) fn log_new_path(dir: &Path, number: u64) -> PathBuf {
-    dir.join(format!("log-{number:06}.wal{NEW}"))
-}
-
-/// The end of the name of what becomes another file.
-pub(crate) const NEW: &str = ".new";
-
 pub(crate) fn segment_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("segment-{number:06}"))
 }

@@ -51,12 +51,13 @@ impl Collection {
         use io_core::BackendFactory;
         let shared = &self.shared;
         let directory = shared.backend.directory();
-        let (version, seq, in_memory, read_only, background_error) = {
+        let (version, seq, in_memory, large, read_only, background_error) = {
             let state = shared.state.read();
             let error = state.background_error.as_ref().map(ToString::to_string);
-            (state.version.clone(), state.seq, state.mutable.len() as u64, state.read_only.clone(), error)
+            let (in_memory, large) = (state.mutable.len() as u64, state.is_large(&shared.options));
+            (state.version.clone(), state.seq, in_memory, large, state.read_only.clone(), error)
         };
-        let optimization_due = optimizer::next_plan(&version, &shared.options).is_some();
+        let optimization_due = large || optimizer::next_plan(&version, &shared.options).is_some();
         let frozen = version.frozen.iter().map(|frozen| frozen.segment.len() as u64 - frozen.deleted.len());
         let frozen: u64 = frozen.sum();
         let mut segments = Vec::with_capacity(version.segments.len());

@@ -1,6 +1,6 @@
 //! The manifest: what belongs to a collection. It is replaced as a whole; what it does not name does not belong.
 
-use super::files::{MANIFEST, MANIFEST_NEW};
+use super::files::{MANIFEST, MANIFEST_NEW, parse};
 use crate::checked_json;
 use crate::error::Error;
 use crate::schema::Schema;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 const FORMAT: &str = "vecstore collection";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What belongs to a collection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,10 @@ pub(crate) struct Manifest {
     pub(crate) log_first: u64,
     /// The sequence number of the first record in that log.
     pub(crate) seq_first: u64,
+    /// The last log that was begun; it has to be there, unless it is done with. 0 if none was begun, or if nobody knows:
+    /// version 1 did not say.
+    #[serde(default)]
+    pub(crate) log_last: u64,
     /// No segment and no file of deleted points has had this number or one above it.
     pub(crate) number_next: u64,
     pub(crate) segments: Vec<ManifestSegment>,
@@ -47,6 +51,7 @@ impl Manifest {
             schema,
             log_first: 1,
             seq_first: 1,
+            log_last: 0,
             number_next: 1,
             segments: Vec::new(),
         }
@@ -57,14 +62,26 @@ impl Manifest {
         let path = dir.join(MANIFEST);
         let bytes = match directory.read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.is_not_found() => {
-                // A directory that is not there at all is the more useful thing to say.
-                directory.list(dir)?;
-                return Err(Error::NotACollection { path: dir.to_owned() });
-            }
+            Err(error) if error.is_not_found() => return Err(Self::missing(directory, dir)?),
             Err(error) => return Err(error.into()),
         };
         Self::decode(&path, &bytes)
+    }
+
+    /// What it means that there is no manifest.
+    pub(crate) fn missing(directory: &dyn Directory, dir: &Path) -> Result<Error, Error> {
+        // A directory that is not there at all is the more useful thing to say.
+        let entries = directory.list(dir)?;
+        if !entries.iter().any(|entry| entry.name.to_str().and_then(parse).is_some()) {
+            return Ok(Error::NotACollection { path: dir.to_owned() });
+        }
+        let reason = "it is missing, and beside it are files of a collection; `repair` makes do without it";
+        Ok(Error::damaged(&dir.join(MANIFEST), None, reason))
+    }
+
+    /// Whether the last log is missing, of those that are there.
+    pub(crate) fn lacks_log(&self, mut logs: impl Iterator<Item = u64>) -> bool {
+        self.log_last >= self.log_first && !logs.any(|number| number == self.log_last)
     }
 
     pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
@@ -79,12 +96,13 @@ impl Manifest {
             let reason = format!("its format is {:?} instead of {FORMAT:?}", head.format);
             return Err(Error::damaged(path, None, reason));
         }
-        if head.version != VERSION {
+        if !(1..=VERSION).contains(&head.version) {
             return Err(Error::Version { path: path.to_owned(), found: head.version, known: VERSION });
         }
         let manifest: Self = checked_json::decode(path, bytes)?;
         manifest.schema.check()?;
-        Ok(manifest)
+        // It is written as what this build writes.
+        Ok(Self { version: VERSION, ..manifest })
     }
 
     /// Writes what is to become the manifest, durably.

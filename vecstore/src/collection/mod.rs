@@ -136,6 +136,7 @@ impl Collection {
     /// [`Error::Version`], naming the file; whatever keeps files from being read.
     pub fn open(backend: &DynBackend, dir: &Path, options: &CollectionOptions) -> Result<Self, Error> {
         options.open.check().map_err(Error::Open)?;
+        options.check()?;
         let (loaded, writers) = if options.read_only {
             (load(backend, dir, options)?, None)
         } else {

@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::files::{
-    FileName, LOCK, MANIFEST, MANIFEST_NEW, NEW, SNAPSHOT_NEW, log_path, parent, parse, parse_deleted,
+    FileName, LOCK, MANIFEST, MANIFEST_NEW, SNAPSHOT_NEW, log_path, parent, parse, parse_deleted,
     segment_path,
 };
 use super::manifest::Manifest;
@@ -207,19 +207,27 @@ impl Replay {
             })
             .collect();
         logs.sort_unstable();
+        if manifest.lacks_log(logs.iter().copied()) {
+            return Err(Error::log_lost(&log_path(dir, manifest.log_last)));
+        }
         for &number in &logs {
             let path = log_path(dir, number);
-            self.read_log(&path, number, &directory.read(&path)?, &manifest.schema)?;
+            let begun = self.read_log(&path, number, &directory.read(&path)?, &manifest.schema)?;
+            // The manifest names a log once its header is durable. An earlier one without may be of a failed attempt.
+            if !begun && number == manifest.log_last {
+                return Err(Error::log_lost(&path));
+            }
         }
         Ok(logs.last().copied())
     }
 
-    fn read_log(&mut self, path: &Path, number: u64, bytes: &[u8], schema: &Schema) -> Result<(), Error> {
+    /// Reads a log; says whether it was ever begun.
+    fn read_log(&mut self, path: &Path, number: u64, bytes: &[u8], schema: &Schema) -> Result<bool, Error> {
         self.log_bytes += bytes.len() as u64;
         let vector_bytes = schema.dim as usize * schema.element.bytes() as usize;
         let Some(log) = parse_log(path, bytes, vector_bytes)? else {
             self.report.torn_bytes += bytes.len() as u64;
-            return Ok(());
+            return Ok(false);
         };
         if log.header.number != number {
             let reason = format!("it says that it is log {}", log.header.number);
@@ -240,7 +248,7 @@ impl Replay {
             self.report.writes_replayed += 1;
         }
         let len = match log.end {
-            LogEnd::Closed => return Ok(()),
+            LogEnd::Closed => return Ok(true),
             LogEnd::Open => bytes.len() as u64,
             LogEnd::Torn { offset, bytes } => {
                 self.report.torn_bytes += bytes;
@@ -248,7 +256,7 @@ impl Replay {
             }
         };
         self.unclosed.push(UnclosedLog { number, len });
-        Ok(())
+        Ok(true)
     }
 
     fn apply(&mut self, path: &Path, op: LogOp<'_>, schema: &Schema) -> Result<(), Error> {
@@ -293,7 +301,6 @@ fn remove_leftovers(directory: &dyn Directory, dir: &Path, manifest: &Manifest) 
                 }
             }
             None if name == MANIFEST_NEW => directory.remove_file(&path)?,
-            None if name.strip_suffix(NEW).and_then(parse).is_some() => directory.remove_file(&path)?,
             None if name == SNAPSHOT_NEW => directory.remove_dir_all(&path)?,
             None => {}
         }

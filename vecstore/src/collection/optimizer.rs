@@ -84,6 +84,10 @@ impl Optimizer {
                 Job::Background => drop(self.background(&self.closing).await),
                 Job::Settle { stop, reply } => {
                     let _ = reply.try_send(self.settle(&stop).await);
+                    // Where it was given up, the writer must not wait for what is left.
+                    if self.shared.options.background {
+                        let _ = self.background(&self.closing).await;
+                    }
                 }
                 Job::Asked { merge, progress, stop, reply } => {
                     let done = self.asked(merge, &progress, &stop).await;
@@ -109,8 +113,7 @@ impl Optimizer {
     /// Does what the thresholds ask for until they ask for nothing more.
     async fn settle(&self, stop: &StopFlag) -> Result<(), Error> {
         loop {
-            // The writer freezes what is to be sealed before it answers this.
-            self.ask(ControlJob::Sync).await?;
+            self.ask(ControlJob::Settle).await?;
             if next_plan(&self.shared.state.read().version, &self.shared.options).is_none() {
                 return Ok(());
             }
@@ -260,6 +263,9 @@ impl Optimizer {
         };
         // The progress callback is somebody else's, and what panics here must not take the optimizer along.
         let built = AssertUnwindSafe(built).catch_unwind().await;
+        // What was replaced stays in memory, and its files on disk, as long as somebody has it open.
+        let version = shared.state.read().version.clone();
+        self.reader.close_others(&version).await;
         let built =
             built.unwrap_or(Err(Error::Panicked { what: "the optimizer, or its progress callback," }));
         // Where nobody knows which manifest is there, both segments stay until the next opening.

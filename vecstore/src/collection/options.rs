@@ -1,5 +1,6 @@
 //! How a collection is opened.
 
+use crate::error::InputError;
 use io_core::OpenOptions;
 
 /// How a collection is opened. Nothing of it is kept on disk.
@@ -23,12 +24,28 @@ pub struct CollectionOptions {
     pub seal_bytes: usize,
     /// ...or when its log has this many bytes, which deletions and points that are replaced over and over add to.
     pub seal_log_bytes: u64,
-    /// More segments than this are merged.
+    /// More segments than this are merged, in time: sealing comes first.
     pub segments_max: usize,
     /// Merging makes no segment of more points than this.
     pub segment_points_max: u32,
     /// A segment with more than this part of its points deleted is written anew.
     pub vacuum_ratio: f64,
+}
+
+impl CollectionOptions {
+    pub(crate) fn check(&self) -> Result<(), InputError> {
+        let wrong = |name, value: String, allowed| Err(InputError::Param { name, value, allowed });
+        if !(0.0..=1.0).contains(&self.vacuum_ratio) {
+            return wrong("vacuum_ratio", self.vacuum_ratio.to_string(), "from 0 to 1");
+        }
+        if self.seal_points == 0 || self.seal_bytes == 0 || self.seal_log_bytes == 0 {
+            return wrong("seal_points, seal_bytes or seal_log_bytes", "0".to_owned(), "1 or more");
+        }
+        if self.segment_points_max == 0 {
+            return wrong("segment_points_max", "0".to_owned(), "1 or more");
+        }
+        Ok(())
+    }
 }
 
 impl Default for CollectionOptions {

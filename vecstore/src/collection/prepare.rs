@@ -7,6 +7,7 @@ use crate::mutable::PreparedPoint;
 use crate::mutable::fields::keys_of_fields;
 use crate::point::{Payload, Point, PointId};
 use crate::schema::Schema;
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Checks points against the schema.
@@ -52,6 +53,21 @@ fn prepare_point(schema: &Schema, point: &Point) -> Result<PreparedPoint, InputE
     prepare_payload(schema, id, vector.into(), &point.payload)
 }
 
+/// JSON that is read back may be 127 levels deep; exports put payloads into other objects.
+const PAYLOAD_DEPTH_MAX: usize = 100;
+
+fn is_no_deeper(value: &Value, depth_max: usize) -> bool {
+    match value {
+        Value::Array(values) => {
+            depth_max > 0 && values.iter().all(|value| is_no_deeper(value, depth_max - 1))
+        }
+        Value::Object(fields) => {
+            depth_max > 0 && fields.values().all(|value| is_no_deeper(value, depth_max - 1))
+        }
+        _ => true,
+    }
+}
+
 /// A point whose vector is encoded already.
 pub(crate) fn prepare_payload(
     schema: &Schema,
@@ -59,6 +75,9 @@ pub(crate) fn prepare_payload(
     vector: Box<[u8]>,
     payload: &Payload,
 ) -> Result<PreparedPoint, InputError> {
+    if !payload.values().all(|value| is_no_deeper(value, PAYLOAD_DEPTH_MAX - 1)) {
+        return Err(InputError::PayloadTooDeep { id, depth_max: PAYLOAD_DEPTH_MAX });
+    }
     let keys = keys_of_fields(payload, &schema.indexes).map_err(|(field, kind, wrong)| {
         InputError::FieldKind { id, field, kind: kind.to_string(), found: wrong.found }
     })?;

@@ -92,7 +92,7 @@ impl CollectionReader {
     }
 
     /// Closes segments that are not part of the version.
-    async fn close_others(&self, version: &Version) {
+    pub(super) async fn close_others(&self, version: &Version) {
         let is_part = |number: &u64| version.segments.iter().any(|entry| entry.data.number == *number);
         let gone: Vec<Rc<SegmentReader>> = self
             .open

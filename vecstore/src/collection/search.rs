@@ -306,7 +306,10 @@ fn keep_possible(candidates: &mut Vec<Scored>, known: impl Iterator<Item = f32>,
     }
     let (_, worst, _) = at_least.select_nth_unstable_by(wanted - 1, |a, b| b.total_cmp(a));
     let worst = *worst;
-    candidates.retain(|candidate| (candidate.score + candidate.bound).max(f32::NEG_INFINITY) >= worst);
+    candidates.retain(|candidate| {
+        let far_end = candidate.score + candidate.bound;
+        far_end.is_nan() || far_end >= worst
+    });
 }
 
 fn near_enough(distance: Distance, score: f32, threshold: Option<f32>) -> bool {

@@ -3,7 +3,7 @@
 //! The copy is put together under another name, which it loses when it is complete and durable, so that whatever has the
 //! target's name is whole.
 
-use super::files::{FileName, LOCK, MANIFEST, NEW, SNAPSHOT_NEW, parent, parse, parse_deleted, segment_path};
+use super::files::{FileName, LOCK, MANIFEST, SNAPSHOT_NEW, parent, parse, parse_deleted, segment_path};
 use super::manifest::Manifest;
 use super::open;
 use crate::error::Error;
@@ -36,9 +36,9 @@ pub(super) fn restore(
     target: &Path,
 ) -> Result<(), Error> {
     check_free(directory, target)?;
-    let mut name = target.file_name().ok_or_else(|| Error::Exists { path: target.to_owned() })?.to_owned();
-    name.push(NEW);
-    let new = target.with_file_name(name);
+    let name = target.file_name().ok_or_else(|| Error::Exists { path: target.to_owned() })?;
+    // A name that nobody else gives: what is there is of a restoring, and may be removed.
+    let new = target.with_file_name(format!(".{}.vecstore-restore", name.display()));
     // One that is there is of a restoring that did not come to its end, or that is under way.
     match directory.create_dir(&new) {
         Err(error) if error.source.kind() != ErrorKind::AlreadyExists => return Err(error.into()),

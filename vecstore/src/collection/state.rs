@@ -1,5 +1,6 @@
 //! What a collection holds at one moment. Writers change it under a lock, briefly; readers take a version of it and keep it.
 
+use super::options::CollectionOptions;
 use crate::error::Error;
 use crate::immutable::segment::SegmentData;
 use crate::mutable::MutableSegment;
@@ -61,6 +62,13 @@ impl SharedState {
 
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether what is mutable is to be sealed.
+    pub(crate) fn is_large(&self, options: &CollectionOptions) -> bool {
+        self.mutable.slots() >= options.seal_points || self.mutable.bytes() >= options.seal_bytes
     }
 }
 

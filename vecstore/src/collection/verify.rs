@@ -56,7 +56,13 @@ pub(super) async fn verify(backend: &DynBackend, dir: &Path, stop: &StopFlag) ->
     let path = dir.join(MANIFEST);
     // What is no collection gets no lock file.
     if !directory.list(dir)?.iter().any(|entry| entry.name == MANIFEST) {
-        return Err(Error::NotACollection { path: dir.to_owned() });
+        return match Manifest::missing(&*directory, dir)? {
+            missing @ Error::Damaged { .. } => {
+                verifier.report.problems.push(missing);
+                Ok(verifier.report)
+            }
+            error => Err(error),
+        };
     }
     let _lock = lock(&*directory, dir, true)?;
     let bytes = directory.read(&path)?;
@@ -113,20 +119,25 @@ impl Verifier<'_> {
         for segment in &manifest.segments {
             self.segment(&segment_path(dir, segment.number), *segment, &manifest.schema).await?;
         }
+        if manifest.lacks_log(logs.iter().copied()) {
+            self.report.problems.push(Error::log_lost(&log_path(dir, manifest.log_last)));
+        }
         let mut due = Some(manifest.seq_first);
         for number in logs {
-            due = self.log(&log_path(dir, number), number, due, &manifest.schema)?;
+            let path = log_path(dir, number);
+            due = self.log(&path, number, due, &manifest.schema, number == manifest.log_last)?;
         }
         Ok(())
     }
 
-    /// Checks a log, and returns the sequence number that the next one has to begin with, if this one tells.
+    /// Checks a log, which was begun or is of an attempt to do so, and returns the sequence number that the next one has to begin with, if this one tells.
     fn log(
         &mut self,
         path: &Path,
         number: u64,
         due: Option<u64>,
         schema: &Schema,
+        begun: bool,
     ) -> Result<Option<u64>, Error> {
         let Some(bytes) = self.note(self.directory.read(path).map_err(Error::from))? else { return Ok(None) };
         self.report.files += 1;
@@ -135,7 +146,10 @@ impl Verifier<'_> {
         let parsed = parse_log(path, &bytes, vector_bytes);
         let log = match self.note(parsed)? {
             Some(Some(log)) => log,
-            // It was never begun.
+            Some(None) if begun => {
+                self.report.problems.push(Error::log_lost(path));
+                return Ok(None);
+            }
             Some(None) => return Ok(due),
             None => return Ok(None),
         };

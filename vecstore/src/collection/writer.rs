@@ -8,7 +8,7 @@
 //!
 //! Many writers share one sync: whatever has come in while the last group was made durable is the next group.
 
-use super::files::{deleted_path, log_new_path, log_path, segment_path};
+use super::files::{deleted_path, log_path, segment_path};
 use super::manifest::{Manifest, ManifestSegment};
 use super::open::{Loaded, UnclosedLog};
 use super::prepare::{BatchSize, encode_batch, prepare_payload};
@@ -69,6 +69,8 @@ pub(super) enum Change {
 /// What is not a write.
 pub(super) enum ControlJob {
     Sync(Reply<()>),
+    /// Sync, and freeze what is mutable if the thresholds ask for it.
+    Settle(Reply<()>),
     /// Seal what is mutable, if there is anything; says whether there was.
     Freeze(Reply<bool>),
     /// Give a number to a segment to be built.
@@ -200,6 +202,11 @@ impl Writer {
         match job {
             ControlJob::Sync(reply) => {
                 let synced = self.sync().await;
+                answer(&reply, synced);
+            }
+            ControlJob::Settle(reply) => {
+                let synced = self.sync().await;
+                self.freeze_if_large().await;
                 answer(&reply, synced);
             }
             ControlJob::Freeze(reply) => {
@@ -409,14 +416,23 @@ impl Writer {
         // One that was begun and failed keeps its name, so that the next one gets another.
         self.log_next += 1;
         let path = log_path(&self.shared.dir, number);
-        match LogWriter::create(&self.shared.backend, &path, number, seq).await {
+        let created = LogWriter::create(&self.shared.backend, &path, number, seq).await;
+        // Named before anything is acknowledged that is in it: should it get lost, that is known.
+        let named = created.and_then(|log| {
+            let mut manifest = self.manifest.clone();
+            manifest.log_last = number;
+            self.publish(manifest).map(|_| log)
+        });
+        match named {
             Ok(log) => {
                 self.log = Some(log);
                 Ok(())
             }
             Err(error) => {
-                // Nothing is in it; opening the collection the next time removes it too.
-                let _ = directory.remove_file(&path);
+                // Nothing is in it. Where the manifest may name it, it stays.
+                if self.shared.state.read().read_only.is_none() {
+                    let _ = directory.remove_file(&path);
+                }
                 Err(error)
             }
         }
@@ -426,21 +442,11 @@ impl Writer {
     ///
     /// Syncing those files would not do. Where a sync failed in that run, the kernel has dropped what it could not write and
     /// calls the rest clean: what was read back may be in its cache only, and another sync succeeds without writing it.
-    /// So they are written anew.
+    /// So they are written again, where they are: on a full disk too.
     fn rewrite_earlier_logs(&mut self) -> Result<(), Error> {
         let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
         while let Some(&UnclosedLog { number, len }) = self.unclosed_logs.last() {
-            let (path, new) = (log_path(dir, number), log_new_path(dir, number));
-            let mut bytes = directory.read(&path)?;
-            bytes.truncate(len as usize);
-            if let Err(error) = directory.write(&new, &bytes) {
-                // A part of it only takes space; opening removes it too.
-                let _ = directory.remove_file(&new);
-                return Err(error.into());
-            }
-            if let Err(error) = directory.rename(&new, &path).and_then(|()| directory.sync_dir(dir)) {
-                return Err(self.stop_writing(error.into()));
-            }
+            directory.rewrite(&log_path(dir, number), len)?;
             self.unclosed_logs.pop();
         }
         Ok(())
@@ -472,25 +478,17 @@ impl Writer {
         error
     }
 
-    /// Has the optimizer do what the thresholds ask for: freezes the mutable segment when it or its log is large. An
-    /// optimizer that failed is given some time.
+    /// Has the optimizer do what the thresholds ask for. One that failed is given some time.
     async fn ask_optimizer(&mut self) {
-        let (options, floor) = (&self.shared.options, self.log_floor());
-        let log_bytes = self.ended_log_bytes + self.log.as_ref().map_or(0, LogWriter::len);
-        let (large, waiting, due, failed) = {
+        if !self.shared.options.background {
+            return;
+        }
+        let frozen = self.freeze_if_large().await;
+        let (due, failed) = {
             let state = self.shared.state.read();
-            if !options.background || state.read_only.is_some() {
-                return;
-            }
-            let large = state.mutable.slots() >= options.seal_points
-                || state.mutable.bytes() >= options.seal_bytes
-                || log_bytes >= options.seal_log_bytes
-                || self.log_next - floor > LOGS_MAX;
-            let waiting = !state.version.frozen.is_empty();
-            let due = optimizer::next_plan(&state.version, options).is_some();
-            (large, waiting, due, state.background_error.is_some())
+            let due = optimizer::next_plan(&state.version, &self.shared.options).is_some();
+            (due, state.background_error.is_some())
         };
-        let frozen = large && !waiting && matches!(self.freeze().await, Ok(true));
         // One that is at work looks again on its own when it is done with what it was asked for.
         if !(frozen || due) || !self.optimizer.is_empty() {
             return;
@@ -504,6 +502,21 @@ impl Writer {
         }
         // Without an optimizer, which has ended, the next opening seals.
         let _ = self.optimizer.try_send(optimizer::Job::Background);
+    }
+
+    /// Freezes the mutable segment when it or its log is large, unless one is frozen already. Says whether it did.
+    async fn freeze_if_large(&mut self) -> bool {
+        let (options, floor) = (&self.shared.options, self.log_floor());
+        let log_bytes = self.ended_log_bytes + self.log.as_ref().map_or(0, LogWriter::len);
+        let large = {
+            let state = self.shared.state.read();
+            state.read_only.is_none()
+                && state.version.frozen.is_empty()
+                && (state.is_large(options)
+                    || log_bytes >= options.seal_log_bytes
+                    || self.log_next - floor > LOGS_MAX)
+        };
+        large && matches!(self.freeze().await, Ok(true))
     }
 
     /// Ends the mutable segment and begins a new one, with a new log. Says whether there was anything in it.
@@ -593,6 +606,9 @@ impl Writer {
             state.background_error = None;
         }
         self.remove_replaced(&old);
+        // What was replaced stays in memory, and its files on disk, as long as somebody has it open.
+        let version = self.shared.state.read().version.clone();
+        self.reader.close_others(&version).await;
         Ok(())
     }
 

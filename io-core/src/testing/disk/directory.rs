@@ -121,6 +121,22 @@ impl Directory for SimulatedDisk {
         synced.map_err(|error| DirectoryError::new("sync", path, error))
     }
 
+    fn rewrite(&self, path: &Path, len: u64) -> Result<(), DirectoryError> {
+        let len = len as usize;
+        let node = self.act("write again", path, Operation::Transfer { needs_space: false }, |state| {
+            let node = state.node(path)?;
+            let bytes = state.file(node)?.get(..len).ok_or(io::ErrorKind::UnexpectedEof)?;
+            let change = Change::Write { node, offset: 0, bytes: bytes.into() };
+            state.apply(change);
+            Ok(node)
+        })?;
+        self.act("write again", path, Operation::Other, |state| {
+            state.apply(Change::SetLen { node, len });
+            Ok(())
+        })?;
+        self.sync_file(path)
+    }
+
     fn sync_dir(&self, path: &Path) -> Result<(), DirectoryError> {
         self.act("sync", path, Operation::Other, |state| {
             let dir = state.dir(path)?;

@@ -149,6 +149,10 @@ impl Salvage<'_> {
     /// Saves everything; `due` is the sequence number that the logs begin with, if that is known.
     async fn all(&mut self, dir: &Path, manifest: &Manifest, due: Option<u64>) -> Result<(), Error> {
         let mut logs = self.read_logs(dir, manifest)?;
+        if manifest.lacks_log(logs.iter().map(|(number, ..)| *number)) {
+            self.report.notes.push(Error::log_lost(&log_path(dir, manifest.log_last)).to_string());
+            self.report.more_lost = true;
+        }
         let batches = self.writes(&mut logs, due);
         // What the logs put or delete is not taken from segments: there it is older.
         let newer: BTreeSet<PointId> = batches.iter().flatten().map(LogOp::id).collect();
