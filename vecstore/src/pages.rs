@@ -20,7 +20,8 @@ use io_core::{
     SyncKind, VectorReader,
 };
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::Arc;
@@ -228,8 +229,8 @@ impl PagesData {
 pub(crate) struct Pages {
     reader: Box<dyn DynVectorReader>,
     data: PagesData,
-    /// In repair, how many pages had a flipped bit that was put back. Otherwise none is.
-    mended: Option<Cell<u64>>,
+    /// In repair, the pages that had a flipped bit which was put back. Otherwise none is.
+    mended: Option<RefCell<BTreeSet<u64>>>,
 }
 
 /// The cost of a batch that ran to its end, or `Stopped`.
@@ -261,18 +262,19 @@ impl Pages {
         let mut header = read_header(&*reader).await?;
         let crc = page_crc(0, &header[..PAGE_DATA]);
         let mended = !header.ends_with(&crc.to_le_bytes()) && mend(&mut header, crc);
+        let mended = mended.then_some(0).into_iter().collect();
         let file = reader.file().clone();
         let sections = sections_of(&file.path, &header, kind)?;
         let end = file_bytes(&sections);
         let note = (end != file.len)
             .then(|| format!("{} is {} bytes long instead of {end}", file.path.display(), file.len));
         let data = PagesData { path: file.path, sections, pinned: None };
-        Ok((Self { reader, data, mended: Some(Cell::new(u64::from(mended))) }, note))
+        Ok((Self { reader, data, mended: Some(RefCell::new(mended)) }, note))
     }
 
     /// Pages with a flipped bit that was put back.
     pub(crate) fn mended(&self) -> u64 {
-        self.mended.as_ref().map_or(0, Cell::get)
+        self.mended.as_ref().map_or(0, |pages| pages.borrow().len() as u64)
     }
 
     /// Opens another reader of a file whose header was read already.
@@ -460,10 +462,10 @@ impl Pages {
         if found == stored {
             return Ok(Cow::Borrowed(bytes));
         }
-        if let Some(count) = &self.mended {
+        if let Some(pages) = &self.mended {
             let mut mended = bytes.to_vec();
             if mend(&mut mended, found) {
-                count.set(count.get() + 1);
+                pages.borrow_mut().insert(page);
                 return Ok(Cow::Owned(mended));
             }
         }

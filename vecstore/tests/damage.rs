@@ -768,3 +768,26 @@ fn restoring_touches_nothing_beside_its_target() {
     let names: Vec<_> = disk.list(Path::new("/")).unwrap().into_iter().map(|entry| entry.name).collect();
     assert_eq!(names, ["c", "r", "r.new", "r.restore", "snapshot"]);
 }
+
+/// Files that are sound but of different collections do not pass for one segment.
+#[test]
+fn an_index_of_other_payloads_is_found() {
+    let sealed = |shift: u64| {
+        let disk = SimulatedDisk::new(43);
+        let schema = Schema::new(3).tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer);
+        let collection = Collection::create(&backend(&disk), Path::new(DIR), &schema, &options()).unwrap();
+        let of = |id: u64| {
+            let payload = json!({"t": "one", "n": id + shift});
+            Point::new(id, vec![1.0, id as f32, 3.0]).with_payload(payload)
+        };
+        collection.upsert((0..50).map(of).collect(), Durability::Synced).wait().unwrap();
+        collection.optimize(|_| {}).wait().unwrap();
+        collection.close().unwrap();
+        disk
+    };
+    let (disk, other) = (sealed(0), sealed(1));
+    let path = Path::new(DIR).join("segment-000001/fields.pages");
+    let mixed = with_file(&disk, &path, &other.read(&path).unwrap());
+    let problems: Vec<String> = verify(&mixed).problems.iter().map(ToString::to_string).collect();
+    assert!(problems.len() == 1 && problems[0].contains("field n does not hold"), "{problems:?}");
+}

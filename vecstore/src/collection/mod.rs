@@ -9,7 +9,7 @@
 //! | module | concern |
 //! |---|---|
 //! | `open` | creating and opening, recovery from the log |
-//! | `writer` | all changes, one after the other |
+//! | `writer` | all changes, one after the other; `install` replaces segments |
 //! | `optimizer` | sealing, merging, vacuum, defragmentation |
 //! | `reader` | reading on one core; `search`, `retrieve` and `scroll` are the reads |
 //! | `state` | what there is at one moment, and the version that a read keeps |
@@ -19,6 +19,7 @@
 mod cores;
 mod files;
 mod info;
+mod install;
 mod locality;
 mod manifest;
 mod open;

@@ -3,10 +3,11 @@
 
 use super::Shared;
 use super::files::segment_path;
+use super::install::{Installation, Replaced};
 use super::options::CollectionOptions;
 use super::reader::{CollectionReader, OpenEntry};
 use super::state::{FrozenEntry, Version};
-use super::writer::{ControlJob, Installation, Replaced, Reply};
+use super::writer::{ControlJob, Reply};
 use crate::error::Error;
 use crate::immutable::build::{BuildStage, SegmentBuilder, Source};
 use crate::immutable::segment::SegmentData;

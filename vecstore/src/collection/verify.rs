@@ -5,8 +5,10 @@ use super::manifest::{Manifest, ManifestSegment};
 use super::open::lock;
 use crate::element;
 use crate::error::Error;
+use crate::field::{FieldKind, Key};
 use crate::immutable::build::parse_payload;
 use crate::immutable::deleted::load_deleted;
+use crate::immutable::fields::FieldsReader;
 use crate::immutable::graph::{LINKS_SECTION, decode_links};
 use crate::immutable::segment::{
     CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, Records, SEGMENT_JSON, SegmentData, SegmentInfo,
@@ -20,6 +22,7 @@ use io_core::{
     BackendFactory, Directory, DynBackend, ElementType, OpenOptions, ReadControl, ReadStats, StopFlag,
 };
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -291,6 +294,8 @@ impl Verifier<'_> {
         let codes = segment.codes.as_ref().expect("loaded cold");
         let graph = segment.graph.as_ref().expect("loaded cold");
         let mut vector = vec![0.0; schema.dim as usize];
+        // Of each field, what its values come to: the index has to come to the same.
+        let mut sums = vec![0u64; schema.indexes.len()];
         let mut first = 0;
         while first < data.points {
             let points: Vec<u32> = (first..data.points.min(first + BATCH)).collect();
@@ -324,12 +329,17 @@ impl Verifier<'_> {
             for some in segment.payload_batches(&points) {
                 for (&point, payload) in some.iter().zip(segment.payloads(some, &control, &mut stats).await?)
                 {
-                    let fits = parse_payload(&payload)
-                        .is_some_and(|payload| keys_of_fields(&payload, &schema.indexes).is_ok());
-                    if !fits {
+                    let keys = parse_payload(&payload)
+                        .and_then(|payload| keys_of_fields(&payload, &schema.indexes).ok());
+                    let Some(keys) = keys else {
                         let reason =
                             format!("the payload of point {point} is no JSON object that fits the schema");
                         self.report.problems.push(damaged(PAYLOAD, reason));
+                        continue;
+                    };
+                    for (sum, keys) in sums.iter_mut().zip(keys) {
+                        let own = keys.iter().map(|key| fingerprint(key, point));
+                        *sum = own.fold(*sum, u64::wrapping_add);
                     }
                 }
             }
@@ -348,6 +358,12 @@ impl Verifier<'_> {
             self.report.points += points.len() as u64;
             first += BATCH;
         }
+        for ((field, kind), sum) in schema.indexes.iter().zip(sums) {
+            if index_sum(segment, field, *kind, &control).await? != sum {
+                let reason = format!("the index of field {field} does not hold the values of the payloads");
+                self.report.problems.push(damaged(FIELDS, reason));
+            }
+        }
         let in_order =
             data.ids.in_order(&segment.ids, None, data.points as usize, &control, &mut stats).await?;
         let complete = in_order.len() == data.points as usize && in_order.is_sorted_by(|a, b| a.0 < b.0);
@@ -356,4 +372,37 @@ impl Verifier<'_> {
         }
         Ok(())
     }
+}
+
+/// A value of a point as a number. Those of a whole index are added up, in any order, so that nothing has to be kept: that two
+/// different indexes come to the same is as unlikely as that of two random numbers.
+fn fingerprint(key: &Key, point: u32) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (key, point).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What the values of an index come to.
+async fn index_sum(
+    segment: &SegmentReader,
+    field: &str,
+    kind: FieldKind,
+    control: &ReadControl,
+) -> Result<u64, Error> {
+    let fields = FieldsReader { data: &segment.data.fields, pages: &segment.fields, control };
+    let (mut sum, mut stats) = (0u64, ReadStats::default());
+    if kind.is_number() {
+        let mut from = 0;
+        while let Some(page) = fields.numbers(field, 0, u64::MAX, from, 64, &mut stats).await? {
+            let own = page.entries.iter().map(|&(number, point)| fingerprint(&Key::Number(number), point));
+            sum = own.fold(sum, u64::wrapping_add);
+            from = page.next;
+        }
+        return Ok(sum);
+    }
+    for (term, points) in fields.all_terms(field, &mut stats).await? {
+        let key = Key::Term(term);
+        sum = points.iter().map(|point| fingerprint(&key, point)).fold(sum, u64::wrapping_add);
+    }
+    Ok(sum)
 }

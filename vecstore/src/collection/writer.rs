@@ -8,26 +8,22 @@
 //!
 //! Many writers share one sync: whatever has come in while the last group was made durable is the next group.
 
-use super::files::{deleted_path, log_path, segment_path};
-use super::manifest::{Manifest, ManifestSegment};
+use super::files::log_path;
+use super::install::Installation;
+use super::manifest::Manifest;
 use super::open::{Loaded, UnclosedLog};
 use super::prepare::{BatchSize, encode_batch, prepare_payload};
 use super::reader::CollectionReader;
 use super::request::{Durability, PayloadChange, Selection, With, Written};
-use super::state::{FrozenEntry, SegmentEntry, State};
+use super::state::{FrozenEntry, State};
 use super::{Shared, optimizer, snapshot};
 use crate::error::Error;
-use crate::immutable::build::Origin;
-use crate::immutable::deleted::write_deleted;
-use crate::immutable::segment::SegmentData;
 use crate::log::LogWriter;
 use crate::mutable::{MutableSegment, PreparedPoint};
-use crate::pages::{PagesKind, PagesWriter};
 use crate::point::{Payload, PointId};
 use async_channel::{Receiver, Sender};
 use futures_util::future::{Either, select};
-use io_core::{BackendFactory, OpenOptions, ReadControl, ReadStats};
-use roaring::RoaringBitmap;
+use io_core::{BackendFactory, ReadControl, ReadStats};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -81,23 +77,11 @@ pub(super) enum ControlJob {
     Close(Reply<()>),
 }
 
-/// Segments that were built, to take the place of those they were built from.
-pub(super) struct Installation {
-    pub(super) replaced: Vec<Replaced>,
-    pub(super) segments: Vec<(Arc<SegmentData>, Vec<Origin>)>,
-}
-
-/// What a new segment takes the place of: which, and the points that were taken from it.
-pub(super) enum Replaced {
-    Frozen { log_next: u64 },
-    Segment { number: u64, live: RoaringBitmap },
-}
-
 /// The writer's own part of a collection.
 pub(super) struct Writer {
-    shared: Arc<Shared>,
-    manifest: Manifest,
-    reader: CollectionReader,
+    pub(super) shared: Arc<Shared>,
+    pub(super) manifest: Manifest,
+    pub(super) reader: CollectionReader,
     log: Option<LogWriter>,
     /// The number of the next log.
     log_next: u64,
@@ -106,7 +90,7 @@ pub(super) struct Writer {
     /// Bytes of the logs that protect the mutable segment, the current one not counted.
     ended_log_bytes: u64,
     /// How many points of each segment the manifest says are deleted.
-    deleted_written: HashMap<u64, u64>,
+    pub(super) deleted_written: HashMap<u64, u64>,
     optimizer: Sender<optimizer::Job>,
     /// When the optimizer, having failed, is to try again.
     retry_at: Option<Instant>,
@@ -453,7 +437,7 @@ impl Writer {
     }
 
     /// Makes everything durable that was applied.
-    async fn sync(&mut self) -> Result<(), Error> {
+    pub(super) async fn sync(&mut self) -> Result<(), Error> {
         self.check_writable()?;
         self.rewrite_earlier_logs()?;
         let Some(log) = &mut self.log else { return Ok(()) };
@@ -472,7 +456,7 @@ impl Writer {
     }
 
     /// Takes no writes any more, since nobody knows what is on the disk.
-    fn stop_writing(&self, error: Error) -> Error {
+    pub(super) fn stop_writing(&self, error: Error) -> Error {
         let reason = format!("{error}; open the collection again to go on from what is on the disk");
         self.shared.state.write().read_only.get_or_insert(reason);
         error
@@ -552,126 +536,6 @@ impl Writer {
             }
         }
         Ok(())
-    }
-
-    /// Puts new segments into the place of those they were built from.
-    async fn install(&mut self, installation: Installation) -> Result<(), Error> {
-        // Deletions of later writes are written down here too, so those writes must not get lost.
-        self.sync().await?;
-        let (version, mut manifest) = (self.shared.state.read().version.clone(), self.manifest.clone());
-        let mut frozen = version.frozen.clone();
-        let mut kept = version.segments.clone();
-        // Points that were deleted from the replaced segments while the new ones were built.
-        let mut gone = Vec::with_capacity(installation.replaced.len());
-        for replaced in &installation.replaced {
-            match replaced {
-                Replaced::Frozen { log_next } => {
-                    let entry = frozen.remove(0);
-                    assert_eq!(entry.log_next, *log_next, "segments are sealed in their order");
-                    (manifest.log_first, manifest.seq_first) = (entry.log_next, entry.seq_next);
-                    gone.push((*entry.deleted).clone());
-                }
-                Replaced::Segment { number, live } => {
-                    let place = kept.iter().position(|entry| entry.data.number == *number);
-                    let entry = kept.remove(place.expect("only the optimizer removes segments"));
-                    gone.push(&*entry.deleted & live);
-                }
-            }
-        }
-        for (data, origins) in &installation.segments {
-            let is_gone = |origin: &Origin| gone[origin.source as usize].contains(origin.point);
-            let deleted = (0..data.points).zip(origins).filter(|(_, origin)| is_gone(origin));
-            let deleted: RoaringBitmap = deleted.map(|(point, _)| point).collect();
-            kept.push(SegmentEntry { data: Arc::clone(data), deleted: Arc::new(deleted) });
-        }
-        let mut new_files = Vec::new();
-        let written = self.write_deleted(&kept, &mut manifest, &mut new_files).await;
-        let old = match written.and_then(|()| self.publish(manifest)) {
-            Ok(old) => old,
-            Err(error) => {
-                // Where the manifest may have been replaced, what it may name stays.
-                if self.shared.state.read().read_only.is_none() {
-                    let directory = self.shared.backend.directory();
-                    new_files.iter().for_each(|path| drop(directory.remove_file(path)));
-                }
-                return Err(error);
-            }
-        };
-        self.deleted_written = kept.iter().map(|entry| (entry.data.number, entry.deleted.len())).collect();
-        {
-            let mut state = self.shared.state.write();
-            // Only this thread changes them, so they are what they were above.
-            state.version.frozen = frozen;
-            state.version.segments = kept;
-            state.background_error = None;
-        }
-        self.remove_replaced(&old);
-        // What was replaced stays in memory, and its files on disk, as long as somebody has it open.
-        let version = self.shared.state.read().version.clone();
-        self.reader.close_others(&version).await;
-        Ok(())
-    }
-
-    /// Writes down which points of segments are deleted, where that has changed, and has the manifest name them.
-    async fn write_deleted(
-        &self,
-        segments: &[SegmentEntry],
-        manifest: &mut Manifest,
-        new_files: &mut Vec<PathBuf>,
-    ) -> Result<(), Error> {
-        let directory = self.shared.backend.directory();
-        let mut listed = Vec::with_capacity(segments.len());
-        for entry in segments {
-            let number = entry.data.number;
-            let known = self.manifest.segments.iter().find(|segment| segment.number == number);
-            // Points are only ever added to the deleted ones.
-            let unchanged = self.deleted_written.get(&number).copied().unwrap_or(0) == entry.deleted.len();
-            if unchanged {
-                listed.push(ManifestSegment { number, deleted: known.and_then(|segment| segment.deleted) });
-                continue;
-            }
-            let new = manifest.number_next;
-            manifest.number_next += 1;
-            let path = deleted_path(&entry.data.dir, new);
-            new_files.push(path.clone());
-            let writer = self.shared.backend.create(&path, &OpenOptions::default()).await?;
-            let pages = PagesWriter::new(writer, PagesKind::Deleted);
-            write_deleted(pages, entry.data.points, &entry.deleted).await?;
-            directory.sync_dir(&entry.data.dir)?;
-            listed.push(ManifestSegment { number, deleted: Some(new) });
-        }
-        manifest.segments = listed;
-        Ok(())
-    }
-
-    /// Makes a manifest the one, and returns the one before.
-    fn publish(&mut self, manifest: Manifest) -> Result<Manifest, Error> {
-        let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
-        manifest.prepare(&*directory, dir)?;
-        if let Err(error) = Manifest::replace(&*directory, dir) {
-            return Err(self.stop_writing(error));
-        }
-        Ok(std::mem::replace(&mut self.manifest, manifest))
-    }
-
-    /// Removes what the manifest does not name any more. What fails to be removed is tried again on the next opening.
-    fn remove_replaced(&self, old: &Manifest) {
-        let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
-        for number in old.log_first..self.manifest.log_first {
-            let _ = directory.remove_file(&log_path(dir, number));
-        }
-        for segment in &old.segments {
-            let path = segment_path(dir, segment.number);
-            match self.manifest.segments.iter().find(|kept| kept.number == segment.number) {
-                None => drop(directory.remove_dir_all(&path)),
-                Some(kept) if kept.deleted != segment.deleted => {
-                    if let Some(number) = segment.deleted {
-                        let _ = directory.remove_file(&deleted_path(&path, number));
-                    }
-                }
-                Some(_) => {}
-            }
-        }
     }
 
     /// Copies the collection as it is now. The log is ended, so that every file but the manifest never changes again.

@@ -140,20 +140,23 @@ struct Term {
     postings: Range<u64>,
 }
 
-/// The terms of a group, and its bytes; `None` if it is none.
-fn parse_group(bytes: &[u8]) -> Option<(Vec<Term>, usize)> {
+/// The terms of a group that are wanted, and the group's bytes; `None` if it is none.
+fn parse_group(bytes: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Option<(Vec<Term>, usize)> {
     let u32_at = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let (group_bytes, count) = (u32_at(0)? as usize, u32_at(4)?);
     let mut at = GROUP_HEADER;
     let mut terms = Vec::new();
     for _ in 0..count {
         let len = u32_at(at)? as usize;
-        let term = bytes.get(at + 4..)?.get(..len)?.into();
+        let term = bytes.get(at + 4..)?.get(..len)?;
         at += 4 + len;
         let points = u32_at(at)?;
         let start = u64::from_le_bytes(bytes.get(at + 4..at + 12)?.try_into().ok()?);
         let len = u64::from(u32_at(at + 12)?);
-        terms.push(Term { term, count: points, postings: start..start.checked_add(len)? });
+        let postings = start..start.checked_add(len)?;
+        if wanted(term) {
+            terms.push(Term { term: term.into(), count: points, postings });
+        }
         at += 16;
     }
     (at == group_bytes && count > 0).then_some((terms, at))
@@ -251,7 +254,7 @@ fn groups(dictionary: &[u8]) -> Option<Vec<Group>> {
             at += room;
             continue;
         }
-        let (terms, bytes) = parse_group(rest)?;
+        let (terms, bytes) = parse_group(rest, |_| true)?;
         let first = terms.into_iter().next()?.term;
         if groups.last().is_some_and(|(before, _)| *before >= first) {
             return None;
@@ -319,10 +322,9 @@ impl FieldsReader<'_> {
             }
         }
         let chosen: Vec<usize> = wanted.keys().copied().collect();
-        let terms = self.terms(data, &chosen, stats).await?;
         let wanted: Vec<&[u8]> = wanted.into_values().flatten().collect();
-        let found = terms.into_iter().filter(|term| wanted.binary_search(&&*term.term).is_ok());
-        self.union(data, &found.collect::<Vec<_>>(), within, stats).await
+        let terms = self.terms(data, &chosen, |term| wanted.binary_search(&term).is_ok(), stats).await?;
+        self.union(data, &terms, within, stats).await
     }
 
     /// Points with a value that is not among these, which are sorted.
@@ -350,7 +352,7 @@ impl FieldsReader<'_> {
             return Ok(points);
         };
         let all: Vec<usize> = (0..groups.len()).collect();
-        let terms = self.terms(data, &all, stats).await?;
+        let terms = self.terms(data, &all, |_| true, stats).await?;
         let is_listed = |term: &Term| {
             keys.binary_search_by(|key| match key {
                 Key::Term(key) => key.cmp(&term.term),
@@ -438,7 +440,7 @@ impl FieldsReader<'_> {
         match &data.lookup {
             Lookup::Terms(groups) => {
                 let all: Vec<usize> = (0..groups.len()).collect();
-                let terms = self.terms(data, &all, stats).await?;
+                let terms = self.terms(data, &all, |_| true, stats).await?;
                 let sets = self.points_of(data, &terms, stats).await?;
                 for (term, set) in terms.into_iter().zip(sets) {
                     let count = set.intersection_len(points);
@@ -471,7 +473,7 @@ impl FieldsReader<'_> {
             unreachable!("only fields of terms have terms");
         };
         let all: Vec<usize> = (0..groups.len()).collect();
-        let terms = self.terms(data, &all, stats).await?;
+        let terms = self.terms(data, &all, |_| true, stats).await?;
         let sets = self.points_of(data, &terms, stats).await?;
         Ok(terms.into_iter().map(|term| term.term).zip(sets).collect())
     }
@@ -481,6 +483,7 @@ impl FieldsReader<'_> {
         &self,
         data: &FieldData,
         groups: &[usize],
+        wanted: impl Fn(&[u8]) -> bool,
         stats: &mut ReadStats,
     ) -> Result<Vec<Term>, Error> {
         let Lookup::Terms(all) = &data.lookup else { return Ok(Vec::new()) };
@@ -490,7 +493,7 @@ impl FieldsReader<'_> {
             .pages
             .read(data.section + 2, &ranges, self.control, |index, bytes| {
                 let (terms, _) =
-                    parse_group(bytes).ok_or_else(|| self.damaged("a group of terms is none"))?;
+                    parse_group(bytes, &wanted).ok_or_else(|| self.damaged("a group of terms is none"))?;
                 found[index] = terms;
                 Ok(())
             })

@@ -5,6 +5,7 @@
 
 use crate::checked_json;
 use crate::collection::fuzzing as manifests;
+use crate::distance::Distance;
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
 use crate::immutable::deleted::load_deleted;
@@ -16,6 +17,7 @@ use crate::immutable::segment::SegmentInfo;
 use crate::log::{fuzz_batch, parse_log, salvage_log};
 use crate::pages::{Pages, PagesKind, PagesWriter};
 use crate::point::PointId;
+use crate::quantization::{Method, from_model, train};
 use io_core::testing::MemoryBackend;
 use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats, VectorFile};
 use std::collections::BTreeMap;
@@ -28,7 +30,7 @@ const VECTOR_BYTES: usize = 24;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every parser.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("log", log),
     ("log_batch", log_batch),
     ("json", json),
@@ -38,6 +40,7 @@ pub const TARGETS: [Target; 9] = [
     ("payload", payload),
     ("fields", fields),
     ("deleted", deleted),
+    ("codec", codec),
 ];
 
 fn path() -> &'static Path {
@@ -124,6 +127,22 @@ fn on_pages(bytes: &[u8], kind: PagesKind, act: impl AsyncFn(Pages) -> Result<()
         act(Pages::open(reader, kind).await?).await
     };
     let _: Result<(), Error> = backend.run(|| written).expect("memory has an executor");
+}
+
+/// What a codec learned, behind a byte each for method, distance and dimension; then records, to be scored.
+pub fn codec(bytes: &[u8]) {
+    let Some((&[method, distance, dim], rest)) = bytes.split_first_chunk() else { return };
+    let method = Method::ALL[usize::from(method) % Method::ALL.len()];
+    let distance = Distance::ALL[usize::from(distance) % Distance::ALL.len()];
+    let dim = usize::from(dim) + 1;
+    let model_bytes = train(method, distance, dim, &[], 0).model_bytes();
+    let (model, records) = rest.split_at_checked(model_bytes).unwrap_or((rest, &[]));
+    let Ok(codec) = from_model(method, distance, dim, model) else { return };
+    let scorer = codec.query(&vec![0.5; dim]);
+    for record in records.chunks_exact(codec.record_bytes()).take(100) {
+        let score = scorer.score(record);
+        let _ = scorer.bound(record, score);
+    }
 }
 
 /// `graph.pages`.

@@ -87,7 +87,9 @@ impl Salvage<'_> {
         let path = dir.join(SEGMENT_JSON);
         let info = read_json(&*self.directory, &path, SegmentInfo::decode, &mut self.report.notes);
         if let Err(error) = &info {
-            self.report.notes.push(format!("{error}: the other files say the same"));
+            self.report.notes.push(format!(
+                "{error}: what it says is taken from the segment's other files, as far as they are there"
+            ));
         }
         let ids = self.ids(dir).await;
         let known = match (&ids, &info) {
