@@ -12,7 +12,7 @@ use std::io::Write;
 use std::time::Duration;
 use vecstore::dataset::Clustered;
 use vecstore::distance::Distance;
-use vecstore::quantization::{Codec, Compression, Method, Quantile, SAMPLE_MAX, Scorer, train};
+use vecstore::quantization::{Codec, Compression, Method, SAMPLE_MAX, Scorer, train};
 
 const DISTANCE: Distance = Distance::Cosine;
 const LIMIT: usize = 10;
@@ -123,7 +123,8 @@ struct Rescored {
     read: usize,
 }
 
-/// Reads the vectors of candidates, best first; with bounds, only those that may still be among the best.
+/// Ranks candidates by their vectors; with bounds, only those that may be among the best, as the store decides before it reads:
+/// whose far end is not worse than the near ends of so many.
 fn rescore(
     candidates: &[Candidate],
     exact: impl Fn(u32) -> f32,
@@ -131,16 +132,14 @@ fn rescore(
     truth: &[u32],
     rescored: &mut Rescored,
 ) {
-    let mut found: Vec<Candidate> = Vec::with_capacity(candidates.len());
-    for &candidate in candidates {
-        if found.get(LIMIT - 1).is_none_or(|last| candidate.0 + bound(candidate) >= last.0) {
-            let point = candidate.1;
-            let score = exact(point);
-            let at = found.partition_point(|better| (better.0, point) > (score, better.1));
-            found.insert(at, (score, point));
-            rescored.read += 1;
-        }
-    }
+    let bounded: Vec<(Candidate, f32)> = candidates.iter().map(|&found| (found, bound(found))).collect();
+    let mut near_ends: Vec<f32> = bounded.iter().map(|((score, _), bound)| score - bound).collect();
+    near_ends.sort_unstable_by(|a, b| b.total_cmp(a));
+    let worst = near_ends.get(LIMIT - 1).copied().unwrap_or(f32::NEG_INFINITY);
+    let possible = bounded.iter().filter(|((score, _), bound)| score + bound >= worst);
+    let mut found: Vec<Candidate> = possible.map(|((_, point), _)| (exact(*point), *point)).collect();
+    rescored.read += found.len();
+    found.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     rescored.hits += found.iter().take(LIMIT).filter(|found| truth.contains(&found.1)).count();
 }
 
@@ -168,38 +167,23 @@ fn main() -> Result<(), Error> {
     let data = load()?;
     let (count, queries) = (data.vectors.len() / data.dim, data.queries.len() / data.dim);
     let truth = truth(&data);
-    let mut methods = vec![
-        ("int8", Method::Int8),
-        ("int8_global 0.99", Method::Int8Global { quantile: Quantile::default() }),
-        ("int4", Method::Int4),
-        ("binary", Method::Binary),
-        ("rotated4", Method::Rotated4),
-        ("rotated2", Method::Rotated2),
-        ("rotated1", Method::Rotated1),
-    ];
-    for (name, compression) in ["product x4", "product x8", "product x16", "product x32", "product x64"]
-        .into_iter()
-        .zip(Compression::ALL)
-    {
-        methods.push((name, Method::Product { compression }));
-    }
+    let mut methods = Method::ALL.to_vec();
+    methods.retain(|method| !matches!(method, Method::Product { .. }));
+    methods.extend(Compression::ALL.map(|compression| Method::Product { compression }));
     let seed = variable("BENCH_SEED").map_or(Ok(1), |seed| seed.parse())?;
     let wanted = variable("BENCH_CODES").unwrap_or_default();
-    methods.retain(|(name, _)| name.contains(&wanted));
+    methods.retain(|method| method.to_string().contains(&wanted));
 
-    let mut costs = Table::new();
-    costs.set_header([
+    let mut out = Table::new();
+    out.load_style(ASCII_MARKDOWN);
+    out.set_header([
         "code",
         "bytes a vector",
         "model bytes",
         "train ms",
-        "encode us a vector",
+        "encode us",
         "scan us a query",
         "ns a code",
-    ]);
-    let mut recalls = Table::new();
-    recalls.set_header([
-        "code",
         "oversampling",
         "recall@10",
         "vectors read",
@@ -207,11 +191,8 @@ fn main() -> Result<(), Error> {
         "vectors read",
         "scores beyond",
     ]);
-    for table in [&mut costs, &mut recalls] {
-        table.load_style(ASCII_MARKDOWN);
-        table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    }
-    for (name, method) in methods {
+    out.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    for method in methods {
         let Encoded { codec, records, train, encode } = encode(method, &data, seed);
         let mut scan = Duration::ZERO;
         let mut plain = OVERSAMPLING.map(|_| Rescored::default());
@@ -245,22 +226,22 @@ fn main() -> Result<(), Error> {
             }
         }
         let us = |duration: Duration, by: usize| duration.as_secs_f64() * 1e6 / by as f64;
-        costs.add_row([
-            name.to_owned(),
+        let costs = [
+            method.to_string(),
             codec.record_bytes().to_string(),
             codec.model_bytes().to_string(),
             format!("{:.0}", train.as_secs_f64() * 1e3),
             format!("{:.1}", us(encode, count)),
             format!("{:.0}", us(scan, queries)),
             format!("{:.1}", us(scan, queries) * 1e3 / count as f64),
-        ]);
+        ];
         for ((plain, bounded), oversampling) in plain.iter().zip(&bounded).zip(OVERSAMPLING) {
             let recall =
                 |rescored: &Rescored| format!("{:.3}", rescored.hits as f64 / (queries * LIMIT) as f64);
             let read = |rescored: &Rescored| format!("{:.1}", rescored.read as f64 / queries as f64);
             let by_bound = |text: String| if bounds > 0 { text } else { String::new() };
-            recalls.add_row([
-                name.to_owned(),
+            let mut row = costs.to_vec();
+            row.extend([
                 oversampling.to_string(),
                 recall(plain),
                 read(plain),
@@ -268,11 +249,12 @@ fn main() -> Result<(), Error> {
                 by_bound(read(bounded)),
                 by_bound(format!("{:.3} %", beyond as f64 * 100.0 / bounds.max(1) as f64)),
             ]);
+            out.add_row(row);
         }
     }
     writeln!(
         std::io::stdout(),
-        "{count} vectors of dimension {}, {queries} queries, cosine, trained on {} vectors\n\n{costs}\n\n{recalls}",
+        "{count} vectors of dimension {}, {queries} queries, cosine, trained on {} vectors\n\n{out}",
         data.dim,
         count.min(SAMPLE_MAX)
     )?;

@@ -3,6 +3,7 @@
 
 use benches::touch;
 use criterion::{Criterion, Throughput};
+use half::f16;
 use std::hint::black_box;
 use std::time::Duration;
 use vecstore::kernels::{Kernels, Records, Scan, WINDOW};
@@ -17,7 +18,6 @@ const MEMORY_BYTES: usize = 256 << 20;
 
 /// Codes of a number of bits, at random.
 struct Codes {
-    bits: usize,
     stride: usize,
     bytes: Vec<u8>,
 }
@@ -26,7 +26,7 @@ impl Codes {
     fn new(bits: usize, bytes: usize) -> Self {
         let stride = (SKIP + DIM * bits / 8).next_multiple_of(8);
         let mut random = fastrand::Rng::with_seed(1);
-        Self { bits, stride, bytes: (0..bytes / stride * stride).map(|_| random.u8(..)).collect() }
+        Self { stride, bytes: (0..bytes / stride * stride).map(|_| random.u8(..)).collect() }
     }
 
     fn len(&self) -> u32 {
@@ -41,15 +41,21 @@ impl Codes {
         scan(Records { bytes: &self.bytes, stride: self.stride, skip: SKIP }, points, query, sums);
     }
 
-    fn naive(&self, point: u32, query: &[f32]) -> f32 {
+    /// As one would write it.
+    fn naive<const BITS: usize>(&self, point: u32, query: &[f32]) -> f32 {
         let code = &self.record(point)[SKIP..];
-        let per_byte = 8 / self.bits;
-        let level = |at: usize| (code[at / per_byte] >> (at % per_byte * self.bits)) & ((1 << self.bits) - 1);
-        query.iter().enumerate().map(|(at, x)| f32::from(level(at)) * x).sum()
+        let mut sum = 0.0;
+        for (byte, query) in code.iter().zip(query.chunks_exact(8 / BITS)) {
+            for (at, x) in query.iter().enumerate() {
+                sum += f32::from((byte >> (at * BITS)) & ((1 << BITS) - 1)) * x;
+            }
+        }
+        sum
     }
 }
 
-fn codes(criterion: &mut Criterion, bits: usize, scan: Scan<i8>) {
+fn codes<const BITS: usize>(criterion: &mut Criterion, scan: Scan<i8>, scalar: Scan<i8>) {
+    let bits = BITS;
     let mut random = fastrand::Rng::with_seed(2);
     let windows = (DIM * bits / 8).div_ceil(WINDOW);
     let planes: Vec<i8> = (0..windows * WINDOW * 8 / bits).map(|_| random.i8(..)).collect();
@@ -67,9 +73,12 @@ fn codes(criterion: &mut Criterion, bits: usize, scan: Scan<i8>) {
     group.bench_function("plain loop, from cache", |bencher| {
         bencher.iter(|| {
             for (sum, &point) in sums.iter_mut().zip(&points) {
-                *sum = cached.naive(point, black_box(&query));
+                *sum = cached.naive::<BITS>(point, black_box(&query));
             }
         });
+    });
+    group.bench_function("scalar kernel, from cache", |bencher| {
+        bencher.iter(|| cached.scan(scalar, &points, black_box(&planes), &mut sums));
     });
     group.bench_function("kernel, from cache", |bencher| {
         bencher.iter(|| cached.scan(scan, &points, black_box(&planes), &mut sums));
@@ -115,12 +124,60 @@ fn hadamard(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Vectors and codes as they are scored against a query, 768 components each: plain loops and kernels.
+fn vectors(criterion: &mut Criterion) {
+    const COMPONENTS: usize = 768;
+    let mut random = fastrand::Rng::with_seed(3);
+    let floats: Vec<f32> = (0..COMPONENTS).map(|_| random.f32()).collect();
+    let halves: Vec<f16> = floats.iter().map(|&x| f16::from_f32(x)).collect();
+    let bytes: Vec<u8> = (0..COMPONENTS).map(|_| random.u8(..)).collect();
+    let codes: Vec<i8> = (0..COMPONENTS).map(|_| random.i8(..)).collect();
+    let query: Vec<f32> = (0..COMPONENTS).map(|_| random.f32()).collect();
+    let integers: Vec<i16> = (0..COMPONENTS).map(|_| random.i16(-1000..1000)).collect();
+    let mut group = criterion.benchmark_group(format!("dot product of {COMPONENTS}"));
+    group.sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    fn naive<T: Copy + Into<f32>>(vector: &[T], query: &[f32]) -> f32 {
+        vector.iter().zip(query).map(|(&x, y)| x.into() * y).sum()
+    }
+    fn naive_integers<T: Copy + Into<i32>>(code: &[i8], query: &[T]) -> i32 {
+        code.iter().zip(query).map(|(&x, &y)| i32::from(x) * y.into()).sum()
+    }
+    group.bench_function("f32, plain loop", |b| b.iter(|| naive(black_box(&floats), &query)));
+    group.bench_function("f16, plain loop", |b| b.iter(|| naive(black_box(&halves), &query)));
+    group.bench_function("u8, plain loop", |b| b.iter(|| naive(black_box(&bytes), &query)));
+    group.bench_function("i8 x i16, plain loop", |b| b.iter(|| naive_integers(black_box(&codes), &integers)));
+    group.bench_function("i8 x i8, plain loop", |b| b.iter(|| naive_integers(black_box(&codes), &codes)));
+    for kernels in [Kernels::scalar(), Kernels::get()] {
+        let name = kernels.name;
+        group.bench_function(format!("f32, {name}"), |b| {
+            b.iter(|| (kernels.dot_f32)(black_box(&floats), &query))
+        });
+        group.bench_function(format!("f16, {name}"), |b| {
+            b.iter(|| (kernels.dot_f16)(black_box(&halves), &query))
+        });
+        group.bench_function(format!("u8, {name}"), |b| {
+            b.iter(|| (kernels.dot_u8)(black_box(&bytes), &query))
+        });
+        group.bench_function(format!("f32 distance, {name}"), |b| {
+            b.iter(|| (kernels.l2_f32)(black_box(&floats), &query));
+        });
+        group.bench_function(format!("i8 x i16, {name}"), |b| {
+            b.iter(|| (kernels.dot_i8_i16)(black_box(&codes), &integers));
+        });
+        group.bench_function(format!("i8 x i8, {name}"), |b| {
+            b.iter(|| (kernels.dot_i8_i8)(black_box(&codes), &codes));
+        });
+    }
+    group.finish();
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    let kernels = Kernels::get();
-    for (bits, scan) in [(4, kernels.scan_u4), (2, kernels.scan_u2), (1, kernels.scan_u1)] {
-        codes(&mut criterion, bits, scan);
-    }
+    let (kernels, scalar) = (Kernels::get(), Kernels::scalar());
+    vectors(&mut criterion);
+    codes::<4>(&mut criterion, kernels.scan_u4, scalar.scan_u4);
+    codes::<2>(&mut criterion, kernels.scan_u2, scalar.scan_u2);
+    codes::<1>(&mut criterion, kernels.scan_u1, scalar.scan_u1);
     hadamard(&mut criterion);
     criterion.final_summary();
 }

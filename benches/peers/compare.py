@@ -5,9 +5,10 @@
     python3 benches/peers/compare.py --vectors base.npy --queries queries.npy --truth neighbours.npy
 
 Each round runs every system once, in a process of its own, so that a machine whose speed drifts treats all alike. Figures are
-medians over the rounds; ratios are against the better peer of the same round. CPU time is that of all threads: unlike the
+medians over the rounds; ratios are against the best peer of the same round. CPU time is that of all threads: unlike the
 clock it does not count what else the machine does. All hold everything in memory, use m=16, ef_construct=128 and cosine,
-and search all queries at once.
+and search all queries at once. vecstore's time to build includes writing its files, and its bytes a vector are codes and graph;
+hnswlib's are its saved index, usearch's what it says it uses, vectors included in both.
 """
 
 import argparse
@@ -17,11 +18,12 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 M, EF_CONSTRUCT, LIMIT = 16, 128, 10
 RECALL = 0.95
-EFS = [16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
+EFS = [24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -41,7 +43,7 @@ def timed(work):
     return result, time.perf_counter() - started, time.process_time() - cpu
 
 
-def sweep(args, name, build, search, queries, truth):
+def sweep(args, name, build, bytes_a_vector, search, queries, truth):
     """Searches with each ef, three times, and reports the fastest: what else the machine does only slows down."""
     for ef in EFS:
         runs = [timed(lambda: search(queries, ef)) for _ in range(3)]
@@ -49,6 +51,7 @@ def sweep(args, name, build, search, queries, truth):
         hits = sum(len(set(a) & set(b)) for a, b in zip(found.tolist(), truth.tolist()))
         recall = hits / truth.size
         row = {"system": name, "build_seconds": build[1], "build_cpu_seconds": build[2], "ef": ef, "recall": recall}
+        row["bytes"] = bytes_a_vector
         row["qps"] = len(queries) / min(run[1] for run in runs)
         row["cpu_us"] = min(run[2] for run in runs) / len(queries) * 1e6
         print(json.dumps(row), flush=True)
@@ -68,7 +71,10 @@ def run_hnswlib(args):
         index.set_ef(ef)
         return index.knn_query(queries, k=LIMIT, num_threads=args.threads)[0]
 
-    sweep(args, "hnswlib f32", build, search, queries, truth)
+    with tempfile.NamedTemporaryFile() as file:
+        index.save_index(file.name)
+        size = os.path.getsize(file.name) / len(base)
+    sweep(args, "hnswlib f32", build, size, search, queries, truth)
 
 
 def run_usearch(args):
@@ -89,7 +95,7 @@ def run_usearch(args):
             index.expansion_search = ef
             return index.search(queries, LIMIT, threads=args.threads).keys
 
-        sweep(args, f"usearch {dtype}", build, search, queries, truth)
+        sweep(args, f"usearch {dtype}", build, index.memory_usage / len(base), search, queries, truth)
 
 
 def run_vecstore(args):
@@ -120,19 +126,17 @@ def spread(values, digits=0):
 
 def print_table(rounds):
     peers = [name for name in rounds[0] if not name.startswith("vecstore")]
-    columns = ["system", "build s", "build CPU s", "ratio", f"ef at recall {RECALL}", "q/s", "ratio", "CPU us a query", "ratio"]
+    columns = ["system", "bytes a vector", "build s", "ratio", "build CPU s", "ratio"]
+    columns += [f"ef at recall {RECALL}", "q/s", "ratio", "CPU us a query", "ratio"]
     print("| " + " | ".join(columns) + " |")
     print("|---" * len(columns) + "|")
     for name in rounds[0]:
         first = [rows[name][0] for rows in rounds]
-        least = [min(rows[peer][0]["build_cpu_seconds"] for peer in peers) for rows in rounds]
-        builds = [row["build_cpu_seconds"] / best for row, best in zip(first, least)]
-        cells = [
-            name,
-            spread([row["build_seconds"] for row in first], 1),
-            spread([row["build_cpu_seconds"] for row in first], 1),
-            spread(builds, 2),
-        ]
+        cells = [name, f"{first[0]['bytes']:.0f}"]
+        for figure in ("build_seconds", "build_cpu_seconds"):
+            least = [min(rows[peer][0][figure] for peer in peers) for rows in rounds]
+            cells.append(spread([row[figure] for row in first], 1))
+            cells.append(spread([row[figure] / best for row, best in zip(first, least)], 2))
         for figure, best_of in (("qps", max), ("cpu_us", min)):
             figures = [at_recall(rows[name], figure) for rows in rounds]
             if None in figures:
@@ -143,8 +147,9 @@ def print_table(rounds):
             if figure == "qps":
                 cells.append(str(next(row["ef"] for row in rounds[0][name] if row["recall"] >= RECALL)))
             reached = [[at_recall(rows[peer], figure) for peer in peers] for rows in rounds]
-            ratios = [own / best_of(value for value in others if value) for own, others in zip(figures, reached)]
-            cells += [spread(figures), spread(ratios, 2)]
+            best = [best_of((value for value in others if value), default=None) for others in reached]
+            ratios = [own / value for own, value in zip(figures, best) if value]
+            cells += [spread(figures), spread(ratios, 2) if len(ratios) == len(figures) else "-"]
         print("| " + " | ".join(cells) + " |")
 
 

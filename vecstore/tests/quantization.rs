@@ -148,3 +148,18 @@ fn a_damaged_codec_is_named_and_costs_no_point() {
         assert_eq!((report.points, report.points_lost), (POINTS as u64, 0));
     }
 }
+
+/// As many hits as there are points: each is scored, and nothing takes the square of how many are wanted.
+#[test]
+fn everything_can_be_asked_for_at_once() {
+    let data = data();
+    let disk = SimulatedDisk::new(10);
+    let collection = create(&disk, &schema(Method::Int8, Distance::Euclid, Placement::Cold), &data.points);
+    for exact in [false, true] {
+        let params = SearchParams { exact, ..SearchParams::default() };
+        let request = SearchRequest { limit: 6000, params, ..SearchRequest::new(data.queries[0].clone()) };
+        let found = collection.search(request).wait().unwrap();
+        assert_eq!((found.hits.len(), found.stats.vectors_scored), (POINTS, POINTS as u64));
+        assert!(found.hits.is_sorted_by(|a, b| a.score <= b.score));
+    }
+}

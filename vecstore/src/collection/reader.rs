@@ -7,9 +7,9 @@ use crate::error::Error;
 use crate::field::Key;
 use crate::filter::CheckedFilter;
 use crate::filtering::{FilterSource, evaluate};
-use crate::hnsw::SearchScratch;
 use crate::immutable::build::parse_payload;
 use crate::immutable::fields::FieldsReader;
+use crate::immutable::search::WalkScratch;
 use crate::immutable::segment::SegmentReader;
 use crate::mutable::MutableSegment;
 use crate::point::{Payload, PointId};
@@ -28,7 +28,7 @@ pub struct CollectionReader {
     /// The segments that are open here, by number.
     open: RefCell<HashMap<u64, Rc<SegmentReader>>>,
     /// Memory of searches that ended, for those to come.
-    scratch: RefCell<Vec<SearchScratch>>,
+    scratch: RefCell<Vec<WalkScratch>>,
 }
 
 impl std::fmt::Debug for CollectionReader {
@@ -138,12 +138,12 @@ impl CollectionReader {
 
 /// Memory of a search, which returns to its pool also when the search is dropped.
 pub(super) struct Scratch<'a> {
-    pool: &'a RefCell<Vec<SearchScratch>>,
-    scratch: Option<SearchScratch>,
+    pool: &'a RefCell<Vec<WalkScratch>>,
+    scratch: Option<WalkScratch>,
 }
 
 impl Scratch<'_> {
-    pub(super) fn get(&mut self) -> &mut SearchScratch {
+    pub(super) fn get(&mut self) -> &mut WalkScratch {
         self.scratch.as_mut().expect("taken only on drop")
     }
 }

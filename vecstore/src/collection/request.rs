@@ -151,7 +151,8 @@ pub struct SearchStats {
     pub codes_scored: u64,
     /// Vectors scored.
     pub vectors_scored: u64,
-    /// Candidates whose vectors were not read, since by the error bounds of their codes none could be among the hits.
+    /// Candidates whose vectors were not read, since by the error bounds of their codes they cannot be among the hits: with
+    /// [`crate::quantization::CONFIDENCE`], for int8 with certainty.
     pub vectors_spared: u64,
     /// What reading cost, of every kind.
     pub read: ReadStats,

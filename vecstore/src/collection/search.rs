@@ -156,6 +156,7 @@ impl CollectionReader {
                 allowed: allowed.as_ref().map_or(Allowed::Except(&entry.deleted), Allowed::Only),
                 scan_max: request.params.scan_max,
                 scan_ratio: request.params.scan_ratio,
+                bounded: request.params.rescore,
                 control,
             };
             let mut stats = CandidateStats::default();

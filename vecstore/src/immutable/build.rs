@@ -13,6 +13,7 @@ use super::ids::write_ids;
 use super::payload::PayloadWriter;
 use super::segment::{
     CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, SegmentReader, VECTORS,
+    untrained_codec,
 };
 use crate::element;
 use crate::error::Error;
@@ -213,6 +214,9 @@ impl SegmentBuilder<'_> {
 
     /// The codec, trained on a sample of the points, evenly spread over their order.
     async fn train(&self, sources: &[Source<'_>], points: &Collected) -> Result<Box<dyn Codec>, Error> {
+        if let Some(codec) = untrained_codec(self.schema) {
+            return Ok(codec);
+        }
         let (count, dim) = (points.origins.len(), self.schema.dim as usize);
         let wanted = count.min(SAMPLE_MAX).min(SAMPLE_BYTES_MAX / (4 * dim));
         let sample: Vec<Origin> = (0..wanted).map(|index| points.origins[index * count / wanted]).collect();

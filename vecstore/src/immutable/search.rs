@@ -13,6 +13,8 @@ use std::ops::Range;
 
 /// Points whose codes are scored at once.
 const SCAN_BATCH: usize = 1024;
+/// More candidates than this are found by scoring every point.
+const WALK_WANTED_MAX: usize = 10_000;
 /// Points that are not allowed whose links are read at once, to get around them.
 const WAYS_AROUND: usize = 8;
 /// Points that a filtered search begins at, besides where the graph leads it.
@@ -49,6 +51,8 @@ pub(crate) struct CandidateSearch<'a> {
     pub(crate) scan_max: u64,
     /// ...or no more than this part of the segment's points: a walk over the graph would lose its way among the others.
     pub(crate) scan_ratio: f32,
+    /// Whether bounds are asked for.
+    pub(crate) bounded: bool,
     pub(crate) control: &'a ReadControl,
 }
 
@@ -75,7 +79,7 @@ impl CandidateSearch<'_> {
     pub(crate) async fn run(
         &self,
         segment: &SegmentReader,
-        scratch: &mut SearchScratch,
+        scratch: &mut WalkScratch,
         stats: &mut CandidateStats,
     ) -> Result<Vec<Bounded>, Error> {
         let mut bounds = Bounds::new();
@@ -85,7 +89,7 @@ impl CandidateSearch<'_> {
                 let start = id as usize * segment.data.codec.record_bytes();
                 self.bound(&records[start..], score)
             }
-            CodesData::OnDisk(_) => bounds[&id],
+            CodesData::OnDisk(_) => bounds.get(&id).copied().unwrap_or(f32::INFINITY),
         };
         let bounded = |found: Candidate| Bounded { point: found.id, score: found.score, bound: bound(found) };
         Ok(best.into_iter().map(bounded).collect())
@@ -98,7 +102,7 @@ impl CandidateSearch<'_> {
     async fn best(
         &self,
         segment: &SegmentReader,
-        scratch: &mut SearchScratch,
+        scratch: &mut WalkScratch,
         bounds: &mut Bounds,
         stats: &mut CandidateStats,
     ) -> Result<Vec<Candidate>, Error> {
@@ -106,6 +110,13 @@ impl CandidateSearch<'_> {
         match self.allowed {
             Allowed::Only(points) if points.len() <= self.scan_max.max(part(self.scan_ratio)) => {
                 self.scan(segment, points, bounds, stats).await
+            }
+            // A walk keeps what it finds in order, which takes the square of how many that are.
+            Allowed::Only(points) if self.wanted > WALK_WANTED_MAX => {
+                self.scan(segment, points, bounds, stats).await
+            }
+            Allowed::Except(deleted) if self.wanted > WALK_WANTED_MAX => {
+                self.scan(segment, &(segment.all() - deleted), bounds, stats).await
             }
             _ => self.walk(segment, scratch, bounds, stats).await,
         }
@@ -133,26 +144,29 @@ impl CandidateSearch<'_> {
             best.extend(batch.iter().zip(&scores).map(|(&id, &score)| Candidate { id, score }));
             best.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
             best.truncate(self.wanted);
+            if bounds.len() > 2 * best.len() + SCAN_BATCH {
+                let kept = best.iter().filter_map(|found| Some((found.id, *bounds.get(&found.id)?)));
+                *bounds = kept.collect();
+            }
         }
     }
 
     async fn walk(
         &self,
         segment: &SegmentReader,
-        scratch: &mut SearchScratch,
+        scratch: &mut WalkScratch,
         bounds: &mut Bounds,
         stats: &mut CandidateStats,
     ) -> Result<Vec<Candidate>, Error> {
         let graph = &segment.data.graph;
         let ef = self.ef.max(self.wanted);
-        let mut search = GraphSearch::new(scratch, graph.len() as usize, graph.entry(), ef);
+        let WalkScratch { search, ways, scores } = scratch;
+        let mut search = GraphSearch::new(search, graph.len() as usize, graph.entry(), ef);
         if let Allowed::Only(points) = self.allowed {
             let step = (points.len() / SEEDS).max(1);
             search.seed((0..SEEDS).filter_map(|seed| points.select((seed * step) as u32)));
         }
         let some_forbidden = !matches!(self.allowed, Allowed::Except(deleted) if deleted.is_empty());
-        let mut ways = Ways::default();
-        let mut scores = Vec::new();
         loop {
             match search.next() {
                 Step::Expand { node, level: 0 } => {
@@ -163,8 +177,8 @@ impl CandidateSearch<'_> {
                 Step::Expand { node, level } => search.links(graph.upper_links(node, level)),
                 Step::Score(points) => {
                     scores.resize(points.len(), 0.0);
-                    self.score(segment, points, &mut scores, bounds, stats).await?;
-                    search.scores(&scores);
+                    self.score(segment, points, scores, bounds, stats).await?;
+                    search.scores(scores);
                 }
                 Step::Done => break,
             }
@@ -191,15 +205,27 @@ impl CandidateSearch<'_> {
             (CodesData::OnDisk(_), Some(file)) => {
                 let sink = |index: usize, record: &[u8]| {
                     scores[index] = self.scorer.score(record);
-                    bounds.insert(points[index], self.bound(record, scores[index]));
+                    if let Some(bound) = self.scorer.bound(record, scores[index]).filter(|_| self.bounded) {
+                        bounds.insert(points[index], bound);
+                    }
                 };
                 let read = file.read(points, self.control, sink).await?;
                 stats.read.add(&read);
             }
             (CodesData::OnDisk(_), None) => unreachable!("codes on disk are opened with the segment"),
         }
+        // What no vector was encoded to may score NaN, which is to be the worst there is.
+        scores.iter_mut().for_each(|score| *score = score.max(f32::NEG_INFINITY));
         Ok(())
     }
+}
+
+/// The memory of a walk, to be used again by the next one.
+#[derive(Default)]
+pub(crate) struct WalkScratch {
+    search: SearchScratch,
+    ways: Ways,
+    scores: Vec<f32>,
 }
 
 /// Where a walk may go from a point.

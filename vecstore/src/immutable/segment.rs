@@ -229,9 +229,9 @@ impl SegmentData {
     /// Bytes of memory of each part, by the name of its file.
     pub(crate) fn memory_bytes(&self) -> [(&'static str, usize); 6] {
         let codes = match &self.codes {
-            CodesData::Pinned(records) => records.len() + self.codec.model_bytes(),
+            CodesData::Pinned(records) => records.len(),
             CodesData::OnDisk(checksums) => checksums.memory_bytes(),
-        };
+        } + self.codec.model_bytes();
         let pinned = self.pinned_vectors.as_ref().map_or(0, |vectors| vectors.memory_bytes());
         [
             (VECTORS, self.vectors.memory_bytes() + pinned),

@@ -4,7 +4,8 @@
 //! run time, so a default build is fast everywhere; [`Kernels::scalar`] is the portable one every other is tested
 //! against. Kernels only sum: what the sums mean is left to [`crate::distance`] and [`crate::quantization`].
 //!
-//! **To add a kernel:** a field in [`Kernels`], a function in `scalar.rs`, and, where it pays, one in `avx2.rs`; the
+//! **To add an instruction set:** a file beside `avx2.rs` with a table, and a line in [`Kernels::get`], for a machine that the
+//! tests run on. **To add a kernel:** a field in [`Kernels`], a function in `scalar.rs`, and, where it pays, one in `avx2.rs`; the
 //! tables in these two files do not compile until it is there. Then a property in the tests below.
 
 #[cfg(target_arch = "x86_64")]

@@ -78,7 +78,7 @@ impl Codec for Int8Global {
             } else {
                 0.0
             };
-            norm_sq += (scale * step).powi(2);
+            norm_sq += (scale * step) * (scale * step);
             *byte = step as i8 as u8;
         }
         put_params(params, &[finite(-norm_sq)]);

@@ -23,7 +23,7 @@ pub const DIM_MAX: usize = 65_536;
 
 /// What is stored with the code of one vector. All zero for a zero vector.
 ///
-/// Plain old data of 16 bytes without padding, to be written to files as it is (each field little-endian).
+/// Plain old data of 16 bytes without padding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct ScalarParams {
