@@ -1,6 +1,7 @@
-//! Kernels that score codes, by criterion: beside a loop as one would write it, and, for codes that do not fit a cache, beside
-//! touching the same bytes only, which is what the memory gives. `cargo bench -p benches --bench kernels`
+//! Kernels, by criterion: beside a loop as one would write it, and, for codes that do not fit a cache, beside touching the same
+//! bytes only, which is what the memory gives. `cargo bench -p benches --bench kernels`; `BENCH_QUICK=1` shows that it works.
 
+use benches::data::variable;
 use benches::touch;
 use criterion::{Criterion, Throughput};
 use half::f16;
@@ -64,11 +65,7 @@ fn codes<const BITS: usize>(criterion: &mut Criterion, scan: Scan<i8>, scalar: S
     let (cached, memory) = (Codes::new(bits, 16 << 10), Codes::new(bits, MEMORY_BYTES));
 
     let mut group = criterion.benchmark_group(format!("{BATCH} codes of {DIM} x {bits} bits"));
-    group
-        .throughput(Throughput::Bytes((BATCH * memory.stride) as u64))
-        .sample_size(30)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2));
+    group.throughput(Throughput::Bytes((BATCH * memory.stride) as u64));
     let points: Vec<u32> = (0..BATCH as u32).map(|point| point % cached.len()).collect();
     group.bench_function("plain loop, from cache", |bencher| {
         bencher.iter(|| {
@@ -114,7 +111,6 @@ fn codes<const BITS: usize>(criterion: &mut Criterion, scan: Scan<i8>, scalar: S
 
 fn hadamard(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("Hadamard transform of 512");
-    group.sample_size(30).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
     for kernels in [Kernels::scalar(), Kernels::get()] {
         group.bench_function(kernels.name, |bencher| {
             let mut vector = vec![0.0f32; 512];
@@ -135,7 +131,6 @@ fn vectors(criterion: &mut Criterion) {
     let query: Vec<f32> = (0..COMPONENTS).map(|_| random.f32()).collect();
     let integers: Vec<i16> = (0..COMPONENTS).map(|_| random.i16(-1000..1000)).collect();
     let mut group = criterion.benchmark_group(format!("dot product of {COMPONENTS}"));
-    group.sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
     fn naive<T: Copy + Into<f32>>(vector: &[T], query: &[f32]) -> f32 {
         vector.iter().zip(query).map(|(&x, y)| x.into() * y).sum()
     }
@@ -172,7 +167,13 @@ fn vectors(criterion: &mut Criterion) {
 }
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    let quick = variable("BENCH_QUICK").is_some();
+    let (warm_up, measurement) = if quick { (20, 60) } else { (400, 1500) };
+    let mut criterion = Criterion::default()
+        .sample_size(if quick { 10 } else { 30 })
+        .warm_up_time(Duration::from_millis(warm_up))
+        .measurement_time(Duration::from_millis(measurement))
+        .configure_from_args();
     let (kernels, scalar) = (Kernels::get(), Kernels::scalar());
     vectors(&mut criterion);
     codes::<4>(&mut criterion, kernels.scan_u4, scalar.scan_u4);
