@@ -145,13 +145,13 @@ fn vectors(criterion: &mut Criterion) {
     for kernels in [Kernels::scalar(), Kernels::get()] {
         let name = kernels.name;
         group.bench_function(format!("f32, {name}"), |b| {
-            b.iter(|| (kernels.dot_f32)(black_box(&floats), &query))
+            b.iter(|| (kernels.dot_f32)(black_box(&floats), &query));
         });
         group.bench_function(format!("f16, {name}"), |b| {
-            b.iter(|| (kernels.dot_f16)(black_box(&halves), &query))
+            b.iter(|| (kernels.dot_f16)(black_box(&halves), &query));
         });
         group.bench_function(format!("u8, {name}"), |b| {
-            b.iter(|| (kernels.dot_u8)(black_box(&bytes), &query))
+            b.iter(|| (kernels.dot_u8)(black_box(&bytes), &query));
         });
         group.bench_function(format!("f32 distance, {name}"), |b| {
             b.iter(|| (kernels.l2_f32)(black_box(&floats), &query));

@@ -40,7 +40,7 @@ fn wait_until(collection: &Collection, happened: impl Fn(&CollectionInfo) -> boo
         {
             return info;
         }
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::yield_now();
     }
 }
 
@@ -60,7 +60,7 @@ fn a_log_of_the_same_points_over_and_over_is_sealed_away() {
     wait_until(&collection, |_| log_bytes(&disk) < 3 * 8000);
     assert_eq!(collection.count(None).wait().unwrap(), 2);
     collection.close().unwrap();
-    let opened = Collection::open(&DynBackend::new(disk.clone()), Path::new(DIR), &options()).unwrap();
+    let opened = Collection::open(&DynBackend::new(disk), Path::new(DIR), &options()).unwrap();
     assert!(opened.open_report().writes_replayed < 100, "{:?}", opened.open_report());
 }
 

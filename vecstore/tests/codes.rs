@@ -32,6 +32,9 @@ fn wide(vector: &[f32]) -> Vec<f64> {
     vector.iter().copied().map(f64::from).collect()
 }
 
+/// The scores of all points with a query.
+type Reference<'a> = dyn Fn(&[f32]) -> Vec<f64> + 'a;
+
 /// A random orthonormal basis, by Gram and Schmidt.
 fn random_rotation(seed: u64) -> Vec<Vec<f64>> {
     let mut random = fastrand::Rng::with_seed(seed);
@@ -142,7 +145,7 @@ fn codes_find_what_their_definitions_find() {
         (Method::Rotated2, 4, 0.87),
         (Method::Rotated1, 8, 0.62),
     ] {
-        let reference: Box<dyn Fn(&[f32]) -> Vec<f64>> = match method {
+        let reference: Box<Reference> = match method {
             Method::Int8 => Box::new(reference_int8(&points)),
             Method::Rotated2 => Box::new(reference_rotated(&points, 2)),
             Method::Rotated1 => Box::new(reference_rotated(&points, 1)),

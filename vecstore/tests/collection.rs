@@ -173,8 +173,7 @@ fn an_order_of_equal_numbers_is_gone_through_page_by_page() {
     let disk = SimulatedDisk::new(8);
     let placement = PlacementOf { indexes: Placement::Cold, ids: Placement::Cold, ..PlacementOf::default() };
     let schema = Schema { placement, ..schema() };
-    let collection =
-        Collection::create(&DynBackend::new(disk.clone()), Path::new(DIR), &schema, &options()).unwrap();
+    let collection = Collection::create(&DynBackend::new(disk), Path::new(DIR), &schema, &options()).unwrap();
     let size = |id: u64| (id * 7 % 10).min(3);
     let point = |id: u64| {
         let tenant = if id.is_multiple_of(100) { "few" } else { "many" };
@@ -498,7 +497,7 @@ fn options_that_make_no_sense_are_refused() {
 fn vectors_of_extreme_lengths_are_found() {
     let disk = SimulatedDisk::new(23);
     let schema = Schema::new(2);
-    let backend = DynBackend::new(disk.clone());
+    let backend = DynBackend::new(disk);
     let collection = Collection::create(&backend, Path::new(DIR), &schema, &options()).unwrap();
     let angle = |id: u64| (id as f32 / 50.0).sin_cos();
     let point = |id: u64| {
