@@ -125,7 +125,8 @@ fn a_collection_from_the_shell() {
     assert!(stdout(&run(&["info", "packages"])).contains("150, 1 of them in memory"));
 
     let defrag: Value = serde_json::from_str(&stdout(&run(&["defrag", "packages", "--json"]))).unwrap();
-    assert_eq!((defrag["sealed"].as_u64(), defrag["vacuumed"].as_u64()), (Some(1), Some(51)));
+    // The deletion of so many has had the segment vacuumed already.
+    assert_eq!((defrag["sealed"].as_u64(), defrag["vacuumed"].as_u64()), (Some(1), Some(0)));
     assert!(defrag["after"]["pages_touched"].as_u64() >= defrag["after"]["pages_least"].as_u64());
     assert!(stdout(&run(&["optimize", "packages"])).contains("1 segments became 1"));
     assert!(stdout(&run(&["verify", "packages"])).ends_with("150 points of segments compared: 0 problems\n"));
@@ -183,7 +184,11 @@ fn snapshots_exports_and_repairs_hold_everything() {
     for (bits, to, saved, lost) in [(1, "mended", 200, 0), (3, "repaired", 199, 1)] {
         damage(bits);
         let repaired = run(&["repair", "restored", to]);
-        check_failure(&repaired, 4, &[to, "may lack something"]);
+        if lost == 0 {
+            stdout(&repaired);
+        } else {
+            check_failure(&repaired, 4, &[to, "may lack something"]);
+        }
         let printed = String::from_utf8_lossy(&repaired.stdout);
         let last = format!(
             "{saved} points saved to {to}; {lost} points, 0 payloads and 0 writes of the log known to be lost\n"
@@ -233,8 +238,10 @@ fn the_demo_compares_the_backends_and_cleans_up() {
     for row in rows {
         assert_eq!(row["queries"].as_u64(), Some(1000));
         assert!(row["recall"].as_f64().unwrap() > 0.95, "{row}");
-        // 1,000 queries of 20 candidates.
-        assert_eq!(row["vectors_scored"].as_u64(), Some(1000 * 20));
+        // 1,000 queries of 20 candidates, of which the codes' bounds spare some: the same through each backend.
+        let scored = row["vectors_scored"].as_u64();
+        assert!(scored.is_some_and(|scored| (1000 * 10..1000 * 20).contains(&scored)), "{row}");
+        assert_eq!(scored, rows[0]["vectors_scored"].as_u64());
     }
     let table = stdout(&vecstore(dir.path(), &["demo", "--count", "500", "--dim", "8", "--backend", "mmap"]));
     assert!(table.contains("recall") && table.contains("mmap"), "{table}");
@@ -376,18 +383,23 @@ fn an_import_merges_only_where_that_is_worth_it() {
     assert_eq!(segments(dir, "packages"), (2, 0));
     import("6000", &["--no-optimize"]);
     assert_eq!(segments(dir, "packages"), (2, 10));
-    // A third one is one too many.
-    assert!(import("7000", &["--segments-max", "2"]).contains("\noptimized"));
-    assert_eq!(segments(dir, "packages"), (1, 0));
+    // A third one is one too many: the two smallest become one.
+    assert!(import("7000", &["--segments-max", "2"]).contains("\nsealed"));
+    assert_eq!(segments(dir, "packages"), (2, 0));
     import("8000", &[]);
+    assert_eq!(segments(dir, "packages"), (3, 0));
     import("9000", &["--optimize", "--segment-points-max", "150"]);
-    // The one of 230 points is larger than one may be, and stays; the two of 10 become one.
+    // The one of 200 points is larger than one may be, and stays; the others become one.
     assert_eq!(segments(dir, "packages"), (2, 0));
     assert_eq!(stdout(&vecstore(dir, &["count", "packages"])), "250\n");
     // Replaced points are deleted ones of their segment.
     assert!(import("1000", &[]).contains("\nsealed"));
-    assert!(import("1010", &["--vacuum-ratio", "0.05"]).contains("\noptimized"));
-    assert_eq!(segments(dir, "packages"), (1, 0));
+    assert!(import("1010", &["--vacuum-ratio", "0.05"]).contains("\nsealed"));
+    assert_eq!(segments(dir, "packages"), (4, 0));
+    let info = &json_lines(&vecstore(dir, &["info", "packages", "--json"]))[0];
+    let deleted =
+        info["segments"].as_array().unwrap().iter().map(|segment| segment["deleted"].as_u64().unwrap());
+    assert_eq!(deleted.sum::<u64>(), 0);
     assert_eq!(stdout(&vecstore(dir, &["count", "packages"])), "250\n");
 }
 
@@ -460,7 +472,8 @@ fn ctrl_c_ends_an_import_that_can_go_on() {
         .spawn()
         .unwrap();
     let mut pipe = std::fs::File::create(dir.join("pipe")).unwrap();
-    pipe.write_all("{}\n".repeat(1000).as_bytes()).unwrap();
+    // More than a pipe holds: once it is written, the import has read some, and put it in.
+    pipe.write_all("{}\n".repeat(60_000).as_bytes()).unwrap();
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     while pipe.write_all(b"{}\n").is_ok() {}
     let output = child.wait_with_output().unwrap();
