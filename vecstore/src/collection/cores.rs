@@ -4,8 +4,9 @@ use super::reader::CollectionReader;
 use super::{Pending, Shared};
 use crate::error::Error;
 use async_channel::{Receiver, Sender};
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select};
 use io_core::{BackendFactory, LocalBoxFuture, StopFlag};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -124,12 +125,19 @@ impl Drop for Cores {
 
 /// A core's whole life: several reads at once, so that while one waits for the disk another one computes.
 async fn serve(reader: Rc<CollectionReader>, jobs: &Receiver<Job>, lanes: usize) {
-    join_all((0..lanes).map(|_| async {
+    let reads = join_all((0..lanes).map(|_| async {
         while let Ok(job) = jobs.recv().await {
             job(Rc::clone(&reader)).await;
         }
-    }))
-    .await;
+    }));
+    // A core that nothing is read on does not keep what was replaced either.
+    let replaced = reader.shared.watch_replaced();
+    let tidying = async {
+        while let Ok(()) = replaced.recv().await {
+            reader.close_replaced().await;
+        }
+    };
+    select(pin!(reads), pin!(tidying)).await;
     // Files were only read: a failed close loses nothing.
     let _ = reader.close().await;
 }

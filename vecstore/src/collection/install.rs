@@ -79,9 +79,8 @@ impl Writer {
             state.background_error = None;
         }
         self.remove_replaced(&old);
-        // What was replaced stays in memory, and its files on disk, as long as somebody has it open.
-        let version = self.shared.state.read().version.clone();
-        self.reader.close_others(&version).await;
+        self.reader.close_replaced().await;
+        self.shared.tell_replaced();
         Ok(())
     }
 

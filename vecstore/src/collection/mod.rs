@@ -69,7 +69,7 @@ use crate::error::Error;
 use crate::filter::Filter;
 use crate::point::{Point, PointId};
 use crate::schema::Schema;
-use async_channel::Sender;
+use async_channel::{Receiver, Sender};
 use cores::Cores;
 use io_core::{BackendFactory, BackendInfo, DirectoryLock, DynBackend, StartError, StopFlag};
 use std::path::{Path, PathBuf};
@@ -87,8 +87,26 @@ pub(crate) struct Shared {
     pub(crate) backend: DynBackend,
     pub(crate) options: CollectionOptions,
     pub(crate) state: state::SharedState,
+    /// Tells each thread that reads when segments were replaced.
+    replaced: Mutex<Vec<Sender<()>>>,
     report: OpenReport,
     _lock: Box<dyn DirectoryLock>,
+}
+
+impl Shared {
+    /// Something to wait for, each time segments were replaced.
+    fn watch_replaced(&self) -> Receiver<()> {
+        // One is enough: whoever has not looked yet sees the newest version when it does.
+        let (sender, receiver) = async_channel::bounded(1);
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        receiver
+    }
+
+    fn tell_replaced(&self) {
+        for watching in &*self.replaced.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = watching.try_send(());
+        }
+    }
 }
 
 /// Points with vectors and payloads in a directory.

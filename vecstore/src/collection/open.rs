@@ -26,7 +26,7 @@ use io_core::{
 use roaring::RoaringBitmap;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// What opening found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,6 +143,7 @@ pub(super) async fn load(
         backend: backend.clone(),
         options: options.clone(),
         state: SharedState::new(state),
+        replaced: Mutex::default(),
         report,
         _lock: lock,
     });

@@ -264,9 +264,7 @@ impl Optimizer {
         };
         // The progress callback is somebody else's, and what panics here must not take the optimizer along.
         let built = AssertUnwindSafe(built).catch_unwind().await;
-        // What was replaced stays in memory, and its files on disk, as long as somebody has it open.
-        let version = shared.state.read().version.clone();
-        self.reader.close_others(&version).await;
+        self.reader.close_replaced().await;
         let built =
             built.unwrap_or(Err(Error::Panicked { what: "the optimizer, or its progress callback," }));
         // Where nobody knows which manifest is there, both segments stay until the next opening.

@@ -91,8 +91,14 @@ impl CollectionReader {
         Ok(opened)
     }
 
+    /// Closes the segments that were replaced: what is open stays in memory, and its files on disk.
+    pub(super) async fn close_replaced(&self) {
+        let version = self.shared.state.read().version.clone();
+        self.close_others(&version).await;
+    }
+
     /// Closes segments that are not part of the version.
-    pub(super) async fn close_others(&self, version: &Version) {
+    async fn close_others(&self, version: &Version) {
         let is_part = |number: &u64| version.segments.iter().any(|entry| entry.data.number == *number);
         let gone: Vec<Rc<SegmentReader>> = self
             .open

@@ -80,3 +80,25 @@ fn points_are_ordered_by_the_keys_one_after_the_other() {
     let as_they_came = order.chunk_by(|a, b| keys[a] == keys[b]).all(|group| group.is_sorted());
     assert!(!as_they_came);
 }
+
+/// A segment that was merged away is let go by everybody, also by cores that nothing is read on.
+#[test]
+fn replaced_segments_are_let_go() {
+    let backend = DynBackend::new(SimulatedDisk::new(2));
+    let options = CollectionOptions { cores: 3, background: false, ..CollectionOptions::default() };
+    let collection = Collection::create(&backend, Path::new("/c"), &Schema::new(1), &options).unwrap();
+    let put = |id| collection.upsert(vec![Point::new(id, vec![0.0])], Durability::Synced).wait().unwrap();
+    put(1);
+    collection.optimize(|_| {}).wait().unwrap();
+    let segment = Arc::downgrade(&collection.shared.state.read().version.segments[0].data);
+    // All cores have it open.
+    for _ in 0..30 {
+        collection.search(SearchRequest::new(vec![1.0])).wait().unwrap();
+    }
+    put(2);
+    collection.optimize(|_| {}).wait().unwrap();
+    // One that is kept hangs, and shows as that.
+    while segment.upgrade().is_some() {
+        std::thread::yield_now();
+    }
+}
