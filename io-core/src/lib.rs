@@ -97,7 +97,7 @@ pub use error::{OpenError, PlanError, ReadError, StartError, WriteError};
 pub use gate::{Gate, Permit, ReadLimits, drain_this_thread, run_to_drain};
 pub use geometry::IoGeometry;
 pub use meter::{Counters, Meter, Metered};
-pub use open::{AccessPattern, DirectAlign, FileInfo, IoMode, OpenOptions};
+pub use open::{AccessPattern, DirectAlign, FileInfo, IoMode, Lane, OpenOptions};
 #[cfg(unix)]
 pub use open::{create_std, open_std};
 pub use plan::{PlannedRead, ReadPlan};

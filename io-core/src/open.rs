@@ -38,6 +38,20 @@ pub enum AccessPattern {
     Sequential,
 }
 
+/// Who waits for a file's operations, and so whose go first.
+///
+/// `io-ring` has lanes of its own, and its documentation says what they do. The other backends take the operations of
+/// both as they come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lane {
+    /// Somebody waits: a search for what it reads, a change for its journal to be durable. The default.
+    #[default]
+    Foreground,
+    /// Nobody waits: segments written or merged behind the scenes. Never holds the other lane back for longer than a
+    /// slice takes.
+    Background,
+}
+
 /// How to open or create a file.
 ///
 /// ```
@@ -62,10 +76,12 @@ pub struct OpenOptions {
     pub populate: bool,
     /// What the kernel is told about reads to come.
     pub access: AccessPattern,
+    /// Whose operations go first, where the backend has lanes.
+    pub lane: Lane,
 }
 
 impl Default for OpenOptions {
-    /// Buffered, 32 deep, 8 MiB in flight, reads of up to 256 KiB, gaps of up to 4 KiB, random access.
+    /// Buffered, 32 deep, 8 MiB in flight, reads of up to 256 KiB, gaps of up to 4 KiB, random access, foreground.
     fn default() -> Self {
         Self {
             direct: false,
@@ -75,6 +91,7 @@ impl Default for OpenOptions {
             gap_max: 4096,
             populate: false,
             access: AccessPattern::Random,
+            lane: Lane::Foreground,
         }
     }
 }
