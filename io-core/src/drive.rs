@@ -39,7 +39,6 @@ struct Operation {
     /// Everything before this offset of the file has been taken from earlier, short completions of the same read.
     consumed: u64,
     retries: u32,
-    permit: Permit,
     started: Started,
 }
 
@@ -80,7 +79,7 @@ where
     let slots = u32::try_from(plan.reads().len()).unwrap_or(u32::MAX).min(depth);
     let table = scratch.table.take().unwrap_or_else(|| SlotTable::new(depth));
     scratch.spare.extend(scratch.assemblies.drain(..).map(|assembly| assembly.buffer));
-    let start = |offset, len| source.read(offset, len);
+    let start = |offset, len, permit| source.read(offset, len, permit);
     let mut batch = Batch {
         in_flight: Some(InFlight::new(table, slots)),
         delivery: Delivery { plan, control, sink, scratch, file_len: source.file().len, delivered: 0 },
@@ -128,8 +127,8 @@ where
 impl<S, F, N, K> Batch<'_, S, F, N, K>
 where
     S: PageSource,
-    F: Future<Output = io::Result<S::Page>> + 'static,
-    N: FnMut(u64, u32) -> F,
+    F: Future<Output = (io::Result<S::Page>, Permit)> + 'static,
+    N: FnMut(u64, u32, Permit) -> F,
     K: FnMut(usize, &[u8]) -> ControlFlow<()>,
 {
     fn deliver_empty(&mut self) {
@@ -174,8 +173,8 @@ where
                 break;
             }
             let Poll::Ready(permit) = self.waiter.poll_acquire(u64::from(read.len), cx) else { return };
-            let operation = Operation::new(read, permit, Started::new(self.delivery.control.meter.as_ref()));
-            in_flight.insert((self.start)(read.offset, read.len), operation);
+            let operation = Operation::new(read, Started::new(self.delivery.control.meter.as_ref()));
+            in_flight.insert((self.start)(read.offset, read.len, permit), operation);
             self.next_read += 1;
         }
         if !matches!(self.state, State::Running) {
@@ -209,7 +208,7 @@ where
 }
 
 impl Operation {
-    fn new(read: &PlannedRead, permit: Permit, started: Started) -> Self {
+    fn new(read: &PlannedRead, started: Started) -> Self {
         Self {
             offset: read.offset,
             len: read.len,
@@ -217,7 +216,6 @@ impl Operation {
             count: read.count,
             consumed: read.offset,
             retries: 0,
-            permit,
             started,
         }
     }
@@ -226,18 +224,18 @@ impl Operation {
 /// One physical read ended: delivers what it brought and returns what has to be read again, if anything.
 fn complete<S, F, K>(
     operation: Operation,
-    result: io::Result<S::Page>,
+    (result, permit): (io::Result<S::Page>, Permit),
     source: &S,
     delivery: &mut Delivery<'_, K>,
     state: &mut State,
     stats: &mut ReadStats,
-    start: &mut impl FnMut(u64, u32) -> F,
+    start: &mut impl FnMut(u64, u32, Permit) -> F,
 ) -> Option<(F, Operation)>
 where
     S: PageSource,
     K: FnMut(usize, &[u8]) -> ControlFlow<()>,
 {
-    let Operation { offset, len, first, count, consumed, retries, permit, started } = operation;
+    let Operation { offset, len, first, count, consumed, retries, started } = operation;
     let page = match result {
         Ok(page) => {
             let bytes = page.len().min(len as usize);
@@ -297,8 +295,8 @@ where
     let offset = source.info().geometry.align_down(available);
     let len = (planned_end - offset) as u32;
     let started = Started::new(delivery.control.meter.as_ref());
-    let again = Operation { offset, len, first, count, consumed: available, retries, permit, started };
-    Some((start(offset, len), again))
+    let again = Operation { offset, len, first, count, consumed: available, retries, started };
+    Some((start(offset, len, permit), again))
 }
 
 /// Hands bytes to the sink, and keeps the parts of requests that come in more than one completion.

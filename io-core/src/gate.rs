@@ -1,44 +1,60 @@
-//! The depth and the byte budget of one open file, and the count of what is in flight on this thread.
+//! The depth and the byte budget of one open file, and the count of what is in flight in one `run`.
 //!
 //! A [`Permit`] lives as long as the physical operation it was given for, even when the batch that asked for it is gone.
 //! So the budget, `close` and the end of a backend's `run` all see the truth: what the kernel may still write to.
+//!
+//! Giving and returning a permit takes no lock, since that happens with every read; waiting for one does.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// How much may be in flight at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadLimits {
-    /// Physical operations.
+    /// Physical operations. More than 65,535 count as that many.
     pub queue_depth: u32,
-    /// Bytes of all of them.
+    /// Bytes of all of them. More than 256 TiB less one count as that many.
     pub bytes_in_flight_max: u64,
 }
 
-/// Hands out permits within [`ReadLimits`], first come, first served. Clones share it; it stays on its thread.
+/// Hands out permits within [`ReadLimits`], first come, first served. Clones share it, across threads too.
 #[derive(Clone, Debug)]
-pub struct Gate(Rc<GateState>);
+pub struct Gate(Arc<GateState>);
 
 #[derive(Debug)]
 struct GateState {
     limits: ReadLimits,
-    operations: Cell<u32>,
-    bytes: Cell<u64>,
-    ticket_next: Cell<u64>,
+    /// What is in flight: operations in the bits from [`BYTES_BITS`] on, bytes below. One word, so that both change in one step.
+    taken: AtomicU64,
+    /// How many wait, for those who return a permit and only want to know whether to look.
+    waiting: AtomicUsize,
+    waiters: Mutex<Waiters>,
+}
+
+const BYTES_BITS: u32 = 48;
+const BYTES_MASK: u64 = (1 << BYTES_BITS) - 1;
+
+#[derive(Debug, Default)]
+struct Waiters {
+    ticket_next: u64,
     /// Batches that were refused, oldest first.
-    queue: RefCell<VecDeque<(u64, Waker)>>,
+    queue: VecDeque<(u64, Waker)>,
     /// Who waits for nothing to be in flight.
-    idle: RefCell<Vec<Waker>>,
+    idle: Vec<Waker>,
 }
 
 /// The right to have one operation of so many bytes in flight. Dropping it gives the right back.
+///
+/// A backend gets one with each operation and gives it back with the result; where an operation goes on without its
+/// future, the permit goes on with it.
 #[derive(Debug)]
 pub struct Permit {
-    gate: Rc<GateState>,
-    scope: Rc<Scope>,
+    gate: Arc<GateState>,
+    scope: Arc<Scope>,
     bytes: u64,
 }
 
@@ -46,17 +62,18 @@ impl Gate {
     /// A gate with nothing in flight.
     #[must_use]
     pub fn new(limits: ReadLimits) -> Self {
-        Self(Rc::new(GateState {
-            limits,
-            operations: Cell::new(0),
-            bytes: Cell::new(0),
-            ticket_next: Cell::new(0),
-            queue: RefCell::default(),
-            idle: RefCell::default(),
+        Self(Arc::new(GateState {
+            limits: ReadLimits {
+                queue_depth: limits.queue_depth.min(u32::from(u16::MAX)),
+                bytes_in_flight_max: limits.bytes_in_flight_max.min(BYTES_MASK),
+            },
+            taken: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            waiters: Mutex::default(),
         }))
     }
 
-    /// The limits it was made with.
+    /// The limits it keeps to.
     #[must_use]
     pub fn limits(&self) -> ReadLimits {
         self.0.limits
@@ -65,62 +82,99 @@ impl Gate {
     /// Operations in flight.
     #[must_use]
     pub fn operations_in_flight(&self) -> u32 {
-        self.0.operations.get()
+        (self.0.taken.load(SeqCst) >> BYTES_BITS) as u32
     }
 
     /// Bytes in flight.
     #[must_use]
     pub fn bytes_in_flight(&self) -> u64 {
-        self.0.bytes.get()
+        self.0.taken.load(SeqCst) & BYTES_MASK
     }
 
     /// Waits until nothing is in flight.
     pub async fn drained(&self) {
         poll_fn(|cx| {
-            if self.0.operations.get() == 0 {
+            if self.operations_in_flight() == 0 {
                 return Poll::Ready(());
             }
-            self.0.idle.borrow_mut().push(cx.waker().clone());
-            Poll::Pending
+            {
+                let mut waiters = self.0.waiters();
+                waiters.idle.push(cx.waker().clone());
+                self.0.note_waiting(&waiters);
+            }
+            // The last permit may have come back before it could see that somebody waits.
+            if self.operations_in_flight() == 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 
     /// A place in the queue of those who want permits; one a batch.
     pub(crate) fn waiter(&self) -> Waiter {
-        Waiter { gate: Rc::clone(&self.0), ticket: None }
+        Waiter { gate: Arc::clone(&self.0), ticket: None }
     }
 }
 
 impl GateState {
-    fn fits(&self, bytes: u64) -> bool {
-        self.operations.get() < self.limits.queue_depth
-            && self.bytes.get().saturating_add(bytes) <= self.limits.bytes_in_flight_max
+    fn waiters(&self) -> MutexGuard<'_, Waiters> {
+        // Nothing panics while it is held.
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wake_front(&self) {
-        if let Some((_, waker)) = self.queue.borrow().front() {
-            waker.wake_by_ref();
+    fn note_waiting(&self, waiters: &Waiters) {
+        self.waiting.store(waiters.queue.len() + waiters.idle.len(), SeqCst);
+    }
+
+    fn try_take(&self, bytes: u64) -> bool {
+        let took = self.taken.fetch_update(SeqCst, SeqCst, |taken| {
+            let (operations, in_flight) = (taken >> BYTES_BITS, taken & BYTES_MASK);
+            let fits = operations < u64::from(self.limits.queue_depth)
+                && in_flight.saturating_add(bytes) <= self.limits.bytes_in_flight_max;
+            fits.then(|| taken + (1 << BYTES_BITS) + bytes)
+        });
+        took.is_ok()
+    }
+
+    fn give_back(&self, bytes: u64) {
+        let left = self.taken.fetch_sub((1 << BYTES_BITS) + bytes, SeqCst) - (1 << BYTES_BITS) - bytes;
+        if self.waiting.load(SeqCst) == 0 {
+            return;
         }
+        let idle = {
+            let mut waiters = self.waiters();
+            let idle = if left >> BYTES_BITS == 0 { std::mem::take(&mut waiters.idle) } else { Vec::new() };
+            self.note_waiting(&waiters);
+            idle
+        };
+        idle.into_iter().for_each(Waker::wake);
+        self.wake_front();
+    }
+
+    /// Wakes who is first. Outside the lock: a waker may drop a task, and with it a place in this queue.
+    fn wake_front(&self) {
+        let front = self.waiters().queue.front().map(|(_, waker)| waker.clone());
+        if let Some(waker) = front {
+            waker.wake();
+        }
+    }
+}
+
+impl Permit {
+    /// Runs an operation and gives the permit back with its result. For runtimes whose operations end with their futures.
+    pub async fn over<F: Future>(self, operation: F) -> (F::Output, Self) {
+        (operation.await, self)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let gate = &self.gate;
-        gate.operations.set(gate.operations.get() - 1);
-        gate.bytes.set(gate.bytes.get() - self.bytes);
         self.scope.left();
-        gate.wake_front();
-        if gate.operations.get() == 0 {
-            gate.idle.take().into_iter().for_each(Waker::wake);
-        }
+        self.gate.give_back(self.bytes);
     }
 }
 
 /// One batch's place in the queue.
 pub(crate) struct Waiter {
-    gate: Rc<GateState>,
+    gate: Arc<GateState>,
     ticket: Option<u64>,
 }
 
@@ -129,38 +183,52 @@ impl Waiter {
     pub(crate) fn poll_acquire(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<Permit> {
         debug_assert!(bytes <= self.gate.limits.bytes_in_flight_max, "a permit that could never be given");
         let scope = Scope::current();
-        if scope.draining.get() {
-            scope.held.borrow_mut().push(cx.waker().clone());
+        if scope.holds_back(cx) {
             return Poll::Pending;
         }
-        let first = self.gate.queue.borrow().front().is_none_or(|(ticket, _)| Some(*ticket) == self.ticket);
-        if !first || !self.gate.fits(bytes) {
-            self.queue(cx);
+        let unhindered = self.ticket.is_none() && self.gate.waiting.load(SeqCst) == 0;
+        if !(unhindered && self.gate.try_take(bytes) || self.take_in_turn(bytes, cx)) {
             return Poll::Pending;
         }
-        self.leave();
-        self.gate.operations.set(self.gate.operations.get() + 1);
-        self.gate.bytes.set(self.gate.bytes.get() + bytes);
         scope.entered();
-        Poll::Ready(Permit { gate: Rc::clone(&self.gate), scope, bytes })
+        Poll::Ready(Permit { gate: Arc::clone(&self.gate), scope, bytes })
     }
 
-    fn queue(&mut self, cx: &Context<'_>) {
-        let mut queue = self.gate.queue.borrow_mut();
-        if let Some(entry) = queue.iter_mut().find(|(ticket, _)| Some(*ticket) == self.ticket) {
-            entry.1.clone_from(cx.waker());
-            return;
+    /// Takes what is wanted if it is this batch's turn and it fits; queues the batch otherwise.
+    fn take_in_turn(&mut self, bytes: u64, cx: &Context<'_>) -> bool {
+        {
+            let mut waiters = self.gate.waiters();
+            match waiters.queue.iter_mut().find(|(ticket, _)| Some(*ticket) == self.ticket) {
+                Some(entry) => entry.1.clone_from(cx.waker()),
+                None => {
+                    let ticket = waiters.ticket_next;
+                    waiters.ticket_next += 1;
+                    self.ticket = Some(ticket);
+                    waiters.queue.push_back((ticket, cx.waker().clone()));
+                }
+            }
+            self.gate.note_waiting(&waiters);
+            // Only now, queued and seen to be: a permit that comes back from here on wakes this batch.
+            let first = waiters.queue.front().is_some_and(|(ticket, _)| Some(*ticket) == self.ticket);
+            if !first || !self.gate.try_take(bytes) {
+                return false;
+            }
         }
-        let ticket = self.gate.ticket_next.get();
-        self.gate.ticket_next.set(ticket + 1);
-        self.ticket = Some(ticket);
-        queue.push_back((ticket, cx.waker().clone()));
+        self.leave();
+        true
     }
 
     /// Gives the place up, so that whoever is next may go.
     pub(crate) fn leave(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.gate.queue.borrow_mut().retain(|(queued, _)| *queued != ticket);
+            let left = {
+                let mut waiters = self.gate.waiters();
+                let at = waiters.queue.iter().position(|(queued, _)| *queued == ticket);
+                let left = at.and_then(|at| waiters.queue.remove(at));
+                self.gate.note_waiting(&waiters);
+                left
+            };
+            drop(left);
             self.gate.wake_front();
         }
     }
@@ -172,50 +240,76 @@ impl Drop for Waiter {
     }
 }
 
-/// What was started in one `run` on one thread, over all gates. What somebody else's runtime left behind, which may never
-/// end, is not in it.
+/// What was started in one `run`, over all gates. What somebody else's runtime left behind, which may never end, is not in
+/// it.
 #[derive(Default, Debug)]
 struct Scope {
-    operations: Cell<usize>,
-    draining: Cell<bool>,
+    operations: AtomicUsize,
+    draining: AtomicBool,
+    waiters: Mutex<ScopeWaiters>,
+}
+
+#[derive(Default, Debug)]
+struct ScopeWaiters {
     /// Who waits for nothing to be in flight.
-    idle: RefCell<Vec<Waker>>,
+    idle: Vec<Waker>,
     /// Batches held back while the scope drains.
-    held: RefCell<Vec<Waker>>,
+    held: Vec<Waker>,
 }
 
 thread_local! {
-    static SCOPE: RefCell<Rc<Scope>> = RefCell::default();
+    static SCOPE: RefCell<Arc<Scope>> = RefCell::default();
 }
 
 impl Scope {
-    fn current() -> Rc<Self> {
-        SCOPE.with_borrow(Rc::clone)
+    fn current() -> Arc<Self> {
+        SCOPE.with_borrow(Arc::clone)
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, ScopeWaiters> {
+        // Nothing panics while it is held.
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nothing may start now, because the scope drains; who asks is woken when it has.
+    fn holds_back(&self, cx: &Context<'_>) -> bool {
+        if !self.draining.load(SeqCst) {
+            return false;
+        }
+        let mut waiters = self.waiters();
+        let draining = self.draining.load(SeqCst);
+        if draining {
+            waiters.held.push(cx.waker().clone());
+        }
+        draining
     }
 
     fn entered(&self) {
-        self.operations.set(self.operations.get() + 1);
+        self.operations.fetch_add(1, SeqCst);
     }
 
     fn left(&self) {
-        self.operations.set(self.operations.get() - 1);
-        if self.operations.get() == 0 {
-            self.idle.take().into_iter().for_each(Waker::wake);
+        if self.operations.fetch_sub(1, SeqCst) == 1 && self.draining.load(SeqCst) {
+            let idle = std::mem::take(&mut self.waiters().idle);
+            idle.into_iter().for_each(Waker::wake);
         }
     }
 
     async fn drain(&self) {
-        self.draining.set(true);
+        self.draining.store(true, SeqCst);
         poll_fn(|cx| {
-            if self.operations.get() == 0 {
-                return Poll::Ready(());
-            }
-            self.idle.borrow_mut().push(cx.waker().clone());
-            Poll::Pending
+            self.waiters().idle.push(cx.waker().clone());
+            // Looked at after the waker was left: the last one to end sees that, or is seen here.
+            if self.operations.load(SeqCst) == 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        self.draining.set(false);
-        self.held.take().into_iter().for_each(Waker::wake);
+        let held = {
+            let mut waiters = self.waiters();
+            self.draining.store(false, SeqCst);
+            waiters.idle.clear();
+            std::mem::take(&mut waiters.held)
+        };
+        held.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -223,15 +317,16 @@ impl Scope {
 ///
 /// For users who run a runtime themselves, before they leave it. Inside a backend's `run` there is no need.
 pub async fn drain_this_thread() {
-    Scope::current().drain().await;
+    let scope = Scope::current();
+    scope.drain().await;
 }
 
 /// Puts the scope before back, also on a panic.
-struct Restore(Rc<Scope>);
+struct Restore(Arc<Scope>);
 
 impl Drop for Restore {
     fn drop(&mut self) {
-        SCOPE.set(Rc::clone(&self.0));
+        SCOPE.set(Arc::clone(&self.0));
     }
 }
 
@@ -239,8 +334,8 @@ impl Drop for Restore {
 ///
 /// For a backend's `run`: `runtime.block_on(run_to_drain(main()))`.
 pub async fn run_to_drain<F: Future>(future: F) -> F::Output {
-    let scope = Rc::<Scope>::default();
-    let _restore = Restore(SCOPE.replace(Rc::clone(&scope)));
+    let scope = Arc::<Scope>::default();
+    let _restore = Restore(SCOPE.replace(Arc::clone(&scope)));
     let mut future = std::pin::pin!(future);
     let result = poll_fn(|cx| {
         // Unwind safety: after a panic nothing looks at the future again, it is only dropped.

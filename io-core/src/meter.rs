@@ -1,10 +1,9 @@
 //! Counting what readers do. Metering is a wrapper: a reader without one counts nothing.
 
 use crate::{BackendInfo, FileInfo, ReadControl, ReadError, ReadOutcome, ReadRequest, VectorReader};
-use std::cell::Cell;
 use std::io;
 use std::ops::ControlFlow;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A reading of a [`Meter`].
 ///
@@ -43,9 +42,9 @@ impl Counters {
     }
 }
 
-/// Counts of one thread's reads. Clones share them.
+/// Counts of reads. Clones share them, across threads too.
 #[derive(Clone, Debug, Default)]
-pub struct Meter(Rc<Cell<Counters>>);
+pub struct Meter(Arc<Mutex<Counters>>);
 
 impl Meter {
     /// A meter at zero.
@@ -57,14 +56,17 @@ impl Meter {
     /// What has been counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.0.get()
+        *self.lock()
     }
 
     /// Changes the counts; for backends that do not go through [`drive`](crate::drive).
     pub fn update(&self, change: impl FnOnce(&mut Counters)) {
-        let mut counters = self.0.get();
-        change(&mut counters);
-        self.0.set(counters);
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counters> {
+        // Counting does not panic; a caller's `change` may, and the counts are as good as it left them.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -131,7 +133,7 @@ impl<R> Metered<R> {
         Self::with_meter(inner, Meter::new())
     }
 
-    /// Adds to a meter, which several readers of a thread may share.
+    /// Adds to a meter, which several readers may share.
     pub fn with_meter(inner: R, meter: Meter) -> Self {
         Self { inner, meter }
     }

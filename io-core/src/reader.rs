@@ -4,10 +4,11 @@ use crate::{
     BackendInfo, DriveScratch, FileInfo, Gate, PageSource, ReadControl, ReadError, ReadLimits, ReadOutcome,
     ReadPlan, ReadRequest, drive,
 };
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::ops::ControlFlow;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Reads many byte ranges of one file, in one batch. See the [crate's documentation](crate) for its promises.
 ///
@@ -156,8 +157,8 @@ pub struct PagedReader<S> {
     source: S,
     gate: Gate,
     /// Memory of batches that ended, for those to come; as many as ever ran at once.
-    scratch: RefCell<Vec<(ReadPlan, DriveScratch)>>,
-    closed: Cell<bool>,
+    scratch: Mutex<Vec<(ReadPlan, DriveScratch)>>,
+    closed: AtomicBool,
 }
 
 impl<S: PageSource> PagedReader<S> {
@@ -175,7 +176,7 @@ impl<S: PageSource> PagedReader<S> {
         );
         let limits =
             ReadLimits { queue_depth: info.queue_depth, bytes_in_flight_max: info.bytes_in_flight_max };
-        Self { source, gate: Gate::new(limits), scratch: RefCell::default(), closed: Cell::new(false) }
+        Self { source, gate: Gate::new(limits), scratch: Mutex::default(), closed: AtomicBool::new(false) }
     }
 
     /// The source, to wrap it in another one.
@@ -196,6 +197,10 @@ impl<S: PageSource> PagedReader<S> {
     pub fn source(&self) -> &S {
         &self.source
     }
+
+    fn take_scratch(&self) -> (ReadPlan, DriveScratch) {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
 }
 
 impl<S: PageSource> VectorReader for PagedReader<S> {
@@ -209,10 +214,10 @@ impl<S: PageSource> VectorReader for PagedReader<S> {
         K: FnMut(usize, &[u8]) -> ControlFlow<()>,
     {
         let file = self.source.file();
-        if self.closed.get() {
+        if self.closed.load(Ordering::SeqCst) {
             return Err(ReadError::Closed { file: file.path.clone() });
         }
-        let (mut plan, mut scratch) = self.scratch.borrow_mut().pop().unwrap_or_default();
+        let (mut plan, mut scratch) = self.take_scratch();
         plan.build(requests, &self.source.info().geometry, file.len)
             .map_err(|source| ReadError::Plan { file: file.path.clone(), source })?;
         if let Some(meter) = &control.meter {
@@ -224,7 +229,7 @@ impl<S: PageSource> VectorReader for PagedReader<S> {
             });
         }
         let result = drive(&plan, &self.source, &self.gate, control, &mut scratch, sink).await;
-        self.scratch.borrow_mut().push((plan, scratch));
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push((plan, scratch));
         result
     }
 
@@ -237,7 +242,7 @@ impl<S: PageSource> VectorReader for PagedReader<S> {
     }
 
     async fn close(&self) -> io::Result<()> {
-        let was_closed = self.closed.replace(true);
+        let was_closed = self.closed.swap(true, Ordering::SeqCst);
         self.gate.drained().await;
         if was_closed { Ok(()) } else { self.source.close().await }
     }

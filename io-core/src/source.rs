@@ -2,7 +2,7 @@
 //!
 //! The traits say nothing of plans, limits, retries or delivery: [`drive`](crate::drive) does that once for all.
 
-use crate::{BackendInfo, FileInfo, LocalBoxFuture};
+use crate::{BackendInfo, FileInfo, LocalBoxFuture, Permit};
 use std::io;
 use std::ops::{Deref, DerefMut};
 
@@ -18,14 +18,22 @@ pub trait PageSource: 'static {
     /// The driver asks only for what [`BackendInfo::geometry`] allows, and polls the future to its end even when the
     /// batch was dropped (through [`PageSource::spawn`]). The future owns what it needs, buffer included.
     ///
+    /// `permit` comes back with the result ([`Permit::over`]). It is dropped no sooner than the kernel is done with the buffer.
+    ///
     /// # Errors
     /// What the system says. `EINTR` and `EAGAIN` are retried by the driver.
-    fn read(&self, offset: u64, len: u32) -> impl Future<Output = io::Result<Self::Page>> + 'static;
+    fn read(
+        &self,
+        offset: u64,
+        len: u32,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<Self::Page>, Permit)> + 'static;
 
     /// Runs a future to its end on the runtime of this thread, with nobody waiting for it.
     ///
     /// The driver hands over the reads of a dropped batch this way. Must not panic: outside the runtime it drops the
-    /// future, and the buffers in it are leaked rather than freed.
+    /// future, and the buffers in it are leaked rather than freed. A backend whose reads go on without their futures,
+    /// permits included, drops it too.
     fn spawn(&self, task: LocalBoxFuture<'static, ()>);
 
     /// The file, with its length at the time of opening.
@@ -60,11 +68,17 @@ pub trait PageSink: 'static {
     /// A buffer of exactly `len` bytes.
     fn buffer(&self, len: usize) -> Self::Buffer;
 
-    /// Writes the buffer at `offset` and says how many bytes were taken; fewer is a partial write.
+    /// Writes the buffer at `offset` and says how many bytes were taken; fewer is a partial write. The permit is as with
+    /// [`PageSource::read`].
     ///
     /// # Errors
     /// What the system says. `EINTR` and `EAGAIN` are retried by the driver.
-    fn write(&self, offset: u64, buffer: Self::Buffer) -> impl Future<Output = io::Result<usize>> + 'static;
+    fn write(
+        &self,
+        offset: u64,
+        buffer: Self::Buffer,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<usize>, Permit)> + 'static;
 
     /// Makes completed writes durable.
     ///

@@ -3,9 +3,10 @@
 use crate::gate::Waiter;
 use crate::in_flight::{InFlight, SlotTable};
 use crate::{BackendInfo, FileInfo, Gate, PageSink, Permit, ReadLimits, SyncKind, WriteError, WritePlan};
-use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 /// Failures of one physical write without a byte of progress (EINTR, EAGAIN) before it is an error.
@@ -143,8 +144,8 @@ impl PageWriter for Box<dyn DynPageWriter> {
 pub struct PagedWriter<S> {
     sink: S,
     gate: Gate,
-    plans: RefCell<Vec<WritePlan>>,
-    closed: Cell<bool>,
+    plans: Mutex<Vec<WritePlan>>,
+    closed: AtomicBool,
 }
 
 impl<S: PageSink> PagedWriter<S> {
@@ -153,7 +154,7 @@ impl<S: PageSink> PagedWriter<S> {
         let info = sink.info();
         let limits =
             ReadLimits { queue_depth: info.queue_depth, bytes_in_flight_max: info.bytes_in_flight_max };
-        Self { gate: Gate::new(limits), sink, plans: RefCell::default(), closed: Cell::new(false) }
+        Self { gate: Gate::new(limits), sink, plans: Mutex::default(), closed: AtomicBool::new(false) }
     }
 
     /// The sink, to wrap it in another one.
@@ -165,8 +166,12 @@ impl<S: PageSink> PagedWriter<S> {
         self.sink
     }
 
+    fn take_plan(&self) -> WritePlan {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
     fn check_open(&self) -> Result<(), WriteError> {
-        if self.closed.get() {
+        if self.closed.load(Ordering::SeqCst) {
             return Err(WriteError::Closed { file: self.sink.file().path.clone() });
         }
         Ok(())
@@ -181,11 +186,11 @@ impl<S: PageSink> PagedWriter<S> {
 impl<S: PageSink> PageWriter for PagedWriter<S> {
     async fn write_pages(&self, writes: &[PageWrite<'_>]) -> Result<WriteOutcome, WriteError> {
         self.check_open()?;
-        let mut plan = self.plans.borrow_mut().pop().unwrap_or_default();
+        let mut plan = self.take_plan();
         plan.build(writes, &self.sink.info().geometry)
             .map_err(|source| WriteError::Plan { file: self.sink.file().path.clone(), source })?;
         let result = drive_writes(&plan, writes, &self.sink, &self.gate).await;
-        self.plans.borrow_mut().push(plan);
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner).push(plan);
         result
     }
 
@@ -210,7 +215,7 @@ impl<S: PageSink> PageWriter for PagedWriter<S> {
     }
 
     async fn close(&self) -> Result<(), WriteError> {
-        let was_closed = self.closed.replace(true);
+        let was_closed = self.closed.swap(true, Ordering::SeqCst);
         self.gate.drained().await;
         if was_closed {
             return Ok(());
@@ -225,8 +230,6 @@ struct Operation {
     offset: u64,
     len: u32,
     retries: u32,
-    /// Gives the operation's share of the budget back when it is dropped.
-    permit: Permit,
 }
 
 async fn drive_writes<S: PageSink>(
@@ -237,10 +240,10 @@ async fn drive_writes<S: PageSink>(
 ) -> Result<WriteOutcome, WriteError> {
     let slots = u32::try_from(plan.writes().len()).unwrap_or(u32::MAX).min(gate.limits().queue_depth);
     // A remainder is filled anew from the caller's pages, so that a buffer need not come back from the runtime.
-    let start = |offset, len: u32| {
+    let start = |offset, len: u32, permit| {
         let mut buffer = sink.buffer(len as usize);
         plan.gather(pages, offset, &mut buffer);
-        sink.write(offset, buffer)
+        sink.write(offset, buffer, permit)
     };
     let mut batch = Batch {
         in_flight: Some(InFlight::new(SlotTable::new(slots), slots)),
@@ -273,8 +276,8 @@ struct Batch<'a, S: PageSink, F: Future + 'static, N> {
 impl<S, F, N> Batch<'_, S, F, N>
 where
     S: PageSink,
-    F: Future<Output = io::Result<usize>> + 'static,
-    N: FnMut(u64, u32) -> F,
+    F: Future<Output = (io::Result<usize>, Permit)> + 'static,
+    N: FnMut(u64, u32, Permit) -> F,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(in_flight) = &self.in_flight else { return Poll::Ready(()) };
@@ -284,9 +287,9 @@ where
             let Self { in_flight: Some(in_flight), start, outcome, error, sink, .. } = self else {
                 return Poll::Ready(());
             };
-            let polled = in_flight.poll_ready(|operation, result| {
+            let polled = in_flight.poll_ready(|operation, (result, permit)| {
                 complete(operation, result, *sink, outcome, error)
-                    .map(|again| (start(again.offset, again.len), again))
+                    .map(|again| (start(again.offset, again.len, permit), again))
             });
             let submitted_all = error.is_some() || self.next_write == self.plan.writes().len();
             if in_flight.is_empty() && submitted_all {
@@ -303,8 +306,8 @@ where
         while self.error.is_none() && in_flight.has_room() {
             let Some(&write) = self.plan.writes().get(self.next_write) else { return };
             let Poll::Ready(permit) = self.waiter.poll_acquire(u64::from(write.len), cx) else { return };
-            let operation = Operation { offset: write.offset, len: write.len, retries: 0, permit };
-            in_flight.insert((self.start)(write.offset, write.len), operation);
+            let operation = Operation { offset: write.offset, len: write.len, retries: 0 };
+            in_flight.insert((self.start)(write.offset, write.len, permit), operation);
             self.next_write += 1;
         }
         if self.error.is_some() {
@@ -358,8 +361,7 @@ fn complete<S: PageSink>(
         }
     };
     let Some(source) = failure else { return Some(operation) };
-    let Operation { offset, len, permit, .. } = operation;
-    drop(permit);
+    let Operation { offset, len, .. } = operation;
     let file = sink.file().path.clone();
     *error = Some(WriteError::Io { file, offset, len, bytes_written: outcome.bytes_written, source });
     None

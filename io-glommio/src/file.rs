@@ -6,7 +6,7 @@ use glommio::GlommioError;
 use glommio::io::{BufferedFile, DmaBuffer, DmaFile, OpenOptions as GlommioOptions, ReadResult};
 use io_core::{
     BackendInfo, FileInfo, IoGeometry, IoMode, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource,
-    PagedReader, PagedWriter, SyncKind, create_std, open_std,
+    PagedReader, PagedWriter, Permit, SyncKind, create_std, open_std,
 };
 use std::cell::RefCell;
 use std::fs::File;
@@ -133,15 +133,20 @@ pub struct GlommioSource(Handle);
 impl PageSource for GlommioSource {
     type Page = ReadResult;
 
-    fn read(&self, offset: u64, len: u32) -> impl Future<Output = io::Result<ReadResult>> + 'static {
+    fn read(
+        &self,
+        offset: u64,
+        len: u32,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<ReadResult>, Permit)> + 'static {
         let file = self.0.file();
-        async move {
+        permit.over(async move {
             let read = match &*file? {
                 GlommioFile::Direct(file) => file.read_at_aligned(offset, len as usize).await,
                 GlommioFile::Buffered(file) => file.read_at(offset, len as usize).await,
             };
             read.map_err(os_error)
-        }
+        })
     }
 
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
@@ -211,9 +216,14 @@ impl PageSink for GlommioSink {
         }
     }
 
-    fn write(&self, offset: u64, buffer: GlommioBuffer) -> impl Future<Output = io::Result<usize>> + 'static {
+    fn write(
+        &self,
+        offset: u64,
+        buffer: GlommioBuffer,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<usize>, Permit)> + 'static {
         let file = self.handle.file();
-        async move {
+        permit.over(async move {
             match (&*file?, buffer) {
                 (GlommioFile::Direct(file), GlommioBuffer::Dma(buffer)) => {
                     file.write_at(buffer, offset).await.map_err(os_error)
@@ -223,7 +233,7 @@ impl PageSink for GlommioSink {
                 }
                 _ => Err(io::Error::other("a buffer of another file")),
             }
-        }
+        })
     }
 
     async fn sync(&self, kind: SyncKind) -> io::Result<()> {

@@ -4,7 +4,7 @@
 use crate::runtime::NAME;
 use io_core::{
     BackendInfo, BufferPool, FileInfo, IoGeometry, IoMode, LocalBoxFuture, OpenError, OpenOptions, Page,
-    PageSink, SyncKind,
+    PageSink, Permit, SyncKind,
 };
 use std::fs::File;
 use std::future::ready;
@@ -45,8 +45,13 @@ impl PageSink for FileSink {
         self.pool.page(len)
     }
 
-    fn write(&self, offset: u64, buffer: Page) -> impl Future<Output = io::Result<usize>> + 'static {
-        ready(write_at(&self.file, &buffer, offset))
+    fn write(
+        &self,
+        offset: u64,
+        buffer: Page,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<usize>, Permit)> + 'static {
+        ready((write_at(&self.file, &buffer, offset), permit))
     }
 
     async fn sync(&self, kind: SyncKind) -> io::Result<()> {

@@ -4,7 +4,7 @@ use crate::buffer::RingBuf;
 use crate::runtime::{NAME, RUNTIME, spawn};
 use io_core::{
     BackendInfo, BufferPool, FileInfo, IoGeometry, IoMode, LocalBoxFuture, OpenError, OpenOptions, Page,
-    PageSink, PageSource, PagedReader, PagedWriter, SyncKind, create_std, open_std,
+    PageSink, PageSource, PagedReader, PagedWriter, Permit, SyncKind, create_std, open_std,
 };
 use monoio::fs::File;
 use std::cell::RefCell;
@@ -82,13 +82,18 @@ pub struct MonoioSource(Handle);
 impl PageSource for MonoioSource {
     type Page = Page;
 
-    fn read(&self, offset: u64, len: u32) -> impl Future<Output = io::Result<Page>> + 'static {
+    fn read(
+        &self,
+        offset: u64,
+        len: u32,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<Page>, Permit)> + 'static {
         let (file, pool) = (self.0.file(), self.0.pool.clone());
-        async move {
+        permit.over(async move {
             let (read, RingBuf(buffer)) = file?.read_at(RingBuf(pool.take(len as usize)), offset).await;
             let page = buffer.completed(*read.as_ref().unwrap_or(&0));
             read.map(|_| page)
-        }
+        })
     }
 
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
@@ -121,13 +126,18 @@ impl PageSink for MonoioSink {
         self.handle.pool.page(len)
     }
 
-    fn write(&self, offset: u64, buffer: Page) -> impl Future<Output = io::Result<usize>> + 'static {
+    fn write(
+        &self,
+        offset: u64,
+        buffer: Page,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<usize>, Permit)> + 'static {
         let file = self.handle.file();
-        async move {
+        permit.over(async move {
             let (written, RingBuf(buffer)) = file?.write_at(RingBuf(buffer.into_kernel()), offset).await;
             drop(buffer.completed(0));
             written
-        }
+        })
     }
 
     async fn sync(&self, kind: SyncKind) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::{
     BackendFactory, BackendInfo, FileInfo, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource,
-    PagedReader, PagedWriter, StartError, SyncKind,
+    PagedReader, PagedWriter, Permit, StartError, SyncKind,
 };
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -229,21 +229,25 @@ impl<P: Deref<Target = [u8]>> Deref for FaultyPage<P> {
 impl<S: PageSource> PageSource for FaultySource<S> {
     type Page = FaultyPage<S::Page>;
 
-    fn read(&self, offset: u64, len: u32) -> impl Future<Output = io::Result<Self::Page>> + 'static {
-        let read = self.inner.read(offset, len);
+    fn read(
+        &self,
+        offset: u64,
+        len: u32,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<Self::Page>, Permit)> + 'static {
+        let read = self.inner.read(offset, len, permit);
         let fate = self.injector.fate(len as usize);
         let in_flight = InFlight::new(&self.injector.log, u64::from(len));
         async move {
             // The read is done in any case: what failed later may still have written to its buffer.
-            let page = read.await;
+            let (page, permit) = read.await;
             hold(fate.turns_held).await;
             drop(in_flight);
-            if let Some(error) = fate.error {
-                return Err(error);
-            }
-            let page = page?;
-            let len = page.len().min(fate.bytes_max);
-            Ok(FaultyPage { page, len })
+            let page = fate.error.map_or(page, Err).map(|page| {
+                let len = page.len().min(fate.bytes_max);
+                FaultyPage { page, len }
+            });
+            (page, permit)
         }
     }
 
@@ -277,36 +281,41 @@ impl<K: PageSink> PageSink for FaultySink<K> {
         self.inner.buffer(len)
     }
 
-    fn write(&self, offset: u64, buffer: K::Buffer) -> impl Future<Output = io::Result<usize>> + 'static {
+    fn write(
+        &self,
+        offset: u64,
+        buffer: K::Buffer,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<usize>, Permit)> + 'static {
         let len = buffer.len();
         let fate = self.injector.fate(len);
         let in_flight = InFlight::new(&self.injector.log, len as u64);
         // A write that is to fail or fall short must not reach the disk whole.
-        let write = if fate.error.is_some() {
-            drop(buffer);
-            None
+        let taken = if fate.error.is_some() {
+            0
         } else if fate.bytes_max < len {
             let align = self.info().geometry.offset_align as usize;
-            let short = fate.bytes_max / align * align;
-            (short > 0).then(|| {
-                let mut head = self.inner.buffer(short);
-                head.copy_from_slice(&buffer[..short]);
-                self.inner.write(offset, head)
-            })
+            fate.bytes_max / align * align
         } else {
-            Some(self.inner.write(offset, buffer))
+            len
+        };
+        let write = if taken == len {
+            Ok(self.inner.write(offset, buffer, permit))
+        } else if taken > 0 {
+            let mut head = self.inner.buffer(taken);
+            head.copy_from_slice(&buffer[..taken]);
+            Ok(self.inner.write(offset, head, permit))
+        } else {
+            Err(permit)
         };
         async move {
-            let written = match write {
-                Some(write) => write.await,
-                None => Ok(0),
+            let (written, permit) = match write {
+                Ok(write) => write.await,
+                Err(permit) => (Ok(0), permit),
             };
             hold(fate.turns_held).await;
             drop(in_flight);
-            match fate.error {
-                Some(error) => Err(error),
-                None => written,
-            }
+            (fate.error.map_or(written, Err), permit)
         }
     }
 

@@ -4,7 +4,7 @@
 use super::executor;
 use crate::{
     BackendFactory, BackendInfo, BufferPool, FileInfo, LocalBoxFuture, OpenError, OpenOptions, Page,
-    PageSink, PageSource, PagedReader, PagedWriter, StartError, SyncKind, run_to_drain,
+    PageSink, PageSource, PagedReader, PagedWriter, Permit, StartError, SyncKind, run_to_drain,
 };
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -119,9 +119,14 @@ pub struct MemorySource {
 impl PageSource for MemorySource {
     type Page = Page;
 
-    fn read(&self, offset: u64, len: u32) -> impl Future<Output = io::Result<Page>> + 'static {
+    fn read(
+        &self,
+        offset: u64,
+        len: u32,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<Page>, Permit)> + 'static {
         let (bytes, pool, closed) = (Arc::clone(&self.bytes), self.pool.clone(), Rc::clone(&self.closed));
-        async move {
+        permit.over(async move {
             if closed.get() {
                 return Err(io::Error::other("read after close"));
             }
@@ -132,7 +137,7 @@ impl PageSource for MemorySource {
             let taken = from.len().min(len as usize);
             page[..taken].copy_from_slice(&from[..taken]);
             Ok(page.into_kernel().completed(taken))
-        }
+        })
     }
 
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
@@ -169,9 +174,14 @@ impl PageSink for MemorySink {
         self.pool.page(len)
     }
 
-    fn write(&self, offset: u64, buffer: Page) -> impl Future<Output = io::Result<usize>> + 'static {
+    fn write(
+        &self,
+        offset: u64,
+        buffer: Page,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<usize>, Permit)> + 'static {
         let bytes = Arc::clone(&self.bytes);
-        async move {
+        permit.over(async move {
             executor::completion().await;
             let mut bytes = lock(&bytes);
             let (start, end) = (offset as usize, offset as usize + buffer.len());
@@ -180,7 +190,7 @@ impl PageSink for MemorySink {
             }
             bytes[start..end].copy_from_slice(&buffer);
             Ok(buffer.len())
-        }
+        })
     }
 
     async fn sync(&self, _kind: SyncKind) -> io::Result<()> {

@@ -5,7 +5,7 @@ use super::state::{Change, Fate, Operation};
 use crate::testing::executor;
 use crate::{
     BackendFactory, BackendInfo, BufferPool, Directory, FileInfo, LocalBoxFuture, OpenError, OpenOptions,
-    Page, PageSink, PageSource, PagedReader, PagedWriter, StartError, SyncKind, run_to_drain,
+    Page, PageSink, PageSource, PagedReader, PagedWriter, Permit, StartError, SyncKind, run_to_drain,
 };
 use std::io;
 use std::path::Path;
@@ -95,9 +95,14 @@ pub struct SimulatedSource(OpenFile);
 impl PageSource for SimulatedSource {
     type Page = Page;
 
-    fn read(&self, offset: u64, len: u32) -> impl Future<Output = io::Result<Page>> + 'static {
+    fn read(
+        &self,
+        offset: u64,
+        len: u32,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<Page>, Permit)> + 'static {
         let (disk, node, pool) = (self.0.disk.clone(), self.0.node, self.0.pool.clone());
-        async move {
+        permit.over(async move {
             let mut page = pool.page(len as usize);
             executor::completion().await;
             let mut state = disk.lock();
@@ -109,7 +114,7 @@ impl PageSource for SimulatedSource {
             }
             page[..taken].copy_from_slice(&from[..taken]);
             fate.answer(page.into_kernel().completed(taken))
-        }
+        })
     }
 
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
@@ -140,10 +145,15 @@ impl PageSink for SimulatedSink {
         self.0.pool.page(len)
     }
 
-    fn write(&self, offset: u64, buffer: Page) -> impl Future<Output = io::Result<usize>> + 'static {
+    fn write(
+        &self,
+        offset: u64,
+        buffer: Page,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<usize>, Permit)> + 'static {
         let (disk, node, align) =
             (self.0.disk.clone(), self.0.node, self.0.info.geometry.offset_align as usize);
-        async move {
+        permit.over(async move {
             executor::completion().await;
             let mut state = disk.lock();
             let fate = state.operation(Operation::Transfer { needs_space: true })?;
@@ -151,7 +161,7 @@ impl PageSink for SimulatedSink {
             let taken = if fate == Fate::Short && half > 0 { half } else { buffer.len() };
             state.apply(Change::Write { node, offset: offset as usize, bytes: buffer[..taken].into() });
             fate.answer(taken)
-        }
+        })
     }
 
     async fn sync(&self, _kind: SyncKind) -> io::Result<()> {
