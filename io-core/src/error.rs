@@ -209,6 +209,9 @@ pub enum OpenError {
     /// Options that contradict each other or are out of range.
     #[error("bad options: {0}")]
     BadOptions(String),
+    /// The backend needs a ring that could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The backend was used outside the executor it needs.
     #[error(
         "{backend} was used outside its own executor: call it inside `{run}`, or inside a {backend} runtime you started on this thread"

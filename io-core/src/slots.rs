@@ -95,8 +95,12 @@ impl<F: Future> Slots<F> {
         self.pinned(slot).set(Some(future));
     }
 
-    /// Polls the future in `slot`; a finished one is dropped in place. An empty slot is pending: its waker was late.
+    /// Polls the future in `slot`; a finished one is dropped in place. An empty slot is pending, and so is one that only a
+    /// larger batch had: its waker was late, called by another thread after the operation had been seen to end.
     pub(crate) fn poll(&mut self, slot: u32, waker: &Waker) -> Poll<F::Output> {
+        if slot as usize >= self.0.len() {
+            return Poll::Pending;
+        }
         let mut pinned = self.pinned(slot);
         let Some(future) = pinned.as_mut().as_pin_mut() else {
             return Poll::Pending;
@@ -112,5 +116,28 @@ impl<F: Future> Slots<F> {
         // SAFETY: the slice is boxed and never resized, replaced or moved out of, so its elements stay where they are;
         // they are reached only through this function, which gives them out pinned, and dropped in place.
         unsafe { self.0.as_mut().map_unchecked_mut(|slots| &mut slots[slot as usize]) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{Ready, ready};
+
+    #[test]
+    fn a_wake_that_comes_after_its_batch_is_taken_for_nothing() {
+        let wakers = SlotWakers::new(8);
+        let late = wakers.waker(7).clone();
+        let mut slots = Slots::<Ready<u32>>::new(2);
+        slots.set(1, ready(5));
+        wakers.mark_ready(1);
+        late.wake();
+        let mut ended = Vec::new();
+        assert!(wakers.take_ready(|slot| {
+            if let Poll::Ready(value) = slots.poll(slot, wakers.waker(slot)) {
+                ended.push((slot, value));
+            }
+        }));
+        assert_eq!(ended, [(1, 5)]);
     }
 }

@@ -1,0 +1,235 @@
+//! Files opened for the ring: one physical read, one physical write, sync.
+
+use crate::descriptor::Descriptor;
+use crate::operation::{Ended, Idle, Kind, Order, Pending};
+use crate::pool::Pool;
+use crate::ring::Ring;
+use crate::runtime::{NAME, RUNTIME};
+use io_core::{
+    BackendInfo, FileInfo, IoGeometry, IoMode, Lane, LocalBoxFuture, OpenError, OpenOptions, PageSink,
+    PageSource, Permit, SyncKind, create_std, open_std,
+};
+use std::fs::File;
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What an operation needs of its file.
+pub(crate) struct OpenFile {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) pool: Pool,
+    pub(crate) lane: Lane,
+    pub(crate) direct: bool,
+    ring: Arc<Ring>,
+}
+
+/// The handles and the operations of a file share it.
+pub(crate) type SharedFile = Arc<OpenFile>;
+
+impl OpenFile {
+    /// Whether a write is over only when its pages are on the disk: so that the background does not leave the page cache
+    /// full of what one sync then sends to the device ahead of everybody's reads.
+    pub(crate) fn writes_back(&self) -> bool {
+        self.lane == Lane::Background && !self.direct
+    }
+}
+
+/// An open file and what is told about it.
+struct Handle {
+    file: SharedFile,
+    file_info: FileInfo,
+    info: BackendInfo,
+}
+
+impl Handle {
+    fn new(ring: Arc<Ring>, opened: (File, FileInfo, IoGeometry), options: &OpenOptions) -> Self {
+        let (file, file_info, geometry) = opened;
+        let mut kernel_features = ring.features().to_vec();
+        kernel_features.extend(options.direct.then_some("O_DIRECT"));
+        let info = BackendInfo {
+            backend: NAME,
+            runtime: RUNTIME,
+            io_mode: if options.direct { IoMode::Direct } else { IoMode::Buffered },
+            queue_depth: options.queue_depth,
+            bytes_in_flight_max: options.bytes_in_flight_max,
+            geometry,
+            kernel_features,
+        };
+        let file = OpenFile {
+            descriptor: Descriptor::new(file),
+            pool: Pool::new(options),
+            lane: options.lane,
+            direct: options.direct,
+            ring,
+        };
+        Self { file: Arc::new(file), file_info, info }
+    }
+
+    fn start(&self, idle: Idle, kind: Kind, offset: u64, len: u32, permit: Option<Permit>) -> Pending {
+        let order = Order { kind, file: Arc::clone(&self.file), offset, len, permit };
+        let (pending, running) = idle.start(Some(order));
+        self.file.ring.submit(running);
+        pending
+    }
+
+    /// An operation without a buffer.
+    async fn run(&self, kind: Kind) -> io::Result<()> {
+        let ended = self.start(self.file.pool.take(0), kind, 0, 0, None).ended().await;
+        let result = ended.result.map(drop);
+        if let Some(idle) = ended.idle {
+            self.file.pool.put(idle);
+        }
+        result
+    }
+}
+
+/// Bytes that were read or are to be written; the buffer returns to its file's pool when this is dropped.
+pub struct RingPage {
+    /// `None` only while it is dropped or handed in.
+    idle: Option<Idle>,
+    len: usize,
+    file: SharedFile,
+}
+
+impl Deref for RingPage {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.idle.as_ref().map_or(&[], |idle| &idle.buffer()[..self.len])
+    }
+}
+
+impl DerefMut for RingPage {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.idle.as_mut().map_or(&mut [], |idle| &mut idle.buffer_mut()[..self.len])
+    }
+}
+
+impl Drop for RingPage {
+    fn drop(&mut self) {
+        if let Some(idle) = self.idle.take() {
+            self.file.pool.put(idle);
+        }
+    }
+}
+
+/// Reads one file through the ring.
+pub struct RingSource(Handle);
+
+impl RingSource {
+    pub(crate) fn open(ring: Arc<Ring>, path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
+        Ok(Self(Handle::new(ring, open_std(path, options)?, options)))
+    }
+}
+
+impl PageSource for RingSource {
+    type Page = RingPage;
+
+    fn read(
+        &self,
+        offset: u64,
+        len: u32,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<RingPage>, Permit)> + 'static {
+        let pending =
+            self.0.start(self.0.file.pool.take(len as usize), Kind::Read, offset, len, Some(permit));
+        async move {
+            let Ended { result, idle, order } = pending.ended().await;
+            let (file, permit) = returned(order);
+            (result.map(|bytes| RingPage { idle, len: bytes as usize, file }), permit)
+        }
+    }
+
+    /// Reads go on without their futures, and keep their permits.
+    fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
+        drop(task);
+    }
+
+    fn file(&self) -> &FileInfo {
+        &self.0.file_info
+    }
+
+    fn info(&self) -> &BackendInfo {
+        &self.0.info
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        self.0.run(Kind::Close).await
+    }
+}
+
+/// What comes back of an operation that the budget counts.
+fn returned(order: Option<Order>) -> (SharedFile, Permit) {
+    let Some(Order { file, permit: Some(permit), .. }) = order else {
+        unreachable!("the order comes back as it was handed in")
+    };
+    (file, permit)
+}
+
+/// Writes one file through the ring.
+pub struct RingSink {
+    handle: Handle,
+    /// The ring has no ftruncate in the kernels we support, so a second descriptor does it.
+    for_len: File,
+}
+
+impl RingSink {
+    pub(crate) fn create(ring: Arc<Ring>, path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
+        let (file, file_info, geometry) = create_std(path, options)?;
+        let for_len = file.try_clone().map_err(|error| OpenError::io(path, error))?;
+        Ok(Self { handle: Handle::new(ring, (file, file_info, geometry), options), for_len })
+    }
+}
+
+impl PageSink for RingSink {
+    type Buffer = RingPage;
+
+    fn buffer(&self, len: usize) -> RingPage {
+        let file = Arc::clone(&self.handle.file);
+        RingPage { idle: Some(file.pool.take(len)), len, file }
+    }
+
+    fn write(
+        &self,
+        offset: u64,
+        mut buffer: RingPage,
+        permit: Permit,
+    ) -> impl Future<Output = (io::Result<usize>, Permit)> + 'static {
+        let len = buffer.len() as u32;
+        let idle = buffer.idle.take().expect("a page has a buffer until it is handed in");
+        let pending = self.handle.start(idle, Kind::Write, offset, len, Some(permit));
+        async move {
+            let Ended { result, idle, order } = pending.ended().await;
+            let (file, permit) = returned(order);
+            if let Some(idle) = idle {
+                file.pool.put(idle);
+            }
+            (result.map(|bytes| bytes as usize), permit)
+        }
+    }
+
+    async fn sync(&self, kind: SyncKind) -> io::Result<()> {
+        self.handle.run(Kind::Sync(kind)).await
+    }
+
+    async fn set_len(&self, len: u64) -> io::Result<()> {
+        self.for_len.set_len(len)
+    }
+
+    fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
+        drop(task);
+    }
+
+    fn file(&self) -> &FileInfo {
+        &self.handle.file_info
+    }
+
+    fn info(&self) -> &BackendInfo {
+        &self.handle.info
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        self.handle.run(Kind::Close).await
+    }
+}

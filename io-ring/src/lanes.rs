@@ -1,0 +1,213 @@
+//! Which operation goes next: foreground before background, and of the background never more than a slice at once while
+//! somebody waits.
+//!
+//! A device serves its queue in its own order, so what counts is how much background work is in that queue when a
+//! foreground operation comes. With no foreground operation for a while, the background may fill the device.
+
+use io_core::Lane;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Background bytes in flight while there are foreground operations; a single operation may be longer.
+const SLICE_BYTES: u64 = 256 << 10;
+/// Background operations in flight meanwhile.
+const SLICE_OPERATIONS: usize = 2;
+/// Background bytes in flight when nothing else is going on.
+pub(crate) const QUIET_BYTES: u64 = 4 << 20;
+/// Background operations in flight then.
+const QUIET_OPERATIONS: usize = 32;
+/// How long there must have been no foreground operation. Searches that come one after the other leave gaps.
+const QUIET_AFTER: Duration = Duration::from_millis(50);
+
+/// What is known of an operation that waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) lane: Lane,
+    pub(crate) bytes: u64,
+    /// Whether the kernel may give it to a worker thread, of which there are few.
+    pub(crate) blocks: bool,
+}
+
+/// Operations that wait, and counts of those in flight.
+#[derive(Debug)]
+pub(crate) struct Lanes<T> {
+    foreground: VecDeque<T>,
+    background: VecDeque<T>,
+    foreground_in_flight: usize,
+    /// When there last was a foreground operation.
+    foreground_last: Option<Instant>,
+    background_in_flight: usize,
+    background_bytes: u64,
+    background_blocking: usize,
+    /// Background operations in flight that may hold a worker thread, at most; the other half is for the foreground.
+    background_blocking_max: usize,
+}
+
+impl<T> Lanes<T> {
+    /// For a ring with so many worker threads.
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            foreground: VecDeque::new(),
+            background: VecDeque::new(),
+            foreground_in_flight: 0,
+            foreground_last: None,
+            background_in_flight: 0,
+            background_bytes: 0,
+            background_blocking: 0,
+            background_blocking_max: (workers / 2).max(1),
+        }
+    }
+
+    fn queue(&mut self, lane: Lane) -> &mut VecDeque<T> {
+        match lane {
+            Lane::Foreground => &mut self.foreground,
+            Lane::Background => &mut self.background,
+        }
+    }
+
+    /// Adds an operation behind those of its lane.
+    pub(crate) fn push(&mut self, lane: Lane, operation: T, now: Instant) {
+        if lane == Lane::Foreground {
+            self.foreground_last = Some(now);
+        }
+        self.queue(lane).push_back(operation);
+    }
+
+    /// Puts one back that could not be done; it is the next one.
+    pub(crate) fn push_front(&mut self, lane: Lane, operation: T) {
+        self.queue(lane).push_front(operation);
+    }
+
+    /// The lane to take the next operation from, and how many bytes it may have when several are joined.
+    pub(crate) fn next(&self, now: Instant) -> Option<(Lane, u64)> {
+        if !self.foreground.is_empty() {
+            return Some((Lane::Foreground, u64::MAX));
+        }
+        if self.background.is_empty() || self.background_blocking >= self.background_blocking_max {
+            return None;
+        }
+        let busy = self.foreground_in_flight > 0
+            || self.foreground_last.is_some_and(|last| now.duration_since(last) < QUIET_AFTER);
+        let (operations_max, bytes_max) =
+            if busy { (SLICE_OPERATIONS, SLICE_BYTES) } else { (QUIET_OPERATIONS, QUIET_BYTES) };
+        let room = bytes_max.saturating_sub(self.background_bytes);
+        // With none in flight one goes, whatever its size: the background always gets on.
+        let goes = self.background_in_flight == 0 || (self.background_in_flight < operations_max && room > 0);
+        goes.then_some((Lane::Background, room))
+    }
+
+    /// Looks at the next operation of a lane.
+    pub(crate) fn front(&self, lane: Lane) -> Option<&T> {
+        match lane {
+            Lane::Foreground => self.foreground.front(),
+            Lane::Background => self.background.front(),
+        }
+    }
+
+    /// Takes the next operation of a lane.
+    pub(crate) fn pop(&mut self, lane: Lane) -> Option<T> {
+        self.queue(lane).pop_front()
+    }
+
+    /// An operation went to the kernel.
+    pub(crate) fn started(&mut self, load: Load) {
+        match load.lane {
+            Lane::Foreground => self.foreground_in_flight += 1,
+            Lane::Background => {
+                self.background_in_flight += 1;
+                self.background_bytes += load.bytes;
+                self.background_blocking += usize::from(load.blocks);
+            }
+        }
+    }
+
+    /// It came back.
+    pub(crate) fn ended(&mut self, load: Load, now: Instant) {
+        match load.lane {
+            Lane::Foreground => {
+                self.foreground_in_flight -= 1;
+                self.foreground_last = Some(now);
+            }
+            Lane::Background => {
+                self.background_in_flight -= 1;
+                self.background_bytes -= load.bytes;
+                self.background_blocking -= usize::from(load.blocks);
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.foreground.is_empty() && self.background.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn background(bytes: u64, blocks: bool) -> Load {
+        Load { lane: Lane::Background, bytes, blocks }
+    }
+
+    const FOREGROUND: Load = Load { lane: Lane::Foreground, bytes: 4096, blocks: false };
+
+    #[test]
+    fn foreground_goes_ahead_of_background_that_came_before() {
+        let (mut lanes, now) = (Lanes::new(8), Instant::now());
+        lanes.push(Lane::Background, "segment", now);
+        lanes.push(Lane::Foreground, "journal", now);
+        let (lane, _) = lanes.next(now).expect("something waits");
+        assert_eq!((lane, lanes.pop(lane)), (Lane::Foreground, Some("journal")));
+    }
+
+    #[test]
+    fn the_background_keeps_to_a_slice_while_somebody_waits_and_for_a_while_after() {
+        let (mut lanes, start) = (Lanes::new(8), Instant::now());
+        for _ in 0..4 {
+            lanes.push(Lane::Background, (), start);
+        }
+        lanes.push(Lane::Foreground, (), start);
+        lanes.pop(Lane::Foreground);
+        lanes.started(FOREGROUND);
+        assert!(lanes.next(start).is_some(), "one goes in any case");
+        lanes.pop(Lane::Background);
+        lanes.started(background(SLICE_BYTES, false));
+        assert_eq!(lanes.next(start), None, "the slice is used up");
+        lanes.ended(FOREGROUND, start);
+        assert_eq!(lanes.next(start + QUIET_AFTER / 2), None, "the next search may be on its way");
+        let room = QUIET_BYTES - SLICE_BYTES;
+        assert_eq!(lanes.next(start + QUIET_AFTER), Some((Lane::Background, room)));
+        lanes.push(Lane::Foreground, (), start + QUIET_AFTER);
+        lanes.pop(Lane::Foreground);
+        assert_eq!(lanes.next(start + QUIET_AFTER), None);
+    }
+
+    #[test]
+    fn an_operation_longer_than_a_slice_goes_alone() {
+        let (mut lanes, now) = (Lanes::new(8), Instant::now());
+        lanes.push(Lane::Background, (), now);
+        lanes.push(Lane::Background, (), now);
+        lanes.started(FOREGROUND);
+        lanes.pop(Lane::Background);
+        lanes.started(background(QUIET_BYTES, false));
+        assert_eq!(lanes.next(now), None);
+        lanes.ended(background(QUIET_BYTES, false), now);
+        assert!(lanes.next(now).is_some());
+    }
+
+    #[test]
+    fn half_of_the_workers_are_left_to_the_foreground() {
+        let (mut lanes, now) = (Lanes::new(4), Instant::now());
+        for _ in 0..3 {
+            lanes.push(Lane::Background, (), now);
+        }
+        for _ in 0..2 {
+            assert!(lanes.next(now).is_some());
+            lanes.pop(Lane::Background);
+            lanes.started(background(1, true));
+        }
+        assert_eq!(lanes.next(now), None);
+        lanes.ended(background(1, true), now);
+        assert!(lanes.next(now).is_some());
+    }
+}

@@ -1,0 +1,251 @@
+//! One operation, its buffer, and who may touch them when.
+//!
+//! ```text
+//!  Idle ──start──> Pending (the future)  +  Running (the ring) ──finish──> the future is woken and has it back as Idle
+//!                     │
+//!                     └─ dropped: the operation goes on, and the ring gives it back to the file's pool when it has ended
+//! ```
+//!
+//! The content belongs to the ring from `start` to `finish`; then to the future, or, where that was dropped first, to the
+//! ring again. One atomic swap on either side decides which. An operation is made once and used again and again, buffer
+//! included, so that a read allocates nothing.
+
+#![allow(unsafe_code)]
+
+use crate::file::SharedFile;
+use crate::fork;
+use crate::sync::{Arc, AtomicPtr, AtomicU8, AtomicWaker, UnsafeCell};
+use aligned_vec::{AVec, ConstAlign};
+use io_core::{BLOCK_BYTES, Permit, SyncKind};
+use std::future::poll_fn;
+use std::io;
+use std::ptr::null_mut;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Read,
+    Write,
+    Sync(SyncKind),
+    Close,
+}
+
+/// An operation as it is handed in.
+pub(crate) struct Order {
+    pub(crate) kind: Kind,
+    pub(crate) file: SharedFile,
+    /// First byte of the file.
+    pub(crate) offset: u64,
+    /// Bytes of the buffer to be read or written.
+    pub(crate) len: u32,
+    /// Not for syncing and closing, which the budget does not count.
+    pub(crate) permit: Option<Permit>,
+}
+
+/// Nobody has finished it, and its future is still there; or nobody has started it.
+const RUNNING: u8 = 0;
+/// The ring has finished it.
+const FINISHED: u8 = 1;
+/// Its future is gone, and the ring has not finished it.
+const ABANDONED: u8 = 2;
+
+/// The result of an operation of a ring that stayed behind in the process this one was forked from.
+const FORKED: i32 = i32::MIN;
+
+pub(crate) struct Operation {
+    /// The link of the hand-over.
+    pub(crate) next: AtomicPtr<Self>,
+    state: AtomicU8,
+    waker: AtomicWaker,
+    content: UnsafeCell<Content>,
+}
+
+struct Content {
+    order: Option<Order>,
+    buffer: AVec<u8, ConstAlign<BLOCK_BYTES>>,
+    /// As in a completion: bytes, or a negative error number.
+    result: i32,
+}
+
+// SAFETY: everything but `content` is atomic, and that is touched by one side at a time, as the module says.
+unsafe impl Send for Operation {}
+// SAFETY: as above.
+unsafe impl Sync for Operation {}
+
+/// An operation that nobody else looks into.
+pub(crate) struct Idle(Arc<Operation>);
+
+/// The future's side of an operation on its way.
+pub(crate) struct Pending {
+    /// `None` once it has ended.
+    operation: Option<Arc<Operation>>,
+    generation: u64,
+}
+
+/// The ring's side of an operation on its way.
+pub(crate) struct Running(Arc<Operation>);
+
+impl Idle {
+    /// With a buffer of so many blocks.
+    pub(crate) fn new(blocks: usize) -> Self {
+        let mut buffer = AVec::with_capacity(BLOCK_BYTES, blocks * BLOCK_BYTES);
+        buffer.resize(blocks * BLOCK_BYTES, 0);
+        Self(Arc::new(Operation {
+            next: AtomicPtr::new(null_mut()),
+            state: AtomicU8::new(RUNNING),
+            waker: AtomicWaker::new(),
+            content: UnsafeCell::new(Content { order: None, buffer, result: 0 }),
+        }))
+    }
+
+    pub(crate) fn buffer(&self) -> &[u8] {
+        // SAFETY: an idle operation has one owner, which is borrowed for as long as the slice lives.
+        self.0.content.with(|content| unsafe { &(*content).buffer })
+    }
+
+    pub(crate) fn buffer_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `buffer`, and borrowed mutably.
+        self.0.content.with_mut(|content| unsafe { &mut (*content).buffer })
+    }
+
+    fn content_mut(&mut self) -> &mut Content {
+        // SAFETY: as in `buffer_mut`.
+        self.0.content.with_mut(|content| unsafe { &mut *content })
+    }
+
+    /// Splits it for its way through the ring.
+    pub(crate) fn start(mut self, order: Option<Order>) -> (Pending, Running) {
+        debug_assert!(
+            order.as_ref().is_none_or(|order| order.len as usize <= self.buffer().len()),
+            "longer than its buffer"
+        );
+        self.content_mut().order = order;
+        // The hand-over publishes it.
+        self.0.state.store(RUNNING, Ordering::Relaxed);
+        let pending = Pending { operation: Some(Arc::clone(&self.0)), generation: fork::generation() };
+        (pending, Running(self.0))
+    }
+
+    /// Puts the operation into its file's pool and returns the rest of the order.
+    fn recycle(mut self) -> Option<Permit> {
+        let order = self.content_mut().order.take()?;
+        order.file.pool.put(self);
+        order.permit
+    }
+}
+
+/// How an operation ended.
+pub(crate) struct Ended {
+    /// The bytes read or written.
+    pub(crate) result: io::Result<u32>,
+    /// The operation, to look into its buffer and to use it again. `None` after a fork.
+    pub(crate) idle: Option<Idle>,
+    /// What came with the order.
+    pub(crate) order: Option<Order>,
+}
+
+impl Pending {
+    /// Waits for the end. Dropped before, it lets the operation go on alone.
+    pub(crate) async fn ended(mut self) -> Ended {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Ended> {
+        let operation = self.operation.as_ref().expect("not polled after its end");
+        operation.waker.register(cx.waker());
+        // Acquire: the ring's writes, and the kernel's before them, are to be seen.
+        if operation.state.load(Ordering::Acquire) != FINISHED {
+            if self.generation == fork::generation() {
+                return Poll::Pending;
+            }
+            return Poll::Ready(Ended { result: to_result(FORKED), idle: None, order: self.forked() });
+        }
+        let mut idle = Idle(self.operation.take().expect("looked at above"));
+        let content = idle.content_mut();
+        let (result, order) = (to_result(content.result), content.order.take());
+        Poll::Ready(Ended { result, idle: Some(idle), order })
+    }
+
+    /// The ring is in another process, and so is whatever it may still write to: nobody finishes this operation here.
+    fn forked(&mut self) -> Option<Order> {
+        let mut idle = Idle(self.operation.take()?);
+        let order = idle.content_mut().order.take();
+        // The list of what was handed in may still lead through it.
+        std::mem::forget(idle);
+        order
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.generation != fork::generation() {
+            drop(self.forked());
+        }
+        let Some(operation) = self.operation.take() else { return };
+        // AcqRel: whoever comes second sees what the other one did.
+        if operation.state.swap(ABANDONED, Ordering::AcqRel) == FINISHED {
+            drop(Idle(operation).recycle());
+        }
+    }
+}
+
+fn to_result(result: i32) -> io::Result<u32> {
+    match result {
+        FORKED => Err(io::Error::other(
+            "the file was opened before this process was forked, and its ring stayed behind; open it anew",
+        )),
+        error @ ..0 => Err(io::Error::from_raw_os_error(-error)),
+        bytes => Ok(bytes as u32),
+    }
+}
+
+impl Running {
+    pub(crate) fn into_shared(self) -> Arc<Operation> {
+        self.0
+    }
+
+    /// Back from [`Running::into_shared`].
+    pub(crate) fn from_shared(operation: Arc<Operation>) -> Self {
+        Self(operation)
+    }
+
+    pub(crate) fn order(&self) -> &Order {
+        // SAFETY: the content is the ring's, which has this handle only, until `finish` takes it.
+        let order = self.0.content.with(|content| unsafe { &(*content).order });
+        order.as_ref().expect("the ring is given operations with orders only")
+    }
+
+    /// Start of the buffer. It stays where it is, and the kernel's, until [`Running::finish`].
+    pub(crate) fn buffer_ptr(&self) -> *mut u8 {
+        // SAFETY: as in `order`.
+        self.0.content.with_mut(|content| unsafe { (*content).buffer.as_mut_ptr() })
+    }
+
+    /// Whether nobody waits any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.0.state.load(Ordering::Relaxed) == ABANDONED
+    }
+
+    /// The operation has ended: the kernel does not touch the buffer any more.
+    pub(crate) fn finish(self, result: i32) {
+        // SAFETY: as in `order`; the handle is used up.
+        self.0.content.with_mut(|content| unsafe { (*content).result = result });
+        // Wakers, of a future or of who waits for a permit, are the callers' code. Their panic must not take the ring down,
+        // on which everybody waits.
+        let tell = std::panic::AssertUnwindSafe(|| {
+            if self.0.state.swap(FINISHED, Ordering::AcqRel) == ABANDONED {
+                drop(Idle(self.0).recycle());
+            } else {
+                self.0.waker.wake();
+            }
+        });
+        drop(std::panic::catch_unwind(tell));
+    }
+
+    /// Ends an operation that never gets to a ring, since that stayed behind in another process.
+    pub(crate) fn finish_forked(self) {
+        self.finish(FORKED);
+    }
+}

@@ -1,0 +1,66 @@
+//! The factory. Any executor will do; [`RingBackend::run`](BackendFactory::run) blocks on the future.
+
+use crate::file::{RingSink, RingSource};
+use crate::ring::{Ring, RingOptions};
+use io_core::{BackendFactory, OpenError, OpenOptions, PagedReader, PagedWriter, StartError, run_to_drain};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) const NAME: &str = "ring";
+pub(crate) const RUNTIME: &str = "one ring for all threads";
+
+/// Opens files on an io_uring that all threads share. Readers, writers and their futures may be used under any executor,
+/// or none, and move between threads.
+///
+/// The default is the process's ring, which starts with the first file and ends some time after the last one.
+#[derive(Clone, Default)]
+pub struct RingBackend {
+    own: Option<Arc<Ring>>,
+}
+
+impl RingBackend {
+    /// Starts a ring of its own, which ends when this, its clones and all files opened with them are gone.
+    ///
+    /// # Errors
+    /// [`StartError`], with what to change.
+    pub fn start(options: &RingOptions) -> Result<Self, StartError> {
+        Ok(Self { own: Some(Ring::start(options)?) })
+    }
+
+    fn ring(&self) -> Result<Arc<Ring>, StartError> {
+        self.own.as_ref().map_or_else(Ring::of_process, |ring| Ok(Arc::clone(ring)))
+    }
+}
+
+impl fmt::Debug for RingBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RingBackend").field("own", &self.own.is_some()).finish()
+    }
+}
+
+impl BackendFactory for RingBackend {
+    type Reader = PagedReader<RingSource>;
+    type Writer = PagedWriter<RingSink>;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        let _ring = self.ring()?;
+        Ok(pollster::block_on(run_to_drain(main())))
+    }
+
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        Ok(PagedReader::new(RingSource::open(self.ring()?, path, options)?))
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        Ok(PagedWriter::new(RingSink::create(self.ring()?, path, options)?))
+    }
+}

@@ -1,0 +1,322 @@
+//! The ring's thread: takes what was handed in, gives it to the kernel, and ends what the kernel has done.
+
+#![allow(unsafe_code)]
+
+use crate::joined::Joined;
+use crate::lanes::{Lanes, Load, QUIET_BYTES};
+use crate::operation::{Kind, Order, Running};
+use crate::ring::{RingOptions, Shared};
+use io_core::{Lane, SyncKind};
+use io_uring::types::{Fd, FsyncFlags};
+use io_uring::{IoUring, opcode, squeue};
+use slab::Slab;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// The read of the eventfd, among the indices of the slab.
+const WAKE: u64 = u64::MAX;
+
+/// IO priority of background operations: the idle class, which gets what the others leave. (Schedulers see that it does
+/// not starve.)
+const IDLE: u16 = 3 << 13;
+
+pub(crate) struct Worker {
+    ring: IoUring,
+    shared: Arc<Shared>,
+    features: Vec<&'static str>,
+    lanes: Lanes<Running>,
+    in_flight: Slab<Flight>,
+    in_flight_max: usize,
+    /// What the read of the eventfd writes to.
+    wake_count: Box<u64>,
+    wake_armed: bool,
+}
+
+/// What the kernel has.
+struct Flight {
+    what: What,
+    load: Load,
+    /// Bytes written, of a background write whose pages are on their way to the disk.
+    written: Option<i32>,
+}
+
+enum What {
+    One(Running),
+    Joined(Box<Joined>),
+}
+
+impl What {
+    fn first(&self) -> &Running {
+        match self {
+            Self::One(operation) => operation,
+            Self::Joined(joined) => joined.first(),
+        }
+    }
+}
+
+/// A panic of this thread would leave everybody waiting, and buffers with the kernel.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
+impl Worker {
+    /// Makes the ring. Call it on the thread that runs it.
+    pub(crate) fn new(shared: Arc<Shared>, options: &RingOptions) -> io::Result<Self> {
+        let (ring, mut features) = make_ring(options)?;
+        // Before 5.15 the kernel does not know the call and bounds the threads itself.
+        if ring.submitter().register_iowq_max_workers(&mut [options.workers_max.max(1), 0]).is_ok() {
+            features.push("IOWQ_MAX_WORKERS");
+        }
+        // One completion is the eventfd's. Never more in flight than completions have room, so none overflows.
+        let room = ring.params().cq_entries().saturating_sub(1).max(1);
+        Ok(Self {
+            in_flight_max: room.min(options.in_flight_max).max(1) as usize,
+            ring,
+            shared,
+            features,
+            lanes: Lanes::new(options.workers_max as usize),
+            in_flight: Slab::new(),
+            wake_count: Box::new(0),
+            wake_armed: false,
+        })
+    }
+
+    pub(crate) fn features(&self) -> &[&'static str] {
+        &self.features
+    }
+
+    /// Runs until no handle is left and nothing is in flight.
+    pub(crate) fn run(mut self) {
+        let _abort = AbortOnPanic;
+        loop {
+            let now = Instant::now();
+            for operation in self.shared.handover.take_all() {
+                let lane = operation.order().file.lane;
+                self.lanes.push(lane, operation, now);
+            }
+            let submit_more = self.issue(now);
+            let stopping = self.shared.stopping.load(Ordering::Acquire);
+            if stopping && self.lanes.is_empty() && self.in_flight.is_empty() && !self.wake_armed {
+                return;
+            }
+            let wait = !submit_more && self.shared.handover.sleep();
+            match self.ring.submit_and_wait(usize::from(wait)) {
+                Ok(_) => {}
+                // A signal; or the kernel lacks memory or room for completions just now.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) => {
+                    std::thread::yield_now();
+                }
+                Err(error) => panic!("io_uring_enter: {error}; what is in flight cannot be taken back"),
+            }
+            self.reap();
+        }
+    }
+
+    /// Fills the submission queue. Whether it is full and there would be more.
+    fn issue(&mut self, now: Instant) -> bool {
+        if !self.wake_armed && !self.shared.stopping.load(Ordering::Acquire) {
+            let read =
+                opcode::Read::new(Fd(self.shared.wake.as_raw_fd()), (&raw mut *self.wake_count).cast(), 8);
+            if !self.push(&read.build().user_data(WAKE)) {
+                return true;
+            }
+            self.wake_armed = true;
+        }
+        while self.in_flight.len() < self.in_flight_max {
+            let Some((lane, bytes_max)) = self.lanes.next(now) else { return false };
+            if self.ring.submission().is_full() {
+                return true;
+            }
+            let Some(first) = self.lanes.pop(lane) else { return false };
+            if first.is_abandoned() {
+                first.finish(-libc::ECANCELED);
+                continue;
+            }
+            let what = self.joined(first, lane, bytes_max);
+            let (entry, load) = entry(&what, lane);
+            let index = self.in_flight.insert(Flight { what, load, written: None });
+            self.lanes.started(load);
+            let pushed = self.push(&entry.user_data(index as u64));
+            debug_assert!(pushed, "looked for room");
+        }
+        false
+    }
+
+    /// A write together with those behind it that go on where it ends.
+    fn joined(&mut self, first: Running, lane: Lane, bytes_max: u64) -> What {
+        let mut joined: Option<Box<Joined>> = None;
+        let mut end = match first.order() {
+            order @ Order { kind: Kind::Write, .. } => order.offset + u64::from(order.len),
+            _ => return What::One(first),
+        };
+        let bytes_max = first.order().offset.saturating_add(bytes_max.min(QUIET_BYTES));
+        let mut first = Some(first);
+        while let Some(next) = self.lanes.front(lane) {
+            let file = match (&first, &joined) {
+                (Some(first), _) => &first.order().file,
+                (None, Some(joined)) => &joined.first().order().file,
+                (None, None) => break,
+            };
+            let order = next.order();
+            let fits = order.kind == Kind::Write
+                && Arc::ptr_eq(&order.file, file)
+                && order.offset == end
+                && end + u64::from(order.len) <= bytes_max
+                && joined.as_ref().is_none_or(|joined| joined.has_room());
+            if !fits {
+                break;
+            }
+            end += u64::from(order.len);
+            let Some(next) = self.lanes.pop(lane) else { break };
+            joined.get_or_insert_with(|| Box::new(Joined::default())).extend(first.take(), next);
+        }
+        match (first, joined) {
+            (Some(first), _) => What::One(first),
+            (None, Some(joined)) => What::Joined(joined),
+            (None, None) => unreachable!("a write is either alone or joined"),
+        }
+    }
+
+    fn push(&mut self, entry: &squeue::Entry) -> bool {
+        // SAFETY: buffers, io vectors and descriptors of the entry are kept in `in_flight`, and the eventfd and its count
+        // in `self`, until the completion: `run` ends only when all have come.
+        unsafe { self.ring.submission().push(entry) }.is_ok()
+    }
+
+    fn reap(&mut self) {
+        let now = Instant::now();
+        while let Some((index, result)) = self.next_completion() {
+            if index == WAKE {
+                self.wake_armed = false;
+            } else {
+                self.completed(index as usize, result, now);
+            }
+        }
+    }
+
+    fn next_completion(&mut self) -> Option<(u64, i32)> {
+        let completion = self.ring.completion().next()?;
+        Some((completion.user_data(), completion.result()))
+    }
+
+    fn completed(&mut self, index: usize, result: i32, now: Instant) {
+        if result > 0 && self.write_back(index, result) {
+            return;
+        }
+        let Flight { what, load, written } = self.in_flight.remove(index);
+        let result = match written {
+            // Its pages could not be written. A sync would not tell that again.
+            Some(_) if result < 0 && !is_unsupported(result) => result,
+            Some(written) => written,
+            None => result,
+        };
+        self.lanes.ended(load, now);
+        match what {
+            What::One(operation) => operation.finish(result),
+            What::Joined(joined) => {
+                for again in joined.finish(result) {
+                    self.lanes.push_front(load.lane, again);
+                }
+            }
+        }
+    }
+
+    /// Goes on with the second half of a background write: its pages go to the disk. `false`: it has none.
+    fn write_back(&mut self, index: usize, written: i32) -> bool {
+        let flight = &mut self.in_flight[index];
+        let order = flight.what.first().order();
+        if order.kind != Kind::Write || flight.written.is_some() || !order.file.writes_back() {
+            return false;
+        }
+        let whole = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+            | libc::SYNC_FILE_RANGE_WRITE
+            | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+        let range = opcode::SyncFileRange::new(Fd(order.file.descriptor.raw()), written as u32)
+            .offset(order.offset)
+            .flags(whole)
+            .build()
+            .user_data(index as u64);
+        flight.written = Some(written);
+        // Without room just now, the sync that is to come does it.
+        self.push(&range)
+    }
+}
+
+/// Not a failed write: the file system has nothing to write back.
+fn is_unsupported(result: i32) -> bool {
+    matches!(-result, libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::ESPIPE)
+}
+
+/// What the kernel is told, and what it means to the lanes.
+fn entry(what: &What, lane: Lane) -> (squeue::Entry, Load) {
+    let order = what.first().order();
+    let (file, fd) = (&order.file, Fd(order.file.descriptor.raw()));
+    let priority = if lane == Lane::Background { IDLE } else { 0 };
+    let load = |bytes, blocks| Load { lane, bytes, blocks };
+    let len = u64::from(order.len);
+    match (what, order.kind) {
+        (What::Joined(joined), _) => {
+            let (vectors, count) = joined.io_vectors();
+            let write = opcode::Writev::new(fd, vectors, count).offset(order.offset).ioprio(priority);
+            (write.build(), load(joined.bytes(), !file.direct))
+        }
+        (What::One(operation), Kind::Read) => {
+            let read = opcode::Read::new(fd, operation.buffer_ptr(), order.len);
+            (read.offset(order.offset).ioprio(priority).build(), load(len, false))
+        }
+        (What::One(operation), Kind::Write) => {
+            let write = opcode::Write::new(fd, operation.buffer_ptr(), order.len);
+            (write.offset(order.offset).ioprio(priority).build(), load(len, !file.direct))
+        }
+        (What::One(_), Kind::Sync(kind)) => {
+            let sync = opcode::Fsync::new(fd);
+            let sync = if kind == SyncKind::Data { sync.flags(FsyncFlags::DATASYNC) } else { sync };
+            (sync.build(), load(0, true))
+        }
+        (What::One(_), Kind::Close) => {
+            (opcode::Close::new(Fd(file.descriptor.take())).build(), load(0, false))
+        }
+    }
+}
+
+/// A ring with as much of what helps a single submitting thread as the kernel has, and the names of that.
+fn make_ring(options: &RingOptions) -> io::Result<(IoUring, Vec<&'static str>)> {
+    let entries = options.entries.clamp(1, 4096);
+    let completions = options.in_flight_max.saturating_add(1).max(entries);
+    let builder = || {
+        let mut builder = IoUring::builder();
+        builder.setup_cqsize(completions).setup_clamp().dontfork();
+        builder
+    };
+    // 6.1: completions are worked on when this thread waits for them, and not by interrupting it.
+    let mut newest = builder();
+    newest.setup_single_issuer().setup_defer_taskrun().setup_submit_all();
+    // 5.19: no interrupts between processors for them.
+    let mut newer = builder();
+    newer.setup_coop_taskrun().setup_submit_all();
+    let attempts = [
+        (newest, vec!["io_uring", "SINGLE_ISSUER", "DEFER_TASKRUN"]),
+        (newer, vec!["io_uring", "COOP_TASKRUN"]),
+        (builder(), vec!["io_uring"]),
+    ];
+    let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
+    for (builder, features) in attempts {
+        match builder.build(entries) {
+            Ok(ring) => return Ok((ring, features)),
+            // Says a kernel that does not know a flag.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused)
+}

@@ -1,0 +1,24 @@
+//! The conformance battery on the ring, buffered and past the page cache; and on a ring so small that it is always full.
+
+use io_core::OpenOptions;
+use io_core::testing::Battery;
+use io_ring::{RingBackend, RingOptions};
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let backend = RingBackend::default();
+    let mut battery = Battery::new(Path::new(env!("CARGO_TARGET_TMPDIR")))
+        .paged("buffered", &backend, &OpenOptions::default())
+        .paged("direct", &backend, &OpenOptions::direct());
+    // Where io_uring is refused, the process's ring says so.
+    if let Ok(small) = RingBackend::start(&RingOptions { entries: 1, in_flight_max: 3, workers_max: 1 }) {
+        battery = battery.paged("buffered, always full", &small, &OpenOptions::default()).paged(
+            "direct, always full",
+            &small,
+            &OpenOptions::direct(),
+        );
+    }
+    let background = OpenOptions { lane: io_core::Lane::Background, ..OpenOptions::default() };
+    battery.paged("buffered, in the background", &backend, &background).run()
+}
