@@ -69,6 +69,7 @@ fn rings(setup: &Setup) -> Result<()> {
         DynBackend::new(io_tokio_uring::TokioUringBackend::default()),
         DynBackend::new(io_glommio::GlommioBackend::default()),
         DynBackend::new(io_monoio::MonoioBackend::default()),
+        DynBackend::new(io_ring::RingBackend::default()),
     ];
     let mut table = Report::new();
     for cache in [Cache::Direct, Cache::Cold, Cache::Warm] {

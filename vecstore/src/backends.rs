@@ -20,6 +20,9 @@ pub enum BackendKind {
     /// monoio.
     #[cfg(all(feature = "monoio", target_os = "linux"))]
     Monoio,
+    /// One io_uring for the whole process.
+    #[cfg(all(feature = "ring", target_os = "linux"))]
+    Ring,
 }
 
 impl BackendKind {
@@ -35,6 +38,8 @@ impl BackendKind {
             Self::Glommio,
             #[cfg(all(feature = "monoio", target_os = "linux"))]
             Self::Monoio,
+            #[cfg(all(feature = "ring", target_os = "linux"))]
+            Self::Ring,
         ]
     }
 
@@ -50,6 +55,8 @@ impl BackendKind {
             Self::Glommio => "glommio",
             #[cfg(all(feature = "monoio", target_os = "linux"))]
             Self::Monoio => "monoio",
+            #[cfg(all(feature = "ring", target_os = "linux"))]
+            Self::Ring => "ring",
         }
     }
 
@@ -65,6 +72,8 @@ impl BackendKind {
             Self::Glommio => DynBackend::new(io_glommio::GlommioBackend::default()),
             #[cfg(all(feature = "monoio", target_os = "linux"))]
             Self::Monoio => DynBackend::new(io_monoio::MonoioBackend::default()),
+            #[cfg(all(feature = "ring", target_os = "linux"))]
+            Self::Ring => DynBackend::new(io_ring::RingBackend::default()),
         }
     }
 }

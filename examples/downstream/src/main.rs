@@ -7,16 +7,33 @@ type Backend = io_tokio_uring::TokioUringBackend;
 type Backend = io_glommio::GlommioBackend;
 #[cfg(all(feature = "monoio", not(any(feature = "tokio-uring", feature = "glommio"))))]
 type Backend = io_monoio::MonoioBackend;
-#[cfg(all(feature = "mmap", not(any(feature = "tokio-uring", feature = "glommio", feature = "monoio"))))]
+#[cfg(all(feature = "ring", not(any(feature = "tokio-uring", feature = "glommio", feature = "monoio"))))]
+type Backend = io_ring::RingBackend;
+#[cfg(all(
+    feature = "mmap",
+    not(any(feature = "tokio-uring", feature = "glommio", feature = "monoio", feature = "ring"))
+))]
 type Backend = io_mmap::MmapBackend;
 
-#[cfg(any(feature = "mmap", feature = "tokio-uring", feature = "glommio", feature = "monoio"))]
+#[cfg(any(
+    feature = "mmap",
+    feature = "tokio-uring",
+    feature = "glommio",
+    feature = "monoio",
+    feature = "ring"
+))]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}", downstream::checksum(&Backend::default(), &downstream::file_to_read()?, 3)?);
     Ok(())
 }
 
-#[cfg(not(any(feature = "mmap", feature = "tokio-uring", feature = "glommio", feature = "monoio")))]
+#[cfg(not(any(
+    feature = "mmap",
+    feature = "tokio-uring",
+    feature = "glommio",
+    feature = "monoio",
+    feature = "ring"
+)))]
 fn main() {
-    println!("no backend: enable one of the features mmap, tokio-uring, glommio, monoio");
+    println!("no backend: enable one of the features mmap, tokio-uring, glommio, monoio, ring");
 }
