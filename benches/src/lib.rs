@@ -7,9 +7,12 @@
 #![deny(unsafe_code)]
 
 pub mod data;
+pub mod fio;
 pub mod map;
 pub mod memory;
 pub mod ring;
+pub mod rounds;
+pub mod write_rings;
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -81,6 +81,7 @@ mod slots;
 mod source;
 mod vector_file;
 mod write;
+mod write_behind;
 mod write_plan;
 
 #[cfg(feature = "testing")]
@@ -109,6 +110,7 @@ pub use vector_file::{
     VectorFileError, VectorFileHeader, VectorFileWriter,
 };
 pub use write::{DynPageWriter, PageWrite, PageWriter, PagedWriter, WriteOutcome};
+pub use write_behind::WriteBehind;
 pub use write_plan::{PlannedWrite, WritePlan};
 
 /// The README's example, compiled and run.

@@ -14,7 +14,7 @@
 
 use crate::{
     PageWrite, PageWriter, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, SyncKind,
-    VectorReader, WriteError,
+    VectorReader, WriteBehind, WriteError,
 };
 use half::f16;
 use std::cell::RefCell;
@@ -743,7 +743,7 @@ async fn read_header<R: VectorReader>(
 /// Writes a vector file from front to back. The header is written last, so that an unfinished file is not taken for one.
 #[derive(Debug)]
 pub struct VectorFileWriter<T, W> {
-    writer: W,
+    writer: WriteBehind<W>,
     header: VectorFileHeader,
     /// Bytes not yet written, and where they belong.
     pending: Vec<u8>,
@@ -755,7 +755,7 @@ pub struct VectorFileWriter<T, W> {
 /// Bytes collected before they are written.
 const PENDING_BYTES_MAX: usize = 1 << 20;
 
-impl<T: Element, W: PageWriter> VectorFileWriter<T, W> {
+impl<T: Element, W: PageWriter + 'static> VectorFileWriter<T, W> {
     /// Starts a file of vectors with `dim` components.
     ///
     /// # Errors
@@ -766,7 +766,7 @@ impl<T: Element, W: PageWriter> VectorFileWriter<T, W> {
         }
         let header = VectorFileHeader::new(T::TYPE, dim, 0);
         Ok(Self {
-            writer,
+            writer: WriteBehind::new(writer),
             header,
             pending: Vec::with_capacity(PENDING_BYTES_MAX + BLOCK as usize),
             pending_offset: VECTOR_FILE_HEADER_BYTES,
@@ -782,7 +782,7 @@ impl<T: Element, W: PageWriter> VectorFileWriter<T, W> {
     pub async fn push(&mut self, vector: &[T]) -> Result<(), VectorFileError> {
         let Self { header, .. } = self;
         if vector.len() != header.dim as usize {
-            let (file, point, found) = (self.writer.file().path.clone(), header.count, vector.len());
+            let (file, point, found) = (self.writer.writer().file().path.clone(), header.count, vector.len());
             return Err(VectorFileError::WrongLength { file, point, found, dim: header.dim });
         }
         let at = (header.offset(header.count) - self.pending_offset) as usize;
@@ -807,13 +807,15 @@ impl<T: Element, W: PageWriter> VectorFileWriter<T, W> {
         self.header.checksums_crc = crc32fast::hash(checksums);
         self.pending.extend_from_slice(checksums);
         self.pad_pending().await?;
-        self.writer.sync(SyncKind::Data).await?;
+        self.writer.settled().await?;
+        let writer = self.writer.writer();
+        writer.sync(SyncKind::Data).await?;
         let mut page = vec![0; VECTOR_FILE_HEADER_BYTES as usize];
         page[..FIELDS_BYTES].copy_from_slice(&self.header.encode());
-        self.writer.write_pages(&[PageWrite { offset: 0, bytes: &page }]).await?;
-        self.writer.set_len(self.header.file_bytes()).await?;
-        self.writer.sync(SyncKind::All).await?;
-        self.writer.close().await?;
+        writer.write_pages(&[PageWrite { offset: 0, bytes: &page }]).await?;
+        writer.set_len(self.header.file_bytes()).await?;
+        writer.sync(SyncKind::All).await?;
+        writer.close().await?;
         Ok(self.header)
     }
 
@@ -826,10 +828,7 @@ impl<T: Element, W: PageWriter> VectorFileWriter<T, W> {
     /// Writes the whole pages of what is pending.
     async fn write_pending(&mut self) -> Result<(), VectorFileError> {
         let whole = self.pending.len() / BLOCK as usize * BLOCK as usize;
-        self.writer
-            .write_pages(&[PageWrite { offset: self.pending_offset, bytes: &self.pending[..whole] }])
-            .await?;
-        self.pending.drain(..whole);
+        self.writer.write(self.pending_offset, &mut self.pending, whole).await?;
         self.pending_offset += whole as u64;
         Ok(())
     }

@@ -1,4 +1,47 @@
 //! One io_uring for the whole process: the backend of [`io_core`] for any executor, or none.
+//!
+//! ```text
+//!  any thread                     hand-over                  the ring's thread                         kernel
+//!  read ──> Operation ──push──> stack, lock-free ──take──> lanes ──issue──> submission queue ──────────> ...
+//!             ^                      │ asleep?                foreground      (writes that follow each
+//!             │ waker                └── eventfd, read        background       other joined)             │
+//!             └───────────────────────── through the ring <────────────────── completion queue <─────────┘
+//! ```
+//!
+//! Readers, writers and their futures are `Send`; a reader may be shared between threads. No runtime is needed:
+//! [`RingBackend::run`](io_core::BackendFactory::run) blocks the calling thread on a future, and so may anything else.
+//!
+//! ```
+//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
+//! use io_ring::RingBackend;
+//! use std::ops::ControlFlow;
+//!
+//! let backend = RingBackend::default();
+//! let program = std::env::current_exe()?;
+//! let started = backend.run(|| async {
+//!     let reader = backend.open(&program, &OpenOptions::default()).await?;
+//!     let mut magic = Vec::new();
+//!     reader
+//!         .read_vectors(&[ReadRequest::new(0, 4)], &ReadControl::default(), |_index, bytes| {
+//!             magic.extend_from_slice(bytes);
+//!             ControlFlow::Continue(())
+//!         })
+//!         .await?;
+//!     reader.close().await?;
+//!     Ok::<_, Box<dyn std::error::Error>>(magic)
+//! });
+//! match started {
+//!     Ok(magic) => assert_eq!(magic?, b"\x7fELF"),
+//!     Err(refused) => eprintln!("{refused}"), // says what to change
+//! }
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Lanes
+//!
+//! [`Lane::Foreground`](io_core::Lane) operations go ahead of [`Lane::Background`](io_core::Lane) ones; `lanes.rs` has the
+//! numbers. The journal of a store is foreground, its segments are background.
+
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
 
@@ -18,3 +61,8 @@ mod worker;
 pub use file::{RingPage, RingSink, RingSource};
 pub use ring::RingOptions;
 pub use runtime::RingBackend;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -19,6 +19,7 @@ use aligned_vec::{AVec, ConstAlign};
 use io_core::{BLOCK_BYTES, Permit, SyncKind};
 use std::future::poll_fn;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -170,11 +171,9 @@ impl Pending {
 
     /// The ring is in another process, and so is whatever it may still write to: nobody finishes this operation here.
     fn forked(&mut self) -> Option<Order> {
-        let mut idle = Idle(self.operation.take()?);
-        let order = idle.content_mut().order.take();
-        // The list of what was handed in may still lead through it.
-        std::mem::forget(idle);
-        order
+        // Leaked: the list of what was handed in may still lead through it.
+        let mut idle = ManuallyDrop::new(Idle(self.operation.take()?));
+        idle.content_mut().order.take()
     }
 }
 

@@ -1,0 +1,280 @@
+//! Writes that somebody waits for, and writes nobody does: `cargo bench -p benches --bench writes`.
+//!
+//! * **Appends**: durable changes a second of a collection, by 1, 8 and 64 writers, beside one `fdatasync` a write and the
+//!   rate at which the device syncs at all.
+//! * **Bulk**: a segment's vectors written from front to back and synced, beside fio's sequential writes.
+//! * **Workers**: kernel threads for buffered writes to many files: a ring a file, such rings with one pool of workers, and one
+//!   ring for all.
+//!
+//! Arguments: the parts to run (`-- bulk`), all of them without. Environment: `BENCH_DIR` (the disk that is measured), `BENCH_QUICK=1` (seconds: shows that it works, not how fast).
+
+#![allow(clippy::print_stdout, reason = "a bench reports on the standard output")]
+
+use benches::fio;
+use benches::rounds::{Round, Rounds};
+use benches::write_rings::{Pooling, many_rings};
+use io_core::{BackendFactory, Lane, OpenOptions, PageWrite, PageWriter, SyncKind, VectorFileWriter};
+use io_ring::RingBackend;
+use std::error::Error;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Instant;
+use vecstore::backends::BackendKind;
+use vecstore::collection::{Collection, CollectionOptions, Durability};
+use vecstore::point::Point;
+use vecstore::schema::Schema;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+const DIM: usize = 128;
+
+struct Setup {
+    dir: PathBuf,
+    rounds: usize,
+    quick: bool,
+}
+
+fn main() -> Result<()> {
+    let quick = std::env::var_os("BENCH_QUICK").is_some();
+    let base =
+        std::env::var_os("BENCH_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), Into::into);
+    std::fs::create_dir_all(&base)?;
+    let dir = tempfile::Builder::new().prefix("writes-").tempdir_in(base)?;
+    let setup = Setup { dir: dir.path().to_owned(), rounds: if quick { 1 } else { 5 }, quick };
+    // `cargo bench` adds `--bench`; what is left names parts.
+    let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    for (name, part) in
+        [("appends", appends as fn(&Setup) -> Result<()>), ("bulk", bulk), ("workers", workers)]
+    {
+        if named.is_empty() || named.iter().any(|wanted| wanted == name) {
+            part(&setup)?;
+        }
+    }
+    Ok(())
+}
+
+/// Durable changes a second.
+fn appends(setup: &Setup) -> Result<()> {
+    println!(
+        "appends: one point of {DIM} components a change, each durable before the next; ratio: to the device's syncs"
+    );
+    let each = if setup.quick { 8 } else { 1500 };
+    let mut rounds = Rounds::new(&["changes/s"]);
+    for round in 0..setup.rounds {
+        rounds.run(round, "the device: 4 KiB in place, fdatasync, 1 thread", 1, || device_syncs(setup, each));
+        for writers in [1, 8, 64] {
+            rounds.run(round, "one fdatasync a write", writers, || fdatasync_each(setup, writers, each));
+            for kind in BackendKind::all() {
+                rounds.run(round, &format!("vecstore, {kind}"), writers, || {
+                    store_appends(setup, *kind, writers, each)
+                });
+            }
+        }
+    }
+    rounds.print()
+}
+
+/// As often as the disk can make a block durable whose place is known.
+fn device_syncs(setup: &Setup, count: usize) -> Result<Round> {
+    let file = File::create_new(setup.dir.join("device"))?;
+    let block = [7u8; 4096];
+    file.write_all_at(&block, 0)?;
+    file.sync_all()?;
+    let started = Instant::now();
+    for _ in 0..count {
+        file.write_all_at(&block, 0)?;
+        file.sync_data()?;
+    }
+    let round = Round::rate(count as f64, started.elapsed());
+    std::fs::remove_file(setup.dir.join("device"))?;
+    Ok(round)
+}
+
+/// A log without groups: whoever writes syncs, under a lock.
+fn fdatasync_each(setup: &Setup, writers: usize, count: usize) -> Result<Round> {
+    let path = setup.dir.join("naive");
+    let file = Mutex::new(File::create_new(&path)?);
+    let record = vec![7u8; DIM * 4 + 64];
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..writers)
+            .map(|writer| {
+                let (file, record) = (&file, &record);
+                scope.spawn(move || -> std::io::Result<()> {
+                    for _ in share(count, writers, writer) {
+                        let mut file = file.lock().expect("nobody panics");
+                        file.write_all(record)?;
+                        file.sync_data()?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+    })?;
+    let round = Round::rate(count as f64, started.elapsed());
+    std::fs::remove_file(path)?;
+    Ok(round)
+}
+
+fn store_appends(setup: &Setup, kind: BackendKind, writers: usize, each: usize) -> Result<Round> {
+    // Groups make more of the same time.
+    let count = if setup.quick { each } else { each * writers.min(16) };
+    let dir = setup.dir.join("collection");
+    let options = CollectionOptions { background: false, cores: 0, ..CollectionOptions::default() };
+    let collection = Collection::create(&kind.backend(), &dir, &Schema::new(DIM as u32), &options)?;
+    // The first write makes the log.
+    collection.upsert(vec![Point::new(0, vec![1.0; DIM])], Durability::Synced).wait()?;
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..writers)
+            .map(|writer| {
+                let collection = &collection;
+                scope.spawn(move || -> Result<()> {
+                    for id in share(count, writers, writer) {
+                        let point = Point::new(id as u64, vec![id as f32 + 1.0; DIM]);
+                        collection.upsert(vec![point], Durability::Synced).wait()?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+    })?;
+    let elapsed = started.elapsed();
+    collection.close()?;
+    let opened = Collection::open(&kind.backend(), &dir, &CollectionOptions::default())?;
+    let found = opened.count(None).wait()?;
+    if found != count as u64 {
+        return Err(format!("{found} points are there after {count} acknowledged changes").into());
+    }
+    opened.close()?;
+    std::fs::remove_dir_all(dir)?;
+    Ok(Round::rate(count as f64, elapsed))
+}
+
+fn share(count: usize, writers: usize, writer: usize) -> impl Iterator<Item = usize> {
+    (writer..count).step_by(writers)
+}
+
+/// A file of vectors, checksums included, from front to back, durable at the end.
+fn bulk(setup: &Setup) -> Result<()> {
+    let mib = if setup.quick { 8 } else { 512 };
+    println!("\nbulk: {mib} MiB from front to back, synced at the end; ratio: to fio, buffered");
+    let mut rounds = Rounds::new(&["MiB/s"]);
+    for round in 0..setup.rounds {
+        if fio::is_there() {
+            rounds.run(round, "fio, buffered, 1 MiB, end_fsync", 1, || {
+                Ok(Round::new(fio::sequential_write(&setup.dir, mib, false)?))
+            });
+            rounds.run(round, "fio, O_DIRECT, 1 MiB, depth 8", 1, || {
+                Ok(Round::new(fio::sequential_write(&setup.dir, mib, true)?))
+            });
+        } else if round == 0 {
+            println!("skipped: fio is not installed");
+        }
+        for kind in BackendKind::all() {
+            for direct in [false, true] {
+                if direct && kind.name() == "mmap" {
+                    continue;
+                }
+                for lane in [Lane::Foreground, Lane::Background] {
+                    if lane == Lane::Background && kind.name() != "ring" {
+                        continue;
+                    }
+                    let name = format!(
+                        "{kind}{}{}",
+                        if direct { ", O_DIRECT" } else { "" },
+                        if lane == Lane::Background { ", background" } else { "" }
+                    );
+                    let options = OpenOptions { direct, lane, ..OpenOptions::default() };
+                    rounds.run(round, &name, 1, || vectors(setup, *kind, &options, mib));
+                }
+            }
+        }
+    }
+    rounds.print()
+}
+
+fn vectors(setup: &Setup, kind: BackendKind, options: &OpenOptions, mib: usize) -> Result<Round> {
+    const COMPONENTS: usize = 1024;
+    let (path, backend) = (setup.dir.join("vectors"), kind.backend());
+    let vector: Vec<f32> = (0..COMPONENTS).map(|at| at as f32).collect();
+    let started = Instant::now();
+    let header = backend.run(|| async {
+        let writer = backend.create(&path, options).await?;
+        let mut vectors = VectorFileWriter::<f32, _>::new(writer, COMPONENTS as u32)?;
+        for _ in 0..mib * 256 {
+            vectors.push(&vector).await?;
+        }
+        vectors.finish().await.map_err(Box::<dyn Error + Send + Sync>::from)
+    })??;
+    let elapsed = started.elapsed();
+    if header.count != (mib * 256) as u64 {
+        return Err(format!("{} vectors written", header.count).into());
+    }
+    std::fs::remove_file(path)?;
+    Ok(Round::rate(mib as f64, elapsed))
+}
+
+/// Buffered writes to many files: kernel threads, and the rate.
+fn workers(setup: &Setup) -> Result<()> {
+    let (files, submitters, mib) = if setup.quick { (4, 2, 1) } else { (32, 8, 8) };
+    println!(
+        "\nworkers: {submitters} threads write {mib} MiB to each of {files} files, buffered, 64 KiB at a time, each file synced; ratio: to a ring a file"
+    );
+    let mut rounds = Rounds::new(&["MiB/s", "kernel threads"]);
+    for round in 0..setup.rounds {
+        rounds.run(round, "a ring a file", files, || {
+            many_rings(&setup.dir, files, submitters, mib, Pooling::Own)
+        });
+        rounds.run(round, "a ring a file, ATTACH_WQ", files, || {
+            many_rings(&setup.dir, files, submitters, mib, Pooling::Shared)
+        });
+        rounds.run(round, "a ring a thread, ATTACH_WQ", files, || {
+            many_rings(&setup.dir, files, submitters, mib, Pooling::ThreadShared)
+        });
+        rounds.run(round, "one ring (io-ring)", files, || one_ring(&setup.dir, files, submitters, mib));
+    }
+    rounds.print()
+}
+
+fn one_ring(dir: &Path, files: usize, submitters: usize, mib: usize) -> Result<Round> {
+    let backend = RingBackend::default();
+    let _running = pollster::block_on(backend.create(&dir.join("keeps-the-ring"), &OpenOptions::default()))?;
+    let watch = benches::write_rings::WorkerWatch::start();
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..submitters)
+            .map(|submitter| {
+                let backend = backend.clone();
+                scope.spawn(move || -> Result<()> {
+                    let bytes = vec![5u8; 64 << 10];
+                    backend.run(|| async {
+                        for file in share(files, submitters, submitter) {
+                            let path = dir.join(format!("one-{file}"));
+                            let writer = backend.create(&path, &OpenOptions::default()).await?;
+                            let pages: Vec<_> = (0..mib * 16)
+                                .map(|page| PageWrite { offset: page as u64 * (64 << 10), bytes: &bytes })
+                                .collect();
+                            writer.write_pages(&pages).await?;
+                            writer.sync(SyncKind::Data).await?;
+                            writer.close().await?;
+                        }
+                        Ok(())
+                    })?
+                })
+            })
+            .collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+    })?;
+    let round = Round::rate((files * mib) as f64, started.elapsed()).with(watch.peak() as f64);
+    for file in 0..files {
+        std::fs::remove_file(dir.join(format!("one-{file}")))?;
+    }
+    std::fs::remove_file(dir.join("keeps-the-ring"))?;
+    Ok(round)
+}
