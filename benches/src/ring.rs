@@ -6,7 +6,7 @@
 use crate::touch;
 use aligned_vec::{AVec, ConstAlign};
 use io_core::ReadRequest;
-use io_uring::{IoUring, opcode, types};
+use io_uring::{IoUring, opcode, squeue, types};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -15,11 +15,23 @@ use std::path::Path;
 
 const O_DIRECT: i32 = rustix::fs::OFlags::DIRECT.bits() as i32;
 
+/// What is registered with the kernel ahead, and how completions are worked on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BareOptions {
+    /// `IORING_SETUP_SINGLE_ISSUER` and `IORING_SETUP_DEFER_TASKRUN`.
+    pub defer_taskrun: bool,
+    /// The file.
+    pub registered_file: bool,
+    /// All buffers.
+    pub registered_buffers: bool,
+}
+
 /// A file, a ring and a buffer for each read in flight.
 pub struct BareRing {
     ring: IoUring,
     file: File,
     buffers: Vec<AVec<u8, ConstAlign<4096>>>,
+    options: BareOptions,
 }
 
 impl BareRing {
@@ -28,22 +40,65 @@ impl BareRing {
     /// # Errors
     /// What the system says.
     pub fn open(path: &Path, direct: bool, depth: u32, len_max: usize) -> io::Result<Self> {
-        let mut options = File::options();
-        options.read(true);
+        Self::open_with(path, direct, depth, len_max, BareOptions::default())
+    }
+
+    /// The same, with what the kernel has to make it faster.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open_with(
+        path: &Path,
+        direct: bool,
+        depth: u32,
+        len_max: usize,
+        options: BareOptions,
+    ) -> io::Result<Self> {
+        let BareOptions { defer_taskrun, registered_file, registered_buffers } = options;
+        let mut how = File::options();
+        how.read(true);
         if direct {
-            options.custom_flags(O_DIRECT);
+            how.custom_flags(O_DIRECT);
         }
-        let file = options.open(path)?;
+        let file = how.open(path)?;
         if !direct {
             rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random)?;
         }
-        let ring = IoUring::new(depth)?;
+        let mut builder = IoUring::builder();
+        if defer_taskrun {
+            builder.setup_single_issuer().setup_defer_taskrun();
+        }
+        let ring = builder.build(depth)?;
         let buffer = || {
             let mut buffer = AVec::with_capacity(4096, len_max);
             buffer.resize(len_max, 0);
             buffer
         };
-        Ok(Self { ring, file, buffers: (0..depth).map(|_| buffer()).collect() })
+        let mut buffers: Vec<_> = (0..depth).map(|_| buffer()).collect();
+        if registered_file {
+            ring.submitter().register_files(&[file.as_raw_fd()])?;
+        }
+        if registered_buffers {
+            let vectors: Vec<_> = buffers
+                .iter_mut()
+                .map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: len_max })
+                .collect();
+            // SAFETY: the buffers live as long as the ring, which is dropped before them.
+            unsafe { ring.submitter().register_buffers(&vectors) }?;
+        }
+        Ok(Self { ring, file, buffers, options })
+    }
+
+    fn entry(&self, slot: usize, buffer: *mut u8, ReadRequest { offset, len }: ReadRequest) -> squeue::Entry {
+        let fd = types::Fd(self.file.as_raw_fd());
+        match (self.options.registered_file, self.options.registered_buffers) {
+            (false, false) => opcode::Read::new(fd, buffer, len).offset(offset).build(),
+            (true, false) => opcode::Read::new(types::Fixed(0), buffer, len).offset(offset).build(),
+            (false, true) => opcode::ReadFixed::new(fd, buffer, len, slot as u16).offset(offset).build(),
+            (true, true) => {
+                opcode::ReadFixed::new(types::Fixed(0), buffer, len, slot as u16).offset(offset).build()
+            }
+        }
     }
 
     /// Reads every request and touches its bytes.
@@ -60,10 +115,7 @@ impl BareRing {
             {
                 let request = requests[next];
                 let buffer = self.buffers[slot].as_mut_ptr();
-                let entry = opcode::Read::new(types::Fd(self.file.as_raw_fd()), buffer, request.len)
-                    .offset(request.offset)
-                    .build()
-                    .user_data(slot as u64);
+                let entry = self.entry(slot, buffer, request).user_data(slot as u64);
                 // SAFETY: the buffer outlives the read: all reads are reaped before this function returns, or the
                 // bench ends; and its slot is not free until then.
                 unsafe { self.ring.submission().push(&entry) }.expect("as many entries as slots");

@@ -32,11 +32,17 @@ impl Round {
     }
 }
 
+struct Row {
+    name: String,
+    at_once: usize,
+    /// By the number of the round.
+    measured: Vec<(usize, Round)>,
+}
+
 /// A table in the making.
 pub struct Rounds {
     figures: Vec<&'static str>,
-    /// Name, how many at once, and what was measured in each round.
-    rows: Vec<(String, usize, Vec<(usize, Round)>)>,
+    rows: Vec<Row>,
     failed: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -60,12 +66,12 @@ impl Rounds {
         }
         match contender() {
             Ok(measured) => {
-                let row = self.rows.iter().position(|(known, count, _)| known == name && *count == at_once);
+                let row = self.rows.iter().position(|row| row.name == name && row.at_once == at_once);
                 let row = row.unwrap_or_else(|| {
-                    self.rows.push((name.to_owned(), at_once, Vec::new()));
+                    self.rows.push(Row { name: name.to_owned(), at_once, measured: Vec::new() });
                     self.rows.len() - 1
                 });
-                self.rows[row].2.push((round, measured));
+                self.rows[row].measured.push((round, measured));
             }
             Err(error) => self.failed = Some(format!("{name}, {at_once}: {error}").into()),
         }
@@ -88,8 +94,8 @@ impl Rounds {
         }
         header.extend(["ratio".to_owned(), "(min..max)".to_owned()]);
         table.set_header(header);
-        let first = self.rows.first().map(|row| row.2.clone()).unwrap_or_default();
-        for (name, at_once, measured) in &self.rows {
+        let first = self.rows.first().map(|row| row.measured.clone()).unwrap_or_default();
+        for Row { name, at_once, measured } in &self.rows {
             let mut cells = vec![name.clone(), at_once.to_string()];
             for figure in 0..self.figures.len() {
                 let values = measured.iter().map(|(_, round)| round.0[figure]).collect();
