@@ -12,9 +12,9 @@
 
 use benches::fio;
 use benches::rounds::{Round, Rounds};
-use benches::write_rings::{Pooling, many_rings};
+use benches::write_rings::{Pooling, Work, WorkerWatch, many_rings};
 use io_core::{BackendFactory, Lane, OpenOptions, PageWrite, PageWriter, SyncKind, VectorFileWriter};
-use io_ring::RingBackend;
+use io_ring::{RingBackend, RingOptions};
 use std::error::Error;
 use std::fs::File;
 use std::io::Write;
@@ -220,52 +220,61 @@ fn vectors(setup: &Setup, kind: BackendKind, options: &OpenOptions, mib: usize) 
     Ok(Round::rate(mib as f64, elapsed))
 }
 
-/// Buffered writes to many files: kernel threads, and the rate.
+/// Buffered writes to many files at once: kernel threads, and the rate.
 fn workers(setup: &Setup) -> Result<()> {
-    let (files, submitters, mib) = if setup.quick { (4, 2, 1) } else { (32, 8, 8) };
+    let work = if setup.quick {
+        Work { files: 4, threads: 2, mib: 1 }
+    } else {
+        Work { files: 32, threads: 4, mib: 8 }
+    };
+    let Work { files, threads, mib } = work;
     println!(
-        "\nworkers: {submitters} threads write {mib} MiB to each of {files} files, buffered, 64 KiB at a time, each file synced; ratio: to a ring a file"
+        "\nworkers: {threads} threads write {mib} MiB to each of {files} files, all files at once, buffered, 64 KiB at a time, each file synced; ratio: to bare rings, one a file"
     );
     let mut rounds = Rounds::new(&["MiB/s", "kernel threads"]);
     for round in 0..setup.rounds {
-        rounds.run(round, "a ring a file", files, || {
-            many_rings(&setup.dir, files, submitters, mib, Pooling::Own)
+        for (name, pooling) in [
+            ("bare rings, one a file", Pooling::File),
+            ("bare rings, one a file, ATTACH_WQ", Pooling::FileAttached),
+            ("bare rings, one a thread", Pooling::Thread),
+            ("bare rings, one a thread, ATTACH_WQ", Pooling::ThreadAttached),
+        ] {
+            rounds.run(round, name, files, || many_rings(&setup.dir, work, pooling));
+        }
+        rounds.run(round, "io-ring, one a file", files, || {
+            let rings: std::result::Result<Vec<_>, _> =
+                (0..files).map(|_| RingBackend::start(&RingOptions::default())).collect();
+            io_rings(&setup.dir, work, &rings?)
         });
-        rounds.run(round, "a ring a file, ATTACH_WQ", files, || {
-            many_rings(&setup.dir, files, submitters, mib, Pooling::Shared)
+        rounds.run(round, "io-ring, one for all", files, || {
+            io_rings(&setup.dir, work, &[RingBackend::start(&RingOptions::default())?])
         });
-        rounds.run(round, "a ring a thread, ATTACH_WQ", files, || {
-            many_rings(&setup.dir, files, submitters, mib, Pooling::ThreadShared)
-        });
-        rounds.run(round, "one ring (io-ring)", files, || one_ring(&setup.dir, files, submitters, mib));
     }
     rounds.print()
 }
 
-fn one_ring(dir: &Path, files: usize, submitters: usize, mib: usize) -> Result<Round> {
-    let backend = RingBackend::default();
-    let _running = pollster::block_on(backend.create(&dir.join("keeps-the-ring"), &OpenOptions::default()))?;
-    let watch = benches::write_rings::WorkerWatch::start();
+/// The same work through `io-ring`: file `n` on ring `n`, modulo their number.
+fn io_rings(dir: &Path, work: Work, rings: &[RingBackend]) -> Result<Round> {
+    let Work { files, threads, mib } = work;
+    let watch = WorkerWatch::start();
     let started = Instant::now();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..submitters)
-            .map(|submitter| {
-                let backend = backend.clone();
+        let threads: Vec<_> = (0..threads)
+            .map(|thread| {
                 scope.spawn(move || -> Result<()> {
                     let bytes = vec![5u8; 64 << 10];
-                    backend.run(|| async {
-                        for file in share(files, submitters, submitter) {
-                            let path = dir.join(format!("one-{file}"));
-                            let writer = backend.create(&path, &OpenOptions::default()).await?;
-                            let pages: Vec<_> = (0..mib * 16)
-                                .map(|page| PageWrite { offset: page as u64 * (64 << 10), bytes: &bytes })
-                                .collect();
-                            writer.write_pages(&pages).await?;
-                            writer.sync(SyncKind::Data).await?;
-                            writer.close().await?;
-                        }
-                        Ok(())
-                    })?
+                    let write = async |file: usize| -> Result<()> {
+                        let path = dir.join(format!("many-{file}"));
+                        let writer = rings[file % rings.len()].create(&path, &OpenOptions::default()).await?;
+                        let page =
+                            |page: usize| PageWrite { offset: page as u64 * (64 << 10), bytes: &bytes };
+                        let pages: Vec<_> = (0..mib * 16).map(page).collect();
+                        writer.write_pages(&pages).await?;
+                        writer.sync(SyncKind::Data).await?;
+                        Ok(writer.close().await?)
+                    };
+                    let mine = share(files, threads, thread).map(write);
+                    pollster::block_on(futures_util::future::try_join_all(mine)).map(drop)
                 })
             })
             .collect();
@@ -273,8 +282,7 @@ fn one_ring(dir: &Path, files: usize, submitters: usize, mib: usize) -> Result<R
     })?;
     let round = Round::rate((files * mib) as f64, started.elapsed()).with(watch.peak() as f64);
     for file in 0..files {
-        std::fs::remove_file(dir.join(format!("one-{file}")))?;
+        std::fs::remove_file(dir.join(format!("many-{file}")))?;
     }
-    std::fs::remove_file(dir.join("keeps-the-ring"))?;
     Ok(round)
 }

@@ -7,7 +7,7 @@ use io_uring::{IoUring, opcode, types};
 use std::error::Error;
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -15,114 +15,125 @@ use std::time::{Duration, Instant};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Where the rings' kernel threads come from.
+/// Which rings there are, and whether they were told to share the first one's kernel threads (`IORING_SETUP_ATTACH_WQ`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
-    /// A ring a file, each with workers of its own.
-    Own,
-    /// A ring a file, all with the workers of the first (`IORING_SETUP_ATTACH_WQ`).
-    Shared,
-    /// A ring a thread, all with the workers of the first.
-    ThreadShared,
+    /// A ring a file.
+    File,
+    /// A ring a file, attached.
+    FileAttached,
+    /// A ring a thread, for all of its files.
+    Thread,
+    /// A ring a thread, attached.
+    ThreadAttached,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    /// Files.
+    pub files: usize,
+    /// Threads; each has its share of the files, and writes them all at once.
+    pub threads: usize,
+    /// MiB of each file.
+    pub mib: usize,
 }
 
 const CHUNK: usize = 64 << 10;
-const DEPTH: u32 = 32;
+/// Writes of one file in flight.
+const DEPTH: u32 = 8;
 
-/// Writes `mib` MiB to each of `files` files from `submitters` threads, through bare rings, and syncs each.
+/// Writes files through bare rings, and syncs each.
 ///
 /// # Errors
 /// What the system says; a short write.
-pub fn many_rings(
-    dir: &Path,
-    files: usize,
-    submitters: usize,
-    mib: usize,
-    pooling: Pooling,
-) -> Result<Round> {
+pub fn many_rings(dir: &Path, work: Work, pooling: Pooling) -> Result<Round> {
     let first = IoUring::new(DEPTH)?;
-    let attach = (pooling != Pooling::Own).then_some(first.as_raw_fd());
+    let attached = matches!(pooling, Pooling::FileAttached | Pooling::ThreadAttached);
+    let attach = attached.then_some(first.as_raw_fd());
     let watch = WorkerWatch::start();
     let started = Instant::now();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..submitters)
-            .map(|submitter| {
-                scope.spawn(move || write_files(dir, files, submitters, submitter, mib, pooling, attach))
+        let threads: Vec<_> = (0..work.threads)
+            .map(|thread| {
+                let files = (thread..work.files).step_by(work.threads);
+                let paths: Vec<_> = files.map(|file| dir.join(format!("many-{file}"))).collect();
+                scope.spawn(move || write_files(&paths, work.mib, pooling, attach))
             })
             .collect();
         threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
     })?;
-    let round = Round::rate((files * mib) as f64, started.elapsed()).with(watch.peak() as f64);
-    for file in 0..files {
+    let round = Round::rate((work.files * work.mib) as f64, started.elapsed()).with(watch.peak() as f64);
+    for file in 0..work.files {
         std::fs::remove_file(dir.join(format!("many-{file}")))?;
     }
     Ok(round)
 }
 
-fn new_ring(attach: Option<RawFd>) -> Result<IoUring> {
+fn new_ring(entries: u32, attach: Option<RawFd>) -> Result<IoUring> {
     let mut builder = IoUring::builder();
     if let Some(fd) = attach {
         builder.setup_attach_wq(fd);
     }
-    Ok(builder.build(DEPTH)?)
+    Ok(builder.build(entries)?)
 }
 
-fn write_files(
-    dir: &Path,
-    files: usize,
-    submitters: usize,
-    submitter: usize,
-    mib: usize,
-    pooling: Pooling,
-    attach: Option<RawFd>,
-) -> Result<()> {
-    let bytes = vec![5u8; CHUNK];
-    let mut of_thread = if pooling == Pooling::ThreadShared { Some(new_ring(attach)?) } else { None };
-    // Open until the end, as a store's files are.
-    let mut kept = Vec::new();
-    for file in (submitter..files).step_by(submitters) {
-        let file = File::create_new(dir.join(format!("many-{file}")))?;
-        match &mut of_thread {
-            Some(ring) => write_file(ring, &file, &bytes, mib)?,
-            None => {
-                let mut ring = new_ring(attach)?;
-                write_file(&mut ring, &file, &bytes, mib)?;
-                kept.push(ring);
+/// One file on its way.
+struct Writing {
+    file: File,
+    ring: usize,
+    next: usize,
+    done: usize,
+    synced: bool,
+}
+
+/// Keeps [`DEPTH`] writes of each file in flight, over one ring or one a file.
+fn write_files(paths: &[PathBuf], mib: usize, pooling: Pooling, attach: Option<RawFd>) -> Result<()> {
+    let (bytes, chunks) = (vec![5u8; CHUNK], mib * (1 << 20) / CHUNK);
+    let a_file = matches!(pooling, Pooling::File | Pooling::FileAttached);
+    let rings = if a_file { paths.len() } else { 1 };
+    let entries = if a_file { DEPTH } else { DEPTH * paths.len() as u32 };
+    let mut rings: Vec<_> = (0..rings).map(|_| new_ring(entries, attach)).collect::<Result<_>>()?;
+    let mut files = Vec::new();
+    for (at, path) in paths.iter().enumerate() {
+        let ring = if a_file { at } else { 0 };
+        files.push(Writing { file: File::create_new(path)?, ring, next: 0, done: 0, synced: false });
+    }
+    while files.iter().any(|file| !file.synced) {
+        for (at, writing) in files.iter_mut().enumerate() {
+            let fd = types::Fd(writing.file.as_raw_fd());
+            while writing.next < chunks && writing.next - writing.done < DEPTH as usize {
+                let write = opcode::Write::new(fd, bytes.as_ptr(), CHUNK as u32);
+                let write = write.offset((writing.next * CHUNK) as u64).build().user_data(at as u64);
+                // SAFETY: the bytes and the files outlive the writes: all are reaped before this function returns, or
+                // the bench ends.
+                unsafe { rings[writing.ring].submission().push(&write) }?;
+                writing.next += 1;
+            }
+            if writing.done == chunks && writing.next == chunks {
+                let sync = opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC);
+                // SAFETY: as above.
+                unsafe { rings[writing.ring].submission().push(&sync.build().user_data(at as u64)) }?;
+                writing.next += 1;
+            }
+        }
+        // All rings have something to do before one of them is waited for.
+        rings.iter().try_for_each(|ring| ring.submit().map(drop))?;
+        let waited = files.iter().find(|file| !file.synced).map_or(0, |file| file.ring);
+        rings[waited].submit_and_wait(1)?;
+        for ring in &mut rings {
+            for completion in ring.completion() {
+                let writing = &mut files[completion.user_data() as usize];
+                writing.synced = writing.done == chunks;
+                let expected = if writing.synced { 0 } else { CHUNK as i32 };
+                if completion.result() != expected {
+                    return Err(format!("an operation returned {}", completion.result()).into());
+                }
+                writing.done += 1;
             }
         }
     }
     Ok(())
-}
-
-fn write_file(ring: &mut IoUring, file: &File, bytes: &[u8], mib: usize) -> Result<()> {
-    let fd = types::Fd(file.as_raw_fd());
-    let chunks = mib * (1 << 20) / CHUNK;
-    let (mut next, mut done) = (0, 0);
-    while done < chunks {
-        while next < chunks && next - done < DEPTH as usize {
-            let write =
-                opcode::Write::new(fd, bytes.as_ptr(), CHUNK as u32).offset((next * CHUNK) as u64).build();
-            // SAFETY: the bytes and the file outlive the write: all are reaped before this function returns, or the
-            // bench ends.
-            unsafe { ring.submission().push(&write) }?;
-            next += 1;
-        }
-        ring.submit_and_wait(1)?;
-        for completion in ring.completion() {
-            if completion.result() != CHUNK as i32 {
-                return Err(format!("a write returned {}", completion.result()).into());
-            }
-            done += 1;
-        }
-    }
-    let sync = opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build();
-    // SAFETY: the file outlives the sync, which is waited for.
-    unsafe { ring.submission().push(&sync) }?;
-    ring.submit_and_wait(1)?;
-    match ring.completion().next().map(|completion| completion.result()) {
-        Some(0) => Ok(()),
-        result => Err(format!("a sync returned {result:?}").into()),
-    }
 }
 
 /// Looks every few milliseconds how many kernel threads work for this process's rings.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// What an operation needs of its file.
 pub(crate) struct OpenFile {
     pub(crate) descriptor: Descriptor,
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) lane: Lane,
     pub(crate) direct: bool,
     ring: Arc<Ring>,
@@ -58,7 +58,7 @@ impl Handle {
         };
         let file = OpenFile {
             descriptor: Descriptor::new(file),
-            pool: Pool::new(options),
+            pool: Arc::clone(ring.pool()),
             lane: options.lane,
             direct: options.direct,
             ring,
@@ -84,7 +84,7 @@ impl Handle {
     }
 }
 
-/// Bytes that were read or are to be written; the buffer returns to its file's pool when this is dropped.
+/// Bytes that were read or are to be written; the buffer returns to its ring's pool when this is dropped.
 pub struct RingPage {
     /// `None` only while it is dropped or handed in.
     idle: Option<Idle>,

@@ -3,7 +3,7 @@
 //! ```text
 //!  Idle ──start──> Pending (the future)  +  Running (the ring) ──finish──> the future is woken and has it back as Idle
 //!                     │
-//!                     └─ dropped: the operation goes on, and the ring gives it back to the file's pool when it has ended
+//!                     └─ dropped: the operation goes on, and the ring gives it back to the pool when it has ended
 //! ```
 //!
 //! The content belongs to the ring from `start` to `finish`; then to the future, or, where that was dropped first, to the
@@ -129,7 +129,7 @@ impl Idle {
         (pending, Running(self.0))
     }
 
-    /// Puts the operation into its file's pool and returns the rest of the order.
+    /// Puts the operation into the pool and returns the rest of the order.
     fn recycle(mut self) -> Option<Permit> {
         let order = self.content_mut().order.take()?;
         order.file.pool.put(self);

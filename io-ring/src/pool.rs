@@ -1,29 +1,29 @@
-//! Operations of one file that wait to be used again, by the size of their buffers. Taking and putting takes no lock.
+//! Operations that wait to be used again by any file of the ring, by the size of their buffers. Taking and putting takes no
+//! lock.
 
 use crate::operation::Idle;
 use crossbeam_queue::ArrayQueue;
-use io_core::{BLOCK_BYTES, OpenOptions};
+use io_core::BLOCK_BYTES;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The budget bounds how many are out; this bounds how many wait.
+/// Bytes of buffers that wait.
+const FREE_BYTES_MAX: usize = 32 << 20;
+/// Longer buffers are not kept.
+const BLOCKS_MAX: usize = (1 << 20) / BLOCK_BYTES;
+/// Operations of one size that wait.
+const OF_A_SIZE_MAX: usize = 4096;
+
+/// The budgets of files bound how many are out; this bounds how many wait.
 pub(crate) struct Pool {
     /// By the length of the buffer in blocks; made when first needed.
     sizes: Box<[OnceLock<ArrayQueue<Idle>>]>,
-    depth: usize,
     free_bytes: AtomicUsize,
-    free_bytes_max: usize,
 }
 
 impl Pool {
-    pub(crate) fn new(options: &OpenOptions) -> Self {
-        let blocks_max = (options.read_size_max as usize).div_ceil(BLOCK_BYTES);
-        Self {
-            sizes: (0..=blocks_max).map(|_| OnceLock::new()).collect(),
-            depth: options.queue_depth as usize,
-            free_bytes: AtomicUsize::new(0),
-            free_bytes_max: options.bytes_in_flight_max as usize,
-        }
+    pub(crate) fn new() -> Self {
+        Self { sizes: (0..=BLOCKS_MAX).map(|_| OnceLock::new()).collect(), free_bytes: AtomicUsize::new(0) }
     }
 
     /// An operation with room for `len` bytes. What its buffer holds is unspecified.
@@ -43,8 +43,9 @@ impl Pool {
     pub(crate) fn put(&self, idle: Idle) {
         let bytes = idle.buffer().len();
         let Some(size) = self.sizes.get(bytes / BLOCK_BYTES) else { return };
-        if self.free_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.free_bytes_max
-            || size.get_or_init(|| ArrayQueue::new(self.depth)).push(idle).is_err()
+        let room = (FREE_BYTES_MAX / bytes.max(1)).min(OF_A_SIZE_MAX);
+        if self.free_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > FREE_BYTES_MAX
+            || size.get_or_init(|| ArrayQueue::new(room)).push(idle).is_err()
         {
             self.free_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }

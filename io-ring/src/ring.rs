@@ -3,6 +3,7 @@
 use crate::fork;
 use crate::handover::Handover;
 use crate::operation::Running;
+use crate::pool::Pool;
 use crate::runtime::RUNTIME;
 use crate::worker::Worker;
 use io_core::StartError;
@@ -36,6 +37,7 @@ pub(crate) struct Ring {
     shared: Arc<Shared>,
     generation: u64,
     features: Vec<&'static str>,
+    pool: Arc<Pool>,
 }
 
 /// What the ring's thread and the others share.
@@ -69,7 +71,7 @@ impl Ring {
         thread.map_err(failed)?;
         let features = start.recv().map_err(|_| failed(io::Error::other("its thread ended")))?;
         let features = features.map_err(|error| StartError::from_ring_setup(RUNTIME, error))?;
-        Ok(Arc::new(Self { shared, generation: fork::generation(), features }))
+        Ok(Arc::new(Self { shared, generation: fork::generation(), features, pool: Arc::new(Pool::new()) }))
     }
 
     /// The process's ring: the running one, or a new one.
@@ -88,6 +90,11 @@ impl Ring {
     /// What of the kernel's is in use.
     pub(crate) fn features(&self) -> &[&'static str] {
         &self.features
+    }
+
+    /// Operations to be used again.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// Whether the ring stayed behind at a fork.
