@@ -1,7 +1,8 @@
 //! What the benches share: the data file, the baselines, and what something has cost.
 //!
 //! The baselines do what a backend's user would otherwise write by hand, and no more: [`ring`] keeps a bare io_uring full,
-//! [`map`] loops over slices of a memory map. All contenders touch the same bytes with [`touch`].
+//! [`map`] loops over slices of a memory map. All contenders touch the same bytes with [`touch`]. [`slow_disk`] is a disk to
+//! measure on.
 
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
@@ -12,6 +13,7 @@ pub mod map;
 pub mod memory;
 pub mod ring;
 pub mod rounds;
+pub mod slow_disk;
 pub mod write_rings;
 
 use std::fs::File;
