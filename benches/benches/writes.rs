@@ -61,7 +61,7 @@ fn appends(setup: &Setup) -> Result<()> {
     println!(
         "appends: one point of {DIM} components a change, each durable before the next; ratio: to the device's syncs"
     );
-    let each = if setup.quick { 8 } else { 1500 };
+    let each = if setup.quick { 8 } else { 1000 };
     let mut rounds = Rounds::new(&["changes/s"]);
     for round in 0..setup.rounds {
         rounds.run(round, "the device: 4 KiB in place, fdatasync, 1 thread", 1, || device_syncs(setup, each));

@@ -192,7 +192,9 @@ fn a_fault_at_any_operation_loses_nothing_acknowledged() {
         assert_eq!((clean.failed, &clean.possible), (0, &vec![clean.live.clone()]));
         let operations = clean.disk.operations();
         for at in 0..operations {
-            for kind in [FaultKind::Io, FaultKind::NoSpace, FaultKind::Short, FaultKind::Landed] {
+            for kind in
+                [FaultKind::Io, FaultKind::NoSpace, FaultKind::TooLarge, FaultKind::Short, FaultKind::Landed]
+            {
                 let checked = std::panic::catch_unwind(|| check(seed, Some(DiskFault::new(at, kind))));
                 match checked {
                     Ok(outcome) => {

@@ -250,7 +250,7 @@ impl Replay {
         }
         let len = match log.end {
             LogEnd::Closed => return Ok(true),
-            LogEnd::Open => bytes.len() as u64,
+            LogEnd::Open { len } => len,
             LogEnd::Torn { offset, bytes } => {
                 self.report.torn_bytes += bytes;
                 offset

@@ -166,7 +166,7 @@ impl Verifier<'_> {
         }
         match log.end {
             LogEnd::Closed => {}
-            LogEnd::Open => {
+            LogEnd::Open { .. } => {
                 self.report
                     .notes
                     .push(format!("{}: it was not closed, and ends with a whole record", path.display()));

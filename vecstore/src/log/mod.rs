@@ -16,6 +16,9 @@
 //! log was known to be durable when it was written (`synced_len`): a bad record before that mark is damage, and an error.
 //! Closing writes a last record just to leave that mark.
 //!
+//! **Room.** The file is longer than its records: zeros are written ahead of them, so that a sync has bytes to make durable
+//! and no new length, for which a file system writes several times. Closing cuts them off.
+//!
 //! The log is *physical*: it holds points as they are after a write, and ids of deleted ones. Replaying it twice, or over
 //! segments that hold some of it already, gives the same collection.
 

@@ -12,13 +12,16 @@ use std::path::Path;
 pub(crate) enum LogEnd {
     /// With the mark of a clean end.
     Closed,
-    /// After a whole record.
-    Open,
+    /// After a whole record; only zeros follow, of room that was made ahead.
+    Open {
+        /// Bytes of whole records and the header.
+        len: u64,
+    },
     /// With bytes that are no whole record: of a write that was under way, never acknowledged.
     Torn {
         /// Where they begin.
         offset: u64,
-        /// How many they are.
+        /// How many they are, less zeros at the end.
         bytes: u64,
     },
 }
@@ -55,7 +58,8 @@ fn begin_log<'a>(path: &Path, bytes: &'a [u8]) -> Result<Option<ParsedLog<'a>>, 
         None if bytes.len() <= HEADER_BYTES => return Ok(None),
         None => return Err(Error::damaged(path, 0, "the header of the log is not what was written")),
     };
-    let log = ParsedLog { header, batches: Vec::new(), next_seq: header.first_seq, end: LogEnd::Open };
+    let end = LogEnd::Open { len: HEADER_BYTES as u64 };
+    let log = ParsedLog { header, batches: Vec::new(), next_seq: header.first_seq, end };
     Ok(Some(log))
 }
 
@@ -67,6 +71,9 @@ impl<'a> ParsedLog<'a> {
         while at < bytes.len() {
             let whole = whole_record(&header, &bytes[at..]).filter(|(record, _)| record.previous == previous);
             let Some((record, body)) = whole else {
+                if without_zeros(&bytes[at..]).is_empty() {
+                    break;
+                }
                 self.end = torn(path, &header, bytes, at, self.next_seq)?;
                 break;
             };
@@ -85,7 +92,7 @@ impl<'a> ParsedLog<'a> {
                     self.batches.push((record.seq, ops));
                     self.next_seq += 1;
                 }
-                KIND_CLOSE => self.end = LogEnd::Closed,
+                KIND_CLOSE => {}
                 kind => {
                     let reason = format!("a record of kind {kind}, which this build does not know");
                     return Err(Error::damaged(path, at as u64, reason));
@@ -93,6 +100,8 @@ impl<'a> ParsedLog<'a> {
             }
             at += RECORD_HEADER_BYTES + body.len();
             previous = record.crc;
+            self.end =
+                if record.kind == KIND_CLOSE { LogEnd::Closed } else { LogEnd::Open { len: at as u64 } };
         }
         Ok(())
     }
@@ -111,6 +120,12 @@ pub(super) fn parse_header(path: &Path, bytes: &[u8]) -> Result<Option<LogHeader
     Ok(Some(LogHeader { salt: u64_at(16), number: u64_at(24), first_seq: u64_at(32) }))
 }
 
+/// These bytes up to the last one that is not zero: what comes after a log's records is room for more.
+pub(super) fn without_zeros(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    &bytes[..end]
+}
+
 /// The record at the start of these bytes, if it is whole.
 pub(super) fn whole_record<'a>(log: &LogHeader, bytes: &'a [u8]) -> Option<(RecordHeader, &'a [u8])> {
     let record = RecordHeader::decode(bytes)?;
@@ -125,7 +140,8 @@ fn torn(path: &Path, log: &LogHeader, bytes: &[u8], at: usize, due: u64) -> Resu
         record.seq >= due && (at as u64 + 1..=later as u64).contains(&record.synced_len)
     });
     let Some(later) = later else {
-        return Ok(LogEnd::Torn { offset: at as u64, bytes: (bytes.len() - at) as u64 });
+        let bytes = without_zeros(&bytes[at..]).len() as u64;
+        return Ok(LogEnd::Torn { offset: at as u64, bytes });
     };
     let reason = format!(
         "the record that starts here is not what was written, and the one at {later} says that it was durable"

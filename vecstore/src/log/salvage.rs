@@ -5,7 +5,7 @@
 //! continues, by its `previous`, one that counts.
 
 use super::record::{LogOp, RecordHeader, decode_batch};
-use super::replay::{next_whole, parse_header, whole_record};
+use super::replay::{next_whole, parse_header, whole_record, without_zeros};
 use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, LogHeader, RECORD_HEADER_BYTES};
 use crate::bit_flip::{flipped_bit, mend};
 
@@ -64,11 +64,12 @@ pub(crate) fn salvage_log(bytes: &mut [u8], vector_bytes: usize) -> SalvagedLog<
             _ => log.notes.push(format!("its record at {at} is no batch of points of this schema")),
         }
     }
-    if end < bytes.len() {
+    let rest = without_zeros(&bytes[end..]).len();
+    if rest > 0 {
         let what = "are no whole record: of a write that was under way, or damaged";
-        log.notes.push(format!("its last {} bytes {what}", bytes.len() - end));
+        log.notes.push(format!("its last {rest} bytes {what}"));
     }
-    log.end_lost = log.next_seq.is_none() && end < bytes.len();
+    log.end_lost = log.next_seq.is_none() && rest > 0;
     log
 }
 

@@ -90,9 +90,11 @@ fn a_log_cut_anywhere_ends_before_the_cut() {
         let (log, records) = (log.unwrap(), (len - HEADER_BYTES) / record);
         assert_eq!(log.batches.len(), records.min(3), "{len}");
         let rest = len - HEADER_BYTES - records.min(3) * record;
-        let end = match rest {
-            0 => LogEnd::Open,
-            _ => LogEnd::Torn { offset: (len - rest) as u64, bytes: rest as u64 },
+        let offset = (len - rest) as u64;
+        let end = match bytes[len - rest..len].iter().rposition(|&byte| byte != 0) {
+            None if records > 3 => LogEnd::Closed,
+            None => LogEnd::Open { len: offset },
+            Some(last) => LogEnd::Torn { offset, bytes: last as u64 + 1 },
         };
         assert_eq!(log.end, end, "{len}");
     }
@@ -138,7 +140,7 @@ fn a_write_that_failed_leaves_no_trace_once_the_next_one_succeeds() {
     let disk = SimulatedDisk::new(1);
     on_log(&disk, async |mut log| {
         assert_eq!(log.push(&body(0, b"")), 100);
-        disk.set_fault(Some(DiskFault::new(disk.operations(), FaultKind::NoSpace)));
+        disk.set_fault(Some(DiskFault::new(disk.operations(), FaultKind::Io)));
         assert!(log.write().await.is_err());
         disk.set_fault(None);
         assert_eq!(log.push(&body(1, b"")), 100);
@@ -148,8 +150,50 @@ fn a_write_that_failed_leaves_no_trace_once_the_next_one_succeeds() {
     });
     let bytes = disk.read(path()).unwrap();
     let log = parse(&bytes).unwrap().unwrap();
-    assert_eq!((log.batches.len(), log.next_seq, log.end), (1, 101, LogEnd::Open));
+    assert_eq!((log.batches.len(), log.next_seq), (1, 101));
+    assert!(matches!(log.end, LogEnd::Open { .. }), "{:?}", log.end);
     assert_eq!(log.batches[0].1[0].id(), PointId::Num(1));
+}
+
+/// Zeros are written ahead of the records, so that most syncs need not make a new length durable.
+#[test]
+fn the_file_grows_ahead_of_its_records_and_is_cut_when_it_is_closed() {
+    let disk = SimulatedDisk::new(1);
+    let len = on_log(&disk, async |mut log| {
+        let mut lengths = std::collections::BTreeSet::new();
+        for id in 0..100 {
+            log.push(&body(id, b""));
+            log.write().await.unwrap();
+            log.sync().await.unwrap();
+            let bytes = disk.read(path()).unwrap();
+            assert!(bytes[log.len() as usize..].iter().all(|&byte| byte == 0));
+            let open = parse(&bytes).unwrap().unwrap();
+            assert_eq!((open.batches.len() as u64, open.end), (id + 1, LogEnd::Open { len: log.len() }));
+            lengths.insert(bytes.len());
+        }
+        assert_eq!(lengths.len(), 1, "of one length for all of them");
+        let len = log.len();
+        log.close().await.unwrap();
+        len
+    });
+    let bytes = disk.read(path()).unwrap();
+    assert_eq!(bytes.len() as u64, len + RECORD_HEADER_BYTES as u64);
+    assert_eq!(parse(&bytes).unwrap().unwrap().end, LogEnd::Closed);
+}
+
+#[test]
+fn a_disk_without_room_for_the_zeros_still_takes_the_record() {
+    let disk = SimulatedDisk::new(1);
+    let len = on_log(&disk, async |mut log| {
+        log.push(&body(0, b""));
+        disk.set_fault(Some(DiskFault::new(disk.operations(), FaultKind::TooLarge)));
+        log.write().await.unwrap();
+        log.sync().await.unwrap();
+        let len = log.len();
+        log.abandon().await;
+        len
+    });
+    assert_eq!(disk.read(path()).unwrap().len() as u64, len);
 }
 
 /// A failed write may have reached the disk whole. What it leaves behind a shorter one in its place is no record.
@@ -160,8 +204,9 @@ fn what_a_failed_write_left_does_not_continue_the_next() {
         log.push(&body(0, b""));
         log.push(&body(1, b""));
         log.write().await.unwrap();
+        let len = log.len() as usize;
         log.abandon().await;
-        let bytes = disk.read(path()).unwrap();
+        let bytes = disk.read(path()).unwrap()[..len].to_vec();
         (bytes[..HEADER_BYTES + (bytes.len() - HEADER_BYTES) / 2].to_vec(), bytes)
     });
     let header = parse(&both).unwrap().unwrap().header;

@@ -3,9 +3,22 @@
 use super::record::{RecordHeader, encode_record};
 use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, LogHeader};
 use crate::error::Error;
-use io_core::{BackendFactory, DynBackend, DynPageWriter, OpenOptions, PageWrite, PageWriter, SyncKind};
+use io_core::{
+    BackendFactory, DynBackend, DynPageWriter, OpenOptions, PageWrite, PageWriter, SyncKind, WriteError,
+};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
 use std::path::Path;
+
+/// Bytes of zeros ahead of the records: about as many as there are of these, within bounds.
+const ROOM_MIN: u64 = 16 << 10;
+const ROOM_MAX: u64 = 1 << 20;
+
+/// Whether a write failed for want of room.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), FileTooLarge | QuotaExceeded | StorageFull)
+}
 
 /// A log open for writing. Records are collected, then written and made durable together.
 pub(crate) struct LogWriter {
@@ -13,6 +26,8 @@ pub(crate) struct LogWriter {
     header: LogHeader,
     /// Bytes of the file that hold whole records; what follows is not part of the log.
     len: u64,
+    /// Bytes of the file: those after the records are zeros.
+    file_bytes: u64,
     /// Bytes known to be durable.
     synced_len: u64,
     next_seq: u64,
@@ -45,6 +60,7 @@ impl LogWriter {
             writer,
             header,
             len,
+            file_bytes: len,
             synced_len: len,
             next_seq: first_seq,
             previous: header.crc(),
@@ -80,17 +96,36 @@ impl LogWriter {
 
     /// Writes what was pushed. After an error nothing of it is part of the log, and the next records take its place.
     pub(crate) async fn write(&mut self) -> Result<(), Error> {
-        let written = self.writer.write_pages(&[PageWrite { offset: self.len, bytes: &self.pending }]).await;
+        let written = self.write_ahead().await;
         let (bytes, records, previous) =
             (self.pending.len() as u64, self.pending_records, self.pending_previous);
         self.pending.clear();
         self.pending_records = 0;
         self.pending_previous = self.previous;
-        written?;
+        self.file_bytes = written?;
         self.len += bytes;
         self.next_seq += records;
         (self.previous, self.pending_previous) = (previous, previous);
         Ok(())
+    }
+
+    /// Writes what is pending, and zeros after it where the file ends: room for the next records, whose syncs then need not
+    /// make a new length durable too, which takes a file system several writes. Returns how long the file is.
+    async fn write_ahead(&self) -> Result<u64, WriteError> {
+        let records = PageWrite { offset: self.len, bytes: &self.pending };
+        let end = self.len + self.pending.len() as u64;
+        if end > self.file_bytes {
+            let room = vec![0; end.clamp(ROOM_MIN, ROOM_MAX) as usize];
+            let written = self.writer.write_pages(&[records, PageWrite { offset: end, bytes: &room }]).await;
+            match written {
+                Ok(_) => return Ok(end + room.len() as u64),
+                // What there is room for is still to be written.
+                Err(WriteError::Io { source, .. }) if is_full(&source) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.writer.write_pages(&[records]).await?;
+        Ok(end.max(self.file_bytes))
     }
 
     /// Makes everything written durable. After an error nobody knows what is, and the log must not be written any more.
@@ -110,6 +145,8 @@ impl LogWriter {
         let len = self.len;
         self.push_record(KIND_CLOSE, &[]);
         let mut marked = self.write().await;
+        // The room is not needed any more. Where it stays, it does no harm.
+        let _ = self.writer.set_len(self.len).await;
         if marked.is_ok() {
             marked = self.sync().await;
         }

@@ -16,6 +16,8 @@ pub enum FaultKind {
     Io,
     /// From this operation on everything that needs space fails with ENOSPC.
     NoSpace,
+    /// The operation, if it needs space, needs more than there is, and fails with ENOSPC; later ones find enough.
+    TooLarge,
     /// A read or write transfers only a part; other operations are not touched.
     Short,
     /// The operation is carried out and fails with EIO all the same, as when only the answer is lost.
@@ -169,6 +171,10 @@ impl State {
                 Err(io::Error::from_raw_os_error(EIO))
             }
             FaultKind::NoSpace if number >= fault.at && needs_space => {
+                fault.hit = true;
+                Err(io::Error::from_raw_os_error(ENOSPC))
+            }
+            FaultKind::TooLarge if number == fault.at && needs_space => {
                 fault.hit = true;
                 Err(io::Error::from_raw_os_error(ENOSPC))
             }
