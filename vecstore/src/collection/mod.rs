@@ -65,6 +65,7 @@ pub(crate) mod fuzzing {
     }
 }
 
+use crate::background;
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::point::{Point, PointId};
@@ -555,6 +556,7 @@ fn start(
     let optimizing = {
         let (shared, control, closing) = (Arc::clone(&shared), control.clone(), closing.clone());
         spawn("optimizer", move || {
+            background::lower_priority();
             let run = || {
                 let optimizer = optimizer::Optimizer::new(Arc::clone(&shared), control, closing);
                 optimizer.run(optimizer_jobs)
