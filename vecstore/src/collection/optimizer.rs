@@ -1,5 +1,5 @@
 //! The optimizer: one thread that makes immutable segments of frozen ones, and merges, vacuums and defragments those there
-//! are. Reads go on meanwhile, over the segments they began with.
+//! are. Reads go on meanwhile, over the segments they began with, and go first (see [`background`]).
 
 use super::Shared;
 use super::files::segment_path;
