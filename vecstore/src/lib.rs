@@ -45,6 +45,7 @@
 #![deny(unsafe_code)]
 
 pub mod backends;
+mod background;
 mod bit_flip;
 mod checked_json;
 pub mod collection;

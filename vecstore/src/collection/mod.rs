@@ -65,6 +65,7 @@ pub(crate) mod fuzzing {
     }
 }
 
+use crate::background;
 use crate::error::Error;
 use crate::filter::Filter;
 use crate::point::{Point, PointId};
@@ -272,7 +273,8 @@ impl Collection {
     }
 
     /// Seals what is in memory, merges all segments as far as [`CollectionOptions::segment_points_max`] allows, leaves
-    /// deleted points out and puts points of a tenant together. `progress` is told how far it is.
+    /// deleted points out and puts points of a tenant together. `progress` is told how far it is, on a thread of a low
+    /// priority: searches and writes go first also now that somebody waits, and an idle machine is all its own.
     ///
     /// # Errors
     /// [`Error::Stopped`] when the future's [`Pending::stop_flag`] is raised, or it is dropped; whatever keeps files from
@@ -555,6 +557,7 @@ fn start(
     let optimizing = {
         let (shared, control, closing) = (Arc::clone(&shared), control.clone(), closing.clone());
         spawn("optimizer", move || {
+            background::lower_priority();
             let run = || {
                 let optimizer = optimizer::Optimizer::new(Arc::clone(&shared), control, closing);
                 optimizer.run(optimizer_jobs)

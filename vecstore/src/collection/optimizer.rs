@@ -1,5 +1,5 @@
 //! The optimizer: one thread that makes immutable segments of frozen ones, and merges, vacuums and defragments those there
-//! are. Reads go on meanwhile, over the segments they began with.
+//! are. Reads go on meanwhile, over the segments they began with, and go first (see [`background`]).
 
 use super::Shared;
 use super::files::segment_path;
@@ -8,6 +8,7 @@ use super::options::CollectionOptions;
 use super::reader::{CollectionReader, OpenEntry};
 use super::state::{FrozenEntry, Version};
 use super::writer::{ControlJob, Reply};
+use crate::background;
 use crate::error::Error;
 use crate::immutable::build::{BuildStage, SegmentBuilder, Source};
 use crate::immutable::segment::SegmentData;
@@ -74,7 +75,8 @@ pub(super) struct Plan {
 
 impl Optimizer {
     pub(super) fn new(shared: Arc<Shared>, control: Sender<ControlJob>, closing: StopFlag) -> Self {
-        let reader = CollectionReader::new(Arc::clone(&shared));
+        let options = background::options(&shared.options.open);
+        let reader = CollectionReader::with_options(Arc::clone(&shared), options);
         Self { shared, reader, control, closing }
     }
 
@@ -248,14 +250,14 @@ impl Optimizer {
                 backend: &shared.backend,
                 schema: &shared.schema,
                 dir: &dir,
-                options: &shared.options.open,
+                options: &self.reader.options,
                 stop,
                 closing: &self.closing,
                 progress: &|stage, done, total| progress(OptimizeProgress { stage, done, total }),
             };
             let origins = builder.build(&sources).await?;
             directory.sync_dir(&shared.dir)?;
-            let data = SegmentData::load(&shared.backend, &dir, number, &shared.schema, &shared.options.open)
+            let data = SegmentData::load(&shared.backend, &dir, number, &shared.schema, &self.reader.options)
                 .await?;
             let segments = vec![(Arc::new(data), origins)];
             let installation = Box::new(Installation { replaced, segments });

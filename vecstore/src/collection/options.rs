@@ -17,6 +17,11 @@ pub struct CollectionOptions {
     pub read_only: bool,
     /// Seal, merge and vacuum in the background. Otherwise only [`Collection::optimize`](super::Collection::optimize)
     /// does.
+    ///
+    /// Either goes after searches and writes: on threads of a low CPU and IO priority (Linux only), in
+    /// [`Lane::Background`](io_core::Lane), with few bytes under way at once. It takes cores and the disk as far as they
+    /// are idle, and a tenth of the cores where they are not. Writes wait for it when several times what is to be sealed is
+    /// in memory.
     pub background: bool,
     /// The mutable segment is sealed when it holds this many points...
     pub seal_points: usize,

@@ -13,7 +13,7 @@ use crate::immutable::search::WalkScratch;
 use crate::immutable::segment::SegmentReader;
 use crate::mutable::MutableSegment;
 use crate::point::{Payload, PointId};
-use io_core::{BackendInfo, ReadControl, ReadStats, StopFlag};
+use io_core::{BackendInfo, OpenOptions, ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -25,6 +25,8 @@ use std::sync::Arc;
 /// Its futures may be dropped at any point.
 pub struct CollectionReader {
     pub(super) shared: Arc<Shared>,
+    /// How files are opened.
+    pub(super) options: OpenOptions,
     /// The segments that are open here, by number.
     open: RefCell<HashMap<u64, Rc<SegmentReader>>>,
     /// Memory of searches that ended, for those to come.
@@ -45,7 +47,12 @@ pub(super) struct OpenEntry {
 
 impl CollectionReader {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, open: RefCell::default(), scratch: RefCell::default() }
+        let options = shared.options.open.clone();
+        Self::with_options(shared, options)
+    }
+
+    pub(super) fn with_options(shared: Arc<Shared>, options: OpenOptions) -> Self {
+        Self { shared, options, open: RefCell::default(), scratch: RefCell::default() }
     }
 
     /// Looks at what is in memory, and opens the segments that are not, all of one version.
@@ -80,8 +87,7 @@ impl CollectionReader {
                 None => {
                     let shared = &self.shared;
                     let data = Arc::clone(&entry.data);
-                    let reader =
-                        Rc::new(SegmentReader::open(&shared.backend, data, &shared.options.open).await?);
+                    let reader = Rc::new(SegmentReader::open(&shared.backend, data, &self.options).await?);
                     self.open.borrow_mut().insert(number, Rc::clone(&reader));
                     reader
                 }

@@ -15,6 +15,7 @@ use super::segment::{
     CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, SegmentReader, VECTORS,
     untrained_codec,
 };
+use crate::background::{BackgroundWriter, UsualIo, pool};
 use crate::element;
 use crate::error::Error;
 use crate::field::Key;
@@ -193,7 +194,8 @@ impl SegmentBuilder<'_> {
             ScalarCodes::new(dim).map_err(|error| Error::damaged(self.dir, None, error.to_string()))?;
         codes.reserve_exact(points.origins.len());
         for batch in points.origins.chunks(self.batch()) {
-            codes.extend(&self.prepared(sources, batch).await?);
+            let prepared = self.prepared(sources, batch).await?;
+            pool()?.install(|| codes.extend(&prepared));
             (self.progress)(BuildStage::Reading, codes.len() as u64, points.origins.len() as u64);
         }
         Ok(codes)
@@ -222,7 +224,7 @@ impl SegmentBuilder<'_> {
         let sample: Vec<Origin> = (0..wanted).map(|index| points.origins[index * count / wanted]).collect();
         let sample = self.prepared(sources, &sample).await?;
         let Schema { quantization, distance, hnsw, .. } = self.schema;
-        Ok(train(*quantization, *distance, dim, &sample, hnsw.seed))
+        Ok(pool()?.install(|| train(*quantization, *distance, dim, &sample, hnsw.seed)))
     }
 
     fn build_graph<S: PointScores>(
@@ -232,7 +234,7 @@ impl SegmentBuilder<'_> {
         total: u64,
     ) -> Result<GraphParts, Error> {
         let progress = |done: usize| (self.progress)(BuildStage::Graph, done as u64, total);
-        let built = build_graph(scores, params, &progress, &|| self.is_stopped());
+        let built = pool()?.install(|| build_graph(scores, params, &progress, &|| self.is_stopped()));
         match built {
             Ok(graph) => Ok(graph.into_parts()),
             Err(BuildError::Stopped { .. }) => Err(Error::Stopped),
@@ -364,14 +366,18 @@ impl SegmentBuilder<'_> {
         self.write_fields(points).await?;
         let info = SegmentInfo::new(points.origins.len() as u32, self.schema);
         let directory = self.backend.directory();
+        let _usual = UsualIo::new();
         directory.write(&self.dir.join(SEGMENT_JSON), &info.encode())?;
         directory.sync_dir(self.dir)?;
         Ok(())
     }
 
     async fn create(&self, name: &str, kind: PagesKind) -> Result<PagesWriter, Error> {
-        let writer = self.backend.create(&self.dir.join(name), self.options).await?;
-        Ok(PagesWriter::new(writer, kind))
+        Ok(PagesWriter::new(Box::new(self.create_file(name).await?), kind))
+    }
+
+    async fn create_file(&self, name: &str) -> Result<BackgroundWriter, Error> {
+        Ok(BackgroundWriter::new(self.backend.create(&self.dir.join(name), self.options).await?))
     }
 
     /// Vectors, their codes, and payloads, which come from the same places.
@@ -382,12 +388,10 @@ impl SegmentBuilder<'_> {
         codec: &dyn Codec,
     ) -> Result<(), Error> {
         let (dim, total) = (self.schema.dim, points.origins.len() as u64);
-        let writer = self.backend.create(&self.dir.join(VECTORS), self.options).await?;
-        let mut vectors = VectorFileWriter::<T, _>::new(writer, dim)?;
+        let mut vectors = VectorFileWriter::<T, _>::new(self.create_file(VECTORS).await?, dim)?;
         let mut payloads = PayloadWriter::new(self.create(PAYLOAD, PagesKind::Payload).await?, total).await?;
         let record_bytes = codec.record_bytes();
-        let writer = self.backend.create(&self.dir.join(CODES), self.options).await?;
-        let mut codes = VectorFileWriter::<u8, _>::new(writer, record_bytes as u32)?;
+        let mut codes = VectorFileWriter::<u8, _>::new(self.create_file(CODES).await?, record_bytes as u32)?;
         let (mut components, mut prepared, mut records) = (Vec::new(), Vec::new(), Vec::new());
         let mut done = 0;
         for batch in points.origins.chunks(self.batch()) {
@@ -406,11 +410,12 @@ impl SegmentBuilder<'_> {
             }
             records.clear();
             records.resize(batch.len() * record_bytes, 0);
-            let each =
-                prepared.par_chunks_exact_mut(dim as usize).zip(records.par_chunks_exact_mut(record_bytes));
-            each.for_each(|(vector, record)| {
-                self.schema.distance.prepare(vector);
-                codec.encode(vector, record);
+            pool()?.install(|| {
+                let vectors = prepared.par_chunks_exact_mut(dim as usize);
+                vectors.zip(records.par_chunks_exact_mut(record_bytes)).for_each(|(vector, record)| {
+                    self.schema.distance.prepare(vector);
+                    codec.encode(vector, record);
+                });
             });
             for record in records.chunks_exact(record_bytes) {
                 codes.push(record).await?;

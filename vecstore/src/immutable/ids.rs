@@ -16,6 +16,7 @@
 use super::perfect_hash::PerfectHash;
 use super::table::{entries, entry_range, page_range, per_page, section_bytes, write_table};
 use super::{points_from_postings, postings};
+use crate::background::pool;
 use crate::error::Error;
 use crate::pages::{Pages, PagesWriter};
 use crate::point::PointId;
@@ -108,7 +109,8 @@ where
     keys.sort_unstable();
     write_table(pages, keys.iter().map(|&(key, point)| key.entry(point))).await?;
     let only_keys: Vec<K> = keys.iter().map(|&(key, _)| key).collect();
-    let hash = PerfectHash::build(&only_keys).expect("the ids of a segment are all different");
+    let hash = pool()?.install(|| PerfectHash::build(&only_keys));
+    let hash = hash.expect("the ids of a segment are all different");
     pages.begin_section().await?;
     pages.write(&hash.write()).await?;
     let mut slots = vec![None; keys.len()];

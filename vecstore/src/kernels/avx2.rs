@@ -1,6 +1,6 @@
 //! The kernels for x86-64 with AVX2, FMA and F16C (every server and desktop since 2013).
 //!
-//! The only `unsafe` of the crate. It is of two kinds: loads and stores, each of an array of exactly the size that is
+//! The `unsafe` here is of two kinds: loads and stores, each of an array of exactly the size that is
 //! moved, and the calls from the table into code compiled for these instructions, which is handed out after they were
 //! detected.
 //!

@@ -1,0 +1,147 @@
+//! Writing a file so that the disk is never flooded with it.
+
+use super::UsualIo;
+use io_core::{
+    BackendInfo, DynPageWriter, FileInfo, IoMode, PageWrite, PageWriter, SyncKind, WriteError, WriteOutcome,
+};
+use std::cell::Cell;
+
+/// Bytes after which what was written is brought to the disk.
+const SLICE_BYTES: u64 = 4 << 20;
+
+/// Writes a file in slices, each on the disk before the next is begun.
+///
+/// A buffered write only fills the page cache. All of a segment, handed to the disk by one sync at the end, would be hundreds of
+/// requests that every search then waits behind. Past the page cache no more is under way than may be in flight anyway.
+pub(crate) struct BackgroundWriter {
+    writer: Box<dyn DynPageWriter>,
+    /// Bytes written since the last sync.
+    unsynced: Cell<u64>,
+}
+
+impl BackgroundWriter {
+    pub(crate) fn new(writer: Box<dyn DynPageWriter>) -> Self {
+        Self { writer, unsynced: Cell::new(0) }
+    }
+}
+
+impl PageWriter for BackgroundWriter {
+    async fn write_pages(&self, writes: &[PageWrite<'_>]) -> Result<WriteOutcome, WriteError> {
+        let outcome = self.writer.write_pages(writes).await?;
+        self.unsynced.set(self.unsynced.get() + outcome.bytes_written);
+        if self.unsynced.get() >= SLICE_BYTES && self.info().io_mode != IoMode::Direct {
+            self.sync(SyncKind::Data).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn sync(&self, kind: SyncKind) -> Result<(), WriteError> {
+        let _usual = UsualIo::new();
+        self.writer.sync(kind).await?;
+        self.unsynced.set(0);
+        Ok(())
+    }
+
+    async fn set_len(&self, len: u64) -> Result<(), WriteError> {
+        self.writer.set_len(len).await
+    }
+
+    fn file(&self) -> &FileInfo {
+        self.writer.file()
+    }
+
+    fn info(&self) -> &BackendInfo {
+        self.writer.info()
+    }
+
+    async fn close(&self) -> Result<(), WriteError> {
+        self.writer.close().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use io_core::testing::MemoryBackend;
+    use io_core::{BackendFactory, OpenOptions};
+    use std::cell::RefCell;
+    use std::path::Path;
+    use std::rc::Rc;
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Call {
+        Write(usize),
+        Sync(SyncKind),
+    }
+
+    /// Notes what is asked of it.
+    struct Noting {
+        writer: Box<dyn DynPageWriter>,
+        info: BackendInfo,
+        calls: Rc<RefCell<Vec<Call>>>,
+    }
+
+    impl PageWriter for Noting {
+        async fn write_pages(&self, writes: &[PageWrite<'_>]) -> Result<WriteOutcome, WriteError> {
+            self.calls.borrow_mut().extend(writes.iter().map(|write| Call::Write(write.bytes.len())));
+            self.writer.write_pages(writes).await
+        }
+
+        async fn sync(&self, kind: SyncKind) -> Result<(), WriteError> {
+            self.calls.borrow_mut().push(Call::Sync(kind));
+            self.writer.sync(kind).await
+        }
+
+        async fn set_len(&self, len: u64) -> Result<(), WriteError> {
+            self.writer.set_len(len).await
+        }
+
+        fn file(&self) -> &FileInfo {
+            self.writer.file()
+        }
+
+        fn info(&self) -> &BackendInfo {
+            &self.info
+        }
+
+        async fn close(&self) -> Result<(), WriteError> {
+            self.writer.close().await
+        }
+    }
+
+    /// What comes of writes of these many bytes, one after the other, and a sync.
+    fn calls(io_mode: IoMode, writes: &[usize]) -> Vec<Call> {
+        let memory = MemoryBackend::new(1);
+        let calls = Rc::new(RefCell::new(Vec::new()));
+        let work = async || {
+            let created = memory.create(Path::new("a"), &OpenOptions::default()).await.unwrap();
+            let info = BackendInfo { io_mode, ..created.info().clone() };
+            let noting = Noting { writer: Box::new(created), info, calls: Rc::clone(&calls) };
+            let writer = BackgroundWriter::new(Box::new(noting));
+            let mut offset = 0;
+            for &bytes in writes {
+                writer.write_pages(&[PageWrite { offset, bytes: &vec![1; bytes] }]).await.unwrap();
+                offset += bytes as u64;
+            }
+            writer.sync(SyncKind::All).await.unwrap();
+            writer.close().await.unwrap();
+            offset
+        };
+        let bytes = memory.run(work).unwrap();
+        assert_eq!(memory.get(Path::new("a")).unwrap(), vec![1; bytes as usize]);
+        calls.take()
+    }
+
+    #[test]
+    fn no_more_than_a_slice_is_not_on_the_disk() {
+        const MIB: usize = 1 << 20;
+        let (write, data, all) = (Call::Write, Call::Sync(SyncKind::Data), Call::Sync(SyncKind::All));
+        let slice = [write(MIB), write(MIB), write(MIB), write(MIB)];
+        let buffered = calls(IoMode::Buffered, &[MIB; 9]);
+        assert_eq!(buffered, [&slice[..], &[data], &slice, &[data, write(MIB), all]].concat());
+        // What is large goes alone.
+        assert_eq!(calls(IoMode::Buffered, &[6 * MIB, MIB]), [write(6 * MIB), data, write(MIB), all]);
+        let direct = calls(IoMode::Direct, &[MIB; 5]);
+        assert_eq!(direct, [&slice[..], &[write(MIB), all]].concat());
+    }
+}

@@ -1,0 +1,145 @@
+//! What nobody waits for goes through the background lane, and nothing else does.
+
+use io_core::testing::SimulatedDisk;
+use io_core::{BackendFactory, Directory, DynBackend, Lane, OpenError, OpenOptions, StartError};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use vecstore::collection::{
+    Collection, CollectionOptions, Durability, ScrollRequest, SearchRequest, Selection, With,
+};
+use vecstore::field::FieldKind;
+use vecstore::point::{Point, PointId};
+use vecstore::quantization::Method;
+use vecstore::schema::{Placement, PlacementOf, Schema};
+
+/// What was done in which lane to files of which name, which is without its number.
+type Opened = BTreeSet<String>;
+
+fn opened(how: &str, lane: Lane, name: &str) -> String {
+    format!("{how} {lane:?} {name}")
+}
+
+/// A disk that remembers in which lane files are opened.
+#[derive(Clone)]
+struct Recorder {
+    disk: SimulatedDisk,
+    opened: Arc<Mutex<Opened>>,
+}
+
+impl Recorder {
+    fn record(&self, how: &str, path: &Path, options: &OpenOptions) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let name: String = name.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+        self.opened.lock().unwrap().insert(opened(how, options.lane, &name));
+    }
+
+    /// What was opened since the last time.
+    fn take(&self) -> Opened {
+        std::mem::take(&mut self.opened.lock().unwrap())
+    }
+}
+
+impl BackendFactory for Recorder {
+    type Reader = <SimulatedDisk as BackendFactory>::Reader;
+    type Writer = <SimulatedDisk as BackendFactory>::Writer;
+
+    fn name(&self) -> &'static str {
+        "recorder"
+    }
+
+    fn directory(&self) -> Arc<dyn Directory> {
+        BackendFactory::directory(&self.disk)
+    }
+
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        self.disk.run(main)
+    }
+
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        self.record("open", path, options);
+        BackendFactory::open(&self.disk, path, options).await
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        self.record("create", path, options);
+        BackendFactory::create(&self.disk, path, options).await
+    }
+}
+
+const SEGMENT: [&str; 7] =
+    ["vectors.vec", "codes.vec", "codec.pages", "graph.pages", "ids.pages", "payload.pages", "fields.pages"];
+
+fn files(how: &str, lane: Lane, names: &[&str]) -> Opened {
+    names.iter().map(|name| opened(how, lane, name)).collect()
+}
+
+/// All files of a segment, but for the codec's, which is read on loading only.
+fn segment_read() -> Vec<&'static str> {
+    SEGMENT.into_iter().filter(|&name| name != "codec.pages").collect()
+}
+
+#[test]
+fn what_nobody_waits_for_is_in_the_background_lane_and_nothing_else_is() {
+    let recorder = Recorder { disk: SimulatedDisk::new(1), opened: Arc::default() };
+    // Nothing is in memory, so that every file is read.
+    let cold = Placement::Cold;
+    let placement =
+        PlacementOf { vectors: cold, codes: cold, graph: cold, payload: cold, ids: cold, indexes: cold };
+    let schema = Schema { placement, quantization: Method::Rotated4, ..Schema::new(4) };
+    let schema = schema.index("day", FieldKind::Integer);
+    let options = CollectionOptions { cores: 1, background: false, ..CollectionOptions::default() };
+    let dir = Path::new("/c");
+    let backend = DynBackend::new(recorder.clone());
+    let collection = Collection::create(&backend, dir, &schema, &options).unwrap();
+    let put = |ids: std::ops::Range<u64>| {
+        let point = |id| Point::new(id, vec![id as f32, 1.0, 2.0, 3.0]).with_payload(json!({"day": id}));
+        collection.upsert(ids.map(point).collect(), Durability::Synced).wait().unwrap();
+    };
+    let (foreground, background) = (Lane::Foreground, Lane::Background);
+    let built = || &files("create", background, &SEGMENT) | &files("open", background, &SEGMENT);
+    assert_eq!(recorder.take(), Opened::new());
+
+    put(0..50);
+    assert_eq!(recorder.take(), files("create", foreground, &["log-.wal"]));
+
+    collection.seal(|_| {}).wait().unwrap();
+    assert_eq!(recorder.take(), built());
+
+    // Looks for older versions of these points.
+    put(40..90);
+    let looked = files("open", foreground, &segment_read());
+    assert_eq!(recorder.take(), &looked | &files("create", foreground, &["log-.wal"]));
+
+    // The first segment's deletions are a change that somebody was told is durable.
+    collection.seal(|_| {}).wait().unwrap();
+    let deletions = files("create", foreground, &["deleted-.pages"]);
+    assert_eq!(recorder.take(), &built() | &deletions);
+
+    collection.search(SearchRequest::new(vec![1.0; 4])).wait().unwrap();
+    assert_eq!(recorder.take(), files("open", foreground, &segment_read()));
+    collection.retrieve(vec![PointId::Num(1)], With::ALL).wait().unwrap();
+    collection.scroll(ScrollRequest::default()).wait().unwrap();
+    assert_eq!(recorder.take(), Opened::new());
+
+    // Reads both segments and writes one.
+    collection.optimize(|_| {}).wait().unwrap();
+    assert_eq!(recorder.take(), built());
+
+    collection.delete(Selection::Ids(vec![PointId::Num(1)]), Durability::Synced).wait().unwrap();
+    assert_eq!(recorder.take(), &looked | &files("create", foreground, &["log-.wal"]));
+
+    collection.snapshot(Path::new("/copy")).wait().unwrap();
+    collection.close().unwrap();
+    assert_eq!(recorder.take(), Opened::new());
+
+    // Opening and verifying are waited for.
+    Collection::verify(&backend, dir, &io_core::StopFlag::new()).unwrap();
+    Collection::open(&backend, dir, &options).unwrap();
+    assert!(recorder.take().iter().all(|opened| opened.starts_with("open Foreground")));
+}
