@@ -27,6 +27,8 @@ pub struct BackendInfo {
     pub bytes_in_flight_max: u64,
     /// What physical operations look like.
     pub geometry: IoGeometry,
+    /// Whether operations of [`Lane::Background`](crate::Lane) give way to others here, and its writes end on the disk.
+    pub lanes: bool,
     /// Kernel features in use, such as `io_uring`, `O_DIRECT`, `MAP_POPULATE`.
     pub kernel_features: Vec<&'static str>,
 }

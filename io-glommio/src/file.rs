@@ -89,6 +89,7 @@ impl Handle {
             queue_depth: options.queue_depth,
             bytes_in_flight_max: options.bytes_in_flight_max,
             geometry,
+            lanes: false,
             kernel_features,
         };
         Self { file: RefCell::new(Some(Rc::new(file))), file_info, info }

@@ -54,6 +54,7 @@ impl MmapReader {
             queue_depth: options.queue_depth,
             bytes_in_flight_max: options.bytes_in_flight_max,
             geometry: IoGeometry::buffered(options.read_size_max, options.gap_max),
+            lanes: false,
             kernel_features,
         };
         Ok(Self {

@@ -31,6 +31,7 @@ impl FileSink {
             queue_depth: options.queue_depth,
             bytes_in_flight_max: options.bytes_in_flight_max,
             geometry: IoGeometry::buffered(options.read_size_max, options.gap_max),
+            lanes: false,
             kernel_features: Vec::new(),
         };
         let pool = BufferPool::new(options.bytes_in_flight_max as usize);

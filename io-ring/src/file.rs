@@ -54,6 +54,7 @@ impl Handle {
             queue_depth: options.queue_depth,
             bytes_in_flight_max: options.bytes_in_flight_max,
             geometry,
+            lanes: true,
             kernel_features,
         };
         let file = OpenFile {

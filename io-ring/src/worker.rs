@@ -20,7 +20,7 @@ use std::time::Instant;
 const WAKE: u64 = u64::MAX;
 
 /// IO priority of background operations: the idle class, which gets what the others leave. (Schedulers see that it does
-/// not starve.)
+/// not starve.) Buffered writes keep the usual one: a journal's commit may wait for them.
 const IDLE: u16 = 3 << 13;
 
 pub(crate) struct Worker {
@@ -261,7 +261,8 @@ fn is_unsupported(result: i32) -> bool {
 fn entry(what: &What, lane: Lane) -> (squeue::Entry, Load) {
     let order = what.first().order();
     let (file, fd) = (&order.file, Fd(order.file.descriptor.raw()));
-    let priority = if lane == Lane::Background { IDLE } else { 0 };
+    let buffered_write = order.kind == Kind::Write && !file.direct;
+    let priority = if lane == Lane::Background && !buffered_write { IDLE } else { 0 };
     let load = |bytes, blocks| Load { lane, bytes, blocks };
     let len = u64::from(order.len);
     match (what, order.kind) {

@@ -34,6 +34,7 @@ impl Handle {
             queue_depth: options.queue_depth,
             bytes_in_flight_max: options.bytes_in_flight_max,
             geometry,
+            lanes: false,
             kernel_features,
         };
         Self {

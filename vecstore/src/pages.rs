@@ -17,7 +17,7 @@ use crate::bit_flip::mend;
 use crate::error::Error;
 use io_core::{
     DynPageWriter, DynVectorReader, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, ReadStats,
-    SyncKind, VectorReader,
+    SyncKind, VectorReader, WriteBehind,
 };
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -64,7 +64,7 @@ fn page_crc(number: u64, data: &[u8]) -> u32 {
 /// Writes a file of pages from front to back, and the header. A file counts once something durable names it, so all of it
 /// is synced at once.
 pub(crate) struct PagesWriter {
-    writer: Box<dyn DynPageWriter>,
+    writer: WriteBehind<Box<dyn DynPageWriter>>,
     kind: PagesKind,
     sections: Vec<Section>,
     /// Finished pages that are not written yet, then the page under way.
@@ -89,7 +89,7 @@ impl Section {
 impl PagesWriter {
     pub(crate) fn new(writer: Box<dyn DynPageWriter>, kind: PagesKind) -> Self {
         let pending = Vec::with_capacity(PENDING_BYTES_MAX + PAGE);
-        Self { writer, kind, sections: Vec::new(), pending, pending_page: 1 }
+        Self { writer: WriteBehind::new(writer), kind, sections: Vec::new(), pending, pending_page: 1 }
     }
 
     /// Ends the section before, and begins the next. Returns its number.
@@ -159,9 +159,11 @@ impl PagesWriter {
         }
         let crc = page_crc(0, &header[..PAGE_DATA]);
         header[PAGE_DATA..].copy_from_slice(&crc.to_le_bytes());
-        self.writer.write_pages(&[PageWrite { offset: 0, bytes: &header }]).await?;
-        self.writer.sync(SyncKind::All).await?;
-        self.writer.close().await?;
+        self.writer.settled().await?;
+        let writer = self.writer.writer();
+        writer.write_pages(&[PageWrite { offset: 0, bytes: &header }]).await?;
+        writer.sync(SyncKind::All).await?;
+        writer.close().await?;
         Ok(())
     }
 
@@ -189,8 +191,7 @@ impl PagesWriter {
         let whole = self.pending.len() / PAGE * PAGE;
         if whole > bytes_max {
             let offset = self.pending_page * PAGE as u64;
-            self.writer.write_pages(&[PageWrite { offset, bytes: &self.pending[..whole] }]).await?;
-            self.pending.drain(..whole);
+            self.writer.write(offset, &mut self.pending, whole).await?;
             self.pending_page += (whole / PAGE) as u64;
         }
         Ok(())

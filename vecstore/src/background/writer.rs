@@ -12,11 +12,17 @@ const SLICE_BYTES: u64 = 4 << 20;
 /// Writes a file in slices, each on the disk before the next is begun.
 ///
 /// A buffered write only fills the page cache. All of a segment, handed to the disk by one sync at the end, would be hundreds of
-/// requests that every search then waits behind. Past the page cache no more is under way than may be in flight anyway.
+/// requests that every search then waits behind. Past the page cache no more is under way than may be in flight anyway, and
+/// a backend with lanes sees to it itself.
 pub(crate) struct BackgroundWriter {
     writer: Box<dyn DynPageWriter>,
     /// Bytes written since the last sync.
     unsynced: Cell<u64>,
+}
+
+/// Whether a write is on the disk when it is over, and not only in the page cache.
+fn reaches_disk(info: &BackendInfo) -> bool {
+    info.io_mode == IoMode::Direct || info.lanes
 }
 
 impl BackgroundWriter {
@@ -29,7 +35,7 @@ impl PageWriter for BackgroundWriter {
     async fn write_pages(&self, writes: &[PageWrite<'_>]) -> Result<WriteOutcome, WriteError> {
         let outcome = self.writer.write_pages(writes).await?;
         self.unsynced.set(self.unsynced.get() + outcome.bytes_written);
-        if self.unsynced.get() >= SLICE_BYTES && self.info().io_mode != IoMode::Direct {
+        if self.unsynced.get() >= SLICE_BYTES && !reaches_disk(self.info()) {
             self.sync(SyncKind::Data).await?;
         }
         Ok(outcome)
@@ -110,12 +116,12 @@ mod tests {
     }
 
     /// What comes of writes of these many bytes, one after the other, and a sync.
-    fn calls(io_mode: IoMode, writes: &[usize]) -> Vec<Call> {
+    fn calls(io_mode: IoMode, lanes: bool, writes: &[usize]) -> Vec<Call> {
         let memory = MemoryBackend::new(1);
         let calls = Rc::new(RefCell::new(Vec::new()));
         let work = async || {
             let created = memory.create(Path::new("a"), &OpenOptions::default()).await.unwrap();
-            let info = BackendInfo { io_mode, ..created.info().clone() };
+            let info = BackendInfo { io_mode, lanes, ..created.info().clone() };
             let noting = Noting { writer: Box::new(created), info, calls: Rc::clone(&calls) };
             let writer = BackgroundWriter::new(Box::new(noting));
             let mut offset = 0;
@@ -137,11 +143,13 @@ mod tests {
         const MIB: usize = 1 << 20;
         let (write, data, all) = (Call::Write, Call::Sync(SyncKind::Data), Call::Sync(SyncKind::All));
         let slice = [write(MIB), write(MIB), write(MIB), write(MIB)];
-        let buffered = calls(IoMode::Buffered, &[MIB; 9]);
+        let buffered = calls(IoMode::Buffered, false, &[MIB; 9]);
         assert_eq!(buffered, [&slice[..], &[data], &slice, &[data, write(MIB), all]].concat());
         // What is large goes alone.
-        assert_eq!(calls(IoMode::Buffered, &[6 * MIB, MIB]), [write(6 * MIB), data, write(MIB), all]);
-        let direct = calls(IoMode::Direct, &[MIB; 5]);
-        assert_eq!(direct, [&slice[..], &[write(MIB), all]].concat());
+        assert_eq!(calls(IoMode::Buffered, false, &[6 * MIB, MIB]), [write(6 * MIB), data, write(MIB), all]);
+        for (io_mode, lanes) in [(IoMode::Direct, false), (IoMode::Buffered, true)] {
+            let reaching = calls(io_mode, lanes, &[MIB; 5]);
+            assert_eq!(reaching, [&slice[..], &[write(MIB), all]].concat());
+        }
     }
 }
