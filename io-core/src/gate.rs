@@ -8,6 +8,8 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -106,6 +108,16 @@ impl Gate {
             if self.operations_in_flight() == 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Waits until nothing is in flight, or until `lost` says why that will never be.
+    pub(crate) async fn drained_unless(&self, lost: impl Fn() -> Option<io::Error>) -> io::Result<()> {
+        let mut drained = pin!(self.drained());
+        poll_fn(|cx| match lost() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => drained.as_mut().poll(cx).map(Ok),
+        })
+        .await
     }
 
     /// A place in the queue of those who want permits; one a batch.
