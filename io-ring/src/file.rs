@@ -1,7 +1,7 @@
 //! Files opened for the ring: one physical read, one physical write, sync.
 
 use crate::descriptor::Descriptor;
-use crate::operation::{Ended, Idle, Kind, Order, Pending};
+use crate::operation::{Ended, Idle, Kind, Order, Pending, forked_error};
 use crate::pool::Pool;
 use crate::ring::Ring;
 use crate::runtime::{NAME, RUNTIME};
@@ -71,6 +71,10 @@ impl Handle {
         let (pending, running) = idle.start(Some(order));
         self.file.ring.submit(running);
         pending
+    }
+
+    fn lost(&self) -> Option<io::Error> {
+        self.file.ring.is_of_another_process().then(forked_error)
     }
 
     /// An operation without a buffer.
@@ -146,6 +150,10 @@ impl PageSource for RingSource {
         drop(task);
     }
 
+    fn lost(&self) -> Option<io::Error> {
+        self.0.lost()
+    }
+
     fn file(&self) -> &FileInfo {
         &self.0.file_info
     }
@@ -219,6 +227,10 @@ impl PageSink for RingSink {
 
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
         drop(task);
+    }
+
+    fn lost(&self) -> Option<io::Error> {
+        self.handle.lost()
     }
 
     fn file(&self) -> &FileInfo {

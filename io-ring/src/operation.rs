@@ -196,11 +196,16 @@ impl Drop for Pending {
     }
 }
 
+/// What is said of a file whose ring stayed behind.
+pub(crate) fn forked_error() -> io::Error {
+    io::Error::other(
+        "the file was opened before this process was forked, and its ring stayed behind; open it anew",
+    )
+}
+
 fn to_result(result: i32) -> io::Result<u32> {
     match result {
-        FORKED => Err(io::Error::other(
-            "the file was opened before this process was forked, and its ring stayed behind; open it anew",
-        )),
+        FORKED => Err(forked_error()),
         error @ ..0 => Err(io::Error::from_raw_os_error(-error)),
         bytes => Ok(bytes as u32),
     }

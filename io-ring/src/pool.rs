@@ -1,5 +1,6 @@
 //! Operations of one file that wait to be used again, by the size of their buffers. Taking and putting takes no lock.
 
+use crate::fork;
 use crate::operation::Idle;
 use crossbeam_queue::ArrayQueue;
 use io_core::{BLOCK_BYTES, OpenOptions};
@@ -13,6 +14,8 @@ pub(crate) struct Pool {
     depth: usize,
     free_bytes: AtomicUsize,
     free_bytes_max: usize,
+    /// A fork may have come between the two steps of another thread's take or put, which then never ends.
+    generation: u64,
 }
 
 impl Pool {
@@ -23,12 +26,16 @@ impl Pool {
             depth: options.queue_depth as usize,
             free_bytes: AtomicUsize::new(0),
             free_bytes_max: options.bytes_in_flight_max as usize,
+            generation: fork::generation(),
         }
     }
 
     /// An operation with room for `len` bytes. What its buffer holds is unspecified.
     pub(crate) fn take(&self, len: usize) -> Idle {
         let blocks = len.div_ceil(BLOCK_BYTES);
+        if self.generation != fork::generation() {
+            return Idle::new(blocks);
+        }
         let waiting = self.sizes.get(blocks).and_then(OnceLock::get).and_then(ArrayQueue::pop);
         match waiting {
             Some(idle) => {
@@ -41,6 +48,9 @@ impl Pool {
 
     /// Keeps an operation, if there is room.
     pub(crate) fn put(&self, idle: Idle) {
+        if self.generation != fork::generation() {
+            return;
+        }
         let bytes = idle.buffer().len();
         let Some(size) = self.sizes.get(bytes / BLOCK_BYTES) else { return };
         if self.free_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.free_bytes_max
