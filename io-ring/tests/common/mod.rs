@@ -13,6 +13,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
+pub(crate) type Reader = <RingBackend as BackendFactory>::Reader;
+pub(crate) type Writer = <RingBackend as BackendFactory>::Writer;
+
 /// Bytes of a request of [`requests`]. Each is a physical read of its own: the gaps are larger.
 pub(crate) const LEN: u32 = 400;
 const STRIDE: u64 = 8192;
@@ -54,7 +57,7 @@ pub(crate) fn requests(range: std::ops::Range<u64>) -> Vec<ReadRequest> {
 }
 
 /// Reads all of a batch and checks every byte, and that each request is delivered once.
-pub(crate) async fn read_and_check<R: VectorReader>(reader: &R, requests: &[ReadRequest]) {
+pub(crate) async fn read_and_check(reader: &Reader, requests: &[ReadRequest]) {
     let mut seen = vec![0; requests.len()];
     let outcome = reader
         .read_vectors(requests, &ReadControl::default(), |index, bytes| {
