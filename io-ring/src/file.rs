@@ -36,8 +36,8 @@ impl OpenFile {
 }
 
 /// An open file and what is told about it.
-struct Handle {
-    file: SharedFile,
+pub(crate) struct Handle {
+    pub(crate) file: SharedFile,
     file_info: FileInfo,
     info: BackendInfo,
 }
@@ -78,7 +78,7 @@ impl Handle {
     }
 
     /// An operation without a buffer.
-    async fn run(&self, kind: Kind) -> io::Result<()> {
+    pub(crate) async fn run(&self, kind: Kind) -> io::Result<()> {
         let ended = self.start(self.file.pool.take(0), kind, 0, 0, None).ended().await;
         let result = ended.result.map(drop);
         if let Some(idle) = ended.idle {
@@ -119,7 +119,7 @@ impl Drop for RingPage {
 }
 
 /// Reads one file through the ring.
-pub struct RingSource(Handle);
+pub struct RingSource(pub(crate) Handle);
 
 impl RingSource {
     pub(crate) fn open(ring: Arc<Ring>, path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
@@ -177,7 +177,7 @@ fn returned(order: Option<Order>) -> (SharedFile, Permit) {
 
 /// Writes one file through the ring.
 pub struct RingSink {
-    handle: Handle,
+    pub(crate) handle: Handle,
     /// The ring has no ftruncate in the kernels we support, so a second descriptor does it.
     for_len: File,
 }

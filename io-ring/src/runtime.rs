@@ -17,7 +17,7 @@ pub(crate) const RUNTIME: &str = "one ring for all threads";
 /// The default is the process's ring, which starts with the first file and ends some time after the last one.
 #[derive(Clone, Default)]
 pub struct RingBackend {
-    own: Option<Arc<Ring>>,
+    pub(crate) own: Option<Arc<Ring>>,
 }
 
 impl RingBackend {
