@@ -102,7 +102,7 @@ impl Gate {
             }
             {
                 let mut waiters = self.0.waiters();
-                waiters.idle.push(cx.waker().clone());
+                push_once(&mut waiters.idle, cx.waker());
                 self.0.note_waiting(&waiters);
             }
             // The last permit may have come back before it could see that somebody waits.
@@ -182,6 +182,13 @@ impl Drop for Permit {
         let of_scope = self.scope.left();
         let (idle, front) = self.gate.give_back(self.bytes);
         wake_all(of_scope.into_iter().chain(idle).chain(front));
+    }
+}
+
+/// Polled again for another reason, a task is not to be woken once for each time.
+fn push_once(wakers: &mut Vec<Waker>, waker: &Waker) {
+    if !wakers.iter().any(|queued| queued.will_wake(waker)) {
+        wakers.push(waker.clone());
     }
 }
 
@@ -305,7 +312,7 @@ impl Scope {
         let mut waiters = self.waiters();
         let draining = self.draining.load(SeqCst);
         if draining {
-            waiters.held.push(cx.waker().clone());
+            push_once(&mut waiters.held, cx.waker());
         }
         draining
     }
@@ -326,7 +333,7 @@ impl Scope {
     async fn drain(&self) {
         self.draining.store(true, SeqCst);
         poll_fn(|cx| {
-            self.waiters().idle.push(cx.waker().clone());
+            push_once(&mut self.waiters().idle, cx.waker());
             // Looked at after the waker was left: the last one to end sees that, or is seen here.
             if self.operations.load(SeqCst) == 0 { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -453,6 +460,21 @@ mod tests {
         assert!(dropped.is_err(), "the panic goes on");
         assert_eq!(wakes.0.load(SeqCst), 2, "who waits for the end, and who waits for the permit");
         assert_eq!((gate.operations_in_flight(), scope.operations.load(SeqCst)), (0, 0));
+    }
+
+    #[test]
+    fn who_waits_for_the_end_is_woken_once_however_often_it_looked() {
+        let gate = Gate::new(ReadLimits { queue_depth: 1, bytes_in_flight_max: 100 });
+        let held = poll(&mut gate.waiter(), 50).expect("fits");
+        let wakes = Arc::<Wakes>::default();
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut drained = pin!(gate.drained());
+        for _ in 0..3 {
+            assert!(drained.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        drop(held);
+        assert_eq!(wakes.0.load(SeqCst), 1);
+        assert!(drained.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
     }
 
     #[test]
