@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What an operation needs of its file.
 pub(crate) struct OpenFile {
@@ -178,15 +178,21 @@ fn returned(order: Option<Order>) -> (SharedFile, Permit) {
 /// Writes one file through the ring.
 pub struct RingSink {
     pub(crate) handle: Handle,
-    /// The ring has no ftruncate in the kernels we support, so a second descriptor does it.
-    for_len: File,
+    /// The ring has no ftruncate in the kernels we support, so a second descriptor does it. `None` once closed.
+    for_len: Mutex<Option<File>>,
 }
 
 impl RingSink {
     pub(crate) fn create(ring: Arc<Ring>, path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
         let (file, file_info, geometry) = create_std(path, options)?;
         let for_len = file.try_clone().map_err(|error| OpenError::io(path, error))?;
-        Ok(Self { handle: Handle::new(ring, (file, file_info, geometry), options), for_len })
+        let handle = Handle::new(ring, (file, file_info, geometry), options);
+        Ok(Self { handle, for_len: Mutex::new(Some(for_len)) })
+    }
+
+    fn for_len(&self) -> MutexGuard<'_, Option<File>> {
+        // Nothing panics while it is held.
+        self.for_len.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -222,7 +228,10 @@ impl PageSink for RingSink {
     }
 
     async fn set_len(&self, len: u64) -> io::Result<()> {
-        self.for_len.set_len(len)
+        let for_len = self.for_len();
+        for_len
+            .as_ref()
+            .map_or_else(|| Err(io::Error::from_raw_os_error(libc::EBADF)), |file| file.set_len(len))
     }
 
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
@@ -242,6 +251,7 @@ impl PageSink for RingSink {
     }
 
     async fn close(&self) -> io::Result<()> {
+        drop(self.for_len().take());
         self.handle.run(Kind::Close).await
     }
 }

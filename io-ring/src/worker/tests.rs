@@ -180,13 +180,24 @@ fn what_has_ended_is_seen_also_where_the_ring_is_kept_from_waiting() {
 
 #[test]
 fn a_closed_file_is_a_bad_one() {
-    let (_directory, sink) = sink(Lane::Foreground);
-    pollster::block_on(sink.handle.run(Kind::Close)).expect("closes");
-    for kind in [Kind::Sync(SyncKind::All), Kind::Close] {
-        let error = pollster::block_on(sink.handle.run(kind)).expect_err("it is closed");
-        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    let (directory, sink) = sink(Lane::Foreground);
+    let path = directory.path().join("file");
+    let open_ones = || {
+        let descriptors = std::fs::read_dir("/proc/self/fd").expect("there is /proc");
+        let files = descriptors.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+        files.filter(|file| *file == path).count()
+    };
+    assert_eq!(open_ones(), 2);
+    pollster::block_on(sink.close()).expect("closes");
+    assert_eq!(open_ones(), 0);
+    let refused = [
+        pollster::block_on(sink.sync(SyncKind::All)),
+        pollster::block_on(sink.set_len(1)),
+        pollster::block_on(sink.close()),
+    ];
+    for refused in refused {
+        assert_eq!(refused.expect_err("it is closed").raw_os_error(), Some(libc::EBADF));
     }
-    assert_eq!(sink.file().len, 0);
 }
 
 /// Writes a file, in either lane, and reads it.
