@@ -145,6 +145,10 @@ where
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(in_flight) = &self.in_flight else { return Poll::Ready(()) };
         in_flight.register(cx);
+        if let Some(error) = self.source.lost() {
+            in_flight.mark_all_ready();
+            self.fail_next(error);
+        }
         loop {
             self.submit(cx);
             let Self { in_flight: Some(in_flight), delivery, start, source, state, stats, .. } = self else {
@@ -179,6 +183,15 @@ where
         }
         if !matches!(self.state, State::Running) {
             self.waiter.leave();
+        }
+    }
+
+    /// Gives up what has not been submitted.
+    fn fail_next(&mut self, error: io::Error) {
+        let Some(read) = self.delivery.plan.reads().get(self.next_read) else { return };
+        if matches!(self.state, State::Running) {
+            let positions = read.first..read.first + read.count;
+            self.state = State::Failed(self.delivery.failed(self.source, error, read.offset, positions));
         }
     }
 

@@ -8,6 +8,9 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -99,13 +102,23 @@ impl Gate {
             }
             {
                 let mut waiters = self.0.waiters();
-                waiters.idle.push(cx.waker().clone());
+                push_once(&mut waiters.idle, cx.waker());
                 self.0.note_waiting(&waiters);
             }
             // The last permit may have come back before it could see that somebody waits.
             if self.operations_in_flight() == 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Waits until nothing is in flight, or until `lost` says why that will never be.
+    pub(crate) async fn drained_unless(&self, lost: impl Fn() -> Option<io::Error>) -> io::Result<()> {
+        let mut drained = pin!(self.drained());
+        poll_fn(|cx| match lost() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => drained.as_mut().poll(cx).map(Ok),
+        })
+        .await
     }
 
     /// A place in the queue of those who want permits; one a batch.
@@ -134,22 +147,20 @@ impl GateState {
         took.is_ok()
     }
 
-    fn give_back(&self, bytes: u64) {
+    /// Returns whom to wake.
+    #[must_use]
+    fn give_back(&self, bytes: u64) -> (Vec<Waker>, Option<Waker>) {
         let left = self.taken.fetch_sub((1 << BYTES_BITS) + bytes, SeqCst) - (1 << BYTES_BITS) - bytes;
         if self.waiting.load(SeqCst) == 0 {
-            return;
+            return (Vec::new(), None);
         }
-        let idle = {
-            let mut waiters = self.waiters();
-            let idle = if left >> BYTES_BITS == 0 { std::mem::take(&mut waiters.idle) } else { Vec::new() };
-            self.note_waiting(&waiters);
-            idle
-        };
-        idle.into_iter().for_each(Waker::wake);
-        self.wake_front();
+        let mut waiters = self.waiters();
+        let idle = if left >> BYTES_BITS == 0 { std::mem::take(&mut waiters.idle) } else { Vec::new() };
+        self.note_waiting(&waiters);
+        (idle, waiters.queue.front().map(|(_, waker)| waker.clone()))
     }
 
-    /// Wakes who is first. Outside the lock: a waker may drop a task, and with it a place in this queue.
+    /// Wakes who is first. Outside the lock, as in [`Permit`]'s drop.
     fn wake_front(&self) {
         let front = self.waiters().queue.front().map(|(_, waker)| waker.clone());
         if let Some(waker) = front {
@@ -167,8 +178,30 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.scope.left();
-        self.gate.give_back(self.bytes);
+        // All is counted before anybody is woken. Outside the locks: a waker may drop a task, and with it a place in a queue.
+        let of_scope = self.scope.left();
+        let (idle, front) = self.gate.give_back(self.bytes);
+        wake_all(of_scope.into_iter().chain(idle).chain(front));
+    }
+}
+
+/// Polled again for another reason, a task is not to be woken once for each time.
+fn push_once(wakers: &mut Vec<Waker>, waker: &Waker) {
+    if !wakers.iter().any(|queued| queued.will_wake(waker)) {
+        wakers.push(waker.clone());
+    }
+}
+
+/// Wakers are callers' code: where one panics, the others are woken all the same, and then the panic goes on.
+fn wake_all(wakers: impl Iterator<Item = Waker>) {
+    let mut panic = None;
+    for waker in wakers {
+        if let Err(now) = std::panic::catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            panic = Some(now);
+        }
+    }
+    if let Some(panic) = panic {
+        std::panic::resume_unwind(panic);
     }
 }
 
@@ -279,7 +312,7 @@ impl Scope {
         let mut waiters = self.waiters();
         let draining = self.draining.load(SeqCst);
         if draining {
-            waiters.held.push(cx.waker().clone());
+            push_once(&mut waiters.held, cx.waker());
         }
         draining
     }
@@ -288,17 +321,19 @@ impl Scope {
         self.operations.fetch_add(1, SeqCst);
     }
 
-    fn left(&self) {
+    /// Returns whom to wake.
+    #[must_use]
+    fn left(&self) -> Vec<Waker> {
         if self.operations.fetch_sub(1, SeqCst) == 1 && self.draining.load(SeqCst) {
-            let idle = std::mem::take(&mut self.waiters().idle);
-            idle.into_iter().for_each(Waker::wake);
+            return std::mem::take(&mut self.waiters().idle);
         }
+        Vec::new()
     }
 
     async fn drain(&self) {
         self.draining.store(true, SeqCst);
         poll_fn(|cx| {
-            self.waiters().idle.push(cx.waker().clone());
+            push_once(&mut self.waiters().idle, cx.waker());
             // Looked at after the waker was left: the last one to end sees that, or is seen here.
             if self.operations.load(SeqCst) == 0 { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -309,7 +344,7 @@ impl Scope {
             waiters.idle.clear();
             std::mem::take(&mut waiters.held)
         };
-        held.into_iter().for_each(Waker::wake);
+        wake_all(held.into_iter());
     }
 }
 
@@ -339,7 +374,7 @@ pub async fn run_to_drain<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     let result = poll_fn(|cx| {
         // Unwind safety: after a panic nothing looks at the future again, it is only dropped.
-        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
@@ -354,6 +389,7 @@ pub async fn run_to_drain<F: Future>(future: F) -> F::Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::task::Wake;
 
     fn poll(waiter: &mut Waiter, bytes: u64) -> Option<Permit> {
         match waiter.poll_acquire(bytes, &mut Context::from_waker(Waker::noop())) {
@@ -387,6 +423,58 @@ mod tests {
         let held = poll(&mut large, 80).expect("its turn");
         assert!(poll(&mut small, 10).is_some());
         drop(held);
+    }
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker's own panic");
+        }
+    }
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_loses_neither_a_permit_nor_the_wakes_of_others() {
+        let gate = Gate::new(ReadLimits { queue_depth: 1, bytes_in_flight_max: 100 });
+        let (mut holder, mut next) = (gate.waiter(), gate.waiter());
+        let held = poll(&mut holder, 50).expect("fits");
+        let wakes = Arc::<Wakes>::default();
+        let (bad, good) = (Waker::from(Arc::new(Panics)), Waker::from(Arc::clone(&wakes)));
+        let mut drained: Vec<_> = (0..2).map(|_| Box::pin(gate.drained())).collect();
+        assert!(next.poll_acquire(80, &mut Context::from_waker(&good)).is_pending());
+        let scope = Scope::current();
+        let mut left = Box::pin(scope.drain());
+        assert!(left.as_mut().poll(&mut Context::from_waker(&bad)).is_pending());
+        assert!(drained[0].as_mut().poll(&mut Context::from_waker(&bad)).is_pending());
+        assert!(drained[1].as_mut().poll(&mut Context::from_waker(&good)).is_pending());
+        let dropped = std::panic::catch_unwind(AssertUnwindSafe(|| drop(held)));
+        assert!(dropped.is_err(), "the panic goes on");
+        assert_eq!(wakes.0.load(SeqCst), 2, "who waits for the end, and who waits for the permit");
+        assert_eq!((gate.operations_in_flight(), scope.operations.load(SeqCst)), (0, 0));
+    }
+
+    #[test]
+    fn who_waits_for_the_end_is_woken_once_however_often_it_looked() {
+        let gate = Gate::new(ReadLimits { queue_depth: 1, bytes_in_flight_max: 100 });
+        let held = poll(&mut gate.waiter(), 50).expect("fits");
+        let wakes = Arc::<Wakes>::default();
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut drained = pin!(gate.drained());
+        for _ in 0..3 {
+            assert!(drained.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        drop(held);
+        assert_eq!(wakes.0.load(SeqCst), 1);
+        assert!(drained.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
     }
 
     #[test]

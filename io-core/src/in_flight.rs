@@ -78,14 +78,19 @@ impl<F: Future, T> InFlight<F, T> {
         })
     }
 
-    /// Waits for everything in flight to end and drops it.
-    pub(crate) async fn drain(mut self) {
-        // All are polled once: a sink that panicked cut `poll_ready` short, which had taken more wakes than it used.
+    /// Has all polled by the next [`InFlight::poll_ready`].
+    pub(crate) fn mark_all_ready(&self) {
         for (slot, entry) in self.table.entries.iter().enumerate() {
             if entry.is_some() {
                 self.table.wakers.mark_ready(slot as u32);
             }
         }
+    }
+
+    /// Waits for everything in flight to end and drops it.
+    pub(crate) async fn drain(mut self) {
+        // A sink that panicked cut `poll_ready` short, which had taken more wakes than it used.
+        self.mark_all_ready();
         poll_fn(|cx| {
             self.register(cx);
             while self.poll_ready(|_, _| None) {}

@@ -243,7 +243,11 @@ impl<S: PageSource> VectorReader for PagedReader<S> {
 
     async fn close(&self) -> io::Result<()> {
         let was_closed = self.closed.swap(true, Ordering::SeqCst);
-        self.gate.drained().await;
-        if was_closed { Ok(()) } else { self.source.close().await }
+        let drained = self.gate.drained_unless(|| self.source.lost()).await;
+        if was_closed {
+            return Ok(());
+        }
+        drained?;
+        self.source.close().await
     }
 }

@@ -36,6 +36,12 @@ pub trait PageSource: 'static {
     /// permits included, drops it too.
     fn spawn(&self, task: LocalBoxFuture<'static, ()>);
 
+    /// Why operations never end any more: their ring stayed behind at a fork. Those in flight are then polled once more, and
+    /// say so; no new one is asked for, and nobody waits for permits, which may be held by threads that stayed behind too.
+    fn lost(&self) -> Option<io::Error> {
+        None
+    }
+
     /// The file, with its length at the time of opening.
     fn file(&self) -> &FileInfo;
 
@@ -94,6 +100,11 @@ pub trait PageSink: 'static {
 
     /// As [`PageSource::spawn`].
     fn spawn(&self, task: LocalBoxFuture<'static, ()>);
+
+    /// As [`PageSource::lost`].
+    fn lost(&self) -> Option<io::Error> {
+        None
+    }
 
     /// The file.
     fn file(&self) -> &FileInfo;

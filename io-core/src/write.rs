@@ -216,11 +216,14 @@ impl<S: PageSink> PageWriter for PagedWriter<S> {
 
     async fn close(&self) -> Result<(), WriteError> {
         let was_closed = self.closed.swap(true, Ordering::SeqCst);
-        self.gate.drained().await;
+        let drained = self.gate.drained_unless(|| self.sink.lost()).await;
         if was_closed {
             return Ok(());
         }
-        let closed = self.sink.close().await;
+        let closed = match drained {
+            Ok(()) => self.sink.close().await,
+            Err(lost) => Err(lost),
+        };
         self.finish("close", closed)
     }
 }
@@ -282,6 +285,10 @@ where
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(in_flight) = &self.in_flight else { return Poll::Ready(()) };
         in_flight.register(cx);
+        if let Some(source) = self.sink.lost() {
+            in_flight.mark_all_ready();
+            self.fail_next(source);
+        }
         loop {
             self.submit(cx);
             let Self { in_flight: Some(in_flight), start, outcome, error, sink, .. } = self else {
@@ -312,6 +319,17 @@ where
         }
         if self.error.is_some() {
             self.waiter.leave();
+        }
+    }
+
+    /// Gives up what has not been submitted.
+    fn fail_next(&mut self, source: io::Error) {
+        let Some(write) = self.plan.writes().get(self.next_write) else { return };
+        if self.error.is_none() {
+            let file = self.sink.file().path.clone();
+            let bytes_written = self.outcome.bytes_written;
+            self.error =
+                Some(WriteError::Io { file, offset: write.offset, len: write.len, bytes_written, source });
         }
     }
 }

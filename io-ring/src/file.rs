@@ -1,7 +1,7 @@
 //! Files opened for the ring: one physical read, one physical write, sync.
 
 use crate::descriptor::Descriptor;
-use crate::operation::{Ended, Idle, Kind, Order, Pending};
+use crate::operation::{Ended, Idle, Kind, Order, Pending, forked_error};
 use crate::pool::Pool;
 use crate::ring::Ring;
 use crate::runtime::{NAME, RUNTIME};
@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What an operation needs of its file.
 pub(crate) struct OpenFile {
@@ -36,8 +36,8 @@ impl OpenFile {
 }
 
 /// An open file and what is told about it.
-struct Handle {
-    file: SharedFile,
+pub(crate) struct Handle {
+    pub(crate) file: SharedFile,
     file_info: FileInfo,
     info: BackendInfo,
 }
@@ -74,8 +74,12 @@ impl Handle {
         pending
     }
 
+    fn lost(&self) -> Option<io::Error> {
+        self.file.ring.is_of_another_process().then(forked_error)
+    }
+
     /// An operation without a buffer.
-    async fn run(&self, kind: Kind) -> io::Result<()> {
+    pub(crate) async fn run(&self, kind: Kind) -> io::Result<()> {
         let ended = self.start(self.file.pool.take(0), kind, 0, 0, None).ended().await;
         let result = ended.result.map(drop);
         if let Some(idle) = ended.idle {
@@ -116,7 +120,7 @@ impl Drop for RingPage {
 }
 
 /// Reads one file through the ring.
-pub struct RingSource(Handle);
+pub struct RingSource(pub(crate) Handle);
 
 impl RingSource {
     pub(crate) fn open(ring: Arc<Ring>, path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
@@ -147,6 +151,10 @@ impl PageSource for RingSource {
         drop(task);
     }
 
+    fn lost(&self) -> Option<io::Error> {
+        self.0.lost()
+    }
+
     fn file(&self) -> &FileInfo {
         &self.0.file_info
     }
@@ -170,16 +178,22 @@ fn returned(order: Option<Order>) -> (SharedFile, Permit) {
 
 /// Writes one file through the ring.
 pub struct RingSink {
-    handle: Handle,
-    /// The ring has no ftruncate in the kernels we support, so a second descriptor does it.
-    for_len: File,
+    pub(crate) handle: Handle,
+    /// The ring has no ftruncate in the kernels we support, so a second descriptor does it. `None` once closed.
+    for_len: Mutex<Option<File>>,
 }
 
 impl RingSink {
     pub(crate) fn create(ring: Arc<Ring>, path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
         let (file, file_info, geometry) = create_std(path, options)?;
         let for_len = file.try_clone().map_err(|error| OpenError::io(path, error))?;
-        Ok(Self { handle: Handle::new(ring, (file, file_info, geometry), options), for_len })
+        let handle = Handle::new(ring, (file, file_info, geometry), options);
+        Ok(Self { handle, for_len: Mutex::new(Some(for_len)) })
+    }
+
+    fn for_len(&self) -> MutexGuard<'_, Option<File>> {
+        // Nothing panics while it is held.
+        self.for_len.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -215,11 +229,18 @@ impl PageSink for RingSink {
     }
 
     async fn set_len(&self, len: u64) -> io::Result<()> {
-        self.for_len.set_len(len)
+        let for_len = self.for_len();
+        for_len
+            .as_ref()
+            .map_or_else(|| Err(io::Error::from_raw_os_error(libc::EBADF)), |file| file.set_len(len))
     }
 
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
         drop(task);
+    }
+
+    fn lost(&self) -> Option<io::Error> {
+        self.handle.lost()
     }
 
     fn file(&self) -> &FileInfo {
@@ -231,6 +252,7 @@ impl PageSink for RingSink {
     }
 
     async fn close(&self) -> io::Result<()> {
+        drop(self.for_len().take());
         self.handle.run(Kind::Close).await
     }
 }

@@ -62,9 +62,6 @@ impl Joined {
             operation.finish(share);
             told = true;
             written -= share.max(0);
-            if result < 0 {
-                written = 0;
-            }
         }
         Vec::new()
     }

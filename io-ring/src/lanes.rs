@@ -16,6 +16,9 @@ const SLICE_OPERATIONS: usize = 2;
 pub(crate) const QUIET_BYTES: u64 = 4 << 20;
 /// Background operations in flight then.
 const QUIET_OPERATIONS: usize = 32;
+/// Foreground operations that go ahead of a background one while none of its lane is in flight. A foreground that never
+/// pauses would hold it back for ever.
+const AHEAD_MAX: usize = 1024;
 /// How long there must have been no foreground operation. Searches that come one after the other leave gaps.
 const QUIET_AFTER: Duration = Duration::from_millis(50);
 
@@ -37,6 +40,8 @@ pub(crate) struct Lanes<T> {
     /// When there last was a foreground operation.
     foreground_last: Option<Instant>,
     background_in_flight: usize,
+    /// Foreground operations taken since the background, with none in flight, waits.
+    ahead: usize,
     background_bytes: u64,
     background_blocking: usize,
     /// Background operations in flight that may hold a worker thread, at most; the other half is for the foreground.
@@ -52,6 +57,7 @@ impl<T> Lanes<T> {
             foreground_in_flight: 0,
             foreground_last: None,
             background_in_flight: 0,
+            ahead: 0,
             background_bytes: 0,
             background_blocking: 0,
             background_blocking_max: (workers / 2).max(1),
@@ -80,7 +86,8 @@ impl<T> Lanes<T> {
 
     /// The lane to take the next operation from, and how many bytes it may have when several are joined.
     pub(crate) fn next(&self, now: Instant) -> Option<(Lane, u64)> {
-        if !self.foreground.is_empty() {
+        let is_held_back = self.ahead >= AHEAD_MAX && !self.background.is_empty();
+        if !self.foreground.is_empty() && !is_held_back {
             return Some((Lane::Foreground, u64::MAX));
         }
         if self.background.is_empty() || self.background_blocking >= self.background_blocking_max {
@@ -106,6 +113,8 @@ impl<T> Lanes<T> {
 
     /// Takes the next operation of a lane.
     pub(crate) fn pop(&mut self, lane: Lane) -> Option<T> {
+        let waits = !self.background.is_empty() && self.background_in_flight == 0;
+        self.ahead = if lane == Lane::Foreground && waits { self.ahead + 1 } else { 0 };
         self.queue(lane).pop_front()
     }
 
@@ -193,6 +202,26 @@ mod tests {
         assert_eq!(lanes.next(now), None);
         lanes.ended(background(QUIET_BYTES, false), now);
         assert!(lanes.next(now).is_some());
+    }
+
+    #[test]
+    fn a_foreground_that_never_pauses_lets_the_background_go_now_and_then() {
+        let (mut lanes, now) = (Lanes::new(8), Instant::now());
+        lanes.push(Lane::Background, (), now);
+        lanes.push(Lane::Background, (), now);
+        let mut went = Vec::new();
+        for turn in 0..3 * AHEAD_MAX {
+            lanes.push(Lane::Foreground, (), now);
+            let (lane, _) = lanes.next(now).expect("something waits");
+            lanes.pop(lane);
+            lanes.started(Load { lane, ..FOREGROUND });
+            if lane == Lane::Background {
+                went.push(turn);
+                lanes.ended(Load { lane, ..FOREGROUND }, now);
+            }
+        }
+        assert_eq!(went, [AHEAD_MAX, 2 * AHEAD_MAX + 1]);
+        assert!(lanes.next(now).is_some_and(|(lane, _)| lane == Lane::Foreground), "none waits any more");
     }
 
     #[test]

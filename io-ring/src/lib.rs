@@ -44,23 +44,44 @@
 
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
+#![cfg_attr(loom, allow(dead_code))]
 
-mod descriptor;
-mod file;
 mod fork;
 mod handover;
-mod joined;
-mod lanes;
 mod operation;
-mod pool;
-mod ring;
-mod runtime;
 mod sync;
+
+#[cfg(not(loom))]
+mod descriptor;
+#[cfg(not(loom))]
+mod file;
+#[cfg(not(loom))]
+mod joined;
+#[cfg(not(loom))]
+mod lanes;
+#[cfg(not(loom))]
+mod pool;
+#[cfg(not(loom))]
+mod ring;
+#[cfg(not(loom))]
+mod runtime;
+#[cfg(not(loom))]
 mod worker;
 
-pub use file::{RingPage, RingSink, RingSource};
-pub use ring::RingOptions;
-pub use runtime::RingBackend;
+#[cfg(not(loom))]
+pub use {
+    file::{RingPage, RingSink, RingSource},
+    ring::RingOptions,
+    runtime::RingBackend,
+};
+
+/// What loom tries in every order: the hand-over and the life of an operation, with files that only keep operations.
+#[cfg(loom)]
+#[path = "loom/file.rs"]
+mod file;
+#[cfg(all(test, loom))]
+#[path = "loom/models.rs"]
+mod models;
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

@@ -14,7 +14,7 @@
 
 use crate::file::SharedFile;
 use crate::fork;
-use crate::sync::{Arc, AtomicPtr, AtomicU8, AtomicWaker, UnsafeCell};
+use crate::sync::{Arc, AtomicPtr, AtomicU8, AtomicWaker, UnsafeCell, contain_panic};
 use aligned_vec::{AVec, ConstAlign};
 use io_core::{BLOCK_BYTES, Permit, SyncKind};
 use std::future::poll_fn;
@@ -155,13 +155,18 @@ impl Pending {
 
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Ended> {
         let operation = self.operation.as_ref().expect("not polled after its end");
-        operation.waker.register(cx.waker());
         // Acquire: the ring's writes, and the kernel's before them, are to be seen.
-        if operation.state.load(Ordering::Acquire) != FINISHED {
-            if self.generation == fork::generation() {
-                return Poll::Pending;
+        let is_finished = || operation.state.load(Ordering::Acquire) == FINISHED;
+        if !is_finished() {
+            operation.waker.register(cx.waker());
+            if !is_finished() {
+                if self.generation == fork::generation() {
+                    return Poll::Pending;
+                }
+                return Poll::Ready(Ended { result: to_result(FORKED), idle: None, order: self.forked() });
             }
-            return Poll::Ready(Ended { result: to_result(FORKED), idle: None, order: self.forked() });
+            // It ended in between. An operation in a pool does not keep a task.
+            drop(operation.waker.take());
         }
         let mut idle = Idle(self.operation.take().expect("looked at above"));
         let content = idle.content_mut();
@@ -183,6 +188,7 @@ impl Drop for Pending {
             drop(self.forked());
         }
         let Some(operation) = self.operation.take() else { return };
+        drop(operation.waker.take());
         // AcqRel: whoever comes second sees what the other one did.
         if operation.state.swap(ABANDONED, Ordering::AcqRel) == FINISHED {
             drop(Idle(operation).recycle());
@@ -190,11 +196,16 @@ impl Drop for Pending {
     }
 }
 
+/// What is said of a file whose ring stayed behind.
+pub(crate) fn forked_error() -> io::Error {
+    io::Error::other(
+        "the file was opened before this process was forked, and its ring stayed behind; open it anew",
+    )
+}
+
 fn to_result(result: i32) -> io::Result<u32> {
     match result {
-        FORKED => Err(io::Error::other(
-            "the file was opened before this process was forked, and its ring stayed behind; open it anew",
-        )),
+        FORKED => Err(forked_error()),
         error @ ..0 => Err(io::Error::from_raw_os_error(-error)),
         bytes => Ok(bytes as u32),
     }
@@ -233,14 +244,13 @@ impl Running {
         self.0.content.with_mut(|content| unsafe { (*content).result = result });
         // Wakers, of a future or of who waits for a permit, are the callers' code. Their panic must not take the ring down,
         // on which everybody waits.
-        let tell = std::panic::AssertUnwindSafe(|| {
+        contain_panic(|| {
             if self.0.state.swap(FINISHED, Ordering::AcqRel) == ABANDONED {
                 drop(Idle(self.0).recycle());
             } else {
                 self.0.waker.wake();
             }
         });
-        drop(std::panic::catch_unwind(tell));
     }
 
     /// Ends an operation that never gets to a ring, since that stayed behind in another process.

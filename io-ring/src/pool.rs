@@ -1,6 +1,7 @@
 //! Operations that wait to be used again by any file of the ring, by the size of their buffers. Taking and putting takes no
 //! lock.
 
+use crate::fork;
 use crate::operation::Idle;
 use crossbeam_queue::ArrayQueue;
 use io_core::BLOCK_BYTES;
@@ -19,16 +20,25 @@ pub(crate) struct Pool {
     /// By the length of the buffer in blocks; made when first needed.
     sizes: Box<[OnceLock<ArrayQueue<Idle>>]>,
     free_bytes: AtomicUsize,
+    /// A fork may have come between the two steps of another thread's take or put, which then never ends.
+    generation: u64,
 }
 
 impl Pool {
     pub(crate) fn new() -> Self {
-        Self { sizes: (0..=BLOCKS_MAX).map(|_| OnceLock::new()).collect(), free_bytes: AtomicUsize::new(0) }
+        Self {
+            sizes: (0..=BLOCKS_MAX).map(|_| OnceLock::new()).collect(),
+            free_bytes: AtomicUsize::new(0),
+            generation: fork::generation(),
+        }
     }
 
     /// An operation with room for `len` bytes. What its buffer holds is unspecified.
     pub(crate) fn take(&self, len: usize) -> Idle {
         let blocks = len.div_ceil(BLOCK_BYTES);
+        if self.generation != fork::generation() {
+            return Idle::new(blocks);
+        }
         let waiting = self.sizes.get(blocks).and_then(OnceLock::get).and_then(ArrayQueue::pop);
         match waiting {
             Some(idle) => {
@@ -41,6 +51,9 @@ impl Pool {
 
     /// Keeps an operation, if there is room.
     pub(crate) fn put(&self, idle: Idle) {
+        if self.generation != fork::generation() {
+            return;
+        }
         let bytes = idle.buffer().len();
         let Some(size) = self.sizes.get(bytes / BLOCK_BYTES) else { return };
         let room = (FREE_BYTES_MAX / bytes.max(1)).min(OF_A_SIZE_MAX);

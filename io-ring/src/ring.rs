@@ -49,18 +49,40 @@ pub(crate) struct Shared {
     pub(crate) stopping: AtomicBool,
 }
 
+impl Shared {
+    pub(crate) fn new() -> io::Result<Self> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC)?;
+        Ok(Self { handover: Handover::new(), wake, stopping: AtomicBool::new(false) })
+    }
+
+    fn wake(&self) {
+        // It fails only when the counter would overflow, and then the ring is awake.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    /// Has the ring end when nothing is in flight any more.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake();
+    }
+}
+
 impl Ring {
     /// Starts a ring and its thread.
     pub(crate) fn start(options: &RingOptions) -> Result<Arc<Self>, StartError> {
+        Self::start_with(options, 0)
+    }
+
+    /// As [`Ring::start`], without the setups before `best`.
+    pub(crate) fn start_with(options: &RingOptions, best: usize) -> Result<Arc<Self>, StartError> {
         fork::watch();
         let failed = |source: io::Error| StartError::Io { runtime: RUNTIME, source };
-        let wake = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
-        let shared = Arc::new(Shared { handover: Handover::new(), wake, stopping: AtomicBool::new(false) });
+        let shared = Arc::new(Shared::new().map_err(failed)?);
         let (started, start) = mpsc::sync_channel(1);
         let (for_thread, options) = (Arc::clone(&shared), options.clone());
         // The ring is made on its own thread: the kernel then knows that no other one submits.
         let thread = std::thread::Builder::new().name("io-ring".into()).spawn(move || {
-            match Worker::new(for_thread, &options) {
+            match Worker::new(for_thread, &options, best) {
                 Ok(worker) => {
                     let _ = started.send(Ok(worker.features().to_vec()));
                     worker.run();
@@ -107,21 +129,15 @@ impl Ring {
         if self.is_of_another_process() {
             operation.finish_forked();
         } else if self.shared.handover.push(operation) {
-            self.wake();
+            self.shared.wake();
         }
-    }
-
-    fn wake(&self) {
-        // It fails only when the counter would overflow, and then the ring is awake.
-        let _ = rustix::io::write(&self.shared.wake, &1u64.to_ne_bytes());
     }
 }
 
 impl Drop for Ring {
     fn drop(&mut self) {
         if !self.is_of_another_process() {
-            self.shared.stopping.store(true, Ordering::Release);
-            self.wake();
+            self.shared.stop();
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::file::{RingSink, RingSource};
 use crate::ring::{Ring, RingOptions};
 use io_core::{BackendFactory, OpenError, OpenOptions, PagedReader, PagedWriter, StartError, run_to_drain};
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ pub(crate) const RUNTIME: &str = "one ring for all threads";
 /// The default is the process's ring, which starts with the first file and ends some time after the last one.
 #[derive(Clone, Default)]
 pub struct RingBackend {
-    own: Option<Arc<Ring>>,
+    pub(crate) own: Option<Arc<Ring>>,
 }
 
 impl RingBackend {
@@ -29,7 +30,14 @@ impl RingBackend {
     }
 
     fn ring(&self) -> Result<Arc<Ring>, StartError> {
-        self.own.as_ref().map_or_else(Ring::of_process, |ring| Ok(Arc::clone(ring)))
+        let Some(own) = &self.own else { return Ring::of_process() };
+        if own.is_of_another_process() {
+            let source = io::Error::other(
+                "it was started before this process was forked, and stayed behind; start it anew",
+            );
+            return Err(StartError::Io { runtime: RUNTIME, source });
+        }
+        Ok(Arc::clone(own))
     }
 }
 

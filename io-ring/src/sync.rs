@@ -10,7 +10,6 @@ pub(crate) use {
 #[cfg(loom)]
 pub(crate) use {
     loom::cell::UnsafeCell,
-    loom::future::AtomicWaker,
     loom::sync::Arc,
     loom::sync::atomic::{AtomicPtr, AtomicU8},
 };
@@ -32,5 +31,41 @@ impl<T> UnsafeCell<T> {
 
     pub(crate) fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
         write(self.0.get())
+    }
+}
+
+/// Calls what may panic and does not let the panic out.
+#[cfg(not(loom))]
+pub(crate) fn contain_panic(call: impl FnOnce()) {
+    drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)));
+}
+
+/// Under loom it lets it out: it is how loom says what it found.
+#[cfg(loom)]
+pub(crate) fn contain_panic(call: impl FnOnce()) {
+    call();
+}
+
+/// loom's one with the other one's methods.
+#[cfg(loom)]
+#[derive(Debug)]
+pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
+
+#[cfg(loom)]
+impl AtomicWaker {
+    pub(crate) fn new() -> Self {
+        Self(loom::future::AtomicWaker::new())
+    }
+
+    pub(crate) fn register(&self, waker: &std::task::Waker) {
+        self.0.register_by_ref(waker);
+    }
+
+    pub(crate) fn take(&self) -> Option<std::task::Waker> {
+        self.0.take_waker()
+    }
+
+    pub(crate) fn wake(&self) {
+        self.0.wake();
     }
 }

@@ -1,4 +1,24 @@
 //! The ring's thread: takes what was handed in, gives it to the kernel, and ends what the kernel has done.
+//!
+//! What it needs of the kernel is there from Linux 5.10 on:
+//!
+//! | what | since |
+//! |---|---|
+//! | `WRITEV`, `FSYNC`, `ioprio` of an entry | 5.1 |
+//! | `SYNC_FILE_RANGE` | 5.2 |
+//! | `SETUP_CQSIZE` | 5.5 |
+//! | `READ`, `WRITE`, `CLOSE`, `SETUP_CLAMP` | 5.6 |
+//! | a read of an eventfd that waits without a worker | 5.8 |
+//!
+//! What it uses where it is there, and does without otherwise:
+//!
+//! | what | since |
+//! |---|---|
+//! | `REGISTER_IOWQ_MAX_WORKERS` | 5.15 |
+//! | `SETUP_SUBMIT_ALL` | 5.18 |
+//! | `SETUP_COOP_TASKRUN`, `SETUP_TASKRUN_FLAG` | 5.19 |
+//! | `SETUP_SINGLE_ISSUER` | 6.0 |
+//! | `SETUP_DEFER_TASKRUN` | 6.1 |
 
 #![allow(unsafe_code)]
 
@@ -69,9 +89,9 @@ impl Drop for AbortOnPanic {
 }
 
 impl Worker {
-    /// Makes the ring. Call it on the thread that runs it.
-    pub(crate) fn new(shared: Arc<Shared>, options: &RingOptions) -> io::Result<Self> {
-        let (ring, mut features) = make_ring(options)?;
+    /// Makes the ring, with the setups of `best` and after. Call it on the thread that runs it.
+    pub(crate) fn new(shared: Arc<Shared>, options: &RingOptions, best: usize) -> io::Result<Self> {
+        let (ring, mut features) = make_ring(options, best)?;
         // Before 5.15 the kernel does not know the call and bounds the threads itself.
         if ring.submitter().register_iowq_max_workers(&mut [options.workers_max.max(1), 0]).is_ok() {
             features.push("IOWQ_MAX_WORKERS");
@@ -290,8 +310,9 @@ fn entry(what: &What, lane: Lane) -> (squeue::Entry, Load) {
     }
 }
 
-/// A ring with as much of what helps a single submitting thread as the kernel has, and the names of that.
-fn make_ring(options: &RingOptions) -> io::Result<(IoUring, Vec<&'static str>)> {
+/// A ring with as much of what helps a single submitting thread as the kernel has, and the names of that. The attempts
+/// before `best` are left out, as if the kernel were older.
+fn make_ring(options: &RingOptions, best: usize) -> io::Result<(IoUring, Vec<&'static str>)> {
     let entries = options.entries.clamp(1, 4096);
     let completions = options.in_flight_max.saturating_add(1).max(entries);
     let builder = || {
@@ -299,9 +320,10 @@ fn make_ring(options: &RingOptions) -> io::Result<(IoUring, Vec<&'static str>)> 
         builder.setup_cqsize(completions).setup_clamp().dontfork();
         builder
     };
-    // 6.1: completions are worked on when this thread waits for them, and not by interrupting it.
+    // 6.1: completions are worked on when this thread waits for them, and not by interrupting it. The flag says that there
+    // are some, for when it is kept from waiting.
     let mut newest = builder();
-    newest.setup_single_issuer().setup_defer_taskrun().setup_submit_all();
+    newest.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_submit_all();
     // 5.19: no interrupts between processors for them.
     let mut newer = builder();
     newer.setup_coop_taskrun().setup_submit_all();
@@ -311,7 +333,7 @@ fn make_ring(options: &RingOptions) -> io::Result<(IoUring, Vec<&'static str>)> 
         (builder(), vec!["io_uring"]),
     ];
     let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
-    for (builder, features) in attempts {
+    for (builder, features) in attempts.into_iter().skip(best) {
         match builder.build(entries) {
             Ok(ring) => return Ok((ring, features)),
             // Says a kernel that does not know a flag.
@@ -321,3 +343,6 @@ fn make_ring(options: &RingOptions) -> io::Result<(IoUring, Vec<&'static str>)> 
     }
     Err(refused)
 }
+
+#[cfg(test)]
+mod tests;

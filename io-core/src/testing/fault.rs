@@ -255,6 +255,10 @@ impl<S: PageSource> PageSource for FaultySource<S> {
         self.inner.spawn(task);
     }
 
+    fn lost(&self) -> Option<io::Error> {
+        self.inner.lost()
+    }
+
     fn file(&self) -> &FileInfo {
         self.inner.file()
     }
@@ -329,6 +333,10 @@ impl<K: PageSink> PageSink for FaultySink<K> {
 
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
         self.inner.spawn(task);
+    }
+
+    fn lost(&self) -> Option<io::Error> {
+        self.inner.lost()
     }
 
     fn file(&self) -> &FileInfo {

@@ -1,0 +1,246 @@
+//! What goes to the kernel together, and on kernels of any age.
+
+use super::{What, Worker};
+use crate::file::{RingSink, SharedFile};
+use crate::joined::Joined;
+use crate::operation::{Ended, Kind, Order, Pending, Running};
+use crate::ring::{Ring, RingOptions, Shared};
+use crate::runtime::RingBackend;
+use io_core::{
+    BackendFactory, Lane, OpenOptions, PageSink, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind,
+    VectorReader,
+};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+/// A file to write to, whose operations go to no ring but the one under test.
+fn sink(lane: Lane) -> (tempfile::TempDir, RingSink) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let ring = Ring::start(&RingOptions::default()).expect("this system has io_uring");
+    let options = OpenOptions { lane, queue_depth: 4096, ..OpenOptions::default() };
+    let sink = RingSink::create(ring, &directory.path().join("file"), &options).expect("creates");
+    (directory, sink)
+}
+
+fn start(file: &SharedFile, kind: Kind, offset: u64, len: u32) -> (Pending, Running) {
+    let order = Order { kind, file: Arc::clone(file), offset, len, permit: None };
+    file.pool.take(len as usize).start(Some(order))
+}
+
+fn end(pending: &mut Pending) -> Ended {
+    match pending.poll(&Context::from_waker(Waker::noop())) {
+        Poll::Ready(ended) => ended,
+        Poll::Pending => panic!("it has ended"),
+    }
+}
+
+fn worker(options: &RingOptions) -> Worker {
+    Worker::new(Arc::new(Shared::new().expect("an eventfd")), options, 0).expect("this system has io_uring")
+}
+
+/// Hands writes of so many bytes in, each where the one before ends, and says of how many operations the writes are that
+/// the kernel is given first.
+fn joined_as(lane: Lane, lens: &[u32], also: impl FnOnce(&mut Worker)) -> Vec<usize> {
+    let (_directory, sink) = sink(lane);
+    let (mut worker, now, mut offset) = (worker(&RingOptions::default()), Instant::now(), 0);
+    also(&mut worker);
+    let mut pending: Vec<_> = Vec::new();
+    for &len in lens {
+        let (future, running) = start(&sink.handle.file, Kind::Write, offset, len);
+        worker.lanes.push(lane, running, now);
+        pending.push((future, len));
+        offset += u64::from(len);
+    }
+    worker.issue(now);
+    let counts = worker.in_flight.iter().map(|(_, flight)| match &flight.what {
+        What::One(_) => 1,
+        What::Joined(joined) => joined.io_vectors().1 as usize,
+    });
+    let counts = counts.collect();
+    worker.shared.stop();
+    worker.run();
+    for (mut pending, len) in pending {
+        assert_eq!(end(&mut pending).result.expect("is written"), len);
+    }
+    counts
+}
+
+#[test]
+fn writes_that_wait_and_follow_each_other_are_one() {
+    assert_eq!(joined_as(Lane::Foreground, &[4096; 10], |_| ()), [10]);
+    assert_eq!(joined_as(Lane::Foreground, &[1, 4096, 77], |_| ()), [3]);
+}
+
+#[test]
+fn not_more_are_joined_than_the_system_takes_buffers_or_the_lane_may_have_bytes() {
+    assert_eq!(joined_as(Lane::Foreground, &[1; 1030], |_| ()), [1024, 6]);
+    // 4 MiB, quiet or not, in the foreground.
+    assert_eq!(joined_as(Lane::Foreground, &[256 << 10; 17], |_| ()), [16, 1]);
+    // While somebody waits, the background has two operations and 256 KiB.
+    let somebody_waits = |worker: &mut Worker| {
+        let (_directory, other) = sink(Lane::Foreground);
+        let (pending, running) = start(&other.handle.file, Kind::Sync(SyncKind::Data), 0, 0);
+        drop(pending);
+        worker.lanes.push(Lane::Foreground, running, Instant::now());
+    };
+    assert_eq!(joined_as(Lane::Background, &[64 << 10; 9], somebody_waits), [4]);
+    assert_eq!(joined_as(Lane::Background, &[64 << 10; 9], |_| ()), [9]);
+}
+
+#[test]
+fn only_writes_of_one_file_without_a_gap_are_joined() {
+    let ((_a, first), (_b, second)) = (sink(Lane::Foreground), sink(Lane::Foreground));
+    let (mut worker, now) = (worker(&RingOptions::default()), Instant::now());
+    let (first, second) = (&first.handle.file, &second.handle.file);
+    let handed_in = [
+        (first, Kind::Write, 0),
+        (first, Kind::Write, 100),
+        (second, Kind::Write, 200),
+        (second, Kind::Write, 400),
+        (second, Kind::Write, 500),
+        (second, Kind::Sync(SyncKind::Data), 600),
+        (second, Kind::Write, 600),
+    ];
+    let pending: Vec<_> = handed_in
+        .iter()
+        .map(|&(file, kind, offset)| {
+            let (pending, running) = start(file, kind, offset, if kind == Kind::Write { 100 } else { 0 });
+            worker.lanes.push(Lane::Foreground, running, now);
+            pending
+        })
+        .collect();
+    worker.issue(now);
+    let operations = worker.in_flight.iter().map(|(_, flight)| match &flight.what {
+        What::One(operation) => (operation.order().offset, 1),
+        What::Joined(joined) => (joined.first().order().offset, joined.io_vectors().1),
+    });
+    assert_eq!(operations.collect::<Vec<_>>(), [(0, 2), (200, 1), (400, 2), (600, 1), (600, 1)]);
+    worker.shared.stop();
+    worker.run();
+    for mut pending in pending {
+        end(&mut pending).result.expect("is done");
+    }
+}
+
+/// All results that the system may give for a joined write of 3, 4 and 5 bytes.
+#[test]
+fn each_operation_of_a_joined_write_gets_its_share_or_goes_again() {
+    let (_directory, sink) = sink(Lane::Foreground);
+    let spans = [(0, 3), (3, 7), (7, 12)];
+    for result in (0..=12).chain([-libc::EIO, -libc::ENOSPC, -libc::EAGAIN]) {
+        let mut joined = Joined::default();
+        let (mut first, mut pending) = (None, Vec::new());
+        for (from, to) in spans {
+            let (future, running) = start(&sink.handle.file, Kind::Write, from, (to - from) as u32);
+            pending.push(future);
+            match first.take() {
+                None if from == 0 => first = Some(running),
+                before => joined.extend(before, running),
+            }
+        }
+        assert_eq!((joined.bytes(), joined.io_vectors().1), (12, 3));
+        let again: Vec<_> = joined.finish(result).iter().map(|running| running.order().offset).collect();
+
+        let mut expected_again = Vec::new();
+        for ((from, to), mut pending) in spans.into_iter().zip(pending) {
+            let written = (i64::from(result) - from as i64).min((to - from) as i64);
+            if from > 0 && written <= 0 {
+                expected_again.insert(0, from);
+                continue;
+            }
+            match end(&mut pending).result {
+                Ok(bytes) => assert_eq!(i64::from(bytes), written, "of {result}"),
+                Err(error) => assert_eq!(error.raw_os_error(), Some(-result)),
+            }
+        }
+        assert_eq!(again, expected_again, "of {result}, last first");
+    }
+}
+
+#[test]
+fn what_has_ended_is_seen_also_where_the_ring_is_kept_from_waiting() {
+    let (_directory, sink) = sink(Lane::Foreground);
+    for best in 0..3 {
+        let shared = Arc::new(Shared::new().expect("an eventfd"));
+        let Ok(mut worker) = Worker::new(shared, &RingOptions::default(), best) else { continue };
+        let (mut pending, running) = start(&sink.handle.file, Kind::Sync(SyncKind::All), 0, 0);
+        worker.lanes.push(Lane::Foreground, running, Instant::now());
+        worker.issue(Instant::now());
+        while !worker.in_flight.is_empty() {
+            worker.ring.submit_and_wait(0).expect("submits");
+            worker.reap();
+        }
+        end(&mut pending).result.expect("syncs");
+        worker.shared.stop();
+        worker.run();
+    }
+}
+
+#[test]
+fn a_closed_file_is_a_bad_one() {
+    let (directory, sink) = sink(Lane::Foreground);
+    let path = directory.path().join("file");
+    let open_ones = || {
+        let descriptors = std::fs::read_dir("/proc/self/fd").expect("there is /proc");
+        let files = descriptors.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+        files.filter(|file| *file == path).count()
+    };
+    assert_eq!(open_ones(), 2);
+    pollster::block_on(sink.close()).expect("closes");
+    assert_eq!(open_ones(), 0);
+    let refused = [
+        pollster::block_on(sink.sync(SyncKind::All)),
+        pollster::block_on(sink.set_len(1)),
+        pollster::block_on(sink.close()),
+    ];
+    for refused in refused {
+        assert_eq!(refused.expect_err("it is closed").raw_os_error(), Some(libc::EBADF));
+    }
+}
+
+/// Writes a file, in either lane, and reads it.
+fn writes_and_reads(backend: &RingBackend) {
+    let bytes: Vec<u8> = (0..100_000u32).map(|at| (at % 251) as u8).collect();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("file");
+    let run = backend.run(|| async {
+        for lane in [Lane::Foreground, Lane::Background] {
+            let options = OpenOptions { lane, gap_max: 0, ..OpenOptions::default() };
+            let writer = backend.create(&path, &options).await.expect("creates");
+            writer.write_pages(&[PageWrite { offset: 0, bytes: &bytes }]).await.expect("writes");
+            writer.sync(SyncKind::All).await.expect("syncs");
+            writer.close().await.expect("closes");
+            let reader = backend.open(&path, &options).await.expect("opens");
+            let requests: Vec<_> = (0..100).map(|at| ReadRequest::new(at * 1000, 900)).collect();
+            let check = |index: usize, read: &[u8]| {
+                assert_eq!(read, &bytes[index * 1000..index * 1000 + 900]);
+                ControlFlow::Continue(())
+            };
+            let read = reader.read_vectors(&requests, &ReadControl::default(), check).await;
+            assert_eq!(read.expect("reads").delivered, 100);
+            reader.close().await.expect("closes");
+            std::fs::remove_file(&path).expect("was created");
+        }
+    });
+    run.expect("starts");
+}
+
+#[test]
+fn a_kernel_with_less_does_as_well() {
+    let newer = [&[][..], &["DEFER_TASKRUN"], &["DEFER_TASKRUN", "COOP_TASKRUN"]];
+    for (best, newer) in newer.into_iter().enumerate() {
+        let ring = Ring::start_with(&RingOptions::default(), best).expect("this system has io_uring");
+        assert!(!ring.features().iter().any(|feature| newer.contains(feature)), "{:?}", ring.features());
+        writes_and_reads(&RingBackend { own: Some(ring) });
+    }
+}
+
+#[test]
+fn a_ring_of_any_size_works() {
+    for size in [0, 1, 5, u32::MAX] {
+        let options = RingOptions { entries: size, in_flight_max: size, workers_max: size };
+        writes_and_reads(&RingBackend::start(&options).expect("this system has io_uring"));
+    }
+}

@@ -1,0 +1,49 @@
+//! A process that has no descriptor left. One test, alone in its process.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use common::{directory, file_of, options, read_and_check, requests, ring};
+use io_core::{BackendFactory, OpenError, StartError};
+use io_ring::{RingBackend, RingOptions};
+use std::fs::File;
+
+#[test]
+fn starting_and_opening_say_so_and_open_files_are_read_on() {
+    let directory = directory();
+    let path = file_of(directory.path(), 100);
+    let backend = ring();
+    let reader = pollster::block_on(backend.open(&path, &options())).expect("opens");
+    // SAFETY: lowers a limit of this process, which is this test's.
+    let lowered =
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: 64, rlim_max: 64 }) };
+    assert_eq!(lowered, 0);
+    let mut taken = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        taken.push(file);
+    }
+    assert!(taken.len() > 10);
+
+    // None for the eventfd; then none for the ring.
+    for _ in 0..2 {
+        let error = RingBackend::start(&RingOptions::default()).expect_err("no descriptor is left");
+        assert!(
+            matches!(&error, StartError::Io { source, .. } if source.raw_os_error() == Some(libc::EMFILE)),
+            "{error:?}"
+        );
+        let error = pollster::block_on(RingBackend::default().open(&path, &options()));
+        assert!(matches!(error.map(drop), Err(OpenError::Start(StartError::Io { .. }))));
+        taken.pop();
+    }
+    // What was taken for the eventfd came back, and there is one for the ring.
+    let second = RingBackend::start(&RingOptions::default()).expect("two descriptors are left");
+    let error = pollster::block_on(second.open(&path, &options())).map(drop).expect_err("and now none");
+    assert!(
+        matches!(&error, OpenError::Io { source, .. } if source.raw_os_error() == Some(libc::EMFILE)),
+        "{error:?}"
+    );
+    pollster::block_on(read_and_check(&reader, &requests(0..100)));
+    taken.pop();
+    let reopened = pollster::block_on(second.open(&path, &options())).expect("opens");
+    pollster::block_on(read_and_check(&reopened, &requests(0..100)));
+}
