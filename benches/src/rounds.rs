@@ -1,5 +1,6 @@
 //! Paired rounds: every contender runs once a round, in one run, and is compared with the first one of the same round.
 
+use crate::spread;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use std::error::Error;
@@ -98,15 +99,14 @@ impl Rounds {
         for Row { name, at_once, measured } in &self.rows {
             let mut cells = vec![name.clone(), at_once.to_string()];
             for figure in 0..self.figures.len() {
-                let values = measured.iter().map(|(_, round)| round.0[figure]).collect();
-                let (median, min, max) = spread(values);
+                let (min, median, max) = spread(measured.iter().map(|(_, round)| round.0[figure]));
                 cells.extend([format!("{median:.0}"), format!("{min:.0}..{max:.0}")]);
             }
             let ratios = measured.iter().filter_map(|(round, measured)| {
                 let base = first.iter().find(|(first, _)| first == round)?;
                 Some(measured.0[0] / base.1.0[0])
             });
-            let (median, min, max) = spread(ratios.collect());
+            let (min, median, max) = spread(ratios);
             cells.extend([format!("{median:.2}"), format!("{min:.2}..{max:.2}")]);
             table.add_row(cells);
         }
@@ -115,14 +115,5 @@ impl Rounds {
         }
         println!("\n{}", table.trim_fmt());
         Ok(())
-    }
-}
-
-/// Median, least and greatest.
-fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
-    values.sort_by(f64::total_cmp);
-    match values.as_slice() {
-        [] => (f64::NAN, f64::NAN, f64::NAN),
-        values => (values[values.len() / 2], values[0], values[values.len() - 1]),
     }
 }
