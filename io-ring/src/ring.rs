@@ -98,9 +98,11 @@ impl Ring {
 
     /// The process's ring: the running one, or a new one.
     pub(crate) fn of_process() -> Result<Arc<Self>, StartError> {
-        static OF_PROCESS: Mutex<Weak<Ring>> = Mutex::new(Weak::new());
+        // One for each generation: that of the process before may be locked by a thread that stayed behind.
+        static OF_PROCESS: [Mutex<Weak<Ring>>; 16] = [const { Mutex::new(Weak::new()) }; 16];
+        let of_process = &OF_PROCESS[fork::generation() as usize % OF_PROCESS.len()];
         // It is replaced in one step, so a panic leaves it whole.
-        let mut of_process = OF_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of_process = of_process.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ring) = of_process.upgrade().filter(|ring| !ring.is_of_another_process()) {
             return Ok(ring);
         }

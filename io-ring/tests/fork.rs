@@ -34,7 +34,7 @@ fn in_child(child: impl FnOnce() -> Result<(), u8>) -> libc::pid_t {
         return pid;
     }
     // SAFETY: ends a child that hangs.
-    unsafe { libc::alarm(30) };
+    unsafe { libc::alarm(10) };
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
     let status = done.map_or(255, |done| done.err().unwrap_or(0));
     // SAFETY: the child ends here; its destructors are the parent's to run.
@@ -116,7 +116,8 @@ fn the_child_is_told_and_goes_on_with_new_files_and_the_parent_with_its_own() {
     pollster::block_on(writer.close()).expect("everything came back");
     assert_eq!(std::fs::read(&written).expect("is there"), page);
 
-    // And at any moment of reads that go on.
+    // And at any moment of reads that go on. Looked at in the end, so that the other thread is stopped in any case.
+    let mut statuses = Vec::new();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let busy = scope.spawn(|| {
@@ -134,9 +135,31 @@ fn the_child_is_told_and_goes_on_with_new_files_and_the_parent_with_its_own() {
                 pollster::block_on(read_and_check(&anew?, &all));
                 Ok(())
             });
-            assert_eq!(status(child), (true, 0), "the number of the step that failed");
+            statuses.push(status(child));
         }
         stop.store(true, Ordering::Relaxed);
         busy.join().expect("the parent's reads are right");
     });
+
+    // And while another thread starts the process's ring.
+    drop(of_process);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                drop(pollster::block_on(RingBackend::default().open(&path, &options())).expect("opens"));
+            }
+        });
+        for _ in 0..20 {
+            let child = in_child(|| {
+                let anew = pollster::block_on(RingBackend::default().open(&path, &options())).map_err(|_| 1);
+                pollster::block_on(read_and_check(&anew?, &all));
+                Ok(())
+            });
+            statuses.push(status(child));
+        }
+        stop.store(true, Ordering::Relaxed);
+        opening.join().expect("opens");
+    });
+    assert_eq!(statuses, [(true, 0); 40], "the numbers of the steps that failed");
 }
