@@ -5,13 +5,26 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 /// Batches on their way at most. What comes from a processor and what goes to a disk then hardly wait for each other.
 const BATCHES_MAX: usize = 4;
 
-/// A batch on its way. It gives its bytes' memory back.
-type Batch = LocalBoxFuture<'static, Result<Vec<u8>, WriteError>>;
+/// A batch on its way, until it has ended. It gives its bytes' memory back.
+enum Batch {
+    Writing(LocalBoxFuture<'static, Result<Vec<u8>, WriteError>>),
+    Ended(Result<Vec<u8>, WriteError>),
+}
+
+impl Batch {
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        if let Self::Writing(writing) = self
+            && let Poll::Ready(ended) = writing.as_mut().poll(cx)
+        {
+            *self = Self::Ended(ended);
+        }
+    }
+}
 
 /// A writer that is a few batches behind its caller. After an error the file is not to be used.
 ///
@@ -57,26 +70,36 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
         let mut batch = std::mem::replace(bytes, rest);
         batch.truncate(len);
         let writer = Rc::clone(&self.writer);
-        let mut writing: Batch = Box::pin(async move {
+        self.batches.push_back(Batch::Writing(Box::pin(async move {
             writer.write_pages(&[PageWrite { offset, bytes: &batch }]).await?;
             batch.clear();
             Ok(batch)
-        });
-        // Polled once, its operations are with the backend.
-        let polled = poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await;
-        match polled {
-            Poll::Pending => self.batches.push_back(writing),
-            Poll::Ready(ended) => self.spare.push(ended?),
-        }
+        })));
+        // Polled, its operations are with the backend.
+        poll_fn(|cx| Poll::Ready(self.poll_all(cx))).await;
         Ok(())
     }
 
+    /// All of them, whichever is waited for: they share the writer's budget, and one that is not polled would keep its place
+    /// in the queue for that from those behind it.
+    fn poll_all(&mut self, cx: &mut Context<'_>) {
+        self.batches.iter_mut().for_each(|batch| batch.poll(cx));
+    }
+
     async fn oldest_ended(&mut self) -> Result<(), WriteError> {
-        if let Some(oldest) = self.batches.front_mut() {
-            let ended = oldest.await;
-            self.batches.pop_front();
-            self.spare.push(ended?);
-        }
+        let ended = poll_fn(|cx| {
+            self.poll_all(cx);
+            match self.batches.pop_front() {
+                Some(Batch::Ended(ended)) => Poll::Ready(ended.map(Some)),
+                Some(writing) => {
+                    self.batches.push_front(writing);
+                    Poll::Pending
+                }
+                None => Poll::Ready(Ok(None)),
+            }
+        })
+        .await;
+        self.spare.extend(ended?);
         Ok(())
     }
 
@@ -95,5 +118,41 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
     /// [`WriteBehind::settled`].
     pub fn writer(&self) -> &W {
         &self.writer
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::testing::MemoryBackend;
+    use crate::{BackendFactory, OpenOptions};
+    use std::path::Path;
+
+    /// Batches that are larger than all that may be in flight queue for the budget, again and again.
+    #[test]
+    fn batches_that_share_a_small_budget_all_arrive() {
+        for seed in 0..20 {
+            let memory = MemoryBackend::new(seed);
+            let options =
+                OpenOptions { bytes_in_flight_max: 8192, read_size_max: 4096, ..OpenOptions::default() };
+            let written = memory.run(async || {
+                let mut random = fastrand::Rng::with_seed(seed);
+                let mut behind = WriteBehind::new(memory.create(Path::new("a"), &options).await.unwrap());
+                let (mut expected, mut pending, mut offset) = (Vec::new(), Vec::new(), 0);
+                for _ in 0..40 {
+                    let bytes: Vec<u8> = (0..random.usize(1..30_000)).map(|_| random.u8(..)).collect();
+                    pending.extend_from_slice(&bytes);
+                    expected.extend_from_slice(&bytes);
+                    let len = random.usize(0..=pending.len());
+                    behind.write(offset, &mut pending, len).await.unwrap();
+                    offset += len as u64;
+                }
+                let len = pending.len();
+                behind.write(offset, &mut pending, len).await.unwrap();
+                behind.settled().await.unwrap();
+                expected
+            });
+            assert!(memory.get(Path::new("a")).unwrap() == written.unwrap(), "seed {seed}");
+        }
     }
 }
