@@ -6,7 +6,7 @@
 #![allow(clippy::print_stdout, reason = "a bench reports on the standard output")]
 
 use benches::ring::BareRing;
-use benches::{cpu_time, data_file, make_cold, make_warm, map, touch};
+use benches::{cpu_time, data_file, make_cold, make_warm, map, spread, touch};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadRequest, VectorReader};
@@ -222,13 +222,6 @@ impl Report {
         }
         Ok(())
     }
-}
-
-/// Least, median and most.
-fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    (values[0], values[values.len() / 2], values[values.len() - 1])
 }
 
 /// Vectors of `len` bytes, packed one after another; each read once at most.

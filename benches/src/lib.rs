@@ -78,6 +78,17 @@ pub fn cpu_time() -> Duration {
     Duration::new(clock.tv_sec.unsigned_abs(), clock.tv_nsec.unsigned_abs() as u32)
 }
 
+/// Least, median and most.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    (values[0], values[values.len() / 2], values[values.len() - 1])
+}
+
 /// The examples of the repository's README, compiled here because this crate has every backend.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -117,13 +117,17 @@ mod linux {
                 backing_dir: self.dir.clone(),
             })?;
             let status = match self.start(&disk, &running)? {
-                Some(mut child) => code(child.wait().map_err(failed("wait for the command"))?),
-                None => code(ExitStatus::from_raw(Signal::TERM.as_raw())),
+                Some(mut child) => child.wait().map_err(failed("wait for the command"))?,
+                None => ExitStatus::from_raw(Signal::TERM.as_raw()),
             };
+            // A command that needs more memory than its cap is killed without a word of its own.
+            if status.signal().is_some() {
+                eprintln!("slow-disk: the command ended by {status}");
+            }
             let served = disk.served();
             disk.remove()?;
             eprintln!("slow-disk: {served}");
-            Ok(status)
+            Ok(code(status))
         }
 
         /// Starts the command, unless a signal came before.

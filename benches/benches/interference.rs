@@ -1,0 +1,430 @@
+//! How long searches take while a collection is optimized and while it is written to, beside when nothing else happens.
+//!
+//! `cargo bench -p benches --bench interference`, on a disk that shows it:
+//! `cargo run --release -p benches --bin slow-disk -- run -- cargo bench -p benches --bench interference`.
+//!
+//! Environment: `BENCH_DIR` (that disk is measured), `BENCH_BACKENDS=mmap,monoio` (all otherwise), `BENCH_ROUNDS`, and
+//! `BENCH_QUICK=1` (seconds: shows that it works).
+
+use benches::data::{Error, variable};
+use benches::{cpu_time, spread};
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+use io_core::{DynBackend, OpenOptions};
+use std::fs;
+use std::io::Write;
+use std::os::linux::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use vecstore::backends::BackendKind;
+use vecstore::collection::{
+    BuildStage, Collection, CollectionOptions, Durability, Hit, OptimizeProgress, SearchRequest,
+};
+use vecstore::dataset::Clustered;
+use vecstore::input::VectorSource;
+use vecstore::point::Point;
+use vecstore::schema::Schema;
+
+const DIM: usize = 384;
+const SEGMENTS: usize = 3;
+/// Each searches at a pace of its own, whatever came of the search before.
+const CLIENTS: usize = 2;
+const PACE: Duration = Duration::from_millis(40);
+/// Points of a write, each of which is synced.
+const WRITE_POINTS: usize = 64;
+
+struct Setup {
+    points: usize,
+    seconds: Duration,
+    rounds: usize,
+    backends: Vec<BackendKind>,
+    dir: tempfile::TempDir,
+}
+
+impl Setup {
+    fn new() -> Result<Self, Error> {
+        let quick = variable("BENCH_QUICK").is_some();
+        let backends = match variable("BENCH_BACKENDS") {
+            Some(names) => names.split(',').map(str::parse).collect::<Result<_, _>>()?,
+            None => BackendKind::all().to_vec(),
+        };
+        let rounds = match variable("BENCH_ROUNDS") {
+            Some(rounds) => rounds.parse()?,
+            None => {
+                if quick {
+                    1
+                } else {
+                    3
+                }
+            }
+        };
+        let dir = variable("BENCH_DIR").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").to_owned());
+        Ok(Self {
+            points: if quick { 3000 } else { 60_000 },
+            seconds: Duration::from_secs(if quick { 1 } else { 15 }),
+            rounds,
+            backends,
+            dir: tempfile::tempdir_in(dir)?,
+        })
+    }
+
+    /// The collection that every round begins with: files never change, so a copy is links.
+    fn original(&self) -> PathBuf {
+        self.dir.path().join("original")
+    }
+}
+
+/// What is under way beside the searches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    /// A stage of optimizing.
+    Optimizing(BuildStage),
+    /// The first second with the new segment.
+    Optimized,
+    Upserts,
+}
+
+/// What has been used up to a moment.
+#[derive(Clone, Copy)]
+struct Usage {
+    at: Instant,
+    cpu: Duration,
+    disk_reads: u64,
+    disk_written: u64,
+}
+
+impl Usage {
+    fn now(dir: &Path) -> Self {
+        let (disk_reads, disk_written) = disk(dir).unwrap_or_default();
+        Self { at: Instant::now(), cpu: cpu_time(), disk_reads, disk_written }
+    }
+}
+
+/// Reads and bytes written of the disk that a directory is on, if it is on one of its own.
+fn disk(dir: &Path) -> Option<(u64, u64)> {
+    let device = fs::metadata(dir).ok()?.st_dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let counts = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+    let counts: Vec<u64> = counts.split_whitespace().map_while(|count| count.parse().ok()).collect();
+    Some((*counts.first()?, 512 * counts.get(6)?))
+}
+
+/// When what began.
+struct Marks {
+    dir: PathBuf,
+    marks: Mutex<Vec<(Option<Beside>, Usage)>>,
+}
+
+impl Marks {
+    fn new(dir: &Path) -> Arc<Self> {
+        Arc::new(Self { dir: dir.to_owned(), marks: Mutex::default() })
+    }
+
+    /// From now on this is under way; `None` if nothing is measured.
+    fn begin(&self, beside: Option<Beside>) {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if marks.last().is_none_or(|(last, _)| *last != beside) {
+            marks.push((beside, Usage::now(&self.dir)));
+        }
+    }
+}
+
+/// A search that was due at a time, and how long after that it was done.
+type Sample = (Instant, Duration);
+
+/// All stretches of a round with the same beside.
+#[derive(Default)]
+struct Measured {
+    latencies: Vec<Duration>,
+    wall: Duration,
+    cpu: Duration,
+    disk_reads: u64,
+    disk_written: u64,
+}
+
+impl Measured {
+    fn of(marks: &Marks, samples: &[Sample], which: impl Fn(Beside) -> bool) -> Self {
+        let marks = marks.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut measured = Self::default();
+        for pair in marks.windows(2) {
+            let [(beside, from), (_, to)] = pair else { unreachable!("windows of two") };
+            if !beside.is_some_and(&which) {
+                continue;
+            }
+            measured.wall += to.at - from.at;
+            measured.cpu += to.cpu - from.cpu;
+            measured.disk_reads += to.disk_reads - from.disk_reads;
+            measured.disk_written += to.disk_written - from.disk_written;
+            let within = samples.iter().filter(|(due, _)| (from.at..to.at).contains(due));
+            measured.latencies.extend(within.map(|(_, latency)| latency));
+        }
+        measured.latencies.sort_unstable();
+        measured
+    }
+
+    /// In milliseconds.
+    fn quantile(&self, part: f64) -> f64 {
+        let count = self.latencies.len();
+        let rank = (count as f64 * part).ceil() as usize;
+        self.latencies[rank.clamp(1, count) - 1].as_secs_f64() * 1e3
+    }
+}
+
+/// What to search for, and what is found before the segments are merged and after.
+struct Searches {
+    queries: Vec<Vec<f32>>,
+    before: Vec<Vec<Hit>>,
+    after: Vec<Vec<Hit>>,
+}
+
+fn request(query: &[f32]) -> SearchRequest {
+    SearchRequest::new(query.to_vec())
+}
+
+fn hits_of_all(collection: &Collection, queries: &[Vec<f32>]) -> Result<Vec<Vec<Hit>>, Error> {
+    let found = collection.search_batch(queries.iter().map(|query| request(query)).collect()).wait()?;
+    Ok(found.into_iter().map(|found| found.hits).collect())
+}
+
+/// Searches at a fixed pace until what goes on beside has ended. What a search finds must be among `expected`.
+fn search_beside(
+    collection: &Collection,
+    queries: &[Vec<f32>],
+    expected: &[&[Vec<Hit>]],
+    beside: impl FnOnce() -> Result<(), Error>,
+) -> Result<Vec<Sample>, Error> {
+    let (next, ended, begun) = (AtomicUsize::new(0), AtomicBool::new(false), Instant::now());
+    let client = |client: usize| {
+        let mut samples = Vec::new();
+        let mut due = begun + PACE * client as u32 / CLIENTS as u32;
+        while !ended.load(Relaxed) {
+            pause(due.saturating_duration_since(Instant::now()));
+            let query = next.fetch_add(1, Relaxed) % queries.len();
+            let found =
+                collection.search(request(&queries[query])).wait().map_err(|error| error.to_string())?;
+            // From when it was due: whoever comes while another search is slow waits too.
+            samples.push((due, due.elapsed()));
+            if !expected.iter().any(|hits| hits[query] == found.hits) {
+                return Err(format!("query {query} found {:?}, not {:?}", found.hits, expected[0][query]));
+            }
+            due += PACE;
+        }
+        Ok(samples)
+    };
+    std::thread::scope(|scope| {
+        let client = &client;
+        let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || client(number))).collect();
+        let done = beside();
+        ended.store(true, Relaxed);
+        let mut samples = Vec::new();
+        for client in clients {
+            samples.extend(client.join().expect("a client does not panic")?);
+        }
+        done.map(|()| samples)
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a pace is kept by the clock; these threads have no executor")]
+fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Opened for searches that read: past the page cache, or with nothing of the files in it. Optimized in the background only
+/// if asked to, and then never merged, which may change what is found.
+fn open(kind: BackendKind, dir: &Path, background: bool) -> Result<Collection, Error> {
+    for file in files_below(dir)? {
+        benches::make_cold(&file)?;
+    }
+    let open = OpenOptions { direct: kind != BackendKind::Mmap, ..OpenOptions::default() };
+    let options =
+        CollectionOptions { open, background, segments_max: usize::MAX, ..CollectionOptions::default() };
+    Ok(Collection::open(&kind.backend(), dir, &options)?)
+}
+
+fn files_below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(files_below(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// A copy of the original collection in a directory of its own.
+fn copy(setup: &Setup, backend: &DynBackend) -> Result<tempfile::TempDir, Error> {
+    let dir = tempfile::tempdir_in(setup.dir.path())?;
+    Collection::restore(backend, &setup.original(), &dir.path().join("c"))?;
+    Ok(dir)
+}
+
+/// Makes the original collection, and finds out what is found in it, and in the one segment it can be made.
+fn prepare(setup: &Setup) -> Result<Searches, Error> {
+    let kind = *setup.backends.first().ok_or("no backend")?;
+    let mut vectors = Clustered::new(setup.points, DIM, 7);
+    let queries = vectors.queries(setup.points / 30);
+    let options = CollectionOptions { background: false, ..CollectionOptions::default() };
+    let made = setup.dir.path().join("made");
+    let collection = Collection::create(&kind.backend(), &made, &Schema::new(DIM as u32), &options)?;
+    let mut id = 0;
+    for _ in 0..SEGMENTS {
+        for _ in 0..setup.points / SEGMENTS / 1000 {
+            collection.upsert(points(&mut vectors, 1000, &mut id)?, Durability::Written).wait()?;
+        }
+        collection.seal(|_| {}).wait()?;
+    }
+    collection.snapshot(&setup.original()).wait()?;
+    let before = hits_of_all(&collection, &queries)?;
+    collection.optimize(|_| {}).wait()?;
+    let after = hits_of_all(&collection, &queries)?;
+    collection.close()?;
+    fs::remove_dir_all(made)?;
+    Ok(Searches { queries, before, after })
+}
+
+/// The next so many points, numbered from `id` on.
+fn points(vectors: &mut Clustered, count: usize, id: &mut u64) -> Result<Vec<Point>, Error> {
+    let rows = vectors.next_rows(count)?.to_f32();
+    let points = rows.chunks_exact(DIM).zip(*id..).map(|(row, id)| Point::new(id, row.to_vec()));
+    *id += count as u64;
+    Ok(points.collect())
+}
+
+/// Quiet, then optimizing, then, in another copy, upserts.
+fn round(setup: &Setup, kind: BackendKind, searches: &Searches) -> Result<(Arc<Marks>, Vec<Sample>), Error> {
+    let Searches { queries, before, after } = searches;
+    let marks = Marks::new(setup.dir.path());
+
+    let dir = copy(setup, &kind.backend())?;
+    let collection = open(kind, &dir.path().join("c"), false)?;
+    marks.begin(Some(Beside::Nothing));
+    let mut samples = search_beside(&collection, queries, &[before], || {
+        pause(setup.seconds);
+        Ok(())
+    })?;
+    let told = Arc::clone(&marks);
+    let progress = move |progress: OptimizeProgress| told.begin(Some(Beside::Optimizing(progress.stage)));
+    marks.begin(Some(Beside::Optimizing(BuildStage::Reading)));
+    samples.extend(search_beside(&collection, queries, &[before, after], || {
+        let merged = collection.optimize(progress).wait()?.segments_after;
+        marks.begin(Some(Beside::Optimized));
+        pause(Duration::from_secs(1));
+        marks.begin(None);
+        if merged == 1 { Ok(()) } else { Err(format!("{merged} segments are left").into()) }
+    })?);
+    collection.close()?;
+
+    let dir = copy(setup, &kind.backend())?;
+    let collection = open(kind, &dir.path().join("c"), true)?;
+    // They lie elsewhere, so that what is found stays the same; more than a disk takes in the time.
+    let mut elsewhere = Clustered::new(1_000_000, DIM, 8);
+    let mut id = setup.points as u64;
+    marks.begin(Some(Beside::Upserts));
+    let begun = Instant::now();
+    samples.extend(search_beside(&collection, queries, &[before], || {
+        while begun.elapsed() < setup.seconds {
+            collection.upsert(points(&mut elsewhere, WRITE_POINTS, &mut id)?, Durability::Synced).wait()?;
+        }
+        marks.begin(None);
+        Ok(())
+    })?);
+    collection.close()?;
+    Ok((marks, samples))
+}
+
+fn main() -> Result<(), Error> {
+    let setup = Setup::new()?;
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "{} points of dimension {DIM} in {SEGMENTS} segments; {CLIENTS} clients, each with a search every {} ms; \
+         {} rounds\n",
+        setup.points,
+        PACE.as_millis(),
+        setup.rounds
+    )?;
+    let searches = prepare(&setup)?;
+    for &kind in &setup.backends {
+        let rounds: Vec<_> =
+            (0..setup.rounds).map(|_| round(&setup, kind, &searches)).collect::<Result<_, _>>()?;
+        writeln!(out, "{kind}\n\n{}\n", table_of(&rounds))?;
+    }
+    Ok(())
+}
+
+fn table_of(rounds: &[(Arc<Marks>, Vec<Sample>)]) -> Table {
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN);
+    table.set_header([
+        "beside",
+        "s",
+        "searches",
+        "p50 ms",
+        "p90",
+        "p99",
+        "(min..max)",
+        "max",
+        "p99 / quiet",
+        "(min..max)",
+        "cores busy",
+        "reads/s",
+        "MB/s written",
+    ]);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let of = |which: &dyn Fn(Beside) -> bool| -> Vec<Measured> {
+        rounds.iter().map(|(marks, samples)| Measured::of(marks, samples, which)).collect()
+    };
+    let quiet = of(&|beside| beside == Beside::Nothing);
+    add_row(&mut table, "nothing", &quiet, &quiet);
+    let optimizing = of(&|beside| matches!(beside, Beside::Optimizing(_) | Beside::Optimized));
+    add_row(&mut table, "optimizing", &optimizing, &quiet);
+    for (name, which) in [
+        ("- reading", Beside::Optimizing(BuildStage::Reading)),
+        ("- graph", Beside::Optimizing(BuildStage::Graph)),
+        ("- writing", Beside::Optimizing(BuildStage::Writing)),
+        ("- a second after", Beside::Optimized),
+        ("upserts", Beside::Upserts),
+    ] {
+        add_row(&mut table, name, &of(&|beside| beside == which), &quiet);
+    }
+    table
+}
+
+/// Medians over the rounds in which there were searches.
+fn add_row(table: &mut Table, name: &str, rounds: &[Measured], quiet: &[Measured]) {
+    let pairs: Vec<_> = rounds.iter().zip(quiet).filter(|(round, _)| !round.latencies.is_empty()).collect();
+    if pairs.is_empty() {
+        return;
+    }
+    let each = |value: &dyn Fn(&Measured) -> f64| spread(pairs.iter().map(|(round, _)| value(round)));
+    let (_, seconds, _) = each(&|round| round.wall.as_secs_f64());
+    let (_, count, _) = each(&|round| round.latencies.len() as f64);
+    let p99 = each(&|round| round.quantile(0.99));
+    let ratio = spread(pairs.iter().map(|(round, quiet)| round.quantile(0.99) / quiet.quantile(0.99)));
+    let (_, cores, _) = each(&|round| round.cpu.as_secs_f64() / round.wall.as_secs_f64());
+    let (_, reads, _) = each(&|round| round.disk_reads as f64 / round.wall.as_secs_f64());
+    let (_, written, _) = each(&|round| round.disk_written as f64 / 1e6 / round.wall.as_secs_f64());
+    table.add_row([
+        name.to_owned(),
+        format!("{seconds:.1}"),
+        format!("{count:.0}"),
+        format!("{:.1}", each(&|round| round.quantile(0.5)).1),
+        format!("{:.1}", each(&|round| round.quantile(0.9)).1),
+        format!("{:.1}", p99.1),
+        format!("{:.1}..{:.1}", p99.0, p99.2),
+        format!("{:.1}", each(&|round| round.quantile(1.0)).1),
+        format!("{:.2}", ratio.1),
+        format!("{:.2}..{:.2}", ratio.0, ratio.2),
+        format!("{cores:.2}"),
+        format!("{reads:.0}"),
+        format!("{written:.1}"),
+    ]);
+}
