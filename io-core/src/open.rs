@@ -272,7 +272,6 @@ mod unix {
             AccessPattern::Sequential => Advice::Sequential,
         };
         let advised = fadvise(file, 0, None, pattern);
-        // Reading, not advising, is what brings a whole file in: WILLNEED stops at the read-ahead limit.
         let populated = if options.populate { read_through(file) } else { Ok(()) };
         advised.map_err(io::Error::from).and(populated).map_err(|error| OpenError::io(path, error))
     }
@@ -286,11 +285,31 @@ mod unix {
         Ok(())
     }
 
+    const CHUNK: u64 = 1 << 20;
+
+    /// Tells the kernel that the next bytes will be needed: in pieces, since it takes no more of a piece than it would read
+    /// ahead, or one request of the device.
+    #[cfg(target_os = "linux")]
+    fn announce(file: &File, offset: u64) {
+        use rustix::fs::{Advice, fadvise};
+        const PIECE: std::num::NonZeroU64 = std::num::NonZeroU64::new(128 << 10).expect("not zero");
+        for piece in (offset..offset + CHUNK).step_by(PIECE.get() as usize) {
+            // Only advice: the read tells what is wrong with a file.
+            let _ = fadvise(file, piece, Some(PIECE), Advice::WillNeed);
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn announce(_file: &File, _offset: u64) {}
+
+    /// Brings the whole file into the page cache. Reading makes sure of it, whatever the kernel makes of the advice; and the
+    /// advice has many reads under way at once, however little the kernel would read ahead.
     fn read_through(file: &File) -> io::Result<()> {
         use std::os::unix::fs::FileExt;
-        let mut chunk = vec![0; 1 << 20];
+        let mut chunk = vec![0; CHUNK as usize];
         let mut offset = 0;
         loop {
+            announce(file, offset);
             match file.read_at(&mut chunk, offset) {
                 Ok(0) => return Ok(()),
                 Ok(bytes) => offset += bytes as u64,

@@ -109,20 +109,19 @@ pub(crate) struct SegmentData {
     fields_pages: PagesData,
 }
 
-/// How a file is opened, by its placement.
+/// How a core opens a file, by its placement. What is to be in the page cache is brought there when the segment is loaded,
+/// once, and not by every core while searches wait.
 fn placed(options: &OpenOptions, placement: Placement) -> OpenOptions {
     match placement {
         Placement::Cold => options.clone(),
-        Placement::Cached | Placement::Pinned => {
-            let populate = placement == Placement::Cached;
-            OpenOptions { direct: false, populate, ..options.clone() }
-        }
+        Placement::Cached | Placement::Pinned => OpenOptions { direct: false, ..options.clone() },
     }
 }
 
-/// How bytes that are read once and whole are read: not past the page cache, where that would need alignment.
-fn loading(options: &OpenOptions) -> OpenOptions {
-    OpenOptions { direct: false, ..read_once(options) }
+/// How a file is opened to be loaded: not past the page cache, since what is read once and whole is not aligned.
+fn loading(options: &OpenOptions, placement: Placement) -> OpenOptions {
+    let populate = placement == Placement::Cached;
+    OpenOptions { direct: false, populate, ..read_once(options) }
 }
 
 impl SegmentData {
@@ -143,9 +142,9 @@ impl SegmentData {
             return Err(Error::damaged(&path, None, "its schema is not that of the collection"));
         }
         let place = schema.placement;
-        let options = loading(options);
         let open = async |name: &str, kind, placement| {
-            let mut pages = Pages::open(backend.open(&dir.join(name), &options).await?, kind).await?;
+            let reader = backend.open(&dir.join(name), &loading(options, placement)).await?;
+            let mut pages = Pages::open(reader, kind).await?;
             if placement == Placement::Pinned {
                 pages.pin().await?;
             }
@@ -159,7 +158,9 @@ impl SegmentData {
             if found == u64::from(points) { Ok(()) } else { Err(mismatch(name, found)) }
         };
 
-        let pages = open(GRAPH, PagesKind::Graph, Placement::Cold).await?;
+        // Pinned links are kept unpacked, and so not as pages.
+        let as_pages = if place.graph == Placement::Cached { Placement::Cached } else { Placement::Cold };
+        let pages = open(GRAPH, PagesKind::Graph, as_pages).await?;
         let graph = GraphData::load(&pages, place.graph == Placement::Pinned).await?;
         check(GRAPH, u64::from(graph.len()))?;
         let graph_pages = close(pages).await?;
@@ -187,7 +188,8 @@ impl SegmentData {
                 codec
             }
         };
-        let codes = Records::open(backend, &dir.join(CODES), &options, ElementType::U8, None).await?;
+        let (path, options_of) = (dir.join(CODES), |placement| loading(options, placement));
+        let codes = Records::open(backend, &path, &options_of(place.codes), ElementType::U8, None).await?;
         codes.check(u64::from(points), codec.record_bytes() as u32)?;
         let codes_data = match place.codes {
             Placement::Pinned => CodesData::Pinned(load_codes(&codes, codec.record_bytes(), points).await?),
@@ -195,7 +197,8 @@ impl SegmentData {
         };
         codes.close().await?;
 
-        let vectors = Records::open(backend, &dir.join(VECTORS), &options, schema.element, None).await?;
+        let (path, options) = (dir.join(VECTORS), options_of(place.vectors));
+        let vectors = Records::open(backend, &path, &options, schema.element, None).await?;
         vectors.check(u64::from(points), schema.dim)?;
         let checksums = vectors.checksums().clone();
         let pinned_vectors = match place.vectors {
