@@ -3,14 +3,15 @@
 //! `cargo bench -p benches --bench interference`, on a disk that shows it:
 //! `cargo run --release -p benches --bin slow-disk -- run -- cargo bench -p benches --bench interference`.
 //!
-//! Environment: `BENCH_DIR` (that disk is measured), `BENCH_BACKENDS=mmap,monoio` (all otherwise), `BENCH_ROUNDS`, and
-//! `BENCH_QUICK=1` (seconds: shows that it works).
+//! Environment: `BENCH_DIR` (that disk is measured), `BENCH_BACKENDS=mmap,ring` (all otherwise; `ring-without-lanes` is the
+//! ring with everything in one lane), `BENCH_ROUNDS`, and `BENCH_QUICK=1` (seconds: shows that it works).
 
 use benches::data::{Error, variable};
+use benches::without_lanes::WithoutLanes;
 use benches::{cpu_time, spread};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
-use io_core::{DynBackend, OpenOptions};
+use io_core::{BackendFactory, DynBackend, OpenOptions};
 use std::fs;
 use std::io::Write;
 use std::os::linux::fs::MetadataExt;
@@ -35,20 +36,42 @@ const PACE: Duration = Duration::from_millis(40);
 /// Points of a write, each of which is synced.
 const WRITE_POINTS: usize = 64;
 
+const RING_WITHOUT_LANES: &str = "ring-without-lanes";
+
+/// A backend under a name.
+struct Contender {
+    name: String,
+    backend: DynBackend,
+}
+
+impl Contender {
+    fn named(name: &str) -> Result<Self, Error> {
+        let backend = if name == RING_WITHOUT_LANES {
+            DynBackend::new(WithoutLanes("ring".parse::<BackendKind>()?.backend()))
+        } else {
+            name.parse::<BackendKind>()?.backend()
+        };
+        Ok(Self { name: name.to_owned(), backend })
+    }
+}
+
 struct Setup {
     points: usize,
     seconds: Duration,
     rounds: usize,
-    backends: Vec<BackendKind>,
+    contenders: Vec<Contender>,
     dir: tempfile::TempDir,
 }
 
 impl Setup {
     fn new() -> Result<Self, Error> {
         let quick = variable("BENCH_QUICK").is_some();
-        let backends = match variable("BENCH_BACKENDS") {
-            Some(names) => names.split(',').map(str::parse).collect::<Result<_, _>>()?,
-            None => BackendKind::all().to_vec(),
+        let contenders = match variable("BENCH_BACKENDS") {
+            Some(names) => names.split(',').map(Contender::named).collect::<Result<_, _>>()?,
+            None => {
+                let names = BackendKind::all().iter().map(|kind| kind.name()).chain([RING_WITHOUT_LANES]);
+                names.map(Contender::named).collect::<Result<_, _>>()?
+            }
         };
         let rounds = match variable("BENCH_ROUNDS") {
             Some(rounds) => rounds.parse()?,
@@ -65,7 +88,7 @@ impl Setup {
             points: if quick { 3000 } else { 60_000 },
             seconds: Duration::from_secs(if quick { 1 } else { 15 }),
             rounds,
-            backends,
+            contenders,
             dir: tempfile::tempdir_in(dir)?,
         })
     }
@@ -234,14 +257,14 @@ fn pause(time: Duration) {
 
 /// Opened for searches that read: past the page cache, or with nothing of the files in it. Optimized in the background only
 /// if asked to, and then never merged, which may change what is found.
-fn open(kind: BackendKind, dir: &Path, background: bool) -> Result<Collection, Error> {
+fn open(backend: &DynBackend, dir: &Path, background: bool) -> Result<Collection, Error> {
     for file in files_below(dir)? {
         benches::make_cold(&file)?;
     }
-    let open = OpenOptions { direct: kind != BackendKind::Mmap, ..OpenOptions::default() };
+    let open = OpenOptions { direct: backend.name() != BackendKind::Mmap.name(), ..OpenOptions::default() };
     let options =
         CollectionOptions { open, background, segments_max: usize::MAX, ..CollectionOptions::default() };
-    Ok(Collection::open(&kind.backend(), dir, &options)?)
+    Ok(Collection::open(backend, dir, &options)?)
 }
 
 fn files_below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
@@ -266,12 +289,12 @@ fn copy(setup: &Setup, backend: &DynBackend) -> Result<tempfile::TempDir, Error>
 
 /// Makes the original collection, and finds out what is found in it, and in the one segment it can be made.
 fn prepare(setup: &Setup) -> Result<Searches, Error> {
-    let kind = *setup.backends.first().ok_or("no backend")?;
+    let Contender { backend, .. } = setup.contenders.first().ok_or("no backend")?;
     let mut vectors = Clustered::new(setup.points, DIM, 7);
     let queries = vectors.queries(setup.points / 30);
     let options = CollectionOptions { background: false, ..CollectionOptions::default() };
     let made = setup.dir.path().join("made");
-    let collection = Collection::create(&kind.backend(), &made, &Schema::new(DIM as u32), &options)?;
+    let collection = Collection::create(backend, &made, &Schema::new(DIM as u32), &options)?;
     let mut id = 0;
     for _ in 0..SEGMENTS {
         for _ in 0..setup.points / SEGMENTS / 1000 {
@@ -297,12 +320,16 @@ fn points(vectors: &mut Clustered, count: usize, id: &mut u64) -> Result<Vec<Poi
 }
 
 /// Quiet, then optimizing, then, in another copy, upserts.
-fn round(setup: &Setup, kind: BackendKind, searches: &Searches) -> Result<(Arc<Marks>, Vec<Sample>), Error> {
+fn round(
+    setup: &Setup,
+    backend: &DynBackend,
+    searches: &Searches,
+) -> Result<(Arc<Marks>, Vec<Sample>), Error> {
     let Searches { queries, before, after } = searches;
     let marks = Marks::new(setup.dir.path());
 
-    let dir = copy(setup, &kind.backend())?;
-    let collection = open(kind, &dir.path().join("c"), false)?;
+    let dir = copy(setup, backend)?;
+    let collection = open(backend, &dir.path().join("c"), false)?;
     marks.begin(Some(Beside::Nothing));
     let mut samples = search_beside(&collection, queries, &[before], || {
         pause(setup.seconds);
@@ -320,8 +347,8 @@ fn round(setup: &Setup, kind: BackendKind, searches: &Searches) -> Result<(Arc<M
     })?);
     collection.close()?;
 
-    let dir = copy(setup, &kind.backend())?;
-    let collection = open(kind, &dir.path().join("c"), true)?;
+    let dir = copy(setup, backend)?;
+    let collection = open(backend, &dir.path().join("c"), true)?;
     // They lie elsewhere, so that what is found stays the same; more than a disk takes in the time.
     let mut elsewhere = Clustered::new(1_000_000, DIM, 8);
     let mut id = setup.points as u64;
@@ -350,10 +377,15 @@ fn main() -> Result<(), Error> {
         setup.rounds
     )?;
     let searches = prepare(&setup)?;
-    for &kind in &setup.backends {
-        let rounds: Vec<_> =
-            (0..setup.rounds).map(|_| round(&setup, kind, &searches)).collect::<Result<_, _>>()?;
-        writeln!(out, "{kind}\n\n{}\n", table_of(&rounds))?;
+    // Each round goes through all contenders, so that what else the machine does meets all of them.
+    let mut rounds: Vec<Vec<_>> = setup.contenders.iter().map(|_| Vec::new()).collect();
+    for _ in 0..setup.rounds {
+        for (Contender { backend, .. }, rounds) in setup.contenders.iter().zip(&mut rounds) {
+            rounds.push(round(&setup, backend, &searches)?);
+        }
+    }
+    for (Contender { name, .. }, rounds) in setup.contenders.iter().zip(&rounds) {
+        writeln!(out, "{name}\n\n{}\n", table_of(rounds))?;
     }
     Ok(())
 }

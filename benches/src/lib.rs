@@ -14,6 +14,7 @@ pub mod memory;
 pub mod ring;
 pub mod rounds;
 pub mod slow_disk;
+pub mod without_lanes;
 pub mod write_rings;
 
 use std::fs::File;
