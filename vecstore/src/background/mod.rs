@@ -4,7 +4,7 @@
 //! | what | how |
 //! |---|---|
 //! | order | files are opened in [`Lane::Background`], for backends that have lanes |
-//! | reads | [`options`]: few bytes in flight, so that a search's read waits behind few |
+//! | reads | [`options`]: few bytes in flight, so that a search's read waits behind few; neighbours in one go |
 //! | writes | [`BackgroundWriter`]: few bytes are not on the disk yet, so that no sync floods it |
 //! | threads | [`lower_priority`] and the [`pool`]: cores and, where the disk has a scheduler, the disk go to others first |
 //!
@@ -27,12 +27,16 @@ pub(crate) use writer::BackgroundWriter;
 /// Bytes of one file that are being read at once, at most.
 const BYTES_IN_FLIGHT_MAX: u64 = 1 << 20;
 
+/// Neighbours that far apart are read in one go: whoever merges segments wants most of what is there, and few requests.
+const GAP_MAX: u32 = 32 << 10;
+
 /// How files are opened.
 pub(crate) fn options(options: &OpenOptions) -> OpenOptions {
     // The largest read has to fit.
     let bytes_max = BYTES_IN_FLIGHT_MAX.max(u64::from(options.read_size_max));
     let bytes_in_flight_max = options.bytes_in_flight_max.min(bytes_max);
-    OpenOptions { lane: Lane::Background, bytes_in_flight_max, ..options.clone() }
+    let gap_max = options.gap_max.max(GAP_MAX);
+    OpenOptions { lane: Lane::Background, bytes_in_flight_max, gap_max, ..options.clone() }
 }
 
 /// The threads that compute: as many as rayon's own pool has by default, shared by all builds of the process. Rayon's own are
@@ -68,7 +72,9 @@ mod tests {
         for (foreground, bytes_in_flight_max) in cases {
             let background = options(&foreground);
             background.check().unwrap();
-            assert_eq!(background, OpenOptions { lane: Lane::Background, bytes_in_flight_max, ..foreground });
+            let gap_max = 32 << 10;
+            let expected = OpenOptions { lane: Lane::Background, bytes_in_flight_max, gap_max, ..foreground };
+            assert_eq!(background, expected);
         }
     }
 }

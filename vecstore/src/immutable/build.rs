@@ -394,7 +394,8 @@ impl SegmentBuilder<'_> {
         let mut codes = VectorFileWriter::<u8, _>::new(self.create_file(CODES).await?, record_bytes as u32)?;
         let (mut components, mut prepared, mut records) = (Vec::new(), Vec::new(), Vec::new());
         let mut done = 0;
-        for batch in points.origins.chunks(self.batch()) {
+        // In the new order, points lie anywhere in the old files: the more of them at a time, the more are neighbours.
+        for batch in points.origins.chunks((BATCH_BYTES_MAX / (4 * dim as usize)).max(1)) {
             components.clear();
             components.resize(batch.len() * dim as usize, T::zeroed());
             prepared.clear();
