@@ -39,9 +39,11 @@ use std::time::Instant;
 /// The read of the eventfd, among the indices of the slab.
 const WAKE: u64 = u64::MAX;
 
-/// IO priority of background operations: the idle class, which gets what the others leave. (Schedulers see that it does
-/// not starve.) Buffered writes keep the usual one: a journal's commit may wait for them.
-const IDLE: u16 = 3 << 13;
+/// IO priority of background operations: the lowest of the usual class. The idle class would be served only while nobody
+/// else has anything in flight (by mq-deadline), which under a steady load of searches is hardly ever; and what is sealed
+/// in the background may be what writes wait for. Slices keep searches from waiting, whatever the scheduler. Buffered writes
+/// keep the usual priority: a journal's commit may wait for them.
+const LOW: u16 = (2 << 13) | 7;
 
 pub(crate) struct Worker {
     ring: IoUring,
@@ -282,7 +284,7 @@ fn entry(what: &What, lane: Lane) -> (squeue::Entry, Load) {
     let order = what.first().order();
     let (file, fd) = (&order.file, Fd(order.file.descriptor.raw()));
     let buffered_write = order.kind == Kind::Write && !file.direct;
-    let priority = if lane == Lane::Background && !buffered_write { IDLE } else { 0 };
+    let priority = if lane == Lane::Background && !buffered_write { LOW } else { 0 };
     let load = |bytes, blocks| Load { lane, bytes, blocks };
     let len = u64::from(order.len);
     match (what, order.kind) {

@@ -118,10 +118,10 @@ fn placed(options: &OpenOptions, placement: Placement) -> OpenOptions {
     }
 }
 
-/// How a file is opened to be loaded: not past the page cache, since what is read once and whole is not aligned.
+/// How a file is opened to be loaded: past the page cache if so asked, unless that is where it is to be.
 fn loading(options: &OpenOptions, placement: Placement) -> OpenOptions {
     let populate = placement == Placement::Cached;
-    OpenOptions { direct: false, populate, ..read_once(options) }
+    OpenOptions { direct: options.direct && !populate, populate, ..read_once(options) }
 }
 
 impl SegmentData {
