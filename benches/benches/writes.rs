@@ -6,7 +6,7 @@
 //! * **Workers**: kernel threads for buffered writes to many files: a ring a file, such rings with one pool of workers, and one
 //!   ring for all.
 //!
-//! Arguments: the parts to run (`-- bulk`), all of them without. Environment: `BENCH_DIR` (the disk that is measured), `BENCH_QUICK=1` (seconds: shows that it works, not how fast).
+//! Arguments: the parts to run (`-- bulk`), all of them without. Environment: `BENCH_ROUNDS`, `BENCH_DIR` (the disk that is measured), `BENCH_QUICK=1` (seconds: shows that it works, not how fast).
 
 #![allow(clippy::print_stdout, reason = "a bench reports on the standard output")]
 
@@ -43,7 +43,12 @@ fn main() -> Result<()> {
         std::env::var_os("BENCH_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), Into::into);
     std::fs::create_dir_all(&base)?;
     let dir = tempfile::Builder::new().prefix("writes-").tempdir_in(base)?;
-    let setup = Setup { dir: dir.path().to_owned(), rounds: if quick { 1 } else { 5 }, quick };
+    let rounds = match std::env::var("BENCH_ROUNDS") {
+        Ok(rounds) => rounds.parse()?,
+        Err(_) if quick => 1,
+        Err(_) => 5,
+    };
+    let setup = Setup { dir: dir.path().to_owned(), rounds, quick };
     // `cargo bench` adds `--bench`; what is left names parts.
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     for (name, part) in
