@@ -76,7 +76,11 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
             Ok(batch)
         })));
         // Polled, its operations are with the backend.
-        poll_fn(|cx| Poll::Ready(self.poll_all(cx))).await;
+        poll_fn(|cx| {
+            self.poll_all(cx);
+            Poll::Ready(())
+        })
+        .await;
         Ok(())
     }
 
