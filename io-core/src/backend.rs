@@ -46,7 +46,7 @@ impl fmt::Display for BackendInfo {
     }
 }
 
-/// A backend: opens `!Send` readers and writers, and starts the executor they live on.
+/// A backend: opens readers and writers, which need not be `Send`, and starts the executor they live on.
 ///
 /// Cheap to clone and free to cross threads: give each core a clone, and let it open what it reads.
 pub trait BackendFactory: Clone + Send + Sync + 'static {

@@ -12,7 +12,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// Reads many byte ranges of one file, in one batch. See the [crate's documentation](crate) for its promises.
 ///
-/// Readers and their futures stay on the thread that opened them; open one on each core.
+/// Readers and their futures stay on the thread that opened them; open one on each core. Where a backend's may move, as
+/// `io-ring`'s do, it says so, and the compiler knows it of the concrete type.
 pub trait VectorReader {
     /// Reads every request and hands each, as it arrives, to `sink(index, bytes)`.
     ///

@@ -8,7 +8,6 @@ use crate::operation::Running;
 const BUFFERS_MAX: usize = libc::UIO_MAXIOV as usize;
 
 /// A vectored write: its operations, by offset, and their buffers.
-#[derive(Default)]
 pub(crate) struct Joined {
     operations: Vec<Running>,
     vectors: Vec<libc::iovec>,
@@ -18,17 +17,21 @@ pub(crate) struct Joined {
 unsafe impl Send for Joined {}
 
 impl Joined {
+    pub(crate) fn new(first: Running) -> Self {
+        let mut joined = Self { operations: Vec::new(), vectors: Vec::new() };
+        joined.push(first);
+        joined
+    }
+
     pub(crate) fn has_room(&self) -> bool {
         self.operations.len() < BUFFERS_MAX
     }
 
-    /// Adds operations; each begins where the one before it ends.
-    pub(crate) fn extend(&mut self, first: Option<Running>, next: Running) {
-        for operation in first.into_iter().chain([next]) {
-            let len = operation.order().len as usize;
-            self.vectors.push(libc::iovec { iov_base: operation.buffer_ptr().cast(), iov_len: len });
-            self.operations.push(operation);
-        }
+    /// Adds an operation, which begins where the one before it ends.
+    pub(crate) fn push(&mut self, operation: Running) {
+        let len = operation.order().len as usize;
+        self.vectors.push(libc::iovec { iov_base: operation.buffer_ptr().cast(), iov_len: len });
+        self.operations.push(operation);
     }
 
     /// The operation at the lowest offset.

@@ -66,6 +66,8 @@ mod ring;
 #[cfg(not(loom))]
 mod runtime;
 #[cfg(not(loom))]
+mod setup;
+#[cfg(not(loom))]
 mod worker;
 
 #[cfg(not(loom))]

@@ -45,6 +45,13 @@ pub(crate) struct Order {
     pub(crate) permit: Option<Permit>,
 }
 
+impl Order {
+    /// One past its last byte of the file.
+    pub(crate) fn end(&self) -> u64 {
+        self.offset + u64::from(self.len)
+    }
+}
+
 /// Nobody has finished it, and its future is still there; or nobody has started it.
 const RUNNING: u8 = 0;
 /// The ring has finished it.

@@ -73,8 +73,8 @@ impl Ring {
         Self::start_with(options, 0)
     }
 
-    /// As [`Ring::start`], without the setups before `best`.
-    pub(crate) fn start_with(options: &RingOptions, best: usize) -> Result<Arc<Self>, StartError> {
+    /// As [`Ring::start`], as on an older kernel if setups are skipped.
+    pub(crate) fn start_with(options: &RingOptions, setups_skipped: usize) -> Result<Arc<Self>, StartError> {
         fork::watch();
         let failed = |source: io::Error| StartError::Io { runtime: RUNTIME, source };
         let shared = Arc::new(Shared::new().map_err(failed)?);
@@ -82,7 +82,7 @@ impl Ring {
         let (for_thread, options) = (Arc::clone(&shared), options.clone());
         // The ring is made on its own thread: the kernel then knows that no other one submits.
         let thread = std::thread::Builder::new().name("io-ring".into()).spawn(move || {
-            match Worker::new(for_thread, &options, best) {
+            match Worker::new(for_thread, &options, setups_skipped) {
                 Ok(worker) => {
                     let _ = started.send(Ok(worker.features().to_vec()));
                     worker.run();

@@ -1,31 +1,12 @@
 //! The ring's thread: takes what was handed in, gives it to the kernel, and ends what the kernel has done.
-//!
-//! What it needs of the kernel is there from Linux 5.10 on:
-//!
-//! | what | since |
-//! |---|---|
-//! | `WRITEV`, `FSYNC`, `ioprio` of an entry | 5.1 |
-//! | `SYNC_FILE_RANGE` | 5.2 |
-//! | `SETUP_CQSIZE` | 5.5 |
-//! | `READ`, `WRITE`, `CLOSE`, `SETUP_CLAMP` | 5.6 |
-//! | a read of an eventfd that waits without a worker | 5.8 |
-//!
-//! What it uses where it is there, and does without otherwise:
-//!
-//! | what | since |
-//! |---|---|
-//! | `REGISTER_IOWQ_MAX_WORKERS` | 5.15 |
-//! | `SETUP_SUBMIT_ALL` | 5.18 |
-//! | `SETUP_COOP_TASKRUN`, `SETUP_TASKRUN_FLAG` | 5.19 |
-//! | `SETUP_SINGLE_ISSUER` | 6.0 |
-//! | `SETUP_DEFER_TASKRUN` | 6.1 |
 
 #![allow(unsafe_code)]
 
 use crate::joined::Joined;
 use crate::lanes::{Lanes, Load, QUIET_BYTES};
-use crate::operation::{Kind, Order, Running};
+use crate::operation::{Kind, Running};
 use crate::ring::{RingOptions, Shared};
+use crate::setup::make_ring;
 use io_core::{Lane, SyncKind};
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{IoUring, opcode, squeue};
@@ -39,10 +20,9 @@ use std::time::Instant;
 /// The read of the eventfd, among the indices of the slab.
 const WAKE: u64 = u64::MAX;
 
-/// IO priority of background operations: the lowest of the usual class. The idle class would be served only while nobody
-/// else has anything in flight (by mq-deadline), which under a steady load of searches is hardly ever; and what is sealed
-/// in the background may be what writes wait for. Slices keep searches from waiting, whatever the scheduler. Buffered writes
-/// keep the usual priority: a journal's commit may wait for them.
+/// IO priority of background operations: the lowest of the usual class. In the idle class searches fare the same, since slices
+/// keep them from waiting (`benches/README.md`), and a scheduler may leave it aside for as long as others come; but what is
+/// sealed may be what writes wait for. Buffered writes keep the usual priority: a journal's commit may wait for them.
 const LOW: u16 = (2 << 13) | 7;
 
 pub(crate) struct Worker {
@@ -77,6 +57,23 @@ impl What {
             Self::Joined(joined) => joined.first(),
         }
     }
+
+    fn has_room(&self) -> bool {
+        match self {
+            Self::One(_) => true,
+            Self::Joined(joined) => joined.has_room(),
+        }
+    }
+
+    /// With a write that begins where this one ends.
+    fn and(self, next: Running) -> Self {
+        let mut joined = match self {
+            Self::One(first) => Box::new(Joined::new(first)),
+            Self::Joined(joined) => joined,
+        };
+        joined.push(next);
+        Self::Joined(joined)
+    }
 }
 
 /// A panic of this thread would leave everybody waiting, and buffers with the kernel.
@@ -91,9 +88,9 @@ impl Drop for AbortOnPanic {
 }
 
 impl Worker {
-    /// Makes the ring, with the setups of `best` and after. Call it on the thread that runs it.
-    pub(crate) fn new(shared: Arc<Shared>, options: &RingOptions, best: usize) -> io::Result<Self> {
-        let (ring, mut features) = make_ring(options, best)?;
+    /// Makes the ring, as on an older kernel if setups are skipped. Call it on the thread that runs it.
+    pub(crate) fn new(shared: Arc<Shared>, options: &RingOptions, setups_skipped: usize) -> io::Result<Self> {
+        let (ring, mut features) = make_ring(options, setups_skipped)?;
         // Before 5.15 the kernel does not know the call and bounds the threads itself.
         if ring.submitter().register_iowq_max_workers(&mut [options.workers_max.max(1), 0]).is_ok() {
             features.push("IOWQ_MAX_WORKERS");
@@ -169,44 +166,31 @@ impl Worker {
             let index = self.in_flight.insert(Flight { what, load, written: None });
             self.lanes.started(load);
             let pushed = self.push(&entry.user_data(index as u64));
-            debug_assert!(pushed, "looked for room");
+            assert!(pushed, "there was room, and an operation that is not pushed never ends");
         }
         false
     }
 
     /// A write together with those behind it that go on where it ends.
     fn joined(&mut self, first: Running, lane: Lane, bytes_max: u64) -> What {
-        let mut joined: Option<Box<Joined>> = None;
-        let mut end = match first.order() {
-            order @ Order { kind: Kind::Write, .. } => order.offset + u64::from(order.len),
-            _ => return What::One(first),
-        };
-        let bytes_max = first.order().offset.saturating_add(bytes_max.min(QUIET_BYTES));
-        let mut first = Some(first);
-        while let Some(next) = self.lanes.front(lane) {
-            let file = match (&first, &joined) {
-                (Some(first), _) => &first.order().file,
-                (None, Some(joined)) => &joined.first().order().file,
-                (None, None) => break,
-            };
+        let order = first.order();
+        if order.kind != Kind::Write {
+            return What::One(first);
+        }
+        let (file, offset) = (Arc::clone(&order.file), order.offset);
+        let (mut end, end_max) = (order.end(), offset.saturating_add(bytes_max.min(QUIET_BYTES)));
+        let mut what = What::One(first);
+        let goes_on = |next: &Running, what: &What, end| {
             let order = next.order();
-            let fits = order.kind == Kind::Write
-                && Arc::ptr_eq(&order.file, file)
-                && order.offset == end
-                && end + u64::from(order.len) <= bytes_max
-                && joined.as_ref().is_none_or(|joined| joined.has_room());
-            if !fits {
-                break;
-            }
-            end += u64::from(order.len);
+            let is_next = order.kind == Kind::Write && Arc::ptr_eq(&order.file, &file) && order.offset == end;
+            is_next && order.end() <= end_max && what.has_room()
+        };
+        while self.lanes.front(lane).is_some_and(|next| goes_on(next, &what, end)) {
             let Some(next) = self.lanes.pop(lane) else { break };
-            joined.get_or_insert_with(|| Box::new(Joined::default())).extend(first.take(), next);
+            end = next.order().end();
+            what = what.and(next);
         }
-        match (first, joined) {
-            (Some(first), _) => What::One(first),
-            (None, Some(joined)) => What::Joined(joined),
-            (None, None) => unreachable!("a write is either alone or joined"),
-        }
+        what
     }
 
     fn push(&mut self, entry: &squeue::Entry) -> bool {
@@ -310,40 +294,6 @@ fn entry(what: &What, lane: Lane) -> (squeue::Entry, Load) {
             (opcode::Close::new(Fd(file.descriptor.take())).build(), load(0, false))
         }
     }
-}
-
-/// A ring with as much of what helps a single submitting thread as the kernel has, and the names of that. The attempts
-/// before `best` are left out, as if the kernel were older.
-fn make_ring(options: &RingOptions, best: usize) -> io::Result<(IoUring, Vec<&'static str>)> {
-    let entries = options.entries.clamp(1, 4096);
-    let completions = options.in_flight_max.saturating_add(1).max(entries);
-    let builder = || {
-        let mut builder = IoUring::builder();
-        builder.setup_cqsize(completions).setup_clamp().dontfork();
-        builder
-    };
-    // 6.1: completions are worked on when this thread waits for them, and not by interrupting it. The flag says that there
-    // are some, for when it is kept from waiting.
-    let mut newest = builder();
-    newest.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_submit_all();
-    // 5.19: no interrupts between processors for them.
-    let mut newer = builder();
-    newer.setup_coop_taskrun().setup_submit_all();
-    let attempts = [
-        (newest, vec!["io_uring", "SINGLE_ISSUER", "DEFER_TASKRUN"]),
-        (newer, vec!["io_uring", "COOP_TASKRUN"]),
-        (builder(), vec!["io_uring"]),
-    ];
-    let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
-    for (builder, features) in attempts.into_iter().skip(best) {
-        match builder.build(entries) {
-            Ok(ring) => return Ok((ring, features)),
-            // Says a kernel that does not know a flag.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
-            Err(error) => return Err(error),
-        }
-    }
-    Err(refused)
 }
 
 #[cfg(test)]

@@ -130,16 +130,11 @@ fn each_operation_of_a_joined_write_gets_its_share_or_goes_again() {
     let (_directory, sink) = sink(Lane::Foreground);
     let spans = [(0, 3), (3, 7), (7, 12)];
     for result in (0..=12).chain([-libc::EIO, -libc::ENOSPC, -libc::EAGAIN]) {
-        let mut joined = Joined::default();
-        let (mut first, mut pending) = (None, Vec::new());
-        for (from, to) in spans {
-            let (future, running) = start(&sink.handle.file, Kind::Write, from, (to - from) as u32);
-            pending.push(future);
-            match first.take() {
-                None if from == 0 => first = Some(running),
-                before => joined.extend(before, running),
-            }
-        }
+        let writes = spans.map(|(from, to)| start(&sink.handle.file, Kind::Write, from, (to - from) as u32));
+        let (pending, running): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
+        let mut running = running.into_iter();
+        let mut joined = Joined::new(running.next().expect("three of them"));
+        running.for_each(|next| joined.push(next));
         assert_eq!((joined.bytes(), joined.io_vectors().1), (12, 3));
         let again: Vec<_> = joined.finish(result).iter().map(|running| running.order().offset).collect();
 
@@ -159,12 +154,49 @@ fn each_operation_of_a_joined_write_gets_its_share_or_goes_again() {
     }
 }
 
+/// Has a background write of 4096 bytes done, but for its second half: its pages are on their way to the disk.
+fn written_but_not_on_the_disk(file: &SharedFile) -> (Worker, Pending, usize) {
+    let mut worker = worker(&RingOptions::default());
+    let (pending, running) = start(file, Kind::Write, 0, 4096);
+    worker.lanes.push(file.lane, running, Instant::now());
+    worker.issue(Instant::now());
+    let (index, _) = worker.in_flight.iter().next().expect("one is in flight");
+    while worker.in_flight[index].written.is_none() {
+        worker.ring.submit_and_wait(1).expect("submits");
+        worker.reap();
+    }
+    (worker, pending, index)
+}
+
+#[test]
+fn a_background_write_ends_when_its_pages_are_on_the_disk() {
+    let (_directory, sink) = sink(Lane::Background);
+    let (worker, mut pending, index) = written_but_not_on_the_disk(&sink.handle.file);
+    assert_eq!(worker.in_flight[index].written, Some(4096));
+    assert!(pending.poll(&Context::from_waker(Waker::noop())).is_pending());
+    worker.shared.stop();
+    worker.run();
+    assert_eq!(end(&mut pending).result.expect("is written"), 4096);
+}
+
+/// The system tells it once, and no later sync does.
+#[test]
+fn pages_that_cannot_be_written_are_the_writes_error_unless_there_is_nothing_to_write_back() {
+    let (_directory, sink) = sink(Lane::Background);
+    for (result, expected) in [(-libc::EIO, Err(libc::EIO)), (-libc::EINVAL, Ok(4096)), (0, Ok(4096))] {
+        let (mut worker, mut pending, index) = written_but_not_on_the_disk(&sink.handle.file);
+        worker.completed(index, result, Instant::now());
+        let ended = end(&mut pending).result.map_err(|error| error.raw_os_error().expect("the system's"));
+        assert_eq!(ended, expected);
+    }
+}
+
 #[test]
 fn what_has_ended_is_seen_also_where_the_ring_is_kept_from_waiting() {
     let (_directory, sink) = sink(Lane::Foreground);
-    for best in 0..3 {
+    for setups_skipped in 0..3 {
         let shared = Arc::new(Shared::new().expect("an eventfd"));
-        let Ok(mut worker) = Worker::new(shared, &RingOptions::default(), best) else { continue };
+        let Ok(mut worker) = Worker::new(shared, &RingOptions::default(), setups_skipped) else { continue };
         let (mut pending, running) = start(&sink.handle.file, Kind::Sync(SyncKind::All), 0, 0);
         worker.lanes.push(Lane::Foreground, running, Instant::now());
         worker.issue(Instant::now());
@@ -230,8 +262,9 @@ fn writes_and_reads(backend: &RingBackend) {
 #[test]
 fn a_kernel_with_less_does_as_well() {
     let newer = [&[][..], &["DEFER_TASKRUN"], &["DEFER_TASKRUN", "COOP_TASKRUN"]];
-    for (best, newer) in newer.into_iter().enumerate() {
-        let ring = Ring::start_with(&RingOptions::default(), best).expect("this system has io_uring");
+    for (setups_skipped, newer) in newer.into_iter().enumerate() {
+        let ring =
+            Ring::start_with(&RingOptions::default(), setups_skipped).expect("this system has io_uring");
         assert!(!ring.features().iter().any(|feature| newer.contains(feature)), "{:?}", ring.features());
         writes_and_reads(&RingBackend { own: Some(ring) });
     }
