@@ -11,6 +11,7 @@ pub mod data;
 pub mod fio;
 pub mod map;
 pub mod memory;
+pub mod report;
 pub mod ring;
 pub mod rounds;
 pub mod slow_disk;
