@@ -7,9 +7,11 @@
 
 use benches::ring::{BareOptions, BareRing};
 use benches::rounds::{Round, Rounds};
-use benches::{cpu_time, data_file, make_warm};
-use io_core::ReadRequest;
+use benches::{cpu_time, data_file, make_warm, touch};
+use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
+use io_ring::{RingBackend, RingOptions};
 use std::error::Error;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -68,7 +70,57 @@ fn main() -> Result<()> {
         }
         table.print()?;
     }
+    io_rings(&path, file_bytes, rounds, reads)
+}
+
+/// The same through `io-ring`, with and without buffers registered: what they save there.
+fn io_rings(path: &Path, file_bytes: u64, rounds: usize, reads: usize) -> Result<()> {
+    let start = |registered_bytes_max| {
+        RingBackend::start(&RingOptions { registered_bytes_max, ..RingOptions::default() })
+    };
+    let contenders = [("io-ring, none registered", start(0)?), ("io-ring", start(32 << 20)?)];
+    for (len, reads) in [(4096, reads), (65_536, reads / 8)] {
+        println!("\nio-ring, O_DIRECT: {reads} random reads of {len} bytes a round, depth {DEPTH}");
+        let mut table = Rounds::new(&["reads/s", "CPU ns/read"]);
+        for round in 0..rounds {
+            let mut random = fastrand::Rng::with_seed(round as u64);
+            let place =
+                |_| ReadRequest::new(random.u64(0..file_bytes / u64::from(len)) * u64::from(len), len);
+            let requests: Vec<_> = (0..reads).map(place).collect();
+            let mut sums = Vec::new();
+            for at in 0..contenders.len() {
+                let (name, backend) = &contenders[(at + round) % contenders.len()];
+                table.run(round, name, 1, || {
+                    let (round, sum) = read_through(backend, path, &requests)?;
+                    sums.push(sum);
+                    Ok(round)
+                });
+            }
+            if sums.windows(2).any(|pair| pair[0] != pair[1]) {
+                return Err("two rings read different bytes".into());
+            }
+        }
+        table.print()?;
+    }
     Ok(())
+}
+
+fn read_through(backend: &RingBackend, path: &Path, requests: &[ReadRequest]) -> Result<(Round, u64)> {
+    let options = OpenOptions { direct: true, queue_depth: DEPTH, gap_max: 0, ..OpenOptions::default() };
+    backend.run(|| async {
+        let reader = backend.open(path, &options).await?;
+        let (mut sum, cpu, started) = (0u64, cpu_time(), Instant::now());
+        let control = ReadControl::default();
+        let read = reader.read_vectors(requests, &control, |_, bytes| {
+            sum = sum.wrapping_add(touch(bytes));
+            ControlFlow::Continue(())
+        });
+        read.await?;
+        let elapsed = started.elapsed();
+        let cpu = (cpu_time() - cpu).as_nanos() as f64 / requests.len() as f64;
+        reader.close().await?;
+        Ok((Round::rate(requests.len() as f64, elapsed).with(cpu), sum))
+    })?
 }
 
 fn read(path: &Path, direct: bool, options: BareOptions, requests: &[ReadRequest]) -> Result<(Round, u64)> {

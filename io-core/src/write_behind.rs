@@ -10,6 +10,10 @@ use std::task::{Context, Poll};
 /// Batches on their way at most. What comes from a processor and what goes to a disk then hardly wait for each other.
 const BATCHES_MAX: usize = 4;
 
+/// How far ahead of its bytes a long file is made. A write past the page cache that makes its file longer keeps all others of
+/// the file waiting, in ext4 and elsewhere; one into what the file has already does not.
+const LEN_AHEAD_MAX: u64 = 64 << 20;
+
 /// A batch on its way, until it has ended. It gives its bytes' memory back.
 enum Batch {
     Writing(LocalBoxFuture<'static, Result<Vec<u8>, WriteError>>),
@@ -33,6 +37,10 @@ impl Batch {
 pub struct WriteBehind<W> {
     writer: Rc<W>,
     batches: VecDeque<Batch>,
+    /// One past the last byte that was taken.
+    end: u64,
+    /// The length the file was given, where that is more.
+    len_ahead: u64,
     /// Memory of batches that ended.
     spare: Vec<Vec<u8>>,
 }
@@ -50,7 +58,7 @@ impl<W: fmt::Debug> fmt::Debug for WriteBehind<W> {
 impl<W: PageWriter + 'static> WriteBehind<W> {
     /// With nothing on its way.
     pub fn new(writer: W) -> Self {
-        Self { writer: Rc::new(writer), batches: VecDeque::new(), spare: Vec::new() }
+        Self { writer: Rc::new(writer), batches: VecDeque::new(), end: 0, len_ahead: 0, spare: Vec::new() }
     }
 
     /// Begins to write the first `len` bytes of `bytes` at `offset`; the rest stays in `bytes`. Waits only while too much
@@ -65,6 +73,7 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
         while self.batches.len() >= BATCHES_MAX {
             self.oldest_ended().await?;
         }
+        self.grow(offset + len as u64).await?;
         let mut rest = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(bytes.capacity()));
         rest.extend_from_slice(&bytes[len..]);
         let mut batch = std::mem::replace(bytes, rest);
@@ -81,6 +90,16 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
             Poll::Ready(())
         })
         .await;
+        Ok(())
+    }
+
+    /// Gives the file a length ahead of its bytes, once it turns out to be a long one.
+    async fn grow(&mut self, end: u64) -> Result<(), WriteError> {
+        self.end = self.end.max(end);
+        if self.end > self.len_ahead && !self.batches.is_empty() {
+            self.len_ahead = self.end + self.end.min(LEN_AHEAD_MAX);
+            self.writer.set_len(self.len_ahead).await?;
+        }
         Ok(())
     }
 
@@ -114,6 +133,10 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
     pub async fn settled(&mut self) -> Result<(), WriteError> {
         while !self.batches.is_empty() {
             self.oldest_ended().await?;
+        }
+        if self.len_ahead > self.end {
+            self.writer.set_len(self.end).await?;
+            self.len_ahead = 0;
         }
         Ok(())
     }

@@ -49,6 +49,7 @@
 mod fork;
 mod handover;
 mod operation;
+mod registered;
 mod sync;
 
 #[cfg(not(loom))]

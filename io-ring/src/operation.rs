@@ -14,6 +14,7 @@
 
 use crate::file::SharedFile;
 use crate::fork;
+use crate::registered::Place;
 use crate::sync::{Arc, AtomicPtr, AtomicU8, AtomicWaker, UnsafeCell, contain_panic};
 use aligned_vec::{AVec, ConstAlign};
 use io_core::{BLOCK_BYTES, Permit, SyncKind};
@@ -73,6 +74,10 @@ pub(crate) struct Operation {
 struct Content {
     order: Option<Order>,
     buffer: AVec<u8, ConstAlign<BLOCK_BYTES>>,
+    /// Where the ring's table has the buffer, if it does.
+    place: Option<Place>,
+    /// Whether it has been through the ring before.
+    used: bool,
     /// As in a completion: bytes, or a negative error number.
     result: i32,
 }
@@ -104,7 +109,7 @@ impl Idle {
             next: AtomicPtr::new(null_mut()),
             state: AtomicU8::new(RUNNING),
             waker: AtomicWaker::new(),
-            content: UnsafeCell::new(Content { order: None, buffer, result: 0 }),
+            content: UnsafeCell::new(Content { order: None, buffer, place: None, used: false, result: 0 }),
         }))
     }
 
@@ -240,6 +245,29 @@ impl Running {
         self.0.content.with_mut(|content| unsafe { (*content).buffer.as_mut_ptr() })
     }
 
+    pub(crate) fn buffer_len(&self) -> usize {
+        // SAFETY: as in `order`.
+        self.0.content.with(|content| unsafe { (*content).buffer.len() })
+    }
+
+    /// Whether it has been through the ring before.
+    pub(crate) fn is_used_again(&self) -> bool {
+        // SAFETY: as in `order`.
+        self.0.content.with(|content| unsafe { (*content).used })
+    }
+
+    /// Where the ring's table has the buffer.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        // SAFETY: as in `order`.
+        self.0.content.with(|content| unsafe { (*content).place.as_ref() })
+    }
+
+    /// The ring's table has the buffer from here on.
+    pub(crate) fn set_place(&mut self, place: Place) {
+        // SAFETY: as in `order`.
+        self.0.content.with_mut(|content| unsafe { (*content).place = Some(place) });
+    }
+
     /// Whether nobody waits any more.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.0.state.load(Ordering::Relaxed) == ABANDONED
@@ -248,7 +276,9 @@ impl Running {
     /// The operation has ended: the kernel does not touch the buffer any more.
     pub(crate) fn finish(self, result: i32) {
         // SAFETY: as in `order`; the handle is used up.
-        self.0.content.with_mut(|content| unsafe { (*content).result = result });
+        let content = self.0.content.with_mut(|content| unsafe { &mut *content });
+        content.result = result;
+        content.used = true;
         // Wakers, of a future or of who waits for a permit, are the callers' code. Their panic must not take the ring down,
         // on which everybody waits.
         contain_panic(|| {

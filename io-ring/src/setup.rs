@@ -16,7 +16,7 @@
 //! |---|---|
 //! | `REGISTER_IOWQ_MAX_WORKERS` | 5.15 |
 //! | `SETUP_SUBMIT_ALL` | 5.18 |
-//! | `SETUP_COOP_TASKRUN`, `SETUP_TASKRUN_FLAG` | 5.19 |
+//! | `SETUP_COOP_TASKRUN`, `SETUP_TASKRUN_FLAG`, a table of buffers filled as they come | 5.19 |
 //! | `SETUP_SINGLE_ISSUER` | 6.0 |
 //! | `SETUP_DEFER_TASKRUN` | 6.1 |
 

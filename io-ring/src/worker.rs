@@ -5,6 +5,7 @@
 use crate::joined::Joined;
 use crate::lanes::{Lanes, Load, QUIET_BYTES};
 use crate::operation::{Kind, Running};
+use crate::registered::Table;
 use crate::ring::{RingOptions, Shared};
 use crate::setup::make_ring;
 use io_core::{Lane, SyncKind};
@@ -32,6 +33,7 @@ pub(crate) struct Worker {
     lanes: Lanes<Running>,
     in_flight: Slab<Flight>,
     in_flight_max: usize,
+    registered: Option<Table>,
     /// What the read of the eventfd writes to.
     wake_count: Box<u64>,
     wake_armed: bool,
@@ -95,11 +97,14 @@ impl Worker {
         if ring.submitter().register_iowq_max_workers(&mut [options.workers_max.max(1), 0]).is_ok() {
             features.push("IOWQ_MAX_WORKERS");
         }
+        let registered = Table::new(&ring, options.registered_bytes_max);
+        features.extend(registered.is_some().then_some("REGISTERED_BUFFERS"));
         // One completion is the eventfd's. Never more in flight than completions have room, so none overflows.
         let room = ring.params().cq_entries().saturating_sub(1).max(1);
         Ok(Self {
             in_flight_max: room.min(options.in_flight_max).max(1) as usize,
             ring,
+            registered,
             shared,
             features,
             lanes: Lanes::new(options.workers_max as usize),
@@ -161,8 +166,9 @@ impl Worker {
                 first.finish(-libc::ECANCELED);
                 continue;
             }
-            let what = self.joined(first, lane, bytes_max);
-            let (entry, load) = entry(&what, lane);
+            let mut what = self.joined(first, lane, bytes_max);
+            let place = self.place(&mut what);
+            let (entry, load) = entry(&what, lane, place);
             let index = self.in_flight.insert(Flight { what, load, written: None });
             self.lanes.started(load);
             let pushed = self.push(&entry.user_data(index as u64));
@@ -191,6 +197,14 @@ impl Worker {
             what = what.and(next);
         }
         what
+    }
+
+    /// Where the kernel has the buffer pinned. Through the page cache that brings nothing.
+    fn place(&mut self, what: &mut What) -> Option<u16> {
+        let What::One(operation) = what else { return None };
+        let order = operation.order();
+        let fits = order.file.direct && matches!(order.kind, Kind::Read | Kind::Write);
+        self.registered.as_mut().filter(|_| fits)?.place(&self.ring, operation)
     }
 
     fn push(&mut self, entry: &squeue::Entry) -> bool {
@@ -264,7 +278,7 @@ fn is_unsupported(result: i32) -> bool {
 }
 
 /// What the kernel is told, and what it means to the lanes.
-fn entry(what: &What, lane: Lane) -> (squeue::Entry, Load) {
+fn entry(what: &What, lane: Lane, place: Option<u16>) -> (squeue::Entry, Load) {
     let order = what.first().order();
     let (file, fd) = (&order.file, Fd(order.file.descriptor.raw()));
     let buffered_write = order.kind == Kind::Write && !file.direct;
@@ -278,12 +292,26 @@ fn entry(what: &What, lane: Lane) -> (squeue::Entry, Load) {
             (write.build(), load(joined.bytes(), !file.direct))
         }
         (What::One(operation), Kind::Read) => {
-            let read = opcode::Read::new(fd, operation.buffer_ptr(), order.len);
-            (read.offset(order.offset).ioprio(priority).build(), load(len, false))
+            let (buffer, offset) = (operation.buffer_ptr(), order.offset);
+            let read = match place {
+                Some(place) => opcode::ReadFixed::new(fd, buffer, order.len, place)
+                    .offset(offset)
+                    .ioprio(priority)
+                    .build(),
+                None => opcode::Read::new(fd, buffer, order.len).offset(offset).ioprio(priority).build(),
+            };
+            (read, load(len, false))
         }
         (What::One(operation), Kind::Write) => {
-            let write = opcode::Write::new(fd, operation.buffer_ptr(), order.len);
-            (write.offset(order.offset).ioprio(priority).build(), load(len, !file.direct))
+            let (buffer, offset) = (operation.buffer_ptr(), order.offset);
+            let write = match place {
+                Some(place) => opcode::WriteFixed::new(fd, buffer, order.len, place)
+                    .offset(offset)
+                    .ioprio(priority)
+                    .build(),
+                None => opcode::Write::new(fd, buffer, order.len).offset(offset).ioprio(priority).build(),
+            };
+            (write, load(len, !file.direct))
         }
         (What::One(_), Kind::Sync(kind)) => {
             let sync = opcode::Fsync::new(fd);

@@ -12,7 +12,12 @@ fn main() -> ExitCode {
         .paged("buffered", &backend, &OpenOptions::default())
         .paged("direct", &backend, &OpenOptions::direct());
     // Where io_uring is refused, the process's ring says so.
-    if let Ok(small) = RingBackend::start(&RingOptions { entries: 1, in_flight_max: 3, workers_max: 1 }) {
+    if let Ok(small) = RingBackend::start(&RingOptions {
+        entries: 1,
+        in_flight_max: 3,
+        workers_max: 1,
+        registered_bytes_max: 8192,
+    }) {
         battery = battery.paged("buffered, always full", &small, &OpenOptions::default()).paged(
             "direct, always full",
             &small,

@@ -1,9 +1,10 @@
 //! What goes to the kernel together, and on kernels of any age.
 
 use super::{What, Worker};
-use crate::file::{RingSink, SharedFile};
+use crate::file::{RingSink, RingSource, SharedFile};
 use crate::joined::Joined;
-use crate::operation::{Ended, Kind, Order, Pending, Running};
+use crate::operation::{Ended, Idle, Kind, Order, Pending, Running};
+use crate::registered::Table;
 use crate::ring::{Ring, RingOptions, Shared};
 use crate::runtime::RingBackend;
 use io_core::{
@@ -273,7 +274,55 @@ fn a_kernel_with_less_does_as_well() {
 #[test]
 fn a_ring_of_any_size_works() {
     for size in [0, 1, 5, u32::MAX] {
-        let options = RingOptions { entries: size, in_flight_max: size, workers_max: size };
+        let options =
+            RingOptions { entries: size, in_flight_max: size, workers_max: size, ..RingOptions::default() };
         writes_and_reads(&RingBackend::start(&options).expect("this system has io_uring"));
     }
+}
+
+/// Buffers come and go while the table of pinned ones is small: each place has had many buffers in the end.
+#[test]
+fn reads_into_pinned_buffers_bring_their_own_bytes() {
+    const BLOCK: usize = 4096;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("file");
+    let content: Vec<u8> = (0..64 * BLOCK).map(|at| (at / 16 * 31 + at) as u8).collect();
+    std::fs::write(&path, &content).expect("writes");
+    let ring = Ring::start(&RingOptions::default()).expect("this system has io_uring");
+    let options = OpenOptions { direct: true, ..OpenOptions::default() };
+    let source = RingSource::open(ring, &path, &options).expect("this file system has O_DIRECT");
+    let mut worker = worker(&RingOptions::default());
+    worker.registered = worker.registered.take().map(|_| Table::with_room(3, 1 << 20));
+    let mut random = fastrand::Rng::with_seed(5);
+    let (mut waiting, mut other, mut pinned): (Vec<Idle>, _, _) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..5000 {
+        let len = random.usize(1..=4) * BLOCK;
+        let offset = random.usize(0..60) * BLOCK;
+        // Memory of buffers that are gone is what others get.
+        while waiting.len() > random.usize(0..16) {
+            waiting.swap_remove(random.usize(0..waiting.len()));
+        }
+        other.push(vec![0u8; random.usize(1..=5) * BLOCK]);
+        other.truncate(random.usize(0..16));
+        let at = waiting.iter().position(|idle| idle.buffer().len() == len);
+        let idle = at.map_or_else(|| Idle::new(len / BLOCK), |at| waiting.swap_remove(at));
+        let file = Arc::clone(&source.0.file);
+        let order = Order { kind: Kind::Read, file, offset: offset as u64, len: len as u32, permit: None };
+        let (mut pending, running) = idle.start(Some(order));
+        worker.lanes.push(Lane::Foreground, running, Instant::now());
+        worker.issue(Instant::now());
+        pinned += worker.in_flight.iter().filter(|(_, flight)| flight.what.first().place().is_some()).count();
+        while !worker.in_flight.is_empty() {
+            worker.ring.submit_and_wait(1).expect("waits");
+            worker.reap();
+        }
+        let Ended { result, idle, .. } = end(&mut pending);
+        assert_eq!(result.expect("is read"), len as u32);
+        let idle = idle.expect("it comes back");
+        assert!(idle.buffer() == &content[offset..offset + len], "{len} bytes at {offset}");
+        waiting.push(idle);
+    }
+    assert!(pinned > 1000, "{pinned} reads went into pinned buffers");
+    worker.shared.stop();
+    worker.run();
 }

@@ -1,0 +1,155 @@
+//! Buffers that the kernel has pinned ahead, so that an operation past the page cache need not look its pages up.
+//!
+//! A buffer belongs to an operation, which is used again and again; from its second use on it has a place in the ring's table,
+//! and no other buffer gets that before the operation is gone. So a place never leads to another buffer's pages.
+
+#![allow(unsafe_code)]
+
+use crate::fork;
+use crate::operation::Running;
+use crossbeam_queue::ArrayQueue;
+use io_uring::IoUring;
+use rustix::process::{Resource, getrlimit};
+use std::sync::Arc;
+
+/// Buffers at most.
+const PLACES: u16 = 1024;
+
+/// The ring's table of buffers; its thread has it.
+pub(crate) struct Table {
+    free: Arc<Free>,
+    /// Bytes pinned for each place, those of a buffer that is gone included: the kernel keeps them until the next one comes.
+    pinned: Vec<u64>,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+/// Places without a buffer; any thread may give one back.
+struct Free {
+    places: ArrayQueue<u16>,
+    generation: u64,
+}
+
+/// A buffer's place in the table, free again when this is dropped.
+pub(crate) struct Place {
+    index: u16,
+    free: Arc<Free>,
+}
+
+impl Table {
+    /// For so many bytes, if the user may lock four times as many: others of the user have their rings too. `None` on a
+    /// kernel without such tables.
+    pub(crate) fn new(ring: &IoUring, bytes_max: u64) -> Option<Self> {
+        ring.submitter().register_buffers_sparse(u32::from(PLACES)).ok()?;
+        let limit = getrlimit(Resource::Memlock).current;
+        Some(Self::with_room(PLACES, limit.map_or(bytes_max, |limit| bytes_max.min(limit / 4))))
+    }
+
+    pub(crate) fn with_room(count: u16, bytes_max: u64) -> Self {
+        let places = ArrayQueue::new(usize::from(count));
+        (0..count).try_for_each(|place| places.push(place)).expect("as much room as places");
+        Self {
+            free: Arc::new(Free { places, generation: fork::generation() }),
+            pinned: vec![0; usize::from(count)],
+            bytes: 0,
+            bytes_max,
+        }
+    }
+
+    /// Where the operation's buffer is, if it is in the table or can come into it.
+    pub(crate) fn place(&mut self, ring: &IoUring, operation: &mut Running) -> Option<u16> {
+        if let Some(place) = operation.place() {
+            return Some(place.index);
+        }
+        let len = operation.buffer_len() as u64;
+        if !operation.is_used_again() || self.bytes + len > self.bytes_max {
+            return None;
+        }
+        let index = self.free.places.pop()?;
+        let place = Place { index, free: Arc::clone(&self.free) };
+        let buffer = libc::iovec { iov_base: operation.buffer_ptr().cast(), iov_len: len as usize };
+        // SAFETY: the memory is the operation's, and the place is used with that operation only. When it is gone the kernel keeps
+        // the pages, whoever has the memory then.
+        let registered =
+            unsafe { ring.submitter().register_buffers_update(u32::from(index), &[buffer], None) };
+        if registered.is_err() {
+            // No memory may be locked any more; so it is done without, from here on.
+            self.bytes_max = 0;
+            return None;
+        }
+        let pinned = &mut self.pinned[usize::from(index)];
+        self.bytes = self.bytes - *pinned + len;
+        *pinned = len;
+        operation.set_place(place);
+        Some(index)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // After a fork the table is in the other process, and so may be who was just changing the queue.
+        if self.free.generation == fork::generation() {
+            let _ = self.free.places.push(self.index);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::operation::Idle;
+
+    const BLOCK: usize = io_core::BLOCK_BYTES;
+
+    fn ring() -> IoUring {
+        let ring = IoUring::new(4).expect("this system has io_uring");
+        ring.submitter().register_buffers_sparse(4).expect("this kernel has tables of buffers");
+        ring
+    }
+
+    /// An operation on its way, which was used before or not.
+    fn running(blocks: usize, used: bool) -> Running {
+        let (mut pending, running) = Idle::new(blocks).start(None);
+        if !used {
+            return running;
+        }
+        running.finish(0);
+        match pending.poll(&std::task::Context::from_waker(std::task::Waker::noop())) {
+            std::task::Poll::Ready(ended) => ended.idle.expect("it comes back").start(None).1,
+            std::task::Poll::Pending => panic!("it has ended"),
+        }
+    }
+
+    #[test]
+    fn a_buffer_has_a_place_from_its_second_use_on_and_gives_it_back() {
+        let (ring, mut table) = (ring(), Table::with_room(2, 1 << 20));
+        assert_eq!(table.place(&ring, &mut running(1, false)), None);
+        let (mut first, mut second, mut third) = (running(1, true), running(2, true), running(1, true));
+        assert_eq!(table.place(&ring, &mut first), Some(0));
+        assert_eq!(table.place(&ring, &mut second), Some(1));
+        assert_eq!(table.place(&ring, &mut first), Some(0), "it keeps it");
+        assert_eq!(table.place(&ring, &mut third), None, "there are two");
+        drop(second);
+        assert_eq!(table.place(&ring, &mut third), Some(1));
+        assert_eq!(table.bytes, 2 * BLOCK as u64);
+    }
+
+    #[test]
+    fn no_more_is_pinned_than_may_be() {
+        let (ring, mut table) = (ring(), Table::with_room(4, 3 * BLOCK as u64));
+        let (mut large, mut small, mut third) = (running(2, true), running(1, true), running(1, true));
+        assert_eq!(table.place(&ring, &mut large), Some(0));
+        assert_eq!(table.place(&ring, &mut small), Some(1));
+        assert_eq!(table.place(&ring, &mut third), None);
+    }
+
+    #[test]
+    fn a_kernel_that_refuses_is_not_asked_again() {
+        // Without a table, which is an error as any other.
+        let (ring, mut table) =
+            (IoUring::new(4).expect("this system has io_uring"), Table::with_room(4, 1 << 20));
+        assert_eq!(table.place(&ring, &mut running(1, true)), None);
+        assert_eq!((table.bytes, table.bytes_max), (0, 0));
+        assert_eq!(table.free.places.len(), 4, "the place is free again");
+    }
+}
