@@ -61,12 +61,18 @@ impl Table {
         if let Some(place) = operation.place() {
             return Some(place.index);
         }
-        let len = operation.buffer_len() as u64;
-        if !operation.is_used_again() || self.bytes + len > self.bytes_max {
+        if !operation.is_used_again() || self.bytes_max == 0 {
             return None;
         }
+        let len = operation.buffer_len() as u64;
         let index = self.free.places.pop()?;
         let place = Place { index, free: Arc::clone(&self.free) };
+        let pinned = &mut self.pinned[usize::from(index)];
+        let bytes = self.bytes - *pinned + len;
+        if bytes > self.bytes_max {
+            // It goes to the end of the queue. One of a buffer that is gone comes up in the end, and that one's bytes are freed.
+            return None;
+        }
         let buffer = libc::iovec { iov_base: operation.buffer_ptr().cast(), iov_len: len as usize };
         // SAFETY: the memory is the operation's, and the place is used with that operation only. When it is gone the kernel keeps
         // the pages, whoever has the memory then.
@@ -77,9 +83,7 @@ impl Table {
             self.bytes_max = 0;
             return None;
         }
-        let pinned = &mut self.pinned[usize::from(index)];
-        self.bytes = self.bytes - *pinned + len;
-        *pinned = len;
+        (self.bytes, *pinned) = (bytes, len);
         operation.set_place(place);
         Some(index)
     }
@@ -141,6 +145,12 @@ mod tests {
         assert_eq!(table.place(&ring, &mut large), Some(0));
         assert_eq!(table.place(&ring, &mut small), Some(1));
         assert_eq!(table.place(&ring, &mut third), None);
+        assert_eq!(table.bytes, 3 * BLOCK as u64);
+        // The kernel keeps the pages of buffers that are gone, until their places are used again.
+        drop((large, small));
+        let places: Vec<_> = (0..3).filter_map(|_| table.place(&ring, &mut third)).collect();
+        assert_eq!(places, [0], "after two that are empty, and would be one block too many");
+        assert_eq!(table.bytes, 2 * BLOCK as u64);
     }
 
     #[test]
