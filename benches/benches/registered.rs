@@ -1,17 +1,15 @@
 //! What registered files and buffers, and completions worked on by the waiting thread, bring a bare ring:
 //! `cargo bench -p benches --bench registered`. It decides what `io-ring` uses.
 //!
-//! Environment: `BENCH_DIR` (the disk that is measured), `BENCH_QUICK=1` (seconds: shows that it works, not how fast).
+//! Environment: `BENCH_DIR` (the disk that is measured), `BENCH_ROUNDS` (12), `BENCH_QUICK=1` (seconds: shows that it works, not how fast).
 
-#![allow(clippy::print_stdout, reason = "a bench reports on the standard output")]
-
+use benches::reads::{FIGURES, Issue, Recorder, random_requests};
+use benches::report::Report;
 use benches::ring::{BareOptions, BareRing};
-use benches::rounds::{Round, Rounds};
-use benches::{cpu_time, data_file, make_warm};
-use io_core::ReadRequest;
+use benches::rounds::Rounds;
+use benches::settings::Settings;
+use benches::{data_file, make_warm};
 use std::error::Error;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -36,46 +34,33 @@ const VARIANTS: [(&str, BareOptions); 6] = [
 ];
 
 fn main() -> Result<()> {
-    let quick = std::env::var_os("BENCH_QUICK").is_some();
-    let dir =
-        std::env::var_os("BENCH_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), Into::into);
+    let Settings { quick, dir, rounds } = Settings::new(env!("CARGO_TARGET_TMPDIR"), 12)?;
     let file_bytes = if quick { 32 << 20 } else { 1 << 30 };
     let path = data_file(&dir, file_bytes)?;
-    let (rounds, reads) = if quick { (1, 64) } else { (12, 16_384) };
-    for (what, direct) in [("O_DIRECT", true), ("warm page cache", false)] {
+    let reads = if quick { 64 } else { 16_384 };
+    let title = format!("{reads} random reads of 4 KiB a round, depth {DEPTH}");
+    let mut table = Rounds::table(title, &["page cache", "contender"], &FIGURES);
+    for (cache, direct) in [("O_DIRECT", true), ("warm", false)] {
         if !direct {
             make_warm(&path)?;
         }
-        println!("\n{what}: {reads} random reads of 4 KiB a round, depth {DEPTH}; ratio: to the plain ring");
-        let mut table = Rounds::new(&["reads/s", "CPU ns/read"]);
+        let mut of_cache = Rounds::default();
         for round in 0..rounds {
-            let mut random = fastrand::Rng::with_seed(round as u64);
-            let requests: Vec<_> =
-                (0..reads).map(|_| ReadRequest::new(random.u64(0..file_bytes / 4096) * 4096, 4096)).collect();
-            let mut sums = Vec::new();
+            let requests = random_requests(file_bytes, 4096, reads, round as u64);
             // Who goes first pays for the round's requests being new.
             for at in 0..VARIANTS.len() {
                 let (name, options) = VARIANTS[(at + round) % VARIANTS.len()];
-                table.run(round, name, 1, || {
-                    let (round, sum) = read(&path, direct, options, &requests)?;
-                    sums.push(sum);
-                    Ok(round)
-                });
-            }
-            if sums.windows(2).any(|pair| pair[0] != pair[1]) {
-                return Err("two variants read different bytes".into());
+                of_cache.run(round, [cache.into(), name.into()], || {
+                    let mut ring = BareRing::open_with(&path, direct, DEPTH, 4096, options)?;
+                    let mut recorder = Recorder::start(reads);
+                    ring.read(&requests, |index, bytes| recorder.take(index, bytes))?;
+                    recorder.finish(&requests, Issue::InOrder(DEPTH as usize))
+                })?;
             }
         }
-        table.print()?;
+        of_cache.add_to(&mut table);
     }
-    Ok(())
-}
-
-fn read(path: &Path, direct: bool, options: BareOptions, requests: &[ReadRequest]) -> Result<(Round, u64)> {
-    let mut ring = BareRing::open_with(path, direct, DEPTH, 4096, options)?;
-    let (cpu, started) = (cpu_time(), Instant::now());
-    let sum = ring.read(requests)?;
-    let elapsed = started.elapsed();
-    let cpu = (cpu_time() - cpu).as_nanos() as f64 / requests.len() as f64;
-    Ok((Round::rate(requests.len() as f64, elapsed).with(cpu), sum))
+    let mut report = Report::new("registered");
+    report.table(table);
+    report.finish()
 }
