@@ -63,7 +63,7 @@ fn plan(criterion: &mut Criterion) {
 
 /// Warm reads of 3,072 and 4,096 bytes: a plain loop over slices, and the mmap backend.
 fn warm_maps(criterion: &mut Criterion, path: &Path) {
-    let map = map::open(path).expect("maps");
+    let map = map::open(path, false).expect("maps");
     let backend = io_mmap::MmapBackend::default();
     let reader = backend.run(|| async { backend.open(path, &OpenOptions::default()).await });
     let reader = reader.expect("starts").expect("opens");

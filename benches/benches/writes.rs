@@ -8,10 +8,10 @@
 //!
 //! Arguments: the parts to run (`-- bulk`), all of them without. Environment: `BENCH_ROUNDS`, `BENCH_DIR` (the disk that is measured), `BENCH_QUICK=1` (seconds: shows that it works, not how fast).
 
-#![allow(clippy::print_stdout, reason = "a bench reports on the standard output")]
-
 use benches::fio;
+use benches::report::{Report, Table};
 use benches::rounds::{Round, Rounds};
+use benches::settings::Settings;
 use benches::write_rings::{Pooling, Work, WorkerWatch, many_rings};
 use io_core::{BackendFactory, Lane, OpenOptions, PageWrite, PageWriter, SyncKind, VectorFileWriter};
 use io_ring::{RingBackend, RingOptions};
@@ -38,48 +38,43 @@ struct Setup {
 }
 
 fn main() -> Result<()> {
-    let quick = std::env::var_os("BENCH_QUICK").is_some();
-    let base =
-        std::env::var_os("BENCH_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), Into::into);
+    let Settings { quick, dir: base, rounds } = Settings::new(env!("CARGO_TARGET_TMPDIR"), 5)?;
     std::fs::create_dir_all(&base)?;
     let dir = tempfile::Builder::new().prefix("writes-").tempdir_in(base)?;
-    let rounds = match std::env::var("BENCH_ROUNDS") {
-        Ok(rounds) => rounds.parse()?,
-        Err(_) if quick => 1,
-        Err(_) => 5,
-    };
     let setup = Setup { dir: dir.path().to_owned(), rounds, quick };
+    let mut report = Report::new("writes");
     // `cargo bench` adds `--bench`; what is left names parts.
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     for (name, part) in
-        [("appends", appends as fn(&Setup) -> Result<()>), ("bulk", bulk), ("workers", workers)]
+        [("appends", appends as fn(&Setup) -> Result<Table>), ("bulk", bulk), ("workers", workers)]
     {
         if named.is_empty() || named.iter().any(|wanted| wanted == name) {
-            part(&setup)?;
+            report.table(part(&setup)?);
         }
     }
-    Ok(())
+    report.finish()
 }
 
 /// Durable changes a second.
-fn appends(setup: &Setup) -> Result<()> {
-    println!(
-        "appends: one point of {DIM} components a change, each durable before the next; ratio: to the device's syncs"
-    );
+fn appends(setup: &Setup) -> Result<Table> {
+    let title = format!("Appends: one point of {DIM} components a change, each durable before the next");
+    let mut table = Rounds::table(title, &["contender", "writers"], &["changes/s"]);
     let each = if setup.quick { 8 } else { 1000 };
-    let mut rounds = Rounds::new(&["changes/s"]);
+    let mut rounds = Rounds::default();
     for round in 0..setup.rounds {
-        rounds.run(round, "the device: 4 KiB in place, fdatasync, 1 thread", 1, || device_syncs(setup, each));
+        let device = "the device: 4 KiB in place, fdatasync, 1 thread";
+        rounds.run(round, [device.into(), 1usize.into()], || device_syncs(setup, each))?;
         for writers in [1, 8, 64] {
-            rounds.run(round, "one fdatasync a write", writers, || fdatasync_each(setup, writers, each));
+            let naive = ["one fdatasync a write".into(), writers.into()];
+            rounds.run(round, naive, || fdatasync_each(setup, writers, each))?;
             for kind in BackendKind::all() {
-                rounds.run(round, &format!("vecstore, {kind}"), writers, || {
-                    store_appends(setup, *kind, writers, each)
-                });
+                let store = [format!("vecstore, {kind}").into(), writers.into()];
+                rounds.run(round, store, || store_appends(setup, *kind, writers, each))?;
             }
         }
     }
-    rounds.print()
+    rounds.add_to(&mut table);
+    Ok(table)
 }
 
 /// As often as the disk can make a block durable whose place is known.
@@ -165,43 +160,39 @@ fn share(count: usize, writers: usize, writer: usize) -> impl Iterator<Item = us
     (writer..count).step_by(writers)
 }
 
-/// A file of vectors, checksums included, from front to back, durable at the end.
-fn bulk(setup: &Setup) -> Result<()> {
+/// A file of vectors, checksums included, from front to back, durable at the end; beside fio writing in the same way.
+fn bulk(setup: &Setup) -> Result<Table> {
     let mib = if setup.quick { 8 } else { 512 };
-    println!("\nbulk: {mib} MiB from front to back, synced at the end; ratio: to fio, buffered");
-    let mut rounds = Rounds::new(&["MiB/s"]);
-    for round in 0..setup.rounds {
-        if fio::is_there() {
-            rounds.run(round, "fio, buffered, 1 MiB, end_fsync", 1, || {
-                Ok(Round::new(fio::sequential_write(&setup.dir, mib, false)?))
-            });
-            rounds.run(round, "fio, O_DIRECT, 1 MiB, depth 8", 1, || {
-                Ok(Round::new(fio::sequential_write(&setup.dir, mib, true)?))
-            });
-        } else if round == 0 {
-            println!("skipped: fio is not installed");
-        }
-        for kind in BackendKind::all() {
-            for direct in [false, true] {
-                if direct && kind.name() == "mmap" {
-                    continue;
-                }
+    let title = format!("Bulk: {mib} MiB from front to back, synced at the end");
+    let mut table = Rounds::table(title, &["written", "contender"], &["MiB/s"]);
+    let fio_is_there = fio::is_there();
+    if !fio_is_there {
+        table = table.note("fio is not installed: left out.");
+    }
+    for direct in [false, true] {
+        let written = if direct { "O_DIRECT" } else { "buffered" };
+        let mut rounds = Rounds::default();
+        for round in 0..setup.rounds {
+            if fio_is_there {
+                rounds.run(round, [written.into(), "fio".into()], || {
+                    Ok(Round::new(fio::sequential_write(&setup.dir, mib, direct)?))
+                })?;
+            }
+            for kind in BackendKind::all() {
                 for lane in [Lane::Foreground, Lane::Background] {
-                    if lane == Lane::Background && kind.name() != "ring" {
+                    if direct && kind.name() == "mmap" || lane == Lane::Background && kind.name() != "ring" {
                         continue;
                     }
-                    let name = format!(
-                        "{kind}{}{}",
-                        if direct { ", O_DIRECT" } else { "" },
-                        if lane == Lane::Background { ", background" } else { "" }
-                    );
+                    let background = if lane == Lane::Background { ", background" } else { "" };
+                    let contender = [written.into(), format!("{kind}{background}").into()];
                     let options = OpenOptions { direct, lane, ..OpenOptions::default() };
-                    rounds.run(round, &name, 1, || vectors(setup, *kind, &options, mib));
+                    rounds.run(round, contender, || vectors(setup, *kind, &options, mib))?;
                 }
             }
         }
+        rounds.add_to(&mut table);
     }
-    rounds.print()
+    Ok(table)
 }
 
 fn vectors(setup: &Setup, kind: BackendKind, options: &OpenOptions, mib: usize) -> Result<Round> {
@@ -226,17 +217,19 @@ fn vectors(setup: &Setup, kind: BackendKind, options: &OpenOptions, mib: usize) 
 }
 
 /// Buffered writes to many files at once: kernel threads, and the rate.
-fn workers(setup: &Setup) -> Result<()> {
+fn workers(setup: &Setup) -> Result<Table> {
     let work = if setup.quick {
         Work { files: 4, threads: 2, mib: 1 }
     } else {
         Work { files: 32, threads: 4, mib: 8 }
     };
     let Work { files, threads, mib } = work;
-    println!(
-        "\nworkers: {threads} threads write {mib} MiB to each of {files} files, all files at once, buffered, 64 KiB at a time, each file synced; ratio: to bare rings, one a file"
+    let title = format!(
+        "Workers: {threads} threads write {mib} MiB to each of {files} files, all files at once, buffered, 64 KiB at a time, \
+         each file synced"
     );
-    let mut rounds = Rounds::new(&["MiB/s", "kernel threads"]);
+    let mut table = Rounds::table(title, &["contender"], &["MiB/s", "kernel threads"]);
+    let mut rounds = Rounds::default();
     for round in 0..setup.rounds {
         for (name, pooling) in [
             ("bare rings, one a file", Pooling::File),
@@ -244,18 +237,18 @@ fn workers(setup: &Setup) -> Result<()> {
             ("bare rings, one a thread", Pooling::Thread),
             ("bare rings, one a thread, ATTACH_WQ", Pooling::ThreadAttached),
         ] {
-            rounds.run(round, name, files, || many_rings(&setup.dir, work, pooling));
+            rounds.run(round, [name.into()], || many_rings(&setup.dir, work, pooling))?;
         }
-        rounds.run(round, "io-ring, one a file", files, || {
-            let rings: std::result::Result<Vec<_>, _> =
-                (0..files).map(|_| RingBackend::start(&RingOptions::default())).collect();
-            io_rings(&setup.dir, work, &rings?)
-        });
-        rounds.run(round, "io-ring, one for all", files, || {
-            io_rings(&setup.dir, work, &[RingBackend::start(&RingOptions::default())?])
-        });
+        for (name, count) in [("io-ring, one a file", files), ("io-ring, one for all", 1)] {
+            rounds.run(round, [name.into()], || {
+                let rings: std::result::Result<Vec<_>, _> =
+                    (0..count).map(|_| RingBackend::start(&RingOptions::default())).collect();
+                io_rings(&setup.dir, work, &rings?)
+            })?;
+        }
     }
-    rounds.print()
+    rounds.add_to(&mut table);
+    Ok(table)
 }
 
 /// The same work through `io-ring`: file `n` on ring `n`, modulo their number.

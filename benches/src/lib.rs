@@ -11,9 +11,11 @@ pub mod data;
 pub mod fio;
 pub mod map;
 pub mod memory;
+pub mod reads;
 pub mod report;
 pub mod ring;
 pub mod rounds;
+pub mod settings;
 pub mod slow_disk;
 pub mod without_lanes;
 pub mod write_rings;
@@ -32,6 +34,11 @@ pub fn touch(bytes: &[u8]) -> u64 {
         .fold(0, u64::wrapping_add)
 }
 
+/// What the data file has at 8 times `at`, as a little-endian number.
+fn data_word(at: u64) -> u64 {
+    (at * 8).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
 /// Makes the file to read, unless it is there already: `bytes` bytes that differ from place to place.
 ///
 /// # Errors
@@ -47,9 +54,7 @@ pub fn data_file(dir: &Path, bytes: u64) -> io::Result<PathBuf> {
     let mut written = 0u64;
     while written < bytes {
         for (at, word) in chunk.chunks_exact_mut(8).enumerate() {
-            word.copy_from_slice(
-                &(written + at as u64 * 8).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes(),
-            );
+            word.copy_from_slice(&data_word(written / 8 + at as u64).to_le_bytes());
         }
         let len = (bytes - written).min(chunk.len() as u64) as usize;
         file.write_all(&chunk[..len])?;

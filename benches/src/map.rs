@@ -4,19 +4,23 @@
 
 use crate::touch;
 use io_core::ReadRequest;
-use memmap2::{Advice, Mmap};
+use memmap2::{Advice, Mmap, MmapOptions};
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// Maps a file for scattered reads.
+/// Maps a file for scattered reads, with all of its pages in the page table if `populate`.
 ///
 /// # Errors
 /// What the system says.
-pub fn open(path: &Path) -> io::Result<Mmap> {
+pub fn open(path: &Path, populate: bool) -> io::Result<Mmap> {
     let file = File::open(path)?;
+    let mut options = MmapOptions::new();
+    if populate {
+        options.populate();
+    }
     // SAFETY: the bench made the file and nobody changes it; its bytes are only read as bytes.
-    let map = unsafe { Mmap::map(&file)? };
+    let map = unsafe { options.map(&file)? };
     map.advise(Advice::Random)?;
     Ok(map)
 }

@@ -1,8 +1,6 @@
 //! Paired rounds: every contender runs once a round, in one run, and is compared with the first one of the same round.
 
-use crate::spread;
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
+use crate::report::{Cell, Table};
 use std::error::Error;
 use std::time::Duration;
 
@@ -10,13 +8,13 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// What one contender did in one round.
 #[derive(Clone, Debug)]
-pub struct Round(Vec<f64>);
+pub struct Round(Vec<Option<f64>>);
 
 impl Round {
-    /// One figure.
+    /// The figure that contenders are compared by.
     #[must_use]
     pub fn new(figure: f64) -> Self {
-        Self(vec![figure])
+        Self(vec![Some(figure)])
     }
 
     /// So much in that time, a second.
@@ -25,95 +23,107 @@ impl Round {
         Self::new(count / elapsed.as_secs_f64())
     }
 
-    /// One more figure.
+    /// One more figure, if this contender has it.
     #[must_use]
-    pub fn with(mut self, figure: f64) -> Self {
-        self.0.push(figure);
+    pub fn with(mut self, figure: impl Into<Option<f64>>) -> Self {
+        self.0.push(figure.into());
         self
+    }
+
+    /// A figure by its number, if the contender has it.
+    #[must_use]
+    pub fn figure(&self, number: usize) -> Option<f64> {
+        self.0.get(number).copied().flatten()
     }
 }
 
 struct Row {
-    name: String,
-    at_once: usize,
+    contender: Vec<Cell>,
     /// By the number of the round.
     measured: Vec<(usize, Round)>,
 }
 
-/// A table in the making.
-pub struct Rounds {
-    figures: Vec<&'static str>,
-    rows: Vec<Row>,
-    failed: Option<Box<dyn Error + Send + Sync>>,
-}
+/// The rounds of contenders that are compared with one another.
+#[derive(Default)]
+pub struct Rounds(Vec<Row>);
 
 impl Rounds {
-    /// For contenders that give these figures. The first is compared.
+    /// A table for contenders that are told apart by these columns and give these figures.
     #[must_use]
-    pub fn new(figures: &[&'static str]) -> Self {
-        Self { figures: figures.to_vec(), rows: Vec::new(), failed: None }
+    pub fn table(title: impl Into<String>, contender: &[&str], figures: &[&str]) -> Table {
+        Table::new(title, &[contender, figures, &["ratio"]].concat())
+            .note("Median (least..most) of the rounds; *ratio*: to the first contender of the same round.")
     }
 
-    /// Runs a contender once, unless one has failed.
-    pub fn run(
-        &mut self,
-        round: usize,
-        name: &str,
-        at_once: usize,
-        contender: impl FnOnce() -> Result<Round>,
-    ) {
-        if self.failed.is_some() {
-            return;
-        }
-        match contender() {
-            Ok(measured) => {
-                let row = self.rows.iter().position(|row| row.name == name && row.at_once == at_once);
-                let row = row.unwrap_or_else(|| {
-                    self.rows.push(Row { name: name.to_owned(), at_once, measured: Vec::new() });
-                    self.rows.len() - 1
-                });
-                self.rows[row].measured.push((round, measured));
-            }
-            Err(error) => self.failed = Some(format!("{name}, {at_once}: {error}").into()),
-        }
-    }
-
-    /// Prints medians and ranges.
+    /// Runs a contender once.
     ///
     /// # Errors
-    /// What the first contender to fail said.
-    #[allow(clippy::print_stdout, reason = "a bench reports on the standard output")]
-    pub fn print(self) -> Result<()> {
-        if let Some(failed) = self.failed {
-            return Err(failed);
+    /// The contender's, with who it was.
+    pub fn run<const N: usize>(
+        &mut self,
+        round: usize,
+        contender: [Cell; N],
+        run: impl FnOnce() -> Result<Round>,
+    ) -> Result<()> {
+        let measured = run().map_err(|error| {
+            let names: Vec<_> = contender.iter().map(Cell::to_string).collect();
+            format!("{}: {error}", names.join(", "))
+        })?;
+        match self.0.iter_mut().find(|row| row.contender == contender) {
+            Some(row) => row.measured.push((round, measured)),
+            None => self.0.push(Row { contender: contender.into(), measured: vec![(round, measured)] }),
         }
-        let mut table = Table::new();
-        table.load_style(NOTHING);
-        let mut header = vec!["contender".to_owned(), "at once".to_owned()];
-        for figure in &self.figures {
-            header.extend([(*figure).to_owned(), "(min..max)".to_owned()]);
-        }
-        header.extend(["ratio".to_owned(), "(min..max)".to_owned()]);
-        table.set_header(header);
-        let first = self.rows.first().map(|row| row.measured.clone()).unwrap_or_default();
-        for Row { name, at_once, measured } in &self.rows {
-            let mut cells = vec![name.clone(), at_once.to_string()];
-            for figure in 0..self.figures.len() {
-                let (min, median, max) = spread(measured.iter().map(|(_, round)| round.0[figure]));
-                cells.extend([format!("{median:.0}"), format!("{min:.0}..{max:.0}")]);
-            }
-            let ratios = measured.iter().filter_map(|(round, measured)| {
-                let base = first.iter().find(|(first, _)| first == round)?;
-                Some(measured.0[0] / base.1.0[0])
-            });
-            let (min, median, max) = spread(ratios);
-            cells.extend([format!("{median:.2}"), format!("{min:.2}..{max:.2}")]);
-            table.add_row(cells);
-        }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        println!("\n{}", table.trim_fmt());
         Ok(())
+    }
+
+    /// Adds a row a contender to a [`Rounds::table`].
+    pub fn add_to(self, table: &mut Table) {
+        let first = self.0.first().map(|row| row.measured.clone()).unwrap_or_default();
+        for Row { contender, measured } in self.0 {
+            let figures = table.columns.len() - contender.len() - 1;
+            let ratios = measured.iter().filter_map(|(round, measured)| {
+                let (_, base) = first.iter().find(|(first, _)| first == round)?;
+                Some(measured.figure(0)? / base.figure(0)?)
+            });
+            let ratio = Cell::spread(ratios);
+            let spread = |figure| Cell::spread(measured.iter().filter_map(|(_, round)| round.figure(figure)));
+            table.row(contender.into_iter().chain((0..figures).map(spread)).chain([ratio]));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contenders_are_compared_within_a_round() {
+        let mut rounds = Rounds::default();
+        for (round, (base, other)) in [(100.0, 50.0), (10.0, 20.0), (1.0, 1.0)].into_iter().enumerate() {
+            rounds.run(round, ["base".into()], || Ok(Round::new(base).with(None))).unwrap();
+            rounds.run(round, ["other".into()], || Ok(Round::new(other).with(round as f64))).unwrap();
+        }
+        let mut table = Rounds::table("t", &["contender"], &["a", "b"]);
+        rounds.add_to(&mut table);
+        assert_eq!(table.columns, ["contender", "a", "b", "ratio"]);
+        assert_eq!(
+            table.rows,
+            [
+                ["base".into(), Cell::spread([1.0, 10.0, 100.0]), "-".into(), Cell::spread([1.0])],
+                [
+                    "other".into(),
+                    Cell::spread([1.0, 20.0, 50.0]),
+                    Cell::spread([0.0, 1.0, 2.0]),
+                    Cell::spread([0.5, 1.0, 2.0])
+                ],
+            ]
+        );
+    }
+
+    #[test]
+    fn who_fails_is_named() {
+        let failed =
+            Rounds::default().run(0, ["mmap".into(), 8usize.into()], || Err("no map".into())).unwrap_err();
+        assert_eq!(failed.to_string(), "mmap, 8: no map");
     }
 }
