@@ -7,6 +7,7 @@
 //! ring with everything in one lane), `BENCH_ROUNDS`, and `BENCH_QUICK=1` (seconds: shows that it works).
 
 use benches::data::{Error, variable};
+use benches::disk::DiskCounts;
 use benches::without_lanes::WithoutLanes;
 use benches::{cpu_time, spread};
 use comfy_table::presets::ASCII_MARKDOWN;
@@ -14,7 +15,6 @@ use comfy_table::{CellAlignment, Table};
 use io_core::{BackendFactory, DynBackend, OpenOptions};
 use std::fs;
 use std::io::Write;
-use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -115,24 +115,13 @@ enum Beside {
 struct Usage {
     at: Instant,
     cpu: Duration,
-    disk_reads: u64,
-    disk_written: u64,
+    disk: DiskCounts,
 }
 
 impl Usage {
     fn now(dir: &Path) -> Self {
-        let (disk_reads, disk_written) = disk(dir).unwrap_or_default();
-        Self { at: Instant::now(), cpu: cpu_time(), disk_reads, disk_written }
+        Self { at: Instant::now(), cpu: cpu_time(), disk: DiskCounts::of(dir).unwrap_or_default() }
     }
-}
-
-/// Reads and bytes written of the disk that a directory is on, if it is on one of its own.
-fn disk(dir: &Path) -> Option<(u64, u64)> {
-    let device = fs::metadata(dir).ok()?.st_dev();
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    let counts = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
-    let counts: Vec<u64> = counts.split_whitespace().map_while(|count| count.parse().ok()).collect();
-    Some((*counts.first()?, 512 * counts.get(6)?))
 }
 
 /// When what began.
@@ -179,8 +168,9 @@ impl Measured {
             }
             measured.wall += to.at - from.at;
             measured.cpu += to.cpu - from.cpu;
-            measured.disk_reads += to.disk_reads - from.disk_reads;
-            measured.disk_written += to.disk_written - from.disk_written;
+            let disk = to.disk.since(from.disk);
+            measured.disk_reads += disk.reads;
+            measured.disk_written += disk.bytes_written;
             let within = samples.iter().filter(|(due, _)| (from.at..to.at).contains(due));
             measured.latencies.extend(within.map(|(_, latency)| latency));
         }

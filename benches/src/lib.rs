@@ -8,9 +8,11 @@
 #![deny(unsafe_code)]
 
 pub mod data;
+pub mod disk;
 pub mod fio;
 pub mod map;
 pub mod memory;
+pub mod one_by_one;
 pub mod reads;
 pub mod report;
 pub mod ring;

@@ -1,0 +1,232 @@
+//! Quantized search with rescoring from a disk that holds more than memory: every backend, beside a map whose faults block.
+//!
+//! ```sh
+//! cargo bench -p benches --bench rescoring -- prepare    # makes the collection, which takes memory and minutes
+//! target/release/slow-disk run --memory-max-mib 512 -- cargo bench -p benches --bench rescoring
+//! ```
+//!
+//! Environment: `BENCH_DIR` (that disk is measured), `BENCH_KEEP` (where the collection is kept between runs, `target/tmp`
+//! otherwise), `BENCH_BACKENDS=mmap,ring` (all otherwise), `BENCH_ROUNDS` (3), and `BENCH_QUICK=1` (seconds: shows that it
+//! works).
+
+use benches::cpu_time;
+use benches::data::variable;
+use benches::disk::DiskCounts;
+use benches::one_by_one::OneByOne;
+use benches::report::{Plot, Report};
+use benches::rounds::{Round, Rounds};
+use benches::settings::Settings;
+use benches::{fio, make_cold};
+use io_core::{BackendFactory, DynBackend, OpenOptions};
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use vecstore::backends::BackendKind;
+use vecstore::collection::{Collection, CollectionOptions, Durability, Hit, SearchRequest};
+use vecstore::dataset::Clustered;
+use vecstore::input::VectorSource;
+use vecstore::point::Point;
+use vecstore::quantization::Method;
+use vecstore::schema::{Placement, Schema};
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+const DIM: usize = 768;
+const SEED: u64 = 11;
+/// As in the published table: what is read for a query is so many times what it wants.
+const OVERSAMPLING: [usize; 2] = [1, 4];
+const LIMIT: usize = 10;
+/// Searches that each thread has under way.
+const LANES: usize = 8;
+
+struct Setup {
+    dir: PathBuf,
+    points: usize,
+    queries: Vec<Vec<f32>>,
+    rounds: usize,
+    quick: bool,
+}
+
+/// Who is compared. The first is what the others are compared with.
+fn contenders() -> Result<Vec<(String, DynBackend)>> {
+    let blocking = ("mmap, blocking".to_owned(), DynBackend::new(OneByOne(BackendKind::Mmap.backend())));
+    let kinds: Vec<BackendKind> = match variable("BENCH_BACKENDS") {
+        Some(names) => names.split(',').map(str::parse).collect::<std::result::Result<_, _>>()?,
+        None => BackendKind::all().to_vec(),
+    };
+    let named = |kind: BackendKind| match kind {
+        BackendKind::Mmap => ("mmap, WILLNEED".to_owned(), kind.backend()),
+        _ => (kind.name().to_owned(), kind.backend()),
+    };
+    Ok(std::iter::once(blocking).chain(kinds.into_iter().map(named)).collect())
+}
+
+fn main() -> Result<()> {
+    let Settings { quick, dir, rounds } = Settings::new(env!("CARGO_TARGET_TMPDIR"), 3)?;
+    let points = if quick { 2000 } else { 500_000 };
+    let kept = kept(points)?;
+    if std::env::args().any(|arg| arg == "prepare") {
+        return Ok(());
+    }
+    let dir = tempfile::tempdir_in(dir)?;
+    let collection = dir.path().join("collection");
+    Collection::restore(&BackendKind::Mmap.backend(), &kept, &collection)?;
+    let queries = Clustered::new(points, DIM, SEED).queries(if quick { 20 } else { 500 });
+    let setup = Setup { dir: collection, points, queries, rounds, quick };
+    let mut report = Report::new("rescoring");
+    report.table(measure(&setup)?);
+    report.finish()
+}
+
+/// The collection, made once: in one segment, its codes and ids in memory, its vectors on disk.
+fn kept(points: usize) -> Result<PathBuf> {
+    let parent =
+        variable("BENCH_KEEP").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), Into::into);
+    let kept = parent.join(format!("rescoring-{points}x{DIM}"));
+    if kept.is_dir() {
+        return Ok(kept);
+    }
+    let mut schema = Schema::new(DIM as u32);
+    schema.quantization = Method::Binary;
+    schema.placement.ids = Placement::Pinned;
+    let options = CollectionOptions {
+        background: false,
+        cores: 0,
+        segment_points_max: u32::MAX,
+        ..CollectionOptions::default()
+    };
+    let made = tempfile::tempdir_in(parent)?;
+    let dir = made.path().join("collection");
+    let collection = Collection::create(&BackendKind::Mmap.backend(), &dir, &schema, &options)?;
+    let mut vectors = Clustered::new(points, DIM, SEED);
+    for first in (0..points).step_by(1000) {
+        let rows = vectors.next_rows(1000)?.to_f32();
+        let points = rows.chunks_exact(DIM).zip(first as u64..).map(|(row, id)| Point::new(id, row.to_vec()));
+        collection.upsert(points.collect(), Durability::Written).wait()?;
+    }
+    collection.optimize(|_| {}).wait()?;
+    collection.close()?;
+    fs::rename(dir, &kept)?;
+    Ok(kept)
+}
+
+/// The file that rescoring reads: the largest one.
+fn vectors_file(dir: &Path) -> Result<PathBuf> {
+    let mut largest = (0, PathBuf::new());
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let found = if entry.file_type()?.is_dir() { vectors_file(&entry.path())? } else { entry.path() };
+        let len = fs::metadata(&found)?.len();
+        if len > largest.0 {
+            largest = (len, found);
+        }
+    }
+    Ok(largest.1)
+}
+
+fn measure(setup: &Setup) -> Result<benches::report::Table> {
+    let title = format!(
+        "Rescoring: {} searches of {} x {DIM} f32, binary codes in memory, {LIMIT} hits wanted",
+        setup.queries.len(),
+        setup.points
+    );
+    let contender = ["oversampling", "threads", "contender"];
+    let figures = ["searches/s", "seconds", "reads/search", "disk reads/s", "of fio", "CPU %", "MB/s"];
+    let mut table = Rounds::table(title, &contender, &figures)
+        .note(
+            "Everything of the vectors' file is dropped from the page cache before each run; rings read past it. *of fio*: \
+             reads of the disk a second, of what fio reaches with 4 KiB, 128 deep, in the same round.",
+        )
+        .note(format!(
+            "{LANES} searches at once a thread. A thread over the map that blocks has one read in flight, so it is as \
+             many times slower as the disk's parallelism is more than the threads."
+        ))
+        .plot(Plot::new("threads", "searches/s", "contender").pictures(&["oversampling"]));
+    let (contenders, vectors) = (contenders()?, vectors_file(&setup.dir)?);
+    let threads: &[usize] = if setup.quick { &[2] } else { &[2, 4, 8] };
+    for oversampling in OVERSAMPLING {
+        let mut expected: Option<Vec<Vec<Hit>>> = None;
+        for &threads in threads {
+            let mut rounds = Rounds::default();
+            for round in 0..setup.rounds {
+                let fio = reads_of_fio(setup, &vectors, round)?;
+                for at in 0..contenders.len() {
+                    // The first stays first in the table; after that everybody is somewhere else in each round.
+                    let at = if round == 0 { at } else { (at + round) % contenders.len() };
+                    let (name, backend) = &contenders[at];
+                    let contender = [oversampling.into(), threads.into(), name.as_str().into()];
+                    rounds.run(round, contender, || {
+                        let (measured, hits) = run(setup, backend, &vectors, oversampling, threads, fio)?;
+                        let expected = expected.get_or_insert_with(|| hits.clone());
+                        match hits.iter().zip(&*expected).position(|(hits, expected)| hits != expected) {
+                            None => Ok(measured),
+                            Some(query) => Err(format!(
+                                "query {query} found {:?} instead of what {} found: {:?}",
+                                hits[query], contenders[0].0, expected[query]
+                            )
+                            .into()),
+                        }
+                    })?;
+                }
+            }
+            rounds.add_to(&mut table);
+        }
+    }
+    Ok(table)
+}
+
+/// Reads a second that the disk has in it.
+fn reads_of_fio(setup: &Setup, vectors: &Path, round: usize) -> Result<Option<f64>> {
+    if !fio::is_there() {
+        return Ok(None);
+    }
+    let time = Duration::from_millis(if setup.quick { 200 } else { 2000 });
+    Ok(fio::random_reads(vectors, 4096, 128, true, time, round as u64)?.figure(0))
+}
+
+/// All searches, by as many threads, with nothing of the vectors in the page cache.
+fn run(
+    setup: &Setup,
+    backend: &DynBackend,
+    vectors: &Path,
+    oversampling: usize,
+    threads: usize,
+    fio: Option<f64>,
+) -> Result<(Round, Vec<Vec<Hit>>)> {
+    let direct = backend.name() != BackendKind::Mmap.name();
+    let options = CollectionOptions {
+        open: OpenOptions { direct, ..OpenOptions::default() },
+        cores: threads,
+        lanes: LANES,
+        read_only: true,
+        ..CollectionOptions::default()
+    };
+    let collection = Collection::open(backend, &setup.dir, &options)?;
+    let searches: Vec<SearchRequest> = setup
+        .queries
+        .iter()
+        .map(|query| {
+            let mut request = SearchRequest::new(query.clone());
+            request.limit = LIMIT;
+            request.params.oversampling = Some(oversampling as f32);
+            request
+        })
+        .collect();
+    make_cold(vectors)?;
+    let (disk, cpu, started) = (DiskCounts::of(&setup.dir), cpu_time(), Instant::now());
+    let found = collection.search_batch(searches).wait()?;
+    let (elapsed, cpu) = (started.elapsed().as_secs_f64(), (cpu_time() - cpu).as_secs_f64());
+    let disk = DiskCounts::of(&setup.dir).zip(disk).map(|(now, before)| now.since(before));
+    collection.close()?;
+    let count = setup.queries.len() as f64;
+    let rate = disk.map(|disk| disk.reads as f64 / elapsed);
+    let round = Round::new(count / elapsed)
+        .with(elapsed)
+        .with(disk.map(|disk| disk.reads as f64 / count))
+        .with(rate)
+        .with(rate.zip(fio).map(|(rate, fio)| rate / fio))
+        .with(100.0 * cpu / elapsed)
+        .with(disk.map(|disk| disk.bytes_read as f64 / 1e6 / elapsed));
+    Ok((round, found.into_iter().map(|found| found.hits).collect()))
+}
