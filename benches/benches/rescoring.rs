@@ -12,6 +12,7 @@
 use benches::cpu_time;
 use benches::data::variable;
 use benches::disk::DiskCounts;
+use benches::kept::{kept, largest_file, only_prepare};
 use benches::one_by_one::OneByOne;
 use benches::report::{Plot, Report};
 use benches::rounds::{Round, Rounds};
@@ -19,7 +20,6 @@ use benches::settings::Settings;
 use benches::{fio, make_cold};
 use io_core::{BackendFactory, DynBackend, OpenOptions};
 use std::error::Error;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use vecstore::backends::BackendKind;
@@ -65,8 +65,9 @@ fn contenders() -> Result<Vec<(String, DynBackend)>> {
 fn main() -> Result<()> {
     let Settings { quick, dir, rounds } = Settings::new(env!("CARGO_TARGET_TMPDIR"), 3)?;
     let points = if quick { 2000 } else { 500_000 };
-    let kept = kept(points)?;
-    if std::env::args().any(|arg| arg == "prepare") {
+    let name = format!("rescoring-{points}x{DIM}");
+    let kept = kept(env!("CARGO_TARGET_TMPDIR"), &name, |dir| make(dir, points))?;
+    if only_prepare() {
         return Ok(());
     }
     let dir = tempfile::tempdir_in(dir)?;
@@ -79,26 +80,13 @@ fn main() -> Result<()> {
     report.finish()
 }
 
-/// The collection, made once: in one segment, its codes and ids in memory, its vectors on disk.
-fn kept(points: usize) -> Result<PathBuf> {
-    let parent =
-        variable("BENCH_KEEP").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), Into::into);
-    let kept = parent.join(format!("rescoring-{points}x{DIM}"));
-    if kept.is_dir() {
-        return Ok(kept);
-    }
+/// One segment, its codes and ids in memory, its vectors on disk.
+fn make(dir: &Path, points: usize) -> Result<()> {
     let mut schema = Schema::new(DIM as u32);
     schema.quantization = Method::Binary;
     schema.placement.ids = Placement::Pinned;
-    let options = CollectionOptions {
-        background: false,
-        cores: 0,
-        segment_points_max: u32::MAX,
-        ..CollectionOptions::default()
-    };
-    let made = tempfile::tempdir_in(parent)?;
-    let dir = made.path().join("collection");
-    let collection = Collection::create(&BackendKind::Mmap.backend(), &dir, &schema, &options)?;
+    let options = CollectionOptions { background: false, cores: 0, ..CollectionOptions::default() };
+    let collection = Collection::create(&BackendKind::Mmap.backend(), dir, &schema, &options)?;
     let mut vectors = Clustered::new(points, DIM, SEED);
     for first in (0..points).step_by(1000) {
         let rows = vectors.next_rows(1000)?.to_f32();
@@ -106,23 +94,7 @@ fn kept(points: usize) -> Result<PathBuf> {
         collection.upsert(points.collect(), Durability::Written).wait()?;
     }
     collection.optimize(|_| {}).wait()?;
-    collection.close()?;
-    fs::rename(dir, &kept)?;
-    Ok(kept)
-}
-
-/// The file that rescoring reads: the largest one.
-fn vectors_file(dir: &Path) -> Result<PathBuf> {
-    let mut largest = (0, PathBuf::new());
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let found = if entry.file_type()?.is_dir() { vectors_file(&entry.path())? } else { entry.path() };
-        let len = fs::metadata(&found)?.len();
-        if len > largest.0 {
-            largest = (len, found);
-        }
-    }
-    Ok(largest.1)
+    Ok(collection.close()?)
 }
 
 fn measure(setup: &Setup) -> Result<benches::report::Table> {
@@ -143,7 +115,7 @@ fn measure(setup: &Setup) -> Result<benches::report::Table> {
              many times slower as the disk's parallelism is more than the threads."
         ))
         .plot(Plot::new("threads", "searches/s", "contender").pictures(&["oversampling"]));
-    let (contenders, vectors) = (contenders()?, vectors_file(&setup.dir)?);
+    let (contenders, vectors) = (contenders()?, largest_file(&setup.dir)?);
     let threads: &[usize] = if setup.quick { &[2] } else { &[2, 4, 8] };
     for oversampling in OVERSAMPLING {
         let mut expected: Option<Vec<Vec<Hit>>> = None;
