@@ -9,7 +9,6 @@
 //! otherwise), `BENCH_BACKENDS=mmap,ring` (all otherwise), `BENCH_ROUNDS` (3), and `BENCH_QUICK=1` (seconds: shows that it
 //! works).
 
-use benches::cpu_time;
 use benches::data::variable;
 use benches::disk::DiskCounts;
 use benches::kept::{kept, largest_file, only_prepare};
@@ -17,7 +16,7 @@ use benches::one_by_one::OneByOne;
 use benches::report::{Plot, Report};
 use benches::rounds::{Round, Rounds};
 use benches::settings::Settings;
-use benches::{fio, make_cold};
+use benches::{cpu_time, fio, make_cold, memory};
 use io_core::{BackendFactory, DynBackend, OpenOptions};
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -63,6 +62,7 @@ fn contenders() -> Result<Vec<(String, DynBackend)>> {
 }
 
 fn main() -> Result<()> {
+    memory::give_back_when_freed();
     let Settings { quick, dir, rounds } = Settings::new(env!("CARGO_TARGET_TMPDIR"), 3)?;
     let points = if quick { 2000 } else { 500_000 };
     let name = format!("rescoring-{points}x{DIM}");

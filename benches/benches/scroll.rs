@@ -16,7 +16,7 @@ use benches::one_by_one::OneByOne;
 use benches::report::{Plot, Report, Table};
 use benches::rounds::{Round, Rounds};
 use benches::settings::Settings;
-use benches::{cpu_time, fio, make_cold};
+use benches::{cpu_time, fio, make_cold, memory};
 use io_core::{AccessPattern, BackendFactory, DynBackend, OpenOptions};
 use std::error::Error;
 use std::hash::{DefaultHasher, Hasher};
@@ -89,6 +89,7 @@ fn contenders() -> Result<Vec<Contender>> {
 }
 
 fn main() -> Result<()> {
+    memory::give_back_when_freed();
     let Settings { quick, dir, rounds } = Settings::new(env!("CARGO_TARGET_TMPDIR"), 3)?;
     let points = if quick { 2000 } else { 60_000 };
     let title = format!("Scroll through {points} x {DIM} f32, vectors included, {PAGE} points a page");

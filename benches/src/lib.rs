@@ -11,6 +11,7 @@ pub mod data;
 pub mod disk;
 pub mod fio;
 pub mod kept;
+pub mod machine;
 pub mod map;
 pub mod memory;
 pub mod one_by_one;

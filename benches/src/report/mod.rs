@@ -1,5 +1,8 @@
 //! What a scenario has found: tables, printed for whoever runs it and written as JSON for the report.
 
+pub mod page;
+pub mod plots;
+
 use crate::spread;
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table as Printed};

@@ -1,0 +1,93 @@
+//! What a report was made on.
+
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// The machine, the disk and the tools. What could not be found out is "unknown".
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Model of the processor.
+    pub cpu: String,
+    /// Processors.
+    pub cores: usize,
+    /// MiB of memory.
+    pub memory_mib: u64,
+    /// Name and release.
+    pub kernel: String,
+    /// That of the local disk's directory.
+    pub file_system: String,
+    /// The device it is on.
+    pub disk: String,
+    /// Version of the compiler.
+    pub rustc: String,
+    /// UTC.
+    pub date: String,
+    /// Of the source, if it is a checkout.
+    pub commit: String,
+}
+
+impl Machine {
+    /// This one, and the disk that a directory is on.
+    #[must_use]
+    pub fn with_disk_of(dir: &Path) -> Self {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let memory_kib =
+            field(&meminfo, "MemTotal").split(' ').next().and_then(|kib| kib.parse::<u64>().ok());
+        let dir = dir.display().to_string();
+        Self {
+            cpu: field(&cpuinfo, "model name"),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_mib: memory_kib.unwrap_or_default() / 1024,
+            kernel: said_by("uname", &["-sr"]),
+            file_system: last_line(&said_by("df", &["--output=fstype", &dir])),
+            disk: last_line(&said_by("df", &["--output=source", &dir])),
+            rustc: said_by("rustc", &["--version"]),
+            date: said_by("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
+            commit: said_by("git", &["describe", "--always", "--dirty"]),
+        }
+    }
+}
+
+fn unknown() -> String {
+    "unknown".to_owned()
+}
+
+/// The value of "name : value".
+fn field(text: &str, name: &str) -> String {
+    let value = |line: &str| {
+        let (key, value) = line.split_once(':')?;
+        (key.trim() == name).then(|| value.trim().to_owned())
+    };
+    text.lines().find_map(value).unwrap_or_else(unknown)
+}
+
+fn said_by(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().ok().filter(|output| output.status.success());
+    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    said.filter(|said| !said.is_empty()).unwrap_or_else(unknown)
+}
+
+fn last_line(text: &str) -> String {
+    text.lines().last().unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let text = "cpu\t: 1\nmodel name\t: A 3000: fast\nmodel name\t: B\n";
+        assert_eq!(field(text, "model name"), "A 3000: fast");
+        assert_eq!(field(text, "model"), "unknown");
+    }
+
+    #[test]
+    fn this_machine_has_cores_and_memory() {
+        let machine = Machine::with_disk_of(Path::new("/"));
+        assert!(machine.cores > 0 && machine.memory_mib > 0);
+    }
+}
