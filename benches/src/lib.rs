@@ -19,6 +19,7 @@ pub mod reads;
 pub mod report;
 pub mod ring;
 pub mod rounds;
+pub mod scenarios;
 pub mod settings;
 pub mod slow_disk;
 pub mod without_lanes;

@@ -116,7 +116,9 @@ pub fn html(runs: &Runs) -> Result<String> {
         )?;
         match outcome {
             Outcome::Done(report) => {
-                report.tables.iter().try_for_each(|table| write_table(&mut page, table))?
+                for table in &report.tables {
+                    write_table(&mut page, table)?;
+                }
             }
             Outcome::Skipped(why) => writeln!(page, "<p>Skipped: {}</p>", escaped(why))?,
             Outcome::Failed(why) => writeln!(page, "<p class=\"failed\">Failed: {}</p>", escaped(why))?,

@@ -1,0 +1,226 @@
+//! Runs the benches and makes one page of what they found: `report run --out DIR`.
+
+#![allow(clippy::print_stdout, reason = "it says what it runs")]
+
+use std::process::ExitCode;
+
+#[cfg(not(target_os = "linux"))]
+fn main() -> ExitCode {
+    println!("skipped: Linux is missing");
+    ExitCode::from(77)
+}
+
+#[cfg(target_os = "linux")]
+fn main() -> ExitCode {
+    match linux::main() {
+        Ok(status) => status,
+        Err(error) => {
+            println!("report: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use benches::machine::Machine;
+    use benches::report::Report;
+    use benches::report::page::{Outcome, Run, Runs, html};
+    use benches::scenarios::{Disk, SCENARIOS, Scenario};
+    use clap::{Parser, Subcommand};
+    use serde_json::Value;
+    use std::collections::BTreeMap;
+    use std::error::Error;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+    use std::process::{Command, ExitCode, Stdio};
+    use std::time::Instant;
+
+    type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+    /// What a command ends with where the machine lacks what it takes.
+    const SKIPPED: i32 = 77;
+
+    /// Runs the benches and makes one page of what they found
+    #[derive(Debug, Parser)]
+    struct Args {
+        #[command(subcommand)]
+        verb: Verb,
+    }
+
+    #[derive(Debug, Subcommand)]
+    enum Verb {
+        /// Runs the benches; the page is DIR/report.html, and all of it as data DIR/report.json
+        Run(RunArgs),
+        /// Makes the page of DIR/report.json again
+        Html {
+            /// Where the report is
+            #[arg(long)]
+            out: PathBuf,
+        },
+    }
+
+    #[derive(Debug, clap::Args)]
+    struct RunArgs {
+        /// Where the report goes
+        #[arg(long)]
+        out: PathBuf,
+        /// Seconds instead of an hour or more: shows that it works, not how fast anything is
+        #[arg(long)]
+        quick: bool,
+        /// Only these benches
+        #[arg(long, value_delimiter = ',', value_parser = of_a_scenario)]
+        only: Vec<String>,
+        /// Only on the local disk
+        #[arg(long)]
+        local: bool,
+    }
+
+    fn of_a_scenario(name: &str) -> std::result::Result<String, String> {
+        let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        if known.contains(&name) {
+            Ok(name.to_owned())
+        } else {
+            Err(format!("there are {}", known.join(", ")))
+        }
+    }
+
+    pub(super) fn main() -> Result<ExitCode> {
+        match Args::parse().verb {
+            Verb::Run(args) => run_all(&args),
+            Verb::Html { out } => {
+                let path = out.join("report.json");
+                let json = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+                let runs: Runs =
+                    serde_json::from_slice(&json).map_err(|error| format!("{}: {error}", path.display()))?;
+                write_page(&out, &runs)?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+
+    fn run_all(args: &RunArgs) -> Result<ExitCode> {
+        fs::create_dir_all(&args.out).map_err(|error| format!("{}: {error}", args.out.display()))?;
+        let chosen: Vec<&Scenario> = SCENARIOS
+            .iter()
+            .filter(|scenario| args.only.is_empty() || args.only.iter().any(|name| name == scenario.name))
+            .collect();
+        let programs = built(&chosen)?;
+        let local = std::env::var_os("BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let command: Vec<String> = std::env::args().skip(1).collect();
+        let mut runs = Runs {
+            machine: Machine::with_disk_of(&local),
+            command: format!("cargo run --release -p benches --bin report -- {}", command.join(" ")),
+            runs: Vec::new(),
+        };
+        for Scenario { name, prepares, disks } in chosen {
+            let program = programs.get(*name).ok_or_else(|| format!("cargo built no bench {name}"))?;
+            if *prepares && !(args.local && disks.iter().all(|disk| *disk != Disk::Local)) {
+                println!("\n== {name}: prepare");
+                let status = with_environment(Command::new(program).args(["--bench", "prepare"]), args.quick)
+                    .status()?;
+                if !status.success() {
+                    return Err(format!("preparing {name} ended with {status}").into());
+                }
+            }
+            for &disk in disks.iter().filter(|disk| !args.local || **disk == Disk::Local) {
+                println!("\n== {name}, {}", disk.name());
+                runs.runs.push(run(args, name, program, &programs, disk)?);
+                // What has been found is there also if a later one is interrupted.
+                write_page(&args.out, &runs)?;
+                serde_json::to_writer_pretty(fs::File::create(args.out.join("report.json"))?, &runs)?;
+            }
+        }
+        println!("\n{}", args.out.join("report.html").display());
+        let failed = runs.runs.iter().any(|run| matches!(run.outcome, Outcome::Failed(_)));
+        Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    fn write_page(out: &Path, runs: &Runs) -> Result<()> {
+        let path = out.join("report.html");
+        fs::write(&path, html(runs)?).map_err(|error| format!("{}: {error}", path.display()).into())
+    }
+
+    /// Builds the benches and the slow disk, and says where they are: cargo itself has no place under a memory cap.
+    fn built(chosen: &[&Scenario]) -> Result<BTreeMap<String, PathBuf>> {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args([
+            "bench",
+            "-p",
+            "benches",
+            "--no-run",
+            "--quiet",
+            "--message-format=json-render-diagnostics",
+        ]);
+        // The binaries come with them.
+        for scenario in chosen {
+            cargo.args(["--bench", scenario.name]);
+        }
+        let output = cargo.stderr(Stdio::inherit()).output()?;
+        if !output.status.success() {
+            return Err(format!("cargo ended with {}", output.status).into());
+        }
+        let mut programs = BTreeMap::new();
+        for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let message: Value = serde_json::from_slice(line)?;
+            if let (Some(name), Some(program)) =
+                (message["target"]["name"].as_str(), message["executable"].as_str())
+            {
+                programs.insert(name.to_owned(), PathBuf::from(program));
+            }
+        }
+        Ok(programs)
+    }
+
+    fn with_environment(command: &mut Command, quick: bool) -> &mut Command {
+        if quick {
+            command.env("BENCH_QUICK", "1");
+        }
+        command
+    }
+
+    fn run(
+        args: &RunArgs,
+        name: &str,
+        program: &Path,
+        programs: &BTreeMap<String, PathBuf>,
+        disk: Disk,
+    ) -> Result<Run> {
+        let json = tempfile::NamedTempFile::new()?;
+        let by_hand = format!("cargo bench -p benches --bench {name}");
+        let (mut command, by_hand) = match disk.options() {
+            None => (Command::new(program), by_hand),
+            Some(mut options) => {
+                let slow_disk = programs.get("slow-disk").ok_or("cargo built no slow-disk")?;
+                let by_hand = format!("target/release/slow-disk run {} -- {by_hand}", options.join(" "));
+                // Enough for the quick form, which is to be quick.
+                options.extend(
+                    args.quick.then(|| ["--size-mib".to_owned(), "1024".to_owned()]).into_iter().flatten(),
+                );
+                let mut command = Command::new(slow_disk);
+                command.arg("run").args(options).arg("--").arg(program);
+                (command, by_hand)
+            }
+        };
+        let started = Instant::now();
+        let output = with_environment(command.arg("--bench").env("BENCH_JSON", json.path()), args.quick)
+            .stdout(Stdio::inherit())
+            .stderr(Stdio::piped())
+            .output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        print!("{errors}");
+        let last_line = || errors.lines().last().unwrap_or_default().to_owned();
+        let outcome = match output.status.code() {
+            Some(0) => Outcome::Done(serde_json::from_slice::<Report>(&fs::read(json.path())?)?),
+            Some(SKIPPED) => Outcome::Skipped(last_line()),
+            _ => Outcome::Failed(format!("{}: {}", output.status, last_line())),
+        };
+        Ok(Run {
+            scenario: name.to_owned(),
+            disk: disk.name(),
+            command: by_hand,
+            seconds: started.elapsed().as_secs_f64(),
+            outcome,
+        })
+    }
+}
