@@ -1,4 +1,4 @@
-//! What registered files and buffers, and completions worked on by the waiting thread, bring a bare ring:
+//! What registered files and buffers, completions worked on by the waiting thread, and reads submitted one by one bring a bare ring:
 //! `cargo bench -p benches --bench registered`. It decides what `io-ring` uses.
 //!
 //! Environment: `BENCH_DIR` (the disk that is measured), `BENCH_ROUNDS` (12), `BENCH_QUICK=1` (seconds: shows that it works, not how fast).
@@ -13,24 +13,31 @@ use std::error::Error;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-const DEPTH: u32 = 32;
+const DEPTHS: [u32; 2] = [8, 32];
 
-const VARIANTS: [(&str, BareOptions); 6] = [
-    ("plain", BareOptions { defer_taskrun: false, registered_file: false, registered_buffers: false }),
-    ("DEFER_TASKRUN", BareOptions { defer_taskrun: true, registered_file: false, registered_buffers: false }),
+const PLAIN: BareOptions = BareOptions {
+    defer_taskrun: false,
+    registered_file: false,
+    registered_buffers: false,
+    one_by_one: false,
+};
+
+const VARIANTS: [(&str, BareOptions); 7] = [
+    ("plain", PLAIN),
+    ("DEFER_TASKRUN", BareOptions { defer_taskrun: true, ..PLAIN }),
+    ("registered file", BareOptions { registered_file: true, ..PLAIN }),
+    ("registered buffers", BareOptions { registered_buffers: true, ..PLAIN }),
+    ("both registered", BareOptions { registered_file: true, registered_buffers: true, ..PLAIN }),
     (
-        "registered file",
-        BareOptions { defer_taskrun: false, registered_file: true, registered_buffers: false },
+        "all",
+        BareOptions {
+            defer_taskrun: true,
+            registered_file: true,
+            registered_buffers: true,
+            one_by_one: false,
+        },
     ),
-    (
-        "registered buffers",
-        BareOptions { defer_taskrun: false, registered_file: false, registered_buffers: true },
-    ),
-    (
-        "both registered",
-        BareOptions { defer_taskrun: false, registered_file: true, registered_buffers: true },
-    ),
-    ("all", BareOptions { defer_taskrun: true, registered_file: true, registered_buffers: true }),
+    ("submitted one by one", BareOptions { one_by_one: true, ..PLAIN }),
 ];
 
 fn main() -> Result<()> {
@@ -38,9 +45,12 @@ fn main() -> Result<()> {
     let file_bytes = if quick { 32 << 20 } else { 1 << 30 };
     let path = data_file(&dir, file_bytes)?;
     let reads = if quick { 64 } else { 16_384 };
-    let title = format!("{reads} random reads of 4 KiB a round, depth {DEPTH}");
-    let mut table = Rounds::table(title, &["page cache", "contender"], &FIGURES);
-    for (cache, direct) in [("O_DIRECT", true), ("warm", false)] {
+    let title = format!("{reads} random reads of 4 KiB a round");
+    let mut table = Rounds::table(title, &["page cache", "depth", "contender"], &FIGURES);
+    for (cache, direct, depth) in [("O_DIRECT", true), ("warm", false)]
+        .into_iter()
+        .flat_map(|(cache, direct)| DEPTHS.map(|depth| (cache, direct, depth)))
+    {
         if !direct {
             make_warm(&path)?;
         }
@@ -50,11 +60,11 @@ fn main() -> Result<()> {
             // Who goes first pays for the round's requests being new.
             for at in 0..VARIANTS.len() {
                 let (name, options) = VARIANTS[(at + round) % VARIANTS.len()];
-                of_cache.run(round, [cache.into(), name.into()], || {
-                    let mut ring = BareRing::open_with(&path, direct, DEPTH, 4096, options)?;
+                of_cache.run(round, [cache.into(), u64::from(depth).into(), name.into()], || {
+                    let mut ring = BareRing::open_with(&path, direct, depth, 4096, options)?;
                     let mut recorder = Recorder::start(reads);
                     ring.read(&requests, |index, bytes| recorder.take(index, bytes))?;
-                    recorder.finish(&requests, Issue::InOrder(DEPTH as usize))
+                    recorder.finish(&requests, Issue::InOrder(depth as usize))
                 })?;
             }
         }
