@@ -1,7 +1,9 @@
 //! Random reads of which the page cache holds none, some or all: a map, rings, and a map before a ring.
 //!
-//! `cargo bench -p benches --bench hit_rates`, about two minutes; on a slow disk five:
+//! `cargo bench -p benches --bench hit_rates`, about a minute; on a slow disk eight:
 //! `cargo run --release -p benches --bin slow-disk -- run -- cargo bench -p benches --bench hit_rates`.
+//!
+//! Arguments: the parts to run (`-- skewed`), both without.
 //!
 //! Environment: `BENCH_DIR` (the disk that is measured), `BENCH_ROUNDS` (5), `BENCH_QUICK=1` (seconds: shows that it works).
 

@@ -1,7 +1,8 @@
-//! What registered files and buffers, completions worked on by the waiting thread, and reads submitted one by one bring a bare ring:
-//! `cargo bench -p benches --bench registered`. It decides what `io-ring` uses.
+//! What registered files and buffers, completions worked on by the waiting thread, and reads submitted one by one bring a
+//! bare ring: `cargo bench -p benches --bench registered`. It decides what `io-ring` uses.
 //!
-//! Environment: `BENCH_DIR` (the disk that is measured), `BENCH_ROUNDS` (12), `BENCH_QUICK=1` (seconds: shows that it works, not how fast).
+//! Environment: `BENCH_DIR` (the disk that is measured), `BENCH_ROUNDS` (12), `BENCH_QUICK=1` (seconds: shows that it works,
+//! not how fast).
 
 use benches::reads::{FIGURES, Issue, Recorder, random_requests};
 use benches::report::Report;
