@@ -1,5 +1,5 @@
-//! What registered files and buffers, and completions worked on by the waiting thread, bring a bare ring:
-//! `cargo bench -p benches --bench registered`. It decides what `io-ring` uses.
+//! What registered files and buffers, completions worked on by the waiting thread, and reads submitted one by one bring a
+//! bare ring: `cargo bench -p benches --bench registered`. It decides what `io-ring` uses.
 //!
 //! Environment: `BENCH_DIR` (the disk that is measured), `BENCH_ROUNDS` (12), `BENCH_QUICK=1` (seconds: shows that it works,
 //! not how fast).
@@ -18,24 +18,32 @@ use std::path::Path;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-const DEPTH: u32 = 32;
+const DEPTHS: [u32; 2] = [8, 32];
+const IO_RING_DEPTH: u32 = 32;
 
-const VARIANTS: [(&str, BareOptions); 6] = [
-    ("plain", BareOptions { defer_taskrun: false, registered_file: false, registered_buffers: false }),
-    ("DEFER_TASKRUN", BareOptions { defer_taskrun: true, registered_file: false, registered_buffers: false }),
+const PLAIN: BareOptions = BareOptions {
+    defer_taskrun: false,
+    registered_file: false,
+    registered_buffers: false,
+    one_by_one: false,
+};
+
+const VARIANTS: [(&str, BareOptions); 7] = [
+    ("plain", PLAIN),
+    ("DEFER_TASKRUN", BareOptions { defer_taskrun: true, ..PLAIN }),
+    ("registered file", BareOptions { registered_file: true, ..PLAIN }),
+    ("registered buffers", BareOptions { registered_buffers: true, ..PLAIN }),
+    ("both registered", BareOptions { registered_file: true, registered_buffers: true, ..PLAIN }),
     (
-        "registered file",
-        BareOptions { defer_taskrun: false, registered_file: true, registered_buffers: false },
+        "all",
+        BareOptions {
+            defer_taskrun: true,
+            registered_file: true,
+            registered_buffers: true,
+            one_by_one: false,
+        },
     ),
-    (
-        "registered buffers",
-        BareOptions { defer_taskrun: false, registered_file: false, registered_buffers: true },
-    ),
-    (
-        "both registered",
-        BareOptions { defer_taskrun: false, registered_file: true, registered_buffers: true },
-    ),
-    ("all", BareOptions { defer_taskrun: true, registered_file: true, registered_buffers: true }),
+    ("submitted one by one", BareOptions { one_by_one: true, ..PLAIN }),
 ];
 
 fn main() -> Result<()> {
@@ -43,9 +51,12 @@ fn main() -> Result<()> {
     let file_bytes = if quick { 32 << 20 } else { 1 << 30 };
     let path = data_file(&dir, file_bytes)?;
     let reads = if quick { 64 } else { 16_384 };
-    let title = format!("{reads} random reads of 4 KiB a round, depth {DEPTH}");
-    let mut table = Rounds::table(title, &["page cache", "contender"], &FIGURES);
-    for (cache, direct) in [("O_DIRECT", true), ("warm", false)] {
+    let title = format!("{reads} random reads of 4 KiB a round");
+    let mut table = Rounds::table(title, &["page cache", "depth", "contender"], &FIGURES);
+    for (cache, direct, depth) in [("O_DIRECT", true), ("warm", false)]
+        .into_iter()
+        .flat_map(|(cache, direct)| DEPTHS.map(|depth| (cache, direct, depth)))
+    {
         if !direct {
             make_warm(&path)?;
         }
@@ -55,11 +66,11 @@ fn main() -> Result<()> {
             // Who goes first pays for the round's requests being new.
             for at in 0..VARIANTS.len() {
                 let (name, options) = VARIANTS[(at + round) % VARIANTS.len()];
-                of_cache.run(round, [cache.into(), name.into()], || {
-                    let mut ring = BareRing::open_with(&path, direct, DEPTH, 4096, options)?;
+                of_cache.run(round, [cache.into(), u64::from(depth).into(), name.into()], || {
+                    let mut ring = BareRing::open_with(&path, direct, depth, 4096, options)?;
                     let mut recorder = Recorder::start(reads);
                     ring.read(&requests, |index, bytes| recorder.take(index, bytes))?;
-                    recorder.finish(&requests, Issue::InOrder(DEPTH as usize))
+                    recorder.finish(&requests, Issue::InOrder(depth as usize))
                 })?;
             }
         }
@@ -78,9 +89,10 @@ fn io_rings(path: &Path, file_bytes: u64, rounds: usize, reads: usize) -> Result
     };
     let registered = RingOptions::default().registered_bytes_max;
     let contenders = [("none registered", start(0)?), ("registered", start(registered)?)];
-    let title = format!("Random reads through io-ring, O_DIRECT, depth {DEPTH}");
+    let title = format!("Random reads through io-ring, O_DIRECT, depth {IO_RING_DEPTH}");
     let mut table = Rounds::table(title, &["bytes", "reads", "buffers"], &FIGURES);
-    let options = OpenOptions { direct: true, queue_depth: DEPTH, gap_max: 0, ..OpenOptions::default() };
+    let options =
+        OpenOptions { direct: true, queue_depth: IO_RING_DEPTH, gap_max: 0, ..OpenOptions::default() };
     for (len, reads) in [(4096, reads), (65_536, reads / 8)] {
         let mut of_len = Rounds::default();
         for round in 0..rounds {
@@ -98,7 +110,7 @@ fn io_rings(path: &Path, file_bytes: u64, rounds: usize, reads: usize) -> Result
                             ControlFlow::Continue(())
                         });
                         read.await?;
-                        let round = recorder.finish(&requests, Issue::ByOffset(DEPTH as usize))?;
+                        let round = recorder.finish(&requests, Issue::ByOffset(IO_RING_DEPTH as usize))?;
                         reader.close().await?;
                         Ok(round)
                     })?

@@ -19,7 +19,7 @@ pub fn random_requests(file_bytes: u64, len: u32, count: usize, seed: u64) -> Ve
     // Of so many vectors one is taken, from the first half.
     let group = u64::from(8192 / len).max(2);
     let groups = file_bytes / u64::from(len) / group;
-    let mut chosen = random.choose_multiple(0..groups, count);
+    let mut chosen = random.choose_multiple(0..groups, count.min(groups as usize));
     random.shuffle(&mut chosen);
     let request = |at| ReadRequest::new((at * group + random.u64(..group / 2)) * u64::from(len), len);
     chosen.into_iter().map(request).collect()

@@ -23,6 +23,8 @@ pub struct BareOptions {
     pub registered_file: bool,
     /// All buffers.
     pub registered_buffers: bool,
+    /// A system call for each read, instead of one for all that are free.
+    pub one_by_one: bool,
 }
 
 /// A file, a ring and a buffer for each read in flight.
@@ -53,7 +55,7 @@ impl BareRing {
         len_max: usize,
         options: BareOptions,
     ) -> io::Result<Self> {
-        let BareOptions { defer_taskrun, registered_file, registered_buffers } = options;
+        let BareOptions { defer_taskrun, registered_file, registered_buffers, .. } = options;
         let mut how = File::options();
         how.read(true);
         if direct {
@@ -123,6 +125,9 @@ impl BareRing {
                 unsafe { self.ring.submission().push(&entry) }.expect("as many entries as slots");
                 slots[slot] = next;
                 next += 1;
+                if self.options.one_by_one {
+                    self.ring.submit()?;
+                }
             }
             self.ring.submit_and_wait(1)?;
             for completion in self.ring.completion() {

@@ -66,6 +66,7 @@ const fn of_the_processor(name: &'static str) -> Scenario {
 /// Everything, in the order of the page.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "backends", prepares: false, disks: &[Disk::Local, slow(8, None, 0)] },
+    Scenario { name: "hit_rates", prepares: false, disks: &[Disk::Local, slow(8, None, 0)] },
     Scenario {
         name: "rescoring",
         prepares: true,

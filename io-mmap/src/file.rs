@@ -65,20 +65,20 @@ impl MmapReader {
             closed: Cell::new(false),
         })
     }
+}
 
-    /// Refuses a batch with a request past the end, before anything of it is delivered; adds up its bytes.
-    fn check(&self, requests: &[ReadRequest]) -> Result<u64, ReadError> {
-        let mut bytes_wanted = 0;
-        for (index, request) in requests.iter().enumerate() {
-            if request.end().is_none_or(|end| end > self.file.len) {
-                let &ReadRequest { offset, len } = request;
-                let source = PlanError::PastEnd { index, offset, len, file_len: self.file.len };
-                return Err(ReadError::Plan { file: self.file.path.clone(), source });
-            }
-            bytes_wanted += u64::from(request.len);
+/// Refuses a batch with a request past the end, before anything of it is delivered; adds up its bytes.
+pub(crate) fn check(requests: &[ReadRequest], file: &FileInfo) -> Result<u64, ReadError> {
+    let mut bytes_wanted = 0;
+    for (index, request) in requests.iter().enumerate() {
+        if request.end().is_none_or(|end| end > file.len) {
+            let &ReadRequest { offset, len } = request;
+            let source = PlanError::PastEnd { index, offset, len, file_len: file.len };
+            return Err(ReadError::Plan { file: file.path.clone(), source });
         }
-        Ok(bytes_wanted)
+        bytes_wanted += u64::from(request.len);
     }
+    Ok(bytes_wanted)
 }
 
 impl VectorReader for MmapReader {
@@ -94,7 +94,7 @@ impl VectorReader for MmapReader {
         if self.closed.get() {
             return Err(ReadError::Closed { file: self.file.path.clone() });
         }
-        let bytes_wanted = self.check(requests)?;
+        let bytes_wanted = check(requests, &self.file)?;
         if let Some(meter) = &control.meter {
             meter.update(|counters| {
                 counters.batches += 1;
@@ -161,7 +161,7 @@ impl VectorReader for MmapReader {
 }
 
 #[cfg(unix)]
-fn advise(map: &Mmap, access: AccessPattern) -> io::Result<()> {
+pub(crate) fn advise(map: &Mmap, access: AccessPattern) -> io::Result<()> {
     use memmap2::Advice;
     map.advise(match access {
         AccessPattern::Normal => Advice::Normal,
@@ -172,6 +172,6 @@ fn advise(map: &Mmap, access: AccessPattern) -> io::Result<()> {
 
 /// Elsewhere there is no such advice.
 #[cfg(not(unix))]
-fn advise(_map: &Mmap, _access: AccessPattern) -> io::Result<()> {
+pub(crate) fn advise(_map: &Mmap, _access: AccessPattern) -> io::Result<()> {
     Ok(())
 }

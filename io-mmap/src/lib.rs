@@ -4,6 +4,9 @@
 //! is told of the whole batch before its first page is touched, so that the disk works on many reads at once instead of
 //! one fault after the other.
 //!
+//! `MmapBefore` (Linux) is a map before another backend, for files of which memory holds a part: what the map would have to wait
+//! for is read through the other one.
+//!
 //! # Truncation
 //!
 //! The length is checked when the file is opened, and no slice reaches past it. If somebody *truncates* the file later, a
@@ -37,12 +40,18 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod before;
 mod cold;
 mod file;
+#[cfg(target_os = "linux")]
+mod known;
 mod map;
 mod runtime;
 mod write;
 
+#[cfg(target_os = "linux")]
+pub use before::{MmapBefore, MmapBeforeReader};
 pub use file::MmapReader;
 pub use runtime::MmapBackend;
 pub use write::FileSink;

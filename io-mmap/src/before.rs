@@ -1,0 +1,405 @@
+//! A map in front of another backend: what is in memory is a slice, what is not is read without blocking the thread.
+
+use crate::file::{advise, check};
+use crate::known::Known;
+use crate::map::{major_faults, map};
+use io_core::{
+    BackendFactory, BackendInfo, Directory, FileInfo, OpenError, OpenOptions, ReadControl, ReadError,
+    ReadOutcome, ReadRequest, ReadStats, StartError, VectorReader,
+};
+use memmap2::Mmap;
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Slices delivered between two looks at whether the thread had to wait for one of them.
+const LOOK_EVERY: u32 = 64;
+
+/// Reads what is in memory from a map and everything else through another backend, on whose executor it lives.
+///
+/// What is in memory is what the reader has read before, and what `populate` brought in: each page goes through the other
+/// backend once. Where the kernel has dropped such a page since, its slice blocks the thread as one of a plain map does, and
+/// the reader takes less for granted. A reader keeps 3 bits for each page of its file.
+///
+/// As with a map, a file that is truncated while it is open may kill the process, and there is no `O_DIRECT`.
+///
+/// ```
+/// use io_core::BackendFactory;
+/// use io_mmap::MmapBefore;
+/// use io_ring::RingBackend;
+///
+/// let backend = MmapBefore::new("mmap before ring", RingBackend::default());
+/// assert_eq!(backend.name(), "mmap before ring");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct MmapBefore<B> {
+    name: &'static str,
+    backend: B,
+}
+
+impl<B: BackendFactory> MmapBefore<B> {
+    /// A map in front of `backend`, under a name of its own.
+    #[must_use]
+    pub fn new(name: &'static str, backend: B) -> Self {
+        Self { name, backend }
+    }
+}
+
+impl<B: BackendFactory> BackendFactory for MmapBefore<B> {
+    type Reader = MmapBeforeReader<B::Reader>;
+    type Writer = B::Writer;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn directory(&self) -> Arc<dyn Directory> {
+        self.backend.directory()
+    }
+
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        self.backend.run(main)
+    }
+
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        if options.direct {
+            let what = "bypass the page cache, which its map is; open it without `direct`".into();
+            return Err(OpenError::Unsupported { backend: self.name, what });
+        }
+        let file = File::open(path).map_err(|error| OpenError::io(path, error))?;
+        MmapBeforeReader::new(self.name, &file, self.backend.open(path, options).await?, options)
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        self.backend.create(path, options).await
+    }
+}
+
+/// Reads one file through a map of it and through another reader.
+#[derive(Debug)]
+pub struct MmapBeforeReader<R> {
+    reader: R,
+    /// `None` when the file is empty, which cannot be mapped.
+    map: Option<Mmap>,
+    info: BackendInfo,
+    known: RefCell<Known>,
+    /// How often the thread has had to wait for a page of any map.
+    major_faults: fn() -> i64,
+    /// That when last looked at, and slices delivered since.
+    faults: Cell<i64>,
+    unlooked: Cell<u32>,
+    spare: RefCell<Missing>,
+    closed: Cell<bool>,
+}
+
+/// The requests of a batch that the map does not serve, and their indices in it.
+#[derive(Debug, Default)]
+struct Missing {
+    requests: Vec<ReadRequest>,
+    indices: Vec<usize>,
+}
+
+impl<R: VectorReader> MmapBeforeReader<R> {
+    /// `file` is what the path of `reader` led to before it was opened.
+    fn new(name: &'static str, file: &File, reader: R, options: &OpenOptions) -> Result<Self, OpenError> {
+        let FileInfo { path, len } = reader.file();
+        let failed = |error| OpenError::io(path, error);
+        let (mapped, read) = (file.metadata().map_err(failed)?, std::fs::metadata(path).map_err(failed)?);
+        if (mapped.dev(), mapped.ino()) != (read.dev(), read.ino()) {
+            return Err(failed(io::Error::other("the file was replaced while it was opened: open it again")));
+        }
+        let bytes = usize::try_from(*len)
+            .map_err(|_| failed(io::Error::other("the file is larger than this machine's address space")))?;
+        let map = if bytes == 0 { None } else { Some(map(file, bytes, options.populate).map_err(failed)?) };
+        if let Some(map) = &map {
+            advise(map, options.access).map_err(failed)?;
+        }
+        let known = Known::new(*len, rustix::param::page_size(), options.populate);
+        let mut info = BackendInfo { backend: name, ..reader.info().clone() };
+        info.kernel_features.push("mmap");
+        Ok(Self {
+            map,
+            info,
+            known: RefCell::new(known),
+            major_faults,
+            faults: Cell::new(major_faults()),
+            unlooked: Cell::new(0),
+            spare: RefCell::default(),
+            closed: Cell::new(false),
+            reader,
+        })
+    }
+
+    /// Called for every slice delivered.
+    fn look(&self) {
+        self.unlooked.set(self.unlooked.get() + 1);
+        if self.unlooked.get() < LOOK_EVERY {
+            return;
+        }
+        self.unlooked.set(0);
+        let faults = (self.major_faults)();
+        if faults != self.faults.replace(faults) {
+            self.known.borrow_mut().forget_older();
+        }
+    }
+
+    /// Delivers what is known to be in memory, and collects the rest, unless it is told to stop.
+    fn deliver_known(
+        &self,
+        requests: &[ReadRequest],
+        control: &ReadControl,
+        missing: &mut Missing,
+        outcome: &mut ReadOutcome,
+        sink: &mut impl FnMut(usize, &[u8]) -> ControlFlow<()>,
+    ) {
+        let bytes: &[u8] = self.map.as_deref().unwrap_or_default();
+        for (index, &request) in requests.iter().enumerate() {
+            let ReadRequest { offset, len } = request;
+            if control.is_stopped() {
+                outcome.stopped = true;
+                return;
+            }
+            if len > 0 && !self.known.borrow_mut().use_if_all(offset, len) {
+                missing.requests.push(request);
+                missing.indices.push(index);
+                continue;
+            }
+            outcome.delivered += 1;
+            if len > 0 {
+                outcome.stats.reads += 1;
+                outcome.stats.bytes_read += u64::from(len);
+            }
+            if let Some(meter) = &control.meter {
+                meter.update(|counters| {
+                    counters.delivered += 1;
+                    if len > 0 {
+                        counters.started += 1;
+                        counters.completed += 1;
+                        counters.bytes_read += u64::from(len);
+                    }
+                });
+            }
+            let flow = sink(index, &bytes[offset as usize..][..len as usize]);
+            self.look();
+            if flow.is_break() {
+                outcome.stopped = true;
+                return;
+            }
+        }
+    }
+}
+
+impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
+    async fn read_vectors<S>(
+        &self,
+        requests: &[ReadRequest],
+        control: &ReadControl,
+        mut sink: S,
+    ) -> Result<ReadOutcome, ReadError>
+    where
+        S: FnMut(usize, &[u8]) -> ControlFlow<()>,
+    {
+        if self.closed.get() {
+            return Err(ReadError::Closed { file: self.file().path.clone() });
+        }
+        let bytes_wanted = check(requests, self.file())?;
+        let stats = ReadStats { bytes_wanted, ..ReadStats::default() };
+        let mut outcome = ReadOutcome { delivered: 0, stopped: false, stats };
+        let mut missing = self.spare.take();
+        missing.requests.clear();
+        missing.indices.clear();
+        self.deliver_known(requests, control, &mut missing, &mut outcome, &mut sink);
+        let goes_on = !outcome.stopped && !missing.requests.is_empty();
+        if let Some(meter) = &control.meter {
+            let missing_bytes: u64 = missing.requests.iter().map(|request| u64::from(request.len)).sum();
+            meter.update(|counters| {
+                // The other reader counts the batch and what it is asked for.
+                counters.batches += u64::from(!goes_on);
+                counters.bytes_wanted += bytes_wanted - if goes_on { missing_bytes } else { 0 };
+            });
+        }
+        if goes_on {
+            let from_map = outcome.delivered;
+            let deliver = |at: usize, bytes: &[u8]| {
+                let ReadRequest { offset, len } = missing.requests[at];
+                self.known.borrow_mut().add(offset, len);
+                sink(missing.indices[at], bytes)
+            };
+            let read = self.reader.read_vectors(&missing.requests, control, deliver).await;
+            let read = read.map_err(|mut error| {
+                if let ReadError::Io { index, delivered, .. }
+                | ReadError::Truncated { index, delivered, .. } = &mut error
+                {
+                    *index = missing.indices[*index];
+                    *delivered += from_map;
+                }
+                error
+            })?;
+            outcome.delivered += read.delivered;
+            outcome.stopped = read.stopped;
+            outcome.stats.add(&ReadStats { bytes_wanted: 0, ..read.stats });
+        }
+        self.spare.replace(missing);
+        Ok(outcome)
+    }
+
+    fn file(&self) -> &FileInfo {
+        self.reader.file()
+    }
+
+    fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    async fn close(&self) -> io::Result<()> {
+        self.closed.set(true);
+        self.reader.close().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MmapBackend, MmapReader};
+    use io_core::{Meter, Metered};
+    use std::path::PathBuf;
+
+    const PAGE: u64 = 4096;
+    const PAGES: u64 = 200;
+
+    /// Over a map that counts what it is asked for.
+    type Counted = MmapBeforeReader<Metered<MmapReader>>;
+
+    fn byte_at(offset: u64) -> u8 {
+        (offset / PAGE * 31 + offset % 251) as u8
+    }
+
+    fn file(dir: &tempfile::TempDir) -> PathBuf {
+        let path = dir.path().join("file");
+        std::fs::write(&path, (0..PAGES * PAGE).map(byte_at).collect::<Vec<_>>()).unwrap();
+        path
+    }
+
+    fn open(path: &Path, options: &OpenOptions) -> Counted {
+        open_before(path, options, Metered::new)
+    }
+
+    fn open_before<R: VectorReader>(
+        path: &Path,
+        options: &OpenOptions,
+        wrap: impl FnOnce(MmapReader) -> R,
+    ) -> MmapBeforeReader<R> {
+        let reader = pollster::block_on(MmapBackend::default().open(path, options)).unwrap();
+        let file = File::open(path).unwrap();
+        MmapBeforeReader::new("mmap before mmap", &file, wrap(reader), options).unwrap()
+    }
+
+    /// Reads and checks; how many of the requests the other reader served.
+    fn read(reader: &Counted, requests: &[ReadRequest]) -> u64 {
+        let meter = |reader: &Counted| reader.reader.meter().counters().delivered;
+        let before = meter(reader);
+        let mut seen = vec![false; requests.len()];
+        let sink = |index: usize, bytes: &[u8]| {
+            let ReadRequest { offset, len } = requests[index];
+            assert!(bytes.iter().copied().eq((offset..offset + u64::from(len)).map(byte_at)));
+            assert!(!std::mem::replace(&mut seen[index], true));
+            ControlFlow::Continue(())
+        };
+        let outcome =
+            pollster::block_on(reader.read_vectors(requests, &ReadControl::default(), sink)).unwrap();
+        assert_eq!(outcome.delivered, requests.len());
+        assert!(seen.into_iter().all(|seen| seen));
+        meter(reader) - before
+    }
+
+    fn every_page() -> Vec<ReadRequest> {
+        (0..PAGES).map(|page| ReadRequest::new(page * PAGE + 7, 100)).collect()
+    }
+
+    #[test]
+    fn what_was_read_comes_from_the_map() {
+        let dir = tempfile::tempdir().unwrap();
+        let reader = open(&file(&dir), &OpenOptions::default());
+        assert_eq!(read(&reader, &every_page()[50..60]), 10);
+        assert_eq!(read(&reader, &every_page()), PAGES - 10);
+        assert_eq!(read(&reader, &every_page()), 0);
+        // Across the pages that were read, too.
+        assert_eq!(read(&reader, &[ReadRequest::new(100, 9000), ReadRequest::new(PAGE, 0)]), 0);
+    }
+
+    #[test]
+    fn what_is_known_in_part_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let reader = open(&file(&dir), &OpenOptions::default());
+        let (page_0, across) = (ReadRequest::new(0, 10), ReadRequest::new(PAGE - 1, 2));
+        assert_eq!(read(&reader, &[page_0]), 1);
+        assert_eq!(read(&reader, &[page_0, across]), 1);
+        assert_eq!(read(&reader, &[across]), 0);
+    }
+
+    #[test]
+    fn what_was_populated_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = OpenOptions { populate: true, ..OpenOptions::default() };
+        assert_eq!(read(&open(&file(&dir), &options), &every_page()), 0);
+    }
+
+    #[test]
+    fn a_thread_that_had_to_wait_takes_less_for_granted() {
+        thread_local!(static FAULTS: Cell<i64> = const { Cell::new(0) });
+        let dir = tempfile::tempdir().unwrap();
+        let mut reader = open(&file(&dir), &OpenOptions::default());
+        reader.major_faults = || FAULTS.get();
+        reader.faults.set(0);
+        let requests = every_page();
+        assert_eq!(read(&reader, &requests), PAGES);
+        FAULTS.set(1);
+        // Seen at the 64th slice: what comes later is older knowledge, which is as good and is used again.
+        assert_eq!(read(&reader, &requests), 0);
+        FAULTS.set(2);
+        // Seen at the 56th, since the last look was 8 slices ago: those between were not used since the first turn.
+        assert_eq!(read(&reader, &requests[..56]), 0);
+        assert_eq!(read(&reader, &requests), 8);
+        assert_eq!(read(&reader, &requests), 0);
+    }
+
+    #[test]
+    fn both_parts_of_a_batch_are_counted_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let reader = open_before(&file(&dir), &OpenOptions::default(), |reader| reader);
+        let meter = Meter::new();
+        let control = ReadControl { stop: None, meter: Some(meter.clone()) };
+        let mut batches = 0;
+        for pages in [10..20, 0..30, 0..30] {
+            let requests = &every_page()[pages];
+            pollster::block_on(reader.read_vectors(requests, &control, |_, _| ControlFlow::Continue(())))
+                .unwrap();
+            batches += 1;
+            let counters = meter.counters();
+            let reads = counters.delivered;
+            assert_eq!((counters.batches, counters.started, counters.completed), (batches, reads, reads));
+            assert_eq!((counters.bytes_wanted, counters.bytes_read), (100 * reads, 100 * reads));
+        }
+        assert_eq!(meter.counters().delivered, 70);
+    }
+
+    #[test]
+    fn a_file_replaced_meanwhile_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = file(&dir);
+        let first = File::open(&path).unwrap();
+        std::fs::rename(&path, dir.path().join("away")).unwrap();
+        file(&dir);
+        let reader = pollster::block_on(MmapBackend::default().open(&path, &OpenOptions::default())).unwrap();
+        let error = MmapBeforeReader::new("m", &first, reader, &OpenOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("replaced"), "{error}");
+    }
+}
