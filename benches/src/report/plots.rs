@@ -7,7 +7,9 @@ use std::error::Error;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-const SIZE: (u32, u32) = (720, 300);
+const SIZE: (u32, u32) = (760, 300);
+/// Of that, for the names of the series.
+const NAMES_WIDTH: u32 = 170;
 /// What is written as this becomes the page's colour for text, light or dark.
 const TEXT: RGBColor = RGBColor(1, 2, 3);
 const GRID: RGBColor = RGBColor(128, 128, 128);
@@ -171,10 +173,13 @@ fn svg(picture: &Picture, plot: &Plot, lines: bool, names: &[String]) -> Result<
     let y = |value: f64| if plot.log { value.max(10f64.powf(low)).log10() } else { value };
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        // Where the axis names the series already, each bar has its place for itself.
+        let names_itself = plot.x == plot.series;
         let font = ("sans-serif", 12).into_font().color(&TEXT);
         let mut chart = ChartBuilder::on(&area)
             .margin(8)
-            .x_label_area_size(34)
+            .margin_right(if names_itself { 8 } else { NAMES_WIDTH })
+            .x_label_area_size(46)
             .y_label_area_size(62)
             .right_y_label_area_size(0)
             .build_cartesian_2d(0.0..picture.places.len() as f64, low..high)?;
@@ -193,23 +198,23 @@ fn svg(picture: &Picture, plot: &Plot, lines: bool, names: &[String]) -> Result<
             .label_style(font.clone())
             .axis_desc_style(font.clone())
             .draw()?;
-        chart.draw_series(picture.places.iter().enumerate().map(|(at, place)| {
-            EmptyElement::at((at as f64 + 0.5, low))
-                + Text::new(place.clone(), (0, 8), ("sans-serif", 11).into_font().color(&TEXT).pos(LABEL_AT))
-        }))?;
-        let width = 0.8 / picture.series.len().max(1) as f64;
+        let small = || ("sans-serif", 11).into_font().color(&TEXT);
+        for (at, place) in picture.places.iter().enumerate() {
+            chart.draw_series(in_lines(place).into_iter().enumerate().map(|(line, text)| {
+                EmptyElement::at((at as f64 + 0.5, low))
+                    + Text::new(text, (0, 6 + 12 * line as i32), small().pos(LABEL_AT))
+            }))?;
+        }
+        let beside = if names_itself { 1 } else { picture.series.len().max(1) };
+        let width = 0.8 / beside as f64;
         for (number, (name, values)) in picture.series.iter().enumerate() {
             let colour = colour(name, names);
             // Lines go through the middle of the place; bars and their error bars stand beside each other.
-            let shift = if lines { 0.5 } else { 0.1 + width * (number as f64 + 0.5) };
+            let shift = if lines { 0.5 } else { 0.1 + width * ((number % beside) as f64 + 0.5) };
             let at = |value: &Value| value.place as f64 + shift;
-            let legend = move |(x, y)| Rectangle::new([(x, y - 4), (x + 10, y + 4)], colour.filled());
             if lines {
                 let points = values.iter().map(|value| (at(value), y(value.median)));
-                chart
-                    .draw_series(LineSeries::new(points, colour.stroke_width(2)))?
-                    .label(name)
-                    .legend(legend);
+                chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
                 let points =
                     values.iter().map(|value| Circle::new((at(value), y(value.median)), 3, colour.filled()));
                 chart.draw_series(points)?;
@@ -218,7 +223,7 @@ fn svg(picture: &Picture, plot: &Plot, lines: bool, names: &[String]) -> Result<
                     let (left, right) = (at(value) - width * 0.45, at(value) + width * 0.45);
                     Rectangle::new([(left, low), (right, y(value.median))], colour.mix(0.8).filled())
                 });
-                chart.draw_series(bars)?.label(name).legend(legend);
+                chart.draw_series(bars)?;
             }
             let bars = values.iter().filter(|value| value.min < value.max).map(|value| {
                 ErrorBar::new_vertical(
@@ -232,16 +237,32 @@ fn svg(picture: &Picture, plot: &Plot, lines: bool, names: &[String]) -> Result<
             });
             chart.draw_series(bars)?;
         }
-        if picture.series.len() > 1 || picture.series.iter().any(|(name, _)| !picture.places.contains(name)) {
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::UpperRight)
-                .label_font(("sans-serif", 11).into_font().color(&TEXT))
-                .draw()?;
+        if !names_itself {
+            for (number, (name, _)) in picture.series.iter().enumerate() {
+                let (x, y) = ((SIZE.0 - NAMES_WIDTH + 14) as i32, 16 + 18 * number as i32);
+                area.draw(&Rectangle::new([(x, y), (x + 10, y + 8)], colour(name, names).filled()))?;
+                area.draw(&Text::new(name.clone(), (x + 16, y - 1), small()))?;
+            }
         }
         area.present()?;
     }
     Ok(svg.replace("#010203", "currentColor"))
+}
+
+/// A name in lines that are not long.
+fn in_lines(name: &str) -> Vec<String> {
+    const LONG: usize = 14;
+    let mut lines: Vec<String> = Vec::new();
+    for word in name.split(' ') {
+        match lines.last_mut().filter(|line| line.len() + word.len() < LONG) {
+            Some(line) => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 const LABEL_AT: plotters::style::text_anchor::Pos = plotters::style::text_anchor::Pos {
