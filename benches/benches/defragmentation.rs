@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! cargo bench -p benches --bench defragmentation -- prepare    # makes the collections, which takes memory and minutes
-//! target/release/slow-disk run --memory-max-mib 65 -- cargo bench -p benches --bench defragmentation
+//! target/release/slow-disk run --memory-max-mib 128 -- cargo bench -p benches --bench defragmentation
 //! ```
 //!
 //! Environment: `BENCH_DIR` (that disk is measured), `BENCH_KEEP` (where collections are kept between runs, `target/tmp`
@@ -111,7 +111,7 @@ fn main() -> Result<()> {
     )
     .note(format!(
         "Vectors and binary codes on disk, the rest in memory. {CLIENTS} searches at once, each within one of the tenants \
-         that are hot, spread evenly; each tenant's code is scored, and 16 vectors a hit are read. *Least*: pages of 4 KiB \
+         that are hot, spread evenly; each of the tenant's codes is scored, and 16 vectors a hit are read. *Least*: pages of 4 KiB \
          that all codes and vectors of the tenant fill. Below 1 is what the page cache held or rescoring left out. *ratio* is \
          to before, of the same contender and round."
     ))
