@@ -72,6 +72,7 @@ pub const SCENARIOS: &[Scenario] = &[
         prepares: true,
         disks: &[slow(8, Some(512), 0), slow(32, Some(512), 0), slow(64, Some(512), 0)],
     },
+    Scenario { name: "defragmentation", prepares: true, disks: &[Disk::Local, slow(8, Some(128), 128)] },
     Scenario { name: "scroll", prepares: true, disks: &[slow(8, Some(96), 128)] },
     Scenario { name: "writes", prepares: false, disks: &[Disk::Local, slow(8, None, 0)] },
     of_the_processor("registered"),

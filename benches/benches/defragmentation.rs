@@ -1,0 +1,339 @@
+//! Searches within tenants, from a disk that holds more than memory, before and after the points of a tenant lie together.
+//!
+//! ```sh
+//! cargo bench -p benches --bench defragmentation -- prepare    # makes the collections, which takes memory and minutes
+//! target/release/slow-disk run --memory-max-mib 128 -- cargo bench -p benches --bench defragmentation
+//! ```
+//!
+//! Environment: `BENCH_DIR` (that disk is measured), `BENCH_KEEP` (where collections are kept between runs, `target/tmp`
+//! otherwise), `BENCH_BACKENDS` (`mmap,ring`), `BENCH_ROUNDS` (3, about 8 minutes), and `BENCH_QUICK=1` (seconds: shows that
+//! it works).
+
+use benches::data::variable;
+use benches::disk::DiskCounts;
+use benches::kept::{kept, only_prepare};
+use benches::report::{Plot, Report, Table};
+use benches::rounds::{Round, Rounds};
+use benches::settings::Settings;
+use benches::{cpu_time, make_cold};
+use io_core::{DynBackend, OpenOptions};
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use vecstore::backends::BackendKind;
+use vecstore::collection::{Collection, CollectionOptions, Durability, Hit, SearchRequest};
+use vecstore::dataset::Clustered;
+use vecstore::field::FieldKind;
+use vecstore::filter::{Condition, Filter};
+use vecstore::hnsw::HnswParams;
+use vecstore::input::VectorSource;
+use vecstore::point::{Point, PointId};
+use vecstore::quantization::Method;
+use vecstore::schema::{Placement, Schema};
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+const DIM: usize = 768;
+const SEED: u64 = 13;
+/// Searches under way at once.
+const CLIENTS: usize = 8;
+/// Different searches of a cell, gone through again and again.
+const SEARCHES: usize = 400;
+const PAGE: f64 = 4096.0;
+
+/// Tenants of one size. Both kinds are fields of the same points, a large one made of ten small ones, so that one order on
+/// disk keeps the points of either together.
+struct Tenants {
+    field: &'static str,
+    points: usize,
+}
+
+const LARGE: Tenants = Tenants { field: "large", points: 400 };
+const SMALL: Tenants = Tenants { field: "small", points: 40 };
+
+/// A row of the published table: which tenants, per mille of them that are searched, and searches a second before and after.
+const GRID: [(&Tenants, usize, f64, f64); 4] = [
+    (&SMALL, 25, 1.5, 304.0),
+    (&LARGE, 25, 56.0, 490.0),
+    (&LARGE, 250, 3.3, 490.0),
+    (&LARGE, 1000, 2.7, 95.0),
+];
+
+const LAYOUTS: [&str; 2] = ["before", "after"];
+
+struct Contender {
+    name: String,
+    backend: DynBackend,
+    direct: bool,
+}
+
+fn contenders() -> Result<Vec<Contender>> {
+    let names = variable("BENCH_BACKENDS").unwrap_or_else(|| "mmap,ring".to_owned());
+    let mut contenders = Vec::new();
+    for name in names.split(',') {
+        let kind: BackendKind = name.parse()?;
+        let contender = |name, direct| Contender { name, backend: kind.backend(), direct };
+        contenders.push(contender(name.to_owned(), false));
+        if kind != BackendKind::Mmap {
+            contenders.push(contender(format!("{name}, past the page cache"), true));
+        }
+    }
+    Ok(contenders)
+}
+
+struct Setup {
+    points: usize,
+    rounds: usize,
+    /// Of each measurement, after as long to warm up.
+    time: Duration,
+}
+
+fn main() -> Result<()> {
+    let Settings { quick, dir, rounds } = Settings::new(env!("CARGO_TARGET_TMPDIR"), 3)?;
+    let time = Duration::from_millis(if quick { 100 } else { 3000 });
+    let setup = Setup { points: if quick { 4000 } else { 200_000 }, rounds, time };
+    let kept = LAYOUTS.map(|layout| {
+        let name = format!("tenants-{}x{DIM}-{layout}", setup.points);
+        kept(env!("CARGO_TARGET_TMPDIR"), &name, |dir| make(dir, setup.points, layout == LAYOUTS[1]))
+    });
+    let [before, after] = kept;
+    let kept = [before?, after?];
+    if only_prepare() {
+        return Ok(());
+    }
+    let dir = tempfile::tempdir_in(dir)?;
+    let mut table = Rounds::table(
+        format!("Defragmentation: searches within tenants among {} x {DIM} f32, codes on disk", setup.points),
+        &["tenants", "hot %", "contender", "layout"],
+        &["searches/s", "disk pages/search", "of the least", "disk reads/search", "CPU %", "recall@10", "published"],
+    )
+    .note(format!(
+        "Vectors and binary codes on disk, the rest in memory. {CLIENTS} searches at once, each within one of the tenants \
+         that are hot, spread evenly; each of the tenant's codes is scored, and 16 vectors a hit are read. *Least*: pages of 4 KiB \
+         that all codes and vectors of the tenant fill. Below 1 is what the page cache held or rescoring left out. *ratio* is \
+         to before, of the same contender and round."
+    ))
+    .plot(Plot::new("layout", "searches/s", "contender").pictures(&["tenants", "hot %"]).log());
+    let places = LAYOUTS.map(|layout| dir.path().join(layout));
+    for (kept, place) in kept.iter().zip(&places) {
+        Collection::restore(&BackendKind::Mmap.backend(), kept, place)?;
+    }
+    for cell in GRID {
+        measure(&setup, cell, &kept, &places, &mut table)?;
+    }
+    let mut report = Report::new("defragmentation");
+    report.table(table);
+    report.finish()
+}
+
+/// One segment. Searches within a tenant score each of its points, so the graph need not be good.
+fn make(dir: &Path, points: usize, defragment: bool) -> Result<()> {
+    let mut schema = Schema::new(DIM as u32);
+    schema.quantization = Method::Binary;
+    schema.hnsw = HnswParams { m: 4, ef_construct: 8, seed: 0 };
+    schema.placement.codes = Placement::Cold;
+    schema.placement.graph = Placement::Cold;
+    schema.placement.ids = Placement::Pinned;
+    for Tenants { field, .. } in [LARGE, SMALL] {
+        schema.indexes.insert(field.to_owned(), FieldKind::Keyword);
+        if defragment {
+            schema.defragment.push(field.to_owned());
+        }
+    }
+    let options = CollectionOptions { background: false, cores: 0, ..CollectionOptions::default() };
+    let collection = Collection::create(&BackendKind::Mmap.backend(), dir, &schema, &options)?;
+    let mut vectors = Clustered::new(points, DIM, SEED);
+    for first in (0..points).step_by(1000) {
+        let rows = vectors.next_rows(1000)?.to_f32();
+        let points = rows.chunks_exact(DIM).zip(first..).map(|(row, id)| {
+            let tenant = |tenants: &Tenants| (id % (points / tenants.points)).to_string();
+            let payload = serde_json::json!({ LARGE.field: tenant(&LARGE), SMALL.field: tenant(&SMALL) });
+            Point::new(id as u64, row.to_vec()).with_payload(payload)
+        });
+        collection.upsert(points.collect(), Durability::Written).wait()?;
+    }
+    collection.optimize(|_| {}).wait()?;
+    Ok(collection.close()?)
+}
+
+/// Searches within hot tenants, in random order.
+fn searches(setup: &Setup, tenants: &Tenants, per_mille: usize) -> Vec<SearchRequest> {
+    let count = setup.points / tenants.points;
+    let hot = (count * per_mille / 1000).max(1);
+    let mut random = fastrand::Rng::with_seed(SEED);
+    let queries = Clustered::new(setup.points, DIM, SEED).queries(SEARCHES);
+    let search = |query| {
+        let tenant = random.usize(..hot) * (count / hot);
+        let condition = Condition::matches(tenants.field, tenant.to_string());
+        SearchRequest { filter: Some(Filter::must(condition)), ..SearchRequest::new(query) }
+    };
+    queries.into_iter().map(search).collect()
+}
+
+fn open(dir: &Path, backend: &DynBackend, direct: bool) -> Result<Collection> {
+    let options = CollectionOptions {
+        open: OpenOptions { direct, ..OpenOptions::default() },
+        read_only: true,
+        ..CollectionOptions::default()
+    };
+    Ok(Collection::open(backend, dir, &options)?)
+}
+
+/// What is found when all vectors of the tenants are read, which is the same in both layouts, and the pages that the codes
+/// and vectors of a tenant fill, on average.
+fn truth(kept: &[PathBuf; 2], searches: &[SearchRequest], field: &str) -> Result<(Vec<Vec<Hit>>, f64)> {
+    let mut truths = Vec::new();
+    for dir in kept {
+        let collection = open(dir, &BackendKind::Mmap.backend(), false)?;
+        let mut searches = searches.to_vec();
+        searches.iter_mut().for_each(|search| search.params.exact = true);
+        let found = collection.search_batch(searches).wait()?;
+        let hits: Vec<_> = found.into_iter().map(|found| found.hits).collect();
+        let locality = collection.locality(field.to_owned()).wait()?;
+        truths.push((hits, locality.pages_least as f64 / locality.values as f64));
+        collection.close()?;
+    }
+    let (after, before) = (truths.remove(1), truths.remove(0));
+    match before.0.iter().zip(&after.0).position(|(before, after)| before != after) {
+        None => Ok(after),
+        Some(search) => Err(format!(
+            "search {search} within {field} tenants finds {:?} before and {:?} after",
+            before.0[search], after.0[search]
+        )
+        .into()),
+    }
+}
+
+fn measure(
+    setup: &Setup,
+    (tenants, per_mille, before, after): (&Tenants, usize, f64, f64),
+    kept: &[PathBuf; 2],
+    places: &[PathBuf; 2],
+    table: &mut Table,
+) -> Result<()> {
+    let searches = searches(setup, tenants, per_mille);
+    let (truth, least) = truth(kept, &searches, tenants.field)?;
+    let contenders = contenders()?;
+    // What the first contender to get there found, by layout and search.
+    let mut expected = [vec![None; SEARCHES], vec![None; SEARCHES]];
+    let mut rounds: Vec<Rounds> = contenders.iter().map(|_| Rounds::default()).collect();
+    for round in 0..setup.rounds {
+        for turn in 0..contenders.len() {
+            let at = (turn + round) % contenders.len();
+            let contender = &contenders[at];
+            for (layout, published) in [before, after].into_iter().enumerate() {
+                let row = [
+                    (setup.points / tenants.points).into(),
+                    (per_mille as f64 / 10.0).into(),
+                    contender.name.as_str().into(),
+                    LAYOUTS[layout].into(),
+                ];
+                rounds[at].run(round, row, || {
+                    let run = run(setup, contender, &places[layout], &searches)?;
+                    compare(&run.found, &mut expected[layout])?;
+                    let per_search = |count: u64| count as f64 / run.searches;
+                    let pages = run.disk.map(|disk| per_search(disk.bytes_read) / PAGE);
+                    Ok(Round::new(run.searches / run.elapsed)
+                        .with(pages)
+                        .with(pages.map(|pages| pages / least))
+                        .with(run.disk.map(|disk| per_search(disk.reads)))
+                        .with(100.0 * run.cpu / run.elapsed)
+                        .with(recall(&run.found, &truth))
+                        .with(published))
+                })?;
+            }
+        }
+    }
+    rounds.into_iter().for_each(|rounds| rounds.add_to(table));
+    Ok(())
+}
+
+/// Fails where a search found something else than it did before.
+fn compare(found: &[(usize, Vec<Hit>)], expected: &mut [Option<Vec<Hit>>]) -> Result<()> {
+    for (search, hits) in found {
+        let expected = expected[*search].get_or_insert_with(|| hits.clone());
+        if hits != expected {
+            let what =
+                format!("search {search} found {hits:?} instead of what another run did: {expected:?}");
+            return Err(what.into());
+        }
+    }
+    Ok(())
+}
+
+fn recall(found: &[(usize, Vec<Hit>)], truth: &[Vec<Hit>]) -> f64 {
+    let (mut right, mut all) = (0, 0);
+    for (search, hits) in found {
+        let ids: Vec<PointId> = truth[*search].iter().map(|hit| hit.id).collect();
+        right += hits.iter().filter(|hit| ids.contains(&hit.id)).count();
+        all += ids.len();
+    }
+    right as f64 / all as f64
+}
+
+/// What was done in the time that is measured.
+struct Run {
+    found: Vec<(usize, Vec<Hit>)>,
+    searches: f64,
+    elapsed: f64,
+    cpu: f64,
+    disk: Option<DiskCounts>,
+}
+
+/// Searches for a while to warm up, then as long again.
+fn run(setup: &Setup, contender: &Contender, dir: &Path, searches: &[SearchRequest]) -> Result<Run> {
+    let collection = open(dir, &contender.backend, contender.direct)?;
+    drop_caches(dir)?;
+    let next = AtomicUsize::new(0);
+    let mut found = search_for(setup.time, &collection, searches, &next)?;
+    let (disk, cpu, started) = (DiskCounts::of(dir), cpu_time(), Instant::now());
+    let measured = search_for(setup.time, &collection, searches, &next)?;
+    let (elapsed, cpu) = (started.elapsed().as_secs_f64(), (cpu_time() - cpu).as_secs_f64());
+    let disk = DiskCounts::of(dir).zip(disk).map(|(now, before)| now.since(before));
+    collection.close()?;
+    let searches = measured.len() as f64;
+    found.extend(measured);
+    Ok(Run { found, searches, elapsed, cpu, disk })
+}
+
+/// Every client takes the next search when its last one has ended.
+fn search_for(
+    time: Duration,
+    collection: &Collection,
+    searches: &[SearchRequest],
+    next: &AtomicUsize,
+) -> Result<Vec<(usize, Vec<Hit>)>> {
+    let started = Instant::now();
+    let client = || {
+        let mut found = Vec::new();
+        while started.elapsed() < time {
+            let search = next.fetch_add(1, Relaxed) % searches.len();
+            found.push((search, collection.search(searches[search].clone()).wait()?.hits));
+        }
+        Ok(found)
+    };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
+        let mut found = Vec::new();
+        for client in clients {
+            let of_client: Result<Vec<_>> = client.join().expect("a client does not panic");
+            found.extend(of_client?);
+        }
+        Ok(found)
+    })
+}
+
+/// Leaves nothing of a collection's files in the page cache.
+fn drop_caches(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            drop_caches(&path)?;
+        } else {
+            make_cold(&path)?;
+        }
+    }
+    Ok(())
+}
