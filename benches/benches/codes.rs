@@ -6,9 +6,7 @@
 
 use benches::cpu_time;
 use benches::data::{Error, Vectors, variable};
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
-use std::io::Write;
+use benches::report::{Cell, Plot, Report, Table};
 use std::time::Duration;
 use vecstore::dataset::Clustered;
 use vecstore::distance::Distance;
@@ -174,24 +172,30 @@ fn main() -> Result<(), Error> {
     let wanted = variable("BENCH_CODES").unwrap_or_default();
     methods.retain(|method| method.to_string().contains(&wanted));
 
-    let mut out = Table::new();
-    out.load_style(ASCII_MARKDOWN);
-    out.set_header([
-        "code",
-        "bytes a vector",
-        "model bytes",
-        "train ms",
-        "encode us",
-        "scan us a query",
-        "ns a code",
-        "oversampling",
-        "recall@10",
-        "vectors read",
-        "by bound: recall@10",
-        "vectors read",
-        "scores beyond",
-    ]);
-    out.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    let title = format!(
+        "Codes: {count} vectors of dimension {}, {queries} queries, cosine, trained on {} vectors",
+        data.dim,
+        count.min(SAMPLE_MAX)
+    );
+    let mut out = Table::new(
+        title,
+        &[
+            "code",
+            "bytes a vector",
+            "model bytes",
+            "train ms",
+            "encode us",
+            "scan us a query",
+            "ns a code",
+            "oversampling",
+            "recall@10",
+            "vectors read",
+            "by bound: recall@10",
+            "by bound: vectors read",
+            "scores beyond, %",
+        ],
+    )
+    .plot(Plot::new("oversampling", "recall@10", "code"));
     for method in methods {
         let Encoded { codec, records, train, encode } = encode(method, &data, seed);
         let mut scan = Duration::ZERO;
@@ -226,37 +230,31 @@ fn main() -> Result<(), Error> {
             }
         }
         let us = |duration: Duration, by: usize| duration.as_secs_f64() * 1e6 / by as f64;
-        let costs = [
-            method.to_string(),
-            codec.record_bytes().to_string(),
-            codec.model_bytes().to_string(),
-            format!("{:.0}", train.as_secs_f64() * 1e3),
-            format!("{:.1}", us(encode, count)),
-            format!("{:.0}", us(scan, queries)),
-            format!("{:.1}", us(scan, queries) * 1e3 / count as f64),
+        let costs: [Cell; 7] = [
+            method.to_string().into(),
+            codec.record_bytes().into(),
+            codec.model_bytes().into(),
+            (train.as_secs_f64() * 1e3).into(),
+            us(encode, count).into(),
+            us(scan, queries).into(),
+            (us(scan, queries) * 1e3 / count as f64).into(),
         ];
         for ((plain, bounded), oversampling) in plain.iter().zip(&bounded).zip(OVERSAMPLING) {
-            let recall =
-                |rescored: &Rescored| format!("{:.3}", rescored.hits as f64 / (queries * LIMIT) as f64);
-            let read = |rescored: &Rescored| format!("{:.1}", rescored.read as f64 / queries as f64);
-            let by_bound = |text: String| if bounds > 0 { text } else { String::new() };
-            let mut row = costs.to_vec();
-            row.extend([
-                oversampling.to_string(),
-                recall(plain),
-                read(plain),
+            let recall = |rescored: &Rescored| rescored.hits as f64 / (queries * LIMIT) as f64;
+            let read = |rescored: &Rescored| rescored.read as f64 / queries as f64;
+            let by_bound = |figure: f64| if bounds > 0 { figure.into() } else { Cell::from("-") };
+            let rescored: [Cell; 6] = [
+                oversampling.into(),
+                recall(plain).into(),
+                read(plain).into(),
                 by_bound(recall(bounded)),
                 by_bound(read(bounded)),
-                by_bound(format!("{:.3} %", beyond as f64 * 100.0 / bounds.max(1) as f64)),
-            ]);
-            out.add_row(row);
+                by_bound(beyond as f64 * 100.0 / bounds.max(1) as f64),
+            ];
+            out.row(costs.iter().cloned().chain(rescored));
         }
     }
-    writeln!(
-        std::io::stdout(),
-        "{count} vectors of dimension {}, {queries} queries, cosine, trained on {} vectors\n\n{out}",
-        data.dim,
-        count.min(SAMPLE_MAX)
-    )?;
-    Ok(())
+    let mut report = Report::new("codes");
+    report.table(out);
+    report.finish()
 }

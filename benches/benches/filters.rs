@@ -5,12 +5,11 @@
 //! `BENCH_VECTORS=base.npy BENCH_PAYLOAD=base.jsonl BENCH_FIELD=section BENCH_QUERIES=queries.npy cargo bench ...`.
 
 use benches::data::{Error, Vectors, variable};
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
+use benches::report::{Report, Table};
 use io_core::DynBackend;
 use io_mmap::MmapBackend;
 use serde_json::{Value, json};
-use std::io::{BufRead, Write};
+use std::io::BufRead;
 use std::time::Instant;
 use vecstore::collection::{Collection, CollectionOptions, Durability, SearchParams, SearchRequest};
 use vecstore::dataset::Clustered;
@@ -122,21 +121,24 @@ fn main() -> Result<(), Error> {
 
     // For each wanted part of the points: the values that together come nearest to it, and a range of random numbers.
     let facets = collection.facet(data.field.clone(), None, 100_000).wait()?;
-    let mut out = Table::new();
-    out.load_style(ASCII_MARKDOWN);
-    out.set_header([
-        "filter",
-        "points",
-        "recall@10",
-        "us a query",
-        "codes scored",
-        "vectors read",
-        "over the graph: recall@10",
-        "us",
-    ]);
-    for column in out.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    let title = format!(
+        "Filtered search: {total} points of dimension {}, {} queries, default settings",
+        data.vectors.dim,
+        data.queries.len()
+    );
+    let mut out = Table::new(
+        title,
+        &[
+            "filter",
+            "points",
+            "recall@10",
+            "us a query",
+            "codes scored",
+            "vectors read",
+            "over the graph: recall@10",
+            "over the graph: us",
+        ],
+    );
     for part in [0.5, 0.1, 0.05, 0.03, 0.01, 0.001] {
         let wanted = total as f64 * part;
         let (mut values, mut sum) = (Vec::new(), 0);
@@ -157,24 +159,20 @@ fn main() -> Result<(), Error> {
             let default = measure(&collection, &data.queries, &filter, SearchParams::default())?;
             let params = SearchParams { scan_max: 0, scan_ratio: 0.0, ..SearchParams::default() };
             let graph = measure(&collection, &data.queries, &filter, params)?;
-            out.add_row([
-                format!("{name}, {} %", part * 100.0),
-                count.to_string(),
-                format!("{:.3}", default.recall),
-                format!("{:.0}", default.microseconds),
-                format!("{:.0}", default.codes),
-                format!("{:.0}", default.reads),
-                format!("{:.3}", graph.recall),
-                format!("{:.0}", graph.microseconds),
+            out.row([
+                format!("{name}, {} %", part * 100.0).into(),
+                count.into(),
+                default.recall.into(),
+                default.microseconds.into(),
+                default.codes.into(),
+                default.reads.into(),
+                graph.recall.into(),
+                graph.microseconds.into(),
             ]);
         }
     }
-    writeln!(
-        std::io::stdout(),
-        "{total} points of dimension {}, {} queries, default settings\n\n{out}",
-        data.vectors.dim,
-        data.queries.len()
-    )?;
     collection.close()?;
-    Ok(())
+    let mut report = Report::new("filters");
+    report.table(out);
+    report.finish()
 }

@@ -2,13 +2,12 @@
 //!
 //! `cargo bench -p benches --bench graph` makes its own data; with data of yours:
 //! `BENCH_VECTORS=base.npy BENCH_QUERIES=queries.npy BENCH_TRUTH=neighbours.npy cargo bench ...`.
-//! `BENCH_QUANTIZATION=int8,rotated4` chooses the codes, `BENCH_THREADS=2` the cores, and `BENCH_JSON=1` prints JSON lines
+//! `BENCH_QUANTIZATION=int8,rotated4` chooses the codes, `BENCH_THREADS=2` the cores, and `BENCH_LINES=1` prints JSON lines
 //! as `benches/peers/compare.py` reads them.
 
 use benches::cpu_time;
 use benches::data::{Error, Vectors, variable};
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
+use benches::report::{Plot, Report, Table};
 use io_core::DynBackend;
 use io_mmap::MmapBackend;
 use serde_json::json;
@@ -167,27 +166,33 @@ fn main() -> Result<(), Error> {
     let data = load()?;
     let threads = variable("BENCH_THREADS").map_or(Ok(2), |threads| threads.parse())?;
     let methods = variable("BENCH_QUANTIZATION").unwrap_or_else(|| "int8,rotated4".to_owned());
-    let mut out = Table::new();
-    out.load_style(ASCII_MARKDOWN);
-    out.set_header([
-        "codes",
-        "build s",
-        "build CPU s",
-        "with files s",
-        "codes and graph",
-        "ef",
-        "recall@10",
-        "q/s",
-        "CPU us a query",
-        "rescored",
-    ]);
-    for column in out.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+    let (count, dim) = (data.vectors.len(), data.vectors.dim);
+    let title = format!(
+        "Graph: {count} vectors of dimension {dim}, {} queries, {threads} threads, everything in memory",
+        data.queries.len()
+    );
+    let mut out = Table::new(
+        title,
+        &[
+            "codes",
+            "build s",
+            "build CPU s",
+            "with files s",
+            "bytes a vector",
+            "ef",
+            "recall@10",
+            "q/s",
+            "CPU us a query",
+            "rescored",
+        ],
+    )
+    .note("Bytes are those of codes and graph.")
+    .plot(Plot::new("ef", "q/s", "codes"))
+    .plot(Plot::new("ef", "recall@10", "codes"));
     for name in methods.split(',') {
         let measured = measure(&data, name.parse()?, threads)?;
         for Searched { ef, recall, qps, cpu_us, rescored } in measured.searches {
-            if variable("BENCH_JSON").is_some() {
+            if variable("BENCH_LINES").is_some() {
                 let row = json!({
                     "system": format!("vecstore {name}"),
                     // All of it, files included, which the others do not write.
@@ -202,27 +207,24 @@ fn main() -> Result<(), Error> {
                 writeln!(std::io::stdout(), "{row}")?;
                 continue;
             }
-            out.add_row([
-                name.to_owned(),
-                format!("{:.1}", measured.build_seconds),
-                format!("{:.1}", measured.build_cpu_seconds),
-                format!("{:.1}", measured.total_seconds),
-                format!("{:.0} B", measured.memory_bytes as f64 / data.vectors.len() as f64),
-                ef.to_string(),
-                format!("{recall:.4}"),
-                format!("{qps:.0}"),
-                format!("{cpu_us:.0}"),
-                format!("{rescored:.1}"),
+            out.row([
+                name.into(),
+                measured.build_seconds.into(),
+                measured.build_cpu_seconds.into(),
+                measured.total_seconds.into(),
+                (measured.memory_bytes as f64 / count as f64).into(),
+                ef.into(),
+                recall.into(),
+                qps.into(),
+                cpu_us.into(),
+                rescored.into(),
             ]);
         }
     }
-    if variable("BENCH_JSON").is_none() {
-        let (count, dim) = (data.vectors.len(), data.vectors.dim);
-        writeln!(
-            std::io::stdout(),
-            "{count} vectors of dimension {dim}, {} queries, {threads} threads, everything in memory\n\n{out}",
-            data.queries.len()
-        )?;
+    if variable("BENCH_LINES").is_some() {
+        return Ok(());
     }
-    Ok(())
+    let mut report = Report::new("graph");
+    report.table(out);
+    report.finish()
 }

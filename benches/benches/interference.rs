@@ -6,15 +6,13 @@
 //! Environment: `BENCH_DIR` (that disk is measured), `BENCH_BACKENDS=mmap,ring` (all otherwise; `ring-without-lanes` is the
 //! ring with everything in one lane), `BENCH_ROUNDS`, and `BENCH_QUICK=1` (seconds: shows that it works).
 
+use benches::cpu_time;
 use benches::data::{Error, variable};
 use benches::disk::DiskCounts;
+use benches::report::{Cell, Plot, Report, Table};
 use benches::without_lanes::WithoutLanes;
-use benches::{cpu_time, spread};
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
 use io_core::{BackendFactory, DynBackend, OpenOptions};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -357,15 +355,6 @@ fn round(
 
 fn main() -> Result<(), Error> {
     let setup = Setup::new()?;
-    let mut out = std::io::stdout();
-    writeln!(
-        out,
-        "{} points of dimension {DIM} in {SEGMENTS} segments; {CLIENTS} clients, each with a search every {} ms; \
-         {} rounds\n",
-        setup.points,
-        PACE.as_millis(),
-        setup.rounds
-    )?;
     let searches = prepare(&setup)?;
     // Each round goes through all contenders, so that what else the machine does meets all of them.
     let mut rounds: Vec<Vec<_>> = setup.contenders.iter().map(|_| Vec::new()).collect();
@@ -374,40 +363,49 @@ fn main() -> Result<(), Error> {
             rounds.push(round(&setup, backend, &searches)?);
         }
     }
+    let title = format!(
+        "Searches beside other work: {} points of dimension {DIM} in {SEGMENTS} segments",
+        setup.points
+    );
+    let mut table = Table::new(
+        title,
+        &[
+            "contender",
+            "beside",
+            "seconds",
+            "searches",
+            "p50 ms",
+            "p90 ms",
+            "p99 ms",
+            "max ms",
+            "p99 / quiet",
+            "cores busy",
+            "reads/s",
+            "MB/s written",
+        ],
+    )
+    .note(format!(
+        "{CLIENTS} clients, each with a search every {} ms, whatever became of the one before; a search lasts from when it \
+         was due. *quiet*: the p99 beside nothing, of the same round.",
+        PACE.as_millis()
+    ))
+    .plot(Plot::new("beside", "p99 ms", "contender").log());
     for (Contender { name, .. }, rounds) in setup.contenders.iter().zip(&rounds) {
-        writeln!(out, "{name}\n\n{}\n", table_of(rounds))?;
+        add_rows(&mut table, name, rounds);
     }
-    Ok(())
+    let mut report = Report::new("interference");
+    report.table(table);
+    report.finish()
 }
 
-fn table_of(rounds: &[(Arc<Marks>, Vec<Sample>)]) -> Table {
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN);
-    table.set_header([
-        "beside",
-        "s",
-        "searches",
-        "p50 ms",
-        "p90",
-        "p99",
-        "(min..max)",
-        "max",
-        "p99 / quiet",
-        "(min..max)",
-        "cores busy",
-        "reads/s",
-        "MB/s written",
-    ]);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+fn add_rows(table: &mut Table, contender: &str, rounds: &[(Arc<Marks>, Vec<Sample>)]) {
     let of = |which: &dyn Fn(Beside) -> bool| -> Vec<Measured> {
         rounds.iter().map(|(marks, samples)| Measured::of(marks, samples, which)).collect()
     };
     let quiet = of(&|beside| beside == Beside::Nothing);
-    add_row(&mut table, "nothing", &quiet, &quiet);
+    add_row(table, contender, "nothing", &quiet, &quiet);
     let optimizing = of(&|beside| matches!(beside, Beside::Optimizing(_) | Beside::Optimized));
-    add_row(&mut table, "optimizing", &optimizing, &quiet);
+    add_row(table, contender, "optimizing", &optimizing, &quiet);
     for (name, which) in [
         ("- reading", Beside::Optimizing(BuildStage::Reading)),
         ("- graph", Beside::Optimizing(BuildStage::Graph)),
@@ -415,38 +413,30 @@ fn table_of(rounds: &[(Arc<Marks>, Vec<Sample>)]) -> Table {
         ("- a second after", Beside::Optimized),
         ("upserts", Beside::Upserts),
     ] {
-        add_row(&mut table, name, &of(&|beside| beside == which), &quiet);
+        add_row(table, contender, name, &of(&|beside| beside == which), &quiet);
     }
-    table
 }
 
-/// Medians over the rounds in which there were searches.
-fn add_row(table: &mut Table, name: &str, rounds: &[Measured], quiet: &[Measured]) {
+/// Over the rounds in which there were searches.
+fn add_row(table: &mut Table, contender: &str, name: &str, rounds: &[Measured], quiet: &[Measured]) {
     let pairs: Vec<_> = rounds.iter().zip(quiet).filter(|(round, _)| !round.latencies.is_empty()).collect();
     if pairs.is_empty() {
         return;
     }
-    let each = |value: &dyn Fn(&Measured) -> f64| spread(pairs.iter().map(|(round, _)| value(round)));
-    let (_, seconds, _) = each(&|round| round.wall.as_secs_f64());
-    let (_, count, _) = each(&|round| round.latencies.len() as f64);
-    let p99 = each(&|round| round.quantile(0.99));
-    let ratio = spread(pairs.iter().map(|(round, quiet)| round.quantile(0.99) / quiet.quantile(0.99)));
-    let (_, cores, _) = each(&|round| round.cpu.as_secs_f64() / round.wall.as_secs_f64());
-    let (_, reads, _) = each(&|round| round.disk_reads as f64 / round.wall.as_secs_f64());
-    let (_, written, _) = each(&|round| round.disk_written as f64 / 1e6 / round.wall.as_secs_f64());
-    table.add_row([
-        name.to_owned(),
-        format!("{seconds:.1}"),
-        format!("{count:.0}"),
-        format!("{:.1}", each(&|round| round.quantile(0.5)).1),
-        format!("{:.1}", each(&|round| round.quantile(0.9)).1),
-        format!("{:.1}", p99.1),
-        format!("{:.1}..{:.1}", p99.0, p99.2),
-        format!("{:.1}", each(&|round| round.quantile(1.0)).1),
-        format!("{:.2}", ratio.1),
-        format!("{:.2}..{:.2}", ratio.0, ratio.2),
-        format!("{cores:.2}"),
-        format!("{reads:.0}"),
-        format!("{written:.1}"),
+    let each = |value: &dyn Fn(&Measured) -> f64| Cell::spread(pairs.iter().map(|(round, _)| value(round)));
+    let ratios = pairs.iter().map(|(round, quiet)| round.quantile(0.99) / quiet.quantile(0.99));
+    table.row([
+        contender.into(),
+        name.into(),
+        each(&|round| round.wall.as_secs_f64()),
+        each(&|round| round.latencies.len() as f64),
+        each(&|round| round.quantile(0.5)),
+        each(&|round| round.quantile(0.9)),
+        each(&|round| round.quantile(0.99)),
+        each(&|round| round.quantile(1.0)),
+        Cell::spread(ratios),
+        each(&|round| round.cpu.as_secs_f64() / round.wall.as_secs_f64()),
+        each(&|round| round.disk_reads as f64 / round.wall.as_secs_f64()),
+        each(&|round| round.disk_written as f64 / 1e6 / round.wall.as_secs_f64()),
     ]);
 }

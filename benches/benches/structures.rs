@@ -8,8 +8,7 @@
 
 use benches::cpu_time;
 use benches::memory::{Counted, bytes_of};
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
+use benches::report::{Cell, Report, Table};
 use io_core::{BackendFactory, DynBackend};
 use io_mmap::MmapBackend;
 use roaring::RoaringBitmap;
@@ -50,42 +49,24 @@ fn sizes() -> &'static [usize] {
     if quick() { &[1000, 100_000] } else { &[1000, 100_000, 10_000_000] }
 }
 
-/// A time in nanoseconds: the median of rounds, and (slowest - fastest) / median.
-#[derive(Clone, Copy)]
-struct Time {
-    median: f64,
-    spread: f64,
-}
-
-impl std::fmt::Display for Time {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let digits = usize::from(self.median < 1000.0);
-        write!(f, "{:.digits$} ns ±{:.0} %", self.median, self.spread * 50.0)
-    }
-}
-
-/// The time of an item, of `items` that a round takes.
-fn timed(rounds: usize, items: usize, mut run: impl FnMut()) -> Time {
-    let mut times: Vec<f64> = (0..rounds)
-        .map(|_| {
-            let before = cpu_time();
-            run();
-            (cpu_time() - before).as_secs_f64() * 1e9 / items as f64
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    let median = times[rounds / 2];
-    Time { median, spread: (times[rounds - 1] - times[0]) / median }
+/// The time of an item in nanoseconds, of `items` that a round takes.
+fn timed(rounds: usize, items: usize, mut run: impl FnMut()) -> Cell {
+    let times = (0..rounds).map(|_| {
+        let before = cpu_time();
+        run();
+        (cpu_time() - before).as_secs_f64() * 1e9 / items as f64
+    });
+    Cell::spread(times)
 }
 
 /// The time of a look-up, with everything brought in before.
-fn look_ups<T>(asked: &[T], look_up: impl Fn(&T)) -> Time {
+fn look_ups<T>(asked: &[T], look_up: impl Fn(&T)) -> Cell {
     asked.iter().for_each(&look_up);
     timed(ROUNDS, asked.len(), || asked.iter().for_each(&look_up))
 }
 
 /// Builds something some times, and returns the last of them, the time of a key and the bytes of memory of a key.
-fn built<T>(keys: usize, build: impl Fn() -> T) -> (T, Time, f64) {
+fn built<T>(keys: usize, build: impl Fn() -> T) -> (T, Cell, f64) {
     let mut last = None;
     if keys < LARGE {
         build();
@@ -125,7 +106,7 @@ impl Files {
         &self,
         keys: usize,
         write: &impl AsyncFn(&DynBackend, &Path) -> Result<(), Error>,
-    ) -> (Time, f64) {
+    ) -> (Cell, f64) {
         let write = || {
             let _ = std::fs::remove_file(self.path());
             self.run(write);
@@ -146,33 +127,21 @@ const PLACES: [(&str, bool); 2] = [("file, pinned", true), ("file, mapped and wa
 struct Sheet(Table);
 
 impl Sheet {
-    fn new(header: &[&str]) -> Self {
-        let mut table = Table::new();
-        table.load_style(ASCII_MARKDOWN);
-        table.set_header(header);
-        for column in table.column_iter_mut().skip(2) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        Self(table)
+    fn new(title: &str, columns: &[&str]) -> Self {
+        Self(Table::new(title, columns))
     }
 
-    fn row(&mut self, keys: usize, structure: &str, cells: &[String]) {
-        let keys = [keys.to_string(), structure.to_owned()];
-        self.0.add_row(keys.into_iter().chain(cells.iter().cloned()));
-    }
-
-    fn print(&self, title: &str) {
-        use std::io::Write;
-        let _ = writeln!(std::io::stdout(), "\n{title}\n\n{}", self.0);
+    fn row<const N: usize>(&mut self, keys: usize, structure: &str, cells: [Cell; N]) {
+        self.0.row([keys.into(), structure.into()].into_iter().chain(cells));
     }
 }
 
-fn bytes(bytes: f64) -> String {
-    format!("{bytes:.1}")
+fn bytes(bytes: f64) -> Cell {
+    bytes.into()
 }
 
-fn none() -> String {
-    "-".to_owned()
+fn none() -> Cell {
+    "-".into()
 }
 
 /// Different numbers in no order: the mix of SplitMix64, which maps no two to the same.
@@ -182,20 +151,22 @@ fn mixed(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-fn main() {
+fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut report = Report::new("structures");
     for &size in sizes() {
         // Whatever is slow shows as soon as it is there.
-        ids(size);
-        numbers(size);
-        keywords(size);
-        links(size);
+        for table in [ids, numbers, keywords, links] {
+            report.table(table(size));
+        }
     }
-    postings();
+    report.table(postings());
+    report.finish()
 }
 
-fn ids(size: usize) {
-    let header = ["ids", "structure", "look-up", "build a key", "memory a key", "file a key"];
-    let mut sheet = Sheet::new(&header);
+fn ids(size: usize) -> Table {
+    let header =
+        ["ids", "structure", "look-up ns", "build ns a key", "memory bytes a key", "file bytes a key"];
+    let mut sheet = Sheet::new("Ids: look-up of one that is there, in random order", &header);
     let mut random = fastrand::Rng::with_seed(1);
     let ids: Vec<u64> = (1..=size as u64).map(mixed).collect();
     let asked: Vec<u64> = (0..LOOK_UPS).map(|_| ids[random.usize(..size)]).collect();
@@ -205,7 +176,7 @@ fn ids(size: usize) {
         black_box(hashed.get(id).expect("it is there"));
     });
     let name = format!("perfect hash ({:.2} bytes) and slots", hashed.hash_bytes() as f64 / size as f64);
-    sheet.row(size, &name, &[look_up.to_string(), build.to_string(), bytes(memory), none()]);
+    sheet.row(size, &name, [look_up, build, bytes(memory), none()]);
     drop(hashed);
 
     let entries = || ids.iter().copied().zip(0..);
@@ -213,18 +184,14 @@ fn ids(size: usize) {
     let look_up = look_ups(&asked, |id| {
         black_box(tree.get(id).expect("it is there"));
     });
-    sheet.row(
-        size,
-        "BTreeMap, the mutable twin",
-        &[look_up.to_string(), build.to_string(), bytes(memory), none()],
-    );
+    sheet.row(size, "BTreeMap, the mutable twin", [look_up, build, bytes(memory), none()]);
     drop(tree);
 
     let (map, build, memory) = built(size, || entries().collect::<HashMap<u64, u32>>());
     let look_up = look_ups(&asked, |id| {
         black_box(map.get(id).expect("it is there"));
     });
-    sheet.row(size, "HashMap", &[look_up.to_string(), build.to_string(), bytes(memory), none()]);
+    sheet.row(size, "HashMap", [look_up, build, bytes(memory), none()]);
     drop(map);
 
     let files = Files::new();
@@ -241,16 +208,25 @@ fn ids(size: usize) {
         sheet.row(
             size,
             &format!("{name}, batches of {BATCH}"),
-            &[look_up.to_string(), build.to_string(), bytes(memory as f64 / size as f64), bytes(on_disk)],
+            [look_up, build.clone(), bytes(memory as f64 / size as f64), bytes(on_disk)],
         );
     }
-    sheet.print("Ids: look-up of one that is there, in random order");
+    sheet.0
 }
 
-fn numbers(size: usize) {
-    let range = format!("range of {BATCH}");
-    let header = ["numbers", "structure", "look-up", &range, "build a key", "memory a key", "file a key"];
-    let mut sheet = Sheet::new(&header);
+fn numbers(size: usize) -> Table {
+    let range = format!("range of {BATCH} ns");
+    let header = [
+        "numbers",
+        "structure",
+        "look-up ns",
+        &range,
+        "build ns a key",
+        "memory bytes a key",
+        "file bytes a key",
+    ];
+    let mut sheet =
+        Sheet::new("Numbers, all different: the points with one, and with one of a range", &header);
     let mut random = fastrand::Rng::with_seed(2);
     let values: Vec<u64> = (1..=size as u64).map(mixed).collect();
     let keys: Vec<FieldKey> = values.iter().copied().map(FieldKey::number).collect();
@@ -281,23 +257,29 @@ fn numbers(size: usize) {
         sheet.row(
             size,
             &format!("sorted, sparse index; {name}"),
-            &[one.to_string(), range.to_string(), build.to_string(), memory, bytes(on_disk)],
+            [one, range, build.clone(), memory, bytes(on_disk)],
         );
     }
     let (tree, build, memory) = built(size, || FieldTree::build(&keys));
     let one = look_ups(&asked, |key| assert_eq!(tree.points(key).len(), 1));
     let range = look_ups(&ranges, |&(low, high)| assert_eq!(tree.range(low, high).len(), BATCH as u64));
-    sheet.row(
-        size,
-        "B-tree of bitmaps, the mutable twin",
-        &[one.to_string(), range.to_string(), build.to_string(), bytes(memory), none()],
-    );
-    sheet.print("Numbers, all different: the points with one, and with one of a range");
+    sheet.row(size, "B-tree of bitmaps, the mutable twin", [one, range, build, bytes(memory), none()]);
+    sheet.0
 }
 
-fn keywords(size: usize) {
-    let header = ["points", "structure", "look-up", "build a point", "memory a point", "file a point"];
-    let mut sheet = Sheet::new(&header);
+fn keywords(size: usize) -> Table {
+    let header = [
+        "points",
+        "structure",
+        "look-up ns",
+        "build ns a point",
+        "memory bytes a point",
+        "file bytes a point",
+    ];
+    let mut sheet = Sheet::new(
+        &format!("Keywords, each of {POINTS_OF_KEYWORD} random points: the points with one"),
+        &header,
+    );
     let mut random = fastrand::Rng::with_seed(3);
     let keyword = |number: usize| FieldKey::keyword(&format!("keyword{number}"));
     let mut keys: Vec<FieldKey> = (0..size).map(|point| keyword(point / POINTS_OF_KEYWORD)).collect();
@@ -321,22 +303,18 @@ fn keywords(size: usize) {
         sheet.row(
             size,
             &format!("packed postings; {name}"),
-            &[look_up.to_string(), build.to_string(), memory, bytes(on_disk)],
+            [look_up, build.clone(), memory, bytes(on_disk)],
         );
     }
     let (tree, build, memory) = built(size, || FieldTree::build(&keys));
     let look_up = look_ups(&asked, |key| assert_eq!(tree.points(key).len(), POINTS_OF_KEYWORD as u64));
-    sheet.row(
-        size,
-        "inverted index of bitmaps, the mutable twin",
-        &[look_up.to_string(), build.to_string(), bytes(memory), none()],
-    );
-    sheet.print(&format!("Keywords, each of {POINTS_OF_KEYWORD} random points: the points with one"));
+    sheet.row(size, "inverted index of bitmaps, the mutable twin", [look_up, build, bytes(memory), none()]);
+    sheet.0
 }
 
-fn links(size: usize) {
-    let header = ["points", "structure", "read a list", "build a point", "memory a point"];
-    let mut sheet = Sheet::new(&header);
+fn links(size: usize) -> Table {
+    let header = ["points", "structure", "read ns a list", "build ns a point", "memory bytes a point"];
+    let mut sheet = Sheet::new(&format!("Links to {LINKS} random points"), &header);
     let mut random = fastrand::Rng::with_seed(4);
     let lists: Vec<[u32; LINKS]> =
         (0..size).map(|_| std::array::from_fn(|_| random.u32(..size as u32))).collect();
@@ -367,14 +345,20 @@ fn links(size: usize) {
         packed.links(point, links);
         black_box(links);
     });
-    sheet.row(size, "packed", &[unpack.to_string(), packed_build.to_string(), bytes(packed_memory)]);
-    sheet.row(size, "flat, copied", &[copy.to_string(), build.to_string(), bytes(memory)]);
-    sheet.print(&format!("Links to {LINKS} random points"));
+    sheet.row(size, "packed", [unpack, packed_build, bytes(packed_memory)]);
+    sheet.row(size, "flat, copied", [copy, build, bytes(memory)]);
+    sheet.0
 }
 
-fn postings() {
-    let header = ["of 1,000,000 points", "structure", "bytes a posting", "decode", "intersect with 1,000"];
-    let mut out = Sheet::new(&header).0;
+fn postings() -> Table {
+    let header = [
+        "of 1,000,000 points",
+        "structure",
+        "bytes a posting",
+        "decode ns a posting",
+        "intersect with 1,000 ns",
+    ];
+    let mut out = Table::new("Postings by how dense they are", &header);
     let mut random = fastrand::Rng::with_seed(5);
     let some: RoaringBitmap = (0..1000).map(|_| random.u32(..1_000_000)).collect();
     let intersections = |both: &dyn Fn() -> RoaringBitmap| {
@@ -386,19 +370,13 @@ fn postings() {
         let packed = PackedPostings::build(&numbers);
         let decode = timed(ROUNDS, count, || drop(black_box(packed.to_bitmap())));
         let both = intersections(&|| packed.intersect(&some));
-        let row = |structure: &str, bytes: usize, decode: String, both: Time| {
-            [
-                name.to_owned(),
-                structure.to_owned(),
-                format!("{:.2}", bytes as f64 / count as f64),
-                decode,
-                both.to_string(),
-            ]
+        let row = |structure: &str, bytes: usize, decode: Cell, both: Cell| {
+            [name.into(), structure.into(), Cell::from(bytes as f64 / count as f64), decode, both]
         };
-        out.add_row(row("packed", packed.bytes(), decode.to_string(), both));
+        out.row(row("packed", packed.bytes(), decode, both));
         let roaring: RoaringBitmap = numbers.iter().copied().collect();
         let both = intersections(&|| &roaring & &some);
-        out.add_row(row("RoaringBitmap, the mutable twin", roaring.serialized_size(), none(), both));
+        out.row(row("RoaringBitmap, the mutable twin", roaring.serialized_size(), none(), both));
     }
-    Sheet(out).print("Postings by how dense they are");
+    out
 }

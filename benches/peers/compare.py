@@ -101,7 +101,7 @@ def run_usearch(args):
 def run_vecstore(args):
     paths = {"BENCH_VECTORS": args.vectors, "BENCH_QUERIES": args.queries, "BENCH_TRUTH": args.truth}
     paths = {name: str(pathlib.Path(path).resolve()) for name, path in paths.items()}
-    environment = os.environ | paths | {"BENCH_JSON": "1", "BENCH_THREADS": str(args.threads)}
+    environment = os.environ | paths | {"BENCH_LINES": "1", "BENCH_THREADS": str(args.threads)}
     command = ["cargo", "bench", "--quiet", "-p", "benches", "--bench", "graph"]
     sys.exit(subprocess.run(command, cwd=ROOT, env=environment).returncode)
 

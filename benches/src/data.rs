@@ -5,7 +5,7 @@ use std::path::Path;
 use vecstore::input::{Format, VectorInput, VectorSource};
 
 /// Whatever keeps a bench from going on.
-pub type Error = Box<dyn std::error::Error>;
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// An environment variable, if it is set.
 #[must_use]
