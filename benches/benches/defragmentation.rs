@@ -42,6 +42,8 @@ const CLIENTS: usize = 8;
 /// Different searches of a cell, gone through again and again.
 const SEARCHES: usize = 400;
 const PAGE: f64 = 4096.0;
+/// What is read over rather than asked for anew: a request of a network drive takes as long whether it is short or not.
+const GAP_MAX: u32 = 32 << 10;
 
 /// Tenants of one size. Both kinds are fields of the same points, a large one made of ten small ones, so that one order on
 /// disk keeps the points of either together.
@@ -174,7 +176,7 @@ fn searches(setup: &Setup, tenants: &Tenants, per_mille: usize) -> Vec<SearchReq
 
 fn open(dir: &Path, backend: &DynBackend, direct: bool) -> Result<Collection> {
     let options = CollectionOptions {
-        open: OpenOptions { direct, ..OpenOptions::default() },
+        open: OpenOptions { direct, gap_max: GAP_MAX, ..OpenOptions::default() },
         read_only: true,
         ..CollectionOptions::default()
     };

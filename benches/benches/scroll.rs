@@ -39,9 +39,9 @@ const PAGE: usize = 5000;
 /// How points are named, and so in which order a scroll goes through them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ids {
-    /// As they lie on disk.
+    /// As they came.
     InOrder,
-    /// Anyhow.
+    /// At random.
     Uuids,
 }
 
@@ -98,10 +98,10 @@ fn main() -> Result<()> {
     let mut table = Rounds::table(title, &["ids", "contender"], &figures)
         .note(
             "Nothing of the vectors' file is in the page cache at first; rings read past it. *Point by point* reads a vector \
-             when the one before has come, through a map, the first tenth of the points. *of fio*: for ids in order, bytes a \
-             second of the disk, of what fio reads from front to back, 128 KiB at a time and 32 deep; for UUIDs, reads a \
-             second, of fio's at random, 4 KiB and 128 deep; in the same round.",
+             when the one before has come, through a map, the first tenth of the points. *of fio*: reads of the disk a \
+             second, of fio's at random, 4 KiB and 128 deep, in the same round.",
         )
+        .note("Points lie on disk by their nearness in the graph, so that a scroll jumps about, however they are named.")
         .plot(Plot::new("contender", "points/s", "contender").pictures(&["ids"]).log());
     for ids in [Ids::InOrder, Ids::Uuids] {
         let name = format!("scroll-{}-{points}x{DIM}", if ids == Ids::Uuids { "uuids" } else { "numbers" });
@@ -161,12 +161,12 @@ fn measure(setup: &Setup, ids: Ids, table: &mut Table) -> Result<()> {
     // By how many points it is of.
     let mut expected: Vec<(usize, u64, String)> = Vec::new();
     for round in 0..setup.rounds {
-        let fio = rate_of_fio(setup, ids, round)?;
+        let fio = rate_of_fio(setup, round)?;
         for turn in 0..contenders.len() {
             let contender = &contenders[(turn + round) % contenders.len()];
             rounds.run(round, [ids.name().into(), contender.name.as_str().into()], || {
                 let points = setup.points / contender.part;
-                let (measured, digest) = scroll(setup, contender, points, ids, fio)?;
+                let (measured, digest) = scroll(setup, contender, points, fio)?;
                 match expected.iter().find(|(of, ..)| *of == points) {
                     None => expected.push((points, digest, contender.name.clone())),
                     Some((_, expected, _)) if *expected == digest => {}
@@ -182,28 +182,17 @@ fn measure(setup: &Setup, ids: Ids, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// What the disk has in it: bytes a second in order, or reads a second at random.
-fn rate_of_fio(setup: &Setup, ids: Ids, round: usize) -> Result<Option<f64>> {
+/// Random reads a second that the disk has in it.
+fn rate_of_fio(setup: &Setup, round: usize) -> Result<Option<f64>> {
     if !fio::is_there() {
         return Ok(None);
     }
     let time = Duration::from_millis(if setup.quick { 200 } else { 2000 });
-    Ok(Some(match ids {
-        Ids::InOrder => fio::sequential_read(&setup.vectors, time)?,
-        Ids::Uuids => fio::random_reads(&setup.vectors, 4096, 128, true, time, round as u64)?
-            .figure(0)
-            .ok_or("fio told no rate")?,
-    }))
+    Ok(fio::random_reads(&setup.vectors, 4096, 128, true, time, round as u64)?.figure(0))
 }
 
 /// Goes through the first so many points, page by page; also a digest of their ids and vectors.
-fn scroll(
-    setup: &Setup,
-    contender: &Contender,
-    points: usize,
-    ids: Ids,
-    fio: Option<f64>,
-) -> Result<(Round, u64)> {
+fn scroll(setup: &Setup, contender: &Contender, points: usize, fio: Option<f64>) -> Result<(Round, u64)> {
     let Contender { backend, access, .. } = contender;
     let direct = backend.name() != BackendKind::Mmap.name();
     let options = CollectionOptions {
@@ -242,10 +231,7 @@ fn scroll(
         return Err(format!("the scroll ended {left} points early").into());
     }
     let (bytes, reads) = (disk.map(|disk| disk.bytes_read as f64), disk.map(|disk| disk.reads as f64));
-    let rate = match ids {
-        Ids::InOrder => bytes.map(|bytes| bytes / elapsed),
-        Ids::Uuids => reads.map(|reads| reads / elapsed),
-    };
+    let rate = reads.map(|reads| reads / elapsed);
     let wanted = (points * DIM * size_of::<f32>()) as f64;
     let round = Round::new(points as f64 / elapsed)
         .with(elapsed)

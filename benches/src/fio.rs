@@ -46,19 +46,6 @@ pub fn sequential_write(dir: &Path, mib: usize, direct: bool) -> Result<f64> {
     Ok(number(&job?, "/write/bw_bytes")? / f64::from(1 << 20))
 }
 
-/// Reads a file from front to back past the page cache, 128 KiB at a time and 32 deep, for as long as `time`; bytes a second.
-///
-/// # Errors
-/// fio's failure, with what it said.
-pub fn sequential_read(path: &Path, time: Duration) -> Result<f64> {
-    let args = format!(
-        "--rw=read --readonly --ioengine=io_uring --bs=128k --iodepth=32 --direct=1 --time_based --runtime={}ms",
-        time.as_millis()
-    );
-    let job = run(path, &args.split_whitespace().map(str::to_owned).collect::<Vec<_>>())?;
-    number(&job, "/read/bw_bytes")
-}
-
 /// Reads pieces of `len` bytes of a file in random order, none twice, through an io_uring for as long as `time`: reads a
 /// second, CPU us a read, and the 50th and 99th percentile of a read's time in us.
 ///
