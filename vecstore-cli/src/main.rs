@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod advise;
 mod args;
 mod create;
 mod demo;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let stop = interrupt::stop_flag();
     let mut out = std::io::stdout().lock();
     let ran = match &cli.command {
+        Command::Advise(args) => advise::run(args, &stop, &mut out),
         Command::Demo(args) => demo::run(args, &stop, &mut out),
         Command::Create(args) => create::run(args, &mut out),
         Command::Import(args) => import::run(args, &stop, &mut out),

@@ -493,3 +493,61 @@ fn output_that_nobody_reads_is_no_error() {
     let output = Command::new("sh").args(["-c", &command]).current_dir(dir).output().unwrap();
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn advice_comes_with_its_reasons_and_leaves_nothing_behind() {
+    let temp = tempdir();
+    let advise = [
+        "advise",
+        "--path",
+        ".",
+        "--seconds",
+        "5",
+        "--file-mib",
+        "16",
+        "--data-gib",
+        "100",
+        "--memory-gib",
+        "8",
+    ];
+    let text = stdout(&vecstore(temp.path(), &advise));
+    for part in [
+        "backend",
+        "queue depth",
+        "codes in memory, rotated1",
+        "vecstore search C QUERIES --backend",
+        "gap_max",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "the file is gone");
+
+    let json = stdout(&vecstore(temp.path(), &[&advise[..], &["--json"]].concat()));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let reads = json["measured"]["reads"].as_array().unwrap();
+    // What each backend reads, from the disk and from the page cache, is there, unless the kernel refuses it.
+    let refused = json["measured"]["refused"].as_array().unwrap().len();
+    assert_eq!(reads.len() + 7 * refused, 6 + 4 * 7, "{json}");
+    assert!(reads.iter().all(|read| read["rate"]["min"].as_f64().unwrap() > 0.0));
+    assert!(json["measured"]["syncs"].as_f64().unwrap() > 0.0);
+    assert_eq!(
+        json["advice"]["reasons"].as_array().unwrap().len(),
+        if json["advice"]["direct"] == true { 5 } else { 4 }
+    );
+}
+
+#[test]
+fn advice_says_why_it_cannot_be_given() {
+    let temp = tempdir();
+    let fail = |args: &[&str], code, parts: &[&str]| check_failure(&vecstore(temp.path(), args), code, parts);
+    fail(&["advise"], 2, &["--path"]);
+    fail(&["advise", "--path", "missing"], 1, &["missing", "No such file"]);
+    fail(&["advise", "--path", ".", "--seconds", "1"], 2, &["--seconds", "5..=3600"]);
+    fail(&["advise", "--path", ".", "--data-gib", "much"], 2, &["--data-gib"]);
+    fail(&["advise", "--path", ".", "--memory-gib", "0"], 2, &["above 0"]);
+    // More than any disk that runs this has.
+    fail(&["advise", "--path", ".", "--file-mib", "1048576"], 1, &["are free", "--file-mib"]);
+    std::fs::write(temp.path().join("file"), "").unwrap();
+    fail(&["advise", "--path", "file"], 1, &["file"]);
+    assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1, "nothing is left behind");
+}
