@@ -36,6 +36,8 @@ const SEED: u64 = 11;
 /// As in the published table: what is read for a query is so many times what it wants.
 const OVERSAMPLING: [usize; 2] = [1, 4];
 const LIMIT: usize = 10;
+/// Reads in flight at most, a thread: enough for two threads to keep the most parallel disk busy.
+const QUEUE_DEPTH: u32 = 128;
 /// Of the searches, whoever blocks does so many: it takes long.
 const BLOCKING_PART: usize = 5;
 /// Searches that each thread has under way.
@@ -177,7 +179,7 @@ fn run(
 ) -> Result<(Round, Vec<Vec<Hit>>)> {
     let direct = backend.name() != BackendKind::Mmap.name();
     let options = CollectionOptions {
-        open: OpenOptions { direct, ..OpenOptions::default() },
+        open: OpenOptions { direct, queue_depth: QUEUE_DEPTH, ..OpenOptions::default() },
         cores: threads,
         lanes: LANES,
         read_only: true,
