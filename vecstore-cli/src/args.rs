@@ -33,11 +33,6 @@ const FILTERS: &str = "Filters are JSON, or @FILE:\n  '{\"must\": [{\"key\": \"s
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Measure a disk for two minutes and recommend backend, depth and placement
-    #[command(
-        after_help = "Examples:\n  vecstore advise --path /data\n  vecstore advise --path . --data-gib 200 --memory-gib 16"
-    )]
-    Advise(Advise),
     /// Search the same collection through every backend and compare what each did
     #[command(
         after_help = "Examples:\n  vecstore demo\n  vecstore demo --backend monoio --direct --cores 1\n  \
@@ -110,35 +105,6 @@ pub(crate) struct CollectionArgs {
 
 fn default_backend() -> &'static str {
     BackendKind::all().first().map_or("", |kind| kind.name())
-}
-
-#[derive(Args)]
-pub(crate) struct Advise {
-    /// Directory on the disk; a file is made there, and removed again
-    #[arg(long, value_name = "DIR")]
-    pub(crate) path: PathBuf,
-    /// How long reads are measured; fewer make the figures less certain
-    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(5..=3600))]
-    pub(crate) seconds: u64,
-    /// Size of the file. One that the disk has in a cache of its own tells little
-    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u64).range(16..=1_048_576))]
-    pub(crate) file_mib: u64,
-    /// All vectors that are to be stored, as f32 [default: four times the memory]
-    #[arg(long, value_name = "GIB", value_parser = parse_gib)]
-    pub(crate) data_gib: Option<f64>,
-    /// Memory that the store may have [default: the machine's]
-    #[arg(long, value_name = "GIB", value_parser = parse_gib)]
-    pub(crate) memory_gib: Option<f64>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-fn parse_gib(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(gib) if gib > 0.0 && gib.is_finite() => Ok(gib),
-        _ => Err("give a number above 0".to_owned()),
-    }
 }
 
 #[derive(Args)]

@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-mod advise;
 mod args;
 mod create;
 mod demo;
@@ -39,7 +38,6 @@ fn main() -> ExitCode {
     let stop = interrupt::stop_flag();
     let mut out = std::io::stdout().lock();
     let ran = match &cli.command {
-        Command::Advise(args) => advise::run(args, &stop, &mut out),
         Command::Demo(args) => demo::run(args, &stop, &mut out),
         Command::Create(args) => create::run(args, &mut out),
         Command::Import(args) => import::run(args, &stop, &mut out),
