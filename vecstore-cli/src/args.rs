@@ -39,6 +39,10 @@ pub(crate) enum Command {
         vecstore demo --vectors base.fvecs --queries query.fvecs --truth groundtruth.npy"
     )]
     Demo(Demo),
+    /// Measure a disk through every backend, and say which to take, how, and why
+    #[command(after_help = "Examples:\n  vecstore advise --path /data\n  \
+        vecstore advise --path . --data-gib 200 --memory-gib 32 --vector-bytes 1536")]
+    Advise(Advise),
     /// Create an empty collection
     #[command(after_help = "Examples:\n  vecstore create notes --dim 384 --tenant user:keyword\n  \
         vecstore create packages --dim 384 --element f16 --index section:keyword --index installed_size:integer\n  \
@@ -140,6 +144,39 @@ pub(crate) struct Demo {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Advise {
+    /// Directory on the disk to measure; a file is made there, and removed at the end
+    #[arg(long, value_name = "DIR")]
+    pub(crate) path: PathBuf,
+    /// Time to measure for, about; the file is made before
+    #[arg(long, default_value_t = 110, value_parser = clap::value_parser!(u64).range(5..=3600))]
+    pub(crate) seconds: u64,
+    /// Size of the file; more than the disk's own cache tells more
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..))]
+    pub(crate) size_mib: u32,
+    /// Bytes of a vector: its components times 4 for f32
+    #[arg(long, value_name = "BYTES", default_value_t = 3072, value_parser = clap::value_parser!(u32).range(4..=262_144))]
+    pub(crate) vector_bytes: u32,
+    /// Size of the vectors that will be stored [default: four times the memory]
+    #[arg(long, value_name = "GIB", value_parser = parse_gib)]
+    pub(crate) data_gib: Option<f64>,
+    /// Memory that they may be kept in, and all else [default: the machine's]
+    #[arg(long, value_name = "GIB", value_parser = parse_gib)]
+    pub(crate) memory_gib: Option<f64>,
+    /// `all`, or one of the backends of this build
+    #[arg(long, default_value = "all", value_name = "NAME")]
+    pub(crate) backend: BackendChoice,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn parse_gib(text: &str) -> Result<f64, String> {
+    let gib: f64 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
+    if gib > 0.0 && gib.is_finite() { Ok(gib) } else { Err("it must be more than 0".to_owned()) }
 }
 
 #[derive(Args)]

@@ -227,7 +227,7 @@ fn search(
 }
 
 /// Whether the system, rather than the data, keeps a backend from running.
-fn is_refusal(error: &Error) -> bool {
+pub(crate) fn is_refusal(error: &Error) -> bool {
     matches!(
         error,
         Error::Start(StartError::IoUringRefused { .. } | StartError::LockedMemory { .. })

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod advise;
 mod args;
 mod create;
 mod demo;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
     let ran = match &cli.command {
         Command::Demo(args) => demo::run(args, &stop, &mut out),
+        Command::Advise(args) => advise::run(args, &stop, &mut out),
         Command::Create(args) => create::run(args, &mut out),
         Command::Import(args) => import::run(args, &stop, &mut out),
         Command::Upsert(args) => points::upsert(args, &stop, &mut out),

@@ -98,14 +98,14 @@ pub(crate) fn recall(hits: &[Vec<Hit>], truth: &[Vec<PointId>], limit: usize) ->
 }
 
 #[cfg(target_os = "linux")]
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let clock = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(clock.tv_sec.unsigned_abs(), clock.tv_nsec.unsigned_abs() as u32)
 }
 
 /// Elsewhere it is not measured, and shown as zero.
 #[cfg(not(target_os = "linux"))]
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     Duration::ZERO
 }
 
