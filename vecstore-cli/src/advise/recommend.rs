@@ -176,7 +176,7 @@ fn place(sizes: &Sizes, cold: f64) -> (PlacementOf, Method, String) {
         if searched <= room {
             let why = format!(
                 "vectors on disk, {method} codes and the graph in memory: these are {searched:.1} GiB, and there is room for \
-                 {room:.1}; read cold one by one, the {CODES_SCORED} codes of a search would take {on_disk:.0} ms"
+                 {room:.1}; at the cold rate, the {CODES_SCORED} codes of a search would take {on_disk:.0} ms"
             );
             return (PlacementOf::default(), method, why);
         }
