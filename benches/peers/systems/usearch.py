@@ -1,0 +1,34 @@
+"""USearch: one file of graph and vectors, mapped."""
+
+import numpy
+from usearch.index import Index
+
+from . import LIMIT
+
+PACKAGE = "usearch"
+WHAT = """connectivity=16, expansion_add=128, cosine; the saved index is not loaded but mapped (`view`), which is its way to search what
+does not fit. Vectors of i8 and of f16; it has no codes beside vectors, and so no rescoring. Its own batches and threads."""
+VARIANTS = ["i8", "f16"]
+
+
+def settings(variant):
+    return [{"ef": ef} for ef in (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)]
+
+
+def build(vectors, folder, variant):
+    # Its int8 takes components from -1 to 1, which normalised vectors have.
+    vectors = vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)
+    index = Index(ndim=vectors.shape[1], metric="cos", dtype=variant, connectivity=16, expansion_add=128)
+    index.add(numpy.arange(len(vectors)), vectors)
+    folder.mkdir()
+    index.save(str(folder / "index.usearch"))
+
+
+def load(folder, variant, cap):
+    return Index.restore(str(folder / "index.usearch"), view=True)
+
+
+def search(index, queries, setting, threads):
+    index.expansion_search = setting["ef"]
+    queries = queries / numpy.linalg.norm(queries, axis=1, keepdims=True)
+    return index.search(queries, LIMIT, threads=threads).keys.tolist()
