@@ -4,12 +4,12 @@
     python3 -m venv peers && peers/bin/pip install -r benches/peers/requirements.txt
     cargo build --release -p vecstore-cli -p benches
     peers/bin/python benches/peers/disk.py prepare DATA     # outside of the cap, on a fast disk: minutes
-    target/release/slow-disk run -- peers/bin/python benches/peers/disk.py search DATA
+    target/release/slow-disk run --size-mib 16384 -- peers/bin/python benches/peers/disk.py search DATA
 
 `prepare` makes the data, unless vectors.npy and queries.npy (f32) are in DATA, finds the exact neighbours, builds every
 index, and looks for settings: for each amount of rescoring the least ef, or number of probes, whose recall@10 is at least 0.95.
 
-`search` copies the indexes onto the disk of BENCH_DIR, one at a time, and runs each in a process of its own in a memory cgroup. The cap, a
+`search` copies the indexes onto the disk of BENCH_DIR and runs each in a process of its own in a memory cgroup. The cap, a
 quarter of the vectors unless --cap-mib says otherwise, counts from when the process has imported what it needs, so that nobody pays for an
 interpreter. It begins with a cold page cache; half of the queries warm up whatever the contender caches, the other half is
 measured. First every setting is tried with 8 queries at once, and the best one with 1, 2 and 32; then come the rounds, of
@@ -169,8 +169,6 @@ class Search:
         name, variant, backend = contender
         folder = self.dir / f"{name}-{variant}"
         if not folder.exists():
-            # One at a time, so that the disk need not hold all of them.
-            shutil.rmtree(self.dir, ignore_errors=True)
             shutil.copytree(self.args.data / folder.name, folder)
         make_cold(folder)
         half, rows, process = len(self.truth) // 2, [], None

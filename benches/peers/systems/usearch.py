@@ -15,11 +15,17 @@ def settings(variant):
     return [{"ef": ef} for ef in (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)]
 
 
+def elements(vectors, variant):
+    """As they are kept. A cosine does not mind the scale: int8 gets the range that each vector needs, where usearch's own
+    cast, of a unit vector's components, would leave most of the 8 bits unused."""
+    if variant == "i8":
+        return numpy.rint(vectors * (127 / numpy.abs(vectors).max(axis=1, keepdims=True))).astype(numpy.int8)
+    return vectors
+
+
 def build(vectors, folder, variant):
-    # Its int8 takes components from -1 to 1, which normalised vectors have.
-    vectors = vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)
     index = Index(ndim=vectors.shape[1], metric="cos", dtype=variant, connectivity=16, expansion_add=128)
-    index.add(numpy.arange(len(vectors)), vectors)
+    index.add(numpy.arange(len(vectors)), elements(vectors, variant))
     folder.mkdir()
     index.save(str(folder / "index.usearch"))
 
@@ -30,5 +36,4 @@ def load(folder, variant, cap):
 
 def search(index, queries, setting, threads):
     index.expansion_search = setting["ef"]
-    queries = queries / numpy.linalg.norm(queries, axis=1, keepdims=True)
-    return index.search(queries, LIMIT, threads=threads).keys.tolist()
+    return index.search(elements(queries, index.dtype.name.lower()), LIMIT, threads=threads).keys.tolist()
