@@ -58,12 +58,16 @@ class Contender:
             command = [sys.executable, HERE / "serve.py", name, variant, folder, queries, str(cap_mib or 1024)]
         command = self.cap.command(command) if cap_mib else command
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.expect("started")
-        if cap_mib:
-            self.cap.set(cap_mib)
-        started = time.perf_counter()
-        self.say("load")
-        self.expect("loaded")
+        try:
+            self.expect("started")
+            if cap_mib:
+                self.cap.set(cap_mib)
+            started = time.perf_counter()
+            self.say("load")
+            self.expect("loaded")
+        except BaseException:
+            self.end()
+            raise
         self.load_seconds = time.perf_counter() - started
 
     def say(self, line):
@@ -94,7 +98,7 @@ class Contender:
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")) / 1024
 
     def end(self):
-        self.process.stdin.close()
+        self.process.kill()
         self.process.wait()
         if self.cap:
             self.cap.remove()
@@ -191,8 +195,6 @@ class Search:
         finally:
             if process:
                 process.end()
-            else:
-                remove_empty_cap()
         return rows
 
     def contenders(self):
@@ -224,16 +226,6 @@ class Search:
                 rounds.setdefault(contender, []).extend(self.run(contender, [best[contender]]))
         shutil.rmtree(self.dir, ignore_errors=True)
         return tried, rounds
-
-
-def remove_empty_cap():
-    """Of a contender that was killed before it had loaded."""
-    from cap import HIERARCHIES
-
-    for root, *_ in HIERARCHIES:
-        folder = pathlib.Path(root) / f"vecstore-peers-{os.getpid()}"
-        if folder.exists():
-            folder.rmdir()
 
 
 def cell(values):
@@ -347,6 +339,8 @@ def main():
     if why := missing(args):
         print(f"skipped: {why}")
         sys.exit(MISSING)
+    # So that what was begun is ended and removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     args.do(args)
 
 

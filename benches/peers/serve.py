@@ -16,8 +16,8 @@ def answer(line):
 def run(system, index, queries, wanted):
     """Batches of so many queries that it does not matter much that the last one of each is waited for."""
     started, cpu, ids = time.perf_counter(), time.process_time(), []
-    for first in range(0, len(queries), 8 * wanted["threads"]):
-        batch = queries[first : first + 8 * wanted["threads"]]
+    for first in range(0, len(queries), 4 * wanted["threads"]):
+        batch = queries[first : first + 4 * wanted["threads"]]
         ids += system.search(index, batch, wanted["setting"], wanted["threads"])
         if time.perf_counter() - started > wanted["seconds"]:
             break

@@ -88,7 +88,7 @@ fn search(collection: &Collection, queries: &Vectors, wanted: &Wanted) -> Result
     let (started, cpu) = (Instant::now(), cpu_time());
     let queries: Vec<_> = queries.iter().take(wanted.last).skip(wanted.first).collect();
     let mut ids = Vec::new();
-    for batch in queries.chunks(8 * wanted.threads) {
+    for batch in queries.chunks(4 * wanted.threads) {
         let requests = batch.iter().map(|query| {
             let mut request = SearchRequest::new(query.to_vec());
             request.limit = LIMIT;
