@@ -1,0 +1,29 @@
+"""vecstore: the release binaries of this checkout."""
+
+import pathlib
+import subprocess
+
+PACKAGE = "vecstore"
+WHAT = """m=16, ef_construct=128, one segment; codes, graph and ids pinned, vectors cold, past the page cache but for mmap. Codes: rotated4,
+rotated2. As many queries under way at once as the peers have threads, on as many cores as there are."""
+BACKENDS = ["ring", "tokio-uring", "mmap"]
+CODES = ["rotated4", "rotated2"]
+VARIANTS = CODES
+RELEASE = pathlib.Path(__file__).resolve().parents[3] / "target" / "release"
+
+
+def settings(variant):
+    oversampling = {"rotated4": [1, 1.2, 1.5, 2, 3], "rotated2": [2, 3, 4, 6, 8]}[variant]
+    return [{"ef": ef, "oversampling": times} for times in oversampling for ef in (32, 64, 128, 256)]
+
+
+def build(vectors, folder, variant):
+    create = ["create", folder, "--dim", str(vectors.shape[1]), "--quantization", variant]
+    for part in ("ids", "graph", "codes"):
+        create += ["--place", f"{part}=pinned"]
+    for command in (create, ["import", folder, vectors.filename, "--optimize"]):
+        subprocess.run([RELEASE / "vecstore", *command], check=True, stdout=subprocess.DEVNULL)
+
+
+def command(folder, backend, queries):
+    return [RELEASE / "peer", backend, folder, queries]

@@ -1,0 +1,108 @@
+//! vecstore as one of those that `benches/peers/disk.py` compares: searches as it is told to, line by line.
+
+use benches::cpu_time;
+use benches::data::Vectors;
+use clap::Parser;
+use io_core::OpenOptions;
+use serde::Deserialize;
+use serde_json::json;
+use std::error::Error;
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+use vecstore::backends::BackendKind;
+use vecstore::collection::{Collection, CollectionOptions, SearchRequest};
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+const LIMIT: usize = 10;
+
+/// Says `started`, opens the collection at the first line, answers every other one, which says what to search, with a line of JSON.
+#[derive(Parser)]
+struct Args {
+    backend: BackendKind,
+    collection: PathBuf,
+    /// A file of vectors.
+    queries: String,
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    setting: Setting,
+    /// Queries under way at once.
+    threads: usize,
+    first: usize,
+    last: usize,
+    seconds: f64,
+}
+
+#[derive(Deserialize)]
+struct Setting {
+    ef: usize,
+    oversampling: f32,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let queries = Vectors::read(&args.queries).map_err(|error| format!("{}: {error}", args.queries))?;
+    let mut lines = io::stdin().lock().lines();
+    answer("started")?;
+    if lines.next().transpose()?.is_none() {
+        return Ok(());
+    }
+    let mut opened = open(&args, 1)?;
+    answer("loaded")?;
+    let mut threads = 1;
+    for line in lines {
+        let wanted: Wanted = serde_json::from_str(&line?)?;
+        if wanted.threads != threads {
+            opened.close()?;
+            threads = wanted.threads;
+            opened = open(&args, threads)?;
+        }
+        answer(&search(&opened, &queries, &wanted)?)?;
+    }
+    Ok(opened.close()?)
+}
+
+fn open(args: &Args, threads: usize) -> Result<Collection> {
+    let cores = threads.min(std::thread::available_parallelism()?.get());
+    let options = CollectionOptions {
+        open: OpenOptions { direct: args.backend != BackendKind::Mmap, ..OpenOptions::default() },
+        cores,
+        lanes: threads.div_ceil(cores),
+        read_only: true,
+        ..CollectionOptions::default()
+    };
+    Ok(Collection::open(&args.backend.backend(), &args.collection, &options)?)
+}
+
+fn answer(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Batches of so many queries that it does not matter much that the last one of each is waited for.
+fn search(collection: &Collection, queries: &Vectors, wanted: &Wanted) -> Result<String> {
+    let (started, cpu) = (Instant::now(), cpu_time());
+    let queries: Vec<_> = queries.iter().take(wanted.last).skip(wanted.first).collect();
+    let mut ids = Vec::new();
+    for batch in queries.chunks(4 * wanted.threads) {
+        let requests = batch.iter().map(|query| {
+            let mut request = SearchRequest::new(query.to_vec());
+            request.limit = LIMIT;
+            request.params.ef = wanted.setting.ef;
+            request.params.oversampling = Some(wanted.setting.oversampling);
+            request
+        });
+        for found in collection.search_batch(requests.collect()).wait()? {
+            ids.push(found.hits.into_iter().map(|hit| hit.id).collect::<Vec<_>>());
+        }
+        if started.elapsed().as_secs_f64() > wanted.seconds {
+            break;
+        }
+    }
+    let (seconds, cpu) = (started.elapsed().as_secs_f64(), (cpu_time() - cpu).as_secs_f64());
+    Ok(json!({ "seconds": seconds, "cpu": cpu, "ids": ids }).to_string())
+}
