@@ -93,7 +93,7 @@ pub fn cpu_time() -> Duration {
     Duration::new(clock.tv_sec.unsigned_abs(), clock.tv_nsec.unsigned_abs() as u32)
 }
 
-/// Least, median and most.
+/// Least, median (of an even number the upper one) and most.
 ///
 /// # Panics
 /// When there is none.

@@ -37,12 +37,16 @@ pub(crate) struct Place {
 }
 
 impl Table {
-    /// For so many bytes, if the user may lock four times as many: others of the user have their rings too. `None` on a
-    /// kernel without such tables.
+    /// For so many bytes, if the user may lock four times as many: others of the user have their rings too. `None` if there
+    /// is no room at all, or on a kernel without such tables.
     pub(crate) fn new(ring: &IoUring, bytes_max: u64) -> Option<Self> {
-        ring.submitter().register_buffers_sparse(u32::from(PLACES)).ok()?;
         let limit = getrlimit(Resource::Memlock).current;
-        Some(Self::with_room(PLACES, limit.map_or(bytes_max, |limit| bytes_max.min(limit / 4))))
+        let bytes_max = limit.map_or(bytes_max, |limit| bytes_max.min(limit / 4));
+        if bytes_max == 0 {
+            return None;
+        }
+        ring.submitter().register_buffers_sparse(u32::from(PLACES)).ok()?;
+        Some(Self::with_room(PLACES, bytes_max))
     }
 
     pub(crate) fn with_room(count: u16, bytes_max: u64) -> Self {

@@ -115,25 +115,39 @@ mod linux {
         };
         for Scenario { name, prepares, disks } in chosen {
             let program = programs.get(*name).ok_or_else(|| format!("cargo built no bench {name}"))?;
-            if *prepares && !(args.local && disks.iter().all(|disk| *disk != Disk::Local)) {
+            let disks = disks.iter().filter(|disk| !args.local || **disk == Disk::Local);
+            let mut disks = disks.copied().peekable();
+            if *prepares && disks.peek().is_some() {
                 println!("\n== {name}: prepare");
-                let status = with_environment(Command::new(program).args(["--bench", "prepare"]), args.quick)
-                    .status()?;
+                let mut prepare = Command::new(program);
+                let status = with_environment(prepare.args(["--bench", "prepare"]), args.quick).status()?;
                 if !status.success() {
-                    return Err(format!("preparing {name} ended with {status}").into());
+                    runs.runs.push(Run {
+                        scenario: (*name).to_owned(),
+                        disk: "prepare".to_owned(),
+                        command: format!("cargo bench -p benches --bench {name} -- prepare"),
+                        seconds: 0.0,
+                        outcome: Outcome::Failed(status.to_string()),
+                    });
+                    continue;
                 }
             }
-            for &disk in disks.iter().filter(|disk| !args.local || **disk == Disk::Local) {
+            for disk in disks {
                 println!("\n== {name}, {}", disk.name());
                 runs.runs.push(run(args, name, program, &programs, disk)?);
                 // What has been found is there also if a later one is interrupted.
-                write_page(&args.out, &runs)?;
-                serde_json::to_writer_pretty(fs::File::create(args.out.join("report.json"))?, &runs)?;
+                save(&args.out, &runs)?;
             }
         }
+        save(&args.out, &runs)?;
         println!("\n{}", args.out.join("report.html").display());
         let failed = runs.runs.iter().any(|run| matches!(run.outcome, Outcome::Failed(_)));
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    fn save(out: &Path, runs: &Runs) -> Result<()> {
+        serde_json::to_writer_pretty(fs::File::create(out.join("report.json"))?, runs)?;
+        write_page(out, runs)
     }
 
     fn write_page(out: &Path, runs: &Runs) -> Result<()> {
