@@ -33,7 +33,7 @@ mod linux {
     use std::error::Error;
     use std::fs;
     use std::path::{Path, PathBuf};
-    use std::process::{Command, ExitCode, Stdio};
+    use std::process::{Command, ExitCode, ExitStatus, Stdio};
     use std::time::Instant;
 
     type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -120,14 +120,14 @@ mod linux {
             if *prepares && disks.peek().is_some() {
                 println!("\n== {name}: prepare");
                 let mut prepare = Command::new(program);
-                let status = with_environment(prepare.args(["--bench", "prepare"]), args.quick).status()?;
+                let (status, errors) = ran(prepare.args(["--bench", "prepare"]), args.quick)?;
                 if !status.success() {
                     runs.runs.push(Run {
                         scenario: (*name).to_owned(),
                         disk: "prepare".to_owned(),
                         command: format!("cargo bench -p benches --bench {name} -- prepare"),
                         seconds: 0.0,
-                        outcome: Outcome::Failed(status.to_string()),
+                        outcome: Outcome::Failed(format!("{status}: {errors}")),
                     });
                     continue;
                 }
@@ -186,11 +186,17 @@ mod linux {
         Ok(programs)
     }
 
-    fn with_environment(command: &mut Command, quick: bool) -> &mut Command {
+    /// Runs a command to its end; how it ended, and the last of what it complained of.
+    fn ran(command: &mut Command, quick: bool) -> Result<(ExitStatus, String)> {
+        const LINES: usize = 5;
         if quick {
             command.env("BENCH_QUICK", "1");
         }
-        command
+        let output = command.stdout(Stdio::inherit()).stderr(Stdio::piped()).output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        print!("{errors}");
+        let lines: Vec<&str> = errors.lines().filter(|line| !line.is_empty()).collect();
+        Ok((output.status, lines[lines.len().saturating_sub(LINES)..].join("\n")))
     }
 
     fn run(
@@ -217,17 +223,11 @@ mod linux {
             }
         };
         let started = Instant::now();
-        let output = with_environment(command.arg("--bench").env("BENCH_JSON", json.path()), args.quick)
-            .stdout(Stdio::inherit())
-            .stderr(Stdio::piped())
-            .output()?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        print!("{errors}");
-        let last_line = || errors.lines().last().unwrap_or_default().to_owned();
-        let outcome = match output.status.code() {
+        let (status, errors) = ran(command.arg("--bench").env("BENCH_JSON", json.path()), args.quick)?;
+        let outcome = match status.code() {
             Some(0) => Outcome::Done(serde_json::from_slice::<Report>(&fs::read(json.path())?)?),
-            Some(SKIPPED) => Outcome::Skipped(last_line()),
-            _ => Outcome::Failed(format!("{}: {}", output.status, last_line())),
+            Some(SKIPPED) => Outcome::Skipped(errors),
+            _ => Outcome::Failed(format!("{status}: {errors}")),
         };
         Ok(Run {
             scenario: name.to_owned(),
