@@ -150,7 +150,7 @@ struct Encoded {
 
 fn encode(method: Method, data: &Data, seed: u64) -> Encoded {
     let started = cpu_time();
-    let codec = train(method, DISTANCE, data.dim, &data.vectors, seed);
+    let codec = train(method, DISTANCE, data.dim, &data.vectors, data.vectors.len() / data.dim, seed);
     let trained = cpu_time();
     let (count, len) = (data.vectors.len() / data.dim, codec.record_bytes());
     let mut records = vec![0; count * len];

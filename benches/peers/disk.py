@@ -109,7 +109,8 @@ def settings_that_reach(name, variant, folder, data, truth):
     contender = Contender(name, variant, "mmap", folder, data / "queries.npy")
     groups = {}
     for setting in system(name).settings(variant):
-        groups.setdefault(setting.get("oversampling", setting.get("refine")), []).append(setting)
+        rescoring = tuple(value for name, value in setting.items() if name not in ("ef", "nprobes"))
+        groups.setdefault(rescoring, []).append(setting)
     reached, most = [], 0
     for group in groups.values():
         for setting in group:

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use vecstore::backends::BackendKind;
-use vecstore::collection::{CollectionOptions, SearchParams};
+use vecstore::collection::{CollectionOptions, Rescore, SearchParams};
 use vecstore::distance::Distance;
 use vecstore::field::FieldKind;
 use vecstore::filter::Filter;
@@ -580,9 +580,10 @@ pub(crate) struct SearchArgs {
     /// Candidates read from disk and rescored, for each hit wanted [default: what the codes need]
     #[arg(long, value_name = "TIMES")]
     pub(crate) oversampling: Option<f32>,
-    /// Rank by the codes alone and read no vector from disk
-    #[arg(long)]
-    pub(crate) no_rescore: bool,
+    /// Which candidates are ranked by their vectors: all, never (codes alone decide, and nothing is read), or undecided[=PART]: only
+    /// those that codes cannot tell whether they are hits, PART of the error they may have taken for it, from 0 to 1
+    #[arg(long, value_name = "WHICH", default_value = "all", value_parser = parse_rescore)]
+    pub(crate) rescore: Rescore,
     /// Where a filter leaves no more points of a segment than this, score each of them instead of walking the graph
     #[arg(long, value_name = "POINTS", default_value_t = SearchParams::default().scan_max)]
     pub(crate) scan_max: u64,
@@ -591,12 +592,25 @@ pub(crate) struct SearchArgs {
     pub(crate) scan_ratio: f32,
 }
 
+fn parse_rescore(text: &str) -> Result<Rescore, String> {
+    match text.split_once('=') {
+        None if text == "all" => Ok(Rescore::All),
+        None if text == "never" => Ok(Rescore::Never),
+        None if text == "undecided" => Ok(Rescore::Undecided { part: 1.0 }),
+        Some(("undecided", part)) => match part.parse() {
+            Ok(part) if part > 0.0 && part <= 1.0 => Ok(Rescore::Undecided { part }),
+            _ => Err(format!("{part:?} is no part of an error: above 0, up to 1")),
+        },
+        _ => Err("use all, never or undecided[=PART]".to_owned()),
+    }
+}
+
 impl SearchArgs {
     pub(crate) fn params(&self, exact: bool) -> SearchParams {
         SearchParams {
             ef: self.ef,
             oversampling: self.oversampling,
-            rescore: !self.no_rescore,
+            rescore: self.rescore,
             exact,
             scan_max: self.scan_max,
             scan_ratio: self.scan_ratio,

@@ -260,6 +260,16 @@ fn mistakes_are_named_and_cost_nothing() {
     check_failure(&run(&["demo", "--vectors", "x.npy"]), 2, &["--queries"]);
     check_failure(&run(&["demo", "--cores", "0"]), 2, &["--cores"]);
     check_failure(&run(&["demo", "--count", "100", "--ef", "0"]), 1, &["ef is 0"]);
+    check_failure(
+        &run(&["demo", "--count", "100", "--rescore", "some"]),
+        2,
+        &["--rescore", "all, never or undecided[=PART]"],
+    );
+    check_failure(
+        &run(&["demo", "--count", "100", "--rescore", "undecided=2"]),
+        2,
+        &["--rescore", "above 0, up to 1"],
+    );
     check_failure(&run(&["demo", "--m", "1", "--count", "100"]), 1, &["m is 1"]);
     check_failure(&run(&["demo", "--count", "100", "--queue-depth", "0"]), 1, &["queue_depth is 0"]);
     check_failure(&run(&["create", "x"]), 2, &["--dim"]);

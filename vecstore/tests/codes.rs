@@ -153,7 +153,7 @@ fn codes_find_what_their_definitions_find() {
         };
         let wanted = LIMIT * oversampling;
         let expected = recall(&truth, |query| best(reference(&queries[query]), wanted));
-        let codec = train(method, Distance::Cosine, DIM, &all, 5);
+        let codec = train(method, Distance::Cosine, DIM, &all, POINTS, 5);
         let mut records = vec![0; POINTS * codec.record_bytes()];
         for (point, record) in points.iter().zip(records.chunks_exact_mut(codec.record_bytes())) {
             codec.encode(point, record);

@@ -16,7 +16,7 @@ use vecstore::point::{Point, PointId};
 use vecstore::quantization::Method;
 use vecstore::schema::Schema;
 
-const CURRENT: &str = "v2";
+const CURRENT: &str = "v3";
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")

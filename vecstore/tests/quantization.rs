@@ -5,7 +5,7 @@ use io_core::{Directory, DynBackend, StopFlag};
 use std::collections::BTreeSet;
 use std::path::Path;
 use vecstore::collection::{
-    Collection, CollectionOptions, Durability, SearchParams, SearchRequest, SearchResult,
+    Collection, CollectionOptions, Durability, Rescore, SearchParams, SearchRequest, SearchResult,
 };
 use vecstore::dataset::Clustered;
 use vecstore::distance::Distance;
@@ -121,6 +121,75 @@ fn vectors_that_cannot_be_hits_are_spared_and_not_missed() {
         let missed: usize = ids(&truth).iter().zip(ids(&found)).map(|(a, b)| a.difference(&b).count()).sum();
         // A bound of three deviations leaves out one in hundreds of those at its very edge.
         assert!(missed <= 3, "{method}: {missed} of {} missed", 10 * truth.len());
+    }
+}
+
+/// Where codes decide nothing is read, and the same is found, also among points in memory; scores are within the bound of the codes.
+#[test]
+fn only_vectors_that_decide_are_read_if_scores_need_not_be_exact() {
+    let data = data();
+    let (on_disk, in_memory) = data.points.split_at(POINTS - 200);
+    for (method, reads_less) in [(Method::Int8, true), (Method::Rotated4, true), (Method::Binary, false)] {
+        for place in [Placement::Pinned, Placement::Cold] {
+            let disk = SimulatedDisk::new(8);
+            let collection = create(&disk, &schema(method, Distance::Euclid, place), on_disk);
+            collection.upsert(in_memory.to_vec(), Durability::Written).wait().unwrap();
+            let found = |rescore| {
+                let params = SearchParams { ef: 300, rescore, ..SearchParams::default() };
+                let found = search(&collection, &data.queries, params);
+                let read: u64 = found.iter().map(|found| found.stats.vectors_scored).sum();
+                // Those in memory are scored by every search.
+                (found, read - 200 * data.queries.len() as u64)
+            };
+            let (all, read_for_all) = found(Rescore::All);
+            let (undecided, read) = found(Rescore::Undecided { part: 1.0 });
+            let (less_sure, read_less_sure) = found(Rescore::Undecided { part: 0.1 });
+            let (by_codes, read_by_codes) = found(Rescore::Never);
+            assert_eq!(read_by_codes, 0);
+            if !reads_less {
+                assert_eq!((read, read_less_sure, &undecided), (read_for_all, read_for_all, &all));
+                continue;
+            }
+            assert!(
+                read_less_sure < read && read < read_for_all,
+                "{method}: {read_less_sure} < {read} < {read_for_all}"
+            );
+            let missed = |found: &[SearchResult]| -> usize {
+                ids(&all).iter().zip(ids(found)).map(|(a, b)| a.difference(&b).count()).sum()
+            };
+            let (missed, missed_less_sure, missed_by_codes) =
+                (missed(&undecided), missed(&less_sure), missed(&by_codes));
+            assert!(missed <= if method == Method::Int8 { 0 } else { 2 }, "{method}: {missed} missed");
+            assert!(
+                missed_less_sure <= missed_by_codes,
+                "{method}: {missed_less_sure}, by codes {missed_by_codes}"
+            );
+            let mut estimated = 0;
+            for (all, found) in all.iter().zip(&undecided) {
+                assert!(found.hits.is_sorted_by(|a, b| a.score <= b.score), "distances, the least first");
+                for hit in &found.hits {
+                    let exact =
+                        all.hits.iter().find(|exact| exact.id == hit.id).map_or(hit.score, |hit| hit.score);
+                    assert!((hit.score - exact).abs() <= 0.05 * exact, "{method}: {} for {exact}", hit.score);
+                    estimated += usize::from(hit.score != exact);
+                }
+            }
+            assert!(estimated > 0, "{method}: no hit has the score of its code");
+        }
+    }
+}
+
+#[test]
+fn a_part_of_a_bound_is_one() {
+    let disk = SimulatedDisk::new(8);
+    let data = data();
+    let collection =
+        create(&disk, &schema(Method::Int8, Distance::Dot, Placement::Pinned), &data.points[..20]);
+    for part in [0.0, -1.0, 1.5, f32::NAN] {
+        let params = SearchParams { rescore: Rescore::Undecided { part }, ..SearchParams::default() };
+        let request = SearchRequest { params, ..SearchRequest::new(data.queries[0].clone()) };
+        let error = collection.search(request).wait().unwrap_err().to_string();
+        assert!(error.contains("part") && error.contains("above 0, up to 1"), "{error}");
     }
 }
 

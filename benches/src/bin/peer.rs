@@ -11,7 +11,7 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 use std::time::Instant;
 use vecstore::backends::BackendKind;
-use vecstore::collection::{Collection, CollectionOptions, SearchRequest};
+use vecstore::collection::{Collection, CollectionOptions, Rescore, SearchRequest};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -40,6 +40,8 @@ struct Wanted {
 struct Setting {
     ef: usize,
     oversampling: f32,
+    /// Of the bounds of codes, where only vectors that decide are read.
+    part: Option<f32>,
 }
 
 fn main() -> Result<()> {
@@ -94,6 +96,9 @@ fn search(collection: &Collection, queries: &Vectors, wanted: &Wanted) -> Result
             request.limit = LIMIT;
             request.params.ef = wanted.setting.ef;
             request.params.oversampling = Some(wanted.setting.oversampling);
+            if let Some(part) = wanted.setting.part {
+                request.params.rescore = Rescore::Undecided { part };
+            }
             request
         });
         for found in collection.search_batch(requests.collect()).wait()? {

@@ -17,6 +17,7 @@
 //! | `prepare` | checking and encoding what is written |
 
 mod cores;
+mod decide;
 mod files;
 mod info;
 mod install;
@@ -49,8 +50,8 @@ pub use options::CollectionOptions;
 pub use reader::CollectionReader;
 pub use repair::RepairReport;
 pub use request::{
-    Durability, FacetCount, Hit, PayloadChange, Record, Retrieved, ScrollPage, ScrollRequest, SearchParams,
-    SearchRequest, SearchResult, SearchStats, Selection, With, Written,
+    Durability, FacetCount, Hit, PayloadChange, Record, Rescore, Retrieved, ScrollPage, ScrollRequest,
+    SearchParams, SearchRequest, SearchResult, SearchStats, Selection, With, Written,
 };
 pub use verify::VerifyReport;
 

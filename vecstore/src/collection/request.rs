@@ -40,8 +40,8 @@ pub struct SearchParams {
     /// Candidates rescored for each hit wanted, 1 or more; if not given, what the codes need
     /// ([`Method::oversampling`]).
     pub oversampling: Option<f32>,
-    /// Read the vectors of candidates and rank by them; else their codes decide.
-    pub rescore: bool,
+    /// Whose vectors are read to rank by them.
+    pub rescore: Rescore,
     /// Read and score every vector instead of searching.
     pub exact: bool,
     /// Where a filter leaves no more points of a segment than this, the code of each is scored instead of walking the
@@ -51,10 +51,45 @@ pub struct SearchParams {
     pub scan_ratio: f32,
 }
 
+/// Of which candidates the vectors are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Rescore {
+    /// Of none: codes decide, and scores are those of the codes.
+    Never,
+    /// Of those that the codes cannot tell whether they are among the hits, by the bounds of their errors. For what is a hit without
+    /// doubt nothing is read, and its score is that of its code. Codes without bounds
+    /// ([`crate::quantization::Scorer::bound`]) can tell nothing.
+    Undecided {
+        /// The part of a bound that counts as error, above 0, up to 1. With 1, hits are found as with [`Rescore::All`]; with less,
+        /// fewer vectors are read and more hits are missed. A bound is three standard deviations, for int8 the most there can be.
+        part: f32,
+    },
+    /// Of all that may be among the hits, so that each hit has the score of its vector.
+    #[default]
+    All,
+}
+
+impl Rescore {
+    pub(crate) fn part_of_bounds(self) -> Option<f32> {
+        match self {
+            Self::Never => None,
+            Self::Undecided { part } => Some(part),
+            Self::All => Some(1.0),
+        }
+    }
+}
+
 impl Default for SearchParams {
     /// `ef` 128, rescored with as much oversampling as the codes need; up to 10,000 points, or 3 % of a segment, are scored one by one.
     fn default() -> Self {
-        Self { ef: 128, oversampling: None, rescore: true, exact: false, scan_max: 10_000, scan_ratio: 0.03 }
+        Self {
+            ef: 128,
+            oversampling: None,
+            rescore: Rescore::All,
+            exact: false,
+            scan_max: 10_000,
+            scan_ratio: 0.03,
+        }
     }
 }
 
@@ -94,6 +129,11 @@ impl SearchRequest {
             && !(1.0..=1000.0).contains(&oversampling)
         {
             return Err(param("oversampling", oversampling.to_string(), "from 1 to 1000"));
+        }
+        if let Rescore::Undecided { part } = self.params.rescore
+            && !(part > 0.0 && part <= 1.0)
+        {
+            return Err(param("part", part.to_string(), "above 0, up to 1"));
         }
         if !(0.0..=1.0).contains(&self.params.scan_ratio) {
             return Err(param("scan_ratio", self.params.scan_ratio.to_string(), "from 0 to 1"));
@@ -151,8 +191,8 @@ pub struct SearchStats {
     pub codes_scored: u64,
     /// Vectors scored.
     pub vectors_scored: u64,
-    /// Candidates whose vectors were not read, since by the error bounds of their codes they cannot be among the hits: with
-    /// [`crate::quantization::CONFIDENCE`], for int8 with certainty.
+    /// Candidates whose vectors were not read, since by the error bounds of their codes they cannot be among the hits, or, with
+    /// [`Rescore::Undecided`], must be: with [`crate::quantization::CONFIDENCE`], for int8 with certainty.
     pub vectors_spared: u64,
     /// What reading cost, of every kind.
     pub read: ReadStats,

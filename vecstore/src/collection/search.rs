@@ -1,7 +1,8 @@
 //! Search: candidates by their codes from every segment at once, the best of all of them rescored from their vectors.
 
+use super::decide::{Scored, better_first, decide};
 use super::reader::{CollectionReader, OpenEntry, control, in_memory};
-use super::request::{Hit, SearchRequest, SearchResult, SearchStats};
+use super::request::{Hit, Rescore, SearchRequest, SearchResult, SearchStats};
 use super::retrieve::{Contents, fetch};
 use crate::distance::{Distance, OriginalScorer};
 use crate::element;
@@ -13,25 +14,9 @@ use crate::point::PointId;
 use futures_util::future::try_join_all;
 use io_core::{ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
-use std::cmp::Ordering;
 
 /// Vectors that an exact search reads in one batch.
 const EXACT_BATCH: usize = 4096;
-
-/// A point of an immutable segment with its score, higher is better.
-#[derive(Clone, Copy, Debug)]
-struct Scored {
-    /// Which of the open segments.
-    segment: usize,
-    point: u32,
-    score: f32,
-    /// How far the score of its vector may be from this one.
-    bound: f32,
-}
-
-fn better_first(a: &Scored, b: &Scored) -> Ordering {
-    b.score.total_cmp(&a.score).then_with(|| (a.segment, a.point).cmp(&(b.segment, b.point)))
-}
 
 /// What a hit is before its payload and vector are fetched.
 enum Place {
@@ -75,11 +60,17 @@ impl CollectionReader {
             self.scan_disk(&entries, &allowed, &scorer, wanted, &control, &mut stats).await?
         } else {
             let mut candidates = self.candidates(request, &entries, &allowed, &control, &mut stats).await?;
-            if request.params.rescore {
+            if let Some(part) = request.params.rescore.part_of_bounds() {
                 let found = candidates.len();
-                keep_possible(&mut candidates, hits.0.iter().map(|hit| hit.score), wanted);
-                stats.vectors_spared += (found - candidates.len()) as u64;
-                self.rescore(candidates, &entries, &scorer, &control, &mut stats).await?
+                let known: Vec<f32> = hits.0.iter().map(|hit| hit.score).collect();
+                decide(&mut candidates, &known, wanted, part);
+                let read_all = request.params.rescore == Rescore::All;
+                let (sure, undecided): (Vec<_>, Vec<_>) =
+                    candidates.into_iter().partition(|candidate| candidate.sure && !read_all);
+                stats.vectors_spared += (found - undecided.len()) as u64;
+                let mut scored = self.rescore(undecided, &entries, &scorer, &control, &mut stats).await?;
+                scored.extend(sure);
+                scored
             } else {
                 candidates
             }
@@ -88,14 +79,17 @@ impl CollectionReader {
         scored.truncate(wanted);
 
         let ids = self.ids(&scored, &entries, &control, &mut stats.read).await?;
-        let mut ranked: Vec<(f32, PointId, Place)> =
-            hits.0.into_iter().map(|hit| (hit.score, hit.id, Place::Memory(Box::new(hit)))).collect();
+        let in_memory = |hit: Hit| (false, hit.score, hit.id, Place::Memory(Box::new(hit)));
+        let mut ranked: Vec<(bool, f32, PointId, Place)> = hits.0.into_iter().map(in_memory).collect();
         ranked.extend(scored.iter().zip(ids).map(|(scored, id)| {
-            (scored.score, id, Place::Disk { segment: scored.segment, point: scored.point })
+            (scored.sure, scored.score, id, Place::Disk { segment: scored.segment, point: scored.point })
         }));
-        ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        ranked.retain(|(score, ..)| near_enough(schema.distance, *score, request.score_threshold));
+        let better = |a: &(f32, PointId), b: &(f32, PointId)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+        // By what is sure they are chosen, and not in this order.
+        ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| better(&(a.1, a.2), &(b.1, b.2))));
         ranked.truncate(wanted);
+        ranked.sort_by(|a, b| better(&(a.1, a.2), &(b.1, b.2)));
+        ranked.retain(|(_, score, ..)| near_enough(schema.distance, *score, request.score_threshold));
         ranked.drain(..request.offset.min(ranked.len()));
         let hits = self.hits(ranked, &entries, request, &control, &mut stats.read).await?;
         if stop.is_stopped() { Err(Error::Stopped) } else { Ok(SearchResult { hits, stats }) }
@@ -156,7 +150,7 @@ impl CollectionReader {
                 allowed: allowed.as_ref().map_or(Allowed::Except(&entry.deleted), Allowed::Only),
                 scan_max: request.params.scan_max,
                 scan_ratio: request.params.scan_ratio,
-                bounded: request.params.rescore,
+                bounded: request.params.rescore != Rescore::Never,
                 control,
             };
             let mut stats = CandidateStats::default();
@@ -166,7 +160,8 @@ impl CollectionReader {
         });
         let mut all = Vec::new();
         for (segment, (found, cost)) in try_join_all(searches).await?.into_iter().enumerate() {
-            let scored = |Bounded { point, score, bound }| Scored { segment, point, score, bound };
+            let scored =
+                |Bounded { point, score, bound }| Scored { segment, point, score, bound, sure: false };
             all.extend(found.into_iter().map(scored));
             stats.codes_scored += cost.codes_scored;
             stats.read.add(&cost.read);
@@ -208,8 +203,10 @@ impl CollectionReader {
         control: &ReadControl,
     ) -> Result<(Vec<Scored>, ReadStats), Error> {
         let element = self.shared.schema.element;
-        let mut scored: Vec<Scored> =
-            points.iter().map(|&point| Scored { segment, point, score: 0.0, bound: 0.0 }).collect();
+        let mut scored: Vec<Scored> = points
+            .iter()
+            .map(|&point| Scored { segment, point, score: 0.0, bound: 0.0, sure: false })
+            .collect();
         let sink = |index: usize, bytes: &[u8]| scored[index].score = element::score(element, bytes, scorer);
         let read = entry.reader.vectors.read(points, control, sink).await?;
         Ok((scored, read))
@@ -269,7 +266,7 @@ impl CollectionReader {
     /// The hits with what is wanted of them.
     async fn hits(
         &self,
-        ranked: Vec<(f32, PointId, Place)>,
+        ranked: Vec<(bool, f32, PointId, Place)>,
         entries: &[OpenEntry],
         request: &SearchRequest,
         control: &ReadControl,
@@ -277,7 +274,7 @@ impl CollectionReader {
     ) -> Result<Vec<Hit>, Error> {
         let (mut places, mut points) = (Vec::new(), Vec::new());
         let mut hits = Vec::with_capacity(ranked.len());
-        for (index, (score, id, place)) in ranked.into_iter().enumerate() {
+        for (index, (_, score, id, place)) in ranked.into_iter().enumerate() {
             let score = self.shared.schema.distance.reported(score);
             hits.push(match place {
                 Place::Memory(hit) => Hit { score, ..*hit },
@@ -296,53 +293,9 @@ impl CollectionReader {
     }
 }
 
-/// Drops candidates that cannot be among the best `wanted`: those whose vector scores worse, even at the far end of its
-/// bound, than that many others at the near end of theirs. `known` are scores of vectors in memory.
-fn keep_possible(candidates: &mut Vec<Scored>, known: impl Iterator<Item = f32>, wanted: usize) {
-    // Of a code that is no vector's the score may be no number: then nothing is known.
-    let near_end = |candidate: &Scored| (candidate.score - candidate.bound).max(f32::NEG_INFINITY);
-    let mut at_least: Vec<f32> = candidates.iter().map(near_end).chain(known).collect();
-    if at_least.len() <= wanted {
-        return;
-    }
-    let (_, worst, _) = at_least.select_nth_unstable_by(wanted - 1, |a, b| b.total_cmp(a));
-    let worst = *worst;
-    candidates.retain(|candidate| {
-        let far_end = candidate.score + candidate.bound;
-        far_end.is_nan() || far_end >= worst
-    });
-}
-
 fn near_enough(distance: Distance, score: f32, threshold: Option<f32>) -> bool {
     threshold.is_none_or(|threshold| {
         let reported = distance.reported(score);
         if distance == Distance::Euclid { reported <= threshold } else { reported >= threshold }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_can_be_among_the_best_is_kept() {
-        let kept = |candidates: &[(f32, f32)], known: &[f32], wanted: usize| {
-            let scored =
-                |(point, &(score, bound)): (u32, &(f32, f32))| Scored { segment: 0, point, score, bound };
-            let mut all: Vec<Scored> = (0..).zip(candidates).map(scored).collect();
-            keep_possible(&mut all, known.iter().copied(), wanted);
-            all.into_iter().map(|candidate| candidate.point).collect::<Vec<_>>()
-        };
-        // The two best are at least 8 and 7; what is at most 7 may still be one of them.
-        let candidates = [(9.0, 1.0), (8.0, 1.0), (6.0, 1.0), (5.5, 1.0), (5.0, 3.0)];
-        assert_eq!(kept(&candidates, &[], 2), [0, 1, 2, 4]);
-        // A vector in memory that scores 9.5 leaves one place.
-        assert_eq!(kept(&candidates, &[9.5], 2), [0, 1, 4]);
-        assert_eq!(kept(&candidates, &[], 5), [0, 1, 2, 3, 4]);
-        // Nothing is known of these.
-        assert_eq!(
-            kept(&[(9.0, f32::INFINITY), (1.0, f32::INFINITY), (f32::NAN, f32::NAN)], &[], 1),
-            [0, 1, 2]
-        );
-    }
 }

@@ -224,7 +224,7 @@ impl SegmentBuilder<'_> {
         let sample: Vec<Origin> = (0..wanted).map(|index| points.origins[index * count / wanted]).collect();
         let sample = self.prepared(sources, &sample).await?;
         let Schema { quantization, distance, hnsw, .. } = self.schema;
-        Ok(pool()?.install(|| train(*quantization, *distance, dim, &sample, hnsw.seed)))
+        Ok(pool()?.install(|| train(*quantization, *distance, dim, &sample, count, hnsw.seed)))
     }
 
     fn build_graph<S: PointScores>(

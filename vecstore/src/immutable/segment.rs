@@ -43,7 +43,9 @@ pub(crate) const PAYLOAD: &str = "payload.pages";
 pub(crate) const FIELDS: &str = "fields.pages";
 
 const FORMAT: &str = "vecstore segment";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// Rotated codes had one centre.
+const VERSION_OLDEST: u32 = 2;
 
 /// What `segment.json` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,7 +74,7 @@ impl SegmentInfo {
             let reason = format!("its format is {:?} instead of {FORMAT:?}", info.format);
             return Err(Error::damaged(path, None, reason));
         }
-        if info.version != VERSION {
+        if !(VERSION_OLDEST..=VERSION).contains(&info.version) {
             return Err(Error::Version { path: path.to_owned(), found: info.version, known: VERSION });
         }
         info.schema.check()?;

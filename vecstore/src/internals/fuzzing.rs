@@ -135,7 +135,7 @@ pub fn codec(bytes: &[u8]) {
     let method = Method::ALL[usize::from(method) % Method::ALL.len()];
     let distance = Distance::ALL[usize::from(distance) % Distance::ALL.len()];
     let dim = usize::from(dim) + 1;
-    let model_bytes = train(method, distance, dim, &[], 0).model_bytes();
+    let model_bytes = train(method, distance, dim, &[], 0, 0).model_bytes();
     let (model, records) = rest.split_at_checked(model_bytes).unwrap_or((rest, &[]));
     let Ok(codec) = from_model(method, distance, dim, model) else { return };
     let scorer = codec.query(&vec![0.5; dim]);

@@ -26,7 +26,7 @@ impl Binary {
         let centre = Centre::of(distance, dim, sample);
         let (mut norm, mut own, mut count) = (0.0, 0.0, 0.0);
         for vector in sample.chunks_exact(dim) {
-            let residual = centre.vector(vector);
+            let residual = centre.residual_of_vector(vector);
             norm += residual.norm;
             own += residual.own;
             count += 1.0;
@@ -66,13 +66,13 @@ impl Codec for Binary {
     }
 
     fn encode(&self, prepared: &[f32], record: &mut [u8]) {
-        let residual = self.centre.vector(prepared);
+        let residual = self.centre.residual_of_vector(prepared);
         let levels: Vec<u8> = residual.unit.iter().map(|x| u8::from(x.is_sign_positive())).collect();
         self.layout.put_levels(record, &levels);
     }
 
     fn query(&self, prepared: &[f32]) -> Box<dyn Scorer> {
-        let residual = self.centre.query(prepared);
+        let residual = self.centre.residual_of_query(prepared);
         let packed = PackedQuery::new(self.layout, &residual.unit);
         let component = f64::from(self.norm) / (self.dim() as f64).sqrt();
         let weighted = f64::from(self.centre.weight()) * residual.norm * component;

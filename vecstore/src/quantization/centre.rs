@@ -1,5 +1,5 @@
-//! The mean of the sample, which vectors and queries are taken relative to before they are encoded: codes then describe what
-//! tells vectors apart.
+//! A centre, as the mean of the sample, which vectors and queries are taken relative to before they are encoded: codes then describe
+//! what tells vectors apart.
 //!
 //! With `c` the centre, `r = x - c` and `p = q - c`, a score needs the codes for one dot product only:
 //!
@@ -16,7 +16,7 @@ use crate::distance::Distance;
 #[derive(Clone, Debug)]
 pub(super) struct Centre {
     distance: Distance,
-    mean: Vec<f32>,
+    centre: Vec<f32>,
 }
 
 /// A vector relative to the centre, taken apart.
@@ -37,7 +37,11 @@ impl Centre {
             }
         }
         let count = (sample.len() / dim).max(1) as f64;
-        Self { distance, mean: sums.into_iter().map(|sum| (sum / count) as f32).collect() }
+        Self::at(distance, sums.into_iter().map(|sum| (sum / count) as f32).collect())
+    }
+
+    pub(super) fn at(distance: Distance, centre: Vec<f32>) -> Self {
+        Self { distance, centre }
     }
 
     pub(super) fn read(
@@ -45,15 +49,19 @@ impl Centre {
         dim: usize,
         reader: &mut ModelReader<'_>,
     ) -> Result<Self, ModelError> {
-        Ok(Self { distance, mean: reader.floats(dim)? })
+        Ok(Self::at(distance, reader.floats(dim)?))
     }
 
     pub(super) fn write(&self, model: &mut Vec<u8>) {
-        put_floats(model, &self.mean);
+        put_floats(model, &self.centre);
     }
 
     pub(super) fn dim(&self) -> usize {
-        self.mean.len()
+        self.centre.len()
+    }
+
+    pub(super) fn vector(&self) -> &[f32] {
+        &self.centre
     }
 
     /// How often the dot product of the residuals goes into a score.
@@ -64,18 +72,18 @@ impl Centre {
         }
     }
 
-    pub(super) fn vector(&self, prepared: &[f32]) -> Residual {
+    pub(super) fn residual_of_vector(&self, prepared: &[f32]) -> Residual {
         self.residual(prepared, |centre, residual, _| centre * residual)
     }
 
-    pub(super) fn query(&self, prepared: &[f32]) -> Residual {
+    pub(super) fn residual_of_query(&self, prepared: &[f32]) -> Residual {
         self.residual(prepared, |centre, _, query| centre * query)
     }
 
     /// In `f64`, whose range no difference and no square of finite `f32` leaves.
     fn residual(&self, prepared: &[f32], own: impl Fn(f64, f64, f64) -> f64) -> Residual {
-        assert_eq!(prepared.len(), self.mean.len(), "a vector of the codec's dimension");
-        let pairs = || prepared.iter().zip(&self.mean).map(|(&x, &c)| (f64::from(x), f64::from(c)));
+        assert_eq!(prepared.len(), self.centre.len(), "a vector of the codec's dimension");
+        let pairs = || prepared.iter().zip(&self.centre).map(|(&x, &c)| (f64::from(x), f64::from(c)));
         let norm_sq: f64 = pairs().map(|(x, c)| (x - c) * (x - c)).sum();
         let norm = norm_sq.sqrt();
         let inverse = if norm > 0.0 { 1.0 / norm } else { 0.0 };

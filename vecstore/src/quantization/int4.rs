@@ -53,7 +53,7 @@ impl Codec for Int4 {
     }
 
     fn encode(&self, prepared: &[f32], record: &mut [u8]) {
-        let residual = self.centre.vector(prepared);
+        let residual = self.centre.residual_of_vector(prepared);
         let (min, max) = residual
             .unit
             .iter()
@@ -73,7 +73,7 @@ impl Codec for Int4 {
     }
 
     fn query(&self, prepared: &[f32]) -> Box<dyn Scorer> {
-        let residual = self.centre.query(prepared);
+        let residual = self.centre.residual_of_query(prepared);
         let packed = PackedQuery::new(self.layout, &residual.unit);
         let scale = self.centre.weight() * finite(residual.norm) * packed.step();
         Box::new(Int4Scorer { layout: self.layout, own: residual.own(), scale, packed })

@@ -14,7 +14,7 @@
 //! | [`Method::Int4`] | `n / 2 + 12` | range of each vector, with RaBitQ's correction | unbiased, no bound |
 //! | [`Method::Product`] | `n * 4 / compression` | Jégou et al., "Product quantization for nearest neighbor search", 2011 | no bound |
 //! | [`Method::Binary`] | `n / 8` | Charikar, "Similarity estimation techniques from rounding algorithms", 2002 | no bound |
-//! | [`Method::Rotated4`], [`2`](Method::Rotated2), [`1`](Method::Rotated1) | `n * bits / 8 + 12` | RaBitQ (arXiv 2405.12497, 2409.09913) | unbiased, bound kept by [`CONFIDENCE`] of the scores |
+//! | [`Method::Rotated4`], [`2`](Method::Rotated2), [`1`](Method::Rotated1) | `n * bits / 8 + 12` | RaBitQ (arXiv 2405.12497, 2409.09913), after the nearest of up to 1,025 centres | unbiased, bound kept by [`CONFIDENCE`] of the scores |
 //!
 //! Vectors are checked by [`crate::input`] and prepared by [`Distance::prepare`] before they come here. Putting records and
 //! models into files is left to the segment. Beside the codecs there is [`ScalarCodes`], the int8 codes of all vectors of a
@@ -22,6 +22,7 @@
 
 mod binary;
 mod centre;
+mod centres;
 mod grid;
 mod int4;
 mod int8;
@@ -116,7 +117,8 @@ pub trait Scorer: fmt::Debug + Send + Sync {
     fn bound(&self, record: &[u8], score: f32) -> Option<f32>;
 }
 
-/// Learns from a sample of prepared vectors, `dim` components each, one after the other. The same for the same seed.
+/// Learns from a sample of prepared vectors, `dim` components each, one after the other, of the `vectors` that will be encoded:
+/// the more those are, the more may be learned. The same for the same seed.
 ///
 /// A sample that is empty teaches nothing: then codes are valid, but poor. Uses the current rayon pool.
 ///
@@ -124,14 +126,21 @@ pub trait Scorer: fmt::Debug + Send + Sync {
 ///
 /// When the dimension is 0 or above [`DIM_MAX`], or the sample's length no multiple of it.
 #[must_use]
-pub fn train(method: Method, distance: Distance, dim: usize, sample: &[f32], seed: u64) -> Box<dyn Codec> {
+pub fn train(
+    method: Method,
+    distance: Distance,
+    dim: usize,
+    sample: &[f32],
+    vectors: usize,
+    seed: u64,
+) -> Box<dyn Codec> {
     assert!((1..=DIM_MAX).contains(&dim), "vectors of codes have 1 to {DIM_MAX} components");
     assert!(sample.len().is_multiple_of(dim), "whole vectors of dimension {dim}");
     let count = sample.len() / dim;
     let spread: Vec<f32>;
     let sample = if count > SAMPLE_MAX {
-        let vectors = (0..SAMPLE_MAX).map(|index| index * count / SAMPLE_MAX);
-        spread = vectors.flat_map(|vector| &sample[vector * dim..][..dim]).copied().collect();
+        let chosen = (0..SAMPLE_MAX).map(|index| index * count / SAMPLE_MAX);
+        spread = chosen.flat_map(|vector| &sample[vector * dim..][..dim]).copied().collect();
         &spread
     } else {
         sample
@@ -146,9 +155,9 @@ pub fn train(method: Method, distance: Distance, dim: usize, sample: &[f32], see
             Box::new(product::Product::train(distance, dim, compression, sample, seed))
         }
         Method::Binary => Box::new(binary::Binary::train(distance, dim, sample)),
-        Method::Rotated4 => Box::new(rotated::Rotated::<4>::train(distance, dim, sample, seed)),
-        Method::Rotated2 => Box::new(rotated::Rotated::<2>::train(distance, dim, sample, seed)),
-        Method::Rotated1 => Box::new(rotated::Rotated::<1>::train(distance, dim, sample, seed)),
+        Method::Rotated4 => Box::new(rotated::Rotated::<4>::train(distance, dim, sample, vectors, seed)),
+        Method::Rotated2 => Box::new(rotated::Rotated::<2>::train(distance, dim, sample, vectors, seed)),
+        Method::Rotated1 => Box::new(rotated::Rotated::<1>::train(distance, dim, sample, vectors, seed)),
     }
 }
 

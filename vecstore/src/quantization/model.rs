@@ -48,7 +48,7 @@ impl<'a> ModelReader<'a> {
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], ModelError> {
-        let end = self.offset + len;
+        let end = self.offset.saturating_add(len);
         let taken = self.model.get(self.offset..end).ok_or(ModelError::Length {
             dim: self.dim,
             expected: end,
@@ -63,9 +63,14 @@ impl<'a> ModelReader<'a> {
         Ok(u64::from_le_bytes(numbers[0]))
     }
 
+    /// Whether all of it has been read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.offset == self.model.len()
+    }
+
     pub(super) fn floats(&mut self, count: usize) -> Result<Vec<f32>, ModelError> {
         let start = self.offset;
-        let (numbers, _) = self.take(count * 4)?.as_chunks();
+        let (numbers, _) = self.take(count.saturating_mul(4))?.as_chunks();
         let floats: Vec<f32> = numbers.iter().copied().map(f32::from_le_bytes).collect();
         match floats.iter().position(|float| !float.is_finite()) {
             Some(index) => Err(ModelError::NotFinite { dim: self.dim, offset: start + index * 4 }),
@@ -74,7 +79,7 @@ impl<'a> ModelReader<'a> {
     }
 
     pub(super) fn finish(self) -> Result<(), ModelError> {
-        if self.offset == self.model.len() {
+        if self.is_at_end() {
             Ok(())
         } else {
             Err(ModelError::Length { dim: self.dim, expected: self.offset, bytes: self.model.len() })

@@ -20,6 +20,11 @@ const METHODS: [Method; 10] = [
     Method::Rotated1,
 ];
 
+/// For as many vectors as the sample has.
+fn train(method: Method, distance: Distance, dim: usize, sample: &[f32], seed: u64) -> Box<dyn Codec> {
+    super::train(method, distance, dim, sample, sample.len() / dim, seed)
+}
+
 /// Vectors around a mean that is not 0, prepared.
 fn vectors(distance: Distance, dim: usize, count: usize, seed: u64) -> Vec<f32> {
     let mut random = SplitMix64::new(seed, 0);
@@ -65,6 +70,19 @@ fn levels(code: &[u8], bits: usize, dim: usize) -> Vec<f64> {
     (0..dim).map(|at| (0..bits).map(|b| bit(at * bits + b) * f64::from(1 << b)).sum()).collect()
 }
 
+/// The seed of a rotated code's model, the mean, and the further centres.
+fn seed_and_means(model: &[u8], dim: usize) -> (u64, Vec<Vec<f64>>) {
+    let (mean, further) = model[8..].split_at(4 * dim);
+    let further = further.get(8..).unwrap_or_default();
+    let means = [mean].into_iter().chain(further.chunks_exact(4 * dim)).map(floats);
+    (u64::from_le_bytes(model[..8].try_into().unwrap()), means.collect())
+}
+
+/// The number of a rotated code's centre.
+fn centre(record: &[u8], means: &[Vec<f64>]) -> usize {
+    if means.len() == 1 { 0 } else { usize::from(u16::from_le_bytes(record[8..10].try_into().unwrap())) }
+}
+
 /// Of a vector that is extended by zeros to this dimension first.
 fn rotate(dim: usize, seed: u64, vector: &[f64]) -> Vec<f64> {
     let norm = dot(vector, vector).sqrt();
@@ -84,13 +102,15 @@ fn reference(method: Method, distance: Distance, model: &[u8], query: &[f64], re
         Distance::Euclid => own + 2.0 * residual_dot - dot(&relative(mean), &relative(mean)),
     };
     let rotated = |bits: usize| {
-        let (seed, mean) = (u64::from_le_bytes(model[..8].try_into().unwrap()), floats(&model[8..]));
-        let params = floats(&record[..12]);
+        let (seed, means) = seed_and_means(model, dim);
+        let params = floats(&record[..8]);
+        let (mean, centre) = (&means[0], &means[centre(record, &means)]);
         let half = f64::from((1 << bits) - 1) / 2.0;
         let dim = (record.len() - 12) * 8 / bits;
         let grid: Vec<f64> =
             levels(&record[12..], bits, dim).iter().map(|level| (level - half) * params[0]).collect();
-        joined(&mean, params[1], dot(&rotate(dim, seed, &relative(&mean)), &grid))
+        // The record's own part is the one relative to the centre, less what the query is taken apart from the centre.
+        joined(centre, params[1], dot(&rotate(dim, seed, &relative(mean)), &grid))
     };
     match method {
         Method::Int8 => {
@@ -178,10 +198,12 @@ fn corrected_codes_are_exact_along_the_vector() {
     for method in [Method::Int4, Method::Rotated4, Method::Rotated2, Method::Rotated1] {
         let codec = train(method, Distance::Euclid, dim, &sample, 7);
         let (model, records) = (codec.model(), encode(codec.as_ref(), &sample));
-        let mean = floats(&model[model.len() - 4 * dim..]);
+        let means = if method == Method::Int4 { vec![floats(&model)] } else { seed_and_means(&model, dim).1 };
         for (vector, record) in sample.chunks_exact(dim).zip(records.chunks_exact(codec.record_bytes())) {
             let vector = wide(vector);
-            let residual_sq: f64 = vector.iter().zip(&mean).map(|(x, c)| (x - c) * (x - c)).sum();
+            let centre = &means[centre(record, &means)];
+            let residual = vector.iter().zip(centre).map(|(x, c)| (x - c) * (x - c));
+            let residual_sq: f64 = residual.sum();
             let found = reference(method, Distance::Euclid, &model, &vector, record);
             assert!(found.abs() <= 1e-5 * residual_sq, "{method:?}: a distance of {found} to itself");
         }
@@ -241,19 +263,23 @@ fn bounds_are_kept_by_as_many_as_they_say() {
                 all.chunks_exact_mut(dim).for_each(|vector| distance.prepare(vector));
                 let (queries, sample) = all.split_at(100 * dim);
                 for method in [Method::Int8, Method::Rotated4, Method::Rotated2, Method::Rotated1] {
-                    let codec = train(method, distance, dim, sample, 7);
-                    let (records, len) = (encode(codec.as_ref(), sample), codec.record_bytes());
                     let (mut beyond, mut count, mut sum) = (0, 0, 0.0);
-                    for query in queries.chunks_exact(dim) {
-                        let (scorer, query) = (codec.query(query), wide(query));
-                        for (vector, record) in sample.chunks_exact(dim).zip(records.chunks_exact(len)) {
-                            let score = scorer.score(record);
-                            let bound = f64::from(scorer.bound(record, score).unwrap());
-                            let error = (f64::from(score) - exact(distance, &query, &wide(vector))).abs();
-                            assert!(bound.is_finite());
-                            beyond += usize::from(error > bound);
-                            sum += error / bound;
-                            count += 1;
+                    // With one seed, vectors of few directions share their errors.
+                    for seed in 0..if dim < 20 { 5 } else { 1 } {
+                        let codec = train(method, distance, dim, sample, seed);
+                        let (records, len) = (encode(codec.as_ref(), sample), codec.record_bytes());
+                        for query in queries.chunks_exact(dim) {
+                            let (scorer, query) = (codec.query(query), wide(query));
+                            for (vector, record) in sample.chunks_exact(dim).zip(records.chunks_exact(len)) {
+                                let score = scorer.score(record);
+                                let bound = f64::from(scorer.bound(record, score).unwrap());
+                                let error = (f64::from(score) - exact(distance, &query, &wide(vector))).abs();
+                                assert!(bound.is_finite());
+                                beyond += usize::from(error > bound);
+                                // Neither, where the vector is its centre and has nothing in common with the query.
+                                sum += if bound > 0.0 { error / bound } else { 0.0 };
+                                count += 1;
+                            }
                         }
                     }
                     let what = format!("{name}, {distance}, {method:?}, dimension {dim}");
@@ -271,6 +297,55 @@ fn bounds_are_kept_by_as_many_as_they_say() {
         let codec = train(method, Distance::Dot, 4, &[1.0; 8], 7);
         let record = encode(codec.as_ref(), &[1.0; 4]);
         assert_eq!(codec.query(&[1.0; 4]).bound(&record, 4.0), None);
+    }
+}
+
+/// What lies in clusters is coded relative to the middle of its cluster, and a score is then off by a part of what is left of vector and query,
+/// not of their lengths; and no more is spent on centres than the codes are worth.
+#[test]
+fn codes_are_relative_to_the_nearest_centre() {
+    let (dim, clusters, each, spread) = (96, 20, 200, 0.2);
+    let mut random = SplitMix64::new(5, 0);
+    let middles: Vec<f32> = (0..clusters * dim).map(|_| random.normal()).collect();
+    let mut around = |count: usize| -> Vec<f32> {
+        let all = middles.chunks_exact(dim).flat_map(|middle| middle.iter().cycle().take(count * dim));
+        all.map(|x| x + spread * random.normal()).collect()
+    };
+    let (sample, queries) = (around(each), around(2));
+    for distance in [Distance::Dot, Distance::Euclid] {
+        for (method, bits, distortion) in
+            [(Method::Rotated4, 4, 0.0115), (Method::Rotated2, 2, 0.1188), (Method::Rotated1, 1, 0.3634)]
+        {
+            let errors = |codec: &dyn Codec| {
+                let (records, len) = (encode(codec, &sample), codec.record_bytes());
+                let (mut sum_sq, mut count) = (0.0, 0.0);
+                for (index, query) in queries.chunks_exact(dim).enumerate() {
+                    let own = index / 2 * each..(index / 2 + 1) * each;
+                    let scorer = codec.query(query);
+                    for point in own {
+                        let vector = &sample[point * dim..][..dim];
+                        let found = scorer.score(&records[point * len..][..len]);
+                        sum_sq += (f64::from(found) - exact(distance, &wide(query), &wide(vector))).powi(2);
+                        count += 1.0;
+                    }
+                }
+                f64::sqrt(sum_sq / count)
+            };
+            let vectors = 5 * clusters * each;
+            let codec = super::train(method, distance, dim, &sample, vectors, 7);
+            let len = codec.record_bytes();
+            assert!(codec.model_bytes() <= 16 + 4 * dim + vectors * len / 16);
+            // Vector and query are each the spread from the middle.
+            let weight = if distance == Distance::Euclid { 2.0 } else { 1.0 };
+            let filled = ((len - 12) * 8 / bits) as f64;
+            let expected =
+                f64::from(spread * spread) * dim as f64 * (distortion / (1.0 - distortion) / filled).sqrt();
+            let found = errors(codec.as_ref());
+            assert!(found <= 1.25 * weight * expected, "{method:?}, {distance}: {found}, not {expected}");
+            let alone = super::train(method, distance, dim, &sample, 0, 7);
+            assert_eq!(alone.model_bytes(), 8 + 4 * dim, "few vectors have the mean alone");
+            assert!(errors(alone.as_ref()) > 5.0 * found);
+        }
     }
 }
 

@@ -1,0 +1,126 @@
+//! What the codes of candidates tell, with the bounds of their errors: which are among the best, which are not, and which only their
+//! vectors can tell.
+
+use std::cmp::Ordering;
+
+/// A point of an immutable segment with its score, higher is better.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scored {
+    /// Which of the open segments.
+    pub(super) segment: usize,
+    pub(super) point: u32,
+    pub(super) score: f32,
+    /// How far the score of its vector may be from this one.
+    pub(super) bound: f32,
+    /// Whether it is among the best whatever the scores of others turn out to be.
+    pub(super) sure: bool,
+}
+
+pub(super) fn better_first(a: &Scored, b: &Scored) -> Ordering {
+    let by_score =
+        || b.score.total_cmp(&a.score).then_with(|| (a.segment, a.point).cmp(&(b.segment, b.point)));
+    b.sure.cmp(&a.sure).then_with(by_score)
+}
+
+/// Drops candidates that cannot be among the best `wanted`: those whose vector scores worse, even at the far end of its
+/// bound, than that many others at the near end of theirs. Marks as sure those of which no more than the other `wanted - 1` can
+/// be better. `known` are scores of vectors in memory, and `part` of a bound is what counts.
+pub(super) fn decide(candidates: &mut Vec<Scored>, known: &[f32], wanted: usize, part: f32) {
+    // Of a code that is no vector's the score may be no number: then nothing is known.
+    let near_end = |candidate: &Scored| (candidate.score - part * candidate.bound).max(f32::NEG_INFINITY);
+    let far_end = |candidate: &Scored| candidate.score + part * candidate.bound;
+    let at_most =
+        |candidate: &Scored| if far_end(candidate).is_nan() { f32::INFINITY } else { far_end(candidate) };
+    let nth_best = |ends: &mut [f32], n: usize| {
+        (n < ends.len()).then(|| *ends.select_nth_unstable_by(n, |a, b| b.total_cmp(a)).1)
+    };
+    let ends = |end: &dyn Fn(&Scored) -> f32| -> Vec<f32> {
+        candidates.iter().map(end).chain(known.iter().copied()).collect()
+    };
+    let worst_of_best = nth_best(&mut ends(&near_end), wanted - 1).unwrap_or(f32::NEG_INFINITY);
+    let best_of_others = nth_best(&mut ends(&at_most), wanted).unwrap_or(f32::NEG_INFINITY);
+    for candidate in candidates.iter_mut() {
+        candidate.sure = candidate.bound.is_finite() && near_end(candidate) >= best_of_others;
+    }
+    candidates.retain(|candidate| at_most(candidate) >= worst_of_best);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// The points of those that are kept, and whether they are sure.
+    fn decided(candidates: &[(f32, f32)], known: &[f32], wanted: usize, part: f32) -> Vec<(u32, bool)> {
+        let scored = |(point, &(score, bound)): (u32, &(f32, f32))| Scored {
+            segment: 0,
+            point,
+            score,
+            bound,
+            sure: false,
+        };
+        let mut all: Vec<Scored> = (0..).zip(candidates).map(scored).collect();
+        decide(&mut all, known, wanted, part);
+        all.into_iter().map(|candidate| (candidate.point, candidate.sure)).collect()
+    }
+
+    #[test]
+    fn only_what_can_be_among_the_best_is_kept() {
+        let kept = |candidates: &[(f32, f32)], known: &[f32], wanted: usize| {
+            decided(candidates, known, wanted, 1.0).into_iter().map(|(point, _)| point).collect::<Vec<_>>()
+        };
+        // The two best are at least 8 and 7; what is at most 7 may still be one of them.
+        let candidates = [(9.0, 1.0), (8.0, 1.0), (6.0, 1.0), (5.5, 1.0), (5.0, 3.0)];
+        assert_eq!(kept(&candidates, &[], 2), [0, 1, 2, 4]);
+        // A vector in memory that scores 9.5 leaves one place.
+        assert_eq!(kept(&candidates, &[9.5], 2), [0, 1, 4]);
+        assert_eq!(kept(&candidates, &[], 5), [0, 1, 2, 3, 4]);
+        // Nothing is known of these.
+        assert_eq!(
+            kept(&[(9.0, f32::INFINITY), (1.0, f32::INFINITY), (f32::NAN, f32::NAN)], &[], 1),
+            [0, 1, 2]
+        );
+    }
+
+    #[test]
+    fn what_no_other_can_replace_is_sure() {
+        let candidates = [(9.0, 0.5), (8.0, 0.5), (7.2, 0.5), (5.0, 0.5)];
+        assert_eq!(decided(&candidates, &[], 2, 1.0), [(0, true), (1, false), (2, false)]);
+        // With half of the bounds they do not overlap.
+        assert_eq!(decided(&candidates, &[], 2, 0.5), [(0, true), (1, true)]);
+        // Two in memory are better, and leave no place; of one that may be, the place is not sure.
+        assert_eq!(decided(&candidates, &[9.6, 9.7], 2, 1.0), []);
+        assert_eq!(decided(&candidates, &[9.6, 8.6], 2, 1.0), [(0, false)]);
+        // Who is there is found, where there are no others; but for codes that do not know how far they are off.
+        assert_eq!(decided(&candidates[..2], &[], 2, 1.0), [(0, true), (1, true)]);
+        assert_eq!(decided(&[(1.0, f32::INFINITY), (2.0, 0.5)], &[], 2, 1.0), [(0, false), (1, true)]);
+        assert_eq!(decided(&[(f32::NAN, f32::NAN), (2.0, 0.5)], &[], 1, 1.0), [(0, false), (1, false)]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever the scores of the vectors are within the bounds: the best are among the kept, and the sure among the best.
+        #[test]
+        fn decisions_hold_wherever_scores_are(
+            candidates in vec((-10f32..10.0, 0f32..3.0, -1f32..=1.0), 0..40),
+            known in vec(-10f32..10.0, 0..5),
+            wanted in 1usize..12,
+        ) {
+            let found: Vec<(f32, f32)> = candidates.iter().map(|&(score, bound, _)| (score, bound)).collect();
+            let decided = decided(&found, &known, wanted, 1.0);
+            let mut all: Vec<(f32, Option<u32>)> = known.iter().map(|&score| (score, None)).collect();
+            let real = |&(score, bound, at): &(f32, f32, f32)| score + 0.999 * at * bound;
+            all.extend((0..).zip(&candidates).map(|(point, candidate)| (real(candidate), Some(point))));
+            all.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let best: Vec<u32> = all.iter().take(wanted).filter_map(|&(_, point)| point).collect();
+            for point in &best {
+                prop_assert!(decided.iter().any(|(kept, _)| kept == point));
+            }
+            for (point, _) in decided.iter().filter(|(_, sure)| *sure) {
+                prop_assert!(best.contains(point));
+            }
+        }
+    }
+}

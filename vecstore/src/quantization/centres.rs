@@ -1,0 +1,155 @@
+//! The centres that vectors are taken relative to, each to the nearest one: the nearer, the shorter is what is left to be coded, and
+//! the smaller the error of the code, which is a part of that length.
+//!
+//! The mean of the sample is the first. Where enough vectors are to be encoded there are further ones, by k-means.
+
+use super::centre::Centre;
+use super::model::{ModelError, ModelReader};
+use super::scalar::{ScalarCodes, ScalarQuery};
+use crate::distance::Distance;
+use crate::kernels::Kernels;
+use crate::rng::SplitMix64;
+use rayon::prelude::*;
+use std::sync::OnceLock;
+
+/// Most of them, so that a query, which looks at each, does not take long to prepare.
+const FURTHER_MAX: usize = 1024;
+/// Vectors of the sample to a centre, at least.
+const SAMPLE_EACH: usize = 16;
+/// The codes of all vectors take at least so many times the memory of the centres.
+const CODES_TO_CENTRES: usize = 16;
+/// Rounds of k-means; more hardly move the centres.
+const ROUNDS: usize = 8;
+
+#[derive(Clone, Debug)]
+pub(super) struct Centres {
+    distance: Distance,
+    /// The mean, and the further ones.
+    all: Vec<Centre>,
+    /// Their int8 codes, which are fast to search, and with the same result on every machine. Only encoding takes them.
+    codes: OnceLock<ScalarCodes>,
+}
+
+impl Centres {
+    /// For codes that will take `codes_bytes` altogether.
+    pub(super) fn train(
+        distance: Distance,
+        dim: usize,
+        sample: &[f32],
+        codes_bytes: usize,
+        seed: u64,
+    ) -> Self {
+        let vectors = sample.len() / dim;
+        let affordable = codes_bytes / CODES_TO_CENTRES / (4 * dim);
+        let further = affordable.min(vectors / SAMPLE_EACH).min(FURTHER_MAX);
+        let mut random = SplitMix64::new(seed, 0);
+        let mut all = vec![Centre::of(distance, dim, sample)];
+        all.extend((0..further).map(|index| {
+            // Somewhere in each part of the sample: where neighbours come together, that is everywhere among the vectors.
+            let (start, end) = (index * vectors / further, (index + 1) * vectors / further);
+            let vector = start + random.below(end - start);
+            Centre::at(distance, sample[vector * dim..][..dim].to_vec())
+        }));
+        let mut centres = Self { distance, all, codes: OnceLock::new() };
+        for _ in 0..if further > 0 { ROUNDS } else { 0 } {
+            centres = centres.moved(dim, sample);
+        }
+        centres
+    }
+
+    /// Each further one moves to the mean of the vectors it is nearest to; where there are none it stays.
+    fn moved(self, dim: usize, sample: &[f32]) -> Self {
+        let nearest: Vec<usize> =
+            sample.par_chunks_exact(dim).map(|vector| usize::from(self.nearest(vector).0)).collect();
+        let mut sums = vec![(0u32, vec![0.0f64; dim]); self.all.len()];
+        for (vector, nearest) in sample.chunks_exact(dim).zip(nearest) {
+            let (count, sums) = &mut sums[nearest];
+            *count += 1;
+            sums.iter_mut().zip(vector).for_each(|(sum, &x)| *sum += f64::from(x));
+        }
+        let moved = self.all.into_iter().zip(sums).enumerate().map(|(index, (centre, (count, sums)))| {
+            if index == 0 || count == 0 {
+                return centre;
+            }
+            let mean = sums.into_iter().map(|sum| (sum / f64::from(count)) as f32);
+            Centre::at(self.distance, mean.collect())
+        });
+        Self { distance: self.distance, all: moved.collect(), codes: OnceLock::new() }
+    }
+
+    pub(super) fn read(
+        distance: Distance,
+        dim: usize,
+        reader: &mut ModelReader<'_>,
+    ) -> Result<Self, ModelError> {
+        let mut all = vec![Centre::read(distance, dim, reader)?];
+        if !reader.is_at_end() {
+            let further = usize::try_from(reader.u64()?).unwrap_or(usize::MAX);
+            let floats = reader.floats(further.saturating_mul(dim))?;
+            all.extend(floats.chunks_exact(dim).map(|centre| Centre::at(distance, centre.to_vec())));
+        }
+        Ok(Self { distance, all, codes: OnceLock::new() })
+    }
+
+    /// The mean, and, if there are further ones, how many and all of them.
+    pub(super) fn write(&self, model: &mut Vec<u8>) {
+        self.mean().write(model);
+        if self.several() {
+            model.extend(((self.all.len() - 1) as u64).to_le_bytes());
+            self.all[1..].iter().for_each(|centre| centre.write(model));
+        }
+    }
+
+    pub(super) fn model_bytes(&self) -> usize {
+        self.all.len() * 4 * self.mean().dim() + if self.several() { 8 } else { 0 }
+    }
+
+    pub(super) fn several(&self) -> bool {
+        self.all.len() > 1
+    }
+
+    pub(super) fn mean(&self) -> &Centre {
+        &self.all[0]
+    }
+
+    /// The one nearest to a vector, but for the rounding of its code, and its number.
+    pub(super) fn nearest(&self, prepared: &[f32]) -> (u16, &Centre) {
+        if !self.several() {
+            return (0, self.mean());
+        }
+        let codes = self.codes.get_or_init(|| {
+            let mut codes = ScalarCodes::new(self.mean().dim()).expect("a dimension that codecs have");
+            self.all.iter().for_each(|centre| codes.extend(centre.vector()));
+            codes
+        });
+        let query = ScalarQuery::new(Distance::Euclid, prepared);
+        let (mut nearest, mut best) = (0, f32::NEG_INFINITY);
+        for (index, params) in (0u16..).zip(codes.params()) {
+            let score = query.score(codes.code(u32::from(index)), params);
+            if score > best {
+                (nearest, best) = (index, score);
+            }
+        }
+        (nearest, &self.all[usize::from(nearest)])
+    }
+
+    /// What of a score depends on the query and the centre of a vector alone, for each centre.
+    pub(super) fn own(&self, prepared: &[f32]) -> Vec<f32> {
+        let kernels = Kernels::get();
+        let own = |centre: &Centre| {
+            let fast = match self.distance {
+                Distance::Cosine | Distance::Dot => (kernels.dot_f32)(prepared, centre.vector()),
+                Distance::Euclid => -(kernels.l2_f32)(prepared, centre.vector()),
+            };
+            // Where `f32` does not reach, as it is defined.
+            if fast.is_finite() { fast } else { centre.residual_of_query(prepared).own() }
+        };
+        self.all.iter().map(own).collect()
+    }
+
+    /// How far a vector is from a centre, if there is one with this number.
+    pub(super) fn distance(&self, prepared: &[f32], index: u16) -> Option<f32> {
+        let centre = self.all.get(usize::from(index))?;
+        Some((Kernels::get().l2_f32)(prepared, centre.vector()).sqrt())
+    }
+}
