@@ -1,10 +1,7 @@
 #!/usr/bin/env python3
 """Searches the same vectors on the same disk, under the same cap on memory, with vecstore and with four others.
 
-    python3 -m venv peers && peers/bin/pip install -r benches/peers/requirements.txt
-    cargo build --release -p vecstore-cli -p benches
-    peers/bin/python benches/peers/disk.py prepare DATA     # outside of the cap, on a fast disk: minutes
-    target/release/slow-disk run --size-mib 16384 -- peers/bin/python benches/peers/disk.py search DATA
+`cargo bench -p benches --bench peers` runs it, first `disk.py prepare DATA`, outside of the cap, then `disk.py search DATA`.
 
 `prepare` makes the data, unless vectors.npy and queries.npy (f32) are in DATA, finds the exact neighbours, builds every
 index, and looks for settings: for each amount of rescoring the least ef, or number of probes, whose recall@10 is at least 0.95.
@@ -12,8 +9,9 @@ index, and looks for settings: for each amount of rescoring the least ef, or num
 `search` copies the indexes onto the disk of BENCH_DIR and runs each in a process of its own in a memory cgroup. The cap, a
 quarter of the vectors unless --cap-mib says otherwise, counts from when the process has imported what it needs, so that nobody pays for an
 interpreter. It begins with a cold page cache; half of the queries warm up whatever the contender caches, the other half is
-measured. First every setting is tried with 8 queries at once, and the best one with 1, 2 and 32; then come the rounds, of
-all contenders at their best, in an order that rotates. BENCH_JSON=file gets what is printed as JSON.
+measured. First every setting is tried with 8 queries at once, all in one process, where a map may still have pages of the one before;
+then the best one with 1, 2 and 32; then come the rounds, of all contenders at their best, in an order that rotates, each in a
+new process. BENCH_JSON=file gets what is printed as JSON.
 """
 
 import argparse
@@ -166,6 +164,7 @@ class Search:
         self.what = f"{len(vectors)} x {vectors.shape[1]} f32"
         self.cap_mib = args.cap_mib or vectors.nbytes // 4 >> 20
         self.dir = pathlib.Path(os.environ["BENCH_DIR"]) / "peers"
+        self.found = {}
 
     def run(self, contender, settings):
         """Rows of (setting, threads) run one after the other in one process, beginning cold; `None` if the cap killed it."""
@@ -184,6 +183,7 @@ class Search:
                 reads, read = disk_counts(self.dir)
                 found = process.search(setting, threads, half, 2 * half, self.args.seconds)
                 reads, read = (now - before for now, before in zip(disk_counts(self.dir), (reads, read)))
+                self.compare(contender, setting, found["ids"])
                 count = len(found["ids"])
                 row = {"setting": setting, "threads": threads, "recall": recall(found["ids"], self.truth[half:])}
                 row |= {"cold": len(cold["ids"]) / cold["seconds"], "qps": count / found["seconds"]}
@@ -197,6 +197,12 @@ class Search:
             if process:
                 process.end()
         return rows
+
+    def compare(self, contender, setting, ids):
+        """The same index and setting find the same through every backend."""
+        first = self.found.setdefault((contender[:2], str(setting)), ids)
+        if contender[0] == "vecstore" and any(a != b for a, b in zip(first, ids)):
+            raise RuntimeError(f"{' '.join(contender)} with {setting} found other ids than the backend before")
 
     def contenders(self):
         for name in self.args.only:
@@ -212,14 +218,19 @@ class Search:
             if not made["settings"]:
                 tried[contender] = f"recall stays at {made['most']:.3f}"
                 continue
-            rows = self.run(contender, [(setting, 8) for setting in made["settings"]])
+            first, *others = self.args.threads
+            rows = self.run(contender, [(setting, first) for setting in made["settings"]])
             if not rows:
                 tried[contender] = "killed by the memory cap"
                 continue
-            setting = max(rows, key=lambda row: row["qps"])["setting"]
-            rows += self.run(contender, [(setting, threads) for threads in (1, 2, 32)])
+            # All queries reached it, but those that are measured are a part of them.
+            enough = [row for row in rows if row["recall"] >= RECALL] or rows
+            setting = max(enough, key=lambda row: row["qps"])["setting"]
+            # Each in a process of its own: what memory allocators keep of the one before counts too.
+            for threads in others:
+                rows += self.run(contender, [(setting, threads)])
             tried[contender] = rows
-            row = max(rows, key=lambda row: row["qps"])
+            row = max((row for row in rows if row["setting"] == setting), key=lambda row: row["qps"])
             best[contender] = (row["setting"], row["threads"])
         order = list(best)
         for number in range(self.args.rounds):
@@ -308,10 +319,8 @@ def missing(args):
             system(name)
         except ImportError as error:
             return f"{error}; pip install -r {HERE / 'requirements.txt'}"
-    if "vecstore" in args.only:
-        for program in ("vecstore", "peer"):
-            if not (system("vecstore").RELEASE / program).exists():
-                return f"no {program}; cargo build --release -p vecstore-cli -p benches"
+    if "vecstore" in args.only and not system("vecstore").PROGRAM.exists():
+        return f"no {system('vecstore').PROGRAM}; cargo build --release -p benches"
     if args.do is search and "BENCH_DIR" not in os.environ:
         return "no BENCH_DIR; run it in `slow-disk run -- ...`, or name a folder on the disk to measure"
     if args.do is search and not (args.data / "truth.npy").exists():
@@ -335,10 +344,12 @@ def main():
             command.add_argument("--rounds", type=int, default=3)
             command.add_argument("--seconds", type=float, default=3, help="of each half of a measurement, at most")
             command.add_argument("--cap-mib", type=int)
+            at_once = {"type": lambda numbers: [int(number) for number in numbers.split(",")], "default": [8, 1, 2, 32]}
+            command.add_argument("--threads", **at_once, metavar="N,N", help="queries at once to try; settings with the first")
     args = parser.parse_args()
     args.data = args.data.resolve()
     if why := missing(args):
-        print(f"skipped: {why}")
+        print(f"skipped: {why}", file=sys.stderr)
         sys.exit(MISSING)
     # So that what was begun is ended and removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

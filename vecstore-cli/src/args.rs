@@ -163,7 +163,7 @@ pub(crate) struct Advise {
     /// Size of the vectors that will be stored [default: four times the memory]
     #[arg(long, value_name = "GIB", value_parser = parse_gib)]
     pub(crate) data_gib: Option<f64>,
-    /// Memory that they may be kept in, and all else [default: the machine's]
+    /// Memory that they may be kept in, and all else [default: what the machine has, or the container]
     #[arg(long, value_name = "GIB", value_parser = parse_gib)]
     pub(crate) memory_gib: Option<f64>,
     /// `all`, or one of the backends of this build

@@ -6,14 +6,14 @@ import pyarrow
 from . import LIMIT, in_threads
 
 PACKAGE = "lancedb"
-WHAT = """Cosine, target partitions of its default size. IVF_PQ (dim/8 sub-vectors), IVF_RQ (RaBitQ, 4 bits) and IVF_HNSW_SQ, refined with
-the vectors of the table; only ids are selected. An index cache of half of the cap, so that it stays below. One
+WHAT = """Cosine, target partitions of its default size. IVF_PQ (dim/8 sub-vectors) and IVF_RQ (RaBitQ, 4 bits), refined with the vectors of
+the table; only ids are selected. (IVF_HNSW_SQ has int8 codes, which take all of the cap.) An index cache of half of the cap, so that it stays below. One
 query a call from each thread; it reads with threads of its own."""
-VARIANTS = ["ivf_pq", "ivf_rq", "ivf_hnsw_sq"]
+VARIANTS = ["ivf_pq", "ivf_rq"]
 
 
 def settings(variant):
-    refine = {"ivf_pq": [8, 16, 32, 64], "ivf_rq": [2, 4, 8, 16], "ivf_hnsw_sq": [1, 2]}[variant]
+    refine = {"ivf_pq": [8, 16, 32, 64], "ivf_rq": [2, 4, 8, 16]}[variant]
     return [{"nprobes": probes, "refine": times} for times in refine for probes in (1, 2, 4, 8, 16, 32)]
 
 
@@ -30,7 +30,7 @@ def build(vectors, folder, variant):
 
     schema = pyarrow.schema([("id", pyarrow.uint64()), ("vector", type)])
     table = lancedb.connect(folder).create_table("vectors", batches(), schema=schema)
-    options = {"ivf_pq": {"num_sub_vectors": dim // 8}, "ivf_rq": {"num_bits": 4}, "ivf_hnsw_sq": {}}[variant]
+    options = {"ivf_pq": {"num_sub_vectors": dim // 8}, "ivf_rq": {"num_bits": 4}}[variant]
     table.create_index("cosine", index_type=variant.upper(), **options)
 
 

@@ -1,5 +1,6 @@
-"""vecstore: the release binaries of this checkout."""
+"""vecstore: the release binary of this checkout."""
 
+import os
 import pathlib
 import subprocess
 
@@ -9,7 +10,7 @@ rotated2. Either all candidates are ranked by their vectors or, where `part` is 
 BACKENDS = ["ring", "tokio-uring", "mmap"]
 CODES = ["rotated4", "rotated2"]
 VARIANTS = CODES
-RELEASE = pathlib.Path(__file__).resolve().parents[3] / "target" / "release"
+PROGRAM = pathlib.Path(os.environ.get("BENCH_PEER") or pathlib.Path(__file__).resolve().parents[3] / "target/release/peer")
 
 
 def settings(variant):
@@ -20,12 +21,8 @@ def settings(variant):
 
 
 def build(vectors, folder, variant):
-    create = ["create", folder, "--dim", str(vectors.shape[1]), "--quantization", variant]
-    for part in ("ids", "graph", "codes"):
-        create += ["--place", f"{part}=pinned"]
-    for command in (create, ["import", folder, vectors.filename, "--optimize"]):
-        subprocess.run([RELEASE / "vecstore", *command], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([PROGRAM, "build", folder, vectors.filename, variant], check=True)
 
 
 def command(folder, backend, queries):
-    return [RELEASE / "peer", backend, folder, queries]
+    return [PROGRAM, "search", backend, folder, queries]

@@ -1,4 +1,4 @@
-//! vecstore as one of those that `benches/peers/disk.py` compares: searches as it is told to, line by line.
+//! vecstore as one of those that `benches/peers/disk.py` compares: builds a collection, or searches as it is told to, line by line.
 
 use benches::cpu_time;
 use benches::data::Vectors;
@@ -8,18 +8,31 @@ use serde::Deserialize;
 use serde_json::json;
 use std::error::Error;
 use std::io::{self, BufRead, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 use vecstore::backends::BackendKind;
-use vecstore::collection::{Collection, CollectionOptions, Rescore, SearchRequest};
+use vecstore::collection::{Collection, CollectionOptions, Durability, Rescore, SearchRequest};
+use vecstore::input::{Format, VectorInput, VectorSource};
+use vecstore::point::Point;
+use vecstore::quantization::Method;
+use vecstore::schema::{Placement, Schema};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const LIMIT: usize = 10;
+/// Points of a write.
+const BATCH: usize = 1000;
 
-/// Says `started`, opens the collection at the first line, answers every other one, which says what to search, with a line of JSON.
 #[derive(Parser)]
-struct Args {
+enum Args {
+    /// Makes a collection of one segment, of the vectors of a file
+    Build { collection: PathBuf, vectors: PathBuf, quantization: Method },
+    /// Says `started`, opens the collection at the first line, answers every other one, which says what to search, with a line of JSON
+    Search(Opening),
+}
+
+#[derive(clap::Args)]
+struct Opening {
     backend: BackendKind,
     collection: PathBuf,
     /// A file of vectors.
@@ -45,14 +58,39 @@ struct Setting {
 }
 
 fn main() -> Result<()> {
-    let args = Args::parse();
-    let queries = Vectors::read(&args.queries).map_err(|error| format!("{}: {error}", args.queries))?;
+    match Args::parse() {
+        Args::Build { collection, vectors, quantization } => build(&collection, &vectors, quantization),
+        Args::Search(opening) => answer_all(&opening),
+    }
+}
+
+fn build(collection: &Path, vectors: &Path, quantization: Method) -> Result<()> {
+    let mut vectors = VectorInput::open(vectors, Format::by_extension(vectors)?)?;
+    let mut schema = Schema { quantization, ..Schema::new(u32::try_from(vectors.dim())?) };
+    schema.placement.ids = Placement::Pinned;
+    schema.placement.graph = Placement::Pinned;
+    schema.placement.codes = Placement::Pinned;
+    let options = CollectionOptions { background: false, ..CollectionOptions::default() };
+    let made = Collection::create(&BackendKind::Mmap.backend(), collection, &schema, &options)?;
+    let mut ids = 0..;
+    for _ in 0..vectors.count().div_ceil(BATCH as u64) {
+        let rows = vectors.next_rows(BATCH)?.to_f32();
+        let points =
+            rows.chunks_exact(vectors.dim()).zip(&mut ids).map(|(row, id)| Point::new(id, row.to_vec()));
+        made.upsert(points.collect(), Durability::Written).wait()?;
+    }
+    made.optimize(|_| {}).wait()?;
+    Ok(made.close()?)
+}
+
+fn answer_all(opening: &Opening) -> Result<()> {
+    let queries = Vectors::read(&opening.queries).map_err(|error| format!("{}: {error}", opening.queries))?;
     let mut lines = io::stdin().lock().lines();
     answer("started")?;
     if lines.next().transpose()?.is_none() {
         return Ok(());
     }
-    let mut opened = open(&args, 1)?;
+    let mut opened = open(opening, 1)?;
     answer("loaded")?;
     let mut threads = 1;
     for line in lines {
@@ -60,14 +98,14 @@ fn main() -> Result<()> {
         if wanted.threads != threads {
             opened.close()?;
             threads = wanted.threads;
-            opened = open(&args, threads)?;
+            opened = open(opening, threads)?;
         }
         answer(&search(&opened, &queries, &wanted)?)?;
     }
     Ok(opened.close()?)
 }
 
-fn open(args: &Args, threads: usize) -> Result<Collection> {
+fn open(args: &Opening, threads: usize) -> Result<Collection> {
     let cores = threads.min(std::thread::available_parallelism()?.get());
     let options = CollectionOptions {
         open: OpenOptions { direct: args.backend != BackendKind::Mmap, ..OpenOptions::default() },

@@ -115,7 +115,7 @@ mod linux {
         };
         for Scenario { name, prepares, disks } in chosen {
             let program = programs.get(*name).ok_or_else(|| format!("cargo built no bench {name}"))?;
-            let disks = disks.iter().filter(|disk| !args.local || **disk == Disk::Local);
+            let disks = disks.iter().filter(|disk| !args.local || disk.is_local());
             let mut disks = disks.copied().peekable();
             if *prepares && disks.peek().is_some() {
                 println!("\n== {name}: prepare");
@@ -127,7 +127,7 @@ mod linux {
                         disk: "prepare".to_owned(),
                         command: format!("cargo bench -p benches --bench {name} -- prepare"),
                         seconds: 0.0,
-                        outcome: Outcome::Failed(format!("{status}: {errors}")),
+                        outcome: without_figures(status, errors),
                     });
                     continue;
                 }
@@ -199,6 +199,13 @@ mod linux {
         Ok((output.status, lines[lines.len().saturating_sub(LINES)..].join("\n")))
     }
 
+    fn without_figures(status: ExitStatus, errors: String) -> Outcome {
+        match status.code() {
+            Some(SKIPPED) => Outcome::Skipped(errors),
+            _ => Outcome::Failed(format!("{status}: {errors}")),
+        }
+    }
+
     fn run(
         args: &RunArgs,
         name: &str,
@@ -214,9 +221,9 @@ mod linux {
                 let slow_disk = programs.get("slow-disk").ok_or("cargo built no slow-disk")?;
                 let by_hand = format!("target/release/slow-disk run {} -- {by_hand}", options.join(" "));
                 // Enough for the quick form, which is to be quick.
-                options.extend(
-                    args.quick.then(|| ["--size-mib".to_owned(), "1024".to_owned()]).into_iter().flatten(),
-                );
+                if args.quick && !disk.is_local() {
+                    options.extend(["--size-mib".to_owned(), "1024".to_owned()]);
+                }
                 let mut command = Command::new(slow_disk);
                 command.arg("run").args(options).arg("--").arg(program);
                 (command, by_hand)
@@ -226,8 +233,7 @@ mod linux {
         let (status, errors) = ran(command.arg("--bench").env("BENCH_JSON", json.path()), args.quick)?;
         let outcome = match status.code() {
             Some(0) => Outcome::Done(serde_json::from_slice::<Report>(&fs::read(json.path())?)?),
-            Some(SKIPPED) => Outcome::Skipped(errors),
-            _ => Outcome::Failed(format!("{status}: {errors}")),
+            _ => without_figures(status, errors),
         };
         Ok(Run {
             scenario: name.to_owned(),

@@ -57,8 +57,8 @@ mod linux {
         /// Requests served at once
         #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
         parallelism: u16,
-        /// Size of the disk
-        #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u64).range(16..))]
+        /// Size of the disk, whose bytes take space as they are written
+        #[arg(long, default_value_t = 16_384, value_parser = clap::value_parser!(u64).range(16..))]
         size_mib: u64,
         /// What the kernel reads ahead
         #[arg(long, default_value_t = 0)]
@@ -66,6 +66,9 @@ mod linux {
         /// Memory for the command and for the page cache of its files
         #[arg(long)]
         memory_max_mib: Option<u64>,
+        /// No slow disk, only the cap on memory: the command works where BENCH_DIR says, or where it would anyway
+        #[arg(long, requires = "memory_max_mib", conflicts_with_all = ["latency_us", "parallelism", "size_mib", "read_ahead_kb", "dir"])]
+        local: bool,
         /// Where the disk's bytes are kept
         #[arg(long, default_value_os_t = std::env::temp_dir())]
         dir: PathBuf,
@@ -114,6 +117,7 @@ mod linux {
                 size: self.size_mib << 20,
                 read_ahead_kb: self.read_ahead_kb,
                 memory_max: self.memory_max_mib.map(|mib| mib << 20),
+                cap_only: self.local,
                 backing_dir: self.dir.clone(),
             })?;
             let status = match self.start(&disk, &running)? {
@@ -126,7 +130,9 @@ mod linux {
             }
             let served = disk.served();
             disk.remove()?;
-            eprintln!("slow-disk: {served}");
+            if !self.local {
+                eprintln!("slow-disk: {served}");
+            }
             Ok(code(status))
         }
 

@@ -77,6 +77,8 @@ pub struct Options {
     pub read_ahead_kb: u32,
     /// Bytes of memory for a command and for what the page cache holds of its files.
     pub memory_max: Option<u64>,
+    /// No disk, only the cap on memory.
+    pub cap_only: bool,
     /// Where the bytes are, in a file without a name.
     pub backing_dir: PathBuf,
 }
@@ -102,6 +104,9 @@ impl SlowDisk {
         if let Some(bytes) = options.memory_max {
             disk.cgroup = Some(cgroup::MemoryCap::create(&disk.place.name(), bytes)?);
         }
+        if options.cap_only {
+            return Ok(disk);
+        }
         let backing = tempfile::tempfile_in(&options.backing_dir)
             .and_then(|file| file.set_len(options.size).map(|()| file))
             .doing(|| {
@@ -126,14 +131,16 @@ impl SlowDisk {
         self.place.disk()
     }
 
-    /// A command that finds the directory in [`DIR_VARIABLE`] and keeps within the memory cap, if there is one.
+    /// A command that finds the directory, if there is a disk, in [`DIR_VARIABLE`], and keeps within the memory cap, if there is one.
     #[must_use]
     pub fn command(&self, program: &OsStr) -> Command {
         let mut command = match &self.cgroup {
             Some(cap) => cap.command(program),
             None => Command::new(program),
         };
-        command.env(DIR_VARIABLE, self.dir());
+        if self.servers.is_some() {
+            command.env(DIR_VARIABLE, self.dir());
+        }
         command
     }
 

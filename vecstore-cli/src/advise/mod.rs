@@ -1,6 +1,7 @@
 //! `vecstore advise`: measures the disk of a directory through every backend, and says which one to take, and how.
 
 mod measure;
+mod memory;
 mod recommend;
 
 use crate::args::Advise;
@@ -23,7 +24,7 @@ const TIMES_MEMORY: f64 = 4.0;
 pub(crate) fn run(args: &Advise, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
     let memory_gib = match args.memory_gib {
         Some(memory) => memory,
-        None => memory()? / GIB,
+        None => memory()?,
     };
     let data_gib = args.data_gib.unwrap_or(TIMES_MEMORY * memory_gib);
     let sizes = Sizes { data_gib, memory_gib, vector_bytes: args.vector_bytes };
@@ -65,14 +66,10 @@ pub(crate) fn run(args: &Advise, stop: &StopFlag, out: &mut impl Write) -> Resul
     Ok(())
 }
 
-/// Bytes of memory that the machine has.
+/// GiB of memory that this process may have.
 fn memory() -> Result<f64, CliError> {
-    let counts = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = counts.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = total.and_then(|total| total.trim().strip_suffix(" kB")?.parse::<f64>().ok());
-    kib.map(|kib| kib * 1024.0).ok_or_else(|| {
-        CliError::Usage("this system does not tell how much memory it has; give --memory-gib".to_owned())
-    })
+    let unknown = "this system does not tell how much memory it has; give --memory-gib";
+    memory::bytes().map(|bytes| bytes as f64 / GIB).ok_or_else(|| CliError::Usage(unknown.to_owned()))
 }
 
 #[cfg(target_os = "linux")]

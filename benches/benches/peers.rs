@@ -1,0 +1,47 @@
+//! Searches of the same vectors on the same disk by vecstore and by others, from their published packages: runs `peers/disk.py`.
+//!
+//! ```sh
+//! python3 -m venv target/peers && target/peers/bin/pip install -r benches/peers/requirements.txt
+//! export BENCH_PYTHON=target/peers/bin/python
+//! cargo bench -p benches --bench peers -- prepare    # makes the data and builds every index, outside of any cap on memory
+//! target/release/slow-disk run --size-mib 16384 -- cargo bench -p benches --bench peers
+//! ```
+//!
+//! Environment: `BENCH_DIR` (that disk is measured), `BENCH_KEEP` (where data and indexes are kept, `target/tmp` otherwise),
+//! `BENCH_PYTHON` (`python3` otherwise), `BENCH_ROUNDS` (3), and `BENCH_QUICK=1` (few vectors and a cap that kills nobody: shows that it
+//! works). Without a package it says which and ends with status 77.
+
+use benches::data::{Error, variable};
+use benches::kept::only_prepare;
+use benches::settings::Settings;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// Of the data and the measurements.
+const QUICK: [&str; 6] = ["--count", "3000", "--dim", "64", "--queries", "80"];
+const QUICK_SEARCH: [&str; 6] = ["--seconds", "0.1", "--cap-mib", "256", "--threads", "8"];
+
+fn main() -> Result<ExitCode, Error> {
+    let settings = Settings::new(env!("CARGO_TARGET_TMPDIR"), 3)?;
+    let keep =
+        variable("BENCH_KEEP").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let data = keep.join(if settings.quick { "peers-quick" } else { "peers" });
+    let run = |verb: &str, more: &[&str]| -> Result<ExitCode, Error> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/disk.py");
+        let python = variable("BENCH_PYTHON").unwrap_or_else(|| "python3".to_owned());
+        let mut command = Command::new(&python);
+        command.arg(script).arg(verb).arg(&data).args(more);
+        command.env("BENCH_PEER", env!("CARGO_BIN_EXE_peer")).env("BENCH_DIR", &settings.dir);
+        let status = command.status().map_err(|error| format!("{python}: {error}"))?;
+        // 77, that something is missing, too.
+        Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
+    };
+    let prepared = run("prepare", if settings.quick { &QUICK } else { &[] })?;
+    if only_prepare() || prepared != ExitCode::SUCCESS {
+        return Ok(prepared);
+    }
+    let rounds = settings.rounds.to_string();
+    let mut more = vec!["--rounds", &rounds];
+    more.extend(if settings.quick { &QUICK_SEARCH[..] } else { &[] });
+    run("search", &more)
+}
