@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! python3 -m venv target/peers && target/peers/bin/pip install -r benches/peers/requirements.txt
-//! export BENCH_PYTHON=target/peers/bin/python
+//! export BENCH_PYTHON=$PWD/target/peers/bin/python
 //! cargo bench -p benches --bench peers -- prepare    # makes the data and builds every index, outside of any cap on memory
 //! target/release/slow-disk run --size-mib 16384 -- cargo bench -p benches --bench peers
 //! ```
@@ -11,11 +11,16 @@
 //! `BENCH_PYTHON` (`python3` otherwise), `BENCH_ROUNDS` (3), and `BENCH_QUICK=1` (few vectors and a cap that kills nobody: shows that it
 //! works). Without a package it says which and ends with status 77.
 
+#![allow(clippy::print_stderr, reason = "it says what is missing")]
+
 use benches::data::{Error, variable};
 use benches::kept::only_prepare;
 use benches::settings::Settings;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+
+/// What a command ends with where something is missing.
+const SKIPPED: u8 = 77;
 
 /// Of the data and the measurements.
 const QUICK: [&str; 6] = ["--count", "3000", "--dim", "64", "--queries", "80"];
@@ -23,6 +28,12 @@ const QUICK_SEARCH: [&str; 6] = ["--seconds", "0.1", "--cap-mib", "256", "--thre
 
 fn main() -> Result<ExitCode, Error> {
     let settings = Settings::new(env!("CARGO_TARGET_TMPDIR"), 3)?;
+    if !only_prepare() && variable("BENCH_DIR").is_none() {
+        eprintln!(
+            "skipped: no BENCH_DIR; run it in `slow-disk run -- ...`, or name a folder on the disk to measure"
+        );
+        return Ok(ExitCode::from(SKIPPED));
+    }
     let keep =
         variable("BENCH_KEEP").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     let data = keep.join(if settings.quick { "peers-quick" } else { "peers" });
@@ -31,7 +42,7 @@ fn main() -> Result<ExitCode, Error> {
         let python = variable("BENCH_PYTHON").unwrap_or_else(|| "python3".to_owned());
         let mut command = Command::new(&python);
         command.arg(script).arg(verb).arg(&data).args(more);
-        command.env("BENCH_PEER", env!("CARGO_BIN_EXE_peer")).env("BENCH_DIR", &settings.dir);
+        command.env("BENCH_PEER", env!("CARGO_BIN_EXE_peer"));
         let status = command.status().map_err(|error| format!("{python}: {error}"))?;
         // 77, that something is missing, too.
         Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))

@@ -237,6 +237,10 @@ class Search:
             for contender in order[number % max(len(order), 1) :] + order[: number % max(len(order), 1)]:
                 rounds.setdefault(contender, []).extend(self.run(contender, [best[contender]]))
         shutil.rmtree(self.dir, ignore_errors=True)
+        for contender, found in list(rounds.items()):
+            if not found:
+                del rounds[contender]
+                tried[contender] = "killed by the memory cap in every round"
         return tried, rounds
 
 
@@ -268,7 +272,10 @@ def tables(search, tried, rounds):
     for contender, found in rounds.items():
         ratio = statistics.median(row["qps"] for row in found) / best_peer if best_peer else "-"
         spreads = [cell([row[figure] for row in found]) for figure in ("cold", "reads", "kib", "cpu", "anonymous", "load")]
-        row = [*named(contender, found[0]["setting"]), found[0]["threads"], cell([row["recall"] for row in found])]
+        name, setting = named(contender, found[0]["setting"])
+        if len(found) < search.args.rounds:
+            name += f" (killed by the cap in {search.args.rounds - len(found)} of {search.args.rounds} rounds)"
+        row = [name, setting, found[0]["threads"], cell([row["recall"] for row in found])]
         rows.append(row + [cell([row["qps"] for row in found]), ratio, *spreads])
     for contender, why in tried.items():
         if isinstance(why, str):

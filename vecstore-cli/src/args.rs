@@ -581,7 +581,7 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "TIMES")]
     pub(crate) oversampling: Option<f32>,
     /// Which candidates are ranked by their vectors: all, never (codes alone decide, and nothing is read), or undecided[=PART]: only
-    /// those that codes cannot tell whether they are hits, PART of the error they may have taken for it, from 0 to 1
+    /// those that codes cannot tell whether they are hits, PART of the error they may have taken for it, above 0, up to 1
     #[arg(long, value_name = "WHICH", default_value = "all", value_parser = parse_rescore)]
     pub(crate) rescore: Rescore,
     /// Where a filter leaves no more points of a segment than this, score each of them instead of walking the graph

@@ -13,7 +13,7 @@ VARIANTS = ["ivf_pq", "ivf_rq"]
 
 
 def settings(variant):
-    refine = {"ivf_pq": [8, 16, 32, 64], "ivf_rq": [2, 4, 8, 16]}[variant]
+    refine = {"ivf_pq": [8, 16, 32, 64], "ivf_rq": [2, 3, 4, 6, 8, 16]}[variant]
     return [{"nprobes": probes, "refine": times} for times in refine for probes in (1, 2, 4, 8, 16, 32)]
 
 

@@ -12,8 +12,8 @@ VARIANTS = ["turbo4", "turbo2", "binary"]
 
 
 def settings(variant):
-    oversampling = {"turbo4": [1.5, 2, 3, 4], "turbo2": [2, 3, 4, 6, 8], "binary": [4, 8, 16, 32]}[variant]
-    return [{"ef": ef, "oversampling": times} for times in oversampling for ef in (64, 128, 256)]
+    oversampling = {"turbo4": [1.5, 2, 2.25, 2.5, 3, 4], "turbo2": [2, 3, 4, 6, 8], "binary": [4, 8, 16, 32]}[variant]
+    return [{"ef": ef, "oversampling": times} for times in oversampling for ef in (32, 64, 128, 256)]
 
 
 def config(dim, variant):

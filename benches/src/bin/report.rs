@@ -74,6 +74,9 @@ mod linux {
         /// Only on the local disk
         #[arg(long)]
         local: bool,
+        /// Go on with the report that is there: what it has the figures of is not run again
+        #[arg(long)]
+        resume: bool,
     }
 
     fn of_a_scenario(name: &str) -> std::result::Result<String, String> {
@@ -89,10 +92,7 @@ mod linux {
         match Args::parse().verb {
             Verb::Run(args) => run_all(&args),
             Verb::Html { out } => {
-                let path = out.join("report.json");
-                let json = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-                let runs: Runs =
-                    serde_json::from_slice(&json).map_err(|error| format!("{}: {error}", path.display()))?;
+                let runs = read(&out)?;
                 write_page(&out, &runs)?;
                 Ok(ExitCode::SUCCESS)
             }
@@ -108,15 +108,19 @@ mod linux {
         let programs = built(&chosen)?;
         let local = std::env::var_os("BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
         let command: Vec<String> = std::env::args().skip(1).collect();
+        let machine = Machine::with_disk_of(&local);
         let mut runs = Runs {
-            machine: Machine::with_disk_of(&local),
             command: format!("cargo run --release -p benches --bin report -- {}", command.join(" ")),
-            runs: Vec::new(),
+            runs: if args.resume { figures_of(args, &machine)? } else { Vec::new() },
+            machine,
         };
         for Scenario { name, prepares, disks } in chosen {
             let program = programs.get(*name).ok_or_else(|| format!("cargo built no bench {name}"))?;
             let disks = disks.iter().filter(|disk| !args.local || disk.is_local());
-            let mut disks = disks.copied().peekable();
+            let is_there =
+                |disk: &Disk| runs.runs.iter().any(|run| run.scenario == *name && run.disk == disk.name());
+            let left: Vec<Disk> = disks.copied().filter(|disk| !is_there(disk)).collect();
+            let mut disks = left.into_iter().peekable();
             if *prepares && disks.peek().is_some() {
                 println!("\n== {name}: prepare");
                 let mut prepare = Command::new(program);
@@ -135,6 +139,8 @@ mod linux {
             for disk in disks {
                 println!("\n== {name}, {}", disk.name());
                 runs.runs.push(run(args, name, program, &programs, disk)?);
+                runs.runs
+                    .sort_by_key(|run| SCENARIOS.iter().position(|scenario| scenario.name == run.scenario));
                 // What has been found is there also if a later one is interrupted.
                 save(&args.out, &runs)?;
             }
@@ -145,8 +151,35 @@ mod linux {
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 
+    /// The runs of a report that was begun, that came to their end.
+    fn figures_of(args: &RunArgs, machine: &Machine) -> Result<Vec<Run>> {
+        let begun = read(&args.out)?;
+        if (Machine { date: machine.date.clone(), ..begun.machine.clone() }) != *machine {
+            return Err(format!(
+                "{} is of another machine, compiler or commit; take another --out",
+                args.out.display()
+            )
+            .into());
+        }
+        if begun.command.contains(" --quick") != args.quick {
+            return Err(
+                format!("of {} and this run one is --quick; take another --out", args.out.display()).into()
+            );
+        }
+        Ok(begun.runs.into_iter().filter(|run| matches!(run.outcome, Outcome::Done(_))).collect())
+    }
+
+    fn read(out: &Path) -> Result<Runs> {
+        let path = out.join("report.json");
+        let json = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        serde_json::from_slice(&json).map_err(|error| format!("{}: {error}", path.display()).into())
+    }
+
     fn save(out: &Path, runs: &Runs) -> Result<()> {
-        serde_json::to_writer_pretty(fs::File::create(out.join("report.json"))?, runs)?;
+        // Under its name only once it is whole: hours may be in the one before.
+        let file = tempfile::NamedTempFile::new_in(out)?;
+        serde_json::to_writer_pretty(&file, runs)?;
+        file.persist(out.join("report.json"))?;
         write_page(out, runs)
     }
 

@@ -40,7 +40,8 @@ pub(super) fn decide(candidates: &mut Vec<Scored>, known: &[f32], wanted: usize,
     let worst_of_best = nth_best(&mut ends(&near_end), wanted - 1).unwrap_or(f32::NEG_INFINITY);
     let best_of_others = nth_best(&mut ends(&at_most), wanted).unwrap_or(f32::NEG_INFINITY);
     for candidate in candidates.iter_mut() {
-        candidate.sure = candidate.bound.is_finite() && near_end(candidate) >= best_of_others;
+        // Its own far end may be that one: what is no better than it leaves the place to another.
+        candidate.sure = candidate.bound.is_finite() && near_end(candidate) > best_of_others;
     }
     candidates.retain(|candidate| at_most(candidate) >= worst_of_best);
 }
@@ -96,6 +97,8 @@ mod tests {
         assert_eq!(decided(&candidates[..2], &[], 2, 1.0), [(0, true), (1, true)]);
         assert_eq!(decided(&[(1.0, f32::INFINITY), (2.0, 0.5)], &[], 2, 1.0), [(0, false), (1, true)]);
         assert_eq!(decided(&[(f32::NAN, f32::NAN), (2.0, 0.5)], &[], 1, 1.0), [(0, false), (1, false)]);
+        // One without any error is not sure for that.
+        assert_eq!(decided(&[(9.0, 3.0), (7.0, 0.0)], &[], 1, 1.0), [(0, false), (1, false)]);
     }
 
     proptest! {
@@ -104,22 +107,29 @@ mod tests {
         /// Whatever the scores of the vectors are within the bounds: the best are among the kept, and the sure among the best.
         #[test]
         fn decisions_hold_wherever_scores_are(
-            candidates in vec((-10f32..10.0, 0f32..3.0, -1f32..=1.0), 0..40),
-            known in vec(-10f32..10.0, 0..5),
+            candidates in vec((-5i8..5, prop_oneof![Just(0.0), Just(1.0), 0f32..3.0], -1f32..=1.0), 0..40),
+            known in vec(-5f32..5.0, 0..5),
             wanted in 1usize..12,
         ) {
+            let candidates: Vec<_> =
+                candidates.into_iter().map(|(score, bound, at)| (f32::from(score), bound, at)).collect();
             let found: Vec<(f32, f32)> = candidates.iter().map(|&(score, bound, _)| (score, bound)).collect();
             let decided = decided(&found, &known, wanted, 1.0);
             let mut all: Vec<(f32, Option<u32>)> = known.iter().map(|&score| (score, None)).collect();
             let real = |&(score, bound, at): &(f32, f32, f32)| score + 0.999 * at * bound;
             all.extend((0..).zip(&candidates).map(|(point, candidate)| (real(candidate), Some(point))));
             all.sort_by(|a, b| b.0.total_cmp(&a.0));
-            let best: Vec<u32> = all.iter().take(wanted).filter_map(|&(_, point)| point).collect();
-            for point in &best {
-                prop_assert!(decided.iter().any(|(kept, _)| kept == point));
+            // Of equals any may be the best.
+            let worst = all.get(wanted - 1).map_or(f32::NEG_INFINITY, |worst| worst.0);
+            for (score, point) in all.iter().filter(|(score, _)| *score > worst) {
+                prop_assert!(point.is_none() || decided.iter().any(|(kept, _)| Some(*kept) == *point), "{score}");
             }
+            let enough = all.iter().filter(|(score, point)| {
+                *score >= worst && point.is_none_or(|point| decided.iter().any(|(kept, _)| *kept == point))
+            });
+            prop_assert!(enough.count() >= wanted.min(all.len()));
             for (point, _) in decided.iter().filter(|(_, sure)| *sure) {
-                prop_assert!(best.contains(point));
+                prop_assert!(real(&candidates[*point as usize]) >= worst);
             }
         }
     }

@@ -57,7 +57,8 @@ pub enum Rescore {
     /// Of none: codes decide, and scores are those of the codes.
     Never,
     /// Of those that the codes cannot tell whether they are among the hits, by the bounds of their errors. For what is a hit without
-    /// doubt nothing is read, and its score is that of its code. Codes without bounds
+    /// doubt nothing is read, and its score is that of its code, also to [`SearchRequest::score_threshold`]. Which hits these are depends on
+    /// how many are wanted, so that with other offsets scores and order may be others. Codes without bounds
     /// ([`crate::quantization::Scorer::bound`]) can tell nothing.
     Undecided {
         /// The part of a bound that counts as error, above 0, up to 1. With 1, hits are found as with [`Rescore::All`]; with less,

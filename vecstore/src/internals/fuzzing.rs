@@ -135,13 +135,20 @@ pub fn codec(bytes: &[u8]) {
     let method = Method::ALL[usize::from(method) % Method::ALL.len()];
     let distance = Distance::ALL[usize::from(distance) % Distance::ALL.len()];
     let dim = usize::from(dim) + 1;
-    let model_bytes = train(method, distance, dim, &[], 0, 0).model_bytes();
-    let (model, records) = rest.split_at_checked(model_bytes).unwrap_or((rest, &[]));
-    let Ok(codec) = from_model(method, distance, dim, model) else { return };
-    let scorer = codec.query(&vec![0.5; dim]);
-    for record in records.chunks_exact(codec.record_bytes()).take(100) {
-        let score = scorer.score(record);
-        let _ = scorer.bound(record, score);
+    let one_centre = train(method, distance, dim, &[], 0, 0).model_bytes();
+    // Rotated codes may have further centres, whose number then follows.
+    for model_bytes in [one_centre, one_centre + 8 + 3 * 4 * dim] {
+        let (model, records) = rest.split_at_checked(model_bytes).unwrap_or((rest, &[]));
+        let mut model = model.to_vec();
+        if let Some(count) = model.get_mut(one_centre..one_centre + 8) {
+            count.copy_from_slice(&3u64.to_le_bytes());
+        }
+        let Ok(codec) = from_model(method, distance, dim, &model) else { continue };
+        let scorer = codec.query(&vec![0.5; dim]);
+        for record in records.chunks_exact(codec.record_bytes()).take(100) {
+            let score = scorer.score(record);
+            let _ = scorer.bound(record, score);
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::centre::Centre;
 use super::model::{ModelError, ModelReader};
-use super::scalar::{ScalarCodes, ScalarQuery};
+use super::scalar::{ScalarCodes, ScalarQuery, encode_into};
 use crate::distance::Distance;
 use crate::kernels::Kernels;
 use crate::rng::SplitMix64;
@@ -84,8 +84,10 @@ impl Centres {
     ) -> Result<Self, ModelError> {
         let mut all = vec![Centre::read(distance, dim, reader)?];
         if !reader.is_at_end() {
-            let further = usize::try_from(reader.u64()?).unwrap_or(usize::MAX);
-            let floats = reader.floats(further.saturating_mul(dim))?;
+            let count = reader.u64()?;
+            let further = u16::try_from(count).ok().filter(|&further| further > 0);
+            let further = usize::from(further.ok_or(ModelError::Centres { count })?);
+            let floats = reader.floats(further * dim)?;
             all.extend(floats.chunks_exact(dim).map(|centre| Centre::at(distance, centre.to_vec())));
         }
         Ok(Self { distance, all, codes: OnceLock::new() })
@@ -118,9 +120,12 @@ impl Centres {
             return (0, self.mean());
         }
         let codes = self.codes.get_or_init(|| {
-            let mut codes = ScalarCodes::new(self.mean().dim()).expect("a dimension that codecs have");
-            self.all.iter().for_each(|centre| codes.extend(centre.vector()));
-            codes
+            let dim = self.mean().dim();
+            // One after the other: whoever waits for this is in the pool that would do it side by side.
+            let mut codes = vec![0; dim * self.all.len()];
+            let each = self.all.iter().zip(codes.chunks_exact_mut(dim));
+            let params = each.map(|(centre, code)| encode_into(centre.vector(), code)).collect();
+            ScalarCodes::from_parts(dim, codes, params).expect("a code for each centre")
         });
         let query = ScalarQuery::new(Distance::Euclid, prepared);
         let (mut nearest, mut best) = (0, f32::NEG_INFINITY);
@@ -145,6 +150,14 @@ impl Centres {
             if fast.is_finite() { fast } else { centre.residual_of_query(prepared).own() }
         };
         self.all.iter().map(own).collect()
+    }
+
+    /// The norm of a query, for distances that take dot products of it; else 0.
+    pub(super) fn dot_norm(&self, prepared: &[f32]) -> f32 {
+        match self.distance {
+            Distance::Cosine | Distance::Dot => (Kernels::get().dot_f32)(prepared, prepared).sqrt(),
+            Distance::Euclid => 0.0,
+        }
     }
 
     /// How far a vector is from a centre, if there is one with this number.

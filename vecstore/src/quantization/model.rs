@@ -22,6 +22,12 @@ pub enum ModelError {
         /// Bytes it has.
         bytes: usize,
     },
+    /// As many centres as no code can name.
+    #[error("a model of {count} centres besides the mean: it has from 1 to 65535, or does not say")]
+    Centres {
+        /// What it says.
+        count: u64,
+    },
     /// A number that training does not give.
     #[error("a model of dimension {dim}: the number at byte {offset} is not finite")]
     NotFinite {

@@ -76,13 +76,12 @@ impl<const BITS: usize> Rotated<BITS> {
         vector
     }
 
-    /// How far a centre is from the mean, rotated, times a grid's point.
+    /// The way from the mean to a centre, rotated, times a grid's point.
     fn shift(&self, centre: &Centre, levels: &[u8]) -> f64 {
-        let mean = self.centres.mean();
-        let pairs = centre.vector().iter().zip(mean.vector());
-        let apart = pairs.map(|(&c, &m)| finite(f64::from(c) - f64::from(m)));
+        let way = self.centres.mean().residual_of_vector(centre.vector());
         let grid = levels.iter().map(|&level| f64::from(level) - f64::from(outermost(BITS)));
-        self.rotated(apart.collect()).iter().zip(grid).map(|(&x, g)| f64::from(x) * g).sum()
+        let products = self.rotated(way.unit).into_iter().zip(grid).map(|(x, g)| f64::from(x) * g);
+        way.norm * products.sum::<f64>()
     }
 }
 
@@ -153,6 +152,8 @@ impl<const BITS: usize> Codec for Rotated<BITS> {
             scale: weighted * packed.step(),
             outermost_sum: outermost(BITS) * packed.sum(),
             weighted,
+            weight: mean.weight(),
+            norm: self.centres.dot_norm(prepared),
             packed,
             norm_max: outermost(BITS) * (self.layout.dim() as f32).sqrt(),
             query: prepared.to_vec(),
@@ -172,6 +173,10 @@ struct RotatedScorer<const BITS: usize> {
     outermost_sum: f32,
     /// Norm of the query relative to the mean, as often as it goes into a score.
     weighted: f32,
+    /// How often the dot product of the residuals goes into a score.
+    weight: f32,
+    /// Norm of the query where its dot product with a centre, which is no longer than query and distance together, is computed.
+    norm: f32,
     /// No point of the grid is longer.
     norm_max: f32,
     query: Vec<f32>,
@@ -200,11 +205,12 @@ impl<const BITS: usize> Scorer for RotatedScorer<BITS> {
     fn bound(&self, record: &[u8], _score: f32) -> Option<f32> {
         let [factor, own, last] = params(record);
         let (deviation, centre) = self.deviation_and_centre(last);
-        let from_centre = self.centres.mean().weight() * self.centres.distance(&self.query, centre)?;
+        let from_centre = self.centres.distance(&self.query, centre)?;
         let longest = factor * self.norm_max;
         let rounded = longest * self.packed.error() / (self.layout.dim() as f32).sqrt();
-        let of_query = self.own[usize::from(centre)].abs();
+        let of_query = self.own[usize::from(centre)].abs() + self.norm * (self.norm + from_centre);
         let rounding = ROUNDING * (of_query + own.abs() + self.weighted * longest);
-        Some(DEVIATIONS * (from_centre * deviation).hypot(self.weighted * rounded) + rounding)
+        let deviation = self.weight * from_centre * deviation;
+        Some(DEVIATIONS * deviation.hypot(self.weighted * rounded) + rounding)
     }
 }
