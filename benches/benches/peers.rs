@@ -4,7 +4,7 @@
 //! python3 -m venv target/peers && target/peers/bin/pip install -r benches/peers/requirements.txt
 //! export BENCH_PYTHON=$PWD/target/peers/bin/python
 //! cargo bench -p benches --bench peers -- prepare    # makes the data and builds every index, outside of any cap on memory
-//! target/release/slow-disk run --size-mib 16384 -- cargo bench -p benches --bench peers
+//! target/release/slow-disk run -- cargo bench -p benches --bench peers
 //! ```
 //!
 //! Environment: `BENCH_DIR` (that disk is measured), `BENCH_KEEP` (where data and indexes are kept, `target/tmp` otherwise),

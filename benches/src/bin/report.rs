@@ -177,9 +177,9 @@ mod linux {
 
     fn save(out: &Path, runs: &Runs) -> Result<()> {
         // Under its name only once it is whole: hours may be in the one before.
-        let file = tempfile::NamedTempFile::new_in(out)?;
-        serde_json::to_writer_pretty(&file, runs)?;
-        file.persist(out.join("report.json"))?;
+        let unfinished = out.join("report.json.new");
+        serde_json::to_writer_pretty(fs::File::create(&unfinished)?, runs)?;
+        fs::rename(unfinished, out.join("report.json"))?;
         write_page(out, runs)
     }
 
