@@ -20,6 +20,7 @@ use io_core::{DynBackend, OpenOptions};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use vecstore::backends::BackendKind;
@@ -219,7 +220,7 @@ fn measure(
     let (truth, least) = truth(kept, &searches, tenants.field)?;
     let contenders = contenders()?;
     // What the first contender to get there found, by layout and search.
-    let mut expected = [vec![None; SEARCHES], vec![None; SEARCHES]];
+    let expected: [Expected; 2] = Default::default();
     let mut rounds: Vec<Rounds> = contenders.iter().map(|_| Rounds::default()).collect();
     for round in 0..setup.rounds {
         for turn in 0..contenders.len() {
@@ -233,8 +234,7 @@ fn measure(
                     LAYOUTS[layout].into(),
                 ];
                 rounds[at].run(round, row, || {
-                    let run = run(setup, contender, &places[layout], &searches)?;
-                    compare(&run.found, &mut expected[layout])?;
+                    let run = run(setup, contender, &places[layout], &searches, &expected[layout])?;
                     let per_search = |count: u64| count as f64 / run.searches;
                     let pages = run.disk.map(|disk| per_search(disk.bytes_read) / PAGE);
                     Ok(Round::new(run.searches / run.elapsed)
@@ -242,7 +242,7 @@ fn measure(
                         .with(pages.map(|pages| pages / least))
                         .with(run.disk.map(|disk| per_search(disk.reads)))
                         .with(100.0 * run.cpu / run.elapsed)
-                        .with(recall(&run.found, &truth))
+                        .with(recall(&expected[layout], &truth))
                         .with(published))
                 })?;
             }
@@ -252,23 +252,33 @@ fn measure(
     Ok(())
 }
 
-/// Fails where a search found something else than it did before.
-fn compare(found: &[(usize, Vec<Hit>)], expected: &mut [Option<Vec<Hit>>]) -> Result<()> {
-    for (search, hits) in found {
-        let expected = expected[*search].get_or_insert_with(|| hits.clone());
-        if hits != expected {
-            let what =
-                format!("search {search} found {hits:?} instead of what another run did: {expected:?}");
-            return Err(what.into());
-        }
+/// What each search found, once one has. More is not kept: memory is what there is little of.
+struct Expected(Vec<OnceLock<Vec<Hit>>>);
+
+impl Default for Expected {
+    fn default() -> Self {
+        Self(vec![OnceLock::new(); SEARCHES])
     }
-    Ok(())
 }
 
-fn recall(found: &[(usize, Vec<Hit>)], truth: &[Vec<Hit>]) -> f64 {
+impl Expected {
+    /// Fails where a search found something else than it did before.
+    fn compare(&self, search: usize, hits: Vec<Hit>) -> Result<()> {
+        let expected = self.0[search].get_or_init(|| hits.clone());
+        if hits == *expected {
+            return Ok(());
+        }
+        let what = format!("search {search} found {hits:?} instead of what another run did: {expected:?}");
+        Err(what.into())
+    }
+}
+
+/// Of all searches that have been run, which find the same each time.
+fn recall(found: &Expected, truth: &[Vec<Hit>]) -> f64 {
     let (mut right, mut all) = (0, 0);
-    for (search, hits) in found {
-        let ids: Vec<PointId> = truth[*search].iter().map(|hit| hit.id).collect();
+    for (found, truth) in found.0.iter().zip(truth) {
+        let Some(hits) = found.get() else { continue };
+        let ids: Vec<PointId> = truth.iter().map(|hit| hit.id).collect();
         right += hits.iter().filter(|hit| ids.contains(&hit.id)).count();
         all += ids.len();
     }
@@ -277,7 +287,6 @@ fn recall(found: &[(usize, Vec<Hit>)], truth: &[Vec<Hit>]) -> f64 {
 
 /// What was done in the time that is measured.
 struct Run {
-    found: Vec<(usize, Vec<Hit>)>,
     searches: f64,
     elapsed: f64,
     cpu: f64,
@@ -285,45 +294,46 @@ struct Run {
 }
 
 /// Searches for a while to warm up, then as long again.
-fn run(setup: &Setup, contender: &Contender, dir: &Path, searches: &[SearchRequest]) -> Result<Run> {
+fn run(
+    setup: &Setup,
+    contender: &Contender,
+    dir: &Path,
+    searches: &[SearchRequest],
+    expected: &Expected,
+) -> Result<Run> {
     let collection = open(dir, &contender.backend, contender.direct)?;
     drop_caches(dir)?;
     let next = AtomicUsize::new(0);
-    let mut found = search_for(setup.time, &collection, searches, &next)?;
+    search_for(setup.time, &collection, searches, &next, expected)?;
     let (disk, cpu, started) = (DiskCounts::of(dir), cpu_time(), Instant::now());
-    let measured = search_for(setup.time, &collection, searches, &next)?;
+    let measured = search_for(setup.time, &collection, searches, &next, expected)?;
     let (elapsed, cpu) = (started.elapsed().as_secs_f64(), (cpu_time() - cpu).as_secs_f64());
     let disk = DiskCounts::of(dir).zip(disk).map(|(now, before)| now.since(before));
     collection.close()?;
-    let searches = measured.len() as f64;
-    found.extend(measured);
-    Ok(Run { found, searches, elapsed, cpu, disk })
+    Ok(Run { searches: measured as f64, elapsed, cpu, disk })
 }
 
-/// Every client takes the next search when its last one has ended.
+/// Every client takes the next search when its last one has ended; how many came to their end.
 fn search_for(
     time: Duration,
     collection: &Collection,
     searches: &[SearchRequest],
     next: &AtomicUsize,
-) -> Result<Vec<(usize, Vec<Hit>)>> {
+    expected: &Expected,
+) -> Result<usize> {
     let started = Instant::now();
     let client = || {
-        let mut found = Vec::new();
+        let mut count = 0;
         while started.elapsed() < time {
             let search = next.fetch_add(1, Relaxed) % searches.len();
-            found.push((search, collection.search(searches[search].clone()).wait()?.hits));
+            expected.compare(search, collection.search(searches[search].clone()).wait()?.hits)?;
+            count += 1;
         }
-        Ok(found)
+        Ok(count)
     };
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
-        let mut found = Vec::new();
-        for client in clients {
-            let of_client: Result<Vec<_>> = client.join().expect("a client does not panic");
-            found.extend(of_client?);
-        }
-        Ok(found)
+        clients.into_iter().map(|client| client.join().expect("a client does not panic")).sum()
     })
 }
 

@@ -22,10 +22,6 @@ pub struct Machine {
     pub disk: String,
     /// Version of the compiler.
     pub rustc: String,
-    /// UTC.
-    pub date: String,
-    /// Of the source, if it is a checkout.
-    pub commit: String,
 }
 
 impl Machine {
@@ -45,10 +41,20 @@ impl Machine {
             file_system: last_line(&said_by("df", &["--output=fstype", &dir])),
             disk: last_line(&said_by("df", &["--output=source", &dir])),
             rustc: said_by("rustc", &["--version"]),
-            date: said_by("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
-            commit: said_by("git", &["describe", "--always", "--dirty"]),
         }
     }
+}
+
+/// UTC.
+#[must_use]
+pub fn date() -> String {
+    said_by("date", &["-u", "+%Y-%m-%d %H:%M UTC"])
+}
+
+/// Of the source, if it is a checkout.
+#[must_use]
+pub fn commit() -> String {
+    said_by("git", &["describe", "--always", "--dirty"])
 }
 
 fn unknown() -> String {

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use benches::machine::Machine;
+    use benches::machine::{self, Machine};
     use benches::report::Report;
     use benches::report::page::{Outcome, Run, Runs, html};
     use benches::scenarios::{Disk, SCENARIOS, Scenario};
@@ -129,7 +129,9 @@ mod linux {
                     runs.runs.push(Run {
                         scenario: (*name).to_owned(),
                         disk: "prepare".to_owned(),
-                        command: format!("cargo bench -p benches --bench {name} -- prepare"),
+                        command: format!("{}cargo bench -p benches --bench {name} -- prepare", variables()),
+                        date: machine::date(),
+                        commit: machine::commit(),
                         seconds: 0.0,
                         outcome: without_figures(status, errors),
                     });
@@ -154,12 +156,9 @@ mod linux {
     /// The runs of a report that was begun, that came to their end.
     fn figures_of(args: &RunArgs, machine: &Machine) -> Result<Vec<Run>> {
         let begun = read(&args.out)?;
-        if (Machine { date: machine.date.clone(), ..begun.machine.clone() }) != *machine {
-            return Err(format!(
-                "{} is of another machine, compiler or commit; take another --out",
-                args.out.display()
-            )
-            .into());
+        if begun.machine != *machine {
+            let of = args.out.display();
+            return Err(format!("{of} is of another machine or compiler; take another --out").into());
         }
         if begun.command.contains(" --quick") != args.quick {
             return Err(
@@ -232,6 +231,16 @@ mod linux {
         Ok((output.status, lines[lines.len().saturating_sub(LINES)..].join("\n")))
     }
 
+    /// What the environment says of a run, as one types it before a command.
+    fn variables() -> String {
+        let mut variables: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| name.starts_with("BENCH_") && name != "BENCH_JSON")
+            .collect();
+        variables.sort();
+        variables.iter().map(|(name, value)| format!("{name}={value} ")).collect()
+    }
+
     fn without_figures(status: ExitStatus, errors: String) -> Outcome {
         match status.code() {
             Some(SKIPPED) => Outcome::Skipped(errors),
@@ -262,7 +271,7 @@ mod linux {
                 (command, by_hand)
             }
         };
-        let started = Instant::now();
+        let (date, commit, started) = (machine::date(), machine::commit(), Instant::now());
         let (status, errors) = ran(command.arg("--bench").env("BENCH_JSON", json.path()), args.quick)?;
         let outcome = match status.code() {
             Some(0) => Outcome::Done(serde_json::from_slice::<Report>(&fs::read(json.path())?)?),
@@ -271,7 +280,9 @@ mod linux {
         Ok(Run {
             scenario: name.to_owned(),
             disk: disk.name(),
-            command: by_hand,
+            command: variables() + &by_hand,
+            date,
+            commit,
             seconds: started.elapsed().as_secs_f64(),
             outcome,
         })

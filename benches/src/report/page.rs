@@ -28,6 +28,10 @@ pub struct Run {
     pub disk: String,
     /// What makes this run again.
     pub command: String,
+    /// When it began.
+    pub date: String,
+    /// Of the source that was run.
+    pub commit: String,
     /// How long it took.
     pub seconds: f64,
     /// How it went.
@@ -74,11 +78,9 @@ pub fn html(runs: &Runs) -> Result<String> {
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>vecstore: the evidence</title>\
          <style>{STYLE}</style></head><body>\n<h1>vecstore: the evidence</h1>\n"
     )?;
-    let Machine { cpu, cores, memory_mib, kernel, file_system, disk, rustc, date, commit } = machine;
+    let Machine { cpu, cores, memory_mib, kernel, file_system, disk, rustc } = machine;
     writeln!(page, "<table>")?;
     for (name, value) in [
-        ("date", date),
-        ("commit", commit),
         ("CPU", cpu),
         ("cores", &cores.to_string()),
         ("memory", &format!("{memory_mib} MiB")),
@@ -106,13 +108,15 @@ pub fn html(runs: &Runs) -> Result<String> {
     }
     writeln!(page, "</ul>")?;
     for (number, run) in runs.iter().enumerate() {
-        let Run { scenario, disk, command, seconds, outcome } = run;
+        let Run { scenario, disk, command, date, commit, seconds, outcome } = run;
         writeln!(
             page,
-            "<h2 id=\"run-{number}\">{}, {}</h2>\n<pre>{}</pre>\n<p>It took {seconds:.0} s.</p>",
+            "<h2 id=\"run-{number}\">{}, {}</h2>\n<pre>{}</pre>\n<p>{}, commit {}; it took {seconds:.0} s.</p>",
             escaped(scenario),
             escaped(disk),
-            escaped(command)
+            escaped(command),
+            escaped(date),
+            escaped(commit)
         )?;
         match outcome {
             Outcome::Done(report) => {
@@ -180,6 +184,8 @@ mod tests {
             scenario: scenario.to_owned(),
             disk: "local".to_owned(),
             command: "cargo bench \"x\"".to_owned(),
+            date: "today".to_owned(),
+            commit: "27f2da9".to_owned(),
             seconds: 1.0,
             outcome,
         };
@@ -206,6 +212,7 @@ mod tests {
             "Skipped: /dev/fuse is missing",
             "Failed: &lt;boom&gt;",
             "cargo bench &quot;x&quot;",
+            "today, commit 27f2da9; it took 1 s",
         ] {
             assert!(page.contains(shown), "{shown} in {page}");
         }
