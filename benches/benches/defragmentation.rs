@@ -77,7 +77,9 @@ fn contenders() -> Result<Vec<Contender>> {
     let mut contenders = Vec::new();
     for name in names.split(',') {
         let kind: BackendKind = name.parse()?;
-        let contender = |name, direct| Contender { name, backend: kind.backend(), direct };
+        // One for both: a ring keeps its buffers, and memory is scarce.
+        let backend = kind.backend();
+        let contender = |name, direct| Contender { name, backend: backend.clone(), direct };
         contenders.push(contender(name.to_owned(), false));
         if kind != BackendKind::Mmap {
             contenders.push(contender(format!("{name}, past the page cache"), true));
@@ -123,8 +125,9 @@ fn main() -> Result<()> {
     for (kept, place) in kept.iter().zip(&places) {
         Collection::restore(&BackendKind::Mmap.backend(), kept, place)?;
     }
+    let contenders = contenders()?;
     for cell in GRID {
-        measure(&setup, cell, &kept, &places, &mut table)?;
+        measure(&setup, cell, &kept, &places, &contenders, &mut table)?;
     }
     let mut report = Report::new("defragmentation");
     report.table(table);
@@ -214,11 +217,11 @@ fn measure(
     (tenants, per_mille, before, after): (&Tenants, usize, f64, f64),
     kept: &[PathBuf; 2],
     places: &[PathBuf; 2],
+    contenders: &[Contender],
     table: &mut Table,
 ) -> Result<()> {
     let searches = searches(setup, tenants, per_mille);
     let (truth, least) = truth(kept, &searches, tenants.field)?;
-    let contenders = contenders()?;
     // What the first contender to get there found, by layout and search.
     let expected: [Expected; 2] = Default::default();
     let mut rounds: Vec<Rounds> = contenders.iter().map(|_| Rounds::default()).collect();
@@ -252,7 +255,7 @@ fn measure(
     Ok(())
 }
 
-/// What each search found, once one has. More is not kept: memory is what there is little of.
+/// What each search found, once one has. More is not kept: memory is scarce.
 struct Expected(Vec<OnceLock<Vec<Hit>>>);
 
 impl Default for Expected {
