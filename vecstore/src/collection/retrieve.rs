@@ -103,9 +103,9 @@ impl CollectionReader {
         };
         let control = control(stop);
         let (mut count, version, entries) =
-            self.view(|state| Ok(state.mutable.filter(&filter)?.len())).await?;
+            self.view(|state| Ok(state.mutable.allowed(Some(&filter), None)?.len())).await?;
         for frozen in &version.frozen {
-            count += (frozen.segment.filter(&filter)? - &*frozen.deleted).len();
+            count += frozen.segment.allowed(Some(&filter), Some(&frozen.deleted))?.len();
         }
         let mut read = ReadStats::default();
         for entry in &entries {
@@ -131,13 +131,7 @@ impl CollectionReader {
         let filter = filter.map(|filter| filter.check(indexes)).transpose()?;
         let control = control(stop);
         let in_memory = |segment: &MutableSegment, deleted: Option<&RoaringBitmap>, counts: &mut Counts| {
-            let mut points = match &filter {
-                Some(filter) => segment.filter(filter)?,
-                None => segment.live(),
-            };
-            if let Some(deleted) = deleted {
-                points -= deleted;
-            }
+            let points = segment.allowed(filter.as_ref(), deleted)?;
             for (key, some) in &segment.field(field).points {
                 *counts.entry(key.clone()).or_default() += some.intersection_len(&points);
             }

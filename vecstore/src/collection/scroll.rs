@@ -80,14 +80,8 @@ impl CollectionReader {
         deleted: Option<&RoaringBitmap>,
         order: &Order<'_>,
     ) -> Result<Next, Error> {
-        let allowed = match order.filter {
-            Some(filter) => Some(segment.filter(filter)?),
-            None => None,
-        };
-        let is_allowed = |slot: u32| {
-            allowed.as_ref().is_none_or(|allowed| allowed.contains(slot))
-                && deleted.is_none_or(|deleted| !deleted.contains(slot))
-        };
+        let allowed = segment.allowed(order.filter, deleted)?;
+        let is_allowed = |slot: u32| allowed.contains(slot);
         let wanted = order.wanted();
         let found = |(place, slot): (Place, u32)| {
             let (payload, vector) = in_memory(&self.shared, segment, slot, order.request.with);

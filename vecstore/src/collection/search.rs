@@ -105,23 +105,13 @@ impl CollectionReader {
         wanted: usize,
         request: &SearchRequest,
     ) -> Result<(Vec<Hit>, u64), Error> {
-        let mut points = match filter {
-            Some(filter) => segment.filter(filter)?,
-            None => segment.live(),
-        };
-        if let Some(deleted) = deleted {
-            points -= deleted;
-        }
-        let mut scored: Vec<(f32, PointId, u32)> =
-            points.iter().map(|slot| (segment.score(slot, scorer), segment.id(slot), slot)).collect();
-        let better =
-            |a: &(f32, PointId, u32), b: &(f32, PointId, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-        if scored.len() > wanted {
-            scored.select_nth_unstable_by(wanted, better);
-            scored.truncate(wanted);
+        let points = segment.allowed(filter, deleted)?;
+        let mut best = Best::new(wanted);
+        for slot in &points {
+            best.offer(segment.score(slot, scorer), slot, || segment.id(slot));
         }
         let with = request.with();
-        let hits = scored.into_iter().map(|(score, id, slot)| {
+        let hits = best.into_vec().into_iter().map(|(score, id, slot)| {
             let (payload, vector) = in_memory(&self.shared, segment, slot, with);
             Hit { id, score, payload, vector }
         });
@@ -290,6 +280,50 @@ impl CollectionReader {
             (hits[place].payload, hits[place].vector) = (payload, vector);
         }
         Ok(hits)
+    }
+}
+
+/// The best of many points in memory: the nearer, of equally near ones the one of the smaller id.
+struct Best {
+    wanted: usize,
+    /// At most twice as many, and some, so that sorting out is rare.
+    kept: Vec<(f32, PointId, u32)>,
+    /// What is further away is none of them.
+    least: f32,
+}
+
+impl Best {
+    fn new(wanted: usize) -> Self {
+        Self { wanted, kept: Vec::new(), least: f32::NEG_INFINITY }
+    }
+
+    fn offer(&mut self, score: f32, slot: u32, id: impl FnOnce() -> PointId) {
+        if score.total_cmp(&self.least).is_lt() {
+            return;
+        }
+        self.kept.push((score, id(), slot));
+        if self.kept.len() > 2 * self.wanted + 64 {
+            self.sort_out();
+            self.least = self.kept.last().map_or(f32::INFINITY, |last| last.0);
+        }
+    }
+
+    /// Leaves as many as are wanted, the last of them at the end.
+    fn sort_out(&mut self) {
+        if self.kept.len() > self.wanted {
+            if let Some(last) = self.wanted.checked_sub(1) {
+                let better = |a: &(f32, PointId, u32), b: &(f32, PointId, u32)| {
+                    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+                };
+                self.kept.select_nth_unstable_by(last, better);
+            }
+            self.kept.truncate(self.wanted);
+        }
+    }
+
+    fn into_vec(mut self) -> Vec<(f32, PointId, u32)> {
+        self.sort_out();
+        self.kept
     }
 }
 

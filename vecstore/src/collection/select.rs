@@ -25,11 +25,7 @@ impl CollectionReader {
             Selection::Filter(filter) => filter.check(indexes)?,
         };
         let mut take = |segment: &MutableSegment, deleted: Option<&RoaringBitmap>| {
-            let mut points = segment.filter(&filter)?;
-            if let Some(deleted) = deleted {
-                points -= deleted;
-            }
-            for slot in points {
+            for slot in segment.allowed(Some(&filter), deleted)? {
                 let payload = if with.payload { segment.payload(slot) } else { &[] };
                 let payload =
                     parse_payload(payload).expect("payloads in memory were checked on their way in");

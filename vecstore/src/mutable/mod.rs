@@ -40,6 +40,8 @@ struct Slot {
 pub(crate) struct MutableSegment {
     indexes: BTreeMap<String, FieldKind>,
     ids: BTreeMap<PointId, u32>,
+    /// The slots that hold points.
+    live: RoaringBitmap,
     slots: Vec<Slot>,
     vectors: Vectors,
     /// In the order of the field names.
@@ -52,6 +54,7 @@ impl MutableSegment {
         Self {
             indexes: schema.indexes.clone(),
             ids: BTreeMap::new(),
+            live: RoaringBitmap::new(),
             slots: Vec::new(),
             vectors: Vectors::new(schema.element, schema.dim as usize),
             fields: vec![MutableField::default(); schema.indexes.len()],
@@ -89,6 +92,7 @@ impl MutableSegment {
             self.slots.push(Slot { id: point.id, payload: Box::default(), keys: Vec::new() });
             self.vectors.push(&point.vector);
             self.ids.insert(point.id, slot);
+            self.live.insert(slot);
             slot
         };
         for (field, keys) in self.fields.iter_mut().zip(&point.keys) {
@@ -100,6 +104,7 @@ impl MutableSegment {
 
     pub(crate) fn delete(&mut self, id: PointId) -> bool {
         let Some(slot) = self.ids.remove(&id) else { return false };
+        self.live.remove(slot);
         self.clear(slot);
         true
     }
@@ -133,9 +138,8 @@ impl MutableSegment {
         self.vectors.score(slot as usize, scorer)
     }
 
-    /// The slots that hold points.
-    pub(crate) fn live(&self) -> RoaringBitmap {
-        self.ids.values().copied().collect()
+    pub(crate) fn live(&self) -> &RoaringBitmap {
+        &self.live
     }
 
     /// Ids after one, in order, with their slots.
@@ -149,15 +153,26 @@ impl MutableSegment {
         &self.fields[index.expect("filters are checked against the schema")]
     }
 
-    /// The points a filter holds for.
-    pub(crate) fn filter(&self, filter: &CheckedFilter) -> Result<RoaringBitmap, Error> {
-        evaluate(filter, self).now_or_never().expect("memory never waits")
+    /// The points a filter holds for, or all, without those that are deleted elsewhere.
+    pub(crate) fn allowed(
+        &self,
+        filter: Option<&CheckedFilter>,
+        deleted: Option<&RoaringBitmap>,
+    ) -> Result<RoaringBitmap, Error> {
+        let mut points = match filter {
+            Some(filter) => evaluate(filter, self).now_or_never().expect("memory never waits")?,
+            None => self.live.clone(),
+        };
+        if let Some(deleted) = deleted {
+            points -= deleted;
+        }
+        Ok(points)
     }
 }
 
 impl FilterSource for MutableSegment {
     fn all(&self) -> RoaringBitmap {
-        self.live()
+        self.live.clone()
     }
 
     fn present(&self, field: &str) -> RoaringBitmap {
