@@ -266,9 +266,9 @@ impl Default for Expected {
 
 impl Expected {
     /// Fails where a search found something else than it did before.
-    fn compare(&self, search: usize, hits: Vec<Hit>) -> Result<()> {
-        let expected = self.0[search].get_or_init(|| hits.clone());
-        if hits == *expected {
+    fn compare(&self, search: usize, hits: &[Hit]) -> Result<()> {
+        let expected = self.0[search].get_or_init(|| hits.to_vec());
+        if hits == expected {
             return Ok(());
         }
         let what = format!("search {search} found {hits:?} instead of what another run did: {expected:?}");
@@ -329,7 +329,8 @@ fn search_for(
         let mut count = 0;
         while started.elapsed() < time {
             let search = next.fetch_add(1, Relaxed) % searches.len();
-            expected.compare(search, collection.search(searches[search].clone()).wait()?.hits)?;
+            let found = collection.search(searches[search].clone()).wait()?;
+            expected.compare(search, &found.hits)?;
             count += 1;
         }
         Ok(count)
