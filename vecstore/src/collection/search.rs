@@ -333,3 +333,28 @@ fn near_enough(distance: Distance, score: f32, threshold: Option<f32>) -> bool {
         if distance == Distance::Euclid { reported <= threshold } else { reported >= threshold }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_are_those_of_all_in_order() {
+        let mut random = fastrand::Rng::with_seed(1);
+        for (count, wanted) in [(0, 3), (5, 0), (3, 3), (200, 1), (1000, 10), (1000, 700), (5000, 60)] {
+            // Few different scores, so that ids decide.
+            let points: Vec<(f32, PointId, u32)> =
+                (0..count).map(|slot| (random.u8(..20).into(), PointId::Num(random.u64(..)), slot)).collect();
+            let mut best = Best::new(wanted);
+            for &(score, id, slot) in &points {
+                best.offer(score, slot, || id);
+            }
+            let mut expected = points;
+            expected.sort_by_key(|&(score, id, _)| (-(score as i32), id));
+            expected.truncate(wanted);
+            let mut found = best.into_vec();
+            found.sort_by_key(|&(score, id, _)| (-(score as i32), id));
+            assert_eq!(found, expected, "{wanted} of {count}");
+        }
+    }
+}
