@@ -16,6 +16,7 @@
 //! | `manifest`, `files` | what belongs to a collection, and its names |
 //! | `prepare` | checking and encoding what is written |
 
+mod best;
 mod cores;
 mod decide;
 mod files;
