@@ -671,7 +671,7 @@ pub(crate) struct ThresholdArgs {
     /// Points in memory that are sealed into a segment
     #[arg(long, value_name = "POINTS", default_value_t = at_least_one(CollectionOptions::default().seal_points))]
     pub(crate) seal_points: NonZeroUsize,
-    /// Bytes of vectors and payloads in memory that are sealed, however few the points
+    /// Bytes of vectors, their codes and payloads in memory that are sealed, however few the points
     #[arg(long, value_name = "BYTES", default_value_t = at_least_one(CollectionOptions::default().seal_bytes))]
     pub(crate) seal_bytes: NonZeroUsize,
     /// Bytes of log after which what is in memory is sealed: points replaced over and over add to them

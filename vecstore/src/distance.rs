@@ -142,6 +142,11 @@ impl OriginalScorer {
         Self { distance, query, zeros, kernels: Kernels::get() }
     }
 
+    /// The query as it was prepared.
+    pub(crate) fn query(&self) -> &[f32] {
+        &self.query
+    }
+
     /// The score of a vector of `f32`.
     ///
     /// # Panics

@@ -1,11 +1,11 @@
 //! Collections with codes of every method: they find what they should, wherever the codes are, and are verified and repaired.
 
 use io_core::testing::SimulatedDisk;
-use io_core::{Directory, DynBackend, StopFlag};
+use io_core::{Directory, DynBackend, ElementType, StopFlag};
 use std::collections::BTreeSet;
 use std::path::Path;
 use vecstore::collection::{
-    Collection, CollectionOptions, Durability, Rescore, SearchParams, SearchRequest, SearchResult,
+    Collection, CollectionOptions, Durability, Rescore, SearchParams, SearchRequest, SearchResult, Selection,
 };
 use vecstore::dataset::Clustered;
 use vecstore::distance::Distance;
@@ -137,15 +137,19 @@ fn only_vectors_that_decide_are_read_if_scores_need_not_be_exact() {
             let found = |rescore| {
                 let params = SearchParams { ef: 300, rescore, ..SearchParams::default() };
                 let found = search(&collection, &data.queries, params);
-                let read: u64 = found.iter().map(|found| found.stats.vectors_scored).sum();
-                // Those in memory are scored by every search.
-                (found, read - 200 * data.queries.len() as u64)
+                let scored: u64 = found.iter().map(|found| found.stats.vectors_scored).sum();
+                (found, scored)
+            };
+            // Vectors in memory are scored by every search, those on disk by none of these.
+            let (by_codes, in_memory) = found(Rescore::Never);
+            assert!(in_memory <= 200 * data.queries.len() as u64);
+            let found = |rescore| {
+                let (found, scored) = found(rescore);
+                (found, scored - in_memory)
             };
             let (all, read_for_all) = found(Rescore::All);
             let (undecided, read) = found(Rescore::Undecided { part: 1.0 });
             let (less_sure, read_less_sure) = found(Rescore::Undecided { part: 0.1 });
-            let (by_codes, read_by_codes) = found(Rescore::Never);
-            assert_eq!(read_by_codes, 0);
             if !reads_less {
                 assert_eq!((read, read_less_sure, &undecided), (read_for_all, read_for_all, &all));
                 continue;
@@ -215,6 +219,50 @@ fn a_damaged_codec_is_named_and_costs_no_point() {
         let target = Path::new("/repaired");
         let report = Collection::repair(&backend, dir, target, None, &StopFlag::new()).unwrap();
         assert_eq!((report.points, report.points_lost), (POINTS as u64, 0));
+    }
+}
+
+/// A search of points in memory scores few of their vectors and finds what scoring all of them finds; vectors of bytes, which have no
+/// codes, are all scored.
+#[test]
+fn codes_of_points_in_memory_rule_out_vectors_but_no_hit() {
+    let data = data();
+    let bytes =
+        |vector: &[f32]| vector.iter().map(|x| (100.0 + 50.0 * x).round().clamp(0.0, 255.0)).collect();
+    for element in [ElementType::F32, ElementType::F16, ElementType::U8] {
+        let mut points = data.points.clone();
+        if element == ElementType::U8 {
+            points.iter_mut().for_each(|point| point.vector = bytes(&point.vector));
+        }
+        for distance in Distance::ALL {
+            let disk = SimulatedDisk::new(9);
+            let schema = Schema { element, ..schema(Method::Int8, distance, Placement::Pinned) };
+            let backend = DynBackend::new(disk.clone());
+            let collection = Collection::create(&backend, Path::new(DIR), &schema, &options()).unwrap();
+            // Every vector is first another one, and what was deleted is not found.
+            let shifted = |(point, other): (&Point, &Point)| Point::new(point.id, other.vector.clone());
+            let others = points.iter().zip(points.iter().rev()).map(shifted).collect();
+            collection.upsert(others, Durability::Written).wait().unwrap();
+            collection.upsert(points.clone(), Durability::Written).wait().unwrap();
+            let first = Selection::Ids((0..100).map(PointId::Num).collect());
+            collection.delete(first, Durability::Written).wait().unwrap();
+            let in_memory = search(&collection, &data.queries, SearchParams::default());
+            collection.seal(|_| {}).wait().unwrap();
+            let exact = SearchParams { exact: true, ..SearchParams::default() };
+            let on_disk = search(&collection, &data.queries, exact);
+            let left = POINTS as u64 - 100;
+            for (in_memory, on_disk) in in_memory.iter().zip(&on_disk) {
+                assert_eq!(in_memory.hits, on_disk.hits, "{element:?}, {distance}");
+                assert_eq!(on_disk.stats.vectors_scored, left);
+                let (codes, vectors) = (in_memory.stats.codes_scored, in_memory.stats.vectors_scored);
+                if element == ElementType::U8 {
+                    assert_eq!((codes, vectors), (0, left));
+                } else {
+                    assert_eq!(codes, left);
+                    assert!(vectors < left / 2, "{element:?}, {distance}: {vectors} of {left} scored");
+                }
+            }
+        }
     }
 }
 

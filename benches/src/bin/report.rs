@@ -155,6 +155,10 @@ mod linux {
 
     /// The runs of a report that was begun, that came to their end.
     fn figures_of(args: &RunArgs, machine: &Machine) -> Result<Vec<Run>> {
+        if !args.out.join("report.json").exists() {
+            // Interrupted before its first run was over.
+            return Ok(Vec::new());
+        }
         let begun = read(&args.out)?;
         if begun.machine != *machine {
             let of = args.out.display();

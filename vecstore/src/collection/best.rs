@@ -16,8 +16,13 @@ impl Best {
         Self { wanted, kept: Vec::new(), least: f32::NEG_INFINITY }
     }
 
+    /// Whether a point whose score is no better than this can be one of them.
+    pub(super) fn may_hold(&self, at_most: f32) -> bool {
+        at_most.total_cmp(&self.least).is_ge()
+    }
+
     pub(super) fn offer(&mut self, score: f32, slot: u32, id: impl FnOnce() -> PointId) {
-        if score.total_cmp(&self.least).is_lt() {
+        if !self.may_hold(score) {
             return;
         }
         self.kept.push((score, id(), slot));

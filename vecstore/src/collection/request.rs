@@ -188,9 +188,9 @@ pub struct SearchResult {
 /// What a search cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SearchStats {
-    /// Codes scored.
+    /// Codes scored, those of points in memory too.
     pub codes_scored: u64,
-    /// Vectors scored.
+    /// Vectors scored, of points in memory those that their codes do not rule out.
     pub vectors_scored: u64,
     /// Candidates whose vectors were not read, since by the error bounds of their codes they cannot be among the hits, or, with
     /// [`Rescore::Undecided`], must be: with [`crate::quantization::CONFIDENCE`], for int8 with certainty.

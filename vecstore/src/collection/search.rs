@@ -39,16 +39,14 @@ impl CollectionReader {
         let wanted = request.offset + request.limit;
         let mut stats = SearchStats::default();
 
-        let in_memory = |segment: &MutableSegment, deleted: Option<&RoaringBitmap>| {
-            self.scan_memory(segment, deleted, filter.as_ref(), &scorer, wanted, request)
+        let in_memory = |segment: &MutableSegment, deleted: Option<&RoaringBitmap>, stats: &mut _| {
+            self.scan_memory(segment, deleted, filter.as_ref(), &scorer, request, stats)
         };
-        let (mut hits, version, entries) = self.view(|state| in_memory(&state.mutable, None)).await?;
+        let (mut hits, version, entries) =
+            self.view(|state| in_memory(&state.mutable, None, &mut stats)).await?;
         for frozen in &version.frozen {
-            let (more, scored) = in_memory(&frozen.segment, Some(&frozen.deleted))?;
-            hits.0.extend(more);
-            hits.1 += scored;
+            hits.extend(in_memory(&frozen.segment, Some(&frozen.deleted), &mut stats)?);
         }
-        stats.vectors_scored += hits.1;
 
         let mut allowed = Vec::with_capacity(entries.len());
         for entry in &entries {
@@ -63,7 +61,7 @@ impl CollectionReader {
             let mut candidates = self.candidates(request, &entries, &allowed, &control, &mut stats).await?;
             if let Some(part) = request.params.rescore.part_of_bounds() {
                 let found = candidates.len();
-                let known: Vec<f32> = hits.0.iter().map(|hit| hit.score).collect();
+                let known: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
                 decide(&mut candidates, &known, wanted, part);
                 let read_all = request.params.rescore == Rescore::All;
                 let (sure, undecided): (Vec<_>, Vec<_>) =
@@ -81,7 +79,7 @@ impl CollectionReader {
 
         let ids = self.ids(&scored, &entries, &control, &mut stats.read).await?;
         let in_memory = |hit: Hit| (false, hit.score, hit.id, Place::Memory(Box::new(hit)));
-        let mut ranked: Vec<(bool, f32, PointId, Place)> = hits.0.into_iter().map(in_memory).collect();
+        let mut ranked: Vec<(bool, f32, PointId, Place)> = hits.into_iter().map(in_memory).collect();
         ranked.extend(scored.iter().zip(ids).map(|(scored, id)| {
             (scored.sure, scored.score, id, Place::Disk { segment: scored.segment, point: scored.point })
         }));
@@ -96,27 +94,33 @@ impl CollectionReader {
         if stop.is_stopped() { Err(Error::Stopped) } else { Ok(SearchResult { hits, stats }) }
     }
 
-    /// The best points of a segment in memory, with all that is wanted of them, and how many were scored.
+    /// The best points of a segment in memory, with all that is wanted of them.
     fn scan_memory(
         &self,
         segment: &MutableSegment,
         deleted: Option<&RoaringBitmap>,
         filter: Option<&CheckedFilter>,
         scorer: &OriginalScorer,
-        wanted: usize,
         request: &SearchRequest,
-    ) -> Result<(Vec<Hit>, u64), Error> {
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Hit>, Error> {
         let points = segment.allowed(filter, deleted)?;
-        let mut best = Best::new(wanted);
-        for slot in &points {
-            best.offer(segment.score(slot, scorer), slot, || segment.id(slot));
+        if segment.has_codes() {
+            stats.codes_scored += points.len();
         }
+        let mut best = Best::new(request.offset + request.limit);
+        segment.at_most(&points, scorer, |slot, at_most| {
+            if best.may_hold(at_most) {
+                stats.vectors_scored += 1;
+                best.offer(segment.score(slot, scorer), slot, || segment.id(slot));
+            }
+        });
         let with = request.with();
         let hits = best.into_vec().into_iter().map(|(score, id, slot)| {
             let (payload, vector) = in_memory(&self.shared, segment, slot, with);
             Hit { id, score, payload, vector }
         });
-        Ok((hits.collect(), points.len()))
+        Ok(hits.collect())
     }
 
     /// The best candidates of all segments by their codes.

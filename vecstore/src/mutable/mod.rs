@@ -1,5 +1,7 @@
-//! The mutable segment: the newest points, in memory, protected by the log. Searched by scoring all of them.
+//! The mutable segment: the newest points, in memory, protected by the log. Searched by scoring the codes of all of them, and then the vectors
+//! that can be among the best by what their codes tell.
 
+mod codes;
 pub(crate) mod fields;
 
 use crate::distance::OriginalScorer;
@@ -10,6 +12,7 @@ use crate::filter::CheckedFilter;
 use crate::filtering::{FilterSource, evaluate};
 use crate::point::PointId;
 use crate::schema::Schema;
+use codes::Codes;
 use fields::MutableField;
 use futures_util::FutureExt;
 use roaring::RoaringBitmap;
@@ -44,6 +47,8 @@ pub(crate) struct MutableSegment {
     live: RoaringBitmap,
     slots: Vec<Slot>,
     vectors: Vectors,
+    /// None where vectors are as short.
+    codes: Option<Codes>,
     /// In the order of the field names.
     fields: Vec<MutableField>,
     payload_bytes: usize,
@@ -57,6 +62,7 @@ impl MutableSegment {
             live: RoaringBitmap::new(),
             slots: Vec::new(),
             vectors: Vectors::new(schema.element, schema.dim as usize),
+            codes: Codes::new(schema),
             fields: vec![MutableField::default(); schema.indexes.len()],
             payload_bytes: 0,
         }
@@ -72,9 +78,10 @@ impl MutableSegment {
         self.slots.len()
     }
 
-    /// Bytes of memory that vectors and payloads take, about.
+    /// Bytes of memory that vectors, their codes and payloads take, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.vectors.memory_bytes() + self.payload_bytes + self.slots.len() * 200
+        let codes = self.codes.as_ref().map_or(0, Codes::memory_bytes);
+        self.vectors.memory_bytes() + codes + self.payload_bytes + self.slots.len() * 200
     }
 
     pub(crate) fn find(&self, id: PointId) -> Option<u32> {
@@ -95,6 +102,9 @@ impl MutableSegment {
             self.live.insert(slot);
             slot
         };
+        if let Some(codes) = &mut self.codes {
+            codes.set(slot, &point.vector);
+        }
         for (field, keys) in self.fields.iter_mut().zip(&point.keys) {
             field.insert(slot, keys);
         }
@@ -136,6 +146,24 @@ impl MutableSegment {
 
     pub(crate) fn score(&self, slot: u32, scorer: &OriginalScorer) -> f32 {
         self.vectors.score(slot as usize, scorer)
+    }
+
+    /// Whether points have codes that [`MutableSegment::at_most`] scores.
+    pub(crate) fn has_codes(&self) -> bool {
+        self.codes.is_some()
+    }
+
+    /// Goes through points, with what each scores at most; infinite where that is not known.
+    pub(crate) fn at_most(
+        &self,
+        points: &RoaringBitmap,
+        scorer: &OriginalScorer,
+        mut each: impl FnMut(u32, f32),
+    ) {
+        match &self.codes {
+            Some(codes) => codes.at_most(points, scorer.query(), each),
+            None => points.iter().for_each(|slot| each(slot, f32::INFINITY)),
+        }
     }
 
     pub(crate) fn live(&self) -> &RoaringBitmap {

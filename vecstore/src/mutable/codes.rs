@@ -1,0 +1,198 @@
+//! Codes of the points in memory, which tell a search what vectors it need not score: they are a quarter of the bytes, in one
+//! pass, where a vector under cosine takes two.
+
+use crate::distance::Distance;
+use crate::element;
+use crate::quantization::{Codec, Method, train};
+use crate::schema::Schema;
+use io_core::ElementType;
+use roaring::RoaringBitmap;
+use std::sync::Arc;
+
+/// Points scored at a time: their scores and records stay in the first caches.
+const BATCH: usize = 64;
+/// Vectors and queries together as long as this have squares far from the end of the range of `f32`; of longer ones nothing is known.
+const LENGTH_MAX: f32 = 1e15;
+/// More than sums lose below the normal numbers of `f32`.
+const SMALLEST: f32 = 1e-35;
+
+/// The int8 code of each slot: of all codecs the one whose bound always holds.
+#[derive(Clone, Debug)]
+pub(super) struct Codes {
+    codec: Arc<dyn Codec>,
+    distance: Distance,
+    element: ElementType,
+    records: Vec<u8>,
+    /// Of the prepared vectors.
+    lengths: Vec<f32>,
+    /// A vector on the way to its code.
+    prepared: Vec<f32>,
+}
+
+impl Codes {
+    /// None where vectors are as short as codes would be.
+    pub(super) fn new(schema: &Schema) -> Option<Self> {
+        let (distance, element, dim) = (schema.distance, schema.element, schema.dim as usize);
+        (element != ElementType::U8).then(|| Self {
+            codec: train(Method::Int8, distance, dim, &[], 0, 0).into(),
+            distance,
+            element,
+            records: Vec::new(),
+            lengths: Vec::new(),
+            prepared: vec![0.0; dim],
+        })
+    }
+
+    /// Encodes the vector of a slot, which is there or the next.
+    pub(super) fn set(&mut self, slot: u32, vector: &[u8]) {
+        element::decode_into(self.element, vector, &mut self.prepared);
+        self.distance.prepare(&mut self.prepared);
+        let (slot, record_bytes) = (slot as usize, self.codec.record_bytes());
+        if slot == self.lengths.len() {
+            self.records.resize(self.records.len() + record_bytes, 0);
+            self.lengths.push(0.0);
+        }
+        self.codec.encode(&self.prepared, &mut self.records[slot * record_bytes..][..record_bytes]);
+        self.lengths[slot] = length(&self.prepared);
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.records.len() + self.lengths.len() * size_of::<f32>()
+    }
+
+    /// Goes through points, with what the score of each vector is at most, as [`crate::distance::OriginalScorer`] computes it.
+    pub(super) fn at_most(
+        &self,
+        points: &RoaringBitmap,
+        prepared_query: &[f32],
+        mut each: impl FnMut(u32, f32),
+    ) {
+        let scorer = self.codec.query(prepared_query);
+        let query_length = length(prepared_query);
+        // What a sum over the components may lose, relative to what is added up: a rounding for each, and some around it.
+        let rounding = (prepared_query.len() + 8) as f32 * f32::EPSILON;
+        let record_bytes = self.codec.record_bytes();
+        let (mut batch, mut scores) = ([0; BATCH], [0.0; BATCH]);
+        let mut points = points.iter();
+        loop {
+            let batch = fill(&mut batch, &mut points);
+            if batch.is_empty() {
+                return;
+            }
+            scorer.score_many(&self.records, batch, &mut scores);
+            for (&slot, &score) in batch.iter().zip(&scores) {
+                let (record, length) = (
+                    &self.records[slot as usize * record_bytes..][..record_bytes],
+                    self.lengths[slot as usize],
+                );
+                let bound = scorer.bound(record, score).expect("int8 has a bound");
+                let added_up = match self.distance {
+                    Distance::Cosine | Distance::Dot => query_length * length,
+                    Distance::Euclid => score.abs() + bound,
+                };
+                let known = query_length + length < LENGTH_MAX;
+                each(
+                    slot,
+                    if known { score + bound + rounding * added_up + SMALLEST } else { f32::INFINITY },
+                );
+            }
+        }
+    }
+}
+
+/// As many points as there is place for, or as there are.
+fn fill<'a>(places: &'a mut [u32], points: &mut impl Iterator<Item = u32>) -> &'a [u32] {
+    let mut count = 0;
+    for (place, point) in places.iter_mut().zip(points) {
+        *place = point;
+        count += 1;
+    }
+    &places[..count]
+}
+
+fn length(vector: &[f32]) -> f32 {
+    vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt() as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distance::OriginalScorer;
+    use crate::point::PointId;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn schema(dim: usize, distance: Distance, element: ElementType) -> Schema {
+        Schema { distance, element, ..Schema::new(dim as u32) }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever is stored, of whatever size, with a part that all components share or without: no vector scores better.
+        #[test]
+        fn no_score_is_above_what_it_is_at_most(
+            dim in 1usize..80,
+            seed: u64,
+            exponents in (-42i32..38, -42i32..38),
+            shift in prop_oneof![Just(0.0f32), -3f32..3.0],
+            count in 1usize..150,
+        ) {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut vector = |exponent: i32| -> Vec<f32> {
+                let size = 10f64.powi(exponent);
+                (0..dim).map(|_| (size * f64::from(random.f32() - 0.5 + shift)) as f32).collect()
+            };
+            let query = vector(exponents.0);
+            for element in [ElementType::F32, ElementType::F16] {
+                let exponent = if element == ElementType::F16 { exponents.1 % 4 } else { exponents.1 };
+                for distance in Distance::ALL {
+                    let mut codes = Codes::new(&schema(dim, distance, element)).unwrap();
+                    let scorer = OriginalScorer::new(distance, &query);
+                    let mut scores = Vec::new();
+                    for slot in 0..count as u32 {
+                        // Each is replaced once.
+                        let mut bytes = Vec::new();
+                        element::encode(PointId::Num(0), &vector(exponent), element, &mut bytes).unwrap();
+                        codes.set(slot, &bytes);
+                        let mut bytes = Vec::new();
+                        element::encode(PointId::Num(0), &vector(exponent), element, &mut bytes).unwrap();
+                        codes.set(slot, &bytes);
+                        let mut vectors = element::Vectors::new(element, dim);
+                        vectors.push(&bytes);
+                        scores.push(vectors.score(0, &scorer));
+                    }
+                    let odd: RoaringBitmap = (0..count as u32).filter(|slot| slot % 2 == 1).collect();
+                    let mut seen = Vec::new();
+                    codes.at_most(&odd, scorer.query(), |slot, at_most| seen.push((slot, at_most)));
+                    prop_assert_eq!(seen.iter().map(|seen| seen.0).collect::<RoaringBitmap>(), odd.clone());
+                    prop_assert_eq!(seen.len() as u64, odd.len());
+                    for (slot, at_most) in seen {
+                        let score = scores[slot as usize];
+                        prop_assert!(score.is_nan() && at_most == f32::INFINITY || score <= at_most,
+                            "{distance}: {score}, at most {at_most}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// A limit that keeps nothing out would keep every promise.
+    #[test]
+    fn what_a_vector_scores_at_most_is_near_its_score() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut vector = || -> Vec<f32> { (0..256).map(|_| random.f32() - 0.5).collect() };
+        for distance in Distance::ALL {
+            let scorer = OriginalScorer::new(distance, &vector());
+            let mut codes = Codes::new(&schema(256, distance, ElementType::F32)).unwrap();
+            let stored = vector();
+            codes.set(0, bytemuck::cast_slice(&stored));
+            let mut given = None;
+            codes.at_most(&RoaringBitmap::from([0]), scorer.query(), |_, at_most| given = Some(at_most));
+            // Half a step is a 510th of the range; 256 components are off by as much at most, and not all in one direction.
+            let size = if distance == Distance::Cosine { 1.0 } else { 256.0 / 12.0 };
+            let above = (given.unwrap() - scorer.score_f32(&stored)) / size;
+            assert!((0.0..0.03).contains(&above), "{distance}: {above}");
+        }
+    }
+}
