@@ -15,7 +15,7 @@ use benches::kept::{kept, only_prepare};
 use benches::report::{Plot, Report, Table};
 use benches::rounds::{Round, Rounds};
 use benches::settings::Settings;
-use benches::{cpu_time, make_cold};
+use benches::{cpu_time, make_cold, memory};
 use io_core::{DynBackend, OpenOptions};
 use std::error::Error;
 use std::fs;
@@ -96,6 +96,7 @@ struct Setup {
 }
 
 fn main() -> Result<()> {
+    memory::give_back_when_freed();
     let Settings { quick, dir, rounds } = Settings::new(env!("CARGO_TARGET_TMPDIR"), 3)?;
     let time = Duration::from_millis(if quick { 100 } else { 3000 });
     let setup = Setup { points: if quick { 4000 } else { 200_000 }, rounds, time };

@@ -371,7 +371,7 @@ pub(crate) struct Search {
     pub(crate) with_vector: bool,
     #[command(flatten)]
     pub(crate) search: SearchArgs,
-    /// Read and score every vector instead of searching
+    /// Read and score every vector on disk instead of searching
     #[arg(long)]
     pub(crate) exact: bool,
     #[command(flatten)]

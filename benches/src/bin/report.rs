@@ -155,8 +155,8 @@ mod linux {
 
     /// The runs of a report that was begun, that came to their end.
     fn figures_of(args: &RunArgs, machine: &Machine) -> Result<Vec<Run>> {
-        if !args.out.join("report.json").exists() {
-            // Interrupted before its first run was over.
+        if !args.out.join("report.json").try_exists()? {
+            println!("no report in {} yet: this one begins it", args.out.display());
             return Ok(Vec::new());
         }
         let begun = read(&args.out)?;

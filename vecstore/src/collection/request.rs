@@ -42,7 +42,7 @@ pub struct SearchParams {
     pub oversampling: Option<f32>,
     /// Whose vectors are read to rank by them.
     pub rescore: Rescore,
-    /// Read and score every vector instead of searching.
+    /// Read and score every vector on disk instead of searching.
     pub exact: bool,
     /// Where a filter leaves no more points of a segment than this, the code of each is scored instead of walking the
     /// graph...

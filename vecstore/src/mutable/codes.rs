@@ -13,6 +13,8 @@ use std::sync::Arc;
 const BATCH: usize = 64;
 /// Vectors and queries together as long as this have squares far from the end of the range of `f32`; of longer ones nothing is known.
 const LENGTH_MAX: f32 = 1e15;
+/// Squares of less come near the end of the range that is next to zero, where they lose what a long other side makes much of.
+const LENGTH_MIN: f32 = 1e-15;
 /// More than sums lose below the normal numbers of `f32`.
 const SMALLEST: f32 = 1e-35;
 
@@ -90,7 +92,9 @@ impl Codes {
                     Distance::Cosine | Distance::Dot => query_length * length,
                     Distance::Euclid => score.abs() + bound,
                 };
-                let known = query_length + length < LENGTH_MAX;
+                let shortest =
+                    if self.distance == Distance::Dot { query_length.min(length) } else { LENGTH_MIN };
+                let known = query_length + length < LENGTH_MAX && shortest >= LENGTH_MIN;
                 each(
                     slot,
                     if known { score + bound + rounding * added_up + SMALLEST } else { f32::INFINITY },
@@ -119,7 +123,6 @@ mod tests {
     use super::*;
     use crate::distance::OriginalScorer;
     use crate::point::PointId;
-    use proptest::collection::vec;
     use proptest::prelude::*;
 
     fn schema(dim: usize, distance: Distance, element: ElementType) -> Schema {
@@ -174,6 +177,24 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    /// What is next to nothing, and lost in a code, is much beside what is long.
+    #[test]
+    fn short_vectors_and_queries_beside_long_ones_are_not_ruled_out() {
+        let steps: Vec<f32> =
+            (0..2000).map(|i| if i < 2 { 1.0 } else { 5e-5 } * if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
+        let signs: Vec<f32> = steps.iter().map(|x| 1e-25 * x.signum()).collect();
+        for (query, stored) in
+            [(vec![1e-41, -1e-41], vec![1e10, -1e10]), (vec![1e14, -1e14], vec![1e-43, 0.0]), (steps, signs)]
+        {
+            let scorer = OriginalScorer::new(Distance::Dot, &query);
+            let mut codes = Codes::new(&schema(query.len(), Distance::Dot, ElementType::F32)).unwrap();
+            codes.set(0, bytemuck::cast_slice(&stored));
+            codes.at_most(&RoaringBitmap::from([0]), scorer.query(), |_, at_most| {
+                assert!(at_most >= scorer.score_f32(&stored), "{at_most}");
+            });
         }
     }
 

@@ -1,5 +1,5 @@
-//! The mutable segment: the newest points, in memory, protected by the log. Searched by scoring the codes of all of them, and then the vectors
-//! that can be among the best by what their codes tell.
+//! The mutable segment: the newest points, in memory, protected by the log. Searched by scoring the codes of all of them, and
+//! then the vectors that can be among the best by what their codes tell.
 
 mod codes;
 pub(crate) mod fields;
