@@ -93,7 +93,7 @@ pub fn cpu_time() -> Duration {
     Duration::new(clock.tv_sec.unsigned_abs(), clock.tv_nsec.unsigned_abs() as u32)
 }
 
-/// Least, median (of an even number the upper one) and most.
+/// Least, median (of an even number the mean of the middle two) and most.
 ///
 /// # Panics
 /// When there is none.
@@ -101,10 +101,23 @@ pub fn cpu_time() -> Duration {
 pub fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    (values[0], values[values.len() / 2], values[values.len() - 1])
+    let (lower, upper) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
+    (values[0], f64::midpoint(lower, upper), values[values.len() - 1])
 }
 
 /// The examples of the repository's README, compiled here because this crate has every backend.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
+
+#[cfg(test)]
+mod tests {
+    use super::spread;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(spread([5.0, 1.0, 2.0].into_iter()), (1.0, 2.0, 5.0));
+        assert_eq!(spread([9.0, 1.0, 2.0, 4.0].into_iter()), (1.0, 3.0, 9.0));
+        assert_eq!(spread([7.0].into_iter()), (7.0, 7.0, 7.0));
+    }
+}
