@@ -34,7 +34,7 @@
 //! | layer | what it does |
 //! |---|---|
 //! | [`VectorReader`], [`DynVectorReader`] | what engines call: native async with a generic sink, and its object-safe twin |
-//! | [`VectorFile`] | vectors of a fixed stride behind a checked header, over any reader |
+//! | [`VectorFile`], [`FileIdentity`] | vectors of a fixed stride behind a checked header, over any reader |
 //! | [`ReadPlan`], [`WritePlan`] | pure functions from requests to physical reads and writes |
 //! | [`PagedReader`], [`PagedWriter`] | plan and drive: keep the depth and the budget busy, re-issue short transfers, deliver |
 //! | [`PageSource`], [`PageSink`] | what a backend implements: one physical read; one physical write; sync |
@@ -71,6 +71,7 @@ mod drive;
 mod error;
 mod gate;
 mod geometry;
+mod identity;
 mod in_flight;
 mod meter;
 mod open;
@@ -97,6 +98,7 @@ pub use drive::{DriveScratch, drive};
 pub use error::{OpenError, PlanError, ReadError, StartError, WriteError};
 pub use gate::{Gate, Permit, ReadLimits, drain_this_thread, run_to_drain};
 pub use geometry::IoGeometry;
+pub use identity::FileIdentity;
 pub use meter::{Counters, Meter, Metered};
 pub use open::{AccessPattern, DirectAlign, FileInfo, IoMode, Lane, OpenOptions};
 #[cfg(unix)]
@@ -106,8 +108,8 @@ pub use reader::{DynSink, DynVectorReader, PagedReader, VectorReader};
 pub use request::{ReadOutcome, ReadRequest, ReadStats};
 pub use source::{PageSink, PageSource, SyncKind};
 pub use vector_file::{
-    DIM_MAX, Element, ElementType, RecordChecksums, UnknownElement, VECTOR_FILE_HEADER_BYTES, VectorFile,
-    VectorFileError, VectorFileHeader, VectorFileWriter,
+    DIM_MAX, Element, ElementType, RecordChecksums, UnknownElement, VECTOR_FILE_FIELDS_BYTES,
+    VECTOR_FILE_HEADER_BYTES, VectorFile, VectorFileError, VectorFileHeader, VectorFileWriter,
 };
 pub use write::{DynPageWriter, PageWrite, PageWriter, PagedWriter, WriteOutcome};
 pub use write_behind::WriteBehind;

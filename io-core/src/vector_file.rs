@@ -1,20 +1,24 @@
 //! A file of vectors, all of one dimension and element type, read by point offset over any reader.
 //!
 //! ```text
-//! 0      8        12        16       20   24     32      36                 40           44  48           56     60
-//! |magic | version | order   | element| dim| count| stride| records_per_block| block_bytes| t | data_offset| crc32 | zeros to 4096
-//! ^ "VECTFILE"       0x0A0B0C0D                    bytes                                                    of 0..56
+//! 0      8        12        16       20   24     32      36                 40           44  48           56        80     84
+//! |magic | version | order   | element| dim| count| stride| records_per_block| block_bytes| t | data_offset| identity| crc32 | zeros to 4096
+//! ^ "VECTFILE"       0x0A0B0C0D                    bytes                                                    or zeros  of 0..80
 //! data:      blocks of records, the rest of a block is zeros; zeros up to a multiple of 4096
-//! checksums: the crc32 of each record, its initial value the number of the record; t is the crc32 of this table
+//! checksums: the crc32 of each record, its initial value the seed xor the number of the record
+//! t:         the crc32 of this table, its initial value the seed
 //! ```
 //!
-//! All numbers are little-endian. The checksums are kept in memory, 4 bytes a record, so that every record read is checked
+//! All numbers are little-endian. The seed is [`FileIdentity::seed`], or 0 in a file without an identity: a record passes
+//! only in its own file, at its own place. Version 2, which is still read, has no identity; its crc32 is at 56, of 0..56.
+//!
+//! The checksums are kept in memory, 4 bytes a record, so that every record read is checked
 //! and none has to share its page with a checksum. Records are packed one after another, or in blocks of 4096 bytes that no record
 //! straddles, whichever was chosen by [`VectorFileHeader::new`]: a read of one record then touches one page.
 
 use crate::{
-    PageWrite, PageWriter, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, SyncKind,
-    VectorReader, WriteBehind, WriteError,
+    FileIdentity, PageWrite, PageWriter, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats,
+    SyncKind, VectorReader, WriteBehind, WriteError,
 };
 use half::f16;
 use std::cell::RefCell;
@@ -26,14 +30,19 @@ use std::sync::Arc;
 
 /// Length of the header page.
 pub const VECTOR_FILE_HEADER_BYTES: u64 = 4096;
+/// Bytes of the header page that hold fields.
+pub const VECTOR_FILE_FIELDS_BYTES: usize = 84;
 /// The largest dimension a file may have.
 pub const DIM_MAX: u32 = 65_536;
 
 const MAGIC: [u8; 8] = *b"VECTFILE";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// Files had no identity, and so fewer fields.
+const VERSION_OLDEST: u32 = 2;
+const FIELDS_BYTES_OLDEST: usize = 60;
+const IDENTITY_AT: usize = 56;
 /// Reads back differently on a machine of the other byte order.
 const BYTE_ORDER: u32 = 0x0A0B_0C0D;
-const FIELDS_BYTES: usize = 60;
 const BLOCK: u32 = 4096;
 const CHECKSUM_BYTES: u64 = 4;
 
@@ -254,6 +263,16 @@ pub enum VectorFileError {
         /// Bytes there are.
         found: u64,
     },
+    /// Opened with the checksums of another file.
+    #[error("{}: another file ({}) than the one whose checksums were given ({}): it was replaced meanwhile", file.display(), whose(.found), whose(.expected))]
+    OtherFile {
+        /// The file.
+        file: Arc<Path>,
+        /// What it says it is.
+        found: Option<FileIdentity>,
+        /// The file the checksums are of.
+        expected: Option<FileIdentity>,
+    },
     /// A point that the file does not have.
     #[error("{}: point {point} (request {index}) does not exist; the file has {count}", file.display())]
     NoSuchPoint {
@@ -286,9 +305,15 @@ pub enum VectorFileError {
     Write(#[from] WriteError),
 }
 
+fn whose(identity: &Option<FileIdentity>) -> String {
+    identity.map_or_else(|| "without an identity".to_owned(), |identity| identity.to_string())
+}
+
 /// What a vector file holds and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VectorFileHeader {
+    /// Version of the format.
+    pub version: u32,
     /// Type of the components.
     pub element: ElementType,
     /// Components of a vector.
@@ -301,6 +326,8 @@ pub struct VectorFileHeader {
     pub block_bytes: u32,
     /// Checksum of the table of checksums.
     pub checksums_crc: u32,
+    /// Which file it is, if it says so. Whoever knows which one it should be compares.
+    pub identity: Option<FileIdentity>,
 }
 
 impl VectorFileHeader {
@@ -312,7 +339,41 @@ impl VectorFileHeader {
         let fitting = BLOCK / stride.max(1);
         let (records_per_block, block_bytes) =
             if fitting > 0 && BLOCK - fitting * stride <= BLOCK / 8 { (fitting, BLOCK) } else { (1, stride) };
-        Self { element, dim, count, records_per_block, block_bytes, checksums_crc: 0 }
+        let (version, checksums_crc, identity) = (VERSION, 0, None);
+        Self { version, element, dim, count, records_per_block, block_bytes, checksums_crc, identity }
+    }
+
+    /// Bytes of its fields, the last 4 of which are their checksum.
+    fn fields_bytes(&self) -> usize {
+        if self.version == VERSION_OLDEST { FIELDS_BYTES_OLDEST } else { VECTOR_FILE_FIELDS_BYTES }
+    }
+
+    /// The checksum of the header. It sums up the whole file: it covers the checksum of the table of all records' checksums.
+    #[must_use]
+    pub fn crc(&self) -> u32 {
+        let fields = self.encode();
+        crc32fast::hash(&fields[..self.fields_bytes() - 4])
+    }
+
+    /// The checksum of the record of `point`. Its number is part of it, and which file it is in: a record in the place of another
+    /// one is found too.
+    #[must_use]
+    pub fn record_crc(&self, point: u64, record: &[u8]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new_with_initial(self.seed() ^ point as u32);
+        hasher.update(record);
+        hasher.finalize()
+    }
+
+    /// The checksum of the table of checksums.
+    #[must_use]
+    pub fn table_crc(&self, table: &[u8]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new_with_initial(self.seed());
+        hasher.update(table);
+        hasher.finalize()
+    }
+
+    fn seed(&self) -> u32 {
+        self.identity.map_or(0, |identity| identity.seed())
     }
 
     /// Bytes of one record.
@@ -358,11 +419,11 @@ impl VectorFileHeader {
 
     /// The header page's fields.
     #[must_use]
-    pub fn encode(&self) -> [u8; FIELDS_BYTES] {
-        let mut bytes = [0; FIELDS_BYTES];
+    pub fn encode(&self) -> [u8; VECTOR_FILE_FIELDS_BYTES] {
+        let mut bytes = [0; VECTOR_FILE_FIELDS_BYTES];
         bytes[..8].copy_from_slice(&MAGIC);
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
-        put(8, &VERSION.to_le_bytes());
+        put(8, &self.version.to_le_bytes());
         put(12, &BYTE_ORDER.to_le_bytes());
         put(16, &self.element.code().to_le_bytes());
         put(20, &self.dim.to_le_bytes());
@@ -372,8 +433,12 @@ impl VectorFileHeader {
         put(40, &self.block_bytes.to_le_bytes());
         put(44, &self.checksums_crc.to_le_bytes());
         put(48, &VECTOR_FILE_HEADER_BYTES.to_le_bytes());
-        let crc = crc32fast::hash(&bytes[..56]);
-        bytes[56..].copy_from_slice(&crc.to_le_bytes());
+        if let Some(identity) = self.identity {
+            put(IDENTITY_AT, &identity.to_bytes());
+        }
+        let crc_at = self.fields_bytes() - 4;
+        let crc = crc32fast::hash(&bytes[..crc_at]);
+        bytes[crc_at..crc_at + 4].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
@@ -382,7 +447,7 @@ impl VectorFileHeader {
     /// # Errors
     /// One variant of [`VectorFileError`] for each thing that can be wrong.
     pub fn decode(
-        bytes: &[u8; FIELDS_BYTES],
+        bytes: &[u8; VECTOR_FILE_FIELDS_BYTES],
         file: &Arc<Path>,
         file_len: u64,
     ) -> Result<Self, VectorFileError> {
@@ -396,10 +461,16 @@ impl VectorFileHeader {
         if u32_at(12) == BYTE_ORDER.swap_bytes() {
             return Err(VectorFileError::WrongEndianness { file: file() });
         }
-        if u32_at(8) != VERSION {
-            return Err(VectorFileError::WrongVersion { file: file(), found: u32_at(8) });
-        }
-        let (found, stored) = (crc32fast::hash(&bytes[..56]), u32_at(56));
+        let (crc_at, identity) = match u32_at(8) {
+            VERSION_OLDEST => (FIELDS_BYTES_OLDEST - 4, None),
+            VERSION => {
+                let identity =
+                    bytes[IDENTITY_AT..][..FileIdentity::BYTES].try_into().expect("an identity's bytes");
+                (VECTOR_FILE_FIELDS_BYTES - 4, FileIdentity::from_bytes(identity))
+            }
+            found => return Err(VectorFileError::WrongVersion { file: file(), found }),
+        };
+        let (found, stored) = (crc32fast::hash(&bytes[..crc_at]), u32_at(crc_at));
         if found != stored {
             return Err(VectorFileError::HeaderDamaged { file: file(), found, stored });
         }
@@ -413,7 +484,9 @@ impl VectorFileHeader {
         }
         let (stride, records_per_block, block_bytes, data_offset) =
             (u32_at(32), u32_at(36), u32_at(40), u64_at(48));
-        let header = Self { element, dim, count, records_per_block, block_bytes, checksums_crc: u32_at(44) };
+        let (version, checksums_crc) = (u32_at(8), u32_at(44));
+        let header =
+            Self { version, element, dim, count, records_per_block, block_bytes, checksums_crc, identity };
         let layout_fits = stride == header.stride()
             && records_per_block > 0
             && u64::from(stride) * u64::from(records_per_block) <= u64::from(block_bytes)
@@ -445,35 +518,33 @@ impl VectorFileHeader {
 
 /// The checksums of a file's records, in memory. Readers of the same file share them.
 #[derive(Clone, Debug)]
-pub struct RecordChecksums(Arc<[u32]>);
+pub struct RecordChecksums {
+    /// The header of the file they are of.
+    header: VectorFileHeader,
+    /// None where they are not known.
+    table: Arc<[u32]>,
+}
 
 impl RecordChecksums {
     async fn read<R: VectorReader>(reader: &R, header: &VectorFileHeader) -> Result<Self, VectorFileError> {
         let mut table = vec![0u32; header.count as usize];
         let offset = header.checksums_offset();
         read_into(reader, offset, bytemuck::cast_slice_mut(&mut table)).await?;
-        let (found, stored) = (crc32fast::hash(bytemuck::cast_slice(&table)), header.checksums_crc);
+        let (found, stored) = (header.table_crc(bytemuck::cast_slice(&table)), header.checksums_crc);
         if found != stored {
             let file = reader.file().path.clone();
             return Err(VectorFileError::ChecksumsDamaged { file, offset, found, stored });
         }
         // Whatever the machine's byte order, from here on they are numbers.
         table.iter_mut().for_each(|crc| *crc = u32::from_le(*crc));
-        Ok(Self(table.into()))
+        Ok(Self { header: *header, table: table.into() })
     }
 
     /// Bytes of memory they take.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.0)
+        size_of_val(&*self.table)
     }
-}
-
-/// The checksum of a record. Its number is part of it: a record in the place of another one is found too.
-fn record_crc(point: u64, record: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new_with_initial(point as u32);
-    hasher.update(record);
-    hasher.finalize()
 }
 
 /// Vectors of `T`, read by point offset and checked.
@@ -495,7 +566,6 @@ fn record_crc(point: u64, record: &[u8]) -> u32 {
 #[derive(Debug)]
 pub struct VectorFile<T, R> {
     reader: R,
-    header: VectorFileHeader,
     checksums: RecordChecksums,
     /// Request lists of batches that ended, for those to come.
     spare: RefCell<Vec<Vec<ReadRequest>>>,
@@ -503,28 +573,27 @@ pub struct VectorFile<T, R> {
 }
 
 impl<T: Element, R: VectorReader> VectorFile<T, R> {
-    /// Reads and checks the header and the table of checksums.
+    /// Reads and checks the header and the table of checksums. Which file it is, [`VectorFile::header`] tells.
     ///
     /// # Errors
     /// One variant of [`VectorFileError`] for each thing that can be wrong.
     pub async fn open(reader: R) -> Result<Self, VectorFileError> {
         let header = read_header(&reader, T::TYPE).await?;
         let checksums = RecordChecksums::read(&reader, &header).await?;
-        Ok(Self::with(reader, header, checksums))
+        Ok(Self::with(reader, checksums))
     }
 
     /// Opens a file whose checksums another reader of the same file has in memory already.
     ///
     /// # Errors
-    /// As [`VectorFile::open`]; [`VectorFileError::Truncated`] when the checksums are not those of this file.
+    /// As [`VectorFile::open`]; [`VectorFileError::OtherFile`] when the checksums are not those of this file.
     pub async fn open_shared(reader: R, checksums: &RecordChecksums) -> Result<Self, VectorFileError> {
         let header = read_header(&reader, T::TYPE).await?;
-        if checksums.0.len() as u64 != header.count {
-            let (file, count) = (reader.file().path.clone(), checksums.0.len() as u64);
-            let (expected, found) = (VectorFileHeader { count, ..header }.file_bytes(), header.file_bytes());
-            return Err(VectorFileError::Truncated { file, count, expected, found });
+        if header != checksums.header {
+            let (found, expected) = (header.identity, checksums.header.identity);
+            return Err(VectorFileError::OtherFile { file: reader.file().path.clone(), found, expected });
         }
-        Ok(Self::with(reader, header, checksums.clone()))
+        Ok(Self::with(reader, checksums.clone()))
     }
 
     /// Opens a file whose table of checksums is damaged: the header is checked, and records are not. For salvaging what can
@@ -534,16 +603,16 @@ impl<T: Element, R: VectorReader> VectorFile<T, R> {
     /// As [`VectorFile::open`].
     pub async fn open_unchecked(reader: R) -> Result<Self, VectorFileError> {
         let header = read_header(&reader, T::TYPE).await?;
-        Ok(Self::with(reader, header, RecordChecksums(Arc::new([]))))
+        Ok(Self::with(reader, RecordChecksums { header, table: Arc::new([]) }))
     }
 
-    fn with(reader: R, header: VectorFileHeader, checksums: RecordChecksums) -> Self {
-        Self { reader, header, checksums, spare: RefCell::default(), element: PhantomData }
+    fn with(reader: R, checksums: RecordChecksums) -> Self {
+        Self { reader, checksums, spare: RefCell::default(), element: PhantomData }
     }
 
     /// What the file holds.
     pub fn header(&self) -> &VectorFileHeader {
-        &self.header
+        &self.checksums.header
     }
 
     /// The checksums, to be shared with other readers of the file.
@@ -575,12 +644,12 @@ impl<T: Element, R: VectorReader> VectorFile<T, R> {
         let mut requests = self.spare.borrow_mut().pop().unwrap_or_default();
         requests.clear();
         for (index, &point) in points.iter().enumerate() {
-            let count = self.header.count;
+            let count = self.header().count;
             if u64::from(point) >= count {
                 let file = self.reader.file().path.clone();
                 return Err(VectorFileError::NoSuchPoint { file, index, point, count });
             }
-            requests.push(ReadRequest::new(self.header.offset(u64::from(point)), self.header.stride()));
+            requests.push(ReadRequest::new(self.header().offset(u64::from(point)), self.header().stride()));
         }
         let mut aligned = Vec::new();
         let mut damage = None;
@@ -595,7 +664,7 @@ impl<T: Element, R: VectorReader> VectorFile<T, R> {
                     Ok(components) => sink(index, components),
                     // A reader of somebody else's may deliver at odd addresses.
                     Err(_) => {
-                        aligned.resize(self.header.dim as usize, T::zeroed());
+                        aligned.resize(self.header().dim as usize, T::zeroed());
                         bytemuck::cast_slice_mut(&mut aligned).copy_from_slice(bytes);
                         sink(index, &aligned)
                     }
@@ -610,13 +679,14 @@ impl<T: Element, R: VectorReader> VectorFile<T, R> {
     }
 
     fn check(&self, point: u64, record: &[u8]) -> Result<(), VectorFileError> {
-        let Some(&stored) = self.checksums.0.get(point as usize) else { return Ok(()) };
-        let found = record_crc(point, record);
+        let RecordChecksums { header, table } = &self.checksums;
+        let Some(&stored) = table.get(point as usize) else { return Ok(()) };
+        let found = header.record_crc(point, record);
         if found == stored {
             return Ok(());
         }
-        let (file, offset) = (self.reader.file().path.clone(), self.header.offset(point));
-        Err(VectorFileError::RecordDamaged { file, point, offset, len: self.header.stride(), found, stored })
+        let (file, offset) = (self.reader.file().path.clone(), header.offset(point));
+        Err(VectorFileError::RecordDamaged { file, point, offset, len: header.stride(), found, stored })
     }
 
     /// Reads the whole file and reports every record and every padding that is damaged. `delivered` of the outcome counts
@@ -629,16 +699,17 @@ impl<T: Element, R: VectorReader> VectorFile<T, R> {
         control: &ReadControl,
         mut damaged: impl FnMut(VectorFileError),
     ) -> Result<ReadOutcome, VectorFileError> {
-        let end = self.header.checksums_offset();
+        let header = *self.header();
+        let end = header.checksums_offset();
         let mut outcome = ReadOutcome { delivered: 0, stopped: false, stats: ReadStats::default() };
-        let (mut chunk, mut at, mut point) = (Vec::new(), FIELDS_BYTES as u64, 0);
+        let (mut chunk, mut at, mut point) = (Vec::new(), header.fields_bytes() as u64, 0);
         while at < end && !outcome.stopped {
             // As many whole records as fit, and the padding before and after them.
             let first = point;
-            while point < self.header.count && self.header.offset(point) < at + VERIFY_BYTES {
+            while point < header.count && header.offset(point) < at + VERIFY_BYTES {
                 point += 1;
             }
-            let stop = if point == self.header.count { end } else { self.header.offset(point) };
+            let stop = if point == header.count { end } else { header.offset(point) };
             chunk.resize((stop - at) as usize, 0);
             let step = read_into_controlled(&self.reader, at, &mut chunk, control).await?;
             outcome.delivered += step.delivered;
@@ -649,9 +720,9 @@ impl<T: Element, R: VectorReader> VectorFile<T, R> {
             }
             let mut padding_from = 0;
             for point in first..point {
-                let start = (self.header.offset(point) - at) as usize;
+                let start = (header.offset(point) - at) as usize;
                 self.check_padding(at, &chunk, padding_from..start).unwrap_or_else(&mut damaged);
-                padding_from = start + self.header.stride() as usize;
+                padding_from = start + header.stride() as usize;
                 self.check(point, &chunk[start..padding_from]).unwrap_or_else(&mut damaged);
             }
             self.check_padding(at, &chunk, padding_from..chunk.len()).unwrap_or_else(&mut damaged);
@@ -717,8 +788,8 @@ async fn read_header<R: VectorReader>(
     wanted: ElementType,
 ) -> Result<VectorFileHeader, VectorFileError> {
     let info = reader.file();
-    let mut fields = [0; FIELDS_BYTES];
-    let available = info.len.min(FIELDS_BYTES as u64) as u32;
+    let mut fields = [0; VECTOR_FILE_FIELDS_BYTES];
+    let available = info.len.min(VECTOR_FILE_FIELDS_BYTES as u64) as u32;
     reader
         .read_vectors(&[ReadRequest::new(0, available)], &ReadControl::default(), |_, bytes| {
             fields[..bytes.len()].copy_from_slice(bytes);
@@ -756,15 +827,28 @@ pub struct VectorFileWriter<T, W> {
 const PENDING_BYTES_MAX: usize = 1 << 20;
 
 impl<T: Element, W: PageWriter + 'static> VectorFileWriter<T, W> {
-    /// Starts a file of vectors with `dim` components.
+    /// Starts a file of vectors with `dim` components and no identity.
     ///
     /// # Errors
     /// [`VectorFileError::BadDimension`].
     pub fn new(writer: W, dim: u32) -> Result<Self, VectorFileError> {
+        Self::with_identity(writer, dim, None)
+    }
+
+    /// Starts a file of vectors with `dim` components that is this one and none other: no record of another file passes for one
+    /// of it, and none of its records in another file.
+    ///
+    /// # Errors
+    /// [`VectorFileError::BadDimension`].
+    pub fn with_identity(
+        writer: W,
+        dim: u32,
+        identity: Option<FileIdentity>,
+    ) -> Result<Self, VectorFileError> {
         if dim == 0 || dim > DIM_MAX {
             return Err(VectorFileError::BadDimension { file: writer.file().path.clone(), dim });
         }
-        let header = VectorFileHeader::new(T::TYPE, dim, 0);
+        let header = VectorFileHeader { identity, ..VectorFileHeader::new(T::TYPE, dim, 0) };
         Ok(Self {
             writer: WriteBehind::new(writer),
             header,
@@ -787,7 +871,7 @@ impl<T: Element, W: PageWriter + 'static> VectorFileWriter<T, W> {
         }
         let at = (header.offset(header.count) - self.pending_offset) as usize;
         let record = bytemuck::cast_slice(vector);
-        self.checksums.push(record_crc(header.count, record).to_le());
+        self.checksums.push(header.record_crc(header.count, record).to_le());
         header.count += 1;
         self.pending.resize(at, 0);
         self.pending.extend_from_slice(record);
@@ -804,14 +888,14 @@ impl<T: Element, W: PageWriter + 'static> VectorFileWriter<T, W> {
     pub async fn finish(mut self) -> Result<VectorFileHeader, VectorFileError> {
         self.pad_pending().await?;
         let checksums: &[u8] = bytemuck::cast_slice(&self.checksums);
-        self.header.checksums_crc = crc32fast::hash(checksums);
+        self.header.checksums_crc = self.header.table_crc(checksums);
         self.pending.extend_from_slice(checksums);
         self.pad_pending().await?;
         self.writer.settled().await?;
         let writer = self.writer.writer();
         writer.sync(SyncKind::Data).await?;
         let mut page = vec![0; VECTOR_FILE_HEADER_BYTES as usize];
-        page[..FIELDS_BYTES].copy_from_slice(&self.header.encode());
+        page[..VECTOR_FILE_FIELDS_BYTES].copy_from_slice(&self.header.encode());
         writer.write_pages(&[PageWrite { offset: 0, bytes: &page }]).await?;
         writer.set_len(self.header.file_bytes()).await?;
         writer.sync(SyncKind::All).await?;

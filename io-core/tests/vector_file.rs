@@ -3,8 +3,8 @@
 use half::f16;
 use io_core::testing::MemoryBackend;
 use io_core::{
-    BackendFactory, Element, OpenOptions, ReadControl, VECTOR_FILE_HEADER_BYTES, VectorFile, VectorFileError,
-    VectorFileHeader, VectorFileWriter, VectorReader,
+    BackendFactory, Element, FileIdentity, OpenOptions, ReadControl, VECTOR_FILE_FIELDS_BYTES,
+    VECTOR_FILE_HEADER_BYTES, VectorFile, VectorFileError, VectorFileHeader, VectorFileWriter, VectorReader,
 };
 use proptest::prelude::*;
 use std::ops::ControlFlow;
@@ -56,8 +56,8 @@ fn patched(memory: &MemoryBackend, at: usize, bytes: &[u8], fix_checksum: bool) 
     let mut file = memory.get(Path::new(PATH)).unwrap();
     file[at..at + bytes.len()].copy_from_slice(bytes);
     if fix_checksum {
-        let crc = crc32fast::hash(&file[..56]);
-        file[56..60].copy_from_slice(&crc.to_le_bytes());
+        let crc = crc32fast::hash(&file[..80]);
+        file[80..84].copy_from_slice(&crc.to_le_bytes());
     }
     memory.put(Path::new(PATH), file);
 }
@@ -171,7 +171,7 @@ fn absurd_dimensions_are_named() {
 fn truncated_and_overlong_files_are_named() {
     let whole = three_vectors().get(Path::new(PATH)).unwrap();
     assert_eq!(whole.len(), 4096 + 4096 + 12);
-    for len in [0, 5, 8, 60, 4095, 4096, 4096 + 24, 8192, whole.len() - 1] {
+    for len in [0, 5, 8, 60, 84, 4095, 4096, 4096 + 24, 8192, whole.len() - 1] {
         let memory = MemoryBackend::new(1);
         memory.put(Path::new(PATH), whole[..len].to_vec());
         let error = open_error::<f32>(&memory);
@@ -183,6 +183,129 @@ fn truncated_and_overlong_files_are_named() {
     let memory = MemoryBackend::new(1);
     memory.put(Path::new(PATH), [whole.as_slice(), b"x"].concat());
     assert!(matches!(open_error::<f32>(&memory), VectorFileError::TrailingBytes { .. }));
+}
+
+/// The bytes of a file of these vectors that is this one.
+fn identified(identity: Option<FileIdentity>, vectors: &[[f32; 2]]) -> Vec<u8> {
+    let memory = MemoryBackend::new(1);
+    memory
+        .run(|| async {
+            let writer = memory.create(Path::new(PATH), &OpenOptions::default()).await.unwrap();
+            let mut writer = VectorFileWriter::<f32, _>::with_identity(writer, 2, identity).unwrap();
+            for vector in vectors {
+                writer.push(vector).await.unwrap();
+            }
+            let header = writer.finish().await.unwrap();
+            assert_eq!(header.identity, identity);
+        })
+        .unwrap();
+    memory.get(Path::new(PATH)).unwrap()
+}
+
+const IDENTITY: FileIdentity = FileIdentity { owner: *b"sixteen bytes of", file: 1 };
+
+#[test]
+fn checksums_are_of_this_file_and_none_other() {
+    let vectors = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]];
+    let own = identified(Some(IDENTITY), &vectors);
+    assert!(verified(own.clone()).is_empty());
+    // As the format says, byte by byte.
+    assert_eq!((&own[56..72], &own[72..80]), (&IDENTITY.owner[..], &1u64.to_le_bytes()[..]));
+    let seed = crc32fast::hash(&own[56..80]);
+    let crc = |initial, bytes: &[u8]| {
+        let mut hasher = crc32fast::Hasher::new_with_initial(initial);
+        hasher.update(bytes);
+        hasher.finalize().to_le_bytes()
+    };
+    for point in 0..3 {
+        let record = &own[4096 + point * 8..][..8];
+        assert_eq!(own[8192 + point * 4..][..4], crc(seed ^ point as u32, record), "record {point}");
+    }
+    assert_eq!(own[44..48], crc(seed, &own[8192..]));
+    assert_eq!(own[80..84], crc(0, &own[..80]));
+
+    let others = [
+        None,
+        Some(FileIdentity { file: 2, ..IDENTITY }),
+        Some(FileIdentity { owner: *b"Sixteen bytes of", ..IDENTITY }),
+    ];
+    for other in others {
+        // The same vectors, so that nothing but the identity can tell.
+        let other = identified(other, &vectors);
+        assert_eq!(own[4096..8192], other[4096..8192]);
+        let with = |range: std::ops::Range<usize>| {
+            let mut mixed = own.clone();
+            mixed[range.clone()].copy_from_slice(&other[range]);
+            verified(mixed)
+        };
+        let found = with(0..4096);
+        assert!(matches!(found[..], [VectorFileError::ChecksumsDamaged { .. }]), "a header: {found:?}");
+        let found = with(8192..8204);
+        assert!(matches!(found[..], [VectorFileError::ChecksumsDamaged { .. }]), "a table: {found:?}");
+        // Its checksums and their checksum, but in this file.
+        let mut mixed = own.clone();
+        mixed[8192..].copy_from_slice(&other[8192..]);
+        mixed[44..48].copy_from_slice(&crc(seed, &other[8192..]));
+        let header = crc(0, &mixed[..80]);
+        mixed[80..84].copy_from_slice(&header);
+        let found = verified(mixed);
+        let records = found.iter().filter(|found| matches!(found, VectorFileError::RecordDamaged { .. }));
+        assert_eq!(records.count(), 3, "records: {found:?}");
+    }
+}
+
+#[test]
+fn checksums_of_another_file_are_refused() {
+    let own = identified(Some(IDENTITY), &[[1.0, 2.0]]);
+    let memory = MemoryBackend::new(1);
+    let other = FileIdentity { file: 2, ..IDENTITY };
+    for (other, vector) in [(Some(other), [1.0, 2.0]), (None, [1.0, 2.0]), (Some(IDENTITY), [1.0, 3.0])] {
+        memory.put(Path::new(PATH), own.clone());
+        memory.put(Path::new("other"), identified(other, &[vector]));
+        let error = memory
+            .run(|| async {
+                let options = OpenOptions::default();
+                let reader = memory.open(Path::new(PATH), &options).await.unwrap();
+                let file = VectorFile::<f32, _>::open(reader).await.unwrap();
+                let reader = memory.open(Path::new("other"), &options).await.unwrap();
+                VectorFile::<f32, _>::open_shared(reader, file.checksums()).await.map(drop).unwrap_err()
+            })
+            .unwrap();
+        assert!(matches!(error, VectorFileError::OtherFile { found, .. } if found == other), "{error}");
+    }
+}
+
+/// Version 2: without an identity, and with its checksum where that is now.
+fn version_2(mut file: Vec<u8>) -> Vec<u8> {
+    file[8..12].copy_from_slice(&2u32.to_le_bytes());
+    file[56..84].fill(0);
+    let crc = crc32fast::hash(&file[..56]);
+    file[56..60].copy_from_slice(&crc.to_le_bytes());
+    file
+}
+
+#[test]
+fn the_version_before_is_read() {
+    let vectors = [[1.0, 2.0], [3.0, 4.0]];
+    let old = version_2(identified(None, &vectors));
+    assert!(verified(old.clone()).is_empty());
+    let memory = MemoryBackend::new(1);
+    memory.put(Path::new(PATH), old.clone());
+    assert_eq!(read_all::<f32>(&memory, &OpenOptions::default()), vectors);
+    let fields = old[..VECTOR_FILE_FIELDS_BYTES].try_into().unwrap();
+    let header = VectorFileHeader::decode(&fields, &Path::new(PATH).into(), old.len() as u64).unwrap();
+    assert_eq!((header.version, header.identity, header.encode()), (2, None, fields));
+    // What is a field now was zeros.
+    for byte in 60..84 {
+        let mut flipped = old.clone();
+        flipped[byte] ^= 1;
+        let found = verified(flipped);
+        let at = |found: &VectorFileError| match found {
+            VectorFileError::PaddingDamaged { offset, .. } => *offset,
+            other => panic!("{other}"),
+        };
+        assert_eq!(found.iter().map(at).collect::<Vec<_>>(), [byte as u64]);
+    }
 }
 
 /// What `verify` says of a file with these bytes, or why it does not open.
@@ -226,7 +349,7 @@ fn a_flipped_bit_anywhere_is_found_and_named() {
                 // The table, or its checksum in the header, which the header's own checksum covers.
                 assert!(bit / 8 >= 8192 && offset == 8192, "{bit}");
             }
-            _ => assert!(bit / 8 < 60, "bit {bit}: {}", found[0]),
+            _ => assert!(bit / 8 < VECTOR_FILE_FIELDS_BYTES, "bit {bit}: {}", found[0]),
         }
     }
 }

@@ -71,6 +71,26 @@ pub enum Error {
         /// What is wrong there.
         reason: String,
     },
+    /// A sound file that does not belong where it is.
+    #[error(
+        "{} is {found}, where {expected} belongs: it comes from another place or another time; put the right one back, or `repair`", path.display()
+    )]
+    Misplaced {
+        /// Where it is.
+        path: PathBuf,
+        /// What it says it is.
+        found: String,
+        /// What belongs there.
+        expected: String,
+    },
+    /// A point is in immutable segments twice, as it is in no collection that was written.
+    #[error(
+        "point {id} is in immutable segments twice: `verify` says where, and `repair` keeps one of the two"
+    )]
+    Overlap {
+        /// The point.
+        id: PointId,
+    },
     /// A file was written by another version.
     #[error("{} is of version {found} of its format; this build reads version {known}", path.display())]
     Version {
@@ -124,6 +144,10 @@ impl Error {
     /// A log that the manifest names and that is not there, or has lost even its header.
     pub(crate) fn log_lost(path: &Path) -> Self {
         Self::damaged(path, None, "it is missing, or nothing is left of it: what was written last is lost")
+    }
+
+    pub(crate) fn misplaced(path: &Path, found: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self::Misplaced { path: path.to_owned(), found: found.into(), expected: expected.into() }
     }
 
     pub(crate) fn damaged(path: &Path, offset: impl Into<Option<u64>>, reason: impl Into<String>) -> Self {

@@ -57,6 +57,7 @@ pub mod field;
 pub mod filter;
 mod filtering;
 pub mod hnsw;
+mod identity;
 mod immutable;
 pub mod input;
 #[cfg(feature = "internals")]

@@ -1,23 +1,27 @@
 //! A file of pages, each with its checksum: what all parts of a segment but vectors and codes are kept in.
 //!
 //! ```text
-//! page 0:  |magic | version | order | kind | sections | (first_page u64, bytes u64) ... zeros | crc32 |
-//!          0      8        12      16     20         24                                       4092
-//! page n:  |4092 bytes of a section                                                           | crc32 |
+//! page 0:  |magic | version | order | kind | sections | identity | t | zeros | (first_page u64, bytes u64) ... zeros | crc32 |
+//!          0      8        12      16     20         24         48  52      56                                       4092
+//! page n:  |4092 bytes of a section                                                                               | crc32 |
 //! ```
 //!
 //! A section is a string of bytes, cut into pages of 4092; the last one is filled up with zeros. Sections follow each other.
-//! The checksum's initial value is the number of the page, so that a page in the wrong place is found too. All numbers are
-//! little-endian.
+//! All numbers are little-endian.
+//!
+//! A page's checksum starts from the seed, which is made of the identity and the kind, xor the number of the page: a page
+//! of another file or of another place does not pass. `t` is the crc32 of the checksums of pages 1 and on, so that the
+//! header sums up the whole file. Version 1 has no identity and no `t`: its sections are listed from 24 on, and its seed is 0.
 //!
 //! Whoever reads any byte of a page reads and checks the whole page. Sections that are *pinned* are checked once and
 //! then handed out from memory.
 
 use crate::bit_flip::mend;
 use crate::error::Error;
+use crate::identity::Expected;
 use io_core::{
-    DynPageWriter, DynVectorReader, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, ReadStats,
-    SyncKind, VectorReader, WriteBehind,
+    DynPageWriter, DynVectorReader, FileIdentity, OpenOptions, PageWrite, PageWriter, ReadControl,
+    ReadRequest, ReadStats, SyncKind, VectorReader, WriteBehind,
 };
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -32,9 +36,14 @@ pub(crate) const PAGE: usize = 4096;
 pub(crate) const PAGE_DATA: usize = PAGE - 4;
 
 const MAGIC: [u8; 8] = *b"VECPAGES";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Files had no identity.
+const VERSION_OLDEST: u32 = 1;
 const BYTE_ORDER: u32 = 0x0A0B_0C0D;
-const ENTRIES_AT: usize = 24;
+const IDENTITY_AT: usize = 24;
+const CHECKSUMS_CRC_AT: usize = IDENTITY_AT + FileIdentity::BYTES;
+const ENTRIES_AT: usize = 56;
+const ENTRIES_AT_OLDEST: usize = 24;
 const ENTRY: usize = 16;
 const SECTIONS_MAX: usize = (PAGE_DATA - ENTRIES_AT) / ENTRY;
 /// Pages read by one request when a whole section is read.
@@ -55,8 +64,17 @@ pub(crate) enum PagesKind {
     Codec = 6,
 }
 
-fn page_crc(number: u64, data: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new_with_initial(number as u32);
+/// What the checksums of a file's pages start from.
+fn seed(identity: Option<FileIdentity>, kind: u32) -> u32 {
+    identity.map_or(0, |identity| crc(identity.seed(), &kind.to_le_bytes()))
+}
+
+fn page_crc(seed: u32, number: u64, data: &[u8]) -> u32 {
+    crc(seed ^ number as u32, data)
+}
+
+fn crc(initial: u32, data: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(initial);
     hasher.update(data);
     hasher.finalize()
 }
@@ -66,6 +84,10 @@ fn page_crc(number: u64, data: &[u8]) -> u32 {
 pub(crate) struct PagesWriter {
     writer: WriteBehind<Box<dyn DynPageWriter>>,
     kind: PagesKind,
+    identity: FileIdentity,
+    seed: u32,
+    /// The crc32 of the checksums of all finished pages.
+    checksums: crc32fast::Hasher,
     sections: Vec<Section>,
     /// Finished pages that are not written yet, then the page under way.
     pending: Vec<u8>,
@@ -87,9 +109,17 @@ impl Section {
 }
 
 impl PagesWriter {
-    pub(crate) fn new(writer: Box<dyn DynPageWriter>, kind: PagesKind) -> Self {
-        let pending = Vec::with_capacity(PENDING_BYTES_MAX + PAGE);
-        Self { writer: WriteBehind::new(writer), kind, sections: Vec::new(), pending, pending_page: 1 }
+    pub(crate) fn new(writer: Box<dyn DynPageWriter>, kind: PagesKind, identity: FileIdentity) -> Self {
+        Self {
+            writer: WriteBehind::new(writer),
+            kind,
+            identity,
+            seed: seed(Some(identity), kind as u32),
+            checksums: crc32fast::Hasher::new(),
+            sections: Vec::new(),
+            pending: Vec::with_capacity(PENDING_BYTES_MAX + PAGE),
+            pending_page: 1,
+        }
     }
 
     /// Ends the section before, and begins the next. Returns its number.
@@ -142,8 +172,8 @@ impl PagesWriter {
         Ok(())
     }
 
-    /// Writes what is left and the header, and makes the file durable. Its name is not.
-    pub(crate) async fn finish(mut self) -> Result<(), Error> {
+    /// Writes what is left and the header, and makes the file durable. Its name is not. Returns the checksum of the header.
+    pub(crate) async fn finish(mut self) -> Result<u32, Error> {
         self.fill_page();
         self.write_pending(0).await?;
         let mut header = vec![0; PAGE];
@@ -153,18 +183,20 @@ impl PagesWriter {
         put(12, &BYTE_ORDER.to_le_bytes());
         put(16, &(self.kind as u32).to_le_bytes());
         put(20, &(self.sections.len() as u32).to_le_bytes());
+        put(IDENTITY_AT, &self.identity.to_bytes());
+        put(CHECKSUMS_CRC_AT, &self.checksums.finalize().to_le_bytes());
         for (index, section) in self.sections.iter().enumerate() {
             put(ENTRIES_AT + index * ENTRY, &section.first_page.to_le_bytes());
             put(ENTRIES_AT + index * ENTRY + 8, &section.bytes.to_le_bytes());
         }
-        let crc = page_crc(0, &header[..PAGE_DATA]);
+        let crc = page_crc(self.seed, 0, &header[..PAGE_DATA]);
         header[PAGE_DATA..].copy_from_slice(&crc.to_le_bytes());
         self.writer.settled().await?;
         let writer = self.writer.writer();
         writer.write_pages(&[PageWrite { offset: 0, bytes: &header }]).await?;
         writer.sync(SyncKind::All).await?;
         writer.close().await?;
-        Ok(())
+        Ok(crc)
     }
 
     fn section(&mut self) -> &mut Section {
@@ -182,8 +214,10 @@ impl PagesWriter {
 
     fn end_page(&mut self) {
         let start = self.pending.len() / PAGE * PAGE;
-        let crc = page_crc(self.pending_page + (start / PAGE) as u64, &self.pending[start..]);
-        self.pending.extend_from_slice(&crc.to_le_bytes());
+        let number = self.pending_page + (start / PAGE) as u64;
+        let crc = page_crc(self.seed, number, &self.pending[start..]).to_le_bytes();
+        self.checksums.update(&crc);
+        self.pending.extend_from_slice(&crc);
     }
 
     /// Writes the finished pages if they are more than this.
@@ -198,22 +232,51 @@ impl PagesWriter {
     }
 }
 
+/// What the header of a file says.
+#[derive(Clone, Debug)]
+struct Header {
+    sections: Vec<Section>,
+    identity: Option<FileIdentity>,
+    seed: u32,
+    /// The crc32 of the checksums of the pages behind it, if it says that.
+    checksums_crc: Option<u32>,
+    /// Its own checksum.
+    crc: u32,
+}
+
+impl Header {
+    /// Bytes of the file.
+    fn file_bytes(&self) -> u64 {
+        self.sections.last().map_or(1, Section::end_page) * PAGE as u64
+    }
+}
+
 /// What is the same for all readers of a file: its sections, and their bytes if they are pinned.
 #[derive(Clone, Debug)]
 pub(crate) struct PagesData {
     path: Arc<Path>,
-    sections: Vec<Section>,
+    header: Header,
     pinned: Option<Arc<Vec<Vec<u8>>>>,
 }
 
 impl PagesData {
     /// Bytes of a section.
     pub(crate) fn bytes(&self, section: usize) -> u64 {
-        self.sections.get(section).map_or(0, |section| section.bytes)
+        self.header.sections.get(section).map_or(0, |section| section.bytes)
     }
 
     pub(crate) fn sections(&self) -> usize {
-        self.sections.len()
+        self.header.sections.len()
+    }
+
+    /// Which file it says it is.
+    pub(crate) fn identity(&self) -> Option<FileIdentity> {
+        self.header.identity
+    }
+
+    /// Checks that it is the file that belongs here.
+    pub(crate) fn check(&self, expected: &Expected) -> Result<(), Error> {
+        expected.check(&self.path, self.header.identity, self.header.crc)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -240,18 +303,28 @@ fn ended(outcome: &io_core::ReadOutcome) -> Result<ReadStats, Error> {
 }
 
 impl Pages {
-    /// Opens a file and checks its header.
-    pub(crate) async fn open(reader: Box<dyn DynVectorReader>, kind: PagesKind) -> Result<Self, Error> {
-        let header = read_header(&*reader).await?;
+    /// Opens a file, whosever it is, and checks its header.
+    pub(crate) async fn open_any(reader: Box<dyn DynVectorReader>, kind: PagesKind) -> Result<Self, Error> {
         let file = reader.file().clone();
-        let sections = sections_of(&file.path, &header, kind)?;
-        let end = file_bytes(&sections);
+        let header = decode_header(&file.path, &read_header(&*reader).await?, kind)?;
+        let end = header.file_bytes();
         if end != file.len {
             let reason = format!("{} bytes long, and its sections end at {end}", file.len);
             return Err(Error::damaged(&file.path, None, reason));
         }
-        let data = PagesData { path: file.path, sections, pinned: None };
+        let data = PagesData { path: file.path, header, pinned: None };
         Ok(Self { reader, data, mended: None })
+    }
+
+    /// Opens a file that has to be this one, and checks its header.
+    pub(crate) async fn open(
+        reader: Box<dyn DynVectorReader>,
+        kind: PagesKind,
+        expected: &Expected,
+    ) -> Result<Self, Error> {
+        let pages = Self::open_any(reader, kind).await?;
+        pages.data.check(expected)?;
+        Ok(pages)
     }
 
     /// Opens a file to save what can be saved: with pages missing at its end or bytes behind it, and pages in which one bit
@@ -260,16 +333,14 @@ impl Pages {
         reader: Box<dyn DynVectorReader>,
         kind: PagesKind,
     ) -> Result<(Self, Option<String>), Error> {
-        let mut header = read_header(&*reader).await?;
-        let crc = page_crc(0, &header[..PAGE_DATA]);
-        let mended = !header.ends_with(&crc.to_le_bytes()) && mend(&mut header, crc);
-        let mended = mended.then_some(0).into_iter().collect();
         let file = reader.file().clone();
-        let sections = sections_of(&file.path, &header, kind)?;
-        let end = file_bytes(&sections);
+        let mut header = read_header(&*reader).await?;
+        let mended = mend_header(&mut header, kind).then_some(0).into_iter().collect();
+        let header = decode_header(&file.path, &header, kind)?;
+        let end = header.file_bytes();
         let note = (end != file.len)
             .then(|| format!("{} is {} bytes long instead of {end}", file.path.display(), file.len));
-        let data = PagesData { path: file.path, sections, pinned: None };
+        let data = PagesData { path: file.path, header, pinned: None };
         Ok((Self { reader, data, mended: Some(RefCell::new(mended)) }, note))
     }
 
@@ -285,8 +356,8 @@ impl Pages {
 
     /// Reads all sections into memory, to be handed out from there.
     pub(crate) async fn pin(&mut self) -> Result<(), Error> {
-        let mut sections = Vec::with_capacity(self.data.sections.len());
-        for section in 0..self.data.sections.len() {
+        let mut sections = Vec::with_capacity(self.data.sections());
+        for section in 0..self.data.sections() {
             sections.push(self.read_section(section).await?);
         }
         self.data.pinned = Some(Arc::new(sections));
@@ -418,7 +489,7 @@ impl Pages {
         }
     }
 
-    /// Reads every page and reports each that is damaged.
+    /// Reads every page and reports each that is damaged; or, if none is by itself, that they are not those that were written.
     pub(crate) async fn verify(
         &self,
         control: &ReadControl,
@@ -431,17 +502,34 @@ impl Pages {
                 ReadRequest::new(chunk * CHUNK_PAGES * PAGE as u64, len as u32)
             })
             .collect();
+        let mut checksums = vec![0; pages as usize * 4];
+        let mut is_sound = true;
         let outcome = self
             .reader
             .read_vectors(&requests, control, |chunk, bytes| {
                 for (index, bytes) in bytes.chunks(PAGE).enumerate() {
                     let page = chunk as u64 * CHUNK_PAGES + index as u64;
-                    self.sound_page(page, bytes).map(drop).unwrap_or_else(&mut damaged);
+                    checksums[page as usize * 4..][..4].copy_from_slice(&bytes[PAGE_DATA..]);
+                    if let Err(error) = self.sound_page(page, bytes) {
+                        is_sound = false;
+                        damaged(error);
+                    }
                 }
                 ControlFlow::Continue(())
             })
             .await?;
-        ended(&outcome)
+        let stats = ended(&outcome)?;
+        let found = checksums.get(4..).map_or(0, crc32fast::hash);
+        match self.data.header.checksums_crc {
+            Some(stored) if is_sound && found != stored => {
+                let reason = format!(
+                    "each page is sound, and their checksums come to {found:08x} instead of {stored:08x}: not all are those that were written"
+                );
+                damaged(Error::damaged(&self.data.path, None, reason));
+            }
+            _ => {}
+        }
+        Ok(stats)
     }
 
     pub(crate) async fn close(&self) -> Result<(), Error> {
@@ -450,8 +538,8 @@ impl Pages {
     }
 
     fn section(&self, section: usize) -> Result<Section, Error> {
-        self.data.sections.get(section).copied().ok_or_else(|| {
-            let reason = format!("section {section} is missing: there are {}", self.data.sections.len());
+        self.data.header.sections.get(section).copied().ok_or_else(|| {
+            let reason = format!("section {section} is missing: there are {}", self.data.sections());
             Error::damaged(&self.data.path, None, reason)
         })
     }
@@ -459,7 +547,7 @@ impl Pages {
     /// A page whose checksum matches, as it is or, in repair, with one bit put back.
     fn sound_page<'a>(&self, page: u64, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, Error> {
         let stored = u32::from_le_bytes(bytes[PAGE_DATA..].try_into().expect("a whole page"));
-        let found = page_crc(page, &bytes[..PAGE_DATA]);
+        let found = page_crc(self.data.header.seed, page, &bytes[..PAGE_DATA]);
         if found == stored {
             return Ok(Cow::Borrowed(bytes));
         }
@@ -492,34 +580,65 @@ async fn read_header(reader: &dyn DynVectorReader) -> Result<Vec<u8>, Error> {
     Ok(header)
 }
 
+/// The fields of a header that its checksum starts from, and where it lists the sections.
+fn layout(header: &[u8]) -> (Option<FileIdentity>, usize) {
+    if header[8..12] == VERSION_OLDEST.to_le_bytes() {
+        return (None, ENTRIES_AT_OLDEST);
+    }
+    let identity = header[IDENTITY_AT..CHECKSUMS_CRC_AT].try_into().expect("an identity's bytes");
+    (FileIdentity::from_bytes(identity), ENTRIES_AT)
+}
+
+/// Puts back a flipped bit of a header of this kind. Says whether there was one.
+fn mend_header(header: &mut [u8], kind: PagesKind) -> bool {
+    let sound = |header: &[u8]| decode_header("".as_ref(), header, kind).is_ok();
+    if sound(header) {
+        return false;
+    }
+    // The seed is made of some of its fields, so that one of their bits changes the checksum in two ways: each is tried.
+    for bit in 0..ENTRIES_AT * 8 {
+        header[bit / 8] ^= 1 << (bit % 8);
+        if sound(header) {
+            return true;
+        }
+        header[bit / 8] ^= 1 << (bit % 8);
+    }
+    let found = page_crc(seed(layout(header).0, kind as u32), 0, &header[..PAGE_DATA]);
+    mend(header, found) && sound(header)
+}
+
 /// What a header says, if it is one of this kind.
-fn sections_of(path: &Path, header: &[u8], kind: PagesKind) -> Result<Vec<Section>, Error> {
+fn decode_header(path: &Path, header: &[u8], kind: PagesKind) -> Result<Header, Error> {
     let damaged = |reason: String| Error::damaged(path, None, reason);
     let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
     let u64_at = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("eight bytes"));
     if header[..8] != MAGIC {
         return Err(damaged(format!("it starts with {:02x?} instead of {MAGIC:02x?}", &header[..8])));
     }
-    if page_crc(0, &header[..PAGE_DATA]) != u32_at(PAGE_DATA) {
+    let version = u32_at(8);
+    let (identity, entries_at) = layout(header);
+    let seed = seed(identity, u32_at(16));
+    let crc = page_crc(seed, 0, &header[..PAGE_DATA]);
+    if crc != u32_at(PAGE_DATA) {
         return Err(Error::damaged(path, 0, "the checksum of the header does not match"));
     }
     if u32_at(12) == BYTE_ORDER.swap_bytes() {
         return Err(damaged("written big-endian; these files are little-endian".into()));
     }
-    if u32_at(8) != VERSION {
-        return Err(Error::Version { path: path.to_owned(), found: u32_at(8), known: VERSION });
+    if !(VERSION_OLDEST..=VERSION).contains(&version) {
+        return Err(Error::Version { path: path.to_owned(), found: version, known: VERSION });
     }
     if u32_at(16) != kind as u32 {
         return Err(damaged(format!("it is of kind {} instead of {kind:?}", u32_at(16))));
     }
     let count = u32_at(20) as usize;
-    if count > SECTIONS_MAX {
+    if count > (PAGE_DATA - entries_at) / ENTRY {
         return Err(damaged(format!("{count} sections, more than a header lists")));
     }
     let mut sections = Vec::with_capacity(count);
     let mut page = 1;
     for index in 0..count {
-        let at = ENTRIES_AT + index * ENTRY;
+        let at = entries_at + index * ENTRY;
         let section = Section { first_page: u64_at(at), bytes: u64_at(at + 8) };
         if section.first_page != page || section.bytes > FILE_BYTES_MAX {
             return Err(damaged(format!(
@@ -530,12 +649,8 @@ fn sections_of(path: &Path, header: &[u8], kind: PagesKind) -> Result<Vec<Sectio
         sections.push(section);
         page = section.end_page();
     }
-    Ok(sections)
-}
-
-/// Bytes of a file with these sections.
-fn file_bytes(sections: &[Section]) -> u64 {
-    sections.last().map_or(1, Section::end_page) * PAGE as u64
+    let checksums_crc = (version > VERSION_OLDEST).then(|| u32_at(CHECKSUMS_CRC_AT));
+    Ok(Header { sections, identity, seed, checksums_crc, crc })
 }
 
 /// How a file is opened that is read whole, once.
@@ -551,14 +666,19 @@ mod tests {
     use proptest::prelude::*;
 
     const PATH: &str = "a.pages";
+    const IDENTITY: FileIdentity = FileIdentity { owner: *b"sixteen bytes of", file: 7 };
 
     fn written(sections: &[Vec<u8>]) -> MemoryBackend {
+        written_as(sections, PagesKind::Payload, IDENTITY)
+    }
+
+    fn written_as(sections: &[Vec<u8>], kind: PagesKind, identity: FileIdentity) -> MemoryBackend {
         let memory = MemoryBackend::new(1);
         let backend = DynBackend::new(memory.clone());
         backend
             .run(|| async {
                 let writer = backend.create(Path::new(PATH), &OpenOptions::default()).await.unwrap();
-                let mut pages = PagesWriter::new(writer, PagesKind::Payload);
+                let mut pages = PagesWriter::new(writer, kind, identity);
                 for (index, section) in sections.iter().enumerate() {
                     assert_eq!(pages.begin_section().await.unwrap(), index);
                     for piece in section.chunks(1000) {
@@ -573,7 +693,141 @@ mod tests {
     }
 
     async fn open(backend: &DynBackend, kind: PagesKind) -> Result<Pages, Error> {
-        Pages::open(backend.open(Path::new(PATH), &OpenOptions::default()).await.unwrap(), kind).await
+        Pages::open_any(backend.open(Path::new(PATH), &OpenOptions::default()).await.unwrap(), kind).await
+    }
+
+    /// What is wrong with a file of payloads of these bytes, that has to be this one.
+    fn problems(bytes: Vec<u8>, expected: &Expected) -> Vec<Error> {
+        let memory = MemoryBackend::new(1);
+        memory.put(Path::new(PATH), bytes);
+        let backend = DynBackend::new(memory);
+        backend
+            .run(|| async {
+                let reader = backend.open(Path::new(PATH), &OpenOptions::default()).await.unwrap();
+                match Pages::open(reader, PagesKind::Payload, expected).await {
+                    Err(error) => vec![error],
+                    Ok(pages) => {
+                        let mut found = Vec::new();
+                        pages.verify(&ReadControl::default(), |error| found.push(error)).await.unwrap();
+                        found
+                    }
+                }
+            })
+            .unwrap()
+    }
+
+    fn at(bytes: &[u8], offset: usize) -> u32 {
+        u32::from_le_bytes(bytes[offset..offset + 4].try_into().unwrap())
+    }
+
+    #[test]
+    fn every_page_is_of_this_file_and_none_other() {
+        let sections = [vec![1; 9000], vec![2; 10]];
+        let own = written(&sections).get(Path::new(PATH)).unwrap();
+        let expected = Expected { identity: Some(IDENTITY), header_crc: Some(at(&own, PAGE_DATA)) };
+        assert!(problems(own.clone(), &expected).is_empty());
+        // As the format says, byte by byte.
+        assert_eq!((&own[24..40], &own[40..48]), (&IDENTITY.owner[..], &7u64.to_le_bytes()[..]));
+        let initial = crc32fast::hash(&[&own[24..48], &own[16..20]].concat());
+        let mut checksums = Vec::new();
+        for (number, page) in own.chunks(PAGE).enumerate() {
+            assert_eq!(
+                at(page, PAGE_DATA),
+                crc(initial ^ number as u32, &page[..PAGE_DATA]),
+                "page {number}"
+            );
+            checksums.extend_from_slice(&page[PAGE_DATA..]);
+        }
+        assert_eq!(at(&own, 48), crc32fast::hash(&checksums[4..]));
+
+        // The same sections, so that nothing but the identity can tell.
+        let others = [
+            written_as(&sections, PagesKind::Payload, FileIdentity { file: 8, ..IDENTITY }),
+            written_as(&sections, PagesKind::Payload, FileIdentity { owner: [1; 16], ..IDENTITY }),
+            written_as(&sections, PagesKind::Fields, IDENTITY),
+        ];
+        for other in others {
+            let other = other.get(Path::new(PATH)).unwrap();
+            let page_of = |bytes: &[u8], page: usize| bytes[page * PAGE..][..PAGE].to_vec();
+            for page in 0..own.len() / PAGE {
+                let mut mixed = own.clone();
+                mixed[page * PAGE..][..PAGE].copy_from_slice(&page_of(&other, page));
+                let found = problems(mixed, &expected);
+                assert_eq!(found.len(), 1, "page {page}: {found:?}");
+                let is_named = match &found[0] {
+                    Error::Damaged { offset: Some(offset), .. } => *offset == (page * PAGE) as u64,
+                    Error::Misplaced { .. } | Error::Damaged { .. } => page == 0,
+                    _ => false,
+                };
+                assert!(is_named, "page {page}: {}", found[0]);
+            }
+            let found = problems(other, &expected);
+            assert!(found.len() == 1, "{found:?}");
+        }
+        // Within the file.
+        let mut swapped = own.clone();
+        swapped[PAGE..2 * PAGE].copy_from_slice(&own[2 * PAGE..3 * PAGE]);
+        assert_eq!(problems(swapped, &expected).len(), 1);
+    }
+
+    /// Another file that was written under the same identity: its pages are sound, and yet not those that were written.
+    #[test]
+    fn the_header_sums_up_the_file() {
+        let own = written(&[vec![1; 9000]]).get(Path::new(PATH)).unwrap();
+        let other = written(&[vec![2; 9000]]).get(Path::new(PATH)).unwrap();
+        let expected = Expected { identity: Some(IDENTITY), header_crc: Some(at(&own, PAGE_DATA)) };
+        for page in 1..own.len() / PAGE {
+            let mut mixed = own.clone();
+            mixed[page * PAGE..][..PAGE].copy_from_slice(&other[page * PAGE..][..PAGE]);
+            let found = problems(mixed, &expected);
+            assert!(found.len() == 1 && found[0].to_string().contains("not all are those"), "{found:?}");
+        }
+        let found = problems(other, &expected);
+        assert!(found.len() == 1 && found[0].to_string().contains("segment.json lists"), "{found:?}");
+    }
+
+    /// Version 1: no identity, and sections listed where it is now.
+    #[test]
+    fn the_version_before_is_read_and_passes_for_none_of_this() {
+        let sections = [vec![1; 9000], vec![2; 10]];
+        let mut old = written(&sections).get(Path::new(PATH)).unwrap();
+        old[8] = 1;
+        old.copy_within(56..56 + 2 * 16, 24);
+        old[56..56 + 2 * 16].fill(0);
+        for (number, page) in old.chunks_mut(PAGE).enumerate() {
+            let crc = crc(number as u32, &page[..PAGE_DATA]);
+            page[PAGE_DATA..].copy_from_slice(&crc.to_le_bytes());
+        }
+        assert!(problems(old.clone(), &Expected::default()).is_empty());
+        let found = problems(old.clone(), &Expected { identity: Some(IDENTITY), header_crc: None });
+        assert!(matches!(found[..], [Error::Misplaced { .. }]), "{found:?}");
+        let memory = MemoryBackend::new(1);
+        memory.put(Path::new(PATH), old);
+        let backend = DynBackend::new(memory);
+        let read = backend
+            .run(|| async {
+                open(&backend, PagesKind::Payload).await.unwrap().read_section(0).await.unwrap()
+            })
+            .unwrap();
+        assert_eq!(read, sections[0]);
+        // And the other way round.
+        let new = written(&sections).get(Path::new(PATH)).unwrap();
+        let found = problems(new, &Expected::default());
+        assert!(matches!(found[..], [Error::Misplaced { .. }]), "{found:?}");
+    }
+
+    #[test]
+    fn a_flipped_bit_of_a_header_is_put_back_wherever_it_is() {
+        let whole = written(&[vec![1; 100]]).get(Path::new(PATH)).unwrap()[..PAGE].to_vec();
+        for bit in (0..80 * 8).chain((80 * 8..PAGE_DATA * 8).step_by(997)).chain(PAGE_DATA * 8..PAGE * 8) {
+            let mut header = whole.clone();
+            header[bit / 8] ^= 1 << (bit % 8);
+            assert!(mend_header(&mut header, PagesKind::Payload) && header == whole, "bit {bit}");
+        }
+        assert!(!mend_header(&mut whole.clone(), PagesKind::Payload));
+        let mut garbled = whole;
+        garbled[30..40].fill(9);
+        assert!(!mend_header(&mut garbled, PagesKind::Payload));
     }
 
     proptest! {
@@ -627,7 +881,7 @@ mod tests {
         backend
             .run(|| async {
                 let writer = backend.create(Path::new(PATH), &OpenOptions::default()).await.unwrap();
-                let mut pages = PagesWriter::new(writer, PagesKind::Payload);
+                let mut pages = PagesWriter::new(writer, PagesKind::Payload, IDENTITY);
                 pages.begin_section().await.unwrap();
                 let mut starts = Vec::new();
                 for len in [2000, 1800, 1000, 3000, 5000, 200] {
@@ -696,9 +950,10 @@ mod tests {
         let longer = [whole.as_slice(), &[0; PAGE]].concat();
         assert!(error(longer, PagesKind::Payload).contains("12288 bytes long"));
         let mut newer = whole;
-        newer[8] = 2;
-        let crc = page_crc(0, &newer[..PAGE_DATA]).to_le_bytes();
+        newer[8] = 3;
+        let initial = seed(Some(IDENTITY), PagesKind::Payload as u32);
+        let crc = page_crc(initial, 0, &newer[..PAGE_DATA]).to_le_bytes();
         newer[PAGE_DATA..PAGE].copy_from_slice(&crc);
-        assert!(error(newer, PagesKind::Payload).contains("version 2"));
+        assert!(error(newer, PagesKind::Payload).contains("version 3"));
     }
 }

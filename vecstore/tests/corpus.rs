@@ -55,9 +55,11 @@ fn sections(pages: &[u8]) -> Option<Vec<u8>> {
     if !pages.starts_with(b"VECPAGES") {
         return None;
     }
+    let listed = if u32_at(8)? == 1 { 24 } else { 56 };
     let mut input = Vec::new();
     for section in 0..u32_at(20)? as usize {
-        let (first, bytes) = (u64_at(24 + section * 16)? as usize, u64_at(32 + section * 16)? as usize);
+        let at = listed + section * 16;
+        let (first, bytes) = (u64_at(at)? as usize, u64_at(at + 8)? as usize);
         let data: Vec<u8> =
             pages.chunks(4096).skip(first).flat_map(|page| &page[..4092]).copied().take(bytes).collect();
         input.extend_from_slice(&(data.len() as u16).to_le_bytes());

@@ -16,7 +16,7 @@ use vecstore::point::{Point, PointId};
 use vecstore::quantization::Method;
 use vecstore::schema::Schema;
 
-const CURRENT: &str = "v3";
+const CURRENT: &str = "v4";
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -98,6 +98,89 @@ fn make() {
     collection.close().unwrap();
 }
 
+/// A collection of an old version that is written to: what is new has ids, and what is old stays until it is merged.
+#[test]
+fn a_collection_of_an_old_version_goes_on() {
+    for version in ["v1", "v2", "v3"] {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join(version);
+        copy(&fixtures().join(version), &dir);
+        let backend = BackendKind::all()[0].backend();
+        let mut expected = expected();
+        let check = |expected: &BTreeMap<PointId, Point>| {
+            let verified = Collection::verify(&backend, &dir, &StopFlag::new()).unwrap();
+            assert!(verified.problems.is_empty(), "{version}: {:?}", verified.problems);
+            let collection = Collection::open(&backend, &dir, &options()).unwrap();
+            assert_eq!(contents(&collection), *expected, "{version}");
+            collection
+        };
+        let new = point(200);
+        let collection = check(&expected);
+        collection.upsert(vec![new.clone()], Durability::Synced).wait().unwrap();
+        let gone = point(5).id;
+        collection.delete(Selection::Ids(vec![gone]), Durability::Synced).wait().unwrap();
+        expected.remove(&gone);
+        expected.insert(new.id, new);
+        collection.close().unwrap();
+        let manifest = json_of(&dir.join("MANIFEST"));
+        let numbers = |list: &str| {
+            manifest[list].as_array().unwrap().iter().map(|one| &one["number"]).collect::<Vec<_>>()
+        };
+        assert_eq!((&manifest["version"], numbers("logs")), (&json!(3), vec![&json!(3), &json!(4)]));
+        assert_eq!(manifest["id"].as_str().map(str::len), Some(32));
+        // The old log is listed by the salt that it has.
+        let salt = u64::from_le_bytes(
+            std::fs::read(dir.join("log-000003.wal")).unwrap()[16..24].try_into().unwrap(),
+        );
+        assert_eq!(manifest["logs"][0]["salt"], json!(salt));
+
+        let collection = check(&expected);
+        collection.seal(|_| {}).wait().unwrap();
+        collection.close().unwrap();
+        let manifest = json_of(&dir.join("MANIFEST"));
+        let segments = manifest["segments"].as_array().unwrap();
+        let has = |name: &str| segments.iter().map(|segment| segment.get(name).is_some()).collect::<Vec<_>>();
+        assert_eq!(has("id"), [false, false, true], "{version}");
+        // Both have lost points since: one of each was replaced or deleted.
+        assert_eq!((has("deleted"), has("deleted_salt")), (vec![true, true, false], vec![true, true, false]));
+
+        let collection = check(&expected);
+        collection.optimize(|_| {}).wait().unwrap();
+        collection.close().unwrap();
+        let segments = json_of(&dir.join("MANIFEST"))["segments"].as_array().unwrap().clone();
+        assert!(segments.len() == 1 && segments[0].get("id").is_some(), "{segments:?}");
+        let segment = json_of(
+            &dir.join(format!("segment-{:06}/segment.json", segments[0]["number"].as_u64().unwrap())),
+        );
+        assert_eq!((&segment["version"], &segment["id"]), (&json!(4), &segments[0]["id"]));
+        check(&expected).close().unwrap();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() { copy(&from, &to) } else { drop(std::fs::copy(&from, &to).unwrap()) }
+    }
+}
+
+fn json_of(path: &Path) -> serde_json::Value {
+    let text = std::fs::read_to_string(path).unwrap();
+    serde_json::from_str(text.rsplit_once("\ncrc32 ").unwrap().0).unwrap()
+}
+
+fn contents(collection: &Collection) -> BTreeMap<PointId, Point> {
+    let request = ScrollRequest { limit: 1000, with: With::ALL, ..ScrollRequest::default() };
+    let records = collection.scroll(request).wait().unwrap().records;
+    let point = |record: vecstore::collection::Record| {
+        let (vector, payload) = (record.vector.unwrap(), record.payload.unwrap());
+        (record.id, Point { id: record.id, vector, payload })
+    };
+    records.into_iter().map(point).collect()
+}
+
 #[test]
 fn every_version_is_read() {
     let mut versions = 0;
@@ -107,17 +190,8 @@ fn every_version_is_read() {
             let backend = kind.backend();
             let read_only = CollectionOptions { read_only: true, ..options() };
             let collection = Collection::open(&backend, &dir, &read_only).unwrap();
-            let request = ScrollRequest { limit: 1000, with: With::ALL, ..ScrollRequest::default() };
-            let records = collection.scroll(request).wait().unwrap().records;
-            let found: BTreeMap<PointId, Point> = records
-                .into_iter()
-                .map(|record| {
-                    let (vector, payload) = (record.vector.unwrap(), record.payload.unwrap());
-                    (record.id, Point { id: record.id, vector, payload })
-                })
-                .collect();
             let expected = expected();
-            assert_eq!(found, expected, "{}, {kind}", dir.display());
+            assert_eq!(contents(&collection), expected, "{}, {kind}", dir.display());
             let even = Filter::must(Condition::matches("bool", true));
             let evens =
                 expected.values().filter(|point| point.payload.get("bool") == Some(&json!(true))).count();
@@ -133,6 +207,6 @@ fn every_version_is_read() {
         versions += 1;
     }
     assert!(versions >= 1);
-    // What this build writes is what the newest fixture holds, but for the salt of the log: else the version has to go up.
+    // What this build writes is what the newest fixture holds, but for ids and salts: else the version has to go up.
     assert!(fixtures().join(CURRENT).exists());
 }

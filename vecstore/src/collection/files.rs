@@ -9,6 +9,9 @@ pub(crate) const MANIFEST_NEW: &str = "MANIFEST.new";
 /// The file that is locked by whoever has the collection open.
 pub(crate) const LOCK: &str = "LOCK";
 
+/// No log, segment or file of deleted points has a number above this: counting on never comes to an end.
+pub(crate) const NUMBER_MAX: u64 = u64::MAX / 2;
+
 /// Where a snapshot is put together.
 pub(crate) const SNAPSHOT_NEW: &str = "SNAPSHOT.new";
 
@@ -39,7 +42,6 @@ pub(crate) fn deleted_path(segment: &Path, number: u64) -> PathBuf {
 
 /// What a name in the directory of a collection is; `None` if it is not ours.
 pub(crate) fn parse(name: &str) -> Option<FileName> {
-    let number = |digits: &str| digits.parse().ok().filter(|_| digits.len() >= 6);
     if let Some(rest) = name.strip_prefix("log-") {
         return number(rest.strip_suffix(".wal")?).map(FileName::Log);
     }
@@ -49,7 +51,12 @@ pub(crate) fn parse(name: &str) -> Option<FileName> {
 /// The number of a file of deleted points; `None` if it is none.
 pub(crate) fn parse_deleted(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("deleted-")?.strip_suffix(".pages")?;
-    digits.parse().ok().filter(|_| digits.len() >= 6)
+    number(digits)
+}
+
+/// A number as names have it, in its one spelling.
+fn number(digits: &str) -> Option<u64> {
+    digits.parse().ok().filter(|number| format!("{number:06}") == digits)
 }
 
 #[cfg(test)]
@@ -64,6 +71,11 @@ mod tests {
             assert_eq!(parse(&name(segment_path(Path::new("d"), number))), Some(FileName::Segment(number)));
             assert_eq!(parse_deleted(&name(deleted_path(Path::new("d"), number))), Some(number));
         }
+        // Another spelling of a number would be a second file of it.
+        for other in ["log-0000001.wal", "log-+00001.wal", "segment-+00001", "segment-0000001"] {
+            assert_eq!(parse(other), None, "{other}");
+        }
+        assert_eq!(parse_deleted("deleted-0000001.pages"), None);
         for other in ["log-1.wal", "log-000001", "segment-", "MANIFEST", "notes.txt", "segment-00000x"] {
             assert_eq!(parse(other), None, "{other}");
         }

@@ -1,10 +1,11 @@
 //! Installing: the manifest names new segments, or a new log, instead of old ones, and what nobody names any more goes.
 
 use super::files::{deleted_path, log_path, segment_path};
-use super::manifest::{Manifest, ManifestSegment};
+use super::manifest::{Manifest, ManifestSegment, deleted_identity};
 use super::state::SegmentEntry;
 use super::writer::Writer;
 use crate::error::Error;
+use crate::identity::random_u64;
 use crate::immutable::build::Origin;
 use crate::immutable::deleted::write_deleted;
 use crate::immutable::segment::SegmentData;
@@ -31,7 +32,11 @@ impl Writer {
     pub(super) async fn install(&mut self, installation: Installation) -> Result<(), Error> {
         // Deletions of later writes are written down here too, so those writes must not get lost.
         self.sync().await?;
-        let (version, mut manifest) = (self.shared.state.read().version.clone(), self.manifest.clone());
+        let (version, seq_next) = {
+            let state = self.shared.state.read();
+            (state.version.clone(), state.seq + 1)
+        };
+        let mut manifest = self.manifest.clone();
         let mut frozen = version.frozen.clone();
         let mut kept = version.segments.clone();
         // Points that were deleted from the replaced segments while the new ones were built.
@@ -42,6 +47,7 @@ impl Writer {
                     let entry = frozen.remove(0);
                     assert_eq!(entry.log_next, *log_next, "segments are sealed in their order");
                     (manifest.log_first, manifest.seq_first) = (entry.log_next, entry.seq_next);
+                    manifest.logs.retain(|log| log.number >= entry.log_next);
                     gone.push((*entry.deleted).clone());
                 }
                 Replaced::Segment { number, live } => {
@@ -58,7 +64,7 @@ impl Writer {
             kept.push(SegmentEntry { data: Arc::clone(data), deleted: Arc::new(deleted) });
         }
         let mut new_files = Vec::new();
-        let written = self.write_deleted(&kept, &mut manifest, &mut new_files).await;
+        let written = self.write_deleted(&kept, seq_next, &mut manifest, &mut new_files).await;
         let old = match written.and_then(|()| self.publish(manifest)) {
             Ok(old) => old,
             Err(error) => {
@@ -88,18 +94,25 @@ impl Writer {
     async fn write_deleted(
         &self,
         segments: &[SegmentEntry],
+        seq_next: u64,
         manifest: &mut Manifest,
         new_files: &mut Vec<PathBuf>,
     ) -> Result<(), Error> {
         let directory = self.shared.backend.directory();
         let mut listed = Vec::with_capacity(segments.len());
         for entry in segments {
-            let number = entry.data.number;
+            let (number, id) = (entry.data.number, entry.data.id);
             let known = self.manifest.segments.iter().find(|segment| segment.number == number);
             // Points are only ever added to the deleted ones.
             let unchanged = self.deleted_written.get(&number).copied().unwrap_or(0) == entry.deleted.len();
             if unchanged {
-                listed.push(ManifestSegment { number, deleted: known.and_then(|segment| segment.deleted) });
+                let as_before = known.copied();
+                listed.push(as_before.unwrap_or(ManifestSegment {
+                    number,
+                    id,
+                    deleted: None,
+                    deleted_salt: None,
+                }));
                 continue;
             }
             let new = manifest.number_next;
@@ -107,10 +120,12 @@ impl Writer {
             let path = deleted_path(&entry.data.dir, new);
             new_files.push(path.clone());
             let writer = self.shared.backend.create(&path, &OpenOptions::default()).await?;
-            let pages = PagesWriter::new(writer, PagesKind::Deleted);
-            write_deleted(pages, entry.data.points, &entry.deleted).await?;
+            // Of a segment without an id the salt is all there is, and must not be the 0 that says that there is none.
+            let salt = random_u64().max(1);
+            let pages = PagesWriter::new(writer, PagesKind::Deleted, deleted_identity(id, salt));
+            write_deleted(pages, entry.data.points, &entry.deleted, seq_next).await?;
             directory.sync_dir(&entry.data.dir)?;
-            listed.push(ManifestSegment { number, deleted: Some(new) });
+            listed.push(ManifestSegment { number, id, deleted: Some(new), deleted_salt: Some(salt) });
         }
         manifest.segments = listed;
         Ok(())

@@ -27,6 +27,7 @@ mod manifest;
 mod open;
 mod optimizer;
 mod options;
+mod overlap;
 mod prepare;
 mod reader;
 mod repair;
@@ -154,8 +155,8 @@ impl Collection {
     /// Opens a collection. Blocks while its segments are loaded and its log is read.
     ///
     /// # Errors
-    /// [`Error::NotACollection`]; [`Error::InUse`] when somebody else has it open; [`Error::Damaged`] and
-    /// [`Error::Version`], naming the file; whatever keeps files from being read.
+    /// [`Error::NotACollection`]; [`Error::InUse`] when somebody else has it open; [`Error::Damaged`],
+    /// [`Error::Misplaced`] and [`Error::Version`], naming the file; whatever keeps files from being read.
     pub fn open(backend: &DynBackend, dir: &Path, options: &CollectionOptions) -> Result<Self, Error> {
         options.open.check().map_err(Error::Open)?;
         options.check()?;

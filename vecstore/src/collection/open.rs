@@ -2,30 +2,31 @@
 
 use super::Shared;
 use super::files::{
-    FileName, LOCK, MANIFEST, MANIFEST_NEW, SNAPSHOT_NEW, log_path, parent, parse, parse_deleted,
+    FileName, LOCK, MANIFEST, MANIFEST_NEW, NUMBER_MAX, SNAPSHOT_NEW, log_path, parent, parse, parse_deleted,
     segment_path,
 };
-use super::manifest::Manifest;
+use super::manifest::{Manifest, ManifestLog};
 use super::options::CollectionOptions;
 use super::reader::CollectionReader;
 use super::state::{SegmentEntry, SharedState, State, Version};
 use crate::error::Error;
 use crate::immutable::build::parse_payload;
-use crate::immutable::deleted::load_deleted;
-use crate::immutable::segment::SegmentData;
-use crate::log::{LogEnd, LogOp, parse_log};
+use crate::immutable::deleted::{deleted_seq_next, load_deleted};
+use crate::immutable::segment::{SEGMENT_JSON, SegmentData, SegmentInfo};
+use crate::log::{FIRST_RECORD_BYTES, LogEnd, LogOp, first_record, parse_log};
 use crate::mutable::fields::keys_of_fields;
 use crate::mutable::{MutableSegment, PreparedPoint};
 use crate::pages::{Pages, PagesKind};
 use crate::point::PointId;
 use crate::schema::Schema;
 use io_core::{
-    BackendFactory, Directory, DirectoryLock, DynBackend, LockError, LockKind, OpenOptions, ReadControl,
-    ReadStats,
+    BackendFactory, Directory, DirectoryError, DirectoryLock, DynBackend, LockError, LockKind, OpenOptions,
+    ReadControl, ReadRequest, ReadStats, VectorReader,
 };
 use roaring::RoaringBitmap;
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// What opening found.
@@ -108,21 +109,20 @@ pub(super) async fn load(
     // Without a manifest there is nothing to lock, and nothing to leave a lock file in.
     Manifest::read(&*directory, dir)?;
     let lock = lock(&*directory, dir, options.read_only)?;
-    let manifest = Manifest::read(&*directory, dir)?;
-    if !options.read_only {
-        remove_leftovers(&*directory, dir, &manifest)?;
-    }
+    let mut manifest = Manifest::read(&*directory, dir)?;
+    check_done_logs(backend, dir, &manifest).await?;
     let mut segments = Vec::with_capacity(manifest.segments.len());
     let mut deleted_written = HashMap::new();
     for listed in &manifest.segments {
         let path = segment_path(dir, listed.number);
-        let data = SegmentData::load(backend, &path, listed.number, &manifest.schema, &options.open).await?;
+        let which = (listed.number, listed.id);
+        let data = SegmentData::load(backend, &path, which, &manifest.schema, &options.open).await?;
         let deleted = match listed.deleted {
             None => RoaringBitmap::new(),
             Some(number) => {
                 let path = super::files::deleted_path(&path, number);
                 let reader = backend.open(&path, &OpenOptions::default()).await?;
-                let pages = Pages::open(reader, PagesKind::Deleted).await?;
+                let pages = Pages::open(reader, PagesKind::Deleted, &listed.expected_deleted()).await?;
                 let deleted = load_deleted(&pages, data.points).await?;
                 pages.close().await?;
                 deleted
@@ -134,7 +134,13 @@ pub(super) async fn load(
     let mut replay = Replay::new(&manifest);
     let last = replay.read_logs(&*directory, dir, &manifest)?;
     let log_next = last.map_or(manifest.log_first, |last| last + 1);
-    let Replay { mutable, touched, seq, report, unclosed, log_bytes } = replay;
+    let Replay { mutable, touched, seq, report, unclosed, log_bytes, begun } = replay;
+    check_leftovers(backend, dir, &manifest, seq + 1).await?;
+    manifest.adopt(begun);
+    // Only now: a manifest that is not the right one names too little.
+    if !options.read_only {
+        remove_leftovers(&*directory, dir, &manifest)?;
+    }
     let version = Version { frozen: Vec::new(), segments };
     let state = State { mutable, version, seq, read_only: None, background_error: None };
     let shared = Arc::new(Shared {
@@ -179,6 +185,8 @@ struct Replay {
     report: OpenReport,
     unclosed: Vec<UnclosedLog>,
     log_bytes: u64,
+    /// The logs that were read.
+    begun: Vec<ManifestLog>,
 }
 
 impl Replay {
@@ -190,6 +198,7 @@ impl Replay {
             report: OpenReport::default(),
             unclosed: Vec::new(),
             log_bytes: 0,
+            begun: Vec::new(),
         }
     }
 
@@ -200,22 +209,16 @@ impl Replay {
         dir: &Path,
         manifest: &Manifest,
     ) -> Result<Option<u64>, Error> {
-        let names = directory.list(dir)?.into_iter().filter_map(|entry| parse(entry.name.to_str()?));
-        let mut logs: Vec<u64> = names
-            .filter_map(|name| match name {
-                FileName::Log(number) if number >= manifest.log_first => Some(number),
-                _ => None,
-            })
-            .collect();
-        logs.sort_unstable();
-        if manifest.lacks_log(logs.iter().copied()) {
-            return Err(Error::log_lost(&log_path(dir, manifest.log_last)));
+        let mut logs = list_logs(directory, dir)?;
+        logs.retain(|&number| number >= manifest.log_first);
+        if let Some(lost) = manifest.begun().find(|number| !logs.contains(number)) {
+            return Err(Error::log_lost(&log_path(dir, lost)));
         }
         for &number in &logs {
             let path = log_path(dir, number);
-            let begun = self.read_log(&path, number, &directory.read(&path)?, &manifest.schema)?;
-            // The manifest names a log once its header is durable. An earlier one without may be of a failed attempt.
-            if !begun && number == manifest.log_last {
+            let begun = self.read_log(&path, number, &directory.read(&path)?, manifest)?;
+            // The manifest names a log once its header is durable. Another one without may be of a failed attempt.
+            if !begun && manifest.begun().any(|begun| begun == number) {
                 return Err(Error::log_lost(&path));
             }
         }
@@ -223,17 +226,24 @@ impl Replay {
     }
 
     /// Reads a log; says whether it was ever begun.
-    fn read_log(&mut self, path: &Path, number: u64, bytes: &[u8], schema: &Schema) -> Result<bool, Error> {
+    fn read_log(
+        &mut self,
+        path: &Path,
+        number: u64,
+        bytes: &[u8],
+        manifest: &Manifest,
+    ) -> Result<bool, Error> {
+        let schema = &manifest.schema;
         self.log_bytes += bytes.len() as u64;
         let vector_bytes = schema.dim as usize * schema.element.bytes() as usize;
         let Some(log) = parse_log(path, bytes, vector_bytes)? else {
             self.report.torn_bytes += bytes.len() as u64;
             return Ok(false);
         };
-        if log.header.number != number {
-            let reason = format!("it says that it is log {}", log.header.number);
-            return Err(Error::damaged(path, 0, reason));
+        if !manifest.admit(path, number, &log.header, !log.batches.is_empty())? {
+            return Ok(false);
         }
+        self.begun.push(ManifestLog { number, salt: log.header.salt });
         if log.header.first_seq != self.seq + 1 {
             let reason = format!(
                 "it begins with write {}, and the logs before it end with {}: there is one missing, or a part of one",
@@ -278,6 +288,103 @@ impl Replay {
         }
         Ok(())
     }
+}
+
+/// The numbers of all logs, ascending.
+pub(super) fn list_logs(directory: &dyn Directory, dir: &Path) -> Result<Vec<u64>, Error> {
+    let mut logs = Vec::new();
+    for entry in directory.list(dir)? {
+        match entry.name.to_str().and_then(parse) {
+            Some(FileName::Log(number)) if number > NUMBER_MAX => {
+                let reason = format!("no log has a number above {NUMBER_MAX}");
+                return Err(Error::damaged(&dir.join(entry.name), None, reason));
+            }
+            Some(FileName::Log(number)) => logs.push(number),
+            _ => {}
+        }
+    }
+    logs.sort_unstable();
+    Ok(logs)
+}
+
+/// Checks that the logs which the manifest calls done with are: opening for writing removes them.
+pub(super) async fn check_done_logs(
+    backend: &DynBackend,
+    dir: &Path,
+    manifest: &Manifest,
+) -> Result<(), Error> {
+    let mut logs = list_logs(&*backend.directory(), dir)?;
+    logs.retain(|&number| number < manifest.log_first);
+    for number in logs {
+        let path = log_path(dir, number);
+        let reader = backend.open(&path, &OpenOptions::default()).await?;
+        let len = reader.file().len.min(FIRST_RECORD_BYTES as u64) as u32;
+        let mut first = None;
+        let sink = |_, bytes: &[u8]| {
+            first = first_record(bytes);
+            ControlFlow::Continue(())
+        };
+        reader.read_vectors(&[ReadRequest::new(0, len)], &ReadControl::default(), sink).await?;
+        let closed = reader.close().await;
+        closed.map_err(|error| DirectoryError::new("close", &path, error))?;
+        if let Some(seq) = first.filter(|&seq| seq >= manifest.seq_first) {
+            let reason = format!(
+                "it calls log {number} done with (log_first is {}), which begins with write {seq}, and only writes before {} are in segments",
+                manifest.log_first, manifest.seq_first
+            );
+            return Err(Error::damaged(&dir.join(MANIFEST), None, reason));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that what the manifest does not name holds nothing of a write from `seq_next` on, where the logs end: it is of a run
+/// that did not come to its end, and all that was written is in what is named. If it is not, the manifest is an older one.
+pub(super) async fn check_leftovers(
+    backend: &DynBackend,
+    dir: &Path,
+    manifest: &Manifest,
+    seq_next: u64,
+) -> Result<(), Error> {
+    let directory = backend.directory();
+    let newer = |path: PathBuf, own: u64| {
+        let reason = format!(
+            "it does not name {}, which holds writes up to {}, and what it names ends with write {}: it is an older one, or that is not of this collection",
+            path.display(),
+            own - 1,
+            seq_next - 1
+        );
+        Error::damaged(&dir.join(MANIFEST), None, reason)
+    };
+    for entry in directory.list(dir)? {
+        let Some(FileName::Segment(number)) = entry.name.to_str().and_then(parse) else { continue };
+        let path = dir.join(&entry.name);
+        let named = manifest.segments.iter().find(|segment| segment.number == number);
+        let Some(named) = named else {
+            let json = path.join(SEGMENT_JSON);
+            // One that is damaged or not there is of a segment whose building did not come to its end.
+            let info = directory.read(&json).ok().and_then(|bytes| SegmentInfo::decode(&json, &bytes).ok());
+            if let Some(info) = info.filter(|info| info.seq_next > seq_next) {
+                return Err(newer(path, info.seq_next));
+            }
+            continue;
+        };
+        for file in directory.list(&path)? {
+            let deleted = file.name.to_str().and_then(parse_deleted);
+            if deleted.is_none() || deleted == named.deleted {
+                continue;
+            }
+            let path = path.join(file.name);
+            let reader = backend.open(&path, &OpenOptions::default()).await?;
+            let Ok(pages) = Pages::open_any(reader, PagesKind::Deleted).await else { continue };
+            let own = deleted_seq_next(&pages).await.ok().flatten();
+            pages.close().await?;
+            if let Some(own) = own.filter(|&own| own > seq_next) {
+                return Err(newer(path, own));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Removes what a run that did not come to its end left behind: whatever has a name of ours and is not named by the

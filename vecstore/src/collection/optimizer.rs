@@ -10,6 +10,7 @@ use super::state::{FrozenEntry, Version};
 use super::writer::{ControlJob, Reply};
 use crate::background;
 use crate::error::Error;
+use crate::identity::RandomId;
 use crate::immutable::build::{BuildStage, SegmentBuilder, Source};
 use crate::immutable::segment::SegmentData;
 use async_channel::{Receiver, Sender};
@@ -217,17 +218,19 @@ impl Optimizer {
         let (_, _, entries) = self.reader.view(|_| Ok(())).await?;
         let entries: Vec<&OpenEntry> =
             entries.iter().filter(|entry| plan.segments.contains(&entry.reader.data.number)).collect();
-        let (mut sources, mut replaced) = (Vec::new(), Vec::new());
+        let (mut sources, mut replaced, mut seq_next) = (Vec::new(), Vec::new(), 0);
         if let Some(frozen) = &plan.frozen {
             let live = frozen.segment.live() - &*frozen.deleted;
             report.sealed += live.len();
             sources.push(Source::Mutable { segment: &frozen.segment, live });
             replaced.push(Replaced::Frozen { log_next: frozen.log_next });
+            seq_next = frozen.seq_next;
         }
         for entry in entries {
             let live: RoaringBitmap = entry.reader.all() - &*entry.deleted;
             report.rewritten += live.len();
             report.vacuumed += entry.deleted.len();
+            seq_next = seq_next.max(entry.reader.data.seq_next);
             replaced.push(Replaced::Segment { number: entry.reader.data.number, live: live.clone() });
             sources.push(Source::Immutable { segment: &entry.reader, live });
         }
@@ -242,13 +245,15 @@ impl Optimizer {
         let shared = &self.shared;
         let directory = shared.backend.directory();
         let number = self.ask(ControlJob::Number).await?;
-        let dir = segment_path(&shared.dir, number);
+        let (dir, id) = (segment_path(&shared.dir, number), RandomId::new());
         let handed_over = Cell::new(false);
         let built = async {
             directory.create_dir(&dir)?;
             let builder = SegmentBuilder {
                 backend: &shared.backend,
                 schema: &shared.schema,
+                id,
+                seq_next,
                 dir: &dir,
                 options: &self.reader.options,
                 stop,
@@ -257,8 +262,8 @@ impl Optimizer {
             };
             let origins = builder.build(&sources).await?;
             directory.sync_dir(&shared.dir)?;
-            let data = SegmentData::load(&shared.backend, &dir, number, &shared.schema, &self.reader.options)
-                .await?;
+            let (which, options) = ((number, Some(id)), &self.reader.options);
+            let data = SegmentData::load(&shared.backend, &dir, which, &shared.schema, options).await?;
             let segments = vec![(Arc::new(data), origins)];
             let installation = Box::new(Installation { replaced, segments });
             handed_over.set(true);

@@ -66,6 +66,7 @@ impl CollectionReader {
             });
         }
         next.sort_by_key(|(place, _)| *place);
+        check_apart(&next)?;
         let is_last = next.len() <= request.limit;
         next.truncate(request.limit);
         let token = next.last().filter(|_| !is_last).map(|(place, _)| token(*place, field));
@@ -106,6 +107,23 @@ impl CollectionReader {
         places.sort_unstable();
         places.truncate(wanted);
         Ok(places.into_iter().map(found).collect())
+    }
+}
+
+/// Checks that no point of what comes next, which is in order, is in two segments.
+fn check_apart(next: &Next) -> Result<(), Error> {
+    let segment = |found: &Found| match found {
+        Found::Disk { segment, .. } => Some(*segment),
+        Found::Memory(_) => None,
+    };
+    let is_twice = |pair: &&[(Place, Found)]| {
+        let ((place, found), (next_place, next)) = (&pair[0], &pair[1]);
+        place == next_place
+            && segment(found).zip(segment(next)).is_some_and(|(segment, next)| segment != next)
+    };
+    match next.windows(2).find(is_twice) {
+        Some(twice) => Err(Error::Overlap { id: twice[0].0.id }),
+        None => Ok(()),
     }
 }
 

@@ -78,6 +78,7 @@ impl CollectionReader {
         scored.truncate(wanted);
 
         let ids = self.ids(&scored, &entries, &control, &mut stats.read).await?;
+        check_apart(&ids)?;
         let in_memory = |hit: Hit| (false, hit.score, hit.id, Place::Memory(Box::new(hit)));
         let mut ranked: Vec<(bool, f32, PointId, Place)> = hits.into_iter().map(in_memory).collect();
         ranked.extend(scored.iter().zip(ids).map(|(scored, id)| {
@@ -285,6 +286,16 @@ impl CollectionReader {
             (hits[place].payload, hits[place].vector) = (payload, vector);
         }
         Ok(hits)
+    }
+}
+
+/// Checks that no point is in two segments.
+fn check_apart(ids: &[PointId]) -> Result<(), Error> {
+    let mut in_order = ids.to_vec();
+    in_order.sort_unstable();
+    match in_order.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(twice) => Err(Error::Overlap { id: twice[0] }),
+        None => Ok(()),
     }
 }
 

@@ -2,17 +2,19 @@
 
 use super::files::{FileName, LOCK, MANIFEST, deleted_path, log_path, parse, parse_deleted, segment_path};
 use super::manifest::{Manifest, ManifestSegment};
-use super::open::lock;
+use super::open::{check_done_logs, check_leftovers, lock};
+use super::overlap::{LiveIds, Overlap, overlaps};
 use crate::element;
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
+use crate::identity::{Expected, RandomId};
 use crate::immutable::build::parse_payload;
 use crate::immutable::deleted::load_deleted;
 use crate::immutable::fields::FieldsReader;
 use crate::immutable::graph::{LINKS_SECTION, decode_links};
 use crate::immutable::segment::{
     CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, Records, SEGMENT_JSON, SegmentData, SegmentInfo,
-    SegmentReader, VECTORS, untrained_codec,
+    SegmentReader, VECTORS, file_number, untrained_codec,
 };
 use crate::log::{LogEnd, parse_log};
 use crate::mutable::fields::keys_of_fields;
@@ -21,6 +23,7 @@ use crate::schema::{Placement, PlacementOf, Schema};
 use io_core::{
     BackendFactory, Directory, DynBackend, ElementType, OpenOptions, ReadControl, ReadStats, StopFlag,
 };
+use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -105,6 +108,8 @@ impl Verifier<'_> {
     }
 
     async fn collection(&mut self, dir: &Path, manifest: &Manifest) -> Result<(), Error> {
+        let done = check_done_logs(self.backend, dir, manifest).await;
+        self.note(done)?;
         let mut logs = BTreeSet::new();
         for entry in self.directory.list(dir)? {
             let name = entry.name.to_string_lossy().into_owned();
@@ -119,16 +124,24 @@ impl Verifier<'_> {
                     .push(format!("{} does not belong to the collection", dir.join(name).display()));
             }
         }
+        let mut sound = Vec::new();
         for segment in &manifest.segments {
-            self.segment(&segment_path(dir, segment.number), *segment, &manifest.schema).await?;
+            if self.segment(&segment_path(dir, segment.number), *segment, &manifest.schema).await? {
+                sound.push(*segment);
+            }
         }
-        if manifest.lacks_log(logs.iter().copied()) {
-            self.report.problems.push(Error::log_lost(&log_path(dir, manifest.log_last)));
-        }
+        let compared = self.overlaps(dir, &sound).await;
+        self.note(compared)?;
+        let lost = manifest.begun().filter(|number| !logs.contains(number));
+        self.report.problems.extend(lost.map(|number| Error::log_lost(&log_path(dir, number))));
         let mut due = Some(manifest.seq_first);
         for number in logs {
-            let path = log_path(dir, number);
-            due = self.log(&path, number, due, &manifest.schema, number == manifest.log_last)?;
+            due = self.log(&log_path(dir, number), number, due, manifest)?;
+        }
+        // Where a log is damaged nobody knows where it ends.
+        if let Some(seq_next) = due {
+            let checked = check_leftovers(self.backend, dir, manifest, seq_next).await;
+            self.note(checked)?;
         }
         Ok(())
     }
@@ -139,29 +152,33 @@ impl Verifier<'_> {
         path: &Path,
         number: u64,
         due: Option<u64>,
-        schema: &Schema,
-        begun: bool,
+        manifest: &Manifest,
     ) -> Result<Option<u64>, Error> {
         let Some(bytes) = self.note(self.directory.read(path).map_err(Error::from))? else { return Ok(None) };
         self.report.files += 1;
         self.report.bytes += bytes.len() as u64;
-        let vector_bytes = schema.dim as usize * schema.element.bytes() as usize;
+        let vector_bytes = manifest.schema.dim as usize * manifest.schema.element.bytes() as usize;
         let parsed = parse_log(path, &bytes, vector_bytes);
         let log = match self.note(parsed)? {
             Some(Some(log)) => log,
-            Some(None) if begun => {
+            Some(None) if manifest.begun().any(|begun| begun == number) => {
                 self.report.problems.push(Error::log_lost(path));
                 return Ok(None);
             }
             Some(None) => return Ok(due),
             None => return Ok(None),
         };
+        match self.note(manifest.admit(path, number, &log.header, !log.batches.is_empty()))? {
+            Some(true) => {}
+            Some(false) => {
+                self.report.notes.push(format!("{}: it was created and never begun", path.display()));
+                return Ok(due);
+            }
+            None => return Ok(None),
+        }
         let due = due.unwrap_or(log.header.first_seq);
-        if log.header.number != number || log.header.first_seq != due {
-            let reason = format!(
-                "it is log {} from write {} on, where log {number} from write {due} on should be",
-                log.header.number, log.header.first_seq,
-            );
+        if log.header.first_seq != due {
+            let reason = format!("it begins with write {}, where write {due} is due", log.header.first_seq);
             self.report.problems.push(Error::damaged(path, 0, reason));
         }
         match log.end {
@@ -181,12 +198,48 @@ impl Verifier<'_> {
         Ok(Some(log.next_seq))
     }
 
-    async fn segment(&mut self, dir: &Path, listed: ManifestSegment, schema: &Schema) -> Result<(), Error> {
+    /// Checks that no point is in two segments, of those that are sound.
+    async fn overlaps(&mut self, dir: &Path, segments: &[ManifestSegment]) -> Result<(), Error> {
+        let mut opened = Vec::with_capacity(segments.len());
+        for listed in segments {
+            let dir = segment_path(dir, listed.number);
+            let open = async |path: &Path, kind| {
+                let reader = self.backend.open(path, &OpenOptions::default()).await?;
+                Pages::open_any(reader, kind).await
+            };
+            let pages = open(&dir.join(IDS), PagesKind::Ids).await?;
+            let deleted = match listed.deleted {
+                None => RoaringBitmap::new(),
+                Some(number) => {
+                    let pages = open(&deleted_path(&dir, number), PagesKind::Deleted).await?;
+                    let meta: Vec<u64> = pages.read_array(0).await?;
+                    let deleted =
+                        load_deleted(&pages, meta.first().map_or(0, |&points| points as u32)).await?;
+                    pages.close().await?;
+                    deleted
+                }
+            };
+            opened.push(LiveIds::new(pages, deleted).await?);
+        }
+        for Overlap { segments: [a, b], id } in overlaps(&mut opened, &self.control).await? {
+            let path = segment_path(dir, segments[b].number).join(IDS);
+            let reason =
+                format!("point {id} is also in segment {}, and deleted in neither", segments[a].number);
+            self.report.problems.push(Error::damaged(&path, None, reason));
+        }
+        for ids in opened {
+            ids.close().await?;
+        }
+        Ok(())
+    }
+
+    /// Checks a segment, and says whether it is sound.
+    async fn segment(&mut self, dir: &Path, listed: ManifestSegment, schema: &Schema) -> Result<bool, Error> {
         let names = match self.directory.list(dir) {
             Ok(entries) => entries,
             Err(error) => {
                 self.report.problems.push(error.into());
-                return Ok(());
+                return Ok(false);
             }
         };
         let has_codec = untrained_codec(schema).is_none();
@@ -209,7 +262,20 @@ impl Verifier<'_> {
         let before = self.report.problems.len();
         let path = dir.join(SEGMENT_JSON);
         let json = self.directory.read(&path).map_err(Error::from);
-        let info = self.note(json.and_then(|bytes| SegmentInfo::decode(&path, &bytes)))?;
+        let info = json.and_then(|bytes| {
+            let info = SegmentInfo::decode(&path, &bytes)?;
+            info.check(&path, listed.id)?;
+            Ok(info)
+        });
+        let info = self.note(info)?;
+        // What the manifest says of a file is less, but there.
+        let expected = |name: &str| match &info {
+            Some(info) => info.expected(&path, name),
+            None => {
+                let identity = listed.id.map(|id| id.file(file_number(name)));
+                Ok(Expected { identity, header_crc: None })
+            }
+        };
         let files = [
             (GRAPH, PagesKind::Graph),
             (IDS, PagesKind::Ids),
@@ -217,24 +283,37 @@ impl Verifier<'_> {
             (FIELDS, PagesKind::Fields),
         ];
         for (name, kind) in files.into_iter().chain(has_codec.then_some((CODEC, PagesKind::Codec))) {
-            let checked = self.pages(&dir.join(name), kind).await;
-            self.note(checked)?;
+            if let Some(expected) = self.note(expected(name))? {
+                let checked = self.pages(&dir.join(name), kind, &expected).await;
+                self.note(checked)?;
+            }
         }
         for (name, element) in [(VECTORS, schema.element), (CODES, ElementType::U8)] {
-            let checked = self.records(&dir.join(name), element).await;
-            self.note(checked)?;
+            if let Some(expected) = self.note(expected(name))? {
+                let checked = self.records(&dir.join(name), element, &expected).await;
+                self.note(checked)?;
+            }
         }
         let sound = self.report.problems.len() == before;
         if let Some(number) = listed.deleted {
-            let checked = self.deleted(&deleted_path(dir, number), info.map(|info| info.points)).await;
+            let (path, points) = (deleted_path(dir, number), info.as_ref().map(|info| info.points));
+            let checked = self.deleted(&path, points, &listed.expected_deleted()).await;
             self.note(checked)?;
         }
         // Then whether they say the same, which those that are damaged do not.
-        if sound { self.together(dir, listed.number, schema).await } else { Ok(()) }
+        if sound {
+            self.together(dir, (listed.number, listed.id), schema).await?;
+        }
+        Ok(self.report.problems.len() == before)
     }
 
     /// Checks that files which are sound by themselves make a segment.
-    async fn together(&mut self, dir: &Path, number: u64, schema: &Schema) -> Result<(), Error> {
+    async fn together(
+        &mut self,
+        dir: &Path,
+        which: (u64, Option<RandomId>),
+        schema: &Schema,
+    ) -> Result<(), Error> {
         // From disk, whatever the placement: what is in memory was read from there.
         let placement = PlacementOf {
             vectors: Placement::Cold,
@@ -245,7 +324,7 @@ impl Verifier<'_> {
             indexes: Placement::Cold,
         };
         let (schema, options) = (Schema { placement, ..schema.clone() }, OpenOptions::default());
-        let loaded = SegmentData::load(self.backend, dir, number, &schema, &options).await;
+        let loaded = SegmentData::load(self.backend, dir, which, &schema, &options).await;
         let Some(data) = self.note(loaded)? else { return Ok(()) };
         let opened = SegmentReader::open(self.backend, Arc::new(data), &options).await;
         if let Some(reader) = self.note(opened)? {
@@ -257,16 +336,17 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    async fn pages(&mut self, path: &Path, kind: PagesKind) -> Result<(), Error> {
+    async fn pages(&mut self, path: &Path, kind: PagesKind, expected: &Expected) -> Result<(), Error> {
         let reader = self.backend.open(path, &OpenOptions::default()).await?;
-        let pages = Pages::open(reader, kind).await?;
+        let pages = Pages::open(reader, kind, expected).await?;
         let problems = &mut self.report.problems;
         pages.verify(&self.control, |error| problems.push(error)).await?;
         pages.close().await
     }
 
-    async fn records(&mut self, path: &Path, element: ElementType) -> Result<(), Error> {
+    async fn records(&mut self, path: &Path, element: ElementType, expected: &Expected) -> Result<(), Error> {
         let records = Records::open(self.backend, path, &OpenOptions::default(), element, None).await?;
+        records.expect(expected)?;
         let problems = &mut self.report.problems;
         let outcome = records.verify(&self.control, |error| problems.push(error.into())).await?;
         if outcome.stopped {
@@ -276,12 +356,12 @@ impl Verifier<'_> {
     }
 
     /// Checks a file of deleted points, of a segment of so many points if that is known.
-    async fn deleted(&mut self, path: &Path, points: Option<u32>) -> Result<(), Error> {
+    async fn deleted(&mut self, path: &Path, points: Option<u32>, expected: &Expected) -> Result<(), Error> {
         let before = self.report.problems.len();
-        self.pages(path, PagesKind::Deleted).await?;
+        self.pages(path, PagesKind::Deleted, expected).await?;
         let Some(points) = points.filter(|_| self.report.problems.len() == before) else { return Ok(()) };
         let reader = self.backend.open(path, &OpenOptions::default()).await?;
-        let pages = Pages::open(reader, PagesKind::Deleted).await?;
+        let pages = Pages::open(reader, PagesKind::Deleted, expected).await?;
         load_deleted(&pages, points).await?;
         pages.close().await
     }

@@ -10,7 +10,7 @@
 
 use super::files::log_path;
 use super::install::Installation;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, ManifestLog};
 use super::open::{Loaded, UnclosedLog};
 use super::prepare::{BatchSize, encode_batch, prepare_payload};
 use super::reader::CollectionReader;
@@ -400,11 +400,12 @@ impl Writer {
         // One that was begun and failed keeps its name, so that the next one gets another.
         self.log_next += 1;
         let path = log_path(&self.shared.dir, number);
-        let created = LogWriter::create(&self.shared.backend, &path, number, seq).await;
+        let id = self.manifest.id.expect("a manifest has an id when it was opened");
+        let created = LogWriter::create(&self.shared.backend, &path, id, number, seq).await;
         // Named before anything is acknowledged that is in it: should it get lost, that is known.
         let named = created.and_then(|log| {
             let mut manifest = self.manifest.clone();
-            manifest.log_last = number;
+            manifest.logs.push(ManifestLog { number, salt: log.salt() });
             self.publish(manifest).map(|_| log)
         });
         match named {

@@ -13,13 +13,14 @@ use super::ids::write_ids;
 use super::payload::PayloadWriter;
 use super::segment::{
     CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, SegmentReader, VECTORS,
-    untrained_codec,
+    file_number, untrained_codec,
 };
 use crate::background::{BackgroundWriter, UsualIo, pool};
 use crate::element;
 use crate::error::Error;
 use crate::field::Key;
 use crate::hnsw::{BuildError, GraphParts, HnswParams, PointScores, UpperLevel, build as build_graph};
+use crate::identity::RandomId;
 use crate::mutable::MutableSegment;
 use crate::mutable::fields::keys_of_fields;
 use crate::pages::{PagesKind, PagesWriter};
@@ -28,12 +29,12 @@ use crate::quantization::{CodeScores, Codec, SAMPLE_MAX, ScalarCodes, train};
 use crate::schema::Schema;
 use half::f16;
 use io_core::{
-    BackendFactory, DynBackend, Element, ElementType, OpenOptions, ReadControl, ReadStats, StopFlag,
-    VectorFileWriter,
+    BackendFactory, DynBackend, Element, ElementType, FileIdentity, OpenOptions, ReadControl, ReadStats,
+    StopFlag, VectorFileWriter,
 };
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
 /// Points read and written at a time, at most...
@@ -74,6 +75,10 @@ pub enum BuildStage {
 pub(crate) struct SegmentBuilder<'a> {
     pub(crate) backend: &'a DynBackend,
     pub(crate) schema: &'a Schema,
+    /// What the new segment is told apart by.
+    pub(crate) id: RandomId,
+    /// It holds nothing of the write with this sequence number or of later ones.
+    pub(crate) seq_next: u64,
     pub(crate) dir: &'a Path,
     pub(crate) options: &'a OpenOptions,
     pub(crate) stop: &'a StopFlag,
@@ -94,7 +99,7 @@ struct Collected {
 impl SegmentBuilder<'_> {
     /// Builds the segment, all but its name durable, in a directory that exists and is empty. Returns where each of its points is from.
     ///
-    /// The same points give the same files, whatever the backend and the number of cores.
+    /// The same points and the same id give the same files, whatever the backend and the number of cores.
     pub(crate) async fn build(&self, sources: &[Source<'_>]) -> Result<Vec<Origin>, Error> {
         let mut points = self.collect(sources).await?;
         let total = points.origins.len() as u64;
@@ -257,7 +262,7 @@ impl SegmentBuilder<'_> {
             if kind.is_number() {
                 continue;
             }
-            let mut values: std::collections::BTreeMap<&Key, Vec<u32>> = std::collections::BTreeMap::new();
+            let mut values: BTreeMap<&Key, Vec<u32>> = BTreeMap::new();
             for (point, keys) in points.keys.iter().enumerate() {
                 for key in &keys[field] {
                     values.entry(key).or_default().push(point as u32);
@@ -350,21 +355,24 @@ impl SegmentBuilder<'_> {
         codec: &dyn Codec,
         graph: &GraphParts,
     ) -> Result<(), Error> {
-        match self.schema.element {
+        let [vectors, codes, payload] = match self.schema.element {
             ElementType::F32 => self.write_vectors::<f32>(sources, points, codec).await?,
             ElementType::F16 => self.write_vectors::<f16>(sources, points, codec).await?,
             ElementType::U8 => self.write_vectors::<u8>(sources, points, codec).await?,
-        }
+        };
+        let mut files = BTreeMap::from([(VECTORS, vectors), (CODES, codes), (PAYLOAD, payload)]);
         if codec.model_bytes() > 0 {
             let mut pages = self.create(CODEC, PagesKind::Codec).await?;
             pages.begin_section().await?;
             pages.write(&codec.model()).await?;
-            pages.finish().await?;
+            files.insert(CODEC, pages.finish().await?);
         }
-        write_graph(self.create(GRAPH, PagesKind::Graph).await?, graph).await?;
-        write_ids(self.create(IDS, PagesKind::Ids).await?, &points.ids).await?;
-        self.write_fields(points).await?;
-        let info = SegmentInfo::new(points.origins.len() as u32, self.schema);
+        files.insert(GRAPH, write_graph(self.create(GRAPH, PagesKind::Graph).await?, graph).await?);
+        files.insert(IDS, write_ids(self.create(IDS, PagesKind::Ids).await?, &points.ids).await?);
+        files.insert(FIELDS, self.write_fields(points).await?);
+        let files = files.into_iter().map(|(name, crc)| (name.to_owned(), crc)).collect();
+        let count = points.origins.len() as u32;
+        let info = SegmentInfo::new(self.id, count, self.seq_next, self.schema, files);
         let directory = self.backend.directory();
         let _usual = UsualIo::new();
         directory.write(&self.dir.join(SEGMENT_JSON), &info.encode())?;
@@ -373,25 +381,31 @@ impl SegmentBuilder<'_> {
     }
 
     async fn create(&self, name: &str, kind: PagesKind) -> Result<PagesWriter, Error> {
-        Ok(PagesWriter::new(Box::new(self.create_file(name).await?), kind))
+        Ok(PagesWriter::new(Box::new(self.create_file(name).await?), kind, self.identity(name)))
+    }
+
+    fn identity(&self, name: &str) -> FileIdentity {
+        self.id.file(file_number(name))
     }
 
     async fn create_file(&self, name: &str) -> Result<BackgroundWriter, Error> {
         Ok(BackgroundWriter::new(self.backend.create(&self.dir.join(name), self.options).await?))
     }
 
-    /// Vectors, their codes, and payloads, which come from the same places.
+    /// Vectors, their codes, and payloads, which come from the same places. Returns the checksums of the files' headers.
     async fn write_vectors<T: Element>(
         &self,
         sources: &[Source<'_>],
         points: &Collected,
         codec: &dyn Codec,
-    ) -> Result<(), Error> {
+    ) -> Result<[u32; 3], Error> {
         let (dim, total) = (self.schema.dim, points.origins.len() as u64);
-        let mut vectors = VectorFileWriter::<T, _>::new(self.create_file(VECTORS).await?, dim)?;
+        let file = self.create_file(VECTORS).await?;
+        let mut vectors = VectorFileWriter::<T, _>::with_identity(file, dim, Some(self.identity(VECTORS)))?;
         let mut payloads = PayloadWriter::new(self.create(PAYLOAD, PagesKind::Payload).await?, total).await?;
         let record_bytes = codec.record_bytes();
-        let mut codes = VectorFileWriter::<u8, _>::new(self.create_file(CODES).await?, record_bytes as u32)?;
+        let (file, identity) = (self.create_file(CODES).await?, Some(self.identity(CODES)));
+        let mut codes = VectorFileWriter::<u8, _>::with_identity(file, record_bytes as u32, identity)?;
         let (mut components, mut prepared, mut records) = (Vec::new(), Vec::new(), Vec::new());
         let mut done = 0;
         // In the new order, points lie anywhere in the old files: the more of them at a time, the more are neighbours.
@@ -430,12 +444,10 @@ impl SegmentBuilder<'_> {
             done += batch.len() as u64;
             (self.progress)(BuildStage::Writing, done, total);
         }
-        vectors.finish().await?;
-        codes.finish().await?;
-        payloads.finish().await
+        Ok([vectors.finish().await?.crc(), codes.finish().await?.crc(), payloads.finish().await?])
     }
 
-    async fn write_fields(&self, points: &Collected) -> Result<(), Error> {
+    async fn write_fields(&self, points: &Collected) -> Result<u32, Error> {
         let mut fields: Vec<_> =
             self.schema.indexes.values().map(|&kind| (kind, FieldBuilder::default())).collect();
         for (point, keys) in points.keys.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! Which points of an immutable segment are deleted: a file for each time this was written down.
 //!
-//! `deleted-NUMBER.pages` has a section 0 of points u64 and deleted u64, and a section 1 with the postings of the deleted.
+//! `deleted-NUMBER.pages` has a section 0 of points u64, deleted u64 and the sequence number of the first write that deletes
+//! nothing yet (u64; missing in old versions), and a section 1 with the postings of the deleted.
 
 use super::{points_from_postings, postings};
 use crate::error::Error;
@@ -11,19 +12,26 @@ pub(crate) async fn write_deleted(
     mut pages: PagesWriter,
     points: u32,
     deleted: &RoaringBitmap,
-) -> Result<(), Error> {
+    seq_next: u64,
+) -> Result<u32, Error> {
     pages.begin_section().await?;
     pages.write(&u64::from(points).to_le_bytes()).await?;
     pages.write(&deleted.len().to_le_bytes()).await?;
+    pages.write(&seq_next.to_le_bytes()).await?;
     pages.begin_section().await?;
     pages.write(&postings::encode(&deleted.iter().collect::<Vec<_>>())).await?;
     pages.finish().await
 }
 
+/// The sequence number of the first write of which nothing is in the file, if it says so.
+pub(crate) async fn deleted_seq_next(pages: &Pages) -> Result<Option<u64>, Error> {
+    Ok(pages.read_array::<u64>(0).await?.get(2).copied())
+}
+
 pub(crate) async fn load_deleted(pages: &Pages, points: u32) -> Result<RoaringBitmap, Error> {
     let damaged = |reason: &str| Error::damaged(pages.data().path(), None, reason);
     let meta: Vec<u64> = pages.read_array(0).await?;
-    let &[count, deleted] = meta.as_slice() else {
+    let (&[count, deleted] | &[count, deleted, _]) = meta.as_slice() else {
         return Err(damaged("its numbers are missing"));
     };
     if count != u64::from(points) || deleted > count {

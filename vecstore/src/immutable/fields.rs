@@ -52,12 +52,13 @@ impl FieldBuilder {
 }
 
 /// Writes the indexes of a segment of `count` points. `id_rank` tells the place of a point among all in the order of ids.
+/// Returns the checksum of the file's header.
 pub(crate) async fn write_fields(
     mut pages: PagesWriter,
     fields: Vec<(FieldKind, FieldBuilder)>,
     count: u64,
     id_rank: impl Fn(u32) -> u32,
-) -> Result<(), Error> {
+) -> Result<u32, Error> {
     for (kind, mut field) in fields {
         let present: RoaringBitmap = field.entries.iter().map(|(_, point)| *point).collect();
         if kind.is_number() {

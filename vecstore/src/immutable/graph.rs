@@ -79,8 +79,8 @@ pub(crate) fn decode_links(record: &[u8], end: u32, links: &mut Vec<u32>) -> Opt
     (link < u64::from(end)).then_some(())
 }
 
-/// Writes a graph.
-pub(crate) async fn write_graph(mut pages: PagesWriter, graph: &GraphParts) -> Result<(), Error> {
+/// Writes a graph. Returns the checksum of the file's header.
+pub(crate) async fn write_graph(mut pages: PagesWriter, graph: &GraphParts) -> Result<u32, Error> {
     let points = graph.offsets.len() - 1;
     pages.begin_section().await?;
     for number in [points as u64, graph.m as u64, u64::from(graph.entry), graph.upper.len() as u64] {

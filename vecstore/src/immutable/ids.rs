@@ -70,8 +70,9 @@ macro_rules! id_key {
 id_key!(u64, Num, 3, 12);
 id_key!(u128, Uuid, 6, 20);
 
-/// Writes the ids of points `0..ids.len()`, which are all different.
-pub(crate) async fn write_ids(mut pages: PagesWriter, ids: &[PointId]) -> Result<(), Error> {
+/// Writes the ids of points `0..ids.len()`. Returns the checksum of the file's header, and [`Error::Overlap`] where two are the
+/// same.
+pub(crate) async fn write_ids(mut pages: PagesWriter, ids: &[PointId]) -> Result<u32, Error> {
     let (mut nums, mut uuids, mut uuid_points) = (Vec::new(), Vec::new(), Vec::new());
     for (point, &id) in ids.iter().enumerate() {
         let point = point as u32;
@@ -107,6 +108,9 @@ where
     K: IdKey<Entry = [u8; N]>,
 {
     keys.sort_unstable();
+    if let Some(twice) = keys.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(Error::Overlap { id: twice[0].0.id() });
+    }
     write_table(pages, keys.iter().map(|&(key, point)| key.entry(point))).await?;
     let only_keys: Vec<K> = keys.iter().map(|&(key, _)| key).collect();
     let hash = pool()?.install(|| PerfectHash::build(&only_keys));

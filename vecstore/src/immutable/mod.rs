@@ -58,24 +58,26 @@ mod tests {
 
 #[cfg(test)]
 mod testing {
+    use crate::identity::RandomId;
     use crate::pages::{Pages, PagesKind, PagesWriter};
     use io_core::testing::MemoryBackend;
     use io_core::{BackendFactory, DynBackend, OpenOptions};
     use std::path::Path;
 
     /// Writes a file of pages in memory and reads it again.
-    pub(super) fn with_pages<T>(
+    pub(super) fn with_pages<T, W>(
         kind: PagesKind,
-        write: impl AsyncFnOnce(PagesWriter),
+        write: impl AsyncFnOnce(PagesWriter) -> W,
         read: impl AsyncFnOnce(Pages) -> T,
     ) -> T {
         let backend = DynBackend::new(MemoryBackend::new(5));
         let (path, options) = (Path::new("test.pages"), OpenOptions::default());
         backend
             .run(|| async {
-                write(PagesWriter::new(backend.create(path, &options).await.unwrap(), kind)).await;
+                let identity = RandomId::new().file(0);
+                write(PagesWriter::new(backend.create(path, &options).await.unwrap(), kind, identity)).await;
                 let reader = backend.open(path, &options).await.unwrap();
-                read(Pages::open(reader, kind).await.unwrap()).await
+                read(Pages::open_any(reader, kind).await.unwrap()).await
             })
             .unwrap()
     }

@@ -39,7 +39,8 @@ impl PayloadWriter {
         self.pages.write(payload).await
     }
 
-    pub(crate) async fn finish(mut self) -> Result<(), Error> {
+    /// Returns the checksum of the file's header.
+    pub(crate) async fn finish(mut self) -> Result<u32, Error> {
         self.starts.push(self.pages.position());
         self.pages.begin_section().await?;
         self.pages.write(&offsets::encode(&self.starts)).await?;

@@ -17,6 +17,7 @@ use super::payload::PayloadData;
 use crate::checked_json;
 use crate::element::{self, Vectors};
 use crate::error::Error;
+use crate::identity::{Expected, RandomId};
 use crate::pages::{Pages, PagesData, PagesKind, read_once};
 use crate::point::PointId;
 use crate::quantization::{Codec, from_model};
@@ -29,6 +30,7 @@ use io_core::{
 };
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,9 +45,20 @@ pub(crate) const PAYLOAD: &str = "payload.pages";
 pub(crate) const FIELDS: &str = "fields.pages";
 
 const FORMAT: &str = "vecstore segment";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
+/// Files had no identities before.
+const VERSION_OF_IDS: u32 = 4;
 /// Rotated codes had one centre.
 const VERSION_OLDEST: u32 = 2;
+
+/// The number of a file of a segment in its identity. What is kept in pages has 0, since its kind tells it apart.
+pub(crate) fn file_number(name: &str) -> u64 {
+    match name {
+        VECTORS => 1,
+        CODES => 2,
+        _ => 0,
+    }
+}
 
 /// What `segment.json` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,15 +66,31 @@ const VERSION_OLDEST: u32 = 2;
 pub(crate) struct SegmentInfo {
     format: String,
     version: u32,
+    /// None in versions that knew no identities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<RandomId>,
     /// Points, those deleted since included.
     pub(crate) points: u32,
+    /// It holds nothing of the write with this sequence number or of later ones. 0 in versions that did not say it.
+    #[serde(default)]
+    pub(crate) seq_next: u64,
     /// The collection's, so that a segment can be read on its own.
     pub(crate) schema: Schema,
+    /// The checksum of each file's header, which sums up the file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    files: BTreeMap<String, u32>,
 }
 
 impl SegmentInfo {
-    pub(crate) fn new(points: u32, schema: &Schema) -> Self {
-        Self { format: FORMAT.to_owned(), version: VERSION, points, schema: schema.clone() }
+    pub(crate) fn new(
+        id: RandomId,
+        points: u32,
+        seq_next: u64,
+        schema: &Schema,
+        files: BTreeMap<String, u32>,
+    ) -> Self {
+        let (format, schema) = (FORMAT.to_owned(), schema.clone());
+        Self { format, version: VERSION, id: Some(id), points, seq_next, schema, files }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -77,8 +106,33 @@ impl SegmentInfo {
         if !(VERSION_OLDEST..=VERSION).contains(&info.version) {
             return Err(Error::Version { path: path.to_owned(), found: info.version, known: VERSION });
         }
+        if info.id.is_some() != (info.version >= VERSION_OF_IDS) {
+            let reason = format!("version {} with an id or without one, as it must not be", info.version);
+            return Err(Error::damaged(path, None, reason));
+        }
         info.schema.check()?;
         Ok(info)
+    }
+
+    /// Checks that it is of the segment with this id.
+    pub(crate) fn check(&self, path: &Path, id: Option<RandomId>) -> Result<(), Error> {
+        if self.id == id {
+            return Ok(());
+        }
+        let whose = |id: Option<RandomId>| match id {
+            Some(id) => format!("of segment {id}"),
+            None => "of a segment of an old version, without an id".to_owned(),
+        };
+        Err(Error::misplaced(path, whose(self.id), format!("that {}", whose(id))))
+    }
+
+    /// What it says of a file of the segment; `path` is its own.
+    pub(crate) fn expected(&self, path: &Path, name: &str) -> Result<Expected, Error> {
+        let Some(id) = self.id else { return Ok(Expected::default()) };
+        let listed = self.files.get(name);
+        let header_crc =
+            listed.ok_or_else(|| Error::damaged(path, None, format!("it does not list {name}")))?;
+        Ok(Expected { identity: Some(id.file(file_number(name))), header_crc: Some(*header_crc) })
     }
 }
 
@@ -94,8 +148,10 @@ pub(crate) enum CodesData {
 #[derive(Debug)]
 pub(crate) struct SegmentData {
     pub(crate) number: u64,
+    pub(crate) id: Option<RandomId>,
     pub(crate) dir: PathBuf,
     pub(crate) points: u32,
+    pub(crate) seq_next: u64,
     pub(crate) schema: Schema,
     pub(crate) graph: GraphData,
     graph_pages: PagesData,
@@ -127,26 +183,27 @@ fn loading(options: &OpenOptions, placement: Placement) -> OpenOptions {
 }
 
 impl SegmentData {
-    /// Loads a segment of a collection with this schema. Call it inside the backend's `run`.
+    /// Loads the segment of this number and id, of a collection with this schema. Call it inside the backend's `run`.
     pub(crate) async fn load(
         backend: &DynBackend,
         dir: &Path,
-        number: u64,
+        (number, id): (u64, Option<RandomId>),
         schema: &Schema,
         options: &OpenOptions,
     ) -> Result<Self, Error> {
         let path = dir.join(SEGMENT_JSON);
         let info = SegmentInfo::decode(&path, &backend.directory().read(&path)?)?;
+        info.check(&path, id)?;
         let points = info.points;
         // Placement may change from one opening to the next; what is in the files may not.
-        let same = Schema { placement: schema.placement, ..info.schema } == *schema;
+        let same = Schema { placement: schema.placement, ..info.schema.clone() } == *schema;
         if !same {
             return Err(Error::damaged(&path, None, "its schema is not that of the collection"));
         }
         let place = schema.placement;
         let open = async |name: &str, kind, placement| {
             let reader = backend.open(&dir.join(name), &loading(options, placement)).await?;
-            let mut pages = Pages::open(reader, kind).await?;
+            let mut pages = Pages::open(reader, kind, &info.expected(&path, name)?).await?;
             if placement == Placement::Pinned {
                 pages.pin().await?;
             }
@@ -190,8 +247,9 @@ impl SegmentData {
                 codec
             }
         };
-        let (path, options_of) = (dir.join(CODES), |placement| loading(options, placement));
-        let codes = Records::open(backend, &path, &options_of(place.codes), ElementType::U8, None).await?;
+        let (file, options_of) = (dir.join(CODES), |placement| loading(options, placement));
+        let codes = Records::open(backend, &file, &options_of(place.codes), ElementType::U8, None).await?;
+        codes.expect(&info.expected(&path, CODES)?)?;
         codes.check(u64::from(points), codec.record_bytes() as u32)?;
         let codes_data = match place.codes {
             Placement::Pinned => CodesData::Pinned(load_codes(&codes, codec.record_bytes(), points).await?),
@@ -199,8 +257,9 @@ impl SegmentData {
         };
         codes.close().await?;
 
-        let (path, options) = (dir.join(VECTORS), options_of(place.vectors));
-        let vectors = Records::open(backend, &path, &options, schema.element, None).await?;
+        let (file, options) = (dir.join(VECTORS), options_of(place.vectors));
+        let vectors = Records::open(backend, &file, &options, schema.element, None).await?;
+        vectors.expect(&info.expected(&path, VECTORS)?)?;
         vectors.check(u64::from(points), schema.dim)?;
         let checksums = vectors.checksums().clone();
         let pinned_vectors = match place.vectors {
@@ -213,8 +272,10 @@ impl SegmentData {
 
         Ok(Self {
             number,
+            id,
             dir: dir.to_owned(),
             points,
+            seq_next: info.seq_next,
             schema: schema.clone(),
             graph,
             graph_pages,
@@ -315,6 +376,12 @@ impl Records {
             (ElementType::F16, Some(shared)) => Self::F16(VectorFile::open_shared(reader, shared).await?),
             (ElementType::U8, Some(shared)) => Self::U8(VectorFile::open_shared(reader, shared).await?),
         })
+    }
+
+    /// Checks that it is the file that belongs here.
+    pub(crate) fn expect(&self, expected: &Expected) -> Result<(), Error> {
+        let header = each_type!(self, file => file.header());
+        expected.check(&self.path(), header.identity, header.crc())
     }
 
     fn check(&self, points: u64, dim: u32) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use crate::collection::fuzzing as manifests;
 use crate::distance::Distance;
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
+use crate::identity::RandomId;
 use crate::immutable::deleted::load_deleted;
 use crate::immutable::fields::{FieldsData, FieldsReader};
 use crate::immutable::graph::{GraphData, LINKS_SECTION, decode_links};
@@ -19,7 +20,9 @@ use crate::pages::{Pages, PagesKind, PagesWriter};
 use crate::point::PointId;
 use crate::quantization::{Method, from_model, train};
 use io_core::testing::MemoryBackend;
-use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats, VectorFile};
+use io_core::{
+    BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats, VECTOR_FILE_FIELDS_BYTES, VectorFile,
+};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -70,9 +73,11 @@ pub fn json(bytes: &[u8]) {
 /// A file of vectors: as it is, and with its checksums put right.
 pub fn vector_file(bytes: &[u8]) {
     let mut right = bytes.to_vec();
-    if let Some(header) = right.first_chunk_mut::<60>() {
-        let crc = crc32fast::hash(&header[..56]);
-        header[56..].copy_from_slice(&crc.to_le_bytes());
+    // Where the version has it.
+    let crc_at = if bytes.get(8) == Some(&2) { 56 } else { VECTOR_FILE_FIELDS_BYTES - 4 };
+    if let Some(header) = right.get_mut(..crc_at + 4) {
+        let crc = crc32fast::hash(&header[..crc_at]);
+        header[crc_at..].copy_from_slice(&crc.to_le_bytes());
     }
     for bytes in [bytes, &right] {
         on_file(bytes, async |backend| {
@@ -106,12 +111,12 @@ fn on_file(bytes: &[u8], act: impl AsyncFnOnce(DynBackend) -> Result<(), Error>)
 fn on_pages(bytes: &[u8], kind: PagesKind, act: impl AsyncFn(Pages) -> Result<(), Error>) {
     on_file(bytes, async |backend| {
         let reader = backend.open(path(), &OpenOptions::default()).await?;
-        act(Pages::open(reader, kind).await?).await
+        act(Pages::open_any(reader, kind).await?).await
     });
     let backend = DynBackend::new(MemoryBackend::new(0));
     let written = async {
         let writer = backend.create(path(), &OpenOptions::default()).await?;
-        let mut pages = PagesWriter::new(writer, kind);
+        let mut pages = PagesWriter::new(writer, kind, RandomId([1; 16]).file(0));
         let mut rest = bytes;
         while let Some((len, after)) = rest.split_first_chunk::<2>() {
             let len = usize::from(u16::from_le_bytes(*len)).min(after.len());
@@ -124,7 +129,7 @@ fn on_pages(bytes: &[u8], kind: PagesKind, act: impl AsyncFn(Pages) -> Result<()
         }
         pages.finish().await?;
         let reader = backend.open(path(), &OpenOptions::default()).await?;
-        act(Pages::open(reader, kind).await?).await
+        act(Pages::open_any(reader, kind).await?).await
     };
     let _: Result<(), Error> = backend.run(|| written).expect("memory has an executor");
 }

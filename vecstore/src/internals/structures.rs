@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
 use crate::hnsw::GraphParts;
+use crate::identity::RandomId;
 use crate::immutable::fields::{FieldBuilder, FieldsData, FieldsReader, write_fields};
 use crate::immutable::graph::{GraphData, LINKS_SECTION, decode_links, write_graph};
 use crate::immutable::ids::{IdsData, write_ids};
@@ -53,7 +54,7 @@ impl HashedIds {
 }
 
 async fn open(backend: &DynBackend, path: &Path, kind: PagesKind, pinned: bool) -> Result<Pages, Error> {
-    let mut pages = Pages::open(backend.open(path, &OpenOptions::default()).await?, kind).await?;
+    let mut pages = Pages::open_any(backend.open(path, &OpenOptions::default()).await?, kind).await?;
     if pinned {
         pages.pin().await?;
     }
@@ -73,7 +74,7 @@ impl IdFile {
     /// What keeps the file from being written.
     pub async fn write(backend: &DynBackend, path: &Path, ids: &[PointId]) -> Result<(), Error> {
         let writer = backend.create(path, &OpenOptions::default()).await?;
-        write_ids(PagesWriter::new(writer, PagesKind::Ids), ids).await
+        write_ids(PagesWriter::new(writer, PagesKind::Ids, RandomId::new().file(0)), ids).await.map(drop)
     }
 
     /// Opens it, and brings its pages into memory if they are to be pinned.
@@ -144,8 +145,8 @@ impl FieldFile {
             builder.push(point, [value.0.clone()]);
         }
         let writer = backend.create(path, &OpenOptions::default()).await?;
-        let pages = PagesWriter::new(writer, PagesKind::Fields);
-        write_fields(pages, vec![(kind, builder)], values.len() as u64, |point| point).await
+        let pages = PagesWriter::new(writer, PagesKind::Fields, RandomId::new().file(0));
+        write_fields(pages, vec![(kind, builder)], values.len() as u64, |point| point).await.map(drop)
     }
 
     /// Opens it, and brings its pages into memory if they are to be pinned.
@@ -276,7 +277,7 @@ impl PackedLinks {
     /// What keeps the file from being written.
     pub async fn build(backend: &DynBackend, path: &Path, graph: &GraphParts) -> Result<Self, Error> {
         let writer = backend.create(path, &OpenOptions::default()).await?;
-        write_graph(PagesWriter::new(writer, PagesKind::Graph), graph).await?;
+        write_graph(PagesWriter::new(writer, PagesKind::Graph, RandomId::new().file(0)), graph).await?;
         let pages = open(backend, path, PagesKind::Graph, false).await?;
         let records = pages.read_section(LINKS_SECTION).await?;
         Ok(Self { graph: GraphData::load(&pages, false).await?, records })

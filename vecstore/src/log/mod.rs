@@ -1,12 +1,13 @@
 //! The write-ahead log: every batch of writes is a record, durable before it is acknowledged.
 //!
 //! ```text
-//! file:    |magic "VECSTLOG"| version | order | salt u64 | number u64 | first_seq u64 | zeros | crc32 |   64 bytes
+//! file:    |magic "VECSTLOG"| version | order | salt u64 | number u64 | first_seq u64 | collection | zeros | crc32 |   64 bytes
 //! record:  |body_len u32| crc32 | seq u64 | synced_len u64 | kind u32 | previous u32 | body |
 //! batch:   |count u32| then for each point  |tag u8| id 8 or 16 bytes|  and for a put  |payload_len u32| payload| vector|
 //! ```
 //!
-//! A record's checksum starts from the salt, so that bytes of an older file in reused blocks are no records. `previous` is
+//! A record's checksum starts from the salt, so that bytes of an older file in reused blocks are no records, nor are those of
+//! another log. Whose the log itself is, the header says, and the manifest, which lists the salts of all logs. `previous` is
 //! the checksum of the record before (of the header, for the first one), so that what a failed write left behind does not
 //! continue what was written in its place. Sequence numbers follow each other within a file and from file to file. All
 //! numbers are little-endian.
@@ -21,6 +22,9 @@
 //!
 //! The log is *physical*: it holds points as they are after a write, and ids of deleted ones. Replaying it twice, or over
 //! segments that hold some of it already, gives the same collection.
+
+use crate::identity::RandomId;
+use std::fmt;
 
 mod record;
 mod replay;
@@ -41,8 +45,13 @@ pub(crate) fn fuzz_batch(body: &[u8], vector_bytes: usize) {
 }
 
 pub(crate) const HEADER_BYTES: usize = 64;
+/// Bytes that [`first_record`] needs.
+pub(crate) const FIRST_RECORD_BYTES: usize = HEADER_BYTES + RECORD_HEADER_BYTES;
 const MAGIC: [u8; 8] = *b"VECSTLOG";
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
+/// Logs did not say which collection they are of.
+const VERSION_OLDEST: u32 = 1;
+const COLLECTION_AT: usize = 40;
 const BYTE_ORDER: u32 = 0x0A0B_0C0D;
 const RECORD_HEADER_BYTES: usize = 32;
 const KIND_BATCH: u32 = 1;
@@ -56,6 +65,24 @@ pub(crate) struct LogHeader {
     pub(crate) number: u64,
     /// The sequence number of its first record.
     pub(crate) first_seq: u64,
+    /// The collection's id; none in the version that knew no ids.
+    pub(crate) collection: Option<RandomId>,
+}
+
+impl fmt::Display for LogHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.collection {
+            Some(id) => write!(f, "log {} of collection {id}", self.number)?,
+            None => write!(f, "log {} of an old version, without an id,", self.number)?,
+        }
+        write!(f, " with the salt {:016x}", self.salt)
+    }
+}
+
+/// The sequence number of the first record of a log that begins with these bytes; none if it is no log, or holds nothing.
+pub(crate) fn first_record(bytes: &[u8]) -> Option<u64> {
+    let header = replay::parse_header("".as_ref(), bytes).ok()??;
+    bytes[HEADER_BYTES..].iter().any(|&byte| byte != 0).then_some(header.first_seq)
 }
 
 impl LogHeader {
@@ -69,11 +96,13 @@ impl LogHeader {
         let mut bytes = [0; HEADER_BYTES];
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
         put(0, &MAGIC);
-        put(8, &VERSION.to_le_bytes());
+        let version = if self.collection.is_some() { VERSION } else { VERSION_OLDEST };
+        put(8, &version.to_le_bytes());
         put(12, &BYTE_ORDER.to_le_bytes());
         put(16, &self.salt.to_le_bytes());
         put(24, &self.number.to_le_bytes());
         put(32, &self.first_seq.to_le_bytes());
+        put(COLLECTION_AT, &self.collection.unwrap_or(RandomId::NONE).0);
         let crc = crc32fast::hash(&bytes[..60]);
         bytes[60..].copy_from_slice(&crc.to_le_bytes());
         bytes

@@ -2,9 +2,11 @@
 
 use super::record::{LogOp, RecordHeader, decode_batch};
 use super::{
-    BYTE_ORDER, HEADER_BYTES, KIND_BATCH, KIND_CLOSE, LogHeader, MAGIC, RECORD_HEADER_BYTES, VERSION,
+    BYTE_ORDER, COLLECTION_AT, HEADER_BYTES, KIND_BATCH, KIND_CLOSE, LogHeader, MAGIC, RECORD_HEADER_BYTES,
+    VERSION, VERSION_OLDEST,
 };
 use crate::error::Error;
+use crate::identity::RandomId;
 use std::path::Path;
 
 /// How a log ends.
@@ -114,10 +116,12 @@ pub(super) fn parse_header(path: &Path, bytes: &[u8]) -> Result<Option<LogHeader
     if bytes[..8] != MAGIC || crc32fast::hash(&bytes[..60]) != u32_at(60) || u32_at(12) != BYTE_ORDER {
         return Ok(None);
     }
-    if u32_at(8) != VERSION {
-        return Err(Error::Version { path: path.to_owned(), found: u32_at(8), known: VERSION });
-    }
-    Ok(Some(LogHeader { salt: u64_at(16), number: u64_at(24), first_seq: u64_at(32) }))
+    let collection = match u32_at(8) {
+        VERSION_OLDEST => None,
+        VERSION => Some(RandomId(bytes[COLLECTION_AT..][..16].try_into().expect("sixteen bytes"))),
+        found => return Err(Error::Version { path: path.to_owned(), found, known: VERSION }),
+    };
+    Ok(Some(LogHeader { salt: u64_at(16), number: u64_at(24), first_seq: u64_at(32), collection }))
 }
 
 /// These bytes up to the last one that is not zero: what comes after a log's records is room for more.

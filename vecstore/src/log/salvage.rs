@@ -42,7 +42,7 @@ pub(crate) fn salvage_log(bytes: &mut [u8], vector_bytes: usize) -> SalvagedLog<
     log.header = header(bytes, &mut log.notes);
     // Whatever the rest of the header is: records that fit the salt prove it.
     let salt = u64::from_le_bytes(bytes[16..24].try_into().expect("eight bytes"));
-    let header = log.header.unwrap_or(LogHeader { salt, number: 0, first_seq: 0 });
+    let header = log.header.unwrap_or(LogHeader { salt, number: 0, first_seq: 0, collection: None });
     let found = find_records(&header, log.header.is_some(), bytes, &mut log.notes);
     let bytes: &[u8] = bytes;
     let durable = found.iter().map(|found| found.record.synced_len).max().unwrap_or(0);

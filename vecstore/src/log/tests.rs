@@ -1,11 +1,13 @@
 use super::*;
 use crate::error::Error;
+use crate::identity::RandomId;
 use crate::point::PointId;
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
 use io_core::{BackendFactory, Directory, DynBackend};
 use std::path::Path;
 
 const VECTOR: [u8; 8] = *b"vector01";
+const COLLECTION: RandomId = RandomId(*b"sixteen bytes of");
 
 fn path() -> &'static Path {
     Path::new("/log")
@@ -21,7 +23,9 @@ fn body(id: u64, payload: &[u8]) -> Vec<u8> {
 /// Runs something on a log on a simulated disk.
 fn on_log<T>(disk: &SimulatedDisk, act: impl AsyncFnOnce(LogWriter) -> T) -> T {
     let backend = DynBackend::new(disk.clone());
-    backend.run(|| async { act(LogWriter::create(&backend, path(), 7, 100).await.unwrap()).await }).unwrap()
+    backend
+        .run(|| async { act(LogWriter::create(&backend, path(), COLLECTION, 7, 100).await.unwrap()).await })
+        .unwrap()
 }
 
 fn parse(bytes: &[u8]) -> Result<Option<ParsedLog<'_>>, Error> {
@@ -47,6 +51,7 @@ fn what_is_written_is_read_back() {
     let bytes = closed();
     let log = parse(&bytes).unwrap().unwrap();
     assert_eq!((log.header.number, log.header.first_seq, log.next_seq), (7, 100, 103));
+    assert_eq!((log.header.collection, &bytes[40..56]), (Some(COLLECTION), &COLLECTION.0[..]));
     assert_eq!(log.end, LogEnd::Closed);
     for (index, (seq, ops)) in log.batches.iter().enumerate() {
         let id = index as u64;

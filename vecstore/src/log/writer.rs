@@ -3,10 +3,10 @@
 use super::record::{RecordHeader, encode_record};
 use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, LogHeader};
 use crate::error::Error;
+use crate::identity::{RandomId, random_u64};
 use io_core::{
     BackendFactory, DynBackend, DynPageWriter, OpenOptions, PageWrite, PageWriter, SyncKind, WriteError,
 };
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::Path;
 
@@ -45,13 +45,13 @@ impl LogWriter {
     pub(crate) async fn create(
         backend: &DynBackend,
         path: &Path,
+        collection: RandomId,
         number: u64,
         first_seq: u64,
     ) -> Result<Self, Error> {
         // A log is appended to in pieces of any length, which only buffered files allow.
         let writer = backend.create(path, &OpenOptions::default()).await?;
-        let salt = RandomState::new().build_hasher().finish();
-        let header = LogHeader { salt, number, first_seq };
+        let header = LogHeader { salt: random_u64(), number, first_seq, collection: Some(collection) };
         writer.write_pages(&[PageWrite { offset: 0, bytes: &header.encode() }]).await?;
         writer.sync(SyncKind::All).await?;
         backend.directory().sync_dir(path.parent().expect("a log is in a directory"))?;
@@ -73,6 +73,11 @@ impl LogWriter {
     /// The number in the file's name.
     pub(crate) fn number(&self) -> u64 {
         self.header.number
+    }
+
+    /// What it is told apart by from every other log.
+    pub(crate) fn salt(&self) -> u64 {
+        self.header.salt
     }
 
     /// Bytes of whole records and the header.

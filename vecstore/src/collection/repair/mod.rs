@@ -9,7 +9,7 @@ mod segment;
 
 use super::files::{FileName, MANIFEST, log_path, parse, parse_deleted, segment_path};
 use super::manifest::{Manifest, ManifestSegment};
-use super::open::lock;
+use super::open::{check_done_logs, check_leftovers, lock};
 use super::options::CollectionOptions;
 use super::{Collection, Durability, Selection};
 use crate::checked_json;
@@ -61,7 +61,10 @@ pub(super) async fn repair(
     let mut report = RepairReport::default();
     let (manifest, due) =
         match read_json(&*directory, &dir.join(MANIFEST), Manifest::decode, &mut report.notes) {
-            Ok(manifest) => (manifest.clone(), Some(manifest.seq_first)),
+            Ok(manifest) => match check_done_logs(backend, dir, &manifest).await {
+                Ok(()) => (manifest.clone(), Some(manifest.seq_first)),
+                Err(error) => (without_manifest(&*directory, dir, schema, error, &mut report)?, None),
+            },
             Err(error) => (without_manifest(&*directory, dir, schema, error, &mut report)?, None),
         };
     let options = CollectionOptions { cores: 1, ..CollectionOptions::default() };
@@ -72,6 +75,7 @@ pub(super) async fn repair(
         schema: manifest.schema.clone(),
         control: ReadControl::with_stop(stop.clone()),
         new: &new,
+        is_manifest_known: due.is_some(),
         report,
     };
     let saved = salvage.all(dir, &manifest, due).await;
@@ -102,6 +106,11 @@ fn read_json<T>(
     })
 }
 
+/// Where the salt of a log is, whatever the rest of its header.
+fn salt_of(log: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(log.get(16..24)?.try_into().ok()?))
+}
+
 /// Makes do without a manifest: every segment, and every log.
 fn without_manifest(
     directory: &dyn Directory,
@@ -120,7 +129,7 @@ fn without_manifest(
             schema = info.ok().map(|info| info.schema).or(schema);
             let files = directory.list(&path)?;
             let deleted = files.iter().filter_map(|file| parse_deleted(file.name.to_str()?)).max();
-            segments.push(ManifestSegment { number, deleted });
+            segments.push(ManifestSegment { number, id: None, deleted, deleted_salt: None });
         }
     }
     let schema = schema.or_else(|| given.cloned());
@@ -131,7 +140,8 @@ fn without_manifest(
     let mut manifest = Manifest::new(schema.ok_or_else(no_schema)?);
     report.notes.push(note);
     report.more_lost = true;
-    manifest.log_first = 0;
+    // Any log is taken.
+    (manifest.id, manifest.log_first) = (None, 0);
     manifest.segments = segments;
     Ok(manifest)
 }
@@ -142,6 +152,8 @@ struct Salvage<'a> {
     schema: Schema,
     control: ReadControl,
     new: &'a Collection,
+    /// Whether the manifest says what belongs to the collection.
+    is_manifest_known: bool,
     report: RepairReport,
 }
 
@@ -149,11 +161,13 @@ impl Salvage<'_> {
     /// Saves everything; `due` is the sequence number that the logs begin with, if that is known.
     async fn all(&mut self, dir: &Path, manifest: &Manifest, due: Option<u64>) -> Result<(), Error> {
         let mut logs = self.read_logs(dir, manifest)?;
-        if manifest.lacks_log(logs.iter().map(|(number, ..)| *number)) {
-            self.report.notes.push(Error::log_lost(&log_path(dir, manifest.log_last)).to_string());
+        let (batches, seq_next) = self.writes(dir, &mut logs, manifest, due);
+        if let Some(seq_next) = seq_next.filter(|_| self.is_manifest_known)
+            && let Err(error) = check_leftovers(self.backend, dir, manifest, seq_next).await
+        {
+            self.report.notes.push(error.to_string());
             self.report.more_lost = true;
         }
-        let batches = self.writes(&mut logs, due);
         // What the logs put or delete is not taken from segments: there it is older.
         let newer: BTreeSet<PointId> = batches.iter().flatten().map(LogOp::id).collect();
         for segment in &manifest.segments {
@@ -189,25 +203,55 @@ impl Salvage<'_> {
         Ok(numbers.map(log).collect())
     }
 
-    /// What is left of the logs, in order, and counts what is not.
+    /// What is left of the logs, in order, and the number of the write that follows; counts what is not left.
     fn writes<'a>(
         &mut self,
+        dir: &Path,
         logs: &'a mut [(u64, PathBuf, Vec<u8>)],
+        manifest: &Manifest,
         mut due: Option<u64>,
-    ) -> Vec<Vec<LogOp<'a>>> {
+    ) -> (Vec<Vec<LogOp<'a>>>, Option<u64>) {
         let vector_bytes = self.schema.dim as usize * self.schema.element.bytes() as usize;
+        let begun: Vec<u64> = manifest.begun().collect();
         let mut salvaged = Vec::new();
         for (number, path, bytes) in logs {
+            let salt = salt_of(bytes);
             let mut log = salvage_log(bytes, vector_bytes);
+            let salt = log.header.map_or(salt, |header| Some(header.salt));
+            let own = match manifest.id {
+                None => log.header.map_or(*number, |header| header.number),
+                Some(_) => match manifest.logs.iter().find(|log| Some(log.salt) == salt) {
+                    Some(log) => log.number,
+                    // One that was created and never begun is nothing to tell of.
+                    None if log.batches.is_empty() && !begun.contains(number) => continue,
+                    None if log.batches.is_empty() && log.header.is_none() => *number,
+                    None => {
+                        let what =
+                            log.header.map_or("a log that lost its header".to_owned(), |own| own.to_string());
+                        let note = "not one of the logs of this collection, and was left out";
+                        self.report.notes.push(format!("{} is {what}, {note}", path.display()));
+                        self.report.more_lost = true;
+                        continue;
+                    }
+                },
+            };
             let notes = std::mem::take(&mut log.notes);
             self.report.notes.extend(notes.into_iter().map(|note| format!("{}: {note}", path.display())));
-            let own = log.header.map_or(*number, |header| header.number);
             if own != *number {
                 self.report.notes.push(format!("{} is log {own}, and was taken as that", path.display()));
             }
             salvaged.push((own, log));
         }
         salvaged.sort_by_key(|(number, _)| *number);
+        // How much was in one that is missing the next one tells, and in the last nobody.
+        let is_lost = |number: &&u64| !salvaged.iter().any(|(own, _)| own == *number);
+        let lost: Vec<String> = begun
+            .iter()
+            .filter(is_lost)
+            .map(|&number| Error::log_lost(&log_path(dir, number)).to_string())
+            .collect();
+        self.report.notes.extend(lost);
+        self.report.more_lost |= begun.last().is_some_and(|last| is_lost(&last));
         let (mut batches, mut lost, mut end_lost) = (Vec::new(), 0u64, false);
         for (_, log) in salvaged {
             let SalvagedLog { header, batches: own, next_seq, end_lost: own_end_lost, .. } = log;
@@ -231,7 +275,7 @@ impl Salvage<'_> {
         }
         self.report.more_lost |= end_lost;
         self.report.writes_lost = lost;
-        batches
+        (batches, due)
     }
 
     fn replay(&mut self, ops: Vec<LogOp<'_>>) -> Result<(), Error> {

@@ -1,16 +1,18 @@
 //! What is left of a file of vectors or codes.
 
+use super::segment::Owner;
 use crate::bit_flip::{flipped_bit, mend};
 use crate::error::Error;
 use io_core::{
     BackendFactory, DynBackend, DynVectorReader, ElementType, OpenOptions, ReadControl, ReadRequest,
-    VectorFileError, VectorFileHeader, VectorReader,
+    VECTOR_FILE_FIELDS_BYTES, VectorFileError, VectorFileHeader, VectorReader,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
-/// Bytes of the header's fields, of which the last 4 are their checksum.
-const FIELDS_BYTES: usize = 60;
+/// Bytes of the header's fields, of which the last 4 are their checksum: in this version, and in the one before.
+const FIELDS_BYTES: [usize; 2] = [VECTOR_FILE_FIELDS_BYTES, 60];
 /// Bytes read at once of the table of checksums.
 const CHUNK: u64 = 1 << 20;
 
@@ -36,22 +38,23 @@ pub(super) enum Proof {
 }
 
 impl SalvagedRecords {
-    /// Opens a file of records of this kind, and of so many if that is known. What is wrong with it goes to `notes`.
+    /// Opens a file of records of this kind, and of so many if that is known, whose it is if that is known. What is wrong with
+    /// it goes to `notes`.
     pub(super) async fn open(
         backend: &DynBackend,
         path: &Path,
         (element, dim): (ElementType, u32),
         count: Option<u32>,
+        owner: &Owner,
         notes: &mut Vec<String>,
     ) -> Result<Self, Error> {
         let reader = backend.open(path, &OpenOptions::default()).await?;
         let file = reader.file().clone();
-        let mut fields = [0; FIELDS_BYTES];
-        let available = file.len.min(FIELDS_BYTES as u64) as usize;
+        let mut fields = [0; VECTOR_FILE_FIELDS_BYTES];
+        let available = file.len.min(fields.len() as u64) as usize;
         fields[..available].copy_from_slice(&read(&*reader, 0, available as u64).await?);
-        let crc = crc32fast::hash(&fields[..FIELDS_BYTES - 4]);
-        let before = fields;
-        if mend(&mut fields, crc) && fields != before {
+        if let Some(mended) = mended(&fields, &file.path) {
+            fields = mended;
             notes.push(format!("{}: a flipped bit of its header was put back", path.display()));
         }
         let decoded = match VectorFileHeader::decode(&fields, &file.path, file.len) {
@@ -69,12 +72,16 @@ impl SalvagedRecords {
             if fits { Ok(header) } else { Err(Error::damaged(path, 0, "its header does not fit the schema")) }
         });
         let (header, is_header_sound) = match (decoded, count) {
-            (Ok(header), _) => (header, true),
+            (Ok(header), _) => {
+                owner.check(path, header.identity)?;
+                (header, true)
+            }
             (Err(error), Some(count)) => {
                 notes.push(format!(
                     "{error}: the header was made anew from the schema and the number of points"
                 ));
-                (VectorFileHeader::new(element, dim, count.into()), false)
+                let identity = owner.identity(path);
+                (VectorFileHeader { identity, ..VectorFileHeader::new(element, dim, count.into()) }, false)
             }
             (Err(error), None) => return Err(error),
         };
@@ -82,7 +89,7 @@ impl SalvagedRecords {
         let bytes = file.len.saturating_sub(offset).min(header.count.saturating_mul(4)) / 4 * 4;
         let table = read(&*reader, offset, bytes).await?;
         let are_checksums_sound =
-            is_header_sound && bytes / 4 == header.count && crc32fast::hash(&table) == header.checksums_crc;
+            is_header_sound && bytes / 4 == header.count && header.table_crc(&table) == header.checksums_crc;
         let (words, _) = table.as_chunks::<4>();
         let checksums = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
         Ok(Self { reader, header, checksums, are_checksums_sound })
@@ -99,9 +106,7 @@ impl SalvagedRecords {
         let offset = self.header.offset(point);
         let mut record = read(&*self.reader, offset, u64::from(len)).await?;
         let Some(&stored) = self.checksums.get(point as usize) else { return Ok((record, Proof::Nothing)) };
-        let mut hasher = crc32fast::Hasher::new_with_initial(point as u32);
-        hasher.update(&record);
-        let found = hasher.finalize();
+        let found = self.header.record_crc(point, &record);
         if found == stored {
             return Ok((record, Proof::Checksum));
         }
@@ -119,6 +124,31 @@ impl SalvagedRecords {
             None => Ok((record, Proof::Nothing)),
         }
     }
+}
+
+/// A header with the one flipped bit put back that makes it one.
+fn mended(
+    fields: &[u8; VECTOR_FILE_FIELDS_BYTES],
+    path: &Arc<Path>,
+) -> Option<[u8; VECTOR_FILE_FIELDS_BYTES]> {
+    // Whatever the length of the file: that is another matter.
+    let is_header = |fields: &[u8; VECTOR_FILE_FIELDS_BYTES]| {
+        !matches!(
+            VectorFileHeader::decode(fields, path, 0),
+            Err(VectorFileError::HeaderDamaged { .. }
+                | VectorFileError::WrongMagic { .. }
+                | VectorFileError::WrongVersion { .. }
+                | VectorFileError::WrongEndianness { .. })
+        )
+    };
+    if is_header(fields) {
+        return None;
+    }
+    FIELDS_BYTES.into_iter().find_map(|len| {
+        let mut candidate = *fields;
+        let crc = crc32fast::hash(&candidate[..len - 4]);
+        (mend(&mut candidate[..len], crc) && is_header(&candidate)).then_some(candidate)
+    })
 }
 
 async fn read(reader: &dyn DynVectorReader, offset: u64, len: u64) -> Result<Vec<u8>, Error> {

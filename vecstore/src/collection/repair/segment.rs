@@ -3,20 +3,22 @@
 use super::records::{Proof, SalvagedRecords};
 use super::{Salvage, read_json};
 use crate::collection::files::deleted_path;
-use crate::collection::manifest::ManifestSegment;
+use crate::collection::manifest::{ManifestSegment, deleted_identity};
 use crate::element;
 use crate::error::Error;
+use crate::identity::{Expected, RandomId};
 use crate::immutable::build::parse_payload;
 use crate::immutable::deleted::load_deleted;
 use crate::immutable::ids::{SalvagedIds, salvage_ids};
 use crate::immutable::payload::PayloadData;
 use crate::immutable::segment::{
-    CODEC, CODES, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS, trained_codec, untrained_codec,
+    CODEC, CODES, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS, file_number, trained_codec,
+    untrained_codec,
 };
 use crate::pages::{Pages, PagesKind};
 use crate::point::{Payload, Point, PointId};
 use crate::quantization::Codec;
-use io_core::{BackendFactory, ElementType, OpenOptions, ReadControl, ReadStats};
+use io_core::{BackendFactory, ElementType, FileIdentity, OpenOptions, ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -51,9 +53,35 @@ struct Codes {
     records: SalvagedRecords,
 }
 
+/// Whose the files of a segment are.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Owner {
+    /// Nothing says it any more.
+    Unknown,
+    /// The segment with this id, or with none, of an old version.
+    Is(Option<RandomId>),
+}
+
+impl Owner {
+    /// The identity of the file of the segment that has this path.
+    pub(super) fn identity(&self, path: &Path) -> Option<FileIdentity> {
+        let Self::Is(Some(id)) = self else { return None };
+        Some(id.file(file_number(path.file_name()?.to_str()?)))
+    }
+
+    /// Checks that a file is the segment's.
+    pub(super) fn check(&self, path: &Path, found: Option<FileIdentity>) -> Result<(), Error> {
+        match self {
+            Self::Unknown => Ok(()),
+            Self::Is(_) => Expected { identity: self.identity(path), header_crc: None }.check(path, found, 0),
+        }
+    }
+}
+
 /// The vectors of a segment, and their codes once they were asked for.
 struct Vectors<'a> {
     dir: &'a Path,
+    owner: Owner,
     records: SalvagedRecords,
     codes: Option<Result<Codes, Error>>,
     /// Vectors of which only the codes say that they are what they were.
@@ -62,9 +90,10 @@ struct Vectors<'a> {
 }
 
 impl Salvage<'_> {
-    async fn pages(&mut self, path: &Path, kind: PagesKind) -> Result<Pages, Error> {
+    async fn pages(&mut self, path: &Path, kind: PagesKind, owner: Owner) -> Result<Pages, Error> {
         let reader = self.backend.open(path, &OpenOptions::default()).await?;
         let (pages, note) = Pages::salvage(reader, kind).await?;
+        owner.check(path, pages.data().identity())?;
         self.report.notes.extend(note);
         Ok(pages)
     }
@@ -86,12 +115,30 @@ impl Salvage<'_> {
     ) -> Result<(), Error> {
         let path = dir.join(SEGMENT_JSON);
         let info = read_json(&*self.directory, &path, SegmentInfo::decode, &mut self.report.notes);
+        let info = info.and_then(|info| {
+            if self.is_manifest_known {
+                info.check(&path, listed.id)?;
+            }
+            Ok(info)
+        });
+        let mut owner = match &info {
+            _ if self.is_manifest_known => Owner::Is(listed.id),
+            Ok(info) => Owner::Is(info.id),
+            Err(_) => Owner::Unknown,
+        };
         if let Err(error) = &info {
             self.report.notes.push(format!(
                 "{error}: what it says is taken from the segment's other files, as far as they are there"
             ));
         }
-        let ids = self.ids(dir).await;
+        let ids = match self.ids(dir, owner).await {
+            Ok((ids, identity)) => {
+                // What belongs together is then at least of one segment.
+                owner = Owner::Is(identity.map(|identity| RandomId(identity.owner)));
+                Ok(ids)
+            }
+            Err(error) => Err(error),
+        };
         let known = match (&ids, &info) {
             (Ok(ids), _) => Some(ids.count),
             (Err(Error::Stopped), _) => return Err(Error::Stopped),
@@ -99,11 +146,12 @@ impl Salvage<'_> {
             (Err(_), Err(_)) => None,
         };
         let (path, kind) = (dir.join(VECTORS), (self.schema.element, self.schema.dim));
-        let records = SalvagedRecords::open(self.backend, &path, kind, known, &mut self.report.notes).await;
+        let records =
+            SalvagedRecords::open(self.backend, &path, kind, known, &owner, &mut self.report.notes).await;
         let points = known.or_else(|| u32::try_from(records.as_ref().ok()?.count()).ok());
         let deleted = match listed.deleted {
             None => RoaringBitmap::new(),
-            Some(number) => self.deleted(&deleted_path(dir, number), points).await?,
+            Some(number) => self.deleted(&deleted_path(dir, number), points, owner, listed).await?,
         };
         let live = u64::from(points.unwrap_or(0)).saturating_sub(deleted.len());
         // Of points without an id nobody knows whether the logs have them anew.
@@ -122,7 +170,7 @@ impl Salvage<'_> {
                 return Ok(());
             }
         };
-        let payload = self.payloads(&dir.join(PAYLOAD), ids.count).await;
+        let payload = self.payloads(&dir.join(PAYLOAD), ids.count, owner).await;
         let (mut points_lost, mut payloads_lost) = (Losses::default(), Losses::default());
         let known = ids.ids.keys().filter(|&&point| !deleted.contains(point)).count() as u64;
         if known < live {
@@ -131,7 +179,7 @@ impl Salvage<'_> {
         } else if let Some(damage) = ids.damage {
             self.report.notes.push(format!("{damage}: the same ids are elsewhere in the file too"));
         }
-        let mut vectors = Vectors { dir, records, codes: None, unproven: 0, mended: 0 };
+        let mut vectors = Vectors { dir, owner, records, codes: None, unproven: 0, mended: 0 };
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for (point, id) in ids.ids {
             if self.control.is_stopped() {
@@ -183,15 +231,21 @@ impl Salvage<'_> {
         Ok(())
     }
 
-    async fn ids(&mut self, dir: &Path) -> Result<SalvagedIds, Error> {
-        let pages = self.pages(&dir.join(IDS), PagesKind::Ids).await?;
+    /// The ids of a segment, and which file they were in.
+    async fn ids(&mut self, dir: &Path, owner: Owner) -> Result<(SalvagedIds, Option<FileIdentity>), Error> {
+        let pages = self.pages(&dir.join(IDS), PagesKind::Ids, owner).await?;
         let ids = salvage_ids(&pages, &self.control).await;
         self.note_mended(dir, IDS, pages.mended(), "pages");
-        ids
+        Ok((ids?, pages.data().identity()))
     }
 
-    async fn payloads(&mut self, path: &Path, count: u32) -> Result<(Pages, PayloadData), Error> {
-        let pages = self.pages(path, PagesKind::Payload).await?;
+    async fn payloads(
+        &mut self,
+        path: &Path,
+        count: u32,
+        owner: Owner,
+    ) -> Result<(Pages, PayloadData), Error> {
+        let pages = self.pages(path, PagesKind::Payload, owner).await?;
         let count = u64::from(count);
         match PayloadData::of_points(&pages, count).await {
             Ok(data) => Ok((pages, data)),
@@ -206,9 +260,25 @@ impl Salvage<'_> {
         }
     }
 
-    async fn deleted(&mut self, path: &Path, points: Option<u32>) -> Result<RoaringBitmap, Error> {
+    async fn deleted(
+        &mut self,
+        path: &Path,
+        points: Option<u32>,
+        owner: Owner,
+        listed: ManifestSegment,
+    ) -> Result<RoaringBitmap, Error> {
         let read = async {
-            let pages = self.pages(path, PagesKind::Deleted).await?;
+            let pages = self.pages(path, PagesKind::Deleted, Owner::Unknown).await?;
+            let found = pages.data().identity();
+            match owner {
+                _ if self.is_manifest_known => pages.data().check(&listed.expected_deleted())?,
+                // Without its salt it is at least of the segment.
+                Owner::Is(id) => {
+                    let identity = found.map(|found| deleted_identity(id, found.file));
+                    pages.data().check(&Expected { identity, header_crc: None })?;
+                }
+                Owner::Unknown => {}
+            }
             let points = match points {
                 Some(points) => points,
                 None => pages.read_array::<u64>(0).await?.first().map_or(0, |&points| points as u32),
@@ -256,7 +326,7 @@ impl Salvage<'_> {
         vectors: &mut Vectors<'_>,
     ) -> Result<bool, Error> {
         if vectors.codes.is_none() {
-            vectors.codes = Some(self.codes(vectors.dir, count).await);
+            vectors.codes = Some(self.codes(vectors.dir, count, vectors.owner).await);
         }
         let nothing = |why: &str| {
             let reason = format!("nothing is left to check the vector of point {point} with{why}");
@@ -277,17 +347,19 @@ impl Salvage<'_> {
         Ok(code == expected)
     }
 
-    async fn codes(&mut self, dir: &Path, count: u32) -> Result<Codes, Error> {
+    async fn codes(&mut self, dir: &Path, count: u32, owner: Owner) -> Result<Codes, Error> {
         let codec = match untrained_codec(&self.schema) {
             Some(codec) => codec,
             None => {
-                trained_codec(&self.pages(&dir.join(CODEC), PagesKind::Codec).await?, &self.schema).await?
+                let pages = self.pages(&dir.join(CODEC), PagesKind::Codec, owner).await?;
+                trained_codec(&pages, &self.schema).await?
             }
         };
         let kind = (ElementType::U8, codec.record_bytes() as u32);
         // What is wrong with the codes is told where it matters.
         let notes = &mut Vec::new();
-        let records = SalvagedRecords::open(self.backend, &dir.join(CODES), kind, Some(count), notes).await?;
+        let path = dir.join(CODES);
+        let records = SalvagedRecords::open(self.backend, &path, kind, Some(count), &owner, notes).await?;
         Ok(Codes { codec, records })
     }
 }

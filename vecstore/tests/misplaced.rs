@@ -1,0 +1,817 @@
+//! Pages, files, segments, logs and manifests in the place of others: of a sister collection that was made by the same calls, of
+//! another segment, of a copy that went its own way, and of an earlier time. Each is sound by itself, and each is found.
+//! Then manifests and files that are crafted: their checksums are right, and what they say is impossible.
+
+use io_core::testing::SimulatedDisk;
+use io_core::{Directory, DynBackend, StopFlag};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use vecstore::collection::{
+    Collection, CollectionOptions, Durability, RepairReport, ScrollRequest, SearchParams, SearchRequest,
+    Selection, With,
+};
+use vecstore::error::Error;
+use vecstore::field::FieldKind;
+use vecstore::point::{Point, PointId};
+use vecstore::quantization::Method;
+use vecstore::schema::Schema;
+
+const DIR: &str = "/c";
+/// Bytes of a page, and of a sector of a log.
+const PAGE: usize = 4096;
+const SECTOR: usize = 512;
+
+type Model = BTreeMap<PointId, Point>;
+/// The files of a collection, by their paths in it.
+type Tree = BTreeMap<PathBuf, Vec<u8>>;
+
+fn options() -> CollectionOptions {
+    CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() }
+}
+
+fn backend(disk: &SimulatedDisk) -> DynBackend {
+    DynBackend::new(disk.clone())
+}
+
+fn open(disk: &SimulatedDisk, dir: &str) -> Result<Collection, Error> {
+    Collection::open(&backend(disk), Path::new(dir), &options())
+}
+
+/// A codec that learns something, so that there is a file of what it learned.
+fn schema() -> Schema {
+    let schema = Schema { quantization: Method::Rotated2, ..Schema::new(3) };
+    schema.tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer)
+}
+
+/// Points of different collections with one id are equally long, and different in all that is kept of them.
+fn point(id: u64, shift: u64) -> Point {
+    let text = char::from(b'a' + shift as u8).to_string().repeat(200);
+    let payload = json!({"t": format!("t{}", (id + shift) % 4), "n": id * 10 + shift, "text": text});
+    let vector = vec![1.0, id as f32, 3.0 + shift as f32];
+    let own = if id.is_multiple_of(5) { PointId::Uuid(u128::from(id)) } else { PointId::Num(id) };
+    Point { id: own, ..Point::new(0, vector) }.with_payload(payload)
+}
+
+fn read_tree(disk: &SimulatedDisk, dir: &Path) -> Tree {
+    let mut tree = Tree::new();
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(below) = waiting.pop() {
+        for entry in disk.list(&dir.join(&below)).unwrap() {
+            let path = below.join(entry.name);
+            if entry.is_dir {
+                waiting.push(path);
+            } else if !path.ends_with("LOCK") {
+                tree.insert(path.clone(), disk.read(&dir.join(path)).unwrap());
+            }
+        }
+    }
+    tree
+}
+
+fn on_disk(tree: &Tree) -> SimulatedDisk {
+    let disk = SimulatedDisk::new(1);
+    let dir = Path::new(DIR);
+    disk.create_dir(dir).unwrap();
+    let dirs: BTreeSet<&Path> = tree.keys().filter_map(|path| path.parent()).collect();
+    for below in dirs.into_iter().filter(|below| *below != Path::new("")) {
+        disk.create_dir(&dir.join(below)).unwrap();
+    }
+    for (path, bytes) in tree {
+        disk.write(&dir.join(path), bytes).unwrap();
+    }
+    disk
+}
+
+/// Everything that can be read of a collection, in several ways that have to agree.
+fn contents(collection: &Collection) -> Result<Model, Error> {
+    let request = ScrollRequest { limit: 10_000, with: With::ALL, ..ScrollRequest::default() };
+    let point = |record: vecstore::collection::Record| Point {
+        id: record.id,
+        vector: record.vector.unwrap(),
+        payload: record.payload.unwrap(),
+    };
+    let model: Model =
+        collection.scroll(request).wait()?.records.into_iter().map(point).map(|p| (p.id, p)).collect();
+    assert_eq!(collection.count(None).wait()?, model.len() as u64);
+    let by_field =
+        ScrollRequest { limit: 10_000, order_by: Some("n".to_owned()), ..ScrollRequest::default() };
+    let in_order: Vec<PointId> =
+        collection.scroll(by_field).wait()?.records.into_iter().map(|record| record.id).collect();
+    let mut expected: Vec<&Point> = model.values().filter(|point| point.payload.contains_key("n")).collect();
+    expected.sort_by_key(|point| (point.payload["n"].as_u64(), point.id));
+    assert_eq!(in_order, expected.into_iter().map(|point| point.id).collect::<Vec<_>>());
+    let retrieved = collection.retrieve(model.keys().copied().collect(), With::NOTHING).wait()?;
+    assert_eq!(retrieved.records.len(), model.len());
+    let params = SearchParams { exact: true, ..SearchParams::default() };
+    for point in model.values().step_by(29) {
+        let request =
+            SearchRequest { limit: 1, params: params.clone(), ..SearchRequest::new(point.vector.clone()) };
+        collection.search(request).wait()?;
+    }
+    Ok(model)
+}
+
+fn read(disk: &SimulatedDisk) -> Result<Model, Error> {
+    contents(&open(disk, DIR)?)
+}
+
+fn problems(disk: &SimulatedDisk) -> Vec<Error> {
+    Collection::verify(&backend(disk), Path::new(DIR), &StopFlag::new()).unwrap().problems
+}
+
+/// The states of a collection, each as files and points.
+#[derive(Default)]
+struct History(Vec<(Tree, Model)>);
+
+impl History {
+    fn push(&mut self, disk: &SimulatedDisk, dir: &str, model: &Model) {
+        self.0.push((read_tree(disk, Path::new(dir)), model.clone()));
+    }
+
+    fn last(&self) -> &(Tree, Model) {
+        self.0.last().unwrap()
+    }
+}
+
+fn put(collection: &Collection, model: &mut Model, ids: impl Iterator<Item = u64>, shift: u64) {
+    let points: Vec<Point> = ids.map(|id| point(id, shift)).collect();
+    model.extend(points.iter().map(|point| (point.id, point.clone())));
+    collection.upsert(points, Durability::Synced).wait().unwrap();
+}
+
+/// Creates a collection with one segment.
+fn begun(disk: &SimulatedDisk, shift: u64) -> (Collection, Model) {
+    let collection = Collection::create(&backend(disk), Path::new(DIR), &schema(), &options()).unwrap();
+    let mut model = Model::new();
+    put(&collection, &mut model, 0..60, shift);
+    collection.optimize(|_| {}).wait().unwrap();
+    (collection, model)
+}
+
+/// Goes on from there: deleted points, a second segment, and two logs.
+fn gone_on(disk: &SimulatedDisk, dir: &str, collection: Collection, mut model: Model, shift: u64) -> History {
+    let mut history = History::default();
+    history.push(disk, dir, &model);
+    let gone: Vec<PointId> = (0..6).map(|id| point(id, shift).id).collect();
+    model.retain(|id, _| !gone.contains(id));
+    collection.delete(Selection::Ids(gone), Durability::Synced).wait().unwrap();
+    put(&collection, &mut model, 50..90, shift);
+    collection.close().unwrap();
+    history.push(disk, dir, &model);
+    let collection = open(disk, dir).unwrap();
+    collection.seal(|_| {}).wait().unwrap();
+    history.push(disk, dir, &model);
+    put(&collection, &mut model, 100..101, shift);
+    for id in 80..95 {
+        put(&collection, &mut model, id..id + 1, shift + 1);
+    }
+    collection.close().unwrap();
+    history.push(disk, dir, &model);
+    let collection = open(disk, dir).unwrap();
+    for id in 40..55 {
+        put(&collection, &mut model, id..id + 1, shift + 1);
+        if id == 47 {
+            history.push(disk, dir, &model);
+        }
+    }
+    collection.close().unwrap();
+    history.push(disk, dir, &model);
+    history
+}
+
+/// A collection, and those whose parts are put into its place.
+struct Family {
+    ours: History,
+    sister: History,
+    /// A restored snapshot, of when the first segment was there, that went its own way.
+    copy: History,
+}
+
+fn family() -> Family {
+    let disk = SimulatedDisk::new(1);
+    let (collection, model) = begun(&disk, 0);
+    collection.snapshot(Path::new("/snapshot")).wait().unwrap();
+    Collection::restore(&backend(&disk), Path::new("/snapshot"), Path::new("/copy")).unwrap();
+    let ours = gone_on(&disk, DIR, collection, model.clone(), 0);
+    let copy = gone_on(&disk, "/copy", open(&disk, "/copy").unwrap(), model, 7);
+    let disk = SimulatedDisk::new(1);
+    let (collection, model) = begun(&disk, 3);
+    let sister = gone_on(&disk, DIR, collection, model, 3);
+    let names = |history: &History| history.last().0.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&ours), names(&sister));
+    assert_eq!(names(&ours), names(&copy));
+    assert_eq!(ours.last().0.len(), 20, "{:?}", names(&ours));
+    assert!(problems(&on_disk(&ours.last().0)).is_empty());
+    assert_eq!(read(&on_disk(&ours.last().0)).unwrap(), ours.last().1);
+    Family { ours, sister, copy }
+}
+
+impl Family {
+    fn tree(&self) -> &Tree {
+        &self.ours.last().0
+    }
+
+    /// Trees to take parts from, with their names.
+    fn donors(&self) -> Vec<(String, Tree)> {
+        let mut donors = vec![
+            ("sister".to_owned(), self.sister.last().0.clone()),
+            ("copy".to_owned(), self.copy.last().0.clone()),
+        ];
+        let (_, older) = self.ours.0.split_last().unwrap();
+        donors.extend(
+            older.iter().enumerate().map(|(index, (tree, _))| (format!("older {index}"), tree.clone())),
+        );
+        // The two segments in each other's place.
+        let swapped = |path: &Path| {
+            let name = path.to_str().unwrap();
+            let other =
+                |from: &str, to: &str| Some(PathBuf::from(format!("{to}{}", name.strip_prefix(from)?)));
+            other("segment-000001", "segment-000002").or_else(|| other("segment-000002", "segment-000001"))
+        };
+        let own = self.tree().iter().filter_map(|(path, bytes)| Some((swapped(path)?, bytes.clone())));
+        donors.push(("the other segment".to_owned(), own.collect()));
+        donors
+    }
+
+    /// Checks that what was put together is found, and gives no wrong answer. What a part of the last log's end was replaced
+    /// by cannot be told from a write that was under way, so it may be left out by opening.
+    fn check(&self, tree: &Tree, is_end_of_log: bool, context: &str) -> Vec<Error> {
+        let disk = on_disk(tree);
+        let found = problems(&disk);
+        assert!(!found.is_empty(), "{context}: not found");
+        if let Ok(found) = read(&disk) {
+            let (states, expected) = (&self.ours.0, &self.ours.last().1);
+            let is_shorter = is_end_of_log
+                && found
+                    .iter()
+                    .all(|(id, point)| expected.get(id) == Some(point) || states[3].1.get(id) == Some(point));
+            assert!(found == *expected || is_shorter, "{context}: wrong data");
+        }
+        found
+    }
+}
+
+fn is_log(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "wal")
+}
+
+/// What is found of a file is that it is another one, and it says which.
+fn assert_misplaced(found: &[Error], path: &Path, context: &str) {
+    let path = Path::new(DIR).join(path);
+    let is_named = |error: &Error| matches!(error, Error::Misplaced { path: wrong, .. } if *wrong == path);
+    assert!(found.iter().any(is_named), "{context}: {found:?}");
+}
+
+#[test]
+fn a_page_of_another_file_is_found() {
+    let family = family();
+    let mut cases = 0;
+    for (name, donor) in family.donors() {
+        for (path, own) in family.tree() {
+            let Some(other) = donor.get(path) else { continue };
+            let block = if is_log(path) { SECTOR } else { PAGE };
+            let last_log = path == Path::new("log-000004.wal");
+            for start in (0..own.len().min(other.len())).step_by(block) {
+                let (own_end, other_end) = ((start + block).min(own.len()), (start + block).min(other.len()));
+                if own[start..own_end] == other[start..other_end] {
+                    continue;
+                }
+                let mixed = [&own[..start], &other[start..other_end], &own[own_end..]].concat();
+                let tree = with(family.tree(), path, &mixed);
+                let context = format!("block at {start} of {} from {name}", path.display());
+                family.check(&tree, last_log, &context);
+                cases += 1;
+            }
+        }
+    }
+    assert!(cases > 250, "{cases}");
+}
+
+fn with(tree: &Tree, path: &Path, bytes: &[u8]) -> Tree {
+    let mut tree = tree.clone();
+    tree.insert(path.to_owned(), bytes.to_vec());
+    tree
+}
+
+#[test]
+fn a_file_or_two_of_another_collection_are_found() {
+    let family = family();
+    let mut cases = 0;
+    for (name, donor) in family.donors() {
+        let differs = |path: &&PathBuf| donor.get(*path).is_some_and(|other| *other != family.tree()[*path]);
+        let paths: Vec<&PathBuf> = family.tree().keys().filter(differs).collect();
+        for (index, first) in paths.iter().enumerate() {
+            for second in &paths[..=index] {
+                if first.parent() != second.parent() || name.starts_with("older") && is_log(first) {
+                    continue;
+                }
+                let mut tree = family.tree().clone();
+                for path in [first, second] {
+                    tree.insert(path.to_path_buf(), donor[*path].clone());
+                }
+                let context = format!("{} and {} from {name}", first.display(), second.display());
+                let found = family.check(&tree, false, &context);
+                if first.parent() != Some(Path::new("")) || is_log(first) && is_log(second) {
+                    assert_misplaced(&found, first, &context);
+                }
+                cases += 1;
+            }
+        }
+    }
+    assert!(cases > 150, "{cases}");
+}
+
+/// Every file of a segment in the place of every other one of it.
+#[test]
+fn files_of_a_segment_that_changed_places_are_found() {
+    let family = family();
+    let own = |path: &&PathBuf| path.starts_with("segment-000001");
+    for path in family.tree().keys().filter(own) {
+        for other in family.tree().keys().filter(own).filter(|other| *other != path) {
+            let tree = with(family.tree(), path, &family.tree()[other]);
+            let found = family.check(&tree, false, &format!("{} is {}", path.display(), other.display()));
+            let name = Path::new(DIR).join(path).display().to_string();
+            assert!(found.iter().any(|error| error.to_string().contains(&name)), "{name}: {found:?}");
+        }
+    }
+}
+
+/// Whole segments, logs and manifests, alone and together, of another collection and of another time.
+#[test]
+fn larger_parts_of_another_collection_are_found() {
+    let family = family();
+    let group = |path: &Path| match path.to_str().unwrap() {
+        "MANIFEST" => 0,
+        name if name.starts_with("log-") => 1,
+        name if name.starts_with("segment-000001") => 2,
+        _ => 3,
+    };
+    let mut cases = 0;
+    for (name, donor) in family.donors().into_iter().filter(|(name, _)| name != "the other segment") {
+        for groups in 1..15u32 {
+            let is_taken = |path: &Path| groups & 1 << group(path) != 0;
+            let own = family.tree().iter().filter(|(path, _)| !is_taken(path));
+            let tree: Tree = own
+                .chain(donor.iter().filter(|(path, _)| is_taken(path)))
+                .map(|(path, bytes)| (path.clone(), bytes.clone()))
+                .collect();
+            // A manifest and the logs it lists are the collection at its time. What else is there may be of a run that did
+            // not come to its end.
+            if tree == *family.tree() || name.starts_with("older") && groups & 3 == 3 {
+                continue;
+            }
+            // The older copy of the last log: see below.
+            if name == "older 4" {
+                continue;
+            }
+            family.check(&tree, false, &format!("groups {groups:04b} from {name}"));
+            cases += 1;
+        }
+    }
+    assert!(cases > 50, "{cases}");
+}
+
+/// Every manifest that the collection has had, where all that it was written after is sealed into segments.
+#[test]
+fn an_older_manifest_is_found_and_nothing_is_removed_for_it() {
+    let disk = SimulatedDisk::new(1);
+    let (collection, model) = begun(&disk, 0);
+    let mut manifests = vec![read_tree(&disk, Path::new(DIR))];
+    let history = gone_on(&disk, DIR, collection, model, 0);
+    manifests.extend(history.0.iter().map(|(tree, _)| tree.clone()));
+    let collection = open(&disk, DIR).unwrap();
+    collection.seal(|_| {}).wait().unwrap();
+    collection.close().unwrap();
+    let (tree, manifest) = (read_tree(&disk, Path::new(DIR)), Path::new("MANIFEST"));
+    assert_eq!(tree.keys().filter(|path| is_log(path)).count(), 0);
+    let mut found = 0;
+    for older in manifests.iter().map(|older| &older[manifest]).filter(|older| **older != tree[manifest]) {
+        let mixed = with(&tree, manifest, older);
+        let disk = on_disk(&mixed);
+        assert!(!problems(&disk).is_empty(), "{}", String::from_utf8_lossy(older));
+        assert!(read(&disk).is_err());
+        assert_eq!(read_tree(&disk, Path::new(DIR)), mixed, "opening removed something");
+        // With the right manifest all is there again.
+        disk.write(&Path::new(DIR).join(manifest), &tree[manifest]).unwrap();
+        assert_eq!(read(&disk).unwrap(), history.last().1);
+        found += 1;
+    }
+    assert!(found >= 4, "{found}");
+}
+
+/// The one thing that nothing tells: the last log as it was earlier, after which nothing else was written.
+#[test]
+fn an_older_copy_of_the_last_log_is_the_collection_of_that_time() {
+    let family = family();
+    let log = Path::new("log-000004.wal");
+    let (older, expected) = &family.ours.0[4];
+    let disk = on_disk(&with(family.tree(), log, &older[log]));
+    assert!(problems(&disk).is_empty());
+    assert_eq!(read(&disk).unwrap(), *expected);
+}
+
+fn repaired(disk: &SimulatedDisk) -> (RepairReport, Model) {
+    let target = Path::new("/repaired");
+    let report =
+        Collection::repair(&backend(disk), Path::new(DIR), target, Some(&schema()), &StopFlag::new())
+            .unwrap();
+    let verified = Collection::verify(&backend(disk), target, &StopFlag::new()).unwrap();
+    assert!(verified.problems.is_empty(), "{:?}", verified.problems);
+    (report, contents(&open(disk, "/repaired").unwrap()).unwrap())
+}
+
+/// Repair takes nothing of what is not the collection's, and says what is lost by that.
+#[test]
+fn repair_leaves_out_what_is_of_another_collection() {
+    let family = family();
+    let expected = &family.ours.last().1;
+    for (name, donor) in family.donors().into_iter().filter(|(name, _)| !name.starts_with("older")) {
+        for path in family.tree().keys().filter(|path| !path.ends_with("MANIFEST")) {
+            let Some(other) = donor.get(path).filter(|other| **other != family.tree()[path]) else {
+                continue;
+            };
+            let (report, found) = repaired(&on_disk(&with(family.tree(), path, other)));
+            let context = format!("{} from {name}: {report:?}", path.display());
+            let without_payload =
+                |id: &PointId| found[id].payload.is_empty() && found[id].vector == expected[id].vector;
+            let earlier = |id: &PointId| {
+                let states = family.ours.0.iter();
+                states.filter_map(|(_, model)| model.get(id)).any(|point| *point == found[id])
+            };
+            let deleted_is_back =
+                |id: &PointId| report.notes.iter().any(|note| note.contains("may be back")) && earlier(id);
+            for id in found.keys() {
+                let is_right = expected.get(id) == Some(&found[id])
+                    || report.writes_lost + u64::from(report.more_lost) > 0 && earlier(id)
+                    || deleted_is_back(id)
+                    || expected.contains_key(id) && report.payloads_lost > 0 && without_payload(id);
+                assert!(is_right, "point {id}: {context}");
+            }
+            let gone = expected.keys().filter(|id| !found.contains_key(id)).count() as u64;
+            assert!(gone <= report.points_lost + report.writes_lost || report.more_lost, "{context}");
+            let is_made_anew = ["codes.vec", "codec.pages", "graph.pages", "fields.pages"];
+            assert!(
+                !report.notes.is_empty() || is_made_anew.iter().any(|name| path.ends_with(name)),
+                "{context}"
+            );
+        }
+    }
+}
+
+/// Repair needs no manifest and no `segment.json` to tell whose a file is: what belongs together does.
+#[test]
+fn repair_without_a_manifest_leaves_out_files_of_another_segment() {
+    let family = family();
+    let donor = &family.sister.last().0;
+    for json in [false, true] {
+        for name in ["vectors.vec", "payload.pages"] {
+            let path = Path::new("segment-000002").join(name);
+            let mut tree = with(family.tree(), &path, &donor[&path]);
+            tree.insert("MANIFEST".into(), b"{}".to_vec());
+            if json {
+                tree.insert("segment-000002/segment.json".into(), b"{}".to_vec());
+            }
+            let (report, found) = repaired(&on_disk(&tree));
+            let wrong = found.values().filter(|point| {
+                !family.ours.0.iter().any(|(_, model)| {
+                    model.get(&point.id).is_some_and(|own| {
+                        own.vector == point.vector
+                            && (point.payload.is_empty() || point.payload == own.payload)
+                    })
+                })
+            });
+            assert_eq!(wrong.count(), 0, "{name}: {report:?}");
+            assert!(report.points_lost + report.payloads_lost > 0, "{name}: {report:?}");
+        }
+    }
+}
+
+/// A JSON file of the collection with another checksum, after a change.
+fn crafted(tree: &Tree, path: &str, change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let bytes = &tree[Path::new(path)];
+    let text = std::str::from_utf8(bytes).unwrap();
+    let mut value: Value = serde_json::from_str(text.rsplit_once("\ncrc32 ").unwrap().0).unwrap();
+    change(&mut value);
+    let text = format!("{value:#}\n");
+    format!("{text}crc32 {:08x}\n", crc32fast::hash(text.as_bytes())).into_bytes()
+}
+
+#[test]
+fn a_manifest_that_says_the_impossible_is_refused() {
+    let family = family();
+    let tree = family.tree();
+    let top = u64::MAX;
+    let segments = |count: u64| {
+        let segment = |number| json!({"number": number, "id": format!("{:032x}", number)});
+        Value::from((1..=count).map(segment).collect::<Vec<_>>())
+    };
+    type Craft<'a> = Box<dyn Fn(&mut Value) + 'a>;
+    let set =
+        |name: &'static str, value: Value| -> Craft<'_> { Box::new(move |all| all[name] = value.clone()) };
+    let second = |name: &'static str, value: Value| -> Craft<'_> {
+        Box::new(move |all| all["segments"][1][name] = value.clone())
+    };
+    let cases: Vec<(Craft<'_>, &str)> = vec![
+        (set("log_first", json!(top)), "log_first is 18446744073709551615"),
+        (set("log_first", json!(top / 2 + 1)), "log_first is 9223372036854775808"),
+        (set("log_first", json!(0)), "log_first is 0"),
+        (set("seq_first", json!(0)), "seq_first is 0"),
+        (set("seq_first", json!(top)), "seq_first is 18446744073709551615"),
+        (set("number_next", json!(top)), "number_next is 18446744073709551615"),
+        (set("log_first", json!(1000)), "it lists log 3, and calls it done with"),
+        (
+            Box::new(|all| {
+                all["log_first"] = json!(1000);
+                all["logs"] = json!([]);
+            }),
+            "calls log 3 done with",
+        ),
+        (Box::new(|all| all["logs"].as_array_mut().unwrap().reverse()), "out of order"),
+        (Box::new(|all| all["logs"][1] = all["logs"][0].clone()), "out of order"),
+        (Box::new(|all| all["logs"][1]["number"] = json!(top)), "no log has a number above"),
+        (Box::new(|all| all["logs"][1]["salt"] = json!(1)), "log-000004.wal is log 4 of collection"),
+        (set("logs", json!([])), "no log with writes in it"),
+        (second("number", json!(1)), "segment 1 twice"),
+        (Box::new(|all| all["segments"][1] = all["segments"][0].clone()), "segment 1 twice"),
+        (Box::new(|all| all["segments"][1]["id"] = all["segments"][0]["id"].clone()), "of another one"),
+        (
+            Box::new(|all| all["segments"][1]["deleted"] = all["segments"][0]["deleted"].clone()),
+            "for two segments",
+        ),
+        (second("number", json!(70)), "of number 70, and number_next"),
+        (Box::new(|all| all["segments"][0]["deleted"] = json!(70)), "of number 70, and number_next"),
+        (Box::new(|all| _ = all["segments"][0].as_object_mut().unwrap().remove("deleted")), "only a salt"),
+        (
+            Box::new(|all| _ = all["segments"][0].as_object_mut().unwrap().remove("deleted_salt")),
+            "without a salt",
+        ),
+        (Box::new(|all| _ = all["segments"][0].as_object_mut().unwrap().remove("id")), "an old version"),
+        (Box::new(|all| _ = all.as_object_mut().unwrap().remove("id")), "as it must not be"),
+        (set("version", json!(2)), "as it must not be"),
+        (set("id", json!("00000000000000000000000000000000")), "is no id"),
+        (
+            set("id", json!("11111111111111111111111111111111")),
+            "of collection 11111111111111111111111111111111",
+        ),
+        (
+            Box::new(|all| {
+                all["number_next"] = json!(100_001);
+                all["segments"] = segments(100_000);
+            }),
+            "it lists 100000 segments; 4096 are the most",
+        ),
+    ];
+    for (craft, reason) in cases {
+        let disk = on_disk(&with(tree, Path::new("MANIFEST"), &crafted(tree, "MANIFEST", craft)));
+        let before = (disk.operations(), read_tree(&disk, Path::new(DIR)));
+        let error = open(&disk, DIR).unwrap_err().to_string();
+        assert!(error.contains(reason), "{reason}: {error}");
+        // Not every file that it lists was looked for, and none was removed.
+        assert!(disk.operations() - before.0 < 1000, "{reason}: {} operations", disk.operations() - before.0);
+        assert_eq!(read_tree(&disk, Path::new(DIR)), before.1, "{reason}");
+        let found: Vec<String> = problems(&disk).iter().map(ToString::to_string).collect();
+        assert!(found.iter().any(|found| found.contains(reason)), "{reason}: {found:?}");
+        let (report, repaired) = repaired(&disk);
+        let known = family.ours.0.iter().flat_map(|(_, model)| model.values()).collect::<Vec<_>>();
+        assert!(repaired.values().all(|point| known.contains(&point)), "{reason}: {report:?}");
+        // What was lost or may be wrong is said.
+        let is_said = (report.more_lost || report.points_lost > 0) && !report.notes.is_empty();
+        assert!(repaired == family.ours.last().1 || is_said, "{reason}: {report:?}");
+    }
+}
+
+#[test]
+fn a_log_with_an_impossible_number_is_refused() {
+    let family = family();
+    for number in [u64::MAX, u64::MAX / 2 + 1] {
+        let name = format!("log-{number}.wal");
+        let tree = with(family.tree(), Path::new(&name), &family.tree()[Path::new("log-000004.wal")]);
+        let disk = on_disk(&tree);
+        let error = open(&disk, DIR).unwrap_err().to_string();
+        assert!(error.contains(&name) && error.contains("no log has a number above"), "{error}");
+        assert!(problems(&disk).iter().any(|problem| problem.to_string().contains(&name)));
+        let (_, found) = repaired(&disk);
+        assert_eq!(found, family.ours.last().1);
+    }
+    // The largest number there is may be there, and the next log has none left.
+    let name = format!("log-{}.wal", u64::MAX / 2);
+    let disk = on_disk(&with(family.tree(), Path::new(&name), b""));
+    let collection = open(&disk, DIR).unwrap();
+    let error = collection.upsert(vec![point(1, 1)], Durability::Synced).wait().unwrap_err().to_string();
+    assert!(error.contains("no log has a number above"), "{error}");
+    assert_eq!(contents(&collection).unwrap(), family.ours.last().1);
+}
+
+/// What an attempt to begin a log left, which the manifest does not list: it is passed over, and gives its number to no other one.
+#[test]
+fn a_log_that_was_never_begun_is_passed_over() {
+    let family = family();
+    // Of the same collection, with a salt that the manifest does not list.
+    let log = &family.copy.last().0[Path::new("log-000004.wal")];
+    let sister = &family.sister.last().0[Path::new("log-000004.wal")];
+    // Nothing of its header, a part, all; with room behind it.
+    let room = [&log[..64], &[0; 5000]].concat();
+    for left in [&log[..0], &log[..30], &log[..64], &sister[..64], &room] {
+        let disk = on_disk(&with(family.tree(), Path::new("log-000005.wal"), left));
+        let verified = Collection::verify(&backend(&disk), Path::new(DIR), &StopFlag::new()).unwrap();
+        assert!(verified.problems.is_empty(), "{:?}", verified.problems);
+        let collection = open(&disk, DIR).unwrap();
+        let mut model = family.ours.last().1.clone();
+        assert_eq!(contents(&collection).unwrap(), model);
+        put(&collection, &mut model, 200..201, 0);
+        collection.close().unwrap();
+        assert!(read_tree(&disk, Path::new(DIR)).contains_key(Path::new("log-000006.wal")));
+        assert_eq!(read(&disk).unwrap(), model);
+        let (report, found) = repaired(&disk);
+        assert_eq!((found, report.more_lost, report.notes), (model, false, vec![]));
+    }
+    // With anything in it it is not one of those.
+    for left in [&log[..], sister] {
+        let disk = on_disk(&with(family.tree(), Path::new("log-000005.wal"), left));
+        assert_misplaced(&problems(&disk), Path::new("log-000005.wal"), "a log with writes");
+        assert!(matches!(open(&disk, DIR).unwrap_err(), Error::Misplaced { .. }));
+    }
+}
+
+/// Two segments with the same points: no panic, but an error, wherever it shows.
+#[test]
+fn segments_that_overlap_are_an_error() {
+    let family = family();
+    let mut tree = family.ours.0[2].0.clone();
+    // Without its file of deleted points the first segment still has those that the second one replaced.
+    let manifest = crafted(&tree, "MANIFEST", |all| {
+        let segment = all["segments"][0].as_object_mut().unwrap();
+        segment.remove("deleted");
+        segment.remove("deleted_salt");
+    });
+    tree.insert("MANIFEST".into(), manifest);
+    tree.retain(|path, _| !path.to_str().unwrap().contains("deleted-"));
+    let disk = on_disk(&tree);
+    let found: Vec<String> = problems(&disk).iter().map(ToString::to_string).collect();
+    assert!(found.len() == 1 && found[0].contains("is also in segment 1"), "{found:?}");
+    let collection = open(&disk, DIR).unwrap();
+    let overlap = |error: Error| assert!(matches!(error, Error::Overlap { .. }), "{error}");
+    overlap(collection.optimize(|_| {}).wait().unwrap_err());
+    overlap(contents(&collection).unwrap_err());
+    let request = SearchRequest { limit: 100, ..SearchRequest::new(vec![1.0, 55.0, 3.0]) };
+    overlap(collection.search(request).wait().unwrap_err());
+    collection.close().unwrap();
+    let (_, found) = repaired(&disk);
+    assert!(
+        found.values().all(|found| family
+            .ours
+            .0
+            .iter()
+            .any(|(_, model)| model.get(&found.id) == Some(found)))
+    );
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+fn crc(initial: u32, bytes: &[u8]) -> [u8; 4] {
+    let mut hasher = crc32fast::Hasher::new_with_initial(initial);
+    hasher.update(bytes);
+    hasher.finalize().to_le_bytes()
+}
+
+/// Puts all checksums of a file right, of an identity that the header has, as FORMAT.md says; returns the header's.
+fn sealed(bytes: &mut [u8]) -> u32 {
+    if bytes.starts_with(b"VECTFILE") {
+        let seed = crc32fast::hash(&bytes[56..80]);
+        let (count, stride) = (u32_at(bytes, 24) as usize, u32_at(bytes, 32) as usize);
+        let (per_block, block) = (u32_at(bytes, 36) as usize, u32_at(bytes, 40) as usize);
+        let table = bytes.len() - 4 * count;
+        for record in 0..count {
+            let at = PAGE + record / per_block * block + record % per_block * stride;
+            let crc = crc(seed ^ record as u32, &bytes[at..at + stride]);
+            bytes[table + 4 * record..][..4].copy_from_slice(&crc);
+        }
+        let crc_of_table = crc(seed, &bytes[table..]);
+        bytes[44..48].copy_from_slice(&crc_of_table);
+        let header = crc(0, &bytes[..80]);
+        bytes[80..84].copy_from_slice(&header);
+        return u32_at(bytes, 80);
+    }
+    let seed = crc32fast::hash(&[&bytes[24..48], &bytes[16..20]].concat());
+    let mut checksums = Vec::new();
+    for (number, page) in bytes.chunks_mut(PAGE).enumerate().skip(1) {
+        let crc = crc(seed ^ number as u32, &page[..PAGE - 4]);
+        page[PAGE - 4..].copy_from_slice(&crc);
+        checksums.extend_from_slice(&crc);
+    }
+    bytes[48..52].copy_from_slice(&crc(0, &checksums));
+    let header = crc(seed, &bytes[..PAGE - 4]);
+    bytes[PAGE - 4..PAGE].copy_from_slice(&header);
+    u32_at(bytes, PAGE - 4)
+}
+
+/// A collection with other bytes in a file of a segment, and with all checksums right.
+fn forged(tree: &Tree, path: &Path, bytes: &[u8]) -> Tree {
+    let mut bytes = bytes.to_vec();
+    let header = sealed(&mut bytes);
+    let mut tree = with(tree, path, &bytes);
+    let json = path.parent().unwrap().join("segment.json");
+    let name = path.file_name().unwrap().to_str().unwrap();
+    if !name.starts_with("deleted-") {
+        let listed = crafted(&tree, json.to_str().unwrap(), |all| all["files"][name] = json!(header));
+        tree.insert(json, listed);
+    }
+    tree
+}
+
+#[test]
+fn forging_is_done_right() {
+    let family = family();
+    for path in family.tree().keys().filter(|path| path.starts_with("segment-000001")) {
+        if !path.ends_with("segment.json") {
+            let bytes = &family.tree()[path];
+            assert_eq!(forged(family.tree(), path, bytes)[path], *bytes, "{}", path.display());
+        }
+    }
+}
+
+/// The contents of another collection under our identity: what the files say of each other tells.
+#[test]
+fn a_file_of_other_contents_with_the_right_checksums_is_found() {
+    let family = family();
+    let donor = &family.sister.last().0;
+    let cases = [
+        ("vectors.vec", "the codes of point 0 are not those of its vector"),
+        ("codes.vec", "the codes of point 0 are not those of its vector"),
+        ("payload.pages", "the index of field n does not hold the values of the payloads"),
+        ("fields.pages", "the index of field n does not hold the values of the payloads"),
+    ];
+    for (name, reason) in cases {
+        let path = Path::new("segment-000001").join(name);
+        let mut bytes = donor[&path].clone();
+        let identity = if name.ends_with(".vec") { 56..80 } else { 24..48 };
+        bytes[identity.clone()].copy_from_slice(&family.tree()[&path][identity]);
+        let found = problems(&on_disk(&forged(family.tree(), &path, &bytes)));
+        assert!(found.iter().any(|error| error.to_string().contains(reason)), "{name}: {found:?}");
+        assert!(found.iter().all(|error| !error.to_string().contains("checksum")), "{name}: {found:?}");
+    }
+}
+
+/// Whatever a file says whose checksums are right: an answer or an error, and no panic.
+#[test]
+fn hostile_contents_with_the_right_checksums_never_panic() {
+    let family = family();
+    let paths: Vec<&PathBuf> = family
+        .tree()
+        .keys()
+        .filter(|path| path.to_str().unwrap().starts_with("segment-") && !path.ends_with("segment.json"))
+        .collect();
+    let no_panic = |error: &Error, context: &str| {
+        let text = error.to_string();
+        assert!(!matches!(error, Error::WorkerLost | Error::Panicked { .. }), "{context}: {text}");
+    };
+    let (mut refused, mut answered) = (0, 0);
+    for seed in 0..150 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let path = paths[random.usize(..paths.len())];
+        let mut bytes = family.tree()[path].clone();
+        // Anything but what says which file it is, and how long.
+        let first = if path.extension().unwrap() == "vec" {
+            PAGE
+        } else {
+            PAGE * random.usize(1..bytes.len() / PAGE)
+        };
+        let is_dense = random.bool();
+        for _ in 0..random.usize(1..8) {
+            let at = first + random.usize(..(bytes.len() - first).min(if is_dense { 60 } else { PAGE - 4 }));
+            let any = random.u8(..);
+            bytes[at] = random.choice([0, 1, 0x7F, 0x80, 0xFF, any]).unwrap();
+        }
+        let context = format!("seed {seed}, {}", path.display());
+        let disk = on_disk(&forged(family.tree(), path, &bytes));
+        for problem in problems(&disk) {
+            no_panic(&problem, &context);
+        }
+        let used = || {
+            let collection = open(&disk, DIR)?;
+            let request = ScrollRequest { limit: 1000, with: With::ALL, ..ScrollRequest::default() };
+            collection.scroll(request.clone()).wait()?;
+            collection.scroll(ScrollRequest { order_by: Some("n".to_owned()), ..request }).wait()?;
+            collection.search(SearchRequest::new(vec![1.0, 30.0, 3.0])).wait()?;
+            collection.facet("t".to_owned(), None, 10).wait()?;
+            collection.optimize(|_| {}).wait()?;
+            collection.close()
+        };
+        match used() {
+            Ok(()) => answered += 1,
+            Err(error) => {
+                no_panic(&error, &context);
+                refused += 1;
+            }
+        }
+        let repaired =
+            Collection::repair(&backend(&disk), Path::new(DIR), Path::new("/r"), None, &StopFlag::new());
+        if let Err(error) = repaired {
+            no_panic(&error, &context);
+        }
+    }
+    assert!(refused > 20 && answered > 20, "{refused} {answered}");
+}
