@@ -9,6 +9,9 @@ pub(crate) const MANIFEST_NEW: &str = "MANIFEST.new";
 /// The file that is locked by whoever has the collection open.
 pub(crate) const LOCK: &str = "LOCK";
 
+/// What becomes the copy of a log whose end is in doubt.
+pub(crate) const TORN_NEW: &str = "TORN.new";
+
 /// Where a snapshot is put together.
 pub(crate) const SNAPSHOT_NEW: &str = "SNAPSHOT.new";
 
@@ -21,11 +24,17 @@ pub(crate) fn parent(path: &Path) -> &Path {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileName {
     Log(u64),
+    /// A log as it was before an end that was in doubt was cut off.
+    Torn(u64),
     Segment(u64),
 }
 
 pub(crate) fn log_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("log-{number:06}.wal"))
+}
+
+pub(crate) fn torn_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("log-{number:06}.torn"))
 }
 
 pub(crate) fn segment_path(dir: &Path, number: u64) -> PathBuf {
@@ -41,6 +50,9 @@ pub(crate) fn deleted_path(segment: &Path, number: u64) -> PathBuf {
 pub(crate) fn parse(name: &str) -> Option<FileName> {
     let number = |digits: &str| digits.parse().ok().filter(|_| digits.len() >= 6);
     if let Some(rest) = name.strip_prefix("log-") {
+        if let Some(digits) = rest.strip_suffix(".torn") {
+            return number(digits).map(FileName::Torn);
+        }
         return number(rest.strip_suffix(".wal")?).map(FileName::Log);
     }
     number(name.strip_prefix("segment-")?).map(FileName::Segment)
@@ -61,6 +73,7 @@ mod tests {
         let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
         for number in [0, 7, 1_234_567] {
             assert_eq!(parse(&name(log_path(Path::new("d"), number))), Some(FileName::Log(number)));
+            assert_eq!(parse(&name(torn_path(Path::new("d"), number))), Some(FileName::Torn(number)));
             assert_eq!(parse(&name(segment_path(Path::new("d"), number))), Some(FileName::Segment(number)));
             assert_eq!(parse_deleted(&name(deleted_path(Path::new("d"), number))), Some(number));
         }

@@ -2,8 +2,8 @@
 
 use super::Shared;
 use super::files::{
-    FileName, LOCK, MANIFEST, MANIFEST_NEW, SNAPSHOT_NEW, log_path, parent, parse, parse_deleted,
-    segment_path,
+    FileName, LOCK, MANIFEST, MANIFEST_NEW, SNAPSHOT_NEW, TORN_NEW, log_path, parent, parse, parse_deleted,
+    segment_path, torn_path,
 };
 use super::manifest::Manifest;
 use super::options::CollectionOptions;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::immutable::build::parse_payload;
 use crate::immutable::deleted::load_deleted;
 use crate::immutable::segment::SegmentData;
-use crate::log::{LogEnd, LogOp, parse_log};
+use crate::log::{LogBytes, LogEnd, LogOp, LogReader};
 use crate::mutable::fields::keys_of_fields;
 use crate::mutable::{MutableSegment, PreparedPoint};
 use crate::pages::{Pages, PagesKind};
@@ -25,7 +25,8 @@ use io_core::{
 };
 use roaring::RoaringBitmap;
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// What opening found.
@@ -33,8 +34,37 @@ use std::sync::{Arc, Mutex};
 pub struct OpenReport {
     /// Writes that were read back from the log.
     pub writes_replayed: u64,
-    /// Bytes at the ends of logs that were no whole record: of writes that were under way, never acknowledged as durable.
-    pub torn_bytes: u64,
+    /// Ends of logs that were no whole record, and are left out.
+    pub cut_off: Vec<CutOff>,
+}
+
+/// The end of a log that was no whole record. Opening for writing cuts it off; opening for reading changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutOff {
+    /// The log.
+    pub log: PathBuf,
+    /// Where in it the end begins.
+    pub offset: u64,
+    /// Its bytes, less zeros at the end.
+    pub bytes: u64,
+    /// `None` if sectors are missing in it, as in a write that was under way when the power failed: what it held was not
+    /// acknowledged as durable. Else nobody knows, and opening for writing keeps the whole log here, as it was.
+    pub copy: Option<PathBuf>,
+}
+
+impl fmt::Display for CutOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { log, offset, bytes, copy } = self;
+        write!(f, "{}: {bytes} bytes at its end, from offset {offset} on, are left out: ", log.display())?;
+        match copy {
+            None => write!(f, "they are of a write that was under way"),
+            Some(copy) => write!(
+                f,
+                "they are of a write that was under way, or damaged; opening for writing keeps the log as it was in {}",
+                copy.display()
+            ),
+        }
+    }
 }
 
 /// A collection as it was found on disk.
@@ -132,7 +162,10 @@ pub(super) async fn load(
         segments.push(SegmentEntry { data: Arc::new(data), deleted: Arc::new(deleted) });
     }
     let mut replay = Replay::new(&manifest);
-    let last = replay.read_logs(&*directory, dir, &manifest)?;
+    let last = replay.read_logs(&directory, dir, &manifest)?;
+    if !options.read_only {
+        keep_logs_in_doubt(&*directory, dir, &replay.report)?;
+    }
     let log_next = last.map_or(manifest.log_first, |last| last + 1);
     let Replay { mutable, touched, seq, report, unclosed, log_bytes } = replay;
     let version = Version { frozen: Vec::new(), segments };
@@ -196,63 +229,77 @@ impl Replay {
     /// Reads all logs that are not done with, and returns the number of the last one.
     fn read_logs(
         &mut self,
-        directory: &dyn Directory,
+        directory: &Arc<dyn Directory>,
         dir: &Path,
         manifest: &Manifest,
     ) -> Result<Option<u64>, Error> {
-        let names = directory.list(dir)?.into_iter().filter_map(|entry| parse(entry.name.to_str()?));
-        let mut logs: Vec<u64> = names
-            .filter_map(|name| match name {
-                FileName::Log(number) if number >= manifest.log_first => Some(number),
+        let mut logs: Vec<(u64, u64)> = directory
+            .list(dir)?
+            .into_iter()
+            .filter_map(|entry| match parse(entry.name.to_str()?)? {
+                FileName::Log(number) if number >= manifest.log_first => Some((number, entry.len)),
                 _ => None,
             })
             .collect();
         logs.sort_unstable();
-        if manifest.lacks_log(logs.iter().copied()) {
+        if manifest.lacks_log(logs.iter().map(|(number, _)| *number)) {
             return Err(Error::log_lost(&log_path(dir, manifest.log_last)));
         }
-        for &number in &logs {
+        for &(number, len) in &logs {
             let path = log_path(dir, number);
-            let begun = self.read_log(&path, number, &directory.read(&path)?, &manifest.schema)?;
+            let bytes = LogBytes::open(directory, &path, len);
+            let begun = self.read_log(&path, number, bytes, &manifest.schema)?;
             // The manifest names a log once its header is durable. An earlier one without may be of a failed attempt.
             if !begun && number == manifest.log_last {
                 return Err(Error::log_lost(&path));
             }
         }
-        Ok(logs.last().copied())
+        Ok(logs.last().map(|(number, _)| *number))
     }
 
     /// Reads a log; says whether it was ever begun.
-    fn read_log(&mut self, path: &Path, number: u64, bytes: &[u8], schema: &Schema) -> Result<bool, Error> {
-        self.log_bytes += bytes.len() as u64;
+    fn read_log(
+        &mut self,
+        path: &Path,
+        number: u64,
+        bytes: LogBytes<'_>,
+        schema: &Schema,
+    ) -> Result<bool, Error> {
+        let file_bytes = bytes.len();
+        self.log_bytes += file_bytes;
         let vector_bytes = schema.dim as usize * schema.element.bytes() as usize;
-        let Some(log) = parse_log(path, bytes, vector_bytes)? else {
-            self.report.torn_bytes += bytes.len() as u64;
+        let Some(mut log) = LogReader::begin(bytes, vector_bytes)? else {
+            if file_bytes > 0 {
+                let cut_off = CutOff { log: path.to_owned(), offset: 0, bytes: file_bytes, copy: None };
+                self.report.cut_off.push(cut_off);
+            }
             return Ok(false);
         };
-        if log.header.number != number {
-            let reason = format!("it says that it is log {}", log.header.number);
+        let header = log.header();
+        if header.number != number {
+            let reason = format!("it says that it is log {}", header.number);
             return Err(Error::damaged(path, 0, reason));
         }
-        if log.header.first_seq != self.seq + 1 {
+        if header.first_seq != self.seq + 1 {
             let reason = format!(
                 "it begins with write {}, and the logs before it end with {}: there is one missing, or a part of one",
-                log.header.first_seq, self.seq
+                header.first_seq, self.seq
             );
             return Err(Error::damaged(path, 0, reason));
         }
-        for (seq, ops) in log.batches {
+        while let Some((seq, ops)) = log.next_batch()? {
             for op in ops {
                 self.apply(path, op, schema)?;
             }
             self.seq = seq;
             self.report.writes_replayed += 1;
         }
-        let len = match log.end {
+        let len = match log.end() {
             LogEnd::Closed => return Ok(true),
             LogEnd::Open { len } => len,
-            LogEnd::Torn { offset, bytes } => {
-                self.report.torn_bytes += bytes;
+            LogEnd::Torn { offset, bytes, in_doubt } => {
+                let copy = in_doubt.then(|| torn_path(parent(path), number));
+                self.report.cut_off.push(CutOff { log: path.to_owned(), offset, bytes, copy });
                 offset
             }
         };
@@ -280,6 +327,31 @@ impl Replay {
     }
 }
 
+/// Keeps logs as they are whose ends are in doubt, before these are cut off. Nobody removes the copies: they may hold the only
+/// trace of an acknowledged write.
+fn keep_logs_in_doubt(directory: &dyn Directory, dir: &Path, report: &OpenReport) -> Result<(), Error> {
+    for cut_off in &report.cut_off {
+        let Some(copy) = &cut_off.copy else { continue };
+        match directory.read_at(copy, 0, 0) {
+            // The log has only become shorter since.
+            Ok(_) => continue,
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+        let new = dir.join(TORN_NEW);
+        let copied = directory.copy(&cut_off.log, &new).and_then(|()| directory.rename(&new, copy));
+        if let Err(error) = copied {
+            let _ = directory.remove_file(&new);
+            return Err(error.into());
+        }
+    }
+    // Also those of an opening that did not come so far.
+    if report.cut_off.iter().any(|cut_off| cut_off.copy.is_some()) {
+        directory.sync_dir(dir)?;
+    }
+    Ok(())
+}
+
 /// Removes what a run that did not come to its end left behind: whatever has a name of ours and is not named by the
 /// manifest.
 fn remove_leftovers(directory: &dyn Directory, dir: &Path, manifest: &Manifest) -> Result<(), Error> {
@@ -288,7 +360,7 @@ fn remove_leftovers(directory: &dyn Directory, dir: &Path, manifest: &Manifest) 
         let Some(name) = entry.name.to_str() else { continue };
         match parse(name) {
             Some(FileName::Log(number)) if number < manifest.log_first => directory.remove_file(&path)?,
-            Some(FileName::Log(_)) => {}
+            Some(FileName::Log(_) | FileName::Torn(_)) => {}
             Some(FileName::Segment(number)) => {
                 let Some(segment) = manifest.segments.iter().find(|segment| segment.number == number) else {
                     directory.remove_dir_all(&path)?;
@@ -301,7 +373,7 @@ fn remove_leftovers(directory: &dyn Directory, dir: &Path, manifest: &Manifest) 
                     }
                 }
             }
-            None if name == MANIFEST_NEW => directory.remove_file(&path)?,
+            None if name == MANIFEST_NEW || name == TORN_NEW => directory.remove_file(&path)?,
             None if name == SNAPSHOT_NEW => directory.remove_dir_all(&path)?,
             None => {}
         }

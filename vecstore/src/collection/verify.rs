@@ -1,6 +1,8 @@
 //! Verifying: reading every byte of a collection, checking each checksum, and that the files say the same.
 
-use super::files::{FileName, LOCK, MANIFEST, deleted_path, log_path, parse, parse_deleted, segment_path};
+use super::files::{
+    FileName, LOCK, MANIFEST, deleted_path, log_path, parse, parse_deleted, segment_path, torn_path,
+};
 use super::manifest::{Manifest, ManifestSegment};
 use super::open::lock;
 use crate::element;
@@ -14,14 +16,14 @@ use crate::immutable::segment::{
     CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, Records, SEGMENT_JSON, SegmentData, SegmentInfo,
     SegmentReader, VECTORS, untrained_codec,
 };
-use crate::log::{LogEnd, parse_log};
+use crate::log::{LogBytes, LogEnd, LogReader};
 use crate::mutable::fields::keys_of_fields;
 use crate::pages::{Pages, PagesKind};
 use crate::schema::{Placement, PlacementOf, Schema};
 use io_core::{
     BackendFactory, Directory, DynBackend, ElementType, OpenOptions, ReadControl, ReadStats, StopFlag,
 };
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
@@ -105,11 +107,17 @@ impl Verifier<'_> {
     }
 
     async fn collection(&mut self, dir: &Path, manifest: &Manifest) -> Result<(), Error> {
-        let mut logs = BTreeSet::new();
+        let mut logs = BTreeMap::new();
         for entry in self.directory.list(dir)? {
             let name = entry.name.to_string_lossy().into_owned();
             let known = match parse(&name) {
-                Some(FileName::Log(number)) if number >= manifest.log_first => logs.insert(number),
+                Some(FileName::Log(number)) if number >= manifest.log_first => {
+                    logs.insert(number, entry.len).is_none()
+                }
+                Some(FileName::Torn(number)) => {
+                    self.report.problems.push(in_doubt(dir, number));
+                    true
+                }
                 Some(FileName::Segment(number)) => manifest.segments.iter().any(|s| s.number == number),
                 _ => name == MANIFEST || name == LOCK,
             };
@@ -122,13 +130,17 @@ impl Verifier<'_> {
         for segment in &manifest.segments {
             self.segment(&segment_path(dir, segment.number), *segment, &manifest.schema).await?;
         }
-        if manifest.lacks_log(logs.iter().copied()) {
+        if manifest.lacks_log(logs.keys().copied()) {
             self.report.problems.push(Error::log_lost(&log_path(dir, manifest.log_last)));
         }
         let mut due = Some(manifest.seq_first);
-        for number in logs {
+        for (number, len) in logs {
             let path = log_path(dir, number);
-            due = self.log(&path, number, due, &manifest.schema, number == manifest.log_last)?;
+            self.report.files += 1;
+            self.report.bytes += len;
+            let bytes = LogBytes::open(&self.directory, &path, len);
+            let read = self.log(bytes, number, due, &manifest.schema, number == manifest.log_last);
+            due = self.note(read)?.flatten();
         }
         Ok(())
     }
@@ -136,49 +148,42 @@ impl Verifier<'_> {
     /// Checks a log, which was begun or is of an attempt to do so, and returns the sequence number that the next one has to begin with, if this one tells.
     fn log(
         &mut self,
-        path: &Path,
+        bytes: LogBytes<'_>,
         number: u64,
         due: Option<u64>,
         schema: &Schema,
         begun: bool,
     ) -> Result<Option<u64>, Error> {
-        let Some(bytes) = self.note(self.directory.read(path).map_err(Error::from))? else { return Ok(None) };
-        self.report.files += 1;
-        self.report.bytes += bytes.len() as u64;
+        let path = &bytes.path().to_owned();
         let vector_bytes = schema.dim as usize * schema.element.bytes() as usize;
-        let parsed = parse_log(path, &bytes, vector_bytes);
-        let log = match self.note(parsed)? {
-            Some(Some(log)) => log,
-            Some(None) if begun => {
-                self.report.problems.push(Error::log_lost(path));
-                return Ok(None);
-            }
-            Some(None) => return Ok(due),
-            None => return Ok(None),
+        let Some(mut log) = LogReader::begin(bytes, vector_bytes)? else {
+            return if begun { Err(Error::log_lost(path)) } else { Ok(due) };
         };
-        let due = due.unwrap_or(log.header.first_seq);
-        if log.header.number != number || log.header.first_seq != due {
+        let header = log.header();
+        let due = due.unwrap_or(header.first_seq);
+        if header.number != number || header.first_seq != due {
             let reason = format!(
                 "it is log {} from write {} on, where log {number} from write {due} on should be",
-                log.header.number, log.header.first_seq,
+                header.number, header.first_seq,
             );
             self.report.problems.push(Error::damaged(path, 0, reason));
         }
-        match log.end {
+        while log.next_batch()?.is_some() {}
+        match log.end() {
             LogEnd::Closed => {}
             LogEnd::Open { .. } => {
                 self.report
                     .notes
                     .push(format!("{}: it was not closed, and ends with a whole record", path.display()));
             }
-            LogEnd::Torn { offset, bytes } => {
+            LogEnd::Torn { offset, bytes, .. } => {
                 let reason = format!(
                     "its last {bytes} bytes are no whole record: a write that was under way, or damage; opening leaves them out"
                 );
                 self.report.problems.push(Error::damaged(path, offset, reason));
             }
         }
-        Ok(Some(log.next_seq))
+        Ok(Some(log.next_seq()))
     }
 
     async fn segment(&mut self, dir: &Path, listed: ManifestSegment, schema: &Schema) -> Result<(), Error> {
@@ -372,6 +377,15 @@ impl Verifier<'_> {
         }
         Ok(())
     }
+}
+
+/// That a log was kept as it was, since its end was in doubt.
+fn in_doubt(dir: &Path, number: u64) -> Error {
+    let reason = format!(
+        "its end was no whole record when it was opened, perhaps of an acknowledged write, and was left out; the log as it was is kept in {}: remove that once nobody needs it",
+        torn_path(dir, number).display()
+    );
+    Error::damaged(&log_path(dir, number), None, reason)
 }
 
 /// A value of a point as a number. Those of a whole index are added up, in any order, so that nothing has to be kept: that two

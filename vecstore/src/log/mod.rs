@@ -13,8 +13,9 @@
 //!
 //! **Where a log ends.** A power cut may leave the last, unacknowledged records torn, in any order: they are cut off. But a
 //! bad record may also be an acknowledged one that was damaged later. To tell the two apart, each record says how long the
-//! log was known to be durable when it was written (`synced_len`): a bad record before that mark is damage, and an error.
-//! Closing writes a last record just to leave that mark.
+//! log was known to be durable when it was written (`synced_len`): a bad record before that length is damage, and an error.
+//! A mark follows each sync, and says just that. It is not synced itself: a kill leaves it whole, a power cut may not.
+//! Closing leaves a last mark. What no record tells about, [`tail`] judges by its bytes.
 //!
 //! **Room.** The file is longer than its records: zeros are written ahead of them, so that a sync has bytes to make durable
 //! and no new length, for which a file system writes several times. Closing cuts them off.
@@ -22,16 +23,18 @@
 //! The log is *physical*: it holds points as they are after a write, and ids of deleted ones. Replaying it twice, or over
 //! segments that hold some of it already, gives the same collection.
 
+mod bytes;
+mod find;
 mod record;
 mod replay;
 mod salvage;
+mod tail;
 mod writer;
 
+pub(crate) use bytes::{GROUP_BYTES_MAX, LogBytes};
 pub(crate) use record::{BATCH_BYTES_MAX, BatchEncoder, LogOp};
-#[cfg(test)]
-use replay::ParsedLog;
-pub(crate) use replay::{LogEnd, parse_log};
-pub(crate) use salvage::{SalvagedLog, salvage_log};
+pub(crate) use replay::{LogEnd, LogReader};
+pub(crate) use salvage::{SalvagedBatch, SalvagedLog, salvage_log};
 pub(crate) use writer::LogWriter;
 
 /// Takes the body of a record apart.
@@ -42,15 +45,22 @@ pub(crate) fn fuzz_batch(body: &[u8], vector_bytes: usize) {
 
 pub(crate) const HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 8] = *b"VECSTLOG";
-pub(crate) const VERSION: u32 = 1;
+/// Version 1 has no marks but the last.
+pub(crate) const VERSION: u32 = 2;
 const BYTE_ORDER: u32 = 0x0A0B_0C0D;
 const RECORD_HEADER_BYTES: usize = 32;
 const KIND_BATCH: u32 = 1;
 const KIND_CLOSE: u32 = 2;
+const KIND_MARK: u32 = 3;
+/// Bytes of zeros ahead of the records: about as many as there are of these, within bounds.
+const ROOM_MIN: u64 = 16 << 10;
+const ROOM_MAX: u64 = 1 << 20;
 
 /// What the header of a log says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LogHeader {
+    /// Of the format.
+    pub(crate) version: u32,
     pub(crate) salt: u64,
     /// The number in the file's name.
     pub(crate) number: u64,
@@ -69,7 +79,7 @@ impl LogHeader {
         let mut bytes = [0; HEADER_BYTES];
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
         put(0, &MAGIC);
-        put(8, &VERSION.to_le_bytes());
+        put(8, &self.version.to_le_bytes());
         put(12, &BYTE_ORDER.to_le_bytes());
         put(16, &self.salt.to_le_bytes());
         put(24, &self.number.to_le_bytes());
