@@ -74,6 +74,9 @@ fn holder_or_unknown(holder: &str) -> &str {
     if holder.is_empty() { "others that have it open for reading" } else { holder }
 }
 
+/// A file that [`Directory::read`] reads whole is not longer than this.
+pub const SMALL_FILE_BYTES_MAX: usize = 64 << 20;
+
 /// Held until it is dropped.
 pub trait DirectoryLock: Send + Sync + fmt::Debug {}
 
@@ -94,11 +97,24 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// [`DirectoryError`].
     fn list(&self, path: &Path) -> Result<Vec<DirectoryEntry>, DirectoryError>;
 
-    /// The whole of a small file.
+    /// The bytes of a file from an offset on: `bytes_max` of them, or as many as there are.
     ///
     /// # Errors
     /// [`DirectoryError`].
-    fn read(&self, path: &Path) -> Result<Vec<u8>, DirectoryError>;
+    fn read_at(&self, path: &Path, offset: u64, bytes_max: usize) -> Result<Vec<u8>, DirectoryError>;
+
+    /// The whole of a small file.
+    ///
+    /// # Errors
+    /// [`DirectoryError`]; of the kind [`io::ErrorKind::FileTooLarge`] if it has more than [`SMALL_FILE_BYTES_MAX`] bytes.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, DirectoryError> {
+        let bytes = self.read_at(path, 0, SMALL_FILE_BYTES_MAX + 1)?;
+        if bytes.len() <= SMALL_FILE_BYTES_MAX {
+            return Ok(bytes);
+        }
+        let reason = format!("it is longer than {SMALL_FILE_BYTES_MAX} bytes, more than a file of its kind may have");
+        Err(DirectoryError::new("read", path, io::Error::new(io::ErrorKind::FileTooLarge, reason)))
+    }
 
     /// Creates a small file, or empties it if it is there, writes and syncs it.
     ///
@@ -176,6 +192,9 @@ mod real {
     use std::fs::{self, File, OpenOptions, TryLockError};
     use std::io::{Read, Seek, SeekFrom, Write};
 
+    /// What a holder writes about itself is far shorter.
+    const HOLDER_BYTES_MAX: u64 = 256;
+
     /// The operating system's lock on the file goes with the file.
     #[derive(Debug)]
     struct FileLock {
@@ -204,8 +223,15 @@ mod real {
             Ok(entries)
         }
 
-        fn read(&self, path: &Path) -> Result<Vec<u8>, DirectoryError> {
-            fs::read(path).map_err(|error| DirectoryError::new("read", path, error))
+        fn read_at(&self, path: &Path, offset: u64, bytes_max: usize) -> Result<Vec<u8>, DirectoryError> {
+            let read = File::open(path).and_then(|mut file| {
+                let there = file.metadata()?.len().saturating_sub(offset).min(bytes_max as u64);
+                let mut bytes = Vec::with_capacity(there as usize);
+                file.seek(SeekFrom::Start(offset))?;
+                file.take(bytes_max as u64).read_to_end(&mut bytes)?;
+                Ok(bytes)
+            });
+            read.map_err(|error| DirectoryError::new("read", path, error))
         }
 
         fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), DirectoryError> {
@@ -293,7 +319,7 @@ mod real {
                 Err(TryLockError::WouldBlock) => {
                     let mut holder = String::new();
                     // It is only for the message.
-                    let _ = file.read_to_string(&mut holder);
+                    let _ = file.take(HOLDER_BYTES_MAX).read_to_string(&mut holder);
                     return Err(LockError::Held { path: path.to_owned(), holder: holder.trim().to_owned() });
                 }
                 Err(TryLockError::Error(error)) => return Err(failed(error).into()),
@@ -384,6 +410,25 @@ mod tests {
         assert_eq!(names(temp.path()), [DirectoryEntry { name: "sub".into(), is_dir: true, len: 0 }]);
         dir.remove_dir_all(&sub).unwrap();
         assert!(dir.list(&sub).unwrap_err().is_not_found());
+    }
+
+    /// Of a file far longer than memory a piece can be read; it is not read whole.
+    #[test]
+    fn a_long_file_is_read_in_pieces_only() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("long");
+        StdDirectory.write(&path, b"0123456789").unwrap();
+        assert_eq!(StdDirectory.read_at(&path, 3, 4).unwrap(), b"3456");
+        assert_eq!(StdDirectory.read_at(&path, 8, usize::MAX).unwrap(), b"89");
+        assert_eq!(StdDirectory.read_at(&path, 11, 4).unwrap(), b"");
+        let len = SMALL_FILE_BYTES_MAX as u64;
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(len).unwrap();
+        assert_eq!(StdDirectory.read(&path).unwrap().len() as u64, len);
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(20 << 30).unwrap();
+        assert_eq!(StdDirectory.read_at(&path, (20 << 30) - 1, 4).unwrap(), [0]);
+        let error = StdDirectory.read(&path).unwrap_err();
+        assert_eq!((error.source.kind(), &error.path), (io::ErrorKind::FileTooLarge, &path));
+        assert!(error.to_string().contains("more than a file of its kind may have"), "{error}");
     }
 
     #[test]

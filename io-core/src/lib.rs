@@ -92,7 +92,8 @@ pub use backend::{BackendFactory, BackendInfo, DynBackend, DynBackendFactory, Lo
 pub use buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
 pub use control::{ReadControl, StopFlag};
 pub use directory::{
-    Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockKind, StdDirectory,
+    Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockKind, SMALL_FILE_BYTES_MAX,
+    StdDirectory,
 };
 pub use drive::{DriveScratch, drive};
 pub use error::{OpenError, PlanError, ReadError, StartError, WriteError};

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::error::CliError;
+use crate::text;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use io_core::{ElementType, OpenOptions};
 use std::collections::BTreeSet;
@@ -266,7 +267,7 @@ impl Create {
 /// A schema from a file of JSON.
 pub(crate) fn read_schema(path: &Path) -> Result<Schema, CliError> {
     let failed = |problem: String| CliError::File { path: path.to_owned(), problem };
-    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let text = text::read(path).map_err(failed)?;
     serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
 }
 
@@ -496,7 +497,7 @@ fn parse_filter(text: &str) -> Result<Filter, String> {
     let read;
     let text = match text.strip_prefix('@') {
         Some(path) => {
-            read = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+            read = text::read(Path::new(path)).map_err(|problem| format!("{path}: {problem}"))?;
             &read
         }
         None => text,

@@ -136,7 +136,7 @@ fn build(
         return Ok((schema, source.count(), source.queries(MADE_QUERIES), None));
     };
     // Queries and truth first: a mistake in them should not cost a build.
-    let found = vectors::read_queries(queries, &vectors::BY_EXTENSION)?;
+    let found = vectors::read_queries(queries, &vectors::BY_EXTENSION, None)?;
     let truth = args.truth.as_deref().map(vectors::read_truth).transpose()?;
     if let (Some(truth), Some(path)) = (&truth, &args.truth)
         && truth.len() < found.len()

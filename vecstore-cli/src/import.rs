@@ -3,11 +3,11 @@
 use crate::args::Import;
 use crate::error::CliError;
 use crate::progress::Progress;
+use crate::text::{BATCH_BYTES, Lines};
 use crate::{maintain, open, vectors};
 use io_core::StopFlag;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::Path;
 use std::time::Instant;
 use vecstore::collection::{Collection, Durability};
 use vecstore::error::Error;
@@ -122,7 +122,7 @@ fn source(args: &Import) -> Result<Box<dyn Source + '_>, CliError> {
             u64::MAX
         )));
     }
-    let lines = args.payload.as_deref().map(Lines::open).transpose()?;
+    let lines = args.payload.as_deref().map(|path| Lines::open(Some(path))).transpose()?;
     Ok(Box::new(VectorsAndLines { args, first_id, input, lines, done: 0 }))
 }
 
@@ -147,12 +147,11 @@ impl Source for crate::parquet::Reader {
     }
 
     fn next_points(&mut self) -> Result<Vec<Point>, CliError> {
-        let mut points = Vec::with_capacity(BATCH);
-        while points.len() < BATCH {
-            match self.next()? {
-                Some(point) => points.push(point),
-                None => break,
-            }
+        let (mut points, mut bytes) = (Vec::with_capacity(BATCH), 0);
+        while points.len() < BATCH && bytes < BATCH_BYTES {
+            let Some((point, payload_bytes)) = self.next()? else { break };
+            points.push(point);
+            bytes += payload_bytes;
         }
         Ok(points)
     }
@@ -179,31 +178,35 @@ impl Source for VectorsAndLines<'_> {
     fn next_points(&mut self) -> Result<Vec<Point>, CliError> {
         let (total, dim) = (self.input.count(), self.input.dim());
         if self.done == total {
-            if let Some(lines) = &mut self.lines {
-                lines.check_end(total)?;
+            if let Some(lines) = &mut self.lines
+                && lines.next()?.is_some()
+            {
+                let problem = format!("it has more than {total} lines, and there are {total} vectors");
+                return Err(lines.failed(problem));
             }
             return Ok(Vec::new());
         }
-        let rows = self.input.next_rows(BATCH)?.to_f32();
-        let mut points = Vec::with_capacity(BATCH);
-        for row in rows.chunks_exact(dim) {
-            let counted = PointId::Num(self.first_id + self.done);
-            let (id, payload) = match &mut self.lines {
+        let most = (BATCH as u64).min(total - self.done);
+        let (mut payloads, mut bytes) = (Vec::new(), 0);
+        while (payloads.len() as u64) < most && bytes < BATCH_BYTES {
+            let counted = PointId::Num(self.first_id + self.done + payloads.len() as u64);
+            payloads.push(match &mut self.lines {
                 None => (counted, Payload::new()),
-                Some(lines) => lines.next(self.args, counted, total)?,
-            };
-            points.push(Point { id, vector: row.to_vec(), payload });
-            self.done += 1;
+                Some(lines) => {
+                    let Some(line) = lines.next()? else {
+                        let there = lines.number - 1;
+                        return Err(lines.failed(format!("it has {there} lines, and there are {total} vectors")));
+                    };
+                    bytes += line.len();
+                    id_and_payload(self.args, lines, &line, counted)?
+                }
+            });
         }
-        Ok(points)
+        self.done += payloads.len() as u64;
+        let rows = self.input.next_rows(payloads.len())?.to_f32();
+        let point = |((id, payload), row): (_, &[f32])| Point { id, vector: row.to_vec(), payload };
+        Ok(payloads.into_iter().zip(rows.chunks_exact(dim)).map(point).collect())
     }
-}
-
-/// The payload file, line by line.
-struct Lines {
-    path: PathBuf,
-    lines: std::io::Lines<BufReader<File>>,
-    number: u64,
 }
 
 /// A line of what `export` writes.
@@ -215,50 +218,26 @@ struct IdAndPayload {
     payload: Payload,
 }
 
-impl Lines {
-    fn open(path: &Path) -> Result<Self, CliError> {
-        let file = File::open(path)
-            .map_err(|error| CliError::File { path: path.to_owned(), problem: error.to_string() })?;
-        Ok(Self { path: path.to_owned(), lines: BufReader::new(file).lines(), number: 0 })
+/// Id and payload of a line; `counted` is the id where none is given.
+fn id_and_payload(
+    args: &Import,
+    lines: &Lines,
+    line: &str,
+    counted: PointId,
+) -> Result<(PointId, Payload), CliError> {
+    if args.points {
+        let point: IdAndPayload = serde_json::from_str(line).map_err(|error| lines.wrong(error))?;
+        return Ok((point.id, point.payload));
     }
-
-    fn wrong(&self, problem: impl std::fmt::Display) -> CliError {
-        CliError::File { path: self.path.clone(), problem: format!("line {}: {problem}", self.number) }
-    }
-
-    /// Id and payload of the next vector; `counted` is its id where none is given.
-    fn next(&mut self, args: &Import, counted: PointId, total: u64) -> Result<(PointId, Payload), CliError> {
-        self.number += 1;
-        let line = match self.lines.next() {
-            Some(line) => line.map_err(|error| self.wrong(error))?,
-            None => {
-                let problem = format!("it has {} lines, and there are {total} vectors", self.number - 1);
-                return Err(CliError::File { path: self.path.clone(), problem });
-            }
-        };
-        if args.points {
-            let point: IdAndPayload = serde_json::from_str(&line).map_err(|error| self.wrong(error))?;
-            return Ok((point.id, point.payload));
+    let payload: Payload = serde_json::from_str(line).map_err(|error| lines.wrong(error))?;
+    let id = match &args.id_field {
+        None => counted,
+        Some(field) => {
+            let id = payload.get(field).ok_or_else(|| lines.wrong(format!("there is no field {field}")))?;
+            serde_json::from_value(id.clone()).map_err(|_| {
+                lines.wrong(format!("{field} is {id}, which is no point id: a number or a UUID"))
+            })?
         }
-        let payload: Payload = serde_json::from_str(&line).map_err(|error| self.wrong(error))?;
-        let id = match &args.id_field {
-            None => counted,
-            Some(field) => {
-                let id =
-                    payload.get(field).ok_or_else(|| self.wrong(format!("there is no field {field}")))?;
-                serde_json::from_value(id.clone()).map_err(|_| {
-                    self.wrong(format!("{field} is {id}, which is no point id: a number or a UUID"))
-                })?
-            }
-        };
-        Ok((id, payload))
-    }
-
-    fn check_end(&mut self, total: u64) -> Result<(), CliError> {
-        if self.lines.next().is_none() {
-            return Ok(());
-        }
-        let problem = format!("it has more than {total} lines, and there are {total} vectors");
-        Err(CliError::File { path: self.path.clone(), problem })
-    }
+    };
+    Ok((id, payload))
 }

@@ -46,9 +46,5 @@ pub(crate) fn run(args: &Maintain, out: &mut impl Write) -> Result<(), CliError>
             disk as f64 / points
         )?;
     }
-    let report = collection.open_report();
-    if report.torn_bytes > 0 {
-        writeln!(out, "log         {} bytes of a write that was under way are left out", report.torn_bytes)?;
-    }
     Ok(())
 }

@@ -18,6 +18,7 @@ mod parquet;
 mod points;
 mod progress;
 mod search;
+mod text;
 mod vectors;
 mod workload;
 

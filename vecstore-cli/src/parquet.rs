@@ -1,6 +1,7 @@
 //! Points as a Parquet file: a row a point, of `id` (its text), `vector` (a list of floats) and `payload` (JSON).
 
 use crate::error::CliError;
+use crate::text::TEXT_BYTES_MAX;
 use parquet::data_type::{ByteArray, ByteArrayType, FloatType};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -97,8 +98,8 @@ impl Reader {
         Ok(Self { path: path.to_owned(), rows, iter: reader.into_iter(), row: 0 })
     }
 
-    /// The next point; none at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Point>, CliError> {
+    /// The next point, and the bytes of its payload's text; none at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<(Point, usize)>, CliError> {
         let Some(row) = self.iter.next() else { return Ok(None) };
         let wrong = |problem: String| failed(&self.path, format!("row {}: {problem}", self.row));
         let point = point(&row.map_err(|error| wrong(error.to_string()))?).map_err(wrong)?;
@@ -107,8 +108,16 @@ impl Reader {
     }
 }
 
-fn point(row: &Row) -> Result<Point, String> {
+fn point(row: &Row) -> Result<(Point, usize), String> {
     let (mut id, mut vector, mut payload) = (None, None, Payload::new());
+    let mut payload_bytes = 0;
+    let mut parse = |text: &[u8]| {
+        payload_bytes = text.len();
+        if payload_bytes > TEXT_BYTES_MAX {
+            return Err(format!("payload: it has {payload_bytes} bytes; at most {TEXT_BYTES_MAX} are read"));
+        }
+        serde_json::from_slice(text).map_err(|error| format!("payload: {error}"))
+    };
     for (name, field) in row.get_column_iter() {
         match (name.as_str(), field) {
             ("id", Field::Str(text)) => {
@@ -127,13 +136,8 @@ fn point(row: &Row) -> Result<Point, String> {
                 vector = Some(list.elements().iter().map(component).collect::<Result<Vec<f32>, _>>()?);
             }
             ("payload", Field::Null) => {}
-            ("payload", Field::Str(text)) => {
-                payload = serde_json::from_str(text).map_err(|error| format!("payload: {error}"))?;
-            }
-            ("payload", Field::Bytes(bytes)) => {
-                payload =
-                    serde_json::from_slice(bytes.data()).map_err(|error| format!("payload: {error}"))?;
-            }
+            ("payload", Field::Str(text)) => payload = parse(text.as_bytes())?,
+            ("payload", Field::Bytes(bytes)) => payload = parse(bytes.data())?,
             (name, other) => {
                 return Err(format!("column {name} is {other}; known are id, vector and payload"));
             }
@@ -142,5 +146,5 @@ fn point(row: &Row) -> Result<Point, String> {
     let (Some(id), Some(vector)) = (id, vector) else {
         return Err("there is no id or no vector".to_owned());
     };
-    Ok(Point { id, vector, payload })
+    Ok((Point { id, vector, payload }, payload_bytes))
 }

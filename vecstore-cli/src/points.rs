@@ -2,13 +2,12 @@
 
 use crate::args::{Count, Delete, Facet, Get, Scroll, Upsert};
 use crate::error::CliError;
+use crate::text::{BATCH_BYTES, Lines};
 use crate::{maintain, open};
 use io_core::StopFlag;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::io::Write;
 use vecstore::collection::{CollectionOptions, Durability, Record, ScrollRequest, Selection, With};
 use vecstore::error::Error;
 use vecstore::point::{Point, PointId};
@@ -23,37 +22,35 @@ const PAGE: usize = 1000;
 struct Batch {
     points: Vec<Point>,
     ids: BTreeSet<PointId>,
+    /// Bytes of their lines.
+    bytes: usize,
     /// Where the first of them is.
     first_line: u64,
 }
 
 impl Batch {
-    fn push(&mut self, point: Point, line: u64) {
+    fn push(&mut self, point: Point, line: u64, bytes: usize) {
         if self.points.is_empty() {
             self.first_line = line;
         }
+        self.bytes += bytes;
         self.ids.insert(point.id);
         self.points.push(point);
     }
 }
 
 pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
-    let path = args.points.clone().unwrap_or_else(|| PathBuf::from("standard input"));
-    let failed = |problem: String| CliError::File { path: path.clone(), problem };
-    let lines: Box<dyn BufRead> = match &args.points {
-        Some(path) => Box::new(BufReader::new(File::open(path).map_err(|error| failed(error.to_string()))?)),
-        None => Box::new(std::io::stdin().lock()),
-    };
+    let mut lines = Lines::open(args.points.as_deref())?;
     let collection = open::writable(&args.at, &args.thresholds.options())?;
     let (mut batch, mut written) = (Batch::default(), 0);
-    let mut put = |batch: &mut Batch| {
+    let mut put = |batch: &mut Batch, lines: &Lines| {
         let Batch { points, first_line, .. } = std::mem::take(batch);
         match collection.upsert(points, Durability::Synced).wait() {
             Ok(put) => written += put.points,
             // Which point it is, the error says; where it is, only we know.
             Err(Error::Input(error)) => {
                 let before = first_line.saturating_sub(1);
-                return Err(failed(format!(
+                return Err(lines.failed(format!(
                     "from line {first_line} on: {error}; {before} lines are written"
                 )));
             }
@@ -61,28 +58,28 @@ pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Re
         }
         Ok::<_, CliError>(())
     };
-    for (line_number, line) in (1..).zip(lines.lines()) {
+    while let Some(line) = lines.next()? {
         if stop.is_stopped() {
             return Err(Error::Stopped.into());
         }
-        let line = line.map_err(|error| failed(error.to_string()))?;
         if line.trim().is_empty() {
             continue;
         }
         let point: Point = match serde_json::from_str(&line) {
             Ok(point) => point,
             Err(error) => {
-                put(&mut batch)?;
-                return Err(failed(format!("line {line_number}: {error}; the lines before it are written")));
+                put(&mut batch, &lines)?;
+                return Err(lines.wrong(format!("{error}; the lines before it are written")));
             }
         };
         // A later line of the same id is to replace the earlier one.
-        if batch.points.len() == BATCH || batch.ids.contains(&point.id) {
-            put(&mut batch)?;
+        let is_full = batch.points.len() == BATCH || batch.bytes >= BATCH_BYTES;
+        if is_full || batch.ids.contains(&point.id) {
+            put(&mut batch, &lines)?;
         }
-        batch.push(point, line_number);
+        batch.push(point, lines.number, line.len());
     }
-    put(&mut batch)?;
+    put(&mut batch, &lines)?;
     writeln!(out, "{written} points")?;
     maintain::settle(&collection, stop)?;
     Ok(collection.close()?)

@@ -10,12 +10,11 @@ use std::io::Write;
 use vecstore::collection::SearchRequest;
 
 pub(crate) fn run(args: &Search, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
-    let mut queries = match (&args.queries, &args.vector) {
-        (Some(path), _) => vectors::read_queries(path, &args.format)?,
+    let queries = match (&args.queries, &args.vector) {
+        (Some(path), _) => vectors::read_queries(path, &args.format, args.count)?,
         (None, Some(vector)) => vec![vector.0.clone()],
         (None, None) => Vec::new(),
     };
-    queries.truncate(args.count.unwrap_or(usize::MAX));
     let collection = open::read_only(&args.at, args.io.options())?;
     let template = SearchRequest {
         filter: args.filter.clone(),

@@ -23,16 +23,30 @@ pub(crate) fn open(path: &Path, args: &FormatArgs) -> Result<VectorInput, CliErr
     Ok(VectorInput::open(path, format)?)
 }
 
-/// Reads all queries of a file.
-pub(crate) fn read_queries(path: &Path, args: &FormatArgs) -> Result<Vec<Vec<f32>>, CliError> {
+/// Bytes of queries that are kept in memory.
+const QUERIES_BYTES_MAX: u64 = 1 << 30;
+
+/// Reads the queries of a file, or the first of them.
+pub(crate) fn read_queries(
+    path: &Path,
+    args: &FormatArgs,
+    count_max: Option<usize>,
+) -> Result<Vec<Vec<f32>>, CliError> {
     let mut input = open(path, args)?;
     let dim = input.dim();
+    let count = input.count().min(count_max.map_or(u64::MAX, |count| count as u64));
+    let fit = QUERIES_BYTES_MAX / (4 * dim as u64);
+    if count > fit {
+        let problem = format!("{count} queries of {dim} components are too many; at most {fit} are read at once");
+        return Err(CliError::File { path: path.to_owned(), problem });
+    }
     let mut queries = Vec::new();
-    while (queries.len() as u64) < input.count() {
-        let rows = input.next_rows(1024)?.to_f32();
+    while (queries.len() as u64) < count {
+        let left = count as usize - queries.len();
+        let rows = input.next_rows(left.min(1024))?.to_f32();
         queries.extend(rows.chunks_exact(dim).map(<[f32]>::to_vec));
     }
-    if queries.is_empty() {
+    if input.count() == 0 {
         return Err(CliError::File { path: path.to_owned(), problem: "holds no queries".into() });
     }
     Ok(queries)

@@ -11,6 +11,8 @@ pub(crate) const LOCK: &str = "LOCK";
 
 /// No log, segment or file of deleted points has a number above this: counting on never comes to an end.
 pub(crate) const NUMBER_MAX: u64 = u64::MAX / 2;
+/// What becomes the copy of a log whose end is in doubt.
+pub(crate) const TORN_NEW: &str = "TORN.new";
 
 /// Where a snapshot is put together.
 pub(crate) const SNAPSHOT_NEW: &str = "SNAPSHOT.new";
@@ -24,11 +26,17 @@ pub(crate) fn parent(path: &Path) -> &Path {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileName {
     Log(u64),
+    /// A log as it was before an end that was in doubt was cut off.
+    Torn(u64),
     Segment(u64),
 }
 
 pub(crate) fn log_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("log-{number:06}.wal"))
+}
+
+pub(crate) fn torn_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("log-{number:06}.torn"))
 }
 
 pub(crate) fn segment_path(dir: &Path, number: u64) -> PathBuf {
@@ -43,6 +51,9 @@ pub(crate) fn deleted_path(segment: &Path, number: u64) -> PathBuf {
 /// What a name in the directory of a collection is; `None` if it is not ours.
 pub(crate) fn parse(name: &str) -> Option<FileName> {
     if let Some(rest) = name.strip_prefix("log-") {
+        if let Some(digits) = rest.strip_suffix(".torn") {
+            return number(digits).map(FileName::Torn);
+        }
         return number(rest.strip_suffix(".wal")?).map(FileName::Log);
     }
     number(name.strip_prefix("segment-")?).map(FileName::Segment)
@@ -68,6 +79,7 @@ mod tests {
         let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
         for number in [0, 7, 1_234_567] {
             assert_eq!(parse(&name(log_path(Path::new("d"), number))), Some(FileName::Log(number)));
+            assert_eq!(parse(&name(torn_path(Path::new("d"), number))), Some(FileName::Torn(number)));
             assert_eq!(parse(&name(segment_path(Path::new("d"), number))), Some(FileName::Segment(number)));
             assert_eq!(parse_deleted(&name(deleted_path(Path::new("d"), number))), Some(number));
         }

@@ -46,7 +46,7 @@ mod writer;
 pub use crate::immutable::build::BuildStage;
 pub use info::{CollectionInfo, SegmentSummary};
 pub use locality::Locality;
-pub use open::OpenReport;
+pub use open::{CutOff, OpenReport};
 pub use optimizer::{OptimizeProgress, OptimizeReport};
 pub use options::CollectionOptions;
 pub use reader::CollectionReader;

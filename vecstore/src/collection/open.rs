@@ -2,8 +2,8 @@
 
 use super::Shared;
 use super::files::{
-    FileName, LOCK, MANIFEST, MANIFEST_NEW, NUMBER_MAX, SNAPSHOT_NEW, log_path, parent, parse, parse_deleted,
-    segment_path,
+    FileName, LOCK, MANIFEST, MANIFEST_NEW, NUMBER_MAX, SNAPSHOT_NEW, TORN_NEW, log_path, parent, parse,
+    parse_deleted, segment_path, torn_path,
 };
 use super::manifest::{Manifest, ManifestLog};
 use super::options::CollectionOptions;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::immutable::build::parse_payload;
 use crate::immutable::deleted::{deleted_seq_next, load_deleted};
 use crate::immutable::segment::{SEGMENT_JSON, SegmentData, SegmentInfo};
-use crate::log::{FIRST_RECORD_BYTES, LogEnd, LogOp, first_record, parse_log};
+use crate::log::{FIRST_RECORD_BYTES, LogBytes, LogEnd, LogOp, LogReader, first_record};
 use crate::mutable::fields::keys_of_fields;
 use crate::mutable::{MutableSegment, PreparedPoint};
 use crate::pages::{Pages, PagesKind};
@@ -24,7 +24,8 @@ use io_core::{
     ReadControl, ReadRequest, ReadStats, VectorReader,
 };
 use roaring::RoaringBitmap;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -34,8 +35,37 @@ use std::sync::{Arc, Mutex};
 pub struct OpenReport {
     /// Writes that were read back from the log.
     pub writes_replayed: u64,
-    /// Bytes at the ends of logs that were no whole record: of writes that were under way, never acknowledged as durable.
-    pub torn_bytes: u64,
+    /// Ends of logs that were no whole record, and are left out.
+    pub cut_off: Vec<CutOff>,
+}
+
+/// The end of a log that was no whole record. Opening for writing cuts it off; opening for reading changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutOff {
+    /// The log.
+    pub log: PathBuf,
+    /// Where in it the end begins.
+    pub offset: u64,
+    /// Its bytes, less zeros at the end.
+    pub bytes: u64,
+    /// `None` if sectors are missing in it, as in a write that was under way when the power failed: what it held was not
+    /// acknowledged as durable. Else nobody knows, and opening for writing keeps the whole log here, as it was.
+    pub copy: Option<PathBuf>,
+}
+
+impl fmt::Display for CutOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { log, offset, bytes, copy } = self;
+        write!(f, "{}: {bytes} bytes at its end, from offset {offset} on, are left out: ", log.display())?;
+        match copy {
+            None => write!(f, "they are of a write that was under way"),
+            Some(copy) => write!(
+                f,
+                "they are of a write that was under way, or damaged; opening for writing keeps the log as it was in {}",
+                copy.display()
+            ),
+        }
+    }
 }
 
 /// A collection as it was found on disk.
@@ -132,7 +162,10 @@ pub(super) async fn load(
         segments.push(SegmentEntry { data: Arc::new(data), deleted: Arc::new(deleted) });
     }
     let mut replay = Replay::new(&manifest);
-    let last = replay.read_logs(&*directory, dir, &manifest)?;
+    let last = replay.read_logs(&directory, dir, &manifest)?;
+    if !options.read_only {
+        keep_logs_in_doubt(&*directory, dir, &replay.report)?;
+    }
     let log_next = last.map_or(manifest.log_first, |last| last + 1);
     let Replay { mutable, touched, seq, report, unclosed, log_bytes, begun } = replay;
     check_leftovers(backend, dir, &manifest, seq + 1).await?;
@@ -205,24 +238,25 @@ impl Replay {
     /// Reads all logs that are not done with, and returns the number of the last one.
     fn read_logs(
         &mut self,
-        directory: &dyn Directory,
+        directory: &Arc<dyn Directory>,
         dir: &Path,
         manifest: &Manifest,
     ) -> Result<Option<u64>, Error> {
-        let mut logs = list_logs(directory, dir)?;
-        logs.retain(|&number| number >= manifest.log_first);
-        if let Some(lost) = manifest.begun().find(|number| !logs.contains(number)) {
+        let mut logs = list_logs(&**directory, dir)?;
+        logs.retain(|&number, _| number >= manifest.log_first);
+        if let Some(lost) = manifest.begun().find(|number| !logs.contains_key(number)) {
             return Err(Error::log_lost(&log_path(dir, lost)));
         }
-        for &number in &logs {
+        for (&number, &len) in &logs {
             let path = log_path(dir, number);
-            let begun = self.read_log(&path, number, &directory.read(&path)?, manifest)?;
+            let bytes = LogBytes::open(directory, &path, len);
+            let begun = self.read_log(&path, number, bytes, manifest)?;
             // The manifest names a log once its header is durable. Another one without may be of a failed attempt.
             if !begun && manifest.begun().any(|begun| begun == number) {
                 return Err(Error::log_lost(&path));
             }
         }
-        Ok(logs.last().copied())
+        Ok(logs.into_keys().next_back())
     }
 
     /// Reads a log; says whether it was ever begun.
@@ -230,39 +264,45 @@ impl Replay {
         &mut self,
         path: &Path,
         number: u64,
-        bytes: &[u8],
+        bytes: LogBytes<'_>,
         manifest: &Manifest,
     ) -> Result<bool, Error> {
         let schema = &manifest.schema;
-        self.log_bytes += bytes.len() as u64;
+        let file_bytes = bytes.len();
+        self.log_bytes += file_bytes;
         let vector_bytes = schema.dim as usize * schema.element.bytes() as usize;
-        let Some(log) = parse_log(path, bytes, vector_bytes)? else {
-            self.report.torn_bytes += bytes.len() as u64;
+        let Some(mut log) = LogReader::begin(bytes, vector_bytes)? else {
+            if file_bytes > 0 {
+                let cut_off = CutOff { log: path.to_owned(), offset: 0, bytes: file_bytes, copy: None };
+                self.report.cut_off.push(cut_off);
+            }
             return Ok(false);
         };
-        if !manifest.admit(path, number, &log.header, !log.batches.is_empty())? {
+        let header = log.header();
+        if !manifest.admit(path, number, &header, log.has_batches()?)? {
             return Ok(false);
         }
-        self.begun.push(ManifestLog { number, salt: log.header.salt });
-        if log.header.first_seq != self.seq + 1 {
+        self.begun.push(ManifestLog { number, salt: header.salt });
+        if header.first_seq != self.seq + 1 {
             let reason = format!(
                 "it begins with write {}, and the logs before it end with {}: there is one missing, or a part of one",
-                log.header.first_seq, self.seq
+                header.first_seq, self.seq
             );
             return Err(Error::damaged(path, 0, reason));
         }
-        for (seq, ops) in log.batches {
+        while let Some((seq, ops)) = log.next_batch()? {
             for op in ops {
                 self.apply(path, op, schema)?;
             }
             self.seq = seq;
             self.report.writes_replayed += 1;
         }
-        let len = match log.end {
+        let len = match log.end() {
             LogEnd::Closed => return Ok(true),
             LogEnd::Open { len } => len,
-            LogEnd::Torn { offset, bytes } => {
-                self.report.torn_bytes += bytes;
+            LogEnd::Torn { offset, bytes, in_doubt } => {
+                let copy = in_doubt.then(|| torn_path(parent(path), number));
+                self.report.cut_off.push(CutOff { log: path.to_owned(), offset, bytes, copy });
                 offset
             }
         };
@@ -290,20 +330,19 @@ impl Replay {
     }
 }
 
-/// The numbers of all logs, ascending.
-pub(super) fn list_logs(directory: &dyn Directory, dir: &Path) -> Result<Vec<u64>, Error> {
-    let mut logs = Vec::new();
+/// The numbers of all logs, and their lengths in bytes.
+fn list_logs(directory: &dyn Directory, dir: &Path) -> Result<BTreeMap<u64, u64>, Error> {
+    let mut logs = BTreeMap::new();
     for entry in directory.list(dir)? {
         match entry.name.to_str().and_then(parse) {
             Some(FileName::Log(number)) if number > NUMBER_MAX => {
                 let reason = format!("no log has a number above {NUMBER_MAX}");
                 return Err(Error::damaged(&dir.join(entry.name), None, reason));
             }
-            Some(FileName::Log(number)) => logs.push(number),
+            Some(FileName::Log(number)) => drop(logs.insert(number, entry.len)),
             _ => {}
         }
     }
-    logs.sort_unstable();
     Ok(logs)
 }
 
@@ -314,8 +353,8 @@ pub(super) async fn check_done_logs(
     manifest: &Manifest,
 ) -> Result<(), Error> {
     let mut logs = list_logs(&*backend.directory(), dir)?;
-    logs.retain(|&number| number < manifest.log_first);
-    for number in logs {
+    logs.retain(|&number, _| number < manifest.log_first);
+    for number in logs.into_keys() {
         let path = log_path(dir, number);
         let reader = backend.open(&path, &OpenOptions::default()).await?;
         let len = reader.file().len.min(FIRST_RECORD_BYTES as u64) as u32;
@@ -387,6 +426,31 @@ pub(super) async fn check_leftovers(
     Ok(())
 }
 
+/// Keeps logs as they are whose ends are in doubt, before these are cut off. Nobody removes the copies: they may hold the only
+/// trace of an acknowledged write.
+fn keep_logs_in_doubt(directory: &dyn Directory, dir: &Path, report: &OpenReport) -> Result<(), Error> {
+    for cut_off in &report.cut_off {
+        let Some(copy) = &cut_off.copy else { continue };
+        match directory.read_at(copy, 0, 0) {
+            // The log has only become shorter since.
+            Ok(_) => continue,
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+        let new = dir.join(TORN_NEW);
+        let copied = directory.copy(&cut_off.log, &new).and_then(|()| directory.rename(&new, copy));
+        if let Err(error) = copied {
+            let _ = directory.remove_file(&new);
+            return Err(error.into());
+        }
+    }
+    // Also those of an opening that did not come so far.
+    if report.cut_off.iter().any(|cut_off| cut_off.copy.is_some()) {
+        directory.sync_dir(dir)?;
+    }
+    Ok(())
+}
+
 /// Removes what a run that did not come to its end left behind: whatever has a name of ours and is not named by the
 /// manifest.
 fn remove_leftovers(directory: &dyn Directory, dir: &Path, manifest: &Manifest) -> Result<(), Error> {
@@ -395,7 +459,7 @@ fn remove_leftovers(directory: &dyn Directory, dir: &Path, manifest: &Manifest) 
         let Some(name) = entry.name.to_str() else { continue };
         match parse(name) {
             Some(FileName::Log(number)) if number < manifest.log_first => directory.remove_file(&path)?,
-            Some(FileName::Log(_)) => {}
+            Some(FileName::Log(_) | FileName::Torn(_)) => {}
             Some(FileName::Segment(number)) => {
                 let Some(segment) = manifest.segments.iter().find(|segment| segment.number == number) else {
                     directory.remove_dir_all(&path)?;
@@ -408,7 +472,7 @@ fn remove_leftovers(directory: &dyn Directory, dir: &Path, manifest: &Manifest) 
                     }
                 }
             }
-            None if name == MANIFEST_NEW => directory.remove_file(&path)?,
+            None if name == MANIFEST_NEW || name == TORN_NEW => directory.remove_file(&path)?,
             None if name == SNAPSHOT_NEW => directory.remove_dir_all(&path)?,
             None => {}
         }

@@ -52,7 +52,7 @@ pub(super) fn restore(
 }
 
 fn check_free(directory: &dyn Directory, target: &Path) -> Result<(), Error> {
-    if directory.list(target).is_ok() || directory.read(target).is_ok() {
+    if directory.list(target).is_ok() || directory.read_at(target, 0, 0).is_ok() {
         return Err(Error::Exists { path: target.to_owned() });
     }
     Ok(())

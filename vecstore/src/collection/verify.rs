@@ -1,6 +1,8 @@
 //! Verifying: reading every byte of a collection, checking each checksum, and that the files say the same.
 
-use super::files::{FileName, LOCK, MANIFEST, deleted_path, log_path, parse, parse_deleted, segment_path};
+use super::files::{
+    FileName, LOCK, MANIFEST, deleted_path, log_path, parse, parse_deleted, segment_path, torn_path,
+};
 use super::manifest::{Manifest, ManifestSegment};
 use super::open::{check_done_logs, check_leftovers, lock};
 use super::overlap::{LiveIds, Overlap, overlaps};
@@ -16,7 +18,7 @@ use crate::immutable::segment::{
     CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, Records, SEGMENT_JSON, SegmentData, SegmentInfo,
     SegmentReader, VECTORS, file_number, untrained_codec,
 };
-use crate::log::{LogEnd, parse_log};
+use crate::log::{LogBytes, LogEnd, LogReader};
 use crate::mutable::fields::keys_of_fields;
 use crate::pages::{Pages, PagesKind};
 use crate::schema::{Placement, PlacementOf, Schema};
@@ -24,7 +26,7 @@ use io_core::{
     BackendFactory, Directory, DynBackend, ElementType, OpenOptions, ReadControl, ReadStats, StopFlag,
 };
 use roaring::RoaringBitmap;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
@@ -110,11 +112,17 @@ impl Verifier<'_> {
     async fn collection(&mut self, dir: &Path, manifest: &Manifest) -> Result<(), Error> {
         let done = check_done_logs(self.backend, dir, manifest).await;
         self.note(done)?;
-        let mut logs = BTreeSet::new();
+        let mut logs = BTreeMap::new();
         for entry in self.directory.list(dir)? {
             let name = entry.name.to_string_lossy().into_owned();
             let known = match parse(&name) {
-                Some(FileName::Log(number)) if number >= manifest.log_first => logs.insert(number),
+                Some(FileName::Log(number)) if number >= manifest.log_first => {
+                    logs.insert(number, entry.len).is_none()
+                }
+                Some(FileName::Torn(number)) => {
+                    self.report.problems.push(in_doubt(dir, number));
+                    true
+                }
                 Some(FileName::Segment(number)) => manifest.segments.iter().any(|s| s.number == number),
                 _ => name == MANIFEST || name == LOCK,
             };
@@ -132,11 +140,16 @@ impl Verifier<'_> {
         }
         let compared = self.overlaps(dir, &sound).await;
         self.note(compared)?;
-        let lost = manifest.begun().filter(|number| !logs.contains(number));
+        let lost = manifest.begun().filter(|number| !logs.contains_key(number));
         self.report.problems.extend(lost.map(|number| Error::log_lost(&log_path(dir, number))));
         let mut due = Some(manifest.seq_first);
-        for number in logs {
-            due = self.log(&log_path(dir, number), number, due, manifest)?;
+        for (number, len) in logs {
+            let path = log_path(dir, number);
+            self.report.files += 1;
+            self.report.bytes += len;
+            let bytes = LogBytes::open(&self.directory, &path, len);
+            let read = self.log(bytes, number, due, manifest);
+            due = self.note(read)?.flatten();
         }
         // Where a log is damaged nobody knows where it ends.
         if let Some(seq_next) = due {
@@ -149,53 +162,43 @@ impl Verifier<'_> {
     /// Checks a log, which was begun or is of an attempt to do so, and returns the sequence number that the next one has to begin with, if this one tells.
     fn log(
         &mut self,
-        path: &Path,
+        bytes: LogBytes<'_>,
         number: u64,
         due: Option<u64>,
         manifest: &Manifest,
     ) -> Result<Option<u64>, Error> {
-        let Some(bytes) = self.note(self.directory.read(path).map_err(Error::from))? else { return Ok(None) };
-        self.report.files += 1;
-        self.report.bytes += bytes.len() as u64;
+        let path = &bytes.path().to_owned();
         let vector_bytes = manifest.schema.dim as usize * manifest.schema.element.bytes() as usize;
-        let parsed = parse_log(path, &bytes, vector_bytes);
-        let log = match self.note(parsed)? {
-            Some(Some(log)) => log,
-            Some(None) if manifest.begun().any(|begun| begun == number) => {
-                self.report.problems.push(Error::log_lost(path));
-                return Ok(None);
-            }
-            Some(None) => return Ok(due),
-            None => return Ok(None),
+        let Some(mut log) = LogReader::begin(bytes, vector_bytes)? else {
+            let begun = manifest.begun().any(|begun| begun == number);
+            return if begun { Err(Error::log_lost(path)) } else { Ok(due) };
         };
-        match self.note(manifest.admit(path, number, &log.header, !log.batches.is_empty()))? {
-            Some(true) => {}
-            Some(false) => {
-                self.report.notes.push(format!("{}: it was created and never begun", path.display()));
-                return Ok(due);
-            }
-            None => return Ok(None),
+        let header = log.header();
+        if !manifest.admit(path, number, &header, log.has_batches()?)? {
+            self.report.notes.push(format!("{}: it was created and never begun", path.display()));
+            return Ok(due);
         }
-        let due = due.unwrap_or(log.header.first_seq);
-        if log.header.first_seq != due {
-            let reason = format!("it begins with write {}, where write {due} is due", log.header.first_seq);
+        let due = due.unwrap_or(header.first_seq);
+        if header.first_seq != due {
+            let reason = format!("it begins with write {}, where write {due} is due", header.first_seq);
             self.report.problems.push(Error::damaged(path, 0, reason));
         }
-        match log.end {
+        while log.next_batch()?.is_some() {}
+        match log.end() {
             LogEnd::Closed => {}
             LogEnd::Open { .. } => {
                 self.report
                     .notes
                     .push(format!("{}: it was not closed, and ends with a whole record", path.display()));
             }
-            LogEnd::Torn { offset, bytes } => {
+            LogEnd::Torn { offset, bytes, .. } => {
                 let reason = format!(
                     "its last {bytes} bytes are no whole record: a write that was under way, or damage; opening leaves them out"
                 );
                 self.report.problems.push(Error::damaged(path, offset, reason));
             }
         }
-        Ok(Some(log.next_seq))
+        Ok(Some(log.next_seq()))
     }
 
     /// Checks that no point is in two segments, of those that are sound.
@@ -452,6 +455,15 @@ impl Verifier<'_> {
         }
         Ok(())
     }
+}
+
+/// That a log was kept as it was, since its end was in doubt.
+fn in_doubt(dir: &Path, number: u64) -> Error {
+    let reason = format!(
+        "its end was no whole record when it was opened, perhaps of an acknowledged write, and was left out; the log as it was is kept in {}: remove that once nobody needs it",
+        torn_path(dir, number).display()
+    );
+    Error::damaged(&log_path(dir, number), None, reason)
 }
 
 /// A value of a point as a number. Those of a whole index are added up, in any order, so that nothing has to be kept: that two

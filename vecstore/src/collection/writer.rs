@@ -18,7 +18,7 @@ use super::request::{Durability, PayloadChange, Selection, With, Written};
 use super::state::{FrozenEntry, State};
 use super::{Shared, optimizer, snapshot};
 use crate::error::Error;
-use crate::log::LogWriter;
+use crate::log::{GROUP_BYTES_MAX, LogWriter};
 use crate::mutable::{MutableSegment, PreparedPoint};
 use crate::point::{Payload, PointId};
 use async_channel::{Receiver, Sender};
@@ -32,8 +32,6 @@ use std::time::{Duration, Instant};
 
 /// Writes that share one sync.
 const GROUP_MAX: usize = 1024;
-/// Bytes of a group's records, about.
-const GROUP_BYTES_MAX: usize = 16 << 20;
 /// Time between attempts of an optimizer that fails.
 const RETRY: Duration = Duration::from_secs(10);
 /// Points and bytes in memory, in multiples of what is sealed, that writes wait at.

@@ -75,6 +75,16 @@ pub enum InputError {
         /// Bytes there are.
         found: u64,
     },
+    /// A table that is to be read whole, and is too long for that.
+    #[error("{}: a table of {bytes} bytes; at most {bytes_max} are read", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of the table.
+        bytes: u64,
+        /// What is read.
+        bytes_max: u64,
+    },
     /// Dimension 0 or absurd.
     #[error("{}: dimension {dim} is not from 1 to {}", path.display(), super::DIM_MAX)]
     Dimension {

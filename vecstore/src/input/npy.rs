@@ -19,6 +19,9 @@ const MAGIC: [u8; 6] = *b"\x93NUMPY";
 /// Longest header that is read: a plain array's has about a hundred bytes, and NumPy itself refuses 10,000.
 const HEADER_BYTES_MAX: u32 = 65_536;
 
+/// Longest table that is read whole.
+const TABLE_BYTES_MAX: u64 = 256 << 20;
+
 /// What a header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Header {
@@ -262,7 +265,11 @@ pub fn read_npy_i32(path: &Path) -> Result<Vec<Vec<i32>>, InputError> {
     let columns = check_dim(path, columns)?;
     let data_bytes = rows.checked_mul(4 * columns as u64).and_then(|bytes| bytes.checked_add(data_offset));
     check_len(path, data_bytes, len)?;
-    let mut bytes = vec![0; (len - data_offset) as usize];
+    let bytes = len - data_offset;
+    if bytes > TABLE_BYTES_MAX {
+        return Err(InputError::TooLong { path: path.to_owned(), bytes, bytes_max: TABLE_BYTES_MAX });
+    }
+    let mut bytes = vec![0; bytes as usize];
     file.read_exact(&mut bytes).map_err(failed)?;
     let (numbers, _) = bytes.as_chunks();
     let rows = numbers.chunks_exact(columns);

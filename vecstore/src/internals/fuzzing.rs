@@ -15,7 +15,7 @@ use crate::immutable::graph::{GraphData, LINKS_SECTION, decode_links};
 use crate::immutable::ids::IdsData;
 use crate::immutable::payload::PayloadData;
 use crate::immutable::segment::SegmentInfo;
-use crate::log::{fuzz_batch, parse_log, salvage_log};
+use crate::log::{LogBytes, LogReader, fuzz_batch, salvage_log};
 use crate::pages::{Pages, PagesKind, PagesWriter};
 use crate::point::PointId;
 use crate::quantization::{Method, from_model, train};
@@ -52,8 +52,14 @@ fn path() -> &'static Path {
 
 /// A whole log, as it is.
 pub fn log(bytes: &[u8]) {
-    let _ = parse_log(path(), bytes, VECTOR_BYTES);
-    let _ = salvage_log(&mut bytes.to_vec(), VECTOR_BYTES);
+    if let Ok(Some(mut log)) = LogReader::begin(LogBytes::of(path(), bytes), VECTOR_BYTES) {
+        while let Ok(Some(_)) = log.next_batch() {}
+    }
+    if let Ok(mut log) = salvage_log(LogBytes::of(path(), bytes), VECTOR_BYTES) {
+        for batch in std::mem::take(&mut log.batches) {
+            let _ = log.points(batch);
+        }
+    }
 }
 
 /// The body of a record.

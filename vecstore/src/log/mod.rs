@@ -14,8 +14,9 @@
 //!
 //! **Where a log ends.** A power cut may leave the last, unacknowledged records torn, in any order: they are cut off. But a
 //! bad record may also be an acknowledged one that was damaged later. To tell the two apart, each record says how long the
-//! log was known to be durable when it was written (`synced_len`): a bad record before that mark is damage, and an error.
-//! Closing writes a last record just to leave that mark.
+//! log was known to be durable when it was written (`synced_len`): a bad record before that length is damage, and an error.
+//! A mark follows each sync, and says just that. It is not synced itself: a kill leaves it whole, a power cut may not.
+//! Closing leaves a last mark. What no record tells about, [`tail`] judges by its bytes.
 //!
 //! **Room.** The file is longer than its records: zeros are written ahead of them, so that a sync has bytes to make durable
 //! and no new length, for which a file system writes several times. Closing cuts them off.
@@ -23,20 +24,22 @@
 //! The log is *physical*: it holds points as they are after a write, and ids of deleted ones. Replaying it twice, or over
 //! segments that hold some of it already, gives the same collection.
 
-use crate::identity::RandomId;
-use std::fmt;
-
+mod bytes;
+mod find;
 mod record;
 mod replay;
 mod salvage;
+mod tail;
 mod writer;
 
+pub(crate) use bytes::{GROUP_BYTES_MAX, LogBytes};
 pub(crate) use record::{BATCH_BYTES_MAX, BatchEncoder, LogOp};
-#[cfg(test)]
-use replay::ParsedLog;
-pub(crate) use replay::{LogEnd, parse_log};
-pub(crate) use salvage::{SalvagedLog, salvage_log};
+pub(crate) use replay::{LogEnd, LogReader};
+pub(crate) use salvage::{SalvagedBatch, SalvagedLog, salvage_log};
 pub(crate) use writer::LogWriter;
+
+use crate::identity::RandomId;
+use std::fmt;
 
 /// Takes the body of a record apart.
 #[cfg(feature = "internals")]
@@ -49,13 +52,17 @@ pub(crate) const HEADER_BYTES: usize = 64;
 pub(crate) const FIRST_RECORD_BYTES: usize = HEADER_BYTES + RECORD_HEADER_BYTES;
 const MAGIC: [u8; 8] = *b"VECSTLOG";
 pub(crate) const VERSION: u32 = 2;
-/// Logs did not say which collection they are of.
+/// Logs did not say which collection they are of, and had no marks but the last.
 const VERSION_OLDEST: u32 = 1;
 const COLLECTION_AT: usize = 40;
 const BYTE_ORDER: u32 = 0x0A0B_0C0D;
 const RECORD_HEADER_BYTES: usize = 32;
 const KIND_BATCH: u32 = 1;
 const KIND_CLOSE: u32 = 2;
+const KIND_MARK: u32 = 3;
+/// Bytes of zeros ahead of the records: about as many as there are of these, within bounds.
+const ROOM_MIN: u64 = 16 << 10;
+const ROOM_MAX: u64 = 1 << 20;
 
 /// What the header of a log says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -136,6 +136,12 @@ impl RecordHeader {
         })
     }
 
+    /// Bytes of the record, this header included; `None` if no record is so long.
+    pub(super) fn len(&self) -> Option<usize> {
+        let body_len = self.body_len as usize;
+        (body_len <= BATCH_BYTES_MAX).then_some(RECORD_HEADER_BYTES + body_len)
+    }
+
     fn encode(&self) -> [u8; RECORD_HEADER_BYTES] {
         let mut bytes = [0; RECORD_HEADER_BYTES];
         bytes[0..4].copy_from_slice(&self.body_len.to_le_bytes());

@@ -28,8 +28,41 @@ fn on_log<T>(disk: &SimulatedDisk, act: impl AsyncFnOnce(LogWriter) -> T) -> T {
         .unwrap()
 }
 
-fn parse(bytes: &[u8]) -> Result<Option<ParsedLog<'_>>, Error> {
-    parse_log(path(), bytes, VECTOR.len())
+/// What a log comes to.
+#[derive(Debug)]
+struct Parsed {
+    header: LogHeader,
+    /// The sequence number of each batch, and the id that it puts.
+    batches: Vec<(u64, PointId)>,
+    next_seq: u64,
+    end: LogEnd,
+}
+
+fn parse(bytes: &[u8]) -> Result<Option<Parsed>, Error> {
+    let Some(mut log) = LogReader::begin(LogBytes::of(path(), bytes), VECTOR.len())? else { return Ok(None) };
+    let mut batches = Vec::new();
+    while let Some((seq, ops)) = log.next_batch()? {
+        batches.push((seq, ops[0].id()));
+    }
+    Ok(Some(Parsed { header: log.header(), batches, next_seq: log.next_seq(), end: log.end() }))
+}
+
+/// What is left of a damaged log: the sequence number of each batch, and the id that it puts.
+fn salvage(bytes: &[u8]) -> (Vec<(u64, PointId)>, SalvagedLog<'_>) {
+    let mut log = salvage_log(LogBytes::of(path(), bytes), VECTOR.len()).unwrap();
+    let batches = log.batches.clone().into_iter();
+    (batches.map(|batch| (batch.seq, log.points(batch).unwrap()[0].id())).collect(), log)
+}
+
+/// Where each record begins, and where the last one ends.
+fn places(bytes: &[u8]) -> Vec<usize> {
+    let mut places = vec![HEADER_BYTES];
+    while let Some(record) = record::RecordHeader::decode(&bytes[places[places.len() - 1]..])
+        && record.kind != 0
+    {
+        places.push(places[places.len() - 1] + RECORD_HEADER_BYTES + record.body_len as usize);
+    }
+    places
 }
 
 /// A log of three synced batches that was closed.
@@ -53,15 +86,16 @@ fn what_is_written_is_read_back() {
     assert_eq!((log.header.number, log.header.first_seq, log.next_seq), (7, 100, 103));
     assert_eq!((log.header.collection, &bytes[40..56]), (Some(COLLECTION), &COLLECTION.0[..]));
     assert_eq!(log.end, LogEnd::Closed);
-    for (index, (seq, ops)) in log.batches.iter().enumerate() {
-        let id = index as u64;
-        assert_eq!(*seq, 100 + id);
+    let mut log = LogReader::begin(LogBytes::of(path(), &bytes), VECTOR.len()).unwrap().unwrap();
+    for id in 0..3 {
         let put = LogOp::Put { id: PointId::Num(id), payload: b"{}", vector: &VECTOR };
-        assert_eq!(ops, &[put, LogOp::Delete { id: PointId::Uuid(u128::from(id)) }]);
-        assert_eq!(ops[0].id(), PointId::Num(id));
+        let delete = LogOp::Delete { id: PointId::Uuid(u128::from(id)) };
+        assert_eq!(log.next_batch().unwrap(), Some((100 + id, vec![put, delete])));
     }
+    assert_eq!(log.next_batch().unwrap(), None);
 }
 
+/// Each batch is followed by a mark, and the log ends with another one.
 #[test]
 fn a_flipped_bit_in_a_closed_log_is_never_taken_for_an_end() {
     let bytes = closed();
@@ -72,12 +106,14 @@ fn a_flipped_bit_in_a_closed_log_is_never_taken_for_an_end() {
         match parse(&flipped) {
             Err(_) => assert!(bit / 8 < last, "bit {bit}"),
             Ok(Some(log)) => {
-                // Only the mark itself can be lost so, which held nothing.
-                assert!(bit / 8 >= last, "bit {bit}");
+                // Only the last mark itself can be lost so, and the one before it, which the last one does not vouch for.
+                assert!(bit / 8 >= last - RECORD_HEADER_BYTES, "bit {bit}");
                 assert_eq!((log.batches.len(), log.next_seq), (3, 103));
-                // Its checksum, which the log's random salt goes into, may end in zeros.
+                let offset = if bit / 8 >= last { last } else { last - RECORD_HEADER_BYTES };
+                // A checksum, which the log's random salt goes into, may end in zeros.
                 let zeros = flipped.iter().rev().take_while(|&&byte| byte == 0).count();
-                assert_eq!(log.end, LogEnd::Torn { offset: last as u64, bytes: (32 - zeros) as u64 });
+                let bytes = (bytes.len() - offset - zeros) as u64;
+                assert_eq!(log.end, LogEnd::Torn { offset: offset as u64, bytes, in_doubt: false });
             }
             Ok(None) => panic!("bit {bit}: a log with records counts as one that was never begun"),
         }
@@ -87,59 +123,92 @@ fn a_flipped_bit_in_a_closed_log_is_never_taken_for_an_end() {
 #[test]
 fn a_log_cut_anywhere_ends_before_the_cut() {
     let bytes = closed();
-    let record = (bytes.len() - HEADER_BYTES - RECORD_HEADER_BYTES) / 3;
+    let places = places(&bytes);
+    assert_eq!(places.len(), 3 * 2 + 2, "three batches, a mark after each, a last one");
     for len in 0..bytes.len() {
         let log = parse(&bytes[..len]).unwrap();
         if len < HEADER_BYTES {
             assert!(log.is_none());
             continue;
         }
-        let (log, records) = (log.unwrap(), (len - HEADER_BYTES) / record);
-        assert_eq!(log.batches.len(), records.min(3), "{len}");
-        let rest = len - HEADER_BYTES - records.min(3) * record;
-        let offset = (len - rest) as u64;
-        let end = match bytes[len - rest..len].iter().rposition(|&byte| byte != 0) {
-            None if records > 3 => LogEnd::Closed,
-            None => LogEnd::Open { len: offset },
-            Some(last) => LogEnd::Torn { offset, bytes: last as u64 + 1 },
-        };
-        assert_eq!(log.end, end, "{len}");
+        let (log, whole) = (log.unwrap(), places.partition_point(|&place| place <= len) - 1);
+        assert_eq!(log.batches.len(), whole.div_ceil(2), "{len}");
+        let offset = places[whole];
+        match bytes[offset..len].iter().rposition(|&byte| byte != 0) {
+            None => assert_eq!(log.end, LogEnd::Open { len: offset as u64 }, "{len}"),
+            Some(last) => {
+                let LogEnd::Torn { offset: found, bytes, .. } = log.end else { panic!("{len}: {:?}", log.end) };
+                assert_eq!((found, bytes), (offset as u64, last as u64 + 1), "{len}");
+            }
+        }
     }
+}
+
+/// A log with a synced batch, and two that were written together and not synced.
+fn unsynced(payload: &[u8]) -> Vec<u8> {
+    let disk = SimulatedDisk::new(1);
+    on_log(&disk, async |mut log| {
+        log.push(&body(0, payload));
+        log.write().await.unwrap();
+        log.sync().await.unwrap();
+        log.push(&body(1, payload));
+        log.push(&body(2, b"{}"));
+        log.write().await.unwrap();
+        log.abandon().await;
+    });
+    disk.read(path()).unwrap()
 }
 
 /// Records of one group may reach the disk in any order; those that were not synced are no damage.
 #[test]
-fn a_hole_in_an_unsynced_group_is_a_torn_end() {
-    let disk = SimulatedDisk::new(1);
-    let (second, third) = on_log(&disk, async |mut log| {
-        log.push(&body(0, &[b' '; 2000]));
-        log.write().await.unwrap();
-        log.sync().await.unwrap();
-        let second = log.len();
-        log.push(&body(1, &[b' '; 2000]));
-        log.push(&body(2, b""));
-        log.write().await.unwrap();
-        let third = log.len() - body(2, b"").len() as u64 - RECORD_HEADER_BYTES as u64;
-        log.abandon().await;
-        (second, third)
-    });
-    let mut bytes = disk.read(path()).unwrap();
-    bytes[second as usize + 1000] ^= 1;
-    let log = parse(&bytes).unwrap().unwrap();
-    assert_eq!(log.batches.len(), 1);
-    assert!(matches!(log.end, LogEnd::Torn { offset, .. } if offset == second));
-    assert!(whole(&bytes, third), "the third record did reach the disk");
+fn a_lost_sector_in_an_unsynced_group_is_a_torn_end() {
+    let whole = unsynced(&[b'x'; 2000]);
+    let [first, _mark, second, third, end] = places(&whole)[..] else { panic!("four records") };
+    for sector in second / 512..=third / 512 {
+        let mut bytes = whole.clone();
+        let start = (sector * 512).max(second);
+        bytes[start..(sector * 512 + 512).min(end)].fill(0);
+        let log = parse(&bytes).unwrap().unwrap();
+        let place = if start < third { second } else { third };
+        assert_eq!(log.batches.len(), 1 + usize::from(place == third), "sector {sector}");
+        let LogEnd::Torn { offset, in_doubt, .. } = log.end else { panic!("sector {sector}: {:?}", log.end) };
+        assert_eq!((offset, in_doubt), (place as u64, false), "sector {sector}");
+    }
     // The first one was durable when the others were written: a hole there is damage, and named.
-    bytes[HEADER_BYTES + 1000] ^= 1;
+    let mut bytes = whole;
+    bytes[first + 512..first + 1024].fill(0);
     let error = parse(&bytes).unwrap_err();
     assert!(matches!(error, Error::Damaged { offset: Some(64), .. }), "{error}");
 }
 
-fn whole(bytes: &[u8], at: u64) -> bool {
-    let header = parse(bytes).unwrap().unwrap().header;
-    let record = record::RecordHeader::decode(&bytes[at as usize..]).unwrap();
-    let body = &bytes[at as usize + RECORD_HEADER_BYTES..][..record.body_len as usize];
-    record.expected_crc(header.salt, body) == record.crc
+/// What no crash leaves is damage where one bit explains it, and in doubt where nothing does.
+#[test]
+fn a_record_that_no_crash_leaves_is_never_just_cut_off() {
+    let whole = unsynced(b"{\"short\": 1}");
+    let [first, _mark, second, third, end] = places(&whole)[..] else { panic!("four records") };
+    for bit in second * 8..end * 8 {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let error = parse(&bytes).unwrap_err();
+        let place = if bit / 8 < third { second } else { third } as u64;
+        assert!(matches!(error, Error::Damaged { offset: Some(at), .. } if at == place), "bit {bit}: {error}");
+    }
+    for (place, next) in [(second, third), (third, end)] {
+        for at in place..next - 3 {
+            let mut bytes = whole.clone();
+            bytes[at..at + 3].iter_mut().for_each(|byte| *byte = byte.wrapping_add(77));
+            // The length of a record tells how much of the room after it belongs to it.
+            let is_len = at < place + 4;
+            let end = parse(&bytes).unwrap().unwrap().end;
+            let LogEnd::Torn { offset, in_doubt, .. } = end else { panic!("{at}: {end:?}") };
+            assert_eq!(offset, place as u64);
+            assert!(in_doubt || is_len, "byte {at}");
+        }
+    }
+    let mut bytes = whole;
+    bytes[first + 40] ^= 3;
+    let error = parse(&bytes).unwrap_err().to_string();
+    assert!(error.contains("offset 64") && error.contains("says that it was durable"), "{error}");
 }
 
 #[test]
@@ -159,7 +228,7 @@ fn a_write_that_failed_leaves_no_trace_once_the_next_one_succeeds() {
     let log = parse(&bytes).unwrap().unwrap();
     assert_eq!((log.batches.len(), log.next_seq), (1, 101));
     assert!(matches!(log.end, LogEnd::Open { .. }), "{:?}", log.end);
-    assert_eq!(log.batches[0].1[0].id(), PointId::Num(1));
+    assert_eq!(log.batches[0].1, PointId::Num(1));
 }
 
 /// Zeros are written ahead of the records, so that most syncs need not make a new length durable.
@@ -191,16 +260,15 @@ fn the_file_grows_ahead_of_its_records_and_is_cut_when_it_is_closed() {
 #[test]
 fn a_disk_without_room_for_the_zeros_still_takes_the_record() {
     let disk = SimulatedDisk::new(1);
-    let len = on_log(&disk, async |mut log| {
+    on_log(&disk, async |mut log| {
         log.push(&body(0, b""));
         disk.set_fault(Some(DiskFault::new(disk.operations(), FaultKind::TooLarge)));
         log.write().await.unwrap();
+        assert_eq!(disk.read(path()).unwrap().len() as u64, log.len());
         log.sync().await.unwrap();
-        let len = log.len();
         log.abandon().await;
-        len
     });
-    assert_eq!(disk.read(path()).unwrap().len() as u64, len);
+    assert_eq!(parse(&disk.read(path()).unwrap()).unwrap().unwrap().batches.len(), 1);
 }
 
 /// A failed write may have reached the disk whole. What it leaves behind a shorter one in its place is no record.
@@ -224,11 +292,11 @@ fn what_a_failed_write_left_does_not_continue_the_next() {
     record::encode_record(&header, record, &body(7, b""), &mut replaced);
     instead[HEADER_BYTES..first.len()].copy_from_slice(&replaced);
     let log = parse(&instead).unwrap().unwrap();
-    assert_eq!((log.batches.len(), log.batches[0].1[0].id()), (1, PointId::Num(7)));
+    assert_eq!(log.batches, [(100, PointId::Num(7))]);
     assert!(matches!(log.end, LogEnd::Torn { offset, .. } if offset == first.len() as u64));
     // Neither does repair take it.
-    let log = salvage_log(&mut instead, VECTOR.len());
-    assert_eq!((log.batches.len(), log.batches[0].1[0].id(), log.end_lost), (1, PointId::Num(7), true));
+    let (batches, log) = salvage(&instead);
+    assert_eq!((batches, log.end_lost), (vec![(100, PointId::Num(7))], true));
 }
 
 #[test]
@@ -238,10 +306,9 @@ fn salvage_puts_a_flipped_bit_back_wherever_it_is() {
     for bit in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        let log = salvage_log(&mut flipped, VECTOR.len());
-        assert_eq!((log.header, &log.batches), (Some(whole.header), &whole.batches), "bit {bit}");
+        let (batches, log) = salvage(&flipped);
+        assert_eq!((log.header, &batches), (Some(whole.header), &whole.batches), "bit {bit}");
         assert_eq!((log.next_seq, log.end_lost, log.notes.len()), (Some(103), false, 1), "bit {bit}");
-        assert!(flipped == bytes, "bit {bit}");
     }
 }
 
@@ -268,8 +335,8 @@ fn salvage_goes_on_behind_damage_as_far_as_the_log_was_durable() {
         for &record in garbled {
             bytes[ends[record] + 40..ends[record] + 50].fill(0xAA);
         }
-        let log = salvage_log(&mut bytes, VECTOR.len());
-        (log.batches.iter().map(|(seq, _)| seq - 100).collect::<Vec<u64>>(), log.end_lost)
+        let (batches, log) = salvage(&bytes);
+        (batches.iter().map(|(seq, _)| seq - 100).collect::<Vec<u64>>(), log.end_lost)
     };
     assert_eq!(left(&[]), ((0..8).collect(), false));
     assert_eq!(left(&[0]), ((1..8).collect(), false));
@@ -290,4 +357,79 @@ fn other_versions_and_nonsense_are_named() {
     assert!(parse(&[7; 100]).unwrap_err().to_string().contains("header"));
     assert!(parse(&[7; 64]).unwrap().is_none());
     assert!(record::decode_batch(&u32::MAX.to_le_bytes(), 8).is_none(), "and asks for no memory");
+}
+
+/// Tells of each read how much was asked for.
+fn counted<'a>(bytes: &'a [u8], reads: &'a std::cell::RefCell<Vec<usize>>) -> LogBytes<'a> {
+    LogBytes::new(
+        path(),
+        bytes.len() as u64,
+        Box::new(move |offset, len| {
+            reads.borrow_mut().push(len);
+            Ok(bytes[offset as usize..][..len].to_vec())
+        }),
+    )
+}
+
+/// In memory is a piece, or the longest record; and each byte is read about once.
+#[test]
+fn a_long_log_is_read_in_pieces() {
+    let disk = SimulatedDisk::new(1);
+    on_log(&disk, async |mut log| {
+        for id in 0..40 {
+            log.push(&body(id, &vec![b'x'; if id == 20 { 3 << 20 } else { 200_000 }]));
+            log.write().await.unwrap();
+            log.sync().await.unwrap();
+        }
+        log.close().await.unwrap();
+    });
+    let bytes = disk.read(path()).unwrap();
+    let reads = std::cell::RefCell::default();
+    let mut log = LogReader::begin(counted(&bytes, &reads), VECTOR.len()).unwrap().unwrap();
+    while log.next_batch().unwrap().is_some() {}
+    assert_eq!((log.next_seq(), log.end()), (140, LogEnd::Closed));
+    let mut log = salvage_log(counted(&bytes, &reads), VECTOR.len()).unwrap();
+    assert_eq!(log.batches.len(), 40);
+    assert_eq!(log.points(log.batches[20]).unwrap()[0].id(), PointId::Num(20));
+    let reads = reads.take();
+    let longest = (3 << 20) + 200;
+    assert!(reads.iter().all(|&len| len < longest), "{reads:?}");
+    // Once to replay; to salvage once for what is there, once for records, and once to take them apart.
+    assert!(reads.iter().sum::<usize>() < 7 * bytes.len(), "{} of {}", reads.iter().sum::<usize>(), bytes.len());
+}
+
+/// A hole that no build leaves is refused before all of it is read.
+#[test]
+fn more_zeros_than_any_log_has_are_refused_unread() {
+    let mut bytes = closed();
+    bytes.truncate(bytes.len() - RECORD_HEADER_BYTES);
+    let (content, read) = (bytes.len(), std::cell::Cell::new(0u64));
+    let of_len = |len: u64| {
+        let bytes = &bytes;
+        let read = &read;
+        LogBytes::new(
+            path(),
+            len,
+            Box::new(move |offset, len| {
+                read.set(read.get() + len as u64);
+                let start = bytes.len().min(offset as usize);
+                let mut piece = bytes[start..bytes.len().min(start + len)].to_vec();
+                piece.resize(len, 0);
+                Ok(piece)
+            }),
+        )
+    };
+    let parse = |len: u64| {
+        let mut log = LogReader::begin(of_len(len), VECTOR.len()).unwrap().unwrap();
+        while log.next_batch()?.is_some() {}
+        Ok::<_, Error>(log.end())
+    };
+    assert_eq!(parse(content as u64 + bytes::ZEROS_MAX).unwrap(), LogEnd::Open { len: content as u64 });
+    read.set(0);
+    let error = parse(20 << 30).unwrap_err().to_string();
+    assert!(error.contains("more zeros") && error.contains("`repair`"), "{error}");
+    assert!(read.get() < 2 * bytes::ZEROS_MAX, "{} bytes read", read.get());
+    let log = salvage_log(of_len(20 << 30), VECTOR.len()).unwrap();
+    assert_eq!((log.batches.len(), log.end_lost, log.notes.len()), (3, true, 1));
+    assert!(read.get() < 4 * bytes::ZEROS_MAX, "{} bytes read", read.get());
 }

@@ -1,7 +1,7 @@
 //! Appending to a log.
 
 use super::record::{RecordHeader, encode_record};
-use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, LogHeader};
+use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, ROOM_MAX, ROOM_MIN};
 use crate::error::Error;
 use crate::identity::{RandomId, random_u64};
 use io_core::{
@@ -9,10 +9,6 @@ use io_core::{
 };
 use std::io;
 use std::path::Path;
-
-/// Bytes of zeros ahead of the records: about as many as there are of these, within bounds.
-const ROOM_MIN: u64 = 16 << 10;
-const ROOM_MAX: u64 = 1 << 20;
 
 /// Whether a write failed for want of room.
 fn is_full(error: &io::Error) -> bool {
@@ -30,6 +26,8 @@ pub(crate) struct LogWriter {
     file_bytes: u64,
     /// Bytes known to be durable.
     synced_len: u64,
+    /// Bytes up to the end of the last batch: a mark after it needs no sync.
+    batches_len: u64,
     next_seq: u64,
     /// The checksum of the last record that was written.
     previous: u32,
@@ -62,6 +60,7 @@ impl LogWriter {
             len,
             file_bytes: len,
             synced_len: len,
+            batches_len: len,
             next_seq: first_seq,
             previous: header.crc(),
             pending: Vec::new(),
@@ -95,7 +94,7 @@ impl LogWriter {
         let (synced_len, previous) = (self.synced_len, self.pending_previous);
         let header = RecordHeader { body_len: 0, crc: 0, seq, synced_len, kind, previous };
         self.pending_previous = encode_record(&self.header, header, body, &mut self.pending);
-        self.pending_records += 1;
+        self.pending_records += u64::from(kind == KIND_BATCH);
         seq
     }
 
@@ -107,9 +106,18 @@ impl LogWriter {
         self.pending.clear();
         self.pending_records = 0;
         self.pending_previous = self.previous;
-        self.file_bytes = written?;
+        match written {
+            Ok(file_bytes) => self.file_bytes = file_bytes,
+            Err(error) => {
+                self.cut_off_failed().await;
+                return Err(error.into());
+            }
+        }
         self.len += bytes;
         self.next_seq += records;
+        if records > 0 {
+            self.batches_len = self.len;
+        }
         (self.previous, self.pending_previous) = (previous, previous);
         Ok(())
     }
@@ -133,11 +141,23 @@ impl LogWriter {
         Ok(end.max(self.file_bytes))
     }
 
-    /// Makes everything written durable. After an error nobody knows what is, and the log must not be written any more.
+    /// Takes away what a failed write left, so that whoever reads the log need not ask what it is. Should that fail too, the
+    /// next records say that it does not continue them.
+    async fn cut_off_failed(&mut self) {
+        if self.writer.set_len(self.len).await.is_ok() {
+            self.file_bytes = self.len;
+        }
+    }
+
+    /// Makes everything written durable, and says so in the log. After an error nobody knows what is, and the log must not be written any more.
     pub(crate) async fn sync(&mut self) -> Result<(), Error> {
-        if self.synced_len < self.len {
+        if self.synced_len < self.batches_len {
             self.writer.sync(SyncKind::Data).await?;
             self.synced_len = self.len;
+            // Before anybody is told: what was acknowledged can be told from a write that was under way. Where this fails,
+            // the next record says it.
+            self.push_record(KIND_MARK, &[]);
+            let _ = self.write().await;
         }
         Ok(())
     }
@@ -146,14 +166,14 @@ impl LogWriter {
     /// as on a full disk, the length of what counts is the error: what follows may be records of a write that failed,
     /// whole, which the next log does not go on from.
     pub(crate) async fn close(mut self) -> Result<(), u64> {
-        debug_assert_eq!(self.synced_len, self.len, "synced before it is closed");
+        debug_assert!(self.batches_len <= self.synced_len, "synced before it is closed");
         let len = self.len;
         self.push_record(KIND_CLOSE, &[]);
         let mut marked = self.write().await;
         // The room is not needed any more. Where it stays, it does no harm.
         let _ = self.writer.set_len(self.len).await;
         if marked.is_ok() {
-            marked = self.sync().await;
+            marked = self.writer.sync(SyncKind::Data).await.map_err(Error::from);
         }
         self.abandon().await;
         marked.map_err(|_| len)

@@ -38,8 +38,12 @@ impl Directory for SimulatedDisk {
         })
     }
 
-    fn read(&self, path: &Path) -> Result<Vec<u8>, DirectoryError> {
-        self.act("read", path, Operation::Other, |state| state.file(state.node(path)?).cloned())
+    fn read_at(&self, path: &Path, offset: u64, bytes_max: usize) -> Result<Vec<u8>, DirectoryError> {
+        self.act("read", path, Operation::Other, |state| {
+            let file = state.file(state.node(path)?)?;
+            let start = usize::try_from(offset).map_or(file.len(), |offset| offset.min(file.len()));
+            Ok(file[start..file.len().min(start.saturating_add(bytes_max))].to_vec())
+        })
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), DirectoryError> {
@@ -89,7 +93,7 @@ impl Directory for SimulatedDisk {
     }
 
     fn copy(&self, file: &Path, copy: &Path) -> Result<(), DirectoryError> {
-        let bytes = self.read(file)?;
+        let bytes = self.read_at(file, 0, usize::MAX)?;
         self.write(copy, &bytes)
     }
 

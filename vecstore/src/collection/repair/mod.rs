@@ -7,7 +7,7 @@
 mod records;
 mod segment;
 
-use super::files::{FileName, MANIFEST, log_path, parse, parse_deleted, segment_path};
+use super::files::{FileName, MANIFEST, log_path, parse, parse_deleted, segment_path, torn_path};
 use super::manifest::{Manifest, ManifestSegment};
 use super::open::{check_done_logs, check_leftovers, lock};
 use super::options::CollectionOptions;
@@ -17,12 +17,12 @@ use crate::element;
 use crate::error::Error;
 use crate::immutable::build::parse_payload;
 use crate::immutable::segment::{SEGMENT_JSON, SegmentInfo};
-use crate::log::{LogOp, SalvagedLog, salvage_log};
+use crate::log::{LogBytes, LogOp, SalvagedBatch, SalvagedLog, salvage_log};
 use crate::point::{Point, PointId};
 use crate::schema::Schema;
 use io_core::{BackendFactory, Directory, DynBackend, ReadControl, StopFlag};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What a repair saved and what it could not.
@@ -106,10 +106,8 @@ fn read_json<T>(
     })
 }
 
-/// Where the salt of a log is, whatever the rest of its header.
-fn salt_of(log: &[u8]) -> Option<u64> {
-    Some(u64::from_le_bytes(log.get(16..24)?.try_into().ok()?))
-}
+/// A log, and those of its batches that count.
+type Batches = (SalvagedLog<'static>, Vec<SalvagedBatch>);
 
 /// Makes do without a manifest: every segment, and every log.
 fn without_manifest(
@@ -160,8 +158,8 @@ struct Salvage<'a> {
 impl Salvage<'_> {
     /// Saves everything; `due` is the sequence number that the logs begin with, if that is known.
     async fn all(&mut self, dir: &Path, manifest: &Manifest, due: Option<u64>) -> Result<(), Error> {
-        let mut logs = self.read_logs(dir, manifest)?;
-        let (batches, seq_next) = self.writes(dir, &mut logs, manifest, due);
+        let logs = self.find_logs(dir, manifest)?;
+        let (mut writes, seq_next) = self.writes(dir, &logs, manifest, due)?;
         if let Some(seq_next) = seq_next.filter(|_| self.is_manifest_known)
             && let Err(error) = check_leftovers(self.backend, dir, manifest, seq_next).await
         {
@@ -169,12 +167,20 @@ impl Salvage<'_> {
             self.report.more_lost = true;
         }
         // What the logs put or delete is not taken from segments: there it is older.
-        let newer: BTreeSet<PointId> = batches.iter().flatten().map(LogOp::id).collect();
+        let mut newer: BTreeSet<PointId> = BTreeSet::new();
+        for (log, batches) in &mut writes {
+            for &batch in &*batches {
+                newer.extend(log.points(batch)?.iter().map(LogOp::id));
+            }
+            log.release();
+        }
         for segment in &manifest.segments {
             self.segment(&segment_path(dir, segment.number), *segment, &newer).await?;
         }
-        for ops in batches {
-            self.replay(ops)?;
+        for (mut log, batches) in writes {
+            for batch in batches {
+                self.replay(log.points(batch)?)?;
+            }
         }
         self.new.sync().wait()?;
         self.report.points = self.new.count(None).wait()?;
@@ -185,46 +191,54 @@ impl Salvage<'_> {
         self.new.upsert(points, Durability::Written).wait().map(drop)
     }
 
-    /// The logs and their numbers; of those that cannot be read at all, no bytes.
-    fn read_logs(&mut self, dir: &Path, manifest: &Manifest) -> Result<Vec<(u64, PathBuf, Vec<u8>)>, Error> {
-        let names = self.directory.list(dir)?.into_iter().filter_map(|entry| parse(entry.name.to_str()?));
-        let numbers = names.filter_map(|name| match name {
-            FileName::Log(number) if number >= manifest.log_first => Some(number),
-            _ => None,
-        });
-        let log = |number| {
-            let path = log_path(dir, number);
-            let bytes = self.directory.read(&path).unwrap_or_else(|error| {
-                self.report.notes.push(error.to_string());
-                Vec::new()
-            });
-            (number, path, bytes)
-        };
-        Ok(numbers.map(log).collect())
+    /// The numbers and lengths of the logs; what is kept of earlier ones is noted.
+    fn find_logs(&mut self, dir: &Path, manifest: &Manifest) -> Result<Vec<(u64, u64)>, Error> {
+        let mut logs = Vec::new();
+        for entry in self.directory.list(dir)? {
+            match entry.name.to_str().and_then(parse) {
+                Some(FileName::Log(number)) if number >= manifest.log_first => logs.push((number, entry.len)),
+                Some(FileName::Torn(number)) => {
+                    let what = "what was left out of a log when it was opened was not taken over";
+                    self.report.notes.push(format!("{}: {what}", torn_path(dir, number).display()));
+                    self.report.more_lost = true;
+                }
+                _ => {}
+            }
+        }
+        Ok(logs)
     }
 
-    /// What is left of the logs, in order, and the number of the write that follows; counts what is not left.
-    fn writes<'a>(
+    /// What is left of the logs, in order: those batches of each that count, and the number of the write that follows. Counts
+    /// what is lost.
+    fn writes(
         &mut self,
         dir: &Path,
-        logs: &'a mut [(u64, PathBuf, Vec<u8>)],
+        logs: &[(u64, u64)],
         manifest: &Manifest,
         mut due: Option<u64>,
-    ) -> (Vec<Vec<LogOp<'a>>>, Option<u64>) {
+    ) -> Result<(Vec<Batches>, Option<u64>), Error> {
         let vector_bytes = self.schema.dim as usize * self.schema.element.bytes() as usize;
         let begun: Vec<u64> = manifest.begun().collect();
         let mut salvaged = Vec::new();
-        for (number, path, bytes) in logs {
-            let salt = salt_of(bytes);
-            let mut log = salvage_log(bytes, vector_bytes);
-            let salt = log.header.map_or(salt, |header| Some(header.salt));
+        for &(number, len) in logs {
+            let path = log_path(dir, number);
+            let open = |len| salvage_log(LogBytes::open(&self.directory, &path, len), vector_bytes);
+            // Of one that cannot be read nothing is left.
+            let mut log = match open(len) {
+                Ok(log) => log,
+                Err(error) => {
+                    self.report.notes.push(error.to_string());
+                    open(0)?
+                }
+            };
+            let salt = log.header.map(|header| header.salt).or(log.salt);
             let own = match manifest.id {
-                None => log.header.map_or(*number, |header| header.number),
+                None => log.header.map_or(number, |header| header.number),
                 Some(_) => match manifest.logs.iter().find(|log| Some(log.salt) == salt) {
                     Some(log) => log.number,
                     // One that was created and never begun is nothing to tell of.
-                    None if log.batches.is_empty() && !begun.contains(number) => continue,
-                    None if log.batches.is_empty() && log.header.is_none() => *number,
+                    None if log.batches.is_empty() && !begun.contains(&number) => continue,
+                    None if log.batches.is_empty() && log.header.is_none() => number,
                     None => {
                         let what =
                             log.header.map_or("a log that lost its header".to_owned(), |own| own.to_string());
@@ -237,7 +251,7 @@ impl Salvage<'_> {
             };
             let notes = std::mem::take(&mut log.notes);
             self.report.notes.extend(notes.into_iter().map(|note| format!("{}: {note}", path.display())));
-            if own != *number {
+            if own != number {
                 self.report.notes.push(format!("{} is log {own}, and was taken as that", path.display()));
             }
             salvaged.push((own, log));
@@ -252,9 +266,8 @@ impl Salvage<'_> {
             .collect();
         self.report.notes.extend(lost);
         self.report.more_lost |= begun.last().is_some_and(|last| is_lost(&last));
-        let (mut batches, mut lost, mut end_lost) = (Vec::new(), 0u64, false);
+        let (mut writes, mut lost, mut end_lost) = (Vec::new(), 0u64, false);
         for (_, log) in salvaged {
-            let SalvagedLog { header, batches: own, next_seq, end_lost: own_end_lost, .. } = log;
             // The next number that is known tells how many writes are missing before it.
             let mut reach = |seq: u64, next: u64| {
                 let at = due.unwrap_or(seq);
@@ -262,20 +275,20 @@ impl Salvage<'_> {
                 due = Some(next.max(at));
                 seq >= at
             };
-            if let Some(header) = header {
+            if let Some(header) = log.header {
                 reach(header.first_seq, header.first_seq);
             }
-            batches.extend(
-                own.into_iter().filter(|(seq, _)| reach(*seq, seq.saturating_add(1))).map(|(_, ops)| ops),
-            );
-            if let Some(seq) = next_seq {
+            let own = log.batches.iter().copied();
+            let batches = own.filter(|batch| reach(batch.seq, batch.seq.saturating_add(1))).collect();
+            if let Some(seq) = log.next_seq {
                 reach(seq, seq);
             }
-            end_lost |= own_end_lost;
+            end_lost |= log.end_lost;
+            writes.push((log, batches));
         }
         self.report.more_lost |= end_lost;
         self.report.writes_lost = lost;
-        (batches, due)
+        Ok((writes, due))
     }
 
     fn replay(&mut self, ops: Vec<LogOp<'_>>) -> Result<(), Error> {
