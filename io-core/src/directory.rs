@@ -112,7 +112,8 @@ pub trait Directory: Send + Sync + fmt::Debug {
         if bytes.len() <= SMALL_FILE_BYTES_MAX {
             return Ok(bytes);
         }
-        let reason = format!("it is longer than {SMALL_FILE_BYTES_MAX} bytes, more than a file of its kind may have");
+        let reason =
+            format!("it is longer than {SMALL_FILE_BYTES_MAX} bytes, more than a file of its kind may have");
         Err(DirectoryError::new("read", path, io::Error::new(io::ErrorKind::FileTooLarge, reason)))
     }
 

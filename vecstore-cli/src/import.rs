@@ -195,7 +195,9 @@ impl Source for VectorsAndLines<'_> {
                 Some(lines) => {
                     let Some(line) = lines.next()? else {
                         let there = lines.number - 1;
-                        return Err(lines.failed(format!("it has {there} lines, and there are {total} vectors")));
+                        return Err(
+                            lines.failed(format!("it has {there} lines, and there are {total} vectors"))
+                        );
                     };
                     bytes += line.len();
                     id_and_payload(self.args, lines, &line, counted)?

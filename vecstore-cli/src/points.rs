@@ -50,9 +50,9 @@ pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Re
             // Which point it is, the error says; where it is, only we know.
             Err(Error::Input(error)) => {
                 let before = first_line.saturating_sub(1);
-                return Err(lines.failed(format!(
-                    "from line {first_line} on: {error}; {before} lines are written"
-                )));
+                return Err(
+                    lines.failed(format!("from line {first_line} on: {error}; {before} lines are written"))
+                );
             }
             Err(error) => return Err(error.into()),
         }

@@ -37,7 +37,8 @@ pub(crate) fn read_queries(
     let count = input.count().min(count_max.map_or(u64::MAX, |count| count as u64));
     let fit = QUERIES_BYTES_MAX / (4 * dim as u64);
     if count > fit {
-        let problem = format!("{count} queries of {dim} components are too many; at most {fit} are read at once");
+        let problem =
+            format!("{count} queries of {dim} components are too many; at most {fit} are read at once");
         return Err(CliError::File { path: path.to_owned(), problem });
     }
     let mut queries = Vec::new();

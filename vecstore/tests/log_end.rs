@@ -29,7 +29,8 @@ fn open(disk: &SimulatedDisk, read_only: bool) -> Result<Collection, Error> {
 }
 
 fn put(collection: &Collection, ids: Range<u64>, text: usize, durability: Durability) {
-    let point = |id: u64| Point::new(id, vec![id as f32 + 0.3, 1.7]).with_payload(json!({"x": "x".repeat(text)}));
+    let point =
+        |id: u64| Point::new(id, vec![id as f32 + 0.3, 1.7]).with_payload(json!({"x": "x".repeat(text)}));
     collection.upsert(ids.map(point).collect(), durability).wait().unwrap();
 }
 
@@ -73,7 +74,8 @@ fn ids(collection: &Collection) -> Vec<u64> {
 }
 
 fn problems(disk: &SimulatedDisk) -> Vec<String> {
-    let report = Collection::verify(&DynBackend::new(disk.clone()), Path::new(DIR), &StopFlag::new()).unwrap();
+    let report =
+        Collection::verify(&DynBackend::new(disk.clone()), Path::new(DIR), &StopFlag::new()).unwrap();
     report.problems.iter().map(ToString::to_string).collect()
 }
 
@@ -98,7 +100,11 @@ fn a_flipped_bit_in_the_last_group_is_never_taken_for_its_end() {
         put(&collection, SYNCED..SYNCED + 1, 5, durability);
         let log = disk.read(Path::new(LOG)).unwrap();
         let records = records(&log);
-        assert_eq!(records.len(), 3 + usize::from(durability == Durability::Synced), "two batches, and their marks");
+        assert_eq!(
+            records.len(),
+            3 + usize::from(durability == Durability::Synced),
+            "two batches, and their marks"
+        );
         let (batch, end) = (records[2].clone(), records.last().unwrap().end);
         for bit in (batch.start * 8..end * 8).step_by(3) {
             let mut flipped = log.clone();
@@ -261,6 +267,12 @@ fn any_lost_sectors_of_unsynced_writes_are_a_plain_end() {
         assert!(cut_off.iter().all(|cut_off| cut_off.copy.is_none()), "lost {lost:b}: {cut_off:?}");
         drop(opened);
         assert_eq!(problems(&after), [""; 0], "lost {lost:b}");
-        assert!(!after.list(Path::new(DIR)).unwrap().iter().any(|entry| PathBuf::from(&entry.name) == Path::new("log-000001.torn")));
+        assert!(
+            !after
+                .list(Path::new(DIR))
+                .unwrap()
+                .iter()
+                .any(|entry| PathBuf::from(&entry.name) == Path::new("log-000001.torn"))
+        );
     }
 }

@@ -87,8 +87,9 @@ fn a_file_longer_than_memory_is_refused_and_not_read() {
         assert!(told.contains(said), "{told}");
         assert!(bytes < usual + allowed + (8 << 20), "{bytes} bytes to verify {name}");
         let repaired = temp.path().join("repaired");
-        let (bytes, report) =
-            most(|| Collection::repair(&backend, &dir, &repaired, Some(&Schema::new(2)), &Default::default()));
+        let (bytes, report) = most(|| {
+            Collection::repair(&backend, &dir, &repaired, Some(&Schema::new(2)), &Default::default())
+        });
         assert_eq!(report.unwrap().points, 2, "{name}");
         assert!(bytes < 2 * (usual + allowed + (8 << 20)), "{bytes} bytes to repair {name}");
         std::fs::remove_dir_all(repaired).unwrap();

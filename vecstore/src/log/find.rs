@@ -19,7 +19,8 @@ pub(super) fn whole_record(
         return Ok(None);
     };
     let whole = bytes.at(at, len)?;
-    let is_whole = whole.len() == len && record.expected_crc(log.salt, &whole[RECORD_HEADER_BYTES..]) == record.crc;
+    let is_whole =
+        whole.len() == len && record.expected_crc(log.salt, &whole[RECORD_HEADER_BYTES..]) == record.crc;
     Ok(is_whole.then_some(record))
 }
 

@@ -68,8 +68,7 @@ impl<'a> LogReader<'a> {
     /// Whether a whole batch follows the header. To be asked before any is taken.
     pub(crate) fn has_batches(&mut self) -> Result<bool, Error> {
         let (at, previous) = (self.due.at, self.due.previous);
-        let is_first =
-            |record: &RecordHeader| record.previous == previous && record.kind == KIND_BATCH;
+        let is_first = |record: &RecordHeader| record.previous == previous && record.kind == KIND_BATCH;
         Ok(whole_record(&self.header, &mut self.bytes, at, is_first)?.is_some())
     }
 
@@ -87,7 +86,8 @@ impl<'a> LogReader<'a> {
     pub(crate) fn next_batch(&mut self) -> Result<Option<(u64, Vec<LogOp<'_>>)>, Error> {
         while self.due.at < self.bytes.len() {
             let (at, seq, previous) = (self.due.at, self.due.seq, self.due.previous);
-            let continues = whole_record(&self.header, &mut self.bytes, at, |record| record.previous == previous)?;
+            let continues =
+                whole_record(&self.header, &mut self.bytes, at, |record| record.previous == previous)?;
             let Some(record) = continues else {
                 let is_closed = self.end == LogEnd::Closed;
                 match judge(&self.header, &mut self.bytes, &self.due)? {

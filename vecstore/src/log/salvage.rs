@@ -65,11 +65,23 @@ pub(crate) fn salvage_log(mut bytes: LogBytes<'_>, vector_bytes: usize) -> Resul
     let (mut batches, mut next_seq, mut notes) = (Vec::new(), None, Vec::new());
     if bytes.len() < HEADER_BYTES as u64 {
         notes.push("it was never begun, or what it held is lost".to_owned());
-        return Ok(SalvagedLog { bytes, vector_bytes, header: None, salt: None, batches, next_seq, end_lost: true, notes });
+        return Ok(SalvagedLog {
+            bytes,
+            vector_bytes,
+            header: None,
+            salt: None,
+            batches,
+            next_seq,
+            end_lost: true,
+            notes,
+        });
     }
     let content = bytes.content(0)?;
     if content.has_long_hole {
-        notes.push(format!("after byte {} come more zeros than any log has; nothing behind them was read", content.end));
+        notes.push(format!(
+            "after byte {} come more zeros than any log has; nothing behind them was read",
+            content.end
+        ));
         // The last record may end with zeros of its own.
         bytes.truncate(content.end + ZEROS_MAX);
     }
@@ -107,7 +119,16 @@ pub(crate) fn salvage_log(mut bytes: LogBytes<'_>, vector_bytes: usize) -> Resul
     }
     let end_lost = !is_closed && (rest > 0 || content.has_long_hole);
     bytes.release();
-    Ok(SalvagedLog { bytes, vector_bytes, header: known, salt: Some(salt), batches, next_seq, end_lost, notes })
+    Ok(SalvagedLog {
+        bytes,
+        vector_bytes,
+        header: known,
+        salt: Some(salt),
+        batches,
+        next_seq,
+        end_lost,
+        notes,
+    })
 }
 
 fn header(bytes: &mut [u8; HEADER_BYTES], notes: &mut Vec<String>) -> Option<LogHeader> {

@@ -137,7 +137,9 @@ fn a_log_cut_anywhere_ends_before_the_cut() {
         match bytes[offset..len].iter().rposition(|&byte| byte != 0) {
             None => assert_eq!(log.end, LogEnd::Open { len: offset as u64 }, "{len}"),
             Some(last) => {
-                let LogEnd::Torn { offset: found, bytes, .. } = log.end else { panic!("{len}: {:?}", log.end) };
+                let LogEnd::Torn { offset: found, bytes, .. } = log.end else {
+                    panic!("{len}: {:?}", log.end)
+                };
                 assert_eq!((found, bytes), (offset as u64, last as u64 + 1), "{len}");
             }
         }
@@ -191,7 +193,10 @@ fn a_record_that_no_crash_leaves_is_never_just_cut_off() {
         bytes[bit / 8] ^= 1 << (bit % 8);
         let error = parse(&bytes).unwrap_err();
         let place = if bit / 8 < third { second } else { third } as u64;
-        assert!(matches!(error, Error::Damaged { offset: Some(at), .. } if at == place), "bit {bit}: {error}");
+        assert!(
+            matches!(error, Error::Damaged { offset: Some(at), .. } if at == place),
+            "bit {bit}: {error}"
+        );
     }
     for (place, next) in [(second, third), (third, end)] {
         for at in place..next - 3 {
@@ -395,7 +400,12 @@ fn a_long_log_is_read_in_pieces() {
     let longest = (3 << 20) + 200;
     assert!(reads.iter().all(|&len| len < longest), "{reads:?}");
     // Once to replay; to salvage once for what is there, once for records, and once to take them apart.
-    assert!(reads.iter().sum::<usize>() < 7 * bytes.len(), "{} of {}", reads.iter().sum::<usize>(), bytes.len());
+    assert!(
+        reads.iter().sum::<usize>() < 7 * bytes.len(),
+        "{} of {}",
+        reads.iter().sum::<usize>(),
+        bytes.len()
+    );
 }
 
 /// A hole that no build leaves is refused before all of it is read.
