@@ -4,15 +4,16 @@
 //! A workload runs once. The disk keeps its history, so that the disk after a crash at each point of it can be made, with
 //! unsynced changes kept, lost or torn. `VECSTORE_CRASH_SEEDS=200` runs more workloads, `VECSTORE_CRASH_SEED=7` just one.
 
+mod common;
+
+use common::steps::{Model, Step, allowed, check_allowed, contents, quiet as options, recovered, seeds};
 use io_core::testing::SimulatedDisk;
 use io_core::{Directory, DynBackend};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use vecstore::collection::{
-    Collection, CollectionOptions, Durability, PayloadChange, ScrollRequest, Selection, With,
-};
+use vecstore::collection::{Collection, CollectionOptions, Durability, PayloadChange, Selection};
 use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
@@ -25,21 +26,6 @@ const DIR: &str = "/c";
 const SEEDS: u64 = 10;
 /// What survives of unsynced changes: nothing, everything, and some, in two ways.
 const FATES: u64 = 4;
-
-type Model = BTreeMap<PointId, Point>;
-
-/// A step that was begun, and if it was acknowledged, how long the disk's history was then.
-struct Step {
-    begun: usize,
-    acknowledged: usize,
-    durable: bool,
-    /// The points after it.
-    after: Model,
-}
-
-fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() }
-}
 
 /// Thresholds so low that everything happens by itself all the time.
 fn in_background() -> CollectionOptions {
@@ -69,17 +55,6 @@ fn open(disk: &SimulatedDisk) -> Result<Collection, Error> {
 
 fn open_with(disk: &SimulatedDisk, dir: &str, options: &CollectionOptions) -> Result<Collection, Error> {
     Collection::open(&DynBackend::new(disk.clone()), Path::new(dir), options)
-}
-
-fn contents(collection: &Collection) -> Result<Model, Error> {
-    let request = ScrollRequest { limit: 1000, with: With::ALL, ..ScrollRequest::default() };
-    let page = collection.scroll(request).wait()?;
-    let point = |record: vecstore::collection::Record| Point {
-        id: record.id,
-        vector: record.vector.expect("asked for"),
-        payload: record.payload.expect("asked for"),
-    };
-    Ok(page.records.into_iter().map(point).map(|point| (point.id, point)).collect())
 }
 
 struct Workload {
@@ -244,32 +219,6 @@ impl Workload {
     fn step(&mut self, begun: usize, acknowledged: usize, durable: bool) {
         self.steps.push(Step { begun, acknowledged, durable, after: self.model.clone() });
     }
-
-    /// The states that a crash after so many changes may leave: `None` while the collection is being created.
-    fn allowed(&self, changes: usize) -> Vec<Option<&Model>> {
-        let certain = self.steps.iter().rposition(|step| step.durable && step.acknowledged <= changes);
-        let begun = self.steps.iter().take_while(|step| step.begun < changes).count();
-        let mut allowed: Vec<Option<&Model>> = Vec::new();
-        if certain.is_none() {
-            allowed.push(None);
-        }
-        let first = certain.unwrap_or(0);
-        allowed.extend(self.steps[first..begun.max(first + 1)].iter().map(|step| Some(&step.after)));
-        allowed
-    }
-}
-
-/// What a disk holds after a crash: `None` if there is no collection yet.
-fn recovered(disk: &SimulatedDisk) -> Result<Option<(Collection, Model)>, Error> {
-    match open(disk) {
-        Ok(collection) => {
-            let model = contents(&collection)?;
-            Ok(Some((collection, model)))
-        }
-        Err(Error::NotACollection { .. }) => Ok(None),
-        Err(Error::Directory(error)) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// Checks that nothing is on the disk that does not belong to a collection which was optimized and closed.
@@ -301,14 +250,8 @@ fn check_no_leftovers(disk: &SimulatedDisk, empty: bool) {
 /// Crashes a workload at a point of its history, and checks what is left.
 fn check_crash(workload: &Workload, changes: usize, fate: u64) {
     let disk = workload.disk.crash(changes, fate);
-    let allowed = workload.allowed(changes);
-    let fits = |found: Option<&Model>| allowed.contains(&found);
-    let first = recovered(&disk).unwrap_or_else(|error| panic!("it does not open: {error}"));
-    assert!(
-        fits(first.as_ref().map(|(_, model)| model)),
-        "{}",
-        describe(first.as_ref().map(|(_, model)| model), &allowed)
-    );
+    let first = recovered(&disk, Path::new(DIR)).unwrap_or_else(|error| panic!("it does not open: {error}"));
+    check_allowed(first.as_ref().map(|(_, model)| model), &allowed(&workload.steps, changes));
     let Some((collection, model)) = first else { return };
     // The rest costs more, so it is done at some points only.
     if !(changes as u64 + fate).is_multiple_of(5) {
@@ -325,7 +268,8 @@ fn check_crash(workload: &Workload, changes: usize, fate: u64) {
     // A second crash, during recovery or the write after it.
     let mut random = fastrand::Rng::with_seed(fate ^ changes as u64);
     let second = random.usize(..=disk.history_len());
-    let again = recovered(&disk.crash(second, random.u64(..))).unwrap().expect("it was there before");
+    let again =
+        recovered(&disk.crash(second, random.u64(..)), Path::new(DIR)).unwrap().expect("it was there before");
     let expected: &[&Model] = match second {
         _ if second <= written => &[&model],
         _ if second < acknowledged => &[&model, &with_new],
@@ -336,17 +280,6 @@ fn check_crash(workload: &Workload, changes: usize, fate: u64) {
     check_no_leftovers(&disk, with_new.is_empty());
     let collection = open(&disk).unwrap();
     assert_eq!(contents(&collection).unwrap(), with_new);
-}
-
-fn describe(found: Option<&Model>, allowed: &[Option<&Model>]) -> String {
-    let ids = |model: Option<&Model>| {
-        model.map_or_else(
-            || "no collection".to_owned(),
-            |model| format!("{:?}", model.keys().collect::<Vec<_>>()),
-        )
-    };
-    let allowed: Vec<String> = allowed.iter().map(|model| ids(*model)).collect();
-    format!("found {}; allowed:\n{}", ids(found), allowed.join("\n"))
 }
 
 /// A snapshot is restored whole or not at all, and after a crash it can be restored again.
@@ -391,17 +324,9 @@ fn a_crash_while_restoring_leaves_nothing_half_there() {
     }
 }
 
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
-}
-
 #[test]
 fn nothing_acknowledged_is_lost_at_any_crash_point() {
-    let seeds = match number("VECSTORE_CRASH_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("VECSTORE_CRASH_SEEDS").unwrap_or(SEEDS),
-    };
+    let seeds = seeds("VECSTORE_CRASH_SEED", "VECSTORE_CRASH_SEEDS", SEEDS);
     let is_default = seeds == (0..SEEDS);
     let (mut points, mut deletions) = (0, 0);
     for seed in seeds {

@@ -4,6 +4,7 @@
 //! * [`FaultyBackend`]: wraps a backend and injects short transfers, errors and delays from a seed.
 //! * [`MemoryBackend`]: files in memory, with completions delayed and reordered from a seed; no system call at all.
 //! * [`SimulatedDisk`]: a whole file system in memory that loses, tears and reorders at a crash what was not synced.
+//! * [`TracedBackend`]: wraps a backend of real files and records what it does as the history of a simulated disk.
 
 mod battery;
 mod cases;
@@ -13,9 +14,11 @@ mod executor_cases;
 mod fault;
 mod fault_cases;
 mod memory;
+mod trace;
 mod write_cases;
 
 pub use battery::{Battery, Subject};
 pub use disk::{DiskFault, FaultKind, SimulatedDisk, SimulatedSink, SimulatedSource};
 pub use fault::{FaultLog, Faults, FaultyBackend, FaultyPage, FaultySink, FaultySource};
 pub use memory::{MemoryBackend, MemorySink, MemorySource};
+pub use trace::{TracedBackend, TracedSink};

@@ -11,56 +11,63 @@ const SECTOR: usize = 512;
 /// Everything that is on the platter when the power fails after so many changes.
 pub(super) fn surviving(state: &State, changes: usize, seed: u64) -> Vec<Node> {
     let mut durable = state.base.clone();
-    let mut pending_bytes: BTreeMap<NodeId, Vec<&Change>> = BTreeMap::new();
-    let mut lost_bytes: Vec<&Change> = Vec::new();
-    let mut pending_names: Vec<&Change> = Vec::new();
-    for change in &state.history[..changes] {
+    if seed == SimulatedDisk::KEEP_ALL {
+        for change in &state.history[..changes] {
+            make_node(&mut durable, change);
+            apply(&mut durable, change);
+        }
+        return durable;
+    }
+    let mut pending_bytes: BTreeMap<NodeId, Vec<(usize, &Change)>> = BTreeMap::new();
+    let mut lost_bytes: Vec<(usize, &Change)> = Vec::new();
+    let mut pending_names: Vec<(usize, &Change)> = Vec::new();
+    for (number, change) in state.history[..changes].iter().enumerate() {
+        make_node(&mut durable, change);
         match change {
-            Change::Name { node, is_dir, .. } => {
-                // The node exists from here on; whether its name does is another question.
-                durable.resize_with(durable.len().max(node + 1), || Node::File(Vec::new()));
-                if *is_dir {
-                    durable[*node] = Node::Dir(BTreeMap::new());
-                }
-                pending_names.push(change);
+            Change::Name { .. } | Change::Unname { .. } | Change::Rename { .. } => {
+                pending_names.push((number, change));
             }
-            Change::Unname { .. } | Change::Rename { .. } => pending_names.push(change),
             Change::Write { node, .. } | Change::SetLen { node, .. } => {
-                pending_bytes.entry(*node).or_default().push(change);
+                pending_bytes.entry(*node).or_default().push((number, change));
             }
-            Change::SyncFile { node } => {
-                for change in pending_bytes.remove(node).unwrap_or_default() {
+            Change::SyncFile { node, covers } => {
+                let pending = pending_bytes.entry(*node).or_default();
+                for (_, change) in pending.extract_if(.., |(number, _)| covers.include(*number)) {
                     apply(&mut durable, change);
                 }
             }
             Change::LostSync { node } => lost_bytes.extend(pending_bytes.remove(node).unwrap_or_default()),
-            Change::SyncDir { dir } => {
-                pending_names.retain(|change| {
-                    let here = touches(change, *dir);
-                    if here {
-                        apply(&mut durable, change);
-                    }
-                    !here
-                });
+            Change::SyncDir { dir, covers } => {
+                let is_covered = |(number, change): &mut (usize, &Change)| {
+                    touches(change, *dir) && covers.include(*number)
+                };
+                for (_, change) in pending_names.extract_if(.., is_covered) {
+                    apply(&mut durable, change);
+                }
             }
         }
     }
-    match seed {
-        SimulatedDisk::LOSE_ALL => {}
-        SimulatedDisk::KEEP_ALL => {
-            let all = pending_bytes.values().flatten().chain(&lost_bytes).chain(&pending_names);
-            all.for_each(|change| apply(&mut durable, change));
+    if seed != SimulatedDisk::LOSE_ALL {
+        let mut random = Rng::with_seed(seed);
+        keep_some_names(&mut durable, &pending_names, &mut random);
+        for changes in pending_bytes.values() {
+            keep_some_bytes(&mut durable, changes, &mut random);
         }
-        _ => {
-            let mut random = Rng::with_seed(seed);
-            keep_some_names(&mut durable, &pending_names, &mut random);
-            for changes in pending_bytes.values() {
-                keep_some_bytes(&mut durable, changes, &mut random);
-            }
-            keep_some_bytes(&mut durable, &lost_bytes, &mut random);
-        }
+        keep_some_bytes(&mut durable, &lost_bytes, &mut random);
     }
     durable
+}
+
+/// A file or directory that is named for the first time exists from then on; whether its name does is another question.
+fn make_node(nodes: &mut Vec<Node>, change: &Change) {
+    if let Change::Name { node, is_dir, .. } = change
+        && *node >= nodes.len()
+    {
+        nodes.resize_with(node + 1, || Node::File(Vec::new()));
+        if *is_dir {
+            nodes[*node] = Node::Dir(BTreeMap::new());
+        }
+    }
 }
 
 fn touches(change: &Change, directory: NodeId) -> bool {
@@ -72,21 +79,21 @@ fn touches(change: &Change, directory: NodeId) -> bool {
 }
 
 /// Names: in order up to some point, as with a journal, or any of them.
-fn keep_some_names(durable: &mut [Node], pending: &[&Change], random: &mut Rng) {
+fn keep_some_names(durable: &mut [Node], pending: &[(usize, &Change)], random: &mut Rng) {
     let kept: BTreeSet<usize> = if random.bool() {
         (0..random.usize(..=pending.len())).collect()
     } else {
         (0..pending.len()).filter(|_| random.bool()).collect()
     };
     for index in kept {
-        apply(durable, pending[index]);
+        apply(durable, pending[index].1);
     }
 }
 
 /// Bytes: any sectors of any writes, in their order.
-fn keep_some_bytes(durable: &mut [Node], changes: &[&Change], random: &mut Rng) {
+fn keep_some_bytes(durable: &mut [Node], changes: &[(usize, &Change)], random: &mut Rng) {
     let rate = [0.0, 0.1, 0.5, 0.9, 1.0][random.usize(..5)];
-    for change in changes {
+    for (_, change) in changes {
         match change {
             Change::Write { node, offset, bytes } => {
                 let mut start = 0;

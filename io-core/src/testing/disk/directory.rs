@@ -143,8 +143,8 @@ impl Directory for SimulatedDisk {
 
     fn sync_dir(&self, path: &Path) -> Result<(), DirectoryError> {
         self.act("sync", path, Operation::Other, |state| {
-            let dir = state.dir(path)?;
-            state.apply(Change::SyncDir { dir });
+            let (dir, covers) = (state.dir(path)?, state.covers());
+            state.apply(Change::SyncDir { dir, covers });
             Ok(())
         })
     }
@@ -173,7 +173,8 @@ impl State {
     /// Syncs a file, or loses what was to be synced.
     pub(super) fn sync_node(&mut self, node: usize) -> io::Result<()> {
         let fate = self.operation(Operation::Other);
-        let change = if fate.is_ok() { Change::SyncFile { node } } else { Change::LostSync { node } };
+        let covers = self.covers();
+        let change = if fate.is_ok() { Change::SyncFile { node, covers } } else { Change::LostSync { node } };
         self.apply(change);
         fate?.answer(())
     }

@@ -15,9 +15,11 @@ mod backend;
 mod crash;
 mod directory;
 mod state;
+mod trace;
 
 pub use backend::{SimulatedSink, SimulatedSource};
 pub use state::{DiskFault, FaultKind};
+pub(super) use trace::Recorder;
 
 use state::State;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,6 +70,12 @@ impl SimulatedDisk {
     #[must_use]
     pub fn describe(&self, change: usize) -> String {
         self.lock().history.get(change).map_or_else(|| "the end".to_owned(), |change| change.describe())
+    }
+
+    /// Whether the change of this number is a sync of a file or of a directory.
+    #[must_use]
+    pub fn is_sync(&self, change: usize) -> bool {
+        self.lock().history.get(change).is_some_and(state::Change::is_sync)
     }
 
     /// The disk as a power cut after the first `changes` of its history may leave it. Which of the unsynced changes

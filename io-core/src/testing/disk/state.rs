@@ -1,6 +1,6 @@
 //! The disk as the running system sees it, the history of its changes, and faults.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -67,7 +67,7 @@ impl Fate {
     }
 }
 
-pub(super) type NodeId = usize;
+pub(in crate::testing) type NodeId = usize;
 pub(super) const ROOT: NodeId = 0;
 
 /// A file or a directory.
@@ -105,6 +105,7 @@ pub(super) enum Change {
     },
     SyncFile {
         node: NodeId,
+        covers: Covers,
     },
     /// A sync that failed: what it was to write is gone from the cache.
     LostSync {
@@ -112,7 +113,23 @@ pub(super) enum Change {
     },
     SyncDir {
         dir: NodeId,
+        covers: Covers,
     },
+}
+
+/// What a sync makes durable: what had been done to its file or directory when it began.
+#[derive(Clone, Debug)]
+pub(in crate::testing) struct Covers {
+    /// Changes with smaller numbers than this...
+    before: usize,
+    /// ...unless they were still under way.
+    under_way: BTreeSet<usize>,
+}
+
+impl Covers {
+    pub(super) fn include(&self, change: usize) -> bool {
+        change < self.before && !self.under_way.contains(&change)
+    }
 }
 
 impl Change {
@@ -126,10 +143,14 @@ impl Change {
                 format!("write {} bytes at {offset} of node {node}", bytes.len())
             }
             Self::SetLen { node, len } => format!("set the length of node {node} to {len}"),
-            Self::SyncFile { node } => format!("sync file node {node}"),
+            Self::SyncFile { node, .. } => format!("sync file node {node}"),
             Self::LostSync { node } => format!("failed sync of node {node}"),
-            Self::SyncDir { dir } => format!("sync directory node {dir}"),
+            Self::SyncDir { dir, .. } => format!("sync directory node {dir}"),
         }
+    }
+
+    pub(super) fn is_sync(&self) -> bool {
+        matches!(self, Self::SyncFile { .. } | Self::LostSync { .. } | Self::SyncDir { .. })
     }
 }
 
@@ -141,6 +162,8 @@ pub(super) struct State {
     /// As it is now.
     pub(super) nodes: Vec<Node>,
     pub(super) history: Vec<Change>,
+    /// The numbers of changes that have begun and are not over; a sync does not cover them.
+    pub(super) under_way: BTreeSet<usize>,
     pub(super) operations: u64,
     pub(super) fault: Option<DiskFault>,
     /// Who holds which lock file: -1 for exclusive, else the number of readers; and what the owner wrote.
@@ -155,8 +178,8 @@ impl Default for State {
 
 impl State {
     pub(super) fn with_nodes(nodes: Vec<Node>) -> Self {
-        let (history, locks) = (Vec::new(), HashMap::new());
-        Self { base: nodes.clone(), nodes, history, operations: 0, fault: None, locks }
+        let (history, under_way, locks) = (Vec::new(), BTreeSet::new(), HashMap::new());
+        Self { base: nodes.clone(), nodes, history, under_way, operations: 0, fault: None, locks }
     }
 
     /// Counts an operation and says how it goes.
@@ -250,6 +273,11 @@ impl State {
     pub(super) fn apply(&mut self, change: Change) {
         apply(&mut self.nodes, &change);
         self.history.push(change);
+    }
+
+    /// What a sync that begins now is to cover.
+    pub(super) fn covers(&self) -> Covers {
+        Covers { before: self.history.len(), under_way: self.under_way.clone() }
     }
 }
 

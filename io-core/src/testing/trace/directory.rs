@@ -1,0 +1,133 @@
+//! Names and small files that are traced.
+
+use crate::testing::disk::Recorder;
+use crate::{Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockKind};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub(super) struct TracedDirectory {
+    pub(super) inner: Arc<dyn Directory>,
+    pub(super) recorder: Recorder,
+}
+
+impl TracedDirectory {
+    /// Fails before anything is done where it could not be recorded.
+    fn check(&self, operation: &'static str, path: &Path) -> Result<(), DirectoryError> {
+        recorded(operation, path, self.recorder.place(path).map(drop))
+    }
+
+    /// Lets `write` put these bytes, and nothing else, into a file, and sync it.
+    fn contents(
+        &self,
+        operation: &'static str,
+        path: &Path,
+        bytes: &[u8],
+        write: impl FnOnce() -> Result<(), DirectoryError>,
+    ) -> Result<(), DirectoryError> {
+        let begun = self.recorder.begin_contents(path, bytes);
+        let (node, begun) = recorded(operation, path, begun)?;
+        write()?;
+        self.recorder.over(begun);
+        self.recorder.synced(node, self.recorder.covers(), &Ok::<_, DirectoryError>(()));
+        Ok(())
+    }
+}
+
+fn recorded<T>(operation: &'static str, path: &Path, result: io::Result<T>) -> Result<T, DirectoryError> {
+    result.map_err(|error| DirectoryError::new(operation, path, error))
+}
+
+impl Directory for TracedDirectory {
+    fn create_dir(&self, path: &Path) -> Result<(), DirectoryError> {
+        self.check("create", path)?;
+        self.inner.create_dir(path)?;
+        recorded("create", path, self.recorder.created(path, true).map(drop))
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<DirectoryEntry>, DirectoryError> {
+        self.inner.list(path)
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, DirectoryError> {
+        self.inner.read(path)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), DirectoryError> {
+        self.contents("write", path, bytes, || self.inner.write(path, bytes))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DirectoryError> {
+        self.check("rename", from)?;
+        self.check("rename", to)?;
+        self.inner.rename(from, to)?;
+        recorded("rename", from, self.recorder.renamed(from, to))
+    }
+
+    fn hard_link(&self, file: &Path, link: &Path) -> Result<(), DirectoryError> {
+        self.check("link", file)?;
+        self.check("link", link)?;
+        self.inner.hard_link(file, link)?;
+        recorded("link", file, self.recorder.linked(file, link))
+    }
+
+    fn copy(&self, file: &Path, copy: &Path) -> Result<(), DirectoryError> {
+        let bytes = self.inner.read(file)?;
+        self.contents("copy to", copy, &bytes, || self.inner.copy(file, copy))
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), DirectoryError> {
+        self.check("remove", path)?;
+        self.inner.remove_file(path)?;
+        recorded("remove", path, self.recorder.removed(path))
+    }
+
+    /// One name after the other, as the system does it: each is a moment for a power cut.
+    fn remove_dir_all(&self, path: &Path) -> Result<(), DirectoryError> {
+        self.check("remove", path)?;
+        for entry in self.list(path)? {
+            let path = path.join(entry.name);
+            if entry.is_dir { self.remove_dir_all(&path)? } else { self.remove_file(&path)? }
+        }
+        self.inner.remove_dir_all(path)?;
+        recorded("remove", path, self.recorder.removed(path))
+    }
+
+    fn sync_file(&self, path: &Path) -> Result<(), DirectoryError> {
+        let node = recorded("sync", path, self.recorder.node(path))?;
+        let covers = self.recorder.covers();
+        let synced = self.inner.sync_file(path);
+        self.recorder.synced(node, covers, &synced);
+        synced
+    }
+
+    fn rewrite(&self, path: &Path, len: u64) -> Result<(), DirectoryError> {
+        let mut bytes = self.inner.read(path)?;
+        bytes.truncate(len as usize);
+        let node = recorded("write again", path, self.recorder.node(path))?;
+        let (write, cut) =
+            (self.recorder.begin_write(node, 0, &bytes), self.recorder.begin_set_len(node, len));
+        self.inner.rewrite(path, len)?;
+        self.recorder.over(write);
+        self.recorder.over(cut);
+        self.recorder.synced(node, self.recorder.covers(), &Ok::<_, DirectoryError>(()));
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &Path) -> Result<(), DirectoryError> {
+        let covers = self.recorder.covers();
+        self.inner.sync_dir(path)?;
+        recorded("sync", path, self.recorder.synced_dir(path, covers))
+    }
+
+    /// The file's name is recorded. What its holder writes into it is for messages only, and never synced.
+    fn lock(&self, path: &Path, kind: LockKind, holder: &str) -> Result<Box<dyn DirectoryLock>, LockError> {
+        self.check("lock", path)?;
+        let lock = self.inner.lock(path, kind, holder)?;
+        if self.recorder.node(path).is_err() {
+            recorded("lock", path, self.recorder.created(path, false))?;
+        }
+        Ok(lock)
+    }
+}

@@ -1,0 +1,94 @@
+//! Records what a backend does to real files, so that power cuts during a real run can be tried.
+
+mod directory;
+mod sink;
+
+pub use sink::TracedSink;
+
+use super::SimulatedDisk;
+use super::disk::Recorder;
+use crate::{BackendFactory, Directory, OpenError, OpenOptions, PageSink, PagedWriter, StartError};
+use directory::TracedDirectory;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A backend that works on real files as the one in it does, and records every change as the history of a [`SimulatedDisk`].
+///
+/// What the simulated disk can make of its own history it then makes of a real run, with all its threads: the disk as a
+/// power cut at any moment may leave it ([`SimulatedDisk::crash`]). A write may be torn from when it is handed to the inner
+/// backend, and is covered by a sync that is begun after it was over. Names are recorded when they are there.
+///
+/// ```
+/// use io_core::testing::{MemoryBackend, SimulatedDisk, TracedBackend};
+/// use io_core::{BackendFactory, Directory};
+/// use std::path::Path;
+///
+/// let root = tempfile::tempdir()?;
+/// let backend = TracedBackend::new(MemoryBackend::new(1), root.path())?;
+/// backend.directory().write(&root.path().join("file"), b"its name is not synced")?;
+///
+/// let disk = backend.disk();
+/// assert_eq!(disk.read(Path::new("/file"))?, b"its name is not synced");
+/// let after = disk.crash(disk.history_len(), SimulatedDisk::LOSE_ALL);
+/// assert!(after.read(Path::new("/file")).unwrap_err().is_not_found());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct TracedBackend<B> {
+    inner: B,
+    recorder: Recorder,
+}
+
+impl<B> TracedBackend<B> {
+    /// Traces what `inner` does below the directory `root`. What is there already counts as durable; to write elsewhere is an
+    /// error.
+    ///
+    /// # Errors
+    /// What keeps the directory from being read.
+    pub fn new(inner: B, root: &Path) -> io::Result<Self> {
+        Ok(Self { inner, recorder: Recorder::new(root)? })
+    }
+
+    /// The disk whose history is the trace so far. Its `/` is the directory that is traced.
+    #[must_use]
+    pub fn disk(&self) -> &SimulatedDisk {
+        &self.recorder.disk
+    }
+}
+
+impl<B, K> BackendFactory for TracedBackend<B>
+where
+    B: BackendFactory<Writer = PagedWriter<K>>,
+    K: PageSink,
+{
+    type Reader = B::Reader;
+    type Writer = PagedWriter<TracedSink<K>>;
+
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn directory(&self) -> Arc<dyn Directory> {
+        Arc::new(TracedDirectory { inner: self.inner.directory(), recorder: self.recorder.clone() })
+    }
+
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        self.inner.run(main)
+    }
+
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        self.inner.open(path, options).await
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        self.recorder.place(path).map_err(|error| OpenError::io(path, error))?;
+        let inner = self.inner.create(path, options).await?.into_sink();
+        let node = self.recorder.created(path, false).map_err(|error| OpenError::io(path, error))?;
+        Ok(PagedWriter::new(TracedSink { inner, node, recorder: self.recorder.clone() }))
+    }
+}
