@@ -76,6 +76,7 @@ mod meter;
 mod open;
 mod plan;
 mod reader;
+mod regular;
 mod request;
 mod slots;
 mod source;
@@ -91,7 +92,7 @@ pub use backend::{BackendFactory, BackendInfo, DynBackend, DynBackendFactory, Lo
 pub use buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
 pub use control::{ReadControl, StopFlag};
 pub use directory::{
-    Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockKind, StdDirectory,
+    Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind, StdDirectory,
 };
 pub use drive::{DriveScratch, drive};
 pub use error::{OpenError, PlanError, ReadError, StartError, WriteError};
@@ -103,6 +104,7 @@ pub use open::{AccessPattern, DirectAlign, FileInfo, IoMode, Lane, OpenOptions};
 pub use open::{create_std, open_std};
 pub use plan::{PlannedRead, ReadPlan};
 pub use reader::{DynSink, DynVectorReader, PagedReader, VectorReader};
+pub use regular::{Links, open_regular};
 pub use request::{ReadOutcome, ReadRequest, ReadStats};
 pub use source::{PageSink, PageSource, SyncKind};
 pub use vector_file::{

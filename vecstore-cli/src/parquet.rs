@@ -1,6 +1,7 @@
 //! Points as a Parquet file: a row a point, of `id` (its text), `vector` (a list of floats) and `payload` (JSON).
 
 use crate::error::CliError;
+use io_core::{Links, open_regular};
 use parquet::data_type::{ByteArray, ByteArrayType, FloatType};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -91,7 +92,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
-        let file = File::open(path).map_err(|error| failed(path, error))?;
+        let file = open_regular(path, Links::Follow).map_err(|error| failed(path, error))?;
         let reader = SerializedFileReader::new(file).map_err(|error| failed(path, error))?;
         let rows = u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0);
         Ok(Self { path: path.to_owned(), rows, iter: reader.into_iter(), row: 0 })

@@ -90,12 +90,19 @@ pub(super) fn lock(
     read_only: bool,
 ) -> Result<Box<dyn DirectoryLock>, Error> {
     let kind = if read_only { LockKind::Shared } else { LockKind::Exclusive };
-    directory.lock(&dir.join(LOCK), kind, &format!("process {}", std::process::id())).map_err(|error| {
-        match error {
-            LockError::Directory(error) => error.into(),
-            held @ LockError::Held { .. } => Error::InUse(held),
-        }
+    directory.lock(&dir.join(LOCK), kind).map_err(|error| match error {
+        LockError::Directory(error) => error.into(),
+        held @ LockError::Held { .. } => Error::InUse(held),
     })
+}
+
+/// Refuses a link in the place of a segment's directory: through it, files of somebody else would be removed.
+pub(super) fn check_segment_dir(directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
+    match directory.entry(dir) {
+        Ok(entry) if !entry.is_dir => Err(Error::damaged(dir, None, "it is no directory")),
+        // Whoever opens its files says what is missing.
+        _ => Ok(()),
+    }
 }
 
 /// Loads a collection. Call it inside the backend's `run`.
@@ -109,6 +116,9 @@ pub(super) async fn load(
     Manifest::read(&*directory, dir)?;
     let lock = lock(&*directory, dir, options.read_only)?;
     let manifest = Manifest::read(&*directory, dir)?;
+    for segment in &manifest.segments {
+        check_segment_dir(&*directory, &segment_path(dir, segment.number))?;
+    }
     if !options.read_only {
         remove_leftovers(&*directory, dir, &manifest)?;
     }

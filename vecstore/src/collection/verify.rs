@@ -2,7 +2,7 @@
 
 use super::files::{FileName, LOCK, MANIFEST, deleted_path, log_path, parse, parse_deleted, segment_path};
 use super::manifest::{Manifest, ManifestSegment};
-use super::open::lock;
+use super::open::{check_segment_dir, lock};
 use crate::element;
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
@@ -40,6 +40,8 @@ pub struct VerifyReport {
     pub points: u64,
     /// What is wrong: each names its file, and where in it.
     pub problems: Vec<Error>,
+    /// What kept files from being read, such as permissions: nobody knows whether those are damaged.
+    pub unread: Vec<Error>,
     /// What is not wrong, but worth knowing.
     pub notes: Vec<String>,
 }
@@ -68,7 +70,8 @@ pub(super) async fn verify(backend: &DynBackend, dir: &Path, stop: &StopFlag) ->
         };
     }
     let _lock = lock(&*directory, dir, true)?;
-    let bytes = directory.read(&path)?;
+    let read = verifier.note(directory.read(&path).map_err(Error::from))?;
+    let Some(bytes) = read else { return Ok(verifier.report) };
     verifier.report.files += 1;
     verifier.report.bytes += bytes.len() as u64;
     match Manifest::decode(&path, &bytes) {
@@ -98,10 +101,17 @@ impl Verifier<'_> {
             Ok(value) => Ok(Some(value)),
             Err(Error::Stopped) => Err(Error::Stopped),
             Err(error) => {
-                self.report.problems.push(error);
+                let report = &mut self.report;
+                let list = if error.is_damage() { &mut report.problems } else { &mut report.unread };
+                list.push(error);
                 Ok(None)
             }
         }
+    }
+
+    /// What was wrong so far, or not read.
+    fn faults(&self) -> usize {
+        self.report.problems.len() + self.report.unread.len()
     }
 
     async fn collection(&mut self, dir: &Path, manifest: &Manifest) -> Result<(), Error> {
@@ -182,13 +192,9 @@ impl Verifier<'_> {
     }
 
     async fn segment(&mut self, dir: &Path, listed: ManifestSegment, schema: &Schema) -> Result<(), Error> {
-        let names = match self.directory.list(dir) {
-            Ok(entries) => entries,
-            Err(error) => {
-                self.report.problems.push(error.into());
-                return Ok(());
-            }
-        };
+        let listed_files =
+            check_segment_dir(&*self.directory, dir).and_then(|()| Ok(self.directory.list(dir)?));
+        let Some(names) = self.note(listed_files)? else { return Ok(()) };
         let has_codec = untrained_codec(schema).is_none();
         for entry in &names {
             let name = entry.name.to_string_lossy();
@@ -206,7 +212,7 @@ impl Verifier<'_> {
             }
         }
         // First each file by itself, whatever is wrong with the others.
-        let before = self.report.problems.len();
+        let before = self.faults();
         let path = dir.join(SEGMENT_JSON);
         let json = self.directory.read(&path).map_err(Error::from);
         let info = self.note(json.and_then(|bytes| SegmentInfo::decode(&path, &bytes)))?;
@@ -224,7 +230,7 @@ impl Verifier<'_> {
             let checked = self.records(&dir.join(name), element).await;
             self.note(checked)?;
         }
-        let sound = self.report.problems.len() == before;
+        let sound = self.faults() == before;
         if let Some(number) = listed.deleted {
             let checked = self.deleted(&deleted_path(dir, number), info.map(|info| info.points)).await;
             self.note(checked)?;

@@ -1,7 +1,7 @@
 //! Saving the points of a damaged segment.
 
 use super::records::{Proof, SalvagedRecords};
-use super::{Salvage, read_json};
+use super::{Salvage, read_json, unless_unread};
 use crate::collection::files::deleted_path;
 use crate::collection::manifest::ManifestSegment;
 use crate::element;
@@ -86,20 +86,21 @@ impl Salvage<'_> {
     ) -> Result<(), Error> {
         let path = dir.join(SEGMENT_JSON);
         let info = read_json(&*self.directory, &path, SegmentInfo::decode, &mut self.report.notes);
+        let info = unless_unread(info)?;
         if let Err(error) = &info {
             self.report.notes.push(format!(
                 "{error}: what it says is taken from the segment's other files, as far as they are there"
             ));
         }
-        let ids = self.ids(dir).await;
+        let ids = unless_unread(self.ids(dir).await)?;
         let known = match (&ids, &info) {
             (Ok(ids), _) => Some(ids.count),
-            (Err(Error::Stopped), _) => return Err(Error::Stopped),
             (Err(_), Ok(info)) => Some(info.points),
             (Err(_), Err(_)) => None,
         };
         let (path, kind) = (dir.join(VECTORS), (self.schema.element, self.schema.dim));
         let records = SalvagedRecords::open(self.backend, &path, kind, known, &mut self.report.notes).await;
+        let records = unless_unread(records)?;
         let points = known.or_else(|| u32::try_from(records.as_ref().ok()?.count()).ok());
         let deleted = match listed.deleted {
             None => RoaringBitmap::new(),
@@ -122,7 +123,7 @@ impl Salvage<'_> {
                 return Ok(());
             }
         };
-        let payload = self.payloads(&dir.join(PAYLOAD), ids.count).await;
+        let payload = unless_unread(self.payloads(&dir.join(PAYLOAD), ids.count).await)?;
         let (mut points_lost, mut payloads_lost) = (Losses::default(), Losses::default());
         let known = ids.ids.keys().filter(|&&point| !deleted.contains(point)).count() as u64;
         if known < live {
@@ -140,7 +141,7 @@ impl Salvage<'_> {
             if deleted.contains(point) || newer.contains(&id) {
                 continue;
             }
-            let vector = match self.vector(point, ids.count, &mut vectors).await {
+            let vector = match unless_unread(self.vector(point, ids.count, &mut vectors).await)? {
                 Ok(vector) => vector,
                 Err(error) => {
                     points_lost.add(error);
@@ -148,7 +149,9 @@ impl Salvage<'_> {
                 }
             };
             let read = match &payload {
-                Ok((pages, data)) => payload_of(point, pages, data).await.map_err(|error| error.to_string()),
+                Ok((pages, data)) => {
+                    unless_unread(payload_of(point, pages, data).await)?.map_err(|error| error.to_string())
+                }
                 Err(error) => Err(error.to_string()),
             };
             let (payload, payload_bytes) = read.unwrap_or_else(|reason| {
@@ -215,8 +218,7 @@ impl Salvage<'_> {
             };
             Ok::<_, Error>((load_deleted(&pages, points).await?, pages.mended()))
         };
-        let read = read.await;
-        Ok(match read {
+        Ok(match unless_unread(read.await)? {
             Ok((deleted, mended)) => {
                 self.note_mended(path, "", mended, "pages");
                 deleted
@@ -256,7 +258,7 @@ impl Salvage<'_> {
         vectors: &mut Vectors<'_>,
     ) -> Result<bool, Error> {
         if vectors.codes.is_none() {
-            vectors.codes = Some(self.codes(vectors.dir, count).await);
+            vectors.codes = Some(unless_unread(self.codes(vectors.dir, count).await)?);
         }
         let nothing = |why: &str| {
             let reason = format!("nothing is left to check the vector of point {point} with{why}");
