@@ -138,7 +138,7 @@ pub enum WriteError {
         source: PlanError,
     },
     /// A physical write failed.
-    #[error("{}: writing {len} bytes at offset {offset} failed after {bytes_written} bytes of the batch: {source}", file.display())]
+    #[error("{}: writing {len} bytes at offset {offset} failed after {bytes_written} bytes of the batch: {source}{}", file.display(), what_to_do(source))]
     Io {
         /// The file.
         file: Arc<Path>,
@@ -176,7 +176,7 @@ pub enum WriteError {
 #[non_exhaustive]
 pub enum OpenError {
     /// The system refused to open it.
-    #[error("cannot open {}: {source}", path.display())]
+    #[error("cannot open {}: {source}{}", path.display(), what_to_do(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -184,11 +184,13 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
-    /// It is a directory, a pipe or a device of unknown length.
-    #[error("{} is not a regular file", path.display())]
+    /// Something else is in the place of a file.
+    #[error("{} is {found}, not a regular file", path.display())]
     NotAFile {
         /// What was named.
         path: PathBuf,
+        /// What it is: a directory, a pipe, a device, a symbolic link.
+        found: &'static str,
     },
     /// The file system does not do `O_DIRECT`.
     #[error("{}: its file system refuses O_DIRECT ({reason}); open it buffered (leave out `direct`), or move it to a file system that has it, such as ext4 or xfs", path.display())]
@@ -224,6 +226,18 @@ pub enum OpenError {
     },
 }
 
+/// The limit to raise, where the process has reached one of its own.
+pub(crate) fn what_to_do(error: &io::Error) -> &'static str {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const EFBIG: i32 = 27;
+    match error.raw_os_error().filter(|_| cfg!(unix)) {
+        Some(ENFILE | EMFILE) => "; raise the limit of open files (`ulimit -n`)",
+        Some(EFBIG) => "; raise the limit of file sizes (`ulimit -f`)",
+        _ => "",
+    }
+}
+
 impl OpenError {
     /// Wraps what the system said about `path`.
     pub fn io(path: &Path, source: io::Error) -> Self {
@@ -256,6 +270,28 @@ pub enum StartError {
         /// What it said.
         reason: String,
     },
+    /// The process, or the system, may have no more files open.
+    #[error(
+        "{runtime} did not start: {source}; raise the limit of open files (`ulimit -n`), or use fewer cores and collections"
+    )]
+    Descriptors {
+        /// The runtime.
+        runtime: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The process, or its user, may have no more threads.
+    #[error(
+        "{runtime} did not start a thread: {source}; raise the limit of processes (`ulimit -u`, or `pids` of the container) or of memory (`ulimit -v`), or use fewer cores"
+    )]
+    Threads {
+        /// The runtime.
+        runtime: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// An executor is already running on this thread.
     #[error("{runtime} cannot start here: this thread already runs an executor; use another thread")]
     Nested {
@@ -276,11 +312,15 @@ pub enum StartError {
 impl StartError {
     /// Turns the error of setting a ring up into one that tells the user what to do.
     ///
-    /// `EPERM` is the sysctl or a sandbox, `ENOSYS` an old kernel or a sandbox, `ENOMEM` the locked-memory limit.
+    /// `EPERM` is the sysctl or a sandbox, `ENOSYS` an old kernel or a sandbox, `ENOMEM` the locked-memory limit, `EMFILE` and
+    /// `ENFILE` that of open files, `EAGAIN` that of threads.
     #[must_use]
     pub fn from_ring_setup(runtime: &'static str, source: io::Error) -> Self {
         const EPERM: i32 = 1;
+        const EAGAIN: i32 = 11;
         const ENOMEM: i32 = 12;
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
         const ENOSYS: i32 = 38;
         match source.raw_os_error() {
             Some(EPERM) => {
@@ -299,6 +339,8 @@ impl StartError {
                     .into(),
                 source,
             },
+            Some(EMFILE | ENFILE) => Self::Descriptors { runtime, source },
+            Some(EAGAIN) => Self::Threads { runtime, source },
             Some(ENOMEM) => Self::LockedMemory { runtime, reason: source.to_string() },
             _ => Self::Io { runtime, source },
         }
@@ -317,7 +359,9 @@ mod tests {
         assert!(refused.contains("kernel.io_uring_disabled") || refused.contains("seccomp"), "{refused}");
         assert!(message(38).contains("5.10"), "{}", message(38));
         assert!(message(12).contains("ulimit -l"), "{}", message(12));
-        assert!(message(24).starts_with("r did not start"), "{}", message(24));
+        assert!(message(24).contains("ulimit -n"), "{}", message(24));
+        assert!(message(11).contains("ulimit -u"), "{}", message(11));
+        assert!(message(5).starts_with("r did not start: "), "{}", message(5));
     }
 
     #[test]

@@ -77,6 +77,7 @@ mod meter;
 mod open;
 mod plan;
 mod reader;
+mod regular;
 mod request;
 mod slots;
 mod source;
@@ -92,8 +93,8 @@ pub use backend::{BackendFactory, BackendInfo, DynBackend, DynBackendFactory, Lo
 pub use buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
 pub use control::{ReadControl, StopFlag};
 pub use directory::{
-    Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockKind, SMALL_FILE_BYTES_MAX,
-    StdDirectory,
+    Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind,
+    SMALL_FILE_BYTES_MAX, StdDirectory,
 };
 pub use drive::{DriveScratch, drive};
 pub use error::{OpenError, PlanError, ReadError, StartError, WriteError};
@@ -106,6 +107,7 @@ pub use open::{AccessPattern, DirectAlign, FileInfo, IoMode, Lane, OpenOptions};
 pub use open::{create_std, open_std};
 pub use plan::{PlannedRead, ReadPlan};
 pub use reader::{DynSink, DynVectorReader, PagedReader, VectorReader};
+pub use regular::{Links, open_regular};
 pub use request::{ReadOutcome, ReadRequest, ReadStats};
 pub use source::{PageSink, PageSource, SyncKind};
 pub use vector_file::{

@@ -68,7 +68,7 @@ pub struct OpenOptions {
     pub queue_depth: u32,
     /// Bytes in flight at most.
     pub bytes_in_flight_max: u64,
-    /// No physical operation is longer than this many bytes; a multiple of 4096.
+    /// No physical operation is longer than this many bytes; a multiple of 4096, up to 1 GiB.
     pub read_size_max: u32,
     /// Neighbours with no more than this many unwanted bytes between them are read in one go.
     pub gap_max: u32,
@@ -110,8 +110,12 @@ impl OpenOptions {
     pub fn check(&self) -> Result<(), OpenError> {
         let problem = if self.queue_depth == 0 || self.queue_depth > 4096 {
             format!("queue_depth is {}; it must be from 1 to 4096", self.queue_depth)
-        } else if self.read_size_max == 0 || !self.read_size_max.is_multiple_of(4096) {
-            format!("read_size_max is {}; it must be a positive multiple of 4096", self.read_size_max)
+        } else if !(4096..=1 << 30).contains(&self.read_size_max) || !self.read_size_max.is_multiple_of(4096)
+        {
+            format!(
+                "read_size_max is {}; it must be a multiple of 4096, from 4096 to 1073741824",
+                self.read_size_max
+            )
         } else if self.bytes_in_flight_max < u64::from(self.read_size_max) {
             format!(
                 "bytes_in_flight_max ({}) is less than read_size_max ({}), so that the largest read could never start",
@@ -161,21 +165,25 @@ pub use unix::{create_std, open_std};
 #[cfg(unix)]
 mod unix {
     use super::{AccessPattern, DirectAlign, FileInfo, IoGeometry, OpenError, OpenOptions, Path};
-    use rustix::fs::{Mode, OFlags};
-    use std::fs::File;
+    use crate::regular::{self, Links};
+    #[cfg(target_os = "linux")]
+    use rustix::fs::OFlags;
+    use rustix::io::Errno;
+    use std::fs::{self, File};
     use std::io;
+    use std::os::unix::fs::OpenOptionsExt;
 
-    /// Opens an existing file for reading: checks the options, finds the length and the alignment, gives the advice.
+    /// Opens an existing regular file for reading: checks the options, finds the length and the alignment, gives the advice.
+    /// A symbolic link is no file, as [`Links::Refuse`] has it.
     ///
     /// # Errors
     /// [`OpenError`]; `O_DIRECT` is checked with a read of the first block, not only with the flag.
     pub fn open_std(path: &Path, options: &OpenOptions) -> Result<(File, FileInfo, IoGeometry), OpenError> {
         options.check()?;
-        let file = open(path, OFlags::RDONLY, options)?;
+        let flags = direct_flag(path, options)?;
+        let opened = regular::open(path, Links::Refuse, File::options().read(true), flags);
+        let file = opened.map_err(|refusal| explain(path, options, refusal.into_open_error(path)))?;
         let metadata = file.metadata().map_err(|error| OpenError::io(path, error))?;
-        if !metadata.is_file() {
-            return Err(OpenError::NotAFile { path: path.to_owned() });
-        }
         let align = if options.direct { direct_align(path, &file)? } else { BUFFERED };
         if options.direct && metadata.len() > 0 {
             probe_direct_read(path, &file)?;
@@ -184,44 +192,45 @@ mod unix {
         Ok((file, FileInfo { path: path.into(), len: metadata.len() }, options.geometry(align)))
     }
 
-    /// Creates a file for writing; an existing one is an error.
+    /// Creates a file for writing. Whatever has its name already, a symbolic link too, is an error.
     ///
     /// # Errors
     /// [`OpenError`].
     pub fn create_std(path: &Path, options: &OpenOptions) -> Result<(File, FileInfo, IoGeometry), OpenError> {
         options.check()?;
-        let file = open(path, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, options)?;
+        let flags = direct_flag(path, options)?;
+        let mut how = fs::OpenOptions::new();
+        how.read(true).write(true).create_new(true).mode(0o644).custom_flags(flags);
+        let file = how.open(path).map_err(|error| explain(path, options, OpenError::io(path, error)))?;
         let align = if options.direct { direct_align(path, &file)? } else { BUFFERED };
         Ok((file, FileInfo { path: path.into(), len: 0 }, options.geometry(align)))
     }
 
     const BUFFERED: DirectAlign = DirectAlign { offset: 1, memory: 1 };
 
-    fn open(path: &Path, flags: OFlags, options: &OpenOptions) -> Result<File, OpenError> {
-        let mode = Mode::from_raw_mode(0o644);
-        let flags = flags | OFlags::CLOEXEC | direct_flag(path, options)?;
-        let opened = rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, mode));
-        match opened {
-            Ok(fd) => Ok(File::from(fd)),
-            // What open(2) says for a file system without O_DIRECT.
-            Err(rustix::io::Errno::INVAL) if options.direct => {
-                Err(refused(path, "open says EINVAL".to_owned()))
+    /// What open(2) says for a file system without O_DIRECT.
+    fn explain(path: &Path, options: &OpenOptions, error: OpenError) -> OpenError {
+        match &error {
+            OpenError::Io { source, .. }
+                if options.direct && Errno::from_io_error(source) == Some(Errno::INVAL) =>
+            {
+                refused(path, "open says EINVAL".to_owned())
             }
-            Err(error) => Err(OpenError::io(path, error.into())),
+            _ => error,
         }
     }
 
     #[cfg(target_os = "linux")]
-    fn direct_flag(_path: &Path, options: &OpenOptions) -> Result<OFlags, OpenError> {
-        Ok(if options.direct { OFlags::DIRECT } else { OFlags::empty() })
+    fn direct_flag(_path: &Path, options: &OpenOptions) -> Result<i32, OpenError> {
+        Ok(if options.direct { OFlags::DIRECT.bits().cast_signed() } else { 0 })
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn direct_flag(path: &Path, options: &OpenOptions) -> Result<OFlags, OpenError> {
+    fn direct_flag(path: &Path, options: &OpenOptions) -> Result<i32, OpenError> {
         if options.direct {
             return Err(refused(path, "this system has none".to_owned()));
         }
-        Ok(OFlags::empty())
+        Ok(0)
     }
 
     fn refused(path: &Path, reason: String) -> OpenError {

@@ -22,14 +22,16 @@ enum GlommioFile {
 }
 
 impl GlommioFile {
-    async fn open(path: &Path, write: bool, options: &OpenOptions) -> Result<Self, OpenError> {
+    /// Opens once more what is open as `opened`: whatever has its name meanwhile is not looked at.
+    async fn open(opened: &File, path: &Path, write: bool, options: &OpenOptions) -> Result<Self, OpenError> {
+        let same = format!("/proc/{}/fd/{}", std::process::id(), opened.as_raw_fd());
         let mut how = GlommioOptions::new();
         how.read(!write).write(write);
         let failed = |error: GlommioError<()>| OpenError::io(path, os_error(error));
         if !options.direct {
-            return Ok(Self::Buffered(how.buffered_open(path).await.map_err(failed)?));
+            return Ok(Self::Buffered(how.buffered_open(&same).await.map_err(failed)?));
         }
-        let file = how.dma_open(path).await.map_err(failed)?;
+        let file = how.dma_open(&same).await.map_err(failed)?;
         // glommio falls back to buffered reads without a word where it takes the file system for one without O_DIRECT.
         if !is_direct(&file).map_err(|error| OpenError::io(path, error))? {
             let reason = "glommio opened it buffered".to_owned();
@@ -114,7 +116,7 @@ pub(crate) async fn open_reader(
     options: &OpenOptions,
 ) -> Result<PagedReader<GlommioSource>, OpenError> {
     let (std, file_info, geometry) = open_std(path, options)?;
-    let file = GlommioFile::open(path, false, options).await?;
+    let file = GlommioFile::open(&std, path, false, options).await?;
     Ok(PagedReader::new(GlommioSource(Handle::new(file, &std, file_info, geometry, options))))
 }
 
@@ -123,7 +125,7 @@ pub(crate) async fn open_writer(
     options: &OpenOptions,
 ) -> Result<PagedWriter<GlommioSink>, OpenError> {
     let (std, file_info, geometry) = create_std(path, options)?;
-    let file = GlommioFile::open(path, true, options).await?;
+    let file = GlommioFile::open(&std, path, true, options).await?;
     let handle = Handle::new(file, &std, file_info, geometry, options);
     Ok(PagedWriter::new(GlommioSink { handle, std }))
 }

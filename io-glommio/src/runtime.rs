@@ -7,9 +7,11 @@ use io_core::{
     run_to_drain,
 };
 use std::cell::Cell;
+use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 pub(crate) const NAME: &str = "glommio";
 pub(crate) const RUNTIME: &str = "glommio 0.9";
@@ -19,6 +21,15 @@ const RING_ENTRIES: usize = 256;
 
 /// Memory that glommio wants to be allowed to lock.
 const LOCKED_BYTES_MIN: u64 = 512 * 1024;
+
+/// File descriptors that glommio takes to start: of a notifier, three rings, a ring that is only probed and a second notifier.
+const DESCRIPTORS: usize = 6;
+
+/// Memory that glommio takes to start, most of it for its own buffers.
+const MEMORY_BYTES: usize = 12 << 20;
+
+/// Executors start one after the other: what one has found to be free is not to be taken by the next one.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// Opens files for glommio and starts its executor.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,11 +69,13 @@ impl BackendFactory for GlommioBackend {
         if RUNNING.get() {
             return Err(StartError::Nested { runtime: RUNTIME });
         }
-        check_system()?;
-        let executor = LocalExecutorBuilder::new(Placement::Unbound)
-            .ring_depth(RING_ENTRIES)
-            .make()
-            .map_err(|error: GlommioError<()>| StartError::from_ring_setup(RUNTIME, os_error(error)))?;
+        let executor = {
+            let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+            check_system()?;
+            let builder = LocalExecutorBuilder::new(Placement::Unbound).ring_depth(RING_ENTRIES);
+            let made = builder.make();
+            made.map_err(|error: GlommioError<()>| StartError::from_ring_setup(RUNTIME, os_error(error)))?
+        };
         RUNNING.set(true);
         let _running = Running;
         Ok(executor.run(async { run_to_drain(main()).await }))
@@ -86,8 +99,19 @@ fn check_system() -> Result<(), StartError> {
         let reason = format!("{limit} bytes may be locked, and glommio wants at least {LOCKED_BYTES_MIN}");
         return Err(StartError::LockedMemory { runtime: RUNTIME, reason });
     }
-    // glommio panics where rings are refused; a ring of our own, dropped at once, finds that out.
-    io_uring::IoUring::new(2).map(drop).map_err(|error| StartError::from_ring_setup(RUNTIME, error))
+    let failed = |error| StartError::from_ring_setup(RUNTIME, error);
+    // glommio panics where it gets no memory, descriptor, ring or thread; ours, dropped at once, find that out.
+    if Vec::<u8>::new().try_reserve_exact(MEMORY_BYTES).is_err() {
+        let reason = format!("it needs {MEMORY_BYTES} bytes of memory; raise the limit (`ulimit -v`)");
+        return Err(failed(io::Error::new(io::ErrorKind::OutOfMemory, reason)));
+    }
+    let null = File::open("/dev/null").map_err(failed)?;
+    let held: io::Result<Vec<File>> = (1..DESCRIPTORS).map(|_| null.try_clone()).collect();
+    drop(held.map_err(failed)?);
+    drop(null);
+    io_uring::IoUring::new(2).map(drop).map_err(failed)?;
+    let thread = std::thread::Builder::new().spawn(|| {}).map_err(failed)?;
+    thread.join().map_err(|_| failed(io::Error::other("a thread that does nothing panicked")))
 }
 
 /// glommio's errors, with the operating system's number where there is one.

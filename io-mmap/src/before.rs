@@ -4,8 +4,8 @@ use crate::file::{advise, check};
 use crate::known::Known;
 use crate::map::{major_faults, map};
 use io_core::{
-    BackendFactory, BackendInfo, Directory, FileInfo, OpenError, OpenOptions, ReadControl, ReadError,
-    ReadOutcome, ReadRequest, ReadStats, StartError, VectorReader,
+    BackendFactory, BackendInfo, Directory, FileInfo, Links, OpenError, OpenOptions, ReadControl, ReadError,
+    ReadOutcome, ReadRequest, ReadStats, StartError, VectorReader, open_regular,
 };
 use memmap2::Mmap;
 use std::cell::{Cell, RefCell};
@@ -74,7 +74,7 @@ impl<B: BackendFactory> BackendFactory for MmapBefore<B> {
             let what = "bypass the page cache, which its map is; open it without `direct`".into();
             return Err(OpenError::Unsupported { backend: self.name, what });
         }
-        let file = File::open(path).map_err(|error| OpenError::io(path, error))?;
+        let file = open_regular(path, Links::Refuse)?;
         MmapBeforeReader::new(self.name, &file, self.backend.open(path, options).await?, options)
     }
 

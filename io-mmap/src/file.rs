@@ -4,8 +4,8 @@ use crate::cold::{Advisor, CHUNK};
 use crate::map::map;
 use crate::runtime::NAME;
 use io_core::{
-    AccessPattern, BackendInfo, FileInfo, IoGeometry, IoMode, OpenError, OpenOptions, PlanError, ReadControl,
-    ReadError, ReadOutcome, ReadRequest, ReadStats, VectorReader,
+    AccessPattern, BackendInfo, FileInfo, IoGeometry, IoMode, Links, OpenError, OpenOptions, PlanError,
+    ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, VectorReader, open_regular,
 };
 use memmap2::Mmap;
 use std::cell::Cell;
@@ -28,12 +28,8 @@ impl MmapReader {
     pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
         options.check()?;
         let failed = |error| OpenError::io(path, error);
-        let file = std::fs::File::open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(OpenError::NotAFile { path: path.to_owned() });
-        }
-        let len = metadata.len();
+        let file = open_regular(path, Links::Refuse)?;
+        let len = file.metadata().map_err(failed)?.len();
         let bytes = usize::try_from(len)
             .map_err(|_| failed(io::Error::other("the file is larger than this machine's address space")))?;
         let map = if bytes == 0 { None } else { Some(map(&file, bytes, options.populate).map_err(failed)?) };

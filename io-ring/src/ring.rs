@@ -80,7 +80,7 @@ impl Ring {
     /// As [`Ring::start`], as on an older kernel if setups are skipped.
     pub(crate) fn start_with(options: &RingOptions, setups_skipped: usize) -> Result<Arc<Self>, StartError> {
         fork::watch();
-        let failed = |source: io::Error| StartError::Io { runtime: RUNTIME, source };
+        let failed = |source| StartError::from_ring_setup(RUNTIME, source);
         let shared = Arc::new(Shared::new().map_err(failed)?);
         let (started, start) = mpsc::sync_channel(1);
         let (for_thread, options) = (Arc::clone(&shared), options.clone());
@@ -96,7 +96,7 @@ impl Ring {
         });
         thread.map_err(failed)?;
         let features = start.recv().map_err(|_| failed(io::Error::other("its thread ended")))?;
-        let features = features.map_err(|error| StartError::from_ring_setup(RUNTIME, error))?;
+        let features = features.map_err(failed)?;
         Ok(Arc::new(Self { shared, generation: fork::generation(), features, pool: Arc::new(Pool::new()) }))
     }
 

@@ -28,11 +28,11 @@ fn starting_and_opening_say_so_and_open_files_are_read_on() {
     for _ in 0..2 {
         let error = RingBackend::start(&RingOptions::default()).expect_err("no descriptor is left");
         assert!(
-            matches!(&error, StartError::Io { source, .. } if source.raw_os_error() == Some(libc::EMFILE)),
+            matches!(&error, StartError::Descriptors { source, .. } if source.raw_os_error() == Some(libc::EMFILE)),
             "{error:?}"
         );
         let error = pollster::block_on(RingBackend::default().open(&path, &options()));
-        assert!(matches!(error.map(drop), Err(OpenError::Start(StartError::Io { .. }))));
+        assert!(matches!(error.map(drop), Err(OpenError::Start(StartError::Descriptors { .. }))));
         taken.pop();
     }
     // What was taken for the eventfd came back, and there is one for the ring.

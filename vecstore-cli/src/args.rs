@@ -2,20 +2,23 @@
 
 use crate::error::CliError;
 use crate::text;
+use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use io_core::{ElementType, OpenOptions};
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroUsize, ParseFloatError};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use vecstore::backends::BackendKind;
-use vecstore::collection::{CollectionOptions, Rescore, SearchParams};
+use vecstore::collection::{CollectionOptions, LIMIT_MAX, Rescore, SearchParams};
 use vecstore::distance::Distance;
 use vecstore::field::FieldKind;
 use vecstore::filter::Filter;
-use vecstore::hnsw::HnswParams;
+use vecstore::hnsw::{EF_CONSTRUCT_MAX, HnswParams, M_MAX};
 use vecstore::point::PointId;
 use vecstore::quantization::Method;
-use vecstore::schema::{Placement, Schema};
+use vecstore::schema::{DIM_MAX, Placement, Schema};
 
 /// An embedded vector store for data larger than memory: points with payloads, filters and durable writes, read in batches
 /// through a backend of your choice.
@@ -26,8 +29,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 backends disagree, 4 damage found, 130 interrupted";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 backends disagree, 4 damage found, 5 not everything could be read, 130 interrupted";
 
 const FILTERS: &str = "Filters are JSON, or @FILE:\n  '{\"must\": [{\"key\": \"section\", \"match\": {\"value\": \"utils\"}}]}'\n  \
 '{\"must\": [{\"key\": \"size\", \"range\": {\"gte\": 10, \"lt\": 20}}], \"must_not\": [{\"has_id\": [1, 2]}]}'";
@@ -128,7 +130,7 @@ pub(crate) struct Demo {
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
     pub(crate) count: u32,
     /// Their dimension
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=i64::from(DIM_MAX)))]
     pub(crate) dim: u32,
     /// Where the collection is made and removed again; its disk is the one that is measured
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -176,7 +178,7 @@ pub(crate) struct Advise {
 }
 
 fn parse_gib(text: &str) -> Result<f64, String> {
-    let gib: f64 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
+    let gib: f64 = text.parse().map_err(|error: ParseFloatError| error.to_string())?;
     if gib > 0.0 && gib.is_finite() { Ok(gib) } else { Err("it must be more than 0".to_owned()) }
 }
 
@@ -362,7 +364,7 @@ pub(crate) struct Search {
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     pub(crate) threshold: Option<f32>,
     /// Leave the best so many out
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = RangedU64ValueParser::<usize>::new().range(0..=LIMIT_MAX as u64))]
     pub(crate) offset: usize,
     /// Print payloads too; implies --json
     #[arg(long)]
@@ -405,7 +407,7 @@ pub(crate) struct Scroll {
     #[arg(long, value_name = "FIELD")]
     pub(crate) order_by: Option<String>,
     /// Points to print [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = up_to(usize::MAX))]
     pub(crate) limit: Option<usize>,
     /// Begin after the page that ended with this token, which is printed to standard error
     #[arg(long, value_name = "TOKEN")]
@@ -434,7 +436,7 @@ pub(crate) struct Facet {
     #[arg(long, value_name = "JSON", value_parser = parse_filter)]
     pub(crate) filter: Option<Filter>,
     /// Values to print
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = up_to(LIMIT_MAX))]
     pub(crate) limit: usize,
 }
 
@@ -550,10 +552,10 @@ pub(crate) struct GraphArgs {
     #[arg(long, default_value = "cosine")]
     pub(crate) distance: Distance,
     /// Links of a point on each upper level of the graph; twice as many on the lowest
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(2..=M_MAX as u64))]
     pub(crate) m: usize,
     /// Candidates among which a new point's links are chosen
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = up_to(EF_CONSTRUCT_MAX))]
     pub(crate) ef_construct: usize,
     /// Same seed, same graph
     #[arg(long, default_value_t = 0)]
@@ -573,13 +575,13 @@ impl GraphArgs {
 #[derive(Args)]
 pub(crate) struct SearchArgs {
     /// Hits wanted for each query
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = up_to(LIMIT_MAX))]
     pub(crate) limit: usize,
     /// Candidates the graph search keeps; more find more and take longer
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = up_to(LIMIT_MAX))]
     pub(crate) ef: usize,
     /// Candidates read from disk and rescored, for each hit wanted [default: what the codes need]
-    #[arg(long, value_name = "TIMES")]
+    #[arg(long, value_name = "TIMES", value_parser = parse_oversampling)]
     pub(crate) oversampling: Option<f32>,
     /// Which candidates are ranked by their vectors: all, never (codes alone decide, and nothing is read), or undecided[=PART]: only
     /// those that codes cannot tell whether they are hits, PART of the error they may have taken for it, above 0, up to 1
@@ -589,7 +591,7 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "POINTS", default_value_t = SearchParams::default().scan_max)]
     pub(crate) scan_max: u64,
     /// The same where it leaves no more than this part of them, from 0 to 1
-    #[arg(long, value_name = "PART", default_value_t = SearchParams::default().scan_ratio)]
+    #[arg(long, value_name = "PART", default_value_t = SearchParams::default().scan_ratio, value_parser = parse_part::<f32>)]
     pub(crate) scan_ratio: f32,
 }
 
@@ -622,16 +624,17 @@ impl SearchArgs {
 #[derive(Args)]
 pub(crate) struct IoArgs {
     /// Threads, each with an executor of its own [default: as many as the machine has cores]
-    #[arg(long, value_name = "N")]
-    pub(crate) cores: Option<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_parser = up_to(CollectionOptions::CORES_MAX))]
+    pub(crate) cores: Option<usize>,
     /// Queries under way at once on each core
-    #[arg(long, value_name = "N", default_value = "4")]
-    pub(crate) lanes: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value = "4", value_parser = up_to(CollectionOptions::LANES_MAX))]
+    pub(crate) lanes: usize,
     /// Read past the page cache (O_DIRECT) what is placed cold; mmap cannot
     #[arg(long)]
     pub(crate) direct: bool,
     /// Reads in flight at once on each core
-    #[arg(long, value_name = "N", default_value_t = OpenOptions::default().queue_depth)]
+    #[arg(long, value_name = "N", default_value_t = OpenOptions::default().queue_depth,
+        value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) queue_depth: u32,
 }
 
@@ -640,8 +643,7 @@ impl IoArgs {
         let open =
             OpenOptions { direct: self.direct, queue_depth: self.queue_depth, ..OpenOptions::default() };
         let default = CollectionOptions::default();
-        let cores = self.cores.map_or(default.cores, NonZeroUsize::get);
-        CollectionOptions { open, cores, lanes: self.lanes.get(), ..default }
+        CollectionOptions { open, cores: self.cores.unwrap_or(default.cores), lanes: self.lanes, ..default }
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -682,7 +684,7 @@ pub(crate) struct ThresholdArgs {
     #[arg(long, value_name = "N", default_value_t = at_least_one(CollectionOptions::default().segments_max))]
     pub(crate) segments_max: NonZeroUsize,
     /// Part of a segment's points, from 0 to 1, above which it is written anew if so many are deleted
-    #[arg(long, value_name = "PART", default_value_t = CollectionOptions::default().vacuum_ratio, value_parser = parse_part)]
+    #[arg(long, value_name = "PART", default_value_t = CollectionOptions::default().vacuum_ratio, value_parser = parse_part::<f64>)]
     pub(crate) vacuum_ratio: f64,
     #[command(flatten)]
     pub(crate) segments: SegmentArgs,
@@ -692,9 +694,26 @@ fn at_least_one(number: usize) -> NonZeroUsize {
     NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
 }
 
-fn parse_part(text: &str) -> Result<f64, String> {
-    let part: f64 = text.parse().map_err(|error: std::num::ParseFloatError| error.to_string())?;
-    if (0.0..=1.0).contains(&part) { Ok(part) } else { Err("it must be from 0 to 1".to_owned()) }
+fn parse_part<T: FromStr<Err = ParseFloatError> + PartialOrd + From<u8>>(text: &str) -> Result<T, String> {
+    parse_within(text, T::from(0)..=T::from(1), "it must be from 0 to 1")
+}
+
+fn parse_oversampling(text: &str) -> Result<f32, String> {
+    parse_within(text, 1.0..=1000.0, "it must be from 1 to 1000")
+}
+
+fn parse_within<T: FromStr<Err = ParseFloatError> + PartialOrd>(
+    text: &str,
+    range: RangeInclusive<T>,
+    wrong: &str,
+) -> Result<T, String> {
+    let number: T = text.parse().map_err(|error: ParseFloatError| error.to_string())?;
+    if range.contains(&number) { Ok(number) } else { Err(wrong.to_owned()) }
+}
+
+/// From 1 to `max`.
+fn up_to(max: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=max as u64)
 }
 
 impl ThresholdArgs {
@@ -717,7 +736,7 @@ pub(crate) enum BackendChoice {
     One(BackendKind),
 }
 
-impl std::str::FromStr for BackendChoice {
+impl FromStr for BackendChoice {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {

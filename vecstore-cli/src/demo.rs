@@ -26,6 +26,8 @@ const TRUTH_QUERIES: usize = 100;
 /// Queries made when no file is given.
 const MADE_QUERIES: usize = 1000;
 const SEED: u64 = 42;
+/// Components of the vectors that are made, at most: 64 GiB.
+const COMPONENTS_MAX: u64 = 1 << 34;
 
 type Queries = Vec<Vec<f32>>;
 /// The ids of the nearest points of each query, best first.
@@ -39,6 +41,12 @@ struct Row {
 }
 
 pub(crate) fn run(args: &Demo, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    if u64::from(args.count) * u64::from(args.dim) > COMPONENTS_MAX {
+        return Err(CliError::Usage(format!(
+            "--count {} with --dim {}: together they may have {COMPONENTS_MAX} components; choose fewer",
+            args.count, args.dim
+        )));
+    }
     let options = CollectionOptions { read_only: true, ..args.io.options() };
     let template = SearchRequest {
         limit: args.search.limit,

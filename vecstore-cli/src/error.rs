@@ -1,6 +1,6 @@
 //! What ends the command with a message and an exit code.
 
-use crate::{EXIT_DAMAGED, EXIT_DISAGREE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE};
+use crate::{EXIT_DAMAGED, EXIT_DISAGREE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNREAD, EXIT_USAGE};
 use std::path::PathBuf;
 use vecstore::error::Error;
 use vecstore::input::InputError;
@@ -32,6 +32,11 @@ pub(crate) enum CliError {
     NoTenant { collection: PathBuf },
     #[error("{}: {problems} problems; `vecstore repair` saves what is intact", collection.display())]
     Damaged { collection: PathBuf, problems: usize },
+    #[error(
+        "{}: no damage found, but not all of it could be read, see above: verify it again when nothing is in the way",
+        collection.display()
+    )]
+    Unread { collection: PathBuf },
     #[error("{} may lack something: what was damaged is said above", collection.display())]
     Incomplete { collection: PathBuf },
     #[error("{0}, with --schema FILE")]
@@ -66,6 +71,7 @@ impl CliError {
             Self::Import { cause, .. } | Self::NotOptimized { cause } => cause.exit_code(),
             Self::Usage(_) => EXIT_USAGE,
             Self::Store(Error::Stopped) => EXIT_INTERRUPTED,
+            Self::Unread { .. } => EXIT_UNREAD,
             Self::Disagree(_) => EXIT_DISAGREE,
             Self::Damaged { .. } | Self::Incomplete { .. } => EXIT_DAMAGED,
             _ => EXIT_FAILED,

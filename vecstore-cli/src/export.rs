@@ -5,12 +5,13 @@ use crate::error::CliError;
 use crate::open;
 use crate::progress::Progress;
 use half::f16;
-use io_core::{ElementType, StopFlag};
+use io_core::{Directory, ElementType, StdDirectory, StopFlag};
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use vecstore::collection::{Collection, CollectionOptions, Record, ScrollRequest, With};
+use vecstore::error::Error;
 
 /// Points of a page, and of a row group in Parquet.
 const PAGE: usize = 1000;
@@ -25,6 +26,13 @@ trait Sink {
 
 pub(crate) fn run(args: &Export, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
     let collection = open::read_only(&args.at, CollectionOptions::default())?;
+    for path in [Some(&args.vectors), args.points.as_ref()].into_iter().flatten() {
+        // Under a name of the collection's own it would be taken for a leftover, and removed.
+        if StdDirectory.is_within(path, &args.at.collection).map_err(Error::from)? {
+            let collection = args.at.collection.clone();
+            return Err(Error::Inside { path: path.clone(), collection }.into());
+        }
+    }
     let total = collection.count(None).wait()?;
     let mut created = Created::default();
     let mut sink = sink(args, &collection, total, &mut created)?;
@@ -33,7 +41,7 @@ pub(crate) fn run(args: &Export, stop: &StopFlag, out: &mut impl Write) -> Resul
     let mut done = 0;
     loop {
         if stop.is_stopped() {
-            return Err(vecstore::error::Error::Stopped.into());
+            return Err(Error::Stopped.into());
         }
         let page = collection.scroll(request.clone()).wait()?;
         sink.page(&page.records)?;
@@ -56,6 +64,7 @@ pub(crate) fn run(args: &Export, stop: &StopFlag, out: &mut impl Write) -> Resul
 struct Created(Vec<PathBuf>);
 
 impl Created {
+    /// Makes a file where there is none: links on the way are the user's, but nothing is written through one in its place.
     fn create(&mut self, path: &Path) -> Result<File, CliError> {
         let file = File::create_new(path).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => failed(path, "exists already: choose another path"),

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first one asks for a clean end, the second one ends at once.
+//! Signals. Ctrl-C: the first one asks for a clean end, the second one ends at once.
 
 use io_core::StopFlag;
 use std::sync::OnceLock;
@@ -20,3 +20,15 @@ pub(crate) fn stop_flag() -> StopFlag {
     drop(installed);
     stop
 }
+
+/// A file that would be longer than the process may make one (`ulimit -f`) becomes an error of the write, as where the disk is
+/// full. Otherwise the process would be killed.
+#[cfg(unix)]
+pub(crate) fn outlive_file_size_limit() {
+    // The flag is of no use to anybody. Without a handler it is as it would be without this.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
+}
+
+/// Elsewhere there is no such limit.
+#[cfg(not(unix))]
+pub(crate) fn outlive_file_size_limit() {}

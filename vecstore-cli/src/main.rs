@@ -33,11 +33,13 @@ const EXIT_FAILED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
 const EXIT_DISAGREE: u8 = 3;
 const EXIT_DAMAGED: u8 = 4;
+const EXIT_UNREAD: u8 = 5;
 const EXIT_INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let stop = interrupt::stop_flag();
+    interrupt::outlive_file_size_limit();
     let mut out = std::io::stdout().lock();
     let ran = match &cli.command {
         Command::Demo(args) => demo::run(args, &stop, &mut out),

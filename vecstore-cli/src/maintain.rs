@@ -4,7 +4,7 @@ use crate::args::{FromTo, Maintain, Optimize, Repair, read_schema};
 use crate::error::CliError;
 use crate::open;
 use crate::progress::OptimizeBars;
-use io_core::StopFlag;
+use io_core::{StartError, StopFlag};
 use serde_json::json;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -39,13 +39,16 @@ fn run_to_end<T>(optimizing: Pending<T>, stop: &StopFlag) -> Result<T, CliError>
     let flag = optimizing.stop_flag();
     let (done, waiting) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        scope.spawn(move || {
+        let watching = std::thread::Builder::new().spawn_scoped(scope, move || {
             while waiting.recv_timeout(TICK) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                 if stop.is_stopped() {
                     flag.stop();
                 }
             }
         });
+        watching.map_err(|source| {
+            Error::Start(StartError::Threads { runtime: "watching for an interrupt", source })
+        })?;
         let report = optimizing.wait();
         drop(done);
         Ok(report?)
@@ -145,6 +148,7 @@ pub(crate) fn run_verify(args: &Maintain, stop: &StopFlag, out: &mut impl Write)
     let report = Collection::verify(&args.at.backend.backend(), &args.at.collection, stop)?;
     if args.json {
         let problems: Vec<_> = report.problems.iter().map(ToString::to_string).collect();
+        let unread: Vec<_> = report.unread.iter().map(ToString::to_string).collect();
         writeln!(
             out,
             "{}",
@@ -153,12 +157,16 @@ pub(crate) fn run_verify(args: &Maintain, stop: &StopFlag, out: &mut impl Write)
                 "bytes": report.bytes,
                 "points": report.points,
                 "problems": problems,
+                "unread": unread,
                 "notes": report.notes,
             })
         )?;
     } else {
         for problem in &report.problems {
             writeln!(out, "damaged: {problem}")?;
+        }
+        for error in &report.unread {
+            writeln!(out, "not read: {error}")?;
         }
         for note in &report.notes {
             writeln!(out, "note: {note}")?;
@@ -172,10 +180,12 @@ pub(crate) fn run_verify(args: &Maintain, stop: &StopFlag, out: &mut impl Write)
             report.problems.len()
         )?;
     }
-    if report.problems.is_empty() {
-        return Ok(());
+    let collection = args.at.collection.clone();
+    match (report.problems.len(), report.unread.len()) {
+        (0, 0) => Ok(()),
+        (0, _) => Err(CliError::Unread { collection }),
+        (problems, _) => Err(CliError::Damaged { collection, problems }),
     }
-    Err(CliError::Damaged { collection: args.at.collection.clone(), problems: report.problems.len() })
 }
 
 pub(crate) fn run_repair(args: &Repair, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {

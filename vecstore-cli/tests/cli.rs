@@ -259,7 +259,7 @@ fn mistakes_are_named_and_cost_nothing() {
     check_failure(&run(&["demo", "--distance", "l2"]), 2, &["cosine, dot, euclid"]);
     check_failure(&run(&["demo", "--vectors", "x.npy"]), 2, &["--queries"]);
     check_failure(&run(&["demo", "--cores", "0"]), 2, &["--cores"]);
-    check_failure(&run(&["demo", "--count", "100", "--ef", "0"]), 1, &["ef is 0"]);
+    check_failure(&run(&["demo", "--count", "100", "--ef", "0"]), 2, &["--ef", "1..=1048576"]);
     check_failure(
         &run(&["demo", "--count", "100", "--rescore", "some"]),
         2,
@@ -270,8 +270,8 @@ fn mistakes_are_named_and_cost_nothing() {
         2,
         &["--rescore", "above 0, up to 1"],
     );
-    check_failure(&run(&["demo", "--m", "1", "--count", "100"]), 1, &["m is 1"]);
-    check_failure(&run(&["demo", "--count", "100", "--queue-depth", "0"]), 1, &["queue_depth is 0"]);
+    check_failure(&run(&["demo", "--m", "1", "--count", "100"]), 2, &["--m", "2..=1024"]);
+    check_failure(&run(&["demo", "--count", "100", "--queue-depth", "0"]), 2, &["--queue-depth", "1..=4096"]);
     check_failure(&run(&["create", "x"]), 2, &["--dim"]);
     check_failure(&run(&["create", "x", "--dim", "0"]), 1, &["dim is 0"]);
     check_failure(&run(&["create", "x", "--dim", "3", "--index", "a"]), 2, &["FIELD:KIND"]);

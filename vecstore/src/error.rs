@@ -4,6 +4,7 @@ use crate::hnsw::BuildError;
 use crate::point::PointId;
 use crate::schema::SchemaError;
 use io_core::{DirectoryError, LockError, OpenError, ReadError, StartError, VectorFileError, WriteError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Anything that can go wrong with a collection.
@@ -21,6 +22,14 @@ pub enum Error {
     Exists {
         /// Where.
         path: PathBuf,
+    },
+    /// A copy of a collection was to be put into the collection itself, which would remove it, or be damaged by it.
+    #[error("{} lies within the collection {}: choose a path outside of it", path.display(), collection.display())]
+    Inside {
+        /// Where it was to be put.
+        path: PathBuf,
+        /// The collection.
+        collection: PathBuf,
     },
     /// There is no collection there.
     #[error("{} is no collection: there is no file {} in it", path.display(), crate::collection::MANIFEST)]
@@ -150,9 +159,38 @@ impl Error {
         Self::Misplaced { path: path.to_owned(), found: found.into(), expected: expected.into() }
     }
 
+    /// Whether something on disk is not what was written, or is gone. Otherwise the system only did not let it be looked at,
+    /// and nobody knows.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Misplaced { .. } | Self::Version { .. } | Self::Schema(_) => true,
+            Self::Open(OpenError::NotAFile { .. }) => true,
+            Self::Open(OpenError::Io { source, .. }) => is_damage(source),
+            Self::Directory(error) => is_damage(&error.source),
+            Self::Read(error) | Self::VectorFile(VectorFileError::Read(error)) => match error {
+                ReadError::Io { source, .. } => is_damage(source),
+                // It is shorter than what is said of it elsewhere.
+                ReadError::Plan { .. } | ReadError::Truncated { .. } => true,
+                _ => false,
+            },
+            Self::VectorFile(VectorFileError::Write(_)) => false,
+            Self::VectorFile(_) => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn damaged(path: &Path, offset: impl Into<Option<u64>>, reason: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), offset: offset.into(), reason: reason.into() }
     }
+}
+
+/// As [`Error::is_damage`], of what the system said.
+fn is_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound, UnexpectedEof};
+    // EIO of a bad sector; EBADMSG, EFSBADCRC and EUCLEAN of a file system that has checksums of its own.
+    const MEDIUM: [i32; 3] = [5, 74, 117];
+    matches!(error.kind(), NotFound | NotADirectory | IsADirectory | InvalidData | UnexpectedEof)
+        || cfg!(unix) && error.raw_os_error().is_some_and(|number| MEDIUM.contains(&number))
 }
 
 /// What was given and cannot be used.

@@ -1,7 +1,7 @@
 //! Flipped bits, missing files and wrong ones: found, named, and repaired as far as they can be. And snapshots.
 
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
-use io_core::{BackendFactory, Directory, DynBackend, StopFlag};
+use io_core::{BackendFactory, Directory, DynBackend, LockKind, StopFlag};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -690,6 +690,97 @@ fn a_snapshot_is_whole_or_not_there() {
         assert_eq!(contents(&open(&disk, "/snap").unwrap()), expected);
     }
     assert!(operations > 60);
+}
+
+/// Whenever it is interrupted: what has the target's name is whole, and what is left is taken over by the next attempt.
+#[test]
+fn a_repair_is_whole_or_not_there() {
+    let disk = SimulatedDisk::new(44);
+    let expected = sample(&disk);
+    let target = Path::new("/repaired");
+    let repair = |disk: &SimulatedDisk| {
+        Collection::repair(&backend(disk), Path::new(DIR), target, None, &StopFlag::new()).map(drop)
+    };
+    let begun = disk.history_len();
+    repair(&disk).unwrap();
+    let changes = disk.history_len();
+    assert!(changes > begun + 20);
+    let (mut whole, mut taken_over) = (0, 0);
+    for at in begun..=changes {
+        for fate in 0..4 {
+            let after = disk.crash(at, fate);
+            let context = format!("{at}, {fate}: after {}", disk.describe(at));
+            if after.list(target).is_ok() {
+                whole += 1;
+            } else {
+                let left = after.list(Path::new("/.repaired.vecstore-repair"));
+                taken_over += usize::from(left.is_ok_and(|left| !left.is_empty()));
+                repair(&after).unwrap_or_else(|error| panic!("{context}: {error}"));
+            }
+            assert_eq!(opened_contents(&after, "/repaired"), expected, "{context}");
+            let names: Vec<_> =
+                after.list(Path::new("/")).unwrap().into_iter().map(|entry| entry.name).collect();
+            assert_eq!(names, ["c", "repaired"], "{context}");
+        }
+    }
+    assert!(whole > 3 && taken_over > 20, "{whole} {taken_over}");
+    // While one repairs, another one keeps away.
+    let staging = Path::new("/.repaired.vecstore-repair");
+    let fresh = disk.crash(begun, SimulatedDisk::KEEP_ALL);
+    fresh.create_dir(staging).unwrap();
+    let _lock = Directory::lock(&fresh, &staging.join("LOCK"), LockKind::Exclusive).unwrap();
+    assert!(matches!(repair(&fresh), Err(Error::InUse(_))));
+}
+
+/// A file that may not be read is not a damaged one: nobody knows, so nothing is given up.
+#[test]
+fn what_cannot_be_read_is_no_damage() {
+    let disk = SimulatedDisk::new(45);
+    let expected = large_sample(&disk);
+    let target = Path::new("/repaired");
+    let count = |act: &dyn Fn(&SimulatedDisk)| {
+        let copy = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
+        act(&copy);
+        copy.operations()
+    };
+    let verify = |disk: &SimulatedDisk| Collection::verify(&backend(disk), Path::new(DIR), &StopFlag::new());
+    let repair = |disk: &SimulatedDisk| {
+        Collection::repair(&backend(disk), Path::new(DIR), target, None, &StopFlag::new())
+    };
+    let denied = |at: u64| {
+        let copy = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
+        copy.set_fault(Some(DiskFault::new(at, FaultKind::Denied)));
+        copy
+    };
+    let (mut unread, mut refused) = (0, 0);
+    for at in 0..count(&|disk| drop(verify(disk).unwrap())) {
+        match verify(&denied(at)) {
+            Ok(report) => {
+                assert!(report.problems.is_empty(), "{at}: {report:?}");
+                unread += report.unread.len();
+            }
+            Err(error) => assert!(error.to_string().contains("os error 13"), "{at}: {error}"),
+        }
+    }
+    for at in 0..count(&|disk| drop(repair(disk).unwrap())) {
+        let copy = denied(at);
+        match repair(&copy) {
+            Ok(report) => {
+                copy.set_fault(None);
+                assert_eq!((lost(&report), report.more_lost), ((0, 0, 0), false), "{at}: {report:?}");
+                assert_eq!(opened_contents(&copy, "/repaired"), expected, "{at}: {report:?}");
+            }
+            Err(error) => {
+                copy.set_fault(None);
+                // What cannot be made durable any more, as the last thing, is whole.
+                if copy.entry(target).is_ok() {
+                    assert_eq!(opened_contents(&copy, "/repaired"), expected, "{at}: {error}");
+                }
+                refused += 1;
+            }
+        }
+    }
+    assert!(unread > 20 && refused > 50, "{unread} {refused}");
 }
 
 #[test]

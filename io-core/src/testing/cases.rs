@@ -37,6 +37,7 @@ pub(super) fn reader_cases<B: BackendFactory>() -> Vec<Case<B>> {
         ("11 close waits for dropped batches", close_drains),
         ("12 the reader says what it really uses", says_what_it_uses),
         ("12 what cannot be opened is named", cannot_open),
+        ("12 what is no regular file is refused", no_file),
         ("12 contradicting options are refused", bad_options),
         ("12 populate and every access pattern open", opening_hints),
     ]
@@ -480,6 +481,27 @@ fn cannot_open<B: BackendFactory>(subject: &Subject<B>) {
         assert!(text.contains(&directory.display().to_string()), "{text}");
     });
 }
+
+/// What is put in a file's place: nobody follows it, or waits for it.
+#[cfg(target_os = "linux")]
+fn no_file<B: BackendFactory>(subject: &Subject<B>) {
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    subject.run(|| async {
+        let (link, pipe) = (subject.new_path(), subject.new_path());
+        std::os::unix::fs::symlink(subject.file(), &link).expect("a link");
+        mkfifoat(CWD, &pipe, Mode::RWXU).expect("a pipe");
+        // With both ends open nobody waits for long, so that a backend that opens it fails instead of hanging.
+        let _ends = std::fs::File::options().read(true).write(true).open(&pipe).expect("opens");
+        for (path, is) in [(&link, "a symbolic link"), (&pipe, "a pipe")] {
+            let error = subject.backend.open(path, &subject.options).await.map(drop).expect_err(is);
+            let OpenError::NotAFile { path: named, found } = error else { panic!("{error:?}") };
+            assert_eq!((&named, found), (path, is));
+        }
+    });
+}
+
+#[cfg(not(target_os = "linux"))]
+fn no_file<B: BackendFactory>(_subject: &Subject<B>) {}
 
 fn bad_options<B: BackendFactory>(subject: &Subject<B>) {
     subject.run(|| async {

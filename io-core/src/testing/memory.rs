@@ -3,12 +3,12 @@
 
 use super::executor;
 use crate::{
-    BackendFactory, BackendInfo, BufferPool, FileInfo, LocalBoxFuture, OpenError, OpenOptions, Page,
-    PageSink, PageSource, PagedReader, PagedWriter, Permit, StartError, SyncKind, run_to_drain,
+    BackendFactory, BackendInfo, BufferPool, FileInfo, Links, LocalBoxFuture, OpenError, OpenOptions, Page,
+    PageSink, PageSource, PagedReader, PagedWriter, Permit, StartError, SyncKind, open_regular, run_to_drain,
 };
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,11 +44,10 @@ impl MemoryBackend {
         if let Some(bytes) = lock(&self.files).get(path) {
             return Ok(Arc::clone(bytes));
         }
-        let metadata = std::fs::metadata(path).map_err(|error| OpenError::io(path, error))?;
-        if !metadata.is_file() {
-            return Err(OpenError::NotAFile { path: path.to_owned() });
-        }
-        self.put(path, std::fs::read(path).map_err(|error| OpenError::io(path, error))?);
+        let mut bytes = Vec::new();
+        let read = open_regular(path, Links::Refuse)?.read_to_end(&mut bytes);
+        read.map_err(|error| OpenError::io(path, error))?;
+        self.put(path, bytes);
         self.load(path)
     }
 }

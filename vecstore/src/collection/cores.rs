@@ -14,6 +14,9 @@ use std::thread::JoinHandle;
 /// A read on its way to a core.
 type Job = Box<dyn FnOnce(Rc<CollectionReader>) -> LocalBoxFuture<'static, ()> + Send>;
 
+/// Reads that wait for a core at most, however many cores there are.
+const QUEUE_MAX: usize = 1 << 14;
+
 /// Executors that read one collection.
 #[derive(Debug)]
 pub(super) struct Cores {
@@ -33,9 +36,9 @@ impl Cores {
         if options.cores == 0 {
             return Ok(Self::none());
         }
-        let lanes = options.lanes.max(1);
+        let lanes = options.lanes;
         // A short queue: whoever asks faster than the cores answer waits instead of filling the memory.
-        let (queue, jobs) = async_channel::bounded::<Job>(4 * options.cores * lanes);
+        let (queue, jobs) = async_channel::bounded::<Job>((4 * options.cores * lanes).min(QUEUE_MAX));
         let (started, starts) = mpsc::channel();
         let cores = Self { queue, threads: Mutex::default() };
         for core in 0..options.cores {

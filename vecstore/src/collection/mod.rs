@@ -37,6 +37,7 @@ mod scroll;
 mod search;
 mod select;
 mod snapshot;
+mod staging;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -52,8 +53,8 @@ pub use options::CollectionOptions;
 pub use reader::CollectionReader;
 pub use repair::RepairReport;
 pub use request::{
-    Durability, FacetCount, Hit, PayloadChange, Record, Rescore, Retrieved, ScrollPage, ScrollRequest,
-    SearchParams, SearchRequest, SearchResult, SearchStats, Selection, With, Written,
+    Durability, FacetCount, Hit, LIMIT_MAX, PayloadChange, Record, Rescore, Retrieved, ScrollPage,
+    ScrollRequest, SearchParams, SearchRequest, SearchResult, SearchStats, Selection, With, Written,
 };
 pub use verify::VerifyReport;
 
@@ -513,7 +514,7 @@ fn spawn<T: Send + 'static>(
     run: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, Error> {
     let spawned = std::thread::Builder::new().name(format!("vecstore-{name}")).spawn(run);
-    spawned.map_err(|source| StartError::Io { runtime: "a thread", source }.into())
+    spawned.map_err(|source| StartError::Threads { runtime: "a collection", source }.into())
 }
 
 /// Loads a collection on what is to be its writer's thread, and starts the optimizer's.

@@ -121,12 +121,19 @@ pub(super) fn lock(
     read_only: bool,
 ) -> Result<Box<dyn DirectoryLock>, Error> {
     let kind = if read_only { LockKind::Shared } else { LockKind::Exclusive };
-    directory.lock(&dir.join(LOCK), kind, &format!("process {}", std::process::id())).map_err(|error| {
-        match error {
-            LockError::Directory(error) => error.into(),
-            held @ LockError::Held { .. } => Error::InUse(held),
-        }
+    directory.lock(&dir.join(LOCK), kind).map_err(|error| match error {
+        LockError::Directory(error) => error.into(),
+        held @ LockError::Held { .. } => Error::InUse(held),
     })
+}
+
+/// Refuses a link in the place of a segment's directory: through it, files of somebody else would be removed.
+pub(super) fn check_segment_dir(directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
+    match directory.entry(dir) {
+        Ok(entry) if !entry.is_dir => Err(Error::damaged(dir, None, "it is no directory")),
+        // Whoever opens its files says what is missing.
+        _ => Ok(()),
+    }
 }
 
 /// Loads a collection. Call it inside the backend's `run`.
@@ -140,6 +147,9 @@ pub(super) async fn load(
     Manifest::read(&*directory, dir)?;
     let lock = lock(&*directory, dir, options.read_only)?;
     let mut manifest = Manifest::read(&*directory, dir)?;
+    for segment in &manifest.segments {
+        check_segment_dir(&*directory, &segment_path(dir, segment.number))?;
+    }
     check_done_logs(backend, dir, &manifest).await?;
     let mut segments = Vec::with_capacity(manifest.segments.len());
     let mut deleted_written = HashMap::new();
@@ -438,6 +448,11 @@ fn keep_logs_in_doubt(directory: &dyn Directory, dir: &Path, report: &OpenReport
             Err(error) => return Err(error.into()),
         }
         let new = dir.join(TORN_NEW);
+        // Of an opening that did not come so far.
+        match directory.remove_file(&new) {
+            Err(error) if !error.is_not_found() => return Err(error.into()),
+            _ => {}
+        }
         let copied = directory.copy(&cut_off.log, &new).and_then(|()| directory.rename(&new, copy));
         if let Err(error) = copied {
             let _ = directory.remove_file(&new);

@@ -8,10 +8,10 @@ use io_core::OpenOptions;
 pub struct CollectionOptions {
     /// How the files of segments are opened, where their placement does not say otherwise.
     pub open: OpenOptions,
-    /// Threads that read, each with an executor of its own. With none, reads go through
+    /// Threads that read, each with an executor of its own, up to [`CORES_MAX`](Self::CORES_MAX). With none, reads go through
     /// [`Collection::reader`](super::Collection::reader) on threads of yours.
     pub cores: usize,
-    /// Reads that each of these threads has under way at once.
+    /// Reads that each of these threads has under way at once, from 1 to [`LANES_MAX`](Self::LANES_MAX).
     pub lanes: usize,
     /// Take no writes and change nothing on disk. Several processes may have a collection open so, if none writes.
     pub read_only: bool,
@@ -29,7 +29,7 @@ pub struct CollectionOptions {
     pub seal_bytes: usize,
     /// ...or when its log has this many bytes, which deletions and points that are replaced over and over add to.
     pub seal_log_bytes: u64,
-    /// More segments than this are merged, in time: sealing comes first.
+    /// More segments than this, 1 or more, are merged, in time: sealing comes first.
     pub segments_max: usize,
     /// Merging makes no segment of more points than this.
     pub segment_points_max: u32,
@@ -38,18 +38,33 @@ pub struct CollectionOptions {
 }
 
 impl CollectionOptions {
+    /// Most threads that read.
+    pub const CORES_MAX: usize = 1024;
+    /// Most reads that each of them has under way at once.
+    pub const LANES_MAX: usize = 1024;
+
     pub(crate) fn check(&self) -> Result<(), InputError> {
         let wrong = |name, value: String, allowed| Err(InputError::Param { name, value, allowed });
+        if self.cores > Self::CORES_MAX {
+            return wrong("cores", self.cores.to_string(), "from 0 to 1024");
+        }
+        if !(1..=Self::LANES_MAX).contains(&self.lanes) {
+            return wrong("lanes", self.lanes.to_string(), "from 1 to 1024");
+        }
         if !(0.0..=1.0).contains(&self.vacuum_ratio) {
             return wrong("vacuum_ratio", self.vacuum_ratio.to_string(), "from 0 to 1");
         }
-        if self.seal_points == 0 || self.seal_bytes == 0 || self.seal_log_bytes == 0 {
-            return wrong("seal_points, seal_bytes or seal_log_bytes", "0".to_owned(), "1 or more");
+        let counts = [
+            ("seal_points", self.seal_points as u64),
+            ("seal_bytes", self.seal_bytes as u64),
+            ("seal_log_bytes", self.seal_log_bytes),
+            ("segments_max", self.segments_max as u64),
+            ("segment_points_max", u64::from(self.segment_points_max)),
+        ];
+        match counts.into_iter().find(|(_, count)| *count == 0) {
+            Some((name, _)) => wrong(name, "0".to_owned(), "1 or more"),
+            None => Ok(()),
         }
-        if self.segment_points_max == 0 {
-            return wrong("segment_points_max", "0".to_owned(), "1 or more");
-        }
-        Ok(())
     }
 }
 
@@ -59,7 +74,7 @@ impl Default for CollectionOptions {
     fn default() -> Self {
         Self {
             open: OpenOptions::default(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores: std::thread::available_parallelism().map_or(1, usize::from).min(Self::CORES_MAX),
             lanes: 4,
             read_only: false,
             background: true,
@@ -70,5 +85,46 @@ impl Default for CollectionOptions {
             segment_points_max: 8_000_000,
             vacuum_ratio: 0.2,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_option_has_a_range_that_its_error_names() {
+        let default = CollectionOptions::default;
+        let refused = |options: CollectionOptions| options.check().unwrap_err().to_string();
+        let cores = "cores is 1025; it must be from 0 to 1024";
+        assert_eq!(refused(CollectionOptions { cores: 1025, ..default() }), cores);
+        for lanes in [0, 1025, usize::MAX] {
+            let said = format!("lanes is {lanes}; it must be from 1 to 1024");
+            assert_eq!(refused(CollectionOptions { lanes, ..default() }), said);
+        }
+        for vacuum_ratio in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+            let said = format!("vacuum_ratio is {vacuum_ratio}; it must be from 0 to 1");
+            assert_eq!(refused(CollectionOptions { vacuum_ratio, ..default() }), said);
+        }
+        for (name, options) in [
+            ("seal_points", CollectionOptions { seal_points: 0, ..default() }),
+            ("seal_bytes", CollectionOptions { seal_bytes: 0, ..default() }),
+            ("seal_log_bytes", CollectionOptions { seal_log_bytes: 0, ..default() }),
+            ("segments_max", CollectionOptions { segments_max: 0, ..default() }),
+            ("segment_points_max", CollectionOptions { segment_points_max: 0, ..default() }),
+        ] {
+            assert_eq!(refused(options), format!("{name} is 0; it must be 1 or more"));
+        }
+        let largest = CollectionOptions {
+            cores: 1024,
+            lanes: 1024,
+            seal_points: usize::MAX,
+            seal_bytes: usize::MAX,
+            seal_log_bytes: u64::MAX,
+            segments_max: usize::MAX,
+            segment_points_max: u32::MAX,
+            ..default()
+        };
+        assert_eq!(largest.check(), Ok(()));
     }
 }

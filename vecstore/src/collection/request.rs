@@ -7,8 +7,8 @@ use crate::quantization::Method;
 use io_core::ReadStats;
 use serde_json::Value;
 
-/// Most hits of a search and points of a page.
-const LIMIT_MAX: usize = 1 << 20;
+/// Most hits of a search, points of a page, and candidates of a walk over a graph.
+pub const LIMIT_MAX: usize = 1 << 20;
 
 /// A search for the points nearest to a vector.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,9 @@
 //! Copying a collection whose files do not change meanwhile: snapshots and restoring them.
-//!
-//! The copy is put together under another name, which it loses when it is complete and durable, so that whatever has the
-//! target's name is whole.
 
 use super::files::{FileName, LOCK, MANIFEST, SNAPSHOT_NEW, parent, parse, parse_deleted, segment_path};
 use super::manifest::Manifest;
-use super::open;
+use super::open::check_segment_dir;
+use super::staging::{self, Staging, check_target};
 use crate::error::Error;
 use io_core::{Directory, DirectoryError};
 use std::io::ErrorKind;
@@ -18,14 +16,16 @@ pub(super) fn take(
     manifest: &Manifest,
     target: &Path,
 ) -> Result<(), Error> {
-    check_free(directory, target)?;
+    check_target(directory, dir, target)?;
     // Within the collection: what a crash leaves of it is removed with the collection's other leftovers.
     let new = dir.join(SNAPSHOT_NEW);
     let made = remove_if_there(directory, &new)
         .and_then(|()| Ok(directory.create_dir(&new)?))
+        // So that whoever reads the copy finds something to lock, and makes no file.
+        .and_then(|()| Ok(directory.write(&new.join(LOCK), &[])?))
         .and_then(|()| copy_files(directory, dir, manifest, &new))
-        .and_then(|()| move_to(directory, &new, target));
-    clean_up(directory, &new, made)
+        .and_then(|()| move_or_copy(directory, &new, target));
+    staging::remove_after_error(directory, &new, made)
 }
 
 /// Makes a collection from a snapshot, of which nothing is touched: it may be on read-only media.
@@ -35,27 +35,10 @@ pub(super) fn restore(
     manifest: &Manifest,
     target: &Path,
 ) -> Result<(), Error> {
-    check_free(directory, target)?;
-    let name = target.file_name().ok_or_else(|| Error::Exists { path: target.to_owned() })?;
-    // A name that nobody else gives: what is there is of a restoring, and may be removed.
-    let new = target.with_file_name(format!(".{}.vecstore-restore", name.display()));
-    // One that is there is of a restoring that did not come to its end, or that is under way.
-    match directory.create_dir(&new) {
-        Err(error) if error.source.kind() != ErrorKind::AlreadyExists => return Err(error.into()),
-        _ => {}
-    }
-    let _lock = open::lock(directory, &new, false)?;
-    let made = remove_all_but_lock(directory, &new)
-        .and_then(|()| copy_files(directory, snapshot, manifest, &new))
-        .and_then(|()| move_to(directory, &new, target));
-    clean_up(directory, &new, made)
-}
-
-fn check_free(directory: &dyn Directory, target: &Path) -> Result<(), Error> {
-    if directory.list(target).is_ok() || directory.read_at(target, 0, 0).is_ok() {
-        return Err(Error::Exists { path: target.to_owned() });
-    }
-    Ok(())
+    check_target(directory, snapshot, target)?;
+    let (staging, _lock) = Staging::begin(directory, target, "restore")?;
+    let made = copy_files(directory, snapshot, manifest, &staging.dir);
+    staging.end(made)
 }
 
 fn remove_if_there(directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
@@ -65,26 +48,8 @@ fn remove_if_there(directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
     }
 }
 
-fn remove_all_but_lock(directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
-    for entry in directory.list(dir)?.into_iter().filter(|entry| entry.name != LOCK) {
-        let path = dir.join(entry.name);
-        if entry.is_dir { directory.remove_dir_all(&path)? } else { directory.remove_file(&path)? }
-    }
-    Ok(())
-}
-
-/// After an error nothing of the copy stays. The error that led here is the one to report.
-fn clean_up(directory: &dyn Directory, new: &Path, made: Result<(), Error>) -> Result<(), Error> {
-    if made.is_err() {
-        let _ = directory.remove_dir_all(new);
-    }
-    made
-}
-
-/// Copies what the manifest names, and the logs it does not call done with, to an empty directory.
+/// Copies what the manifest names, and the logs it does not call done with, to a directory that has only a lock file.
 fn copy_files(directory: &dyn Directory, from: &Path, manifest: &Manifest, to: &Path) -> Result<(), Error> {
-    // So that whoever reads the copy finds something to lock, and makes no file.
-    directory.write(&to.join(LOCK), &[])?;
     for entry in directory.list(from)? {
         let name = entry.name.to_str().unwrap_or_default();
         let is_log = matches!(parse(name), Some(FileName::Log(number)) if number >= manifest.log_first);
@@ -94,6 +59,7 @@ fn copy_files(directory: &dyn Directory, from: &Path, manifest: &Manifest, to: &
     }
     for segment in &manifest.segments {
         let (from, to) = (segment_path(from, segment.number), segment_path(to, segment.number));
+        check_segment_dir(directory, &from)?;
         directory.create_dir(&to)?;
         for entry in directory.list(&from)? {
             let deleted = entry.name.to_str().and_then(parse_deleted);
@@ -109,20 +75,16 @@ fn copy_files(directory: &dyn Directory, from: &Path, manifest: &Manifest, to: &
 }
 
 /// Gives the copy its name, durably. On another file system it has to be copied once more.
-fn move_to(directory: &dyn Directory, new: &Path, target: &Path) -> Result<(), Error> {
-    match directory.rename(new, target) {
-        Ok(()) => {}
-        Err(error) if error.source.kind() == ErrorKind::CrossesDevices => {
+fn move_or_copy(directory: &dyn Directory, new: &Path, target: &Path) -> Result<(), Error> {
+    match staging::move_to(directory, new, target) {
+        Err(Error::Directory(error)) if error.source.kind() == ErrorKind::CrossesDevices => {
             let copied = copy_tree(directory, new, target);
-            if let Err(error) = copied {
-                let _ = directory.remove_dir_all(target);
-                return Err(error.into());
-            }
+            staging::remove_after_error(directory, target, copied.map_err(Error::from))?;
             directory.remove_dir_all(new)?;
+            Ok(directory.sync_dir(parent(target))?)
         }
-        Err(error) => return Err(DirectoryError { path: target.to_owned(), ..error }.into()),
+        moved => moved,
     }
-    Ok(directory.sync_dir(parent(target))?)
 }
 
 /// Copies a directory; what a file system of its own has to do without is atomicity, so the manifest comes last.

@@ -4,7 +4,7 @@ use super::files::{
     FileName, LOCK, MANIFEST, deleted_path, log_path, parse, parse_deleted, segment_path, torn_path,
 };
 use super::manifest::{Manifest, ManifestSegment};
-use super::open::{check_done_logs, check_leftovers, lock};
+use super::open::{check_done_logs, check_leftovers, check_segment_dir, lock};
 use super::overlap::{LiveIds, Overlap, overlaps};
 use crate::element;
 use crate::error::Error;
@@ -45,6 +45,8 @@ pub struct VerifyReport {
     pub points: u64,
     /// What is wrong: each names its file, and where in it.
     pub problems: Vec<Error>,
+    /// What kept files from being read, such as permissions: nobody knows whether those are damaged.
+    pub unread: Vec<Error>,
     /// What is not wrong, but worth knowing.
     pub notes: Vec<String>,
 }
@@ -73,7 +75,8 @@ pub(super) async fn verify(backend: &DynBackend, dir: &Path, stop: &StopFlag) ->
         };
     }
     let _lock = lock(&*directory, dir, true)?;
-    let bytes = directory.read(&path)?;
+    let read = verifier.note(directory.read(&path).map_err(Error::from))?;
+    let Some(bytes) = read else { return Ok(verifier.report) };
     verifier.report.files += 1;
     verifier.report.bytes += bytes.len() as u64;
     match Manifest::decode(&path, &bytes) {
@@ -103,10 +106,17 @@ impl Verifier<'_> {
             Ok(value) => Ok(Some(value)),
             Err(Error::Stopped) => Err(Error::Stopped),
             Err(error) => {
-                self.report.problems.push(error);
+                let report = &mut self.report;
+                let list = if error.is_damage() { &mut report.problems } else { &mut report.unread };
+                list.push(error);
                 Ok(None)
             }
         }
+    }
+
+    /// What was wrong so far, or not read.
+    fn faults(&self) -> usize {
+        self.report.problems.len() + self.report.unread.len()
     }
 
     async fn collection(&mut self, dir: &Path, manifest: &Manifest) -> Result<(), Error> {
@@ -238,13 +248,9 @@ impl Verifier<'_> {
 
     /// Checks a segment, and says whether it is sound.
     async fn segment(&mut self, dir: &Path, listed: ManifestSegment, schema: &Schema) -> Result<bool, Error> {
-        let names = match self.directory.list(dir) {
-            Ok(entries) => entries,
-            Err(error) => {
-                self.report.problems.push(error.into());
-                return Ok(false);
-            }
-        };
+        let listed_files =
+            check_segment_dir(&*self.directory, dir).and_then(|()| Ok(self.directory.list(dir)?));
+        let Some(names) = self.note(listed_files)? else { return Ok(false) };
         let has_codec = untrained_codec(schema).is_none();
         for entry in &names {
             let name = entry.name.to_string_lossy();
@@ -262,7 +268,7 @@ impl Verifier<'_> {
             }
         }
         // First each file by itself, whatever is wrong with the others.
-        let before = self.report.problems.len();
+        let before = self.faults();
         let path = dir.join(SEGMENT_JSON);
         let json = self.directory.read(&path).map_err(Error::from);
         let info = json.and_then(|bytes| {
@@ -297,7 +303,7 @@ impl Verifier<'_> {
                 self.note(checked)?;
             }
         }
-        let sound = self.report.problems.len() == before;
+        let sound = self.faults() == before;
         if let Some(number) = listed.deleted {
             let (path, points) = (deleted_path(dir, number), info.as_ref().map(|info| info.points));
             let checked = self.deleted(&path, points, &listed.expected_deleted()).await;

@@ -24,7 +24,7 @@ mod visited;
 pub use build::{BuildError, build};
 pub(crate) use graph::check_upper;
 pub use graph::{Graph, GraphError, GraphParts, UpperLevel};
-pub use params::{HnswParams, M_MAX, ParamsError};
+pub use params::{EF_CONSTRUCT_MAX, HnswParams, M_MAX, ParamsError};
 pub use pool::Candidate;
 pub use scores::{PointScores, VectorScores};
 pub use search::{GraphSearch, SearchScratch, SearchStopped, Step, search_in_memory};

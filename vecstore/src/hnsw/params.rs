@@ -3,6 +3,9 @@
 /// Most links a point may have on an upper level; level 0 has twice as many.
 pub const M_MAX: usize = 1024;
 
+/// Most candidates for the links of a new point.
+pub const EF_CONSTRUCT_MAX: usize = 1 << 20;
+
 /// The parameters of a graph. Together with the points they define the graph completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HnswParams {
@@ -31,9 +34,14 @@ pub enum ParamsError {
         /// What was given.
         m: usize,
     },
-    /// `ef_construct` is zero.
-    #[error("ef_construct is 0: it must be at least 1, and should be several times m")]
-    EfConstruct,
+    /// `ef_construct` is out of range.
+    #[error(
+        "ef_construct is {ef_construct}: it must be from 1 to {EF_CONSTRUCT_MAX}, and should be several times m"
+    )]
+    EfConstruct {
+        /// What was given.
+        ef_construct: usize,
+    },
 }
 
 impl HnswParams {
@@ -46,8 +54,8 @@ impl HnswParams {
         if !(2..=M_MAX).contains(&self.m) {
             return Err(ParamsError::M { m: self.m });
         }
-        if self.ef_construct == 0 {
-            return Err(ParamsError::EfConstruct);
+        if !(1..=EF_CONSTRUCT_MAX).contains(&self.ef_construct) {
+            return Err(ParamsError::EfConstruct { ef_construct: self.ef_construct });
         }
         Ok(())
     }
@@ -69,7 +77,10 @@ mod tests {
         assert_eq!(params.check(), Ok(()));
         assert_eq!(HnswParams { m: 1, ..params }.check(), Err(ParamsError::M { m: 1 }));
         assert_eq!(HnswParams { m: 1025, ..params }.check(), Err(ParamsError::M { m: 1025 }));
-        assert_eq!(HnswParams { ef_construct: 0, ..params }.check(), Err(ParamsError::EfConstruct));
+        for ef_construct in [0, EF_CONSTRUCT_MAX + 1, usize::MAX] {
+            let error = ParamsError::EfConstruct { ef_construct };
+            assert_eq!(HnswParams { ef_construct, ..params }.check(), Err(error));
+        }
         assert_eq!((params.links_max(0), params.links_max(1), params.links_max(5)), (32, 16, 16));
     }
 }

@@ -1,7 +1,7 @@
 //! The best candidates of one search, in order, each either waiting to be expanded or done.
 //!
 //! A sorted array with a cursor on the first waiting candidate: it holds `ef` entries of eight bytes and never more, so a
-//! search allocates nothing, and for the sizes in use moving its tail is as fast as keeping two heaps.
+//! search of usual size allocates nothing, and for the sizes in use moving its tail is as fast as keeping two heaps.
 
 /// A point a search found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,11 +60,14 @@ pub(crate) struct Pool {
     cursor: usize,
 }
 
+/// Room for so many candidates is made at once; for more as they come, since there may never be that many.
+const RESERVED_MAX: usize = 1 << 14;
+
 impl Pool {
     /// Empties the pool; from now on it keeps the best `size_max`.
     pub(crate) fn begin(&mut self, size_max: usize) {
         self.entries.clear();
-        self.entries.reserve(size_max);
+        self.entries.reserve(size_max.min(RESERVED_MAX));
         self.size_max = size_max;
         self.cursor = 0;
     }

@@ -16,10 +16,12 @@ pub enum InputError {
         source: std::io::Error,
     },
     /// A directory, or something else without a length.
-    #[error("{} is not a regular file", path.display())]
+    #[error("{} is {found}, not a regular file, and vectors are only read from one", path.display())]
     NotAFile {
         /// What was named.
         path: PathBuf,
+        /// What it is.
+        found: &'static str,
     },
     /// The file is empty.
     #[error("{} is empty", path.display())]

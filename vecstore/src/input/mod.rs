@@ -11,7 +11,7 @@ pub use error::InputError;
 pub use npy::read_npy_i32;
 
 use half::f16;
-use io_core::ElementType;
+use io_core::{ElementType, Links, OpenError, open_regular};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -97,6 +97,21 @@ impl Format {
     }
 }
 
+/// Opens a file that is not empty, and its length. What has no length, such as a pipe, is not waited for.
+fn open(path: &Path) -> Result<(File, u64), InputError> {
+    let failed = |source| InputError::Io { path: path.to_owned(), source };
+    // The user has named it, and may have named a link.
+    let file = open_regular(path, Links::Follow).map_err(|error| match error {
+        OpenError::NotAFile { path, found } => InputError::NotAFile { path, found },
+        OpenError::Io { source, .. } => failed(source),
+        other => failed(std::io::Error::other(other)),
+    })?;
+    match file.metadata().map_err(failed)?.len() {
+        0 => Err(InputError::Empty { path: path.to_owned() }),
+        len => Ok((file, len)),
+    }
+}
+
 /// Where the rows of a file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
@@ -133,15 +148,7 @@ impl VectorInput {
     /// What is wrong with it, and what to do.
     pub fn open(path: &Path, format: Format) -> Result<Self, InputError> {
         let failed = |source| InputError::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed)?;
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(InputError::NotAFile { path: path.to_owned() });
-        }
-        let len = metadata.len();
-        if len == 0 {
-            return Err(InputError::Empty { path: path.to_owned() });
-        }
+        let (file, len) = open(path)?;
         let mut file = BufReader::with_capacity(1 << 20, file);
         let layout = match format {
             Format::Npy => npy::layout(path, &mut file, len)?,

@@ -9,7 +9,7 @@
 //! type is carried as text for the message that refuses it, and nothing is allocated by a length that the file claims.
 //! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
-use super::{InputError, Layout, check_dim};
+use super::{InputError, Layout, check_dim, open};
 use io_core::ElementType;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
@@ -247,15 +247,7 @@ pub(super) fn layout(path: &Path, file: &mut BufReader<File>, len: u64) -> Resul
 /// What is wrong with the file, and what to do.
 pub fn read_npy_i32(path: &Path) -> Result<Vec<Vec<i32>>, InputError> {
     let failed = |source| InputError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(InputError::NotAFile { path: path.to_owned() });
-    }
-    let len = metadata.len();
-    if len == 0 {
-        return Err(InputError::Empty { path: path.to_owned() });
-    }
+    let (file, len) = open(path)?;
     let mut file = BufReader::new(file);
     let (descr, [rows, columns], data_offset) = header(path, &mut file)?;
     if descr != "<i4" {

@@ -43,7 +43,9 @@ impl BackendFactory for SimulatedDisk {
             fate.answer((node, state.file(node)?.len() as u64))
         });
         let (node, len) = opened.map_err(|error| match error.kind() {
-            io::ErrorKind::IsADirectory => OpenError::NotAFile { path: path.to_owned() },
+            io::ErrorKind::IsADirectory => {
+                OpenError::NotAFile { path: path.to_owned(), found: "a directory" }
+            }
             _ => OpenError::io(path, error),
         })?;
         drop(state);

@@ -2,7 +2,8 @@
 
 use super::SimulatedDisk;
 use super::state::{Change, Node, Operation, State};
-use crate::{Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockKind};
+use crate::{Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -25,16 +26,24 @@ impl Directory for SimulatedDisk {
         self.act("create", path, Operation::NewName, |state| state.create(path, true).map(|_| ()))
     }
 
+    fn entry(&self, path: &Path) -> Result<DirectoryEntry, DirectoryError> {
+        self.act("look at", path, Operation::Other, |state| {
+            let name = path.file_name().unwrap_or(path.as_os_str());
+            Ok(entry(name, &state.nodes[state.node(path)?]))
+        })
+    }
+
+    fn is_within(&self, path: &Path, dir: &Path) -> Result<bool, DirectoryError> {
+        self.act("look at", path, Operation::Other, |state| {
+            let dir = state.dir(dir)?;
+            Ok(path.ancestors().any(|ancestor| state.node(ancestor).is_ok_and(|node| node == dir)))
+        })
+    }
+
     fn list(&self, path: &Path) -> Result<Vec<DirectoryEntry>, DirectoryError> {
         self.act("list", path, Operation::Other, |state| {
             let entries = state.entries(state.dir(path)?).iter();
-            let entry = |(name, &node): (&std::ffi::OsString, &usize)| match &state.nodes[node] {
-                Node::File(bytes) => {
-                    DirectoryEntry { name: name.clone(), is_dir: false, len: bytes.len() as u64 }
-                }
-                Node::Dir(_) => DirectoryEntry { name: name.clone(), is_dir: true, len: 0 },
-            };
-            Ok(entries.map(entry).collect())
+            Ok(entries.map(|(name, &node)| entry(name, &state.nodes[node])).collect())
         })
     }
 
@@ -47,14 +56,12 @@ impl Directory for SimulatedDisk {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), DirectoryError> {
-        let node = self.act("write", path, Operation::NewName, |state| match state.node(path) {
-            Ok(node) => {
-                state.file(node)?;
-                state.apply(Change::SetLen { node, len: 0 });
-                Ok(node)
-            }
-            Err(_) => state.create(path, false),
-        })?;
+        let is_free = self.lock().node(path).is_err();
+        if !is_free {
+            self.remove_file(path)?;
+            self.sync_dir(path.parent().unwrap_or(path))?;
+        }
+        let node = self.act("write", path, Operation::NewName, |state| state.create(path, false))?;
         self.act("write", path, Operation::Transfer { needs_space: true }, |state| {
             state.apply(Change::Write { node, offset: 0, bytes: bytes.into() });
             Ok(())
@@ -94,6 +101,9 @@ impl Directory for SimulatedDisk {
 
     fn copy(&self, file: &Path, copy: &Path) -> Result<(), DirectoryError> {
         let bytes = self.read_at(file, 0, usize::MAX)?;
+        if self.lock().node(copy).is_ok() {
+            return Err(DirectoryError::new("copy to", copy, io::ErrorKind::AlreadyExists.into()));
+        }
         self.write(copy, &bytes)
     }
 
@@ -149,7 +159,7 @@ impl Directory for SimulatedDisk {
         })
     }
 
-    fn lock(&self, path: &Path, kind: LockKind, holder: &str) -> Result<Box<dyn DirectoryLock>, LockError> {
+    fn lock(&self, path: &Path, kind: LockKind) -> Result<Box<dyn DirectoryLock>, LockError> {
         let mut state = self.lock();
         let created = state.operation(Operation::Other).and_then(|fate| {
             match state.node(path) {
@@ -161,12 +171,24 @@ impl Directory for SimulatedDisk {
         created.map_err(|error| DirectoryError::new("lock", path, error))?;
         let held = state.locks.entry(path.to_owned()).or_default();
         match kind {
-            LockKind::Exclusive if held.0 == 0 => *held = (-1, holder.to_owned()),
-            LockKind::Shared if held.0 >= 0 => held.0 += 1,
-            _ => return Err(LockError::Held { path: path.to_owned(), holder: held.1.clone() }),
+            LockKind::Exclusive if *held == 0 => *held = -1,
+            LockKind::Shared if *held >= 0 => *held += 1,
+            _ => {
+                let owner = || LockHolder::Exclusive(format!("process {}", std::process::id()));
+                let holder = if *held < 0 { owner() } else { LockHolder::Shared };
+                return Err(LockError::Held { path: path.to_owned(), holder });
+            }
         }
         Ok(Box::new(SimulatedLock { disk: self.clone(), path: path.to_owned() }))
     }
+}
+
+fn entry(name: &OsStr, node: &Node) -> DirectoryEntry {
+    let (is_dir, len) = match node {
+        Node::File(bytes) => (false, bytes.len() as u64),
+        Node::Dir(_) => (true, 0),
+    };
+    DirectoryEntry { name: name.to_owned(), is_dir, len }
 }
 
 impl State {
@@ -191,7 +213,7 @@ impl DirectoryLock for SimulatedLock {}
 impl Drop for SimulatedLock {
     fn drop(&mut self) {
         if let Some(held) = self.disk.lock().locks.get_mut(&self.path) {
-            *held = if held.0 < 0 { (0, String::new()) } else { (held.0 - 1, String::new()) };
+            *held = (*held - 1).max(0);
         }
     }
 }

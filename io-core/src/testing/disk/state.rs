@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 const EIO: i32 = 5;
+const EACCES: i32 = 13;
 const ENOSPC: i32 = 28;
 
 /// What goes wrong.
@@ -20,6 +21,8 @@ pub enum FaultKind {
     TooLarge,
     /// A read or write transfers only a part; other operations are not touched.
     Short,
+    /// The operation fails with EACCES, as where permissions are missing.
+    Denied,
     /// The operation is carried out and fails with EIO all the same, as when only the answer is lost.
     Landed,
 }
@@ -166,8 +169,8 @@ pub(super) struct State {
     pub(super) under_way: BTreeSet<usize>,
     pub(super) operations: u64,
     pub(super) fault: Option<DiskFault>,
-    /// Who holds which lock file: -1 for exclusive, else the number of readers; and what the owner wrote.
-    pub(super) locks: HashMap<PathBuf, (i32, String)>,
+    /// Who holds which lock file: -1 for exclusive, else the number of readers.
+    pub(super) locks: HashMap<PathBuf, i32>,
 }
 
 impl Default for State {
@@ -192,6 +195,10 @@ impl State {
             FaultKind::Io if number == fault.at => {
                 fault.hit = true;
                 Err(io::Error::from_raw_os_error(EIO))
+            }
+            FaultKind::Denied if number == fault.at => {
+                fault.hit = true;
+                Err(io::Error::from_raw_os_error(EACCES))
             }
             FaultKind::NoSpace if number >= fault.at && needs_space => {
                 fault.hit = true;

@@ -50,11 +50,24 @@ impl Directory for TracedDirectory {
         self.inner.list(path)
     }
 
-    fn read(&self, path: &Path) -> Result<Vec<u8>, DirectoryError> {
-        self.inner.read(path)
+    fn entry(&self, path: &Path) -> Result<DirectoryEntry, DirectoryError> {
+        self.inner.entry(path)
     }
 
+    fn is_within(&self, path: &Path, dir: &Path) -> Result<bool, DirectoryError> {
+        self.inner.is_within(path, dir)
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, bytes_max: usize) -> Result<Vec<u8>, DirectoryError> {
+        self.inner.read_at(path, offset, bytes_max)
+    }
+
+    /// What has the name goes first, as the system does it: each step is a moment for a power cut.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), DirectoryError> {
+        if self.recorder.node(path).is_ok() {
+            self.remove_file(path)?;
+            self.sync_dir(path.parent().unwrap_or(path))?;
+        }
         self.contents("write", path, bytes, || self.inner.write(path, bytes))
     }
 
@@ -73,7 +86,7 @@ impl Directory for TracedDirectory {
     }
 
     fn copy(&self, file: &Path, copy: &Path) -> Result<(), DirectoryError> {
-        let bytes = self.inner.read(file)?;
+        let bytes = self.inner.read_at(file, 0, usize::MAX)?;
         self.contents("copy to", copy, &bytes, || self.inner.copy(file, copy))
     }
 
@@ -103,8 +116,7 @@ impl Directory for TracedDirectory {
     }
 
     fn rewrite(&self, path: &Path, len: u64) -> Result<(), DirectoryError> {
-        let mut bytes = self.inner.read(path)?;
-        bytes.truncate(len as usize);
+        let bytes = self.inner.read_at(path, 0, len as usize)?;
         let node = recorded("write again", path, self.recorder.node(path))?;
         let (write, cut) =
             (self.recorder.begin_write(node, 0, &bytes), self.recorder.begin_set_len(node, len));
@@ -122,9 +134,9 @@ impl Directory for TracedDirectory {
     }
 
     /// The file's name is recorded. What its holder writes into it is for messages only, and never synced.
-    fn lock(&self, path: &Path, kind: LockKind, holder: &str) -> Result<Box<dyn DirectoryLock>, LockError> {
+    fn lock(&self, path: &Path, kind: LockKind) -> Result<Box<dyn DirectoryLock>, LockError> {
         self.check("lock", path)?;
-        let lock = self.inner.lock(path, kind, holder)?;
+        let lock = self.inner.lock(path, kind)?;
         if self.recorder.node(path).is_err() {
             recorded("lock", path, self.recorder.created(path, false))?;
         }

@@ -11,6 +11,7 @@ use super::files::{FileName, MANIFEST, log_path, parse, parse_deleted, segment_p
 use super::manifest::{Manifest, ManifestSegment};
 use super::open::{check_done_logs, check_leftovers, lock};
 use super::options::CollectionOptions;
+use super::staging::{Staging, check_target};
 use super::{Collection, Durability, Selection};
 use crate::checked_json;
 use crate::element;
@@ -59,33 +60,55 @@ pub(super) async fn repair(
     }
     let _lock = lock(&*directory, dir, true)?;
     let mut report = RepairReport::default();
-    let (manifest, due) =
-        match read_json(&*directory, &dir.join(MANIFEST), Manifest::decode, &mut report.notes) {
-            Ok(manifest) => match check_done_logs(backend, dir, &manifest).await {
-                Ok(()) => (manifest.clone(), Some(manifest.seq_first)),
-                Err(error) => (without_manifest(&*directory, dir, schema, error, &mut report)?, None),
-            },
+    let read = read_json(&*directory, &dir.join(MANIFEST), Manifest::decode, &mut report.notes);
+    let (manifest, due) = match unless_unread(read)? {
+        Ok(manifest) => match unless_unread(check_done_logs(backend, dir, &manifest).await)? {
+            Ok(()) => (manifest.clone(), Some(manifest.seq_first)),
             Err(error) => (without_manifest(&*directory, dir, schema, error, &mut report)?, None),
-        };
+        },
+        Err(error) => (without_manifest(&*directory, dir, schema, error, &mut report)?, None),
+    };
+    check_target(&*directory, dir, target)?;
+    let (staging, lock) = Staging::begin(&*directory, target, "repair")?;
+    // The new collection takes it for itself.
+    drop(lock);
+    let report = save(backend, dir, &staging.dir, &manifest, due, stop, report).await;
+    staging.end(report)
+}
+
+/// Saves everything into a new collection, durably.
+async fn save(
+    backend: &DynBackend,
+    dir: &Path,
+    target: &Path,
+    manifest: &Manifest,
+    due: Option<u64>,
+    stop: &StopFlag,
+    report: RepairReport,
+) -> Result<RepairReport, Error> {
     let options = CollectionOptions { cores: 1, ..CollectionOptions::default() };
     let new = Collection::create(backend, target, &manifest.schema, &options)?;
     let mut salvage = Salvage {
         backend,
-        directory: Arc::clone(&directory),
+        directory: backend.directory(),
         schema: manifest.schema.clone(),
         control: ReadControl::with_stop(stop.clone()),
         new: &new,
         is_manifest_known: due.is_some(),
         report,
     };
-    let saved = salvage.all(dir, &manifest, due).await;
+    let saved = salvage.all(dir, manifest, due).await;
     let report = salvage.report;
-    new.close()?;
-    if saved.is_err() {
-        // What there is of it is not what was asked for, and the damaged one is as it was.
-        directory.remove_dir_all(target)?;
+    let closed = new.close();
+    saved.and(closed).map(|()| report)
+}
+
+/// What is damaged is done without; what only could not be read is not given up, and ends the repair.
+fn unless_unread<T>(result: Result<T, Error>) -> Result<Result<T, Error>, Error> {
+    match result {
+        Err(error) if !error.is_damage() => Err(error),
+        read => Ok(read),
     }
-    saved.map(|()| report)
 }
 
 /// Reads a JSON file, with a flipped bit put back if that is what is wrong with it.
@@ -124,6 +147,7 @@ fn without_manifest(
             let path = segment_path(dir, number);
             // What is wrong with it is told when the segment's turn comes.
             let info = read_json(directory, &path.join(SEGMENT_JSON), SegmentInfo::decode, &mut Vec::new());
+            let info = unless_unread(info)?;
             schema = info.ok().map(|info| info.schema).or(schema);
             let files = directory.list(&path)?;
             let deleted = files.iter().filter_map(|file| parse_deleted(file.name.to_str()?)).max();
@@ -224,7 +248,7 @@ impl Salvage<'_> {
             let path = log_path(dir, number);
             let open = |len| salvage_log(LogBytes::open(&self.directory, &path, len), vector_bytes);
             // Of one that cannot be read nothing is left.
-            let mut log = match open(len) {
+            let mut log = match unless_unread(open(len))? {
                 Ok(log) => log,
                 Err(error) => {
                     self.report.notes.push(error.to_string());

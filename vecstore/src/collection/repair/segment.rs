@@ -1,7 +1,7 @@
 //! Saving the points of a damaged segment.
 
 use super::records::{Proof, SalvagedRecords};
-use super::{Salvage, read_json};
+use super::{Salvage, read_json, unless_unread};
 use crate::collection::files::deleted_path;
 use crate::collection::manifest::{ManifestSegment, deleted_identity};
 use crate::element;
@@ -115,12 +115,12 @@ impl Salvage<'_> {
     ) -> Result<(), Error> {
         let path = dir.join(SEGMENT_JSON);
         let info = read_json(&*self.directory, &path, SegmentInfo::decode, &mut self.report.notes);
-        let info = info.and_then(|info| {
+        let info = unless_unread(info.and_then(|info| {
             if self.is_manifest_known {
                 info.check(&path, listed.id)?;
             }
             Ok(info)
-        });
+        }))?;
         let mut owner = match &info {
             _ if self.is_manifest_known => Owner::Is(listed.id),
             Ok(info) => Owner::Is(info.id),
@@ -131,7 +131,7 @@ impl Salvage<'_> {
                 "{error}: what it says is taken from the segment's other files, as far as they are there"
             ));
         }
-        let ids = match self.ids(dir, owner).await {
+        let ids = match unless_unread(self.ids(dir, owner).await)? {
             Ok((ids, identity)) => {
                 // What belongs together is then at least of one segment.
                 owner = Owner::Is(identity.map(|identity| RandomId(identity.owner)));
@@ -141,13 +141,13 @@ impl Salvage<'_> {
         };
         let known = match (&ids, &info) {
             (Ok(ids), _) => Some(ids.count),
-            (Err(Error::Stopped), _) => return Err(Error::Stopped),
             (Err(_), Ok(info)) => Some(info.points),
             (Err(_), Err(_)) => None,
         };
         let (path, kind) = (dir.join(VECTORS), (self.schema.element, self.schema.dim));
         let records =
             SalvagedRecords::open(self.backend, &path, kind, known, &owner, &mut self.report.notes).await;
+        let records = unless_unread(records)?;
         let points = known.or_else(|| u32::try_from(records.as_ref().ok()?.count()).ok());
         let deleted = match listed.deleted {
             None => RoaringBitmap::new(),
@@ -170,7 +170,7 @@ impl Salvage<'_> {
                 return Ok(());
             }
         };
-        let payload = self.payloads(&dir.join(PAYLOAD), ids.count, owner).await;
+        let payload = unless_unread(self.payloads(&dir.join(PAYLOAD), ids.count, owner).await)?;
         let (mut points_lost, mut payloads_lost) = (Losses::default(), Losses::default());
         let known = ids.ids.keys().filter(|&&point| !deleted.contains(point)).count() as u64;
         if known < live {
@@ -188,7 +188,7 @@ impl Salvage<'_> {
             if deleted.contains(point) || newer.contains(&id) {
                 continue;
             }
-            let vector = match self.vector(point, ids.count, &mut vectors).await {
+            let vector = match unless_unread(self.vector(point, ids.count, &mut vectors).await)? {
                 Ok(vector) => vector,
                 Err(error) => {
                     points_lost.add(error);
@@ -196,7 +196,9 @@ impl Salvage<'_> {
                 }
             };
             let read = match &payload {
-                Ok((pages, data)) => payload_of(point, pages, data).await.map_err(|error| error.to_string()),
+                Ok((pages, data)) => {
+                    unless_unread(payload_of(point, pages, data).await)?.map_err(|error| error.to_string())
+                }
                 Err(error) => Err(error.to_string()),
             };
             let (payload, payload_bytes) = read.unwrap_or_else(|reason| {
@@ -285,8 +287,7 @@ impl Salvage<'_> {
             };
             Ok::<_, Error>((load_deleted(&pages, points).await?, pages.mended()))
         };
-        let read = read.await;
-        Ok(match read {
+        Ok(match unless_unread(read.await)? {
             Ok((deleted, mended)) => {
                 self.note_mended(path, "", mended, "pages");
                 deleted
@@ -326,7 +327,7 @@ impl Salvage<'_> {
         vectors: &mut Vectors<'_>,
     ) -> Result<bool, Error> {
         if vectors.codes.is_none() {
-            vectors.codes = Some(self.codes(vectors.dir, count, vectors.owner).await);
+            vectors.codes = Some(unless_unread(self.codes(vectors.dir, count, vectors.owner).await)?);
         }
         let nothing = |why: &str| {
             let reason = format!("nothing is left to check the vector of point {point} with{why}");

@@ -1,0 +1,320 @@
+//! The operating system's file system.
+
+use super::{
+    Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind, StdDirectory,
+};
+use crate::regular::{self, Links, Refusal};
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+/// What an owner leaves in its lock file begins so; its number and a newline follow.
+const OWNER: &[u8] = b"process ";
+/// No owner leaves more.
+const OWNER_BYTES_MAX: u64 = 64;
+
+fn entry(name: &OsStr, metadata: &Metadata) -> DirectoryEntry {
+    let is_dir = metadata.is_dir();
+    DirectoryEntry { name: name.to_owned(), is_dir, len: if is_dir { 0 } else { metadata.len() } }
+}
+
+fn open(path: &Path, how: &mut OpenOptions) -> io::Result<File> {
+    Ok(regular::open(path, Links::Refuse, how, 0)?)
+}
+
+fn open_to_read(path: &Path) -> io::Result<File> {
+    open(path, File::options().read(true))
+}
+
+impl Directory for StdDirectory {
+    fn create_dir(&self, path: &Path) -> Result<(), DirectoryError> {
+        fs::create_dir(path).map_err(|error| DirectoryError::new("create", path, error))
+    }
+
+    fn entry(&self, path: &Path) -> Result<DirectoryEntry, DirectoryError> {
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        match fs::symlink_metadata(path) {
+            Ok(metadata) => Ok(entry(name, &metadata)),
+            Err(error) => Err(DirectoryError::new("look at", path, error)),
+        }
+    }
+
+    fn is_within(&self, path: &Path, dir: &Path) -> Result<bool, DirectoryError> {
+        let failed = |path: &Path, error| DirectoryError::new("look at", path, error);
+        let sought = Identity::of(dir).map_err(|error| failed(dir, error))?;
+        // What is not there yet is going to be in the first directory on the way up that is.
+        let there = path.ancestors().find_map(|path| fs::canonicalize(or_here(path)).ok());
+        for ancestor in there.iter().flat_map(|there| there.ancestors()) {
+            if Identity::of(ancestor).map_err(|error| failed(ancestor, error))? == sought {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn list(&self, path: &Path) -> Result<Vec<DirectoryEntry>, DirectoryError> {
+        // Of the entry itself: a link to a directory is no directory of ours.
+        let listed = |listed: io::Result<fs::DirEntry>| {
+            let listed = listed?;
+            match listed.metadata() {
+                Ok(metadata) => Ok(Some(entry(&listed.file_name(), &metadata))),
+                // Removed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let all = fs::read_dir(path).and_then(|entries| {
+            entries.filter_map(|entry| listed(entry).transpose()).collect::<io::Result<Vec<DirectoryEntry>>>()
+        });
+        let mut entries = all.map_err(|error| DirectoryError::new("list", path, error))?;
+        entries.sort_unstable();
+        Ok(entries)
+    }
+
+    fn read_at(&self, path: &Path, offset: u64, bytes_max: usize) -> Result<Vec<u8>, DirectoryError> {
+        let read = open_to_read(path).and_then(|mut file| {
+            let there = file.metadata()?.len().saturating_sub(offset).min(bytes_max as u64);
+            let mut bytes = Vec::with_capacity(there as usize);
+            file.seek(SeekFrom::Start(offset))?;
+            file.take(bytes_max as u64).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        });
+        read.map_err(|error| DirectoryError::new("read", path, error))
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), DirectoryError> {
+        let failed = |error| DirectoryError::new("write", path, error);
+        let file = match File::create_new(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(path).map_err(failed)?;
+                // So that no crash brings it back under a name that the new one is given later.
+                self.sync_dir(or_here(path.parent().unwrap_or(path)))?;
+                File::create_new(path)
+            }
+            created => created,
+        };
+        let written = file.and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+        written.map_err(failed)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DirectoryError> {
+        fs::rename(from, to).map_err(|error| DirectoryError::new("rename", from, error))
+    }
+
+    fn hard_link(&self, file: &Path, link: &Path) -> Result<(), DirectoryError> {
+        let linked = regular::check(file, Links::Refuse).map_err(Refusal::into);
+        let linked = linked.and_then(|()| fs::hard_link(file, link));
+        linked.map_err(|error| DirectoryError::new("link", file, error))
+    }
+
+    fn copy(&self, file: &Path, copy: &Path) -> Result<(), DirectoryError> {
+        // What can be opened but not copied is no fault of the source, nearly always.
+        let mut source = open_to_read(file).map_err(|error| DirectoryError::new("copy", file, error))?;
+        let copied = File::create_new(copy).and_then(|mut target| {
+            io::copy(&mut source, &mut target)?;
+            target.set_permissions(source.metadata()?.permissions())?;
+            target.sync_all()
+        });
+        copied.map_err(|error| DirectoryError::new("copy to", copy, error))
+    }
+
+    fn remove_file(&self, path: &Path) -> Result<(), DirectoryError> {
+        fs::remove_file(path).map_err(|error| DirectoryError::new("remove", path, error))
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> Result<(), DirectoryError> {
+        fs::remove_dir_all(path).map_err(|error| DirectoryError::new("remove", path, error))
+    }
+
+    fn sync_file(&self, path: &Path) -> Result<(), DirectoryError> {
+        let synced = open_to_read(path).and_then(|file| file.sync_all());
+        synced.map_err(|error| DirectoryError::new("sync", path, error))
+    }
+
+    fn rewrite(&self, path: &Path, len: u64) -> Result<(), DirectoryError> {
+        const CHUNK: u64 = 1 << 20;
+        let rewritten = open(path, File::options().read(true).write(true)).and_then(|mut file| {
+            let mut bytes = Vec::new();
+            for start in (0..len).step_by(CHUNK as usize) {
+                bytes.resize((len - start).min(CHUNK) as usize, 0);
+                file.seek(SeekFrom::Start(start))?;
+                file.read_exact(&mut bytes)?;
+                file.seek(SeekFrom::Start(start))?;
+                file.write_all(&bytes)?;
+            }
+            file.set_len(len)?;
+            file.sync_all()
+        });
+        rewritten.map_err(|error| DirectoryError::new("write again", path, error))
+    }
+
+    #[cfg(unix)]
+    fn sync_dir(&self, path: &Path) -> Result<(), DirectoryError> {
+        use rustix::fs::{Mode, OFlags};
+        // Whatever is no directory is not even opened.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
+        let synced = opened.map_err(io::Error::from).and_then(|dir| File::from(dir).sync_all());
+        synced.map_err(|error| DirectoryError::new("sync", path, error))
+    }
+
+    /// Elsewhere directories cannot be synced; names are as durable as the system makes them.
+    #[cfg(not(unix))]
+    fn sync_dir(&self, _path: &Path) -> Result<(), DirectoryError> {
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path, kind: LockKind) -> Result<Box<dyn DirectoryLock>, LockError> {
+        let failed = |error| DirectoryError::new("lock", path, error);
+        let opened = match kind {
+            LockKind::Exclusive => open_lock_file(path).map(Some),
+            LockKind::Shared => open_for_reader(path),
+        };
+        let Some(mut file) = opened.map_err(failed)? else { return Ok(Box::new(NoLock)) };
+        let locked = match kind {
+            LockKind::Exclusive => file.try_lock(),
+            LockKind::Shared => file.try_lock_shared(),
+        };
+        match locked {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockError::Held { path: path.to_owned(), holder: holder(&mut file, kind) });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error).into()),
+        }
+        if kind == LockKind::Shared {
+            return Ok(Box::new(FileLock { _file: file }));
+        }
+        check_content(&mut file).map_err(failed)?;
+        let owner = OwnerLock { file, process: std::process::id() };
+        owner.leave_name();
+        Ok(Box::new(owner))
+    }
+}
+
+/// The path, or the current directory for the empty one.
+fn or_here(path: &Path) -> &Path {
+    if path.as_os_str().is_empty() { Path::new(".") } else { path }
+}
+
+/// What tells a directory from all others, whatever it is called.
+#[derive(PartialEq, Eq)]
+struct Identity {
+    #[cfg(unix)]
+    device_and_inode: (u64, u64),
+    #[cfg(not(unix))]
+    path: std::path::PathBuf,
+}
+
+impl Identity {
+    #[cfg(unix)]
+    fn of(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = fs::metadata(path)?;
+        Ok(Self { device_and_inode: (metadata.dev(), metadata.ino()) })
+    }
+
+    #[cfg(not(unix))]
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: fs::canonicalize(path)? })
+    }
+}
+
+/// The operating system's lock on the file goes with the file.
+#[derive(Debug)]
+struct FileLock {
+    _file: File,
+}
+
+impl DirectoryLock for FileLock {}
+
+/// Of a reader where nothing can be written.
+#[derive(Debug)]
+struct NoLock;
+
+impl DirectoryLock for NoLock {}
+
+/// A reader of a store it may not write to can still lock it; nothing where there is no lock file and can be none.
+fn open_for_reader(path: &Path) -> io::Result<Option<File>> {
+    match open_to_read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match open_lock_file(path) {
+            Err(error) if may_not_write(&error) => Ok(None),
+            opened => opened.map(Some),
+        },
+        opened => opened.map(Some),
+    }
+}
+
+fn may_not_write(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
+}
+
+/// The file may be anybody's until it is locked, so nothing of it is changed.
+fn open_lock_file(path: &Path) -> io::Result<File> {
+    open(path, File::options().read(true).write(true).create(true).truncate(false))
+}
+
+/// Who holds a lock that was not to be had. All of it is only for the message.
+fn holder(file: &mut File, kind: LockKind) -> LockHolder {
+    // What others share, one more may share.
+    if kind == LockKind::Exclusive && file.try_lock_shared().is_ok() {
+        return LockHolder::Shared;
+    }
+    let mut name = Vec::new();
+    let _ = file.take(OWNER_BYTES_MAX).read_to_end(&mut name);
+    LockHolder::Exclusive(String::from_utf8_lossy(&name).trim_matches(['\0', '\n']).to_owned())
+}
+
+/// Refuses a file that is no lock file: somebody may have given `LOCK` as a second name to a file of the user's. A lock file
+/// is empty, or holds the name of an owner that did not come to its end, of which a crash may have left only a part, or zeros.
+fn check_content(file: &mut File) -> io::Result<()> {
+    let mut content = Vec::new();
+    file.take(OWNER_BYTES_MAX + 1).read_to_end(&mut content)?;
+    let written = content.trim_ascii_end().len();
+    let name = &content[..content.iter().position(|&byte| byte == 0).unwrap_or(written)];
+    let is_name = match name.strip_prefix(OWNER) {
+        Some(number) => number.trim_ascii_end().iter().all(u8::is_ascii_digit),
+        None => OWNER.starts_with(name),
+    };
+    let is_rest_empty = content[name.len()..].iter().all(|&byte| byte == 0 || byte == b'\n');
+    if content.len() as u64 <= OWNER_BYTES_MAX && is_name && is_rest_empty {
+        return Ok(());
+    }
+    let reason = "it holds something else than a lock file does, which would be overwritten: move it away";
+    Err(io::Error::new(io::ErrorKind::InvalidData, reason))
+}
+
+/// An exclusive lock, which takes its holder's name out of the file when it goes.
+#[derive(Debug)]
+struct OwnerLock {
+    file: File,
+    process: u32,
+}
+
+impl OwnerLock {
+    /// A disk that is full keeps nobody from what is there: without a name only a message is less exact.
+    fn leave_name(&self) {
+        let mut file = &self.file;
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .and_then(|_| writeln!(file, "process {}", self.process));
+    }
+}
+
+impl DirectoryLock for OwnerLock {}
+
+impl Drop for OwnerLock {
+    fn drop(&mut self) {
+        // A process that was forked has the same open file, and the lock is not its own to give back.
+        if self.process == std::process::id() {
+            let _ = self.file.set_len(0);
+            // Not only by closing the file: a process that was forked still has it open.
+            let _ = self.file.unlock();
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! A collection that is put together under another name, which it loses when it is complete and durable: so whatever has the
+//! name that was asked for is whole.
+
+use super::files::{LOCK, parent};
+use super::open;
+use crate::error::Error;
+use io_core::{Directory, DirectoryError, DirectoryLock};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Fails where something is already, or where it would be taken for a leftover of the collection that it comes from.
+pub(super) fn check_target(directory: &dyn Directory, collection: &Path, target: &Path) -> Result<(), Error> {
+    match directory.entry(target) {
+        Ok(_) => return Err(Error::Exists { path: target.to_owned() }),
+        Err(error) if error.is_not_found() => {}
+        Err(error) => return Err(error.into()),
+    }
+    if directory.is_within(target, collection)? {
+        return Err(Error::Inside { path: target.to_owned(), collection: collection.to_owned() });
+    }
+    Ok(())
+}
+
+/// Where something is put together.
+pub(super) struct Staging<'a> {
+    directory: &'a dyn Directory,
+    pub(super) dir: PathBuf,
+    target: &'a Path,
+}
+
+impl<'a> Staging<'a> {
+    /// An empty directory beside the target but for its lock file, which is held; `suffix` says what for. One that is there
+    /// is of an attempt that did not come to its end, and is taken over; or it is of one that is under way, which is an error.
+    pub(super) fn begin(
+        directory: &'a dyn Directory,
+        target: &'a Path,
+        suffix: &str,
+    ) -> Result<(Self, Box<dyn DirectoryLock>), Error> {
+        let name = target.file_name().ok_or_else(|| Error::Exists { path: target.to_owned() })?;
+        // A name that nobody else gives.
+        let dir = target.with_file_name(format!(".{}.vecstore-{suffix}", name.display()));
+        match directory.create_dir(&dir) {
+            Ok(()) => {}
+            Err(error) if error.source.kind() == ErrorKind::AlreadyExists => {
+                // Through a link, another directory's files would be removed.
+                if !directory.entry(&dir)?.is_dir {
+                    return Err(Error::Exists { path: dir });
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let lock = open::lock(directory, &dir, false)?;
+        for entry in directory.list(&dir)?.into_iter().filter(|entry| entry.name != LOCK) {
+            let path = dir.join(entry.name);
+            if entry.is_dir { directory.remove_dir_all(&path)? } else { directory.remove_file(&path)? }
+        }
+        Ok((Self { directory, dir, target }, lock))
+    }
+
+    /// Gives the target its name. After an error nothing of it stays, or, where only that could not be made durable, all.
+    pub(super) fn end<T>(self, made: Result<T, Error>) -> Result<T, Error> {
+        let moved = made.and_then(|made| move_to(self.directory, &self.dir, self.target).map(|()| made));
+        remove_after_error(self.directory, &self.dir, moved)
+    }
+}
+
+/// The error that led here is the one to report.
+pub(super) fn remove_after_error<T>(
+    directory: &dyn Directory,
+    dir: &Path,
+    made: Result<T, Error>,
+) -> Result<T, Error> {
+    if made.is_err() {
+        let _ = directory.remove_dir_all(dir);
+    }
+    made
+}
+
+/// Gives a directory its name, durably.
+pub(super) fn move_to(directory: &dyn Directory, new: &Path, target: &Path) -> Result<(), Error> {
+    directory.rename(new, target).map_err(|error| DirectoryError { path: target.to_owned(), ..error })?;
+    Ok(directory.sync_dir(parent(target))?)
+}

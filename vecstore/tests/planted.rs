@@ -1,0 +1,311 @@
+//! What somebody else put where the files of a collection are, or are going to be: links, pipes, devices, directories. Nothing
+//! outside of the collection is changed, nothing is waited for, and the error names the path.
+#![cfg(target_os = "linux")]
+
+use io_core::StopFlag;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+use vecstore::backends::BackendKind;
+use vecstore::collection::{
+    Collection, CollectionOptions, Durability, ScrollRequest, SearchRequest, Selection, With,
+};
+use vecstore::error::Error;
+use vecstore::field::FieldKind;
+use vecstore::point::{Point, PointId};
+use vecstore::quantization::Method;
+use vecstore::schema::Schema;
+
+fn tempdir() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+fn options() -> CollectionOptions {
+    CollectionOptions { cores: 1, background: false, ..CollectionOptions::default() }
+}
+
+fn backend() -> io_core::DynBackend {
+    BackendKind::all()[0].backend()
+}
+
+fn open(dir: &Path) -> Result<Collection, Error> {
+    Collection::open(&backend(), dir, &options())
+}
+
+/// A collection with every kind of file: a segment with a codec, deleted points, a log.
+fn sample(dir: &Path) {
+    let schema = Schema { quantization: Method::Rotated2, ..Schema::new(2).index("n", FieldKind::Integer) };
+    let collection = Collection::create(&backend(), dir, &schema, &options()).unwrap();
+    let point = |id: u64| {
+        let payload = serde_json::json!({ "n": id });
+        Point::new(id, vec![1.0, id as f32]).with_payload(payload)
+    };
+    collection.upsert((0..50).map(point).collect(), Durability::Synced).wait().unwrap();
+    collection.optimize(|_| {}).wait().unwrap();
+    let gone = Selection::Ids((0..5).map(PointId::Num).collect());
+    collection.delete(gone, Durability::Synced).wait().unwrap();
+    collection.upsert((50..60).map(point).collect(), Durability::Synced).wait().unwrap();
+    collection.seal(|_| {}).wait().unwrap();
+    collection.upsert((60..65).map(point).collect(), Durability::Synced).wait().unwrap();
+    collection.close().unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() { copy(&from, &to) } else { assert!(fs::copy(&from, &to).is_ok()) }
+    }
+}
+
+/// Names and contents below a directory.
+fn tree(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            all.extend(tree(&path));
+            all.push((path, Vec::new()));
+        } else {
+            let content = if kind.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+            all.push((path, content));
+        }
+    }
+    all.sort();
+    all
+}
+
+fn mkfifo(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// Runs something that must not wait for anything. It goes on in its thread if it does, and the test fails.
+fn without_waiting<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, waiting) = mpsc::channel();
+    std::thread::spawn(move || drop(done.send(act())));
+    waiting.recv_timeout(Duration::from_secs(120)).unwrap_or_else(|error| panic!("{what}: {error}"))
+}
+
+type Call = fn(&Path, &Path) -> Result<(), String>;
+
+fn told<T>(result: Result<T, Error>) -> Result<(), String> {
+    result.map(drop).map_err(|error| error.to_string())
+}
+
+/// Reads everything there is.
+fn read_all(collection: &Collection) -> Result<(), Error> {
+    let all = ScrollRequest { limit: 1000, with: With::ALL, ..ScrollRequest::default() };
+    collection.scroll(all).wait()?;
+    collection.search(SearchRequest::new(vec![1.0, 2.0])).wait()?;
+    collection.facet("n".to_owned(), None, 10).wait().map(drop)
+}
+
+/// Everything that can be done with a collection; the second path is free.
+const CALLS: [(&str, Call); 6] = [
+    ("read", |dir, _| {
+        let options = CollectionOptions { read_only: true, ..options() };
+        told(Collection::open(&backend(), dir, &options).and_then(|collection| read_all(&collection)))
+    }),
+    ("write", |dir, _| {
+        told(open(dir).and_then(|collection| {
+            collection.upsert(vec![Point::new(99, vec![1.0, 2.0])], Durability::Synced).wait()?;
+            collection.optimize(|_| {}).wait()?;
+            collection.close()
+        }))
+    }),
+    ("snapshot", |dir, free| told(open(dir).and_then(|collection| collection.snapshot(free).wait()))),
+    ("restore", |dir, free| told(Collection::restore(&backend(), dir, free))),
+    ("verify", |dir, _| match Collection::verify(&backend(), dir, &StopFlag::new()) {
+        Ok(report) if report.problems.is_empty() => Ok(()),
+        Ok(report) => Err(report.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+        Err(error) => Err(error.to_string()),
+    }),
+    ("repair", |dir, free| match Collection::repair(&backend(), dir, free, None, &StopFlag::new()) {
+        Ok(report) => {
+            assert!(open(free).is_ok_and(|collection| read_all(&collection).is_ok()), "{report:?}");
+            Ok(())
+        }
+        Err(error) => Err(error.to_string()),
+    }),
+];
+
+/// Each file of a collection is replaced by each of these, and everything is tried.
+#[test]
+fn no_call_waits_for_what_is_in_a_files_place() {
+    let temp = tempdir();
+    let sound = temp.path().join("sound");
+    sample(&sound);
+    let outside = temp.path().join("outside");
+    fs::write(&outside, "kept").unwrap();
+    let files: Vec<PathBuf> =
+        tree(&sound).into_iter().map(|(path, _)| path.strip_prefix(&sound).unwrap().to_owned()).collect();
+    let plant = |what: &str, path: &Path| match what {
+        "a pipe" => mkfifo(path),
+        "a directory" => fs::create_dir(path).unwrap(),
+        "a socket" => drop(UnixListener::bind(path).unwrap()),
+        "a link to a device" => symlink("/dev/zero", path).unwrap(),
+        "a link to itself" => symlink(path, path).unwrap(),
+        _ => symlink(&outside, path).unwrap(),
+    };
+    let kinds = ["a pipe", "a directory", "a socket", "a link to a device", "a link to itself", "a link"];
+    assert!(files.len() > 20, "{files:?}");
+    for (index, file) in files.iter().enumerate() {
+        // All kinds for one file of a kind; two for the others.
+        let some = if index < 4 { 0..kinds.len() } else { index % 5..index % 5 + 2 };
+        for what in &kinds[some] {
+            let at = tempfile::tempdir_in(temp.path()).unwrap();
+            // A socket's path is short.
+            let dir = at.path().join("c");
+            copy(&sound, &dir);
+            let path = dir.join(file);
+            if path.is_dir() {
+                if *what == "a directory" {
+                    continue;
+                }
+                fs::remove_dir_all(&path).unwrap();
+            } else {
+                fs::remove_file(&path).unwrap();
+            }
+            plant(what, &path);
+            for (call, act) in CALLS {
+                let context = format!("{call}, with {what} as {}", file.display());
+                let (dir, free) = (dir.clone(), at.path().join(call));
+                let result = without_waiting(&context, move || act(&dir, &free));
+                // Repair saves the rest; it makes codes and graphs anew.
+                if call == "repair" && !file.ends_with("LOCK") {
+                    continue;
+                }
+                let error = result.expect_err(&context);
+                assert!(error.contains(path.to_str().unwrap()), "{context}: {error}");
+                assert!(
+                    !at.path().join("snapshot").exists() && !at.path().join("restore").exists(),
+                    "{context}"
+                );
+            }
+            assert_eq!(fs::read(&outside).unwrap(), b"kept");
+        }
+    }
+}
+
+/// Everything that is opened for writing, under a name that is a second one of a file of the user's.
+#[test]
+fn nothing_outside_is_written_to_or_removed() {
+    let temp = tempdir();
+    let at = |name: &str| temp.path().join(name);
+    sample(&at("c"));
+    sample(&at("other"));
+    fs::create_dir(at("users")).unwrap();
+    for name in ["notes", "LOCK", "MANIFEST", "log-000001.wal"] {
+        fs::write(at("users").join(name), "kept").unwrap();
+    }
+    let (users, other) = (tree(&at("users")), tree(&at("other")));
+    type Plant<'a> = &'a dyn Fn(&Path);
+    let linked: Plant = &|path| symlink(at("users/notes"), path).unwrap();
+    let hard: Plant = &|path| fs::hard_link(at("users/notes"), path).unwrap();
+    let directory: Plant = &|path| symlink(at("users"), path).unwrap();
+    let inside: Plant = &|path| {
+        fs::create_dir(path).unwrap();
+        symlink(at("users/notes"), path.join("LOCK")).unwrap();
+    };
+    let hard_inside: Plant = &|path| {
+        fs::create_dir(path).unwrap();
+        fs::hard_link(at("users/notes"), path.join("LOCK")).unwrap();
+    };
+    let segment: Plant = &|path| {
+        fs::remove_dir_all(path).unwrap();
+        symlink(at("other/segment-000001"), path).unwrap();
+    };
+    let fresh: Plant = &|path| {
+        fs::remove_file(path).unwrap();
+        symlink(at("users/notes"), path).unwrap();
+    };
+    let segment_name = "c/segment-000001";
+    assert!(at(segment_name).is_dir() && at("c/LOCK").is_file());
+    for (name, plants, is_taken) in [
+        ("c/LOCK", &[fresh][..], false),
+        ("c/MANIFEST.new", &[linked, hard], true),
+        ("c/SNAPSHOT.new", &[directory], true),
+        ("c/log-000099.wal", &[linked], false),
+        ("c/segment-000099", &[directory], true),
+        (segment_name, &[segment], false),
+        (".r.vecstore-restore", &[linked, directory, inside, hard_inside], false),
+        (".p.vecstore-repair", &[linked, directory, inside, hard_inside], false),
+        ("s", &[linked, directory], false),
+        ("r", &[linked, directory], false),
+    ] {
+        for plant in plants {
+            let sound = tempfile::tempdir_in(temp.path()).unwrap();
+            copy(&at("c"), &sound.path().join("c"));
+            plant(&at(name));
+            let (dir, free) = (at("c"), temp.path().to_owned());
+            let results = without_waiting(name, move || {
+                let new: Vec<Result<(), String>> = vec![
+                    CALLS[1].1(&dir, &free),
+                    CALLS[2].1(&dir, &free.join("s")),
+                    CALLS[3].1(&dir, &free.join("r")),
+                    CALLS[5].1(&dir, &free.join("p")),
+                ];
+                new
+            });
+            assert_eq!(results.iter().all(Result::is_ok), is_taken, "{name}: {results:?}");
+            assert_eq!((tree(&at("users")), tree(&at("other"))), (users.clone(), other.clone()), "{name}");
+            for made in ["s", "r", "p", ".r.vecstore-restore", ".p.vecstore-repair"] {
+                let _ = fs::remove_file(at(made));
+                let _ = fs::remove_dir_all(at(made));
+            }
+            fs::remove_dir_all(at("c")).unwrap();
+            fs::rename(sound.path().join("c"), at("c")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_collection_behind_a_linked_directory_works() {
+    let temp = tempdir();
+    let at = |name: &str| temp.path().join(name);
+    sample(&at("c"));
+    symlink("c", at("link")).unwrap();
+    for (call, act) in CALLS {
+        assert_eq!(act(&at("link"), &at(call)), Ok(()), "{call}");
+    }
+    assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
+}
+
+/// Whatever names lead there: what is put into a collection is taken for a leftover, and removed.
+#[test]
+fn no_copy_goes_into_the_collection_itself() {
+    let temp = tempdir();
+    let at = |name: &str| temp.path().join(name);
+    sample(&at("c"));
+    fs::create_dir(at("c/sub")).unwrap();
+    symlink("c", at("link")).unwrap();
+    symlink("c/sub", at("deep")).unwrap();
+    let targets =
+        ["c/x", "c/segment-000099", "c/sub/x", "c/sub/../x", "link/x", "deep/x", "deep/../x", "link/sub/x"];
+    let before = tree(&at("c"));
+    for from in ["c", "link", "c/sub/.."] {
+        for target in targets {
+            let (dir, to) = (at(from), at(target));
+            let inside = |result: Result<(), Error>| {
+                let error = result.unwrap_err();
+                assert!(
+                    matches!(&error, Error::Inside { path, .. } if *path == to),
+                    "{from} to {target}: {error}"
+                );
+                assert!(error.to_string().contains(to.to_str().unwrap()));
+            };
+            inside(open(&dir).unwrap().snapshot(&to).wait());
+            inside(Collection::restore(&backend(), &dir, &to));
+            inside(Collection::repair(&backend(), &dir, &to, None, &StopFlag::new()).map(drop));
+            assert_eq!(tree(&at("c")), before, "{from} to {target}");
+        }
+    }
+    for (call, act) in CALLS {
+        assert_eq!(act(&at("c"), &at(call)), Ok(()), "{call}");
+    }
+}
