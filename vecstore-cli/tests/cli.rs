@@ -341,6 +341,161 @@ fn mistakes_are_named_and_cost_nothing() {
     assert_eq!(stdout(&run(&["scroll", "packages", "--with-vector"])), before, "a mistake changed something");
 }
 
+/// Bytes at the end of a log that are no record: every command tells, those that write keep them.
+#[test]
+fn what_recovery_leaves_out_is_told_by_every_command() {
+    let temp = tempdir();
+    let dir = temp.path();
+    let run = |args: &[&str]| vecstore(dir, args);
+    packages(dir);
+    fvecs(dir, "queries.fvecs", 1);
+    let line = "{\"id\": 7, \"vector\": [1,2,3,4,5,6,7,8], \"payload\": {\"kind\": \"k1\"}}\n";
+    std::fs::write(dir.join("one.jsonl"), line).unwrap();
+    stdout(&run(&["upsert", "packages", "one.jsonl"]));
+    let of_kind = |kind: &str| {
+        walk(&dir.join("packages")).into_iter().find(|path| path.extension().is_some_and(|e| e == kind))
+    };
+    let log = of_kind("wal").unwrap();
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes.extend(b"no record");
+    let tells = |args: &[&str]| {
+        let output = run(args);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{args:?}: {message}");
+        for part in ["vecstore: ", "packages/log-", ".wal: 9 bytes", "left out", ".torn"] {
+            assert!(message.contains(part), "{args:?}: {part:?} is not in {message:?}");
+        }
+    };
+    std::fs::write(&log, &bytes).unwrap();
+    tells(&["count", "packages"]);
+    tells(&["info", "packages"]);
+    tells(&["info", "packages", "--json"]);
+    tells(&["search", "packages", "queries.fvecs"]);
+    tells(&["get", "packages", "7"]);
+    tells(&["scroll", "packages", "--limit", "1"]);
+    tells(&["facet", "packages", "kind"]);
+    tells(&["export", "packages", "out.npy", "out.jsonl"]);
+    assert_eq!(
+        (std::fs::read(&log).unwrap(), of_kind("torn")),
+        (bytes.clone(), None),
+        "reading changed something"
+    );
+    check_failure(&run(&["verify", "packages"]), 4, &["1 problems"]);
+    std::fs::write(&log, &bytes[..bytes.len() - 9]).unwrap();
+    let writers: [&[&str]; 7] = [
+        &["snapshot", "packages", "snap"],
+        &["upsert", "packages", "one.jsonl"],
+        &["delete", "packages", "8"],
+        &["import", "packages", "queries.fvecs", "--first-id", "9", "--no-optimize"],
+        &["optimize", "packages"],
+        &["defrag", "packages"],
+        &["import", "packages", "queries.fvecs", "--first-id", "9"],
+    ];
+    for args in writers {
+        // The log may be sealed away by then.
+        let log = of_kind("wal").unwrap_or_else(|| {
+            stdout(&run(&["upsert", "packages", "one.jsonl"]));
+            of_kind("wal").unwrap()
+        });
+        let damaged = [std::fs::read(&log).unwrap(), b"no record".to_vec()].concat();
+        std::fs::write(&log, &damaged).unwrap();
+        tells(args);
+        let copy = of_kind("torn").unwrap();
+        assert_eq!(std::fs::read(&copy).unwrap(), damaged, "{args:?}");
+        let verified = run(&["verify", "packages"]);
+        check_failure(&verified, 4, &["1 problems"]);
+        assert!(
+            String::from_utf8_lossy(&verified.stdout).contains(copy.file_name().unwrap().to_str().unwrap())
+        );
+        std::fs::remove_file(copy).unwrap();
+        let after = run(&["count", "packages"]);
+        assert!(after.status.success() && after.stderr.is_empty(), "{after:?}");
+        stdout(&run(&["verify", "packages"]));
+    }
+}
+
+/// Input without an end, or with lines far too long, is refused at the limit. Memory is limited too, so that a command that
+/// reads on fails and takes nobody else's.
+#[cfg(target_os = "linux")]
+#[test]
+fn endless_input_is_refused_at_a_limit() {
+    let temp = tempdir();
+    let dir = temp.path();
+    packages(dir);
+    let run = |command: &str| {
+        let limited =
+            format!("ulimit -v 6000000; {}", command.replace("vecstore", env!("CARGO_BIN_EXE_vecstore")));
+        Command::new("sh").args(["-c", &limited]).current_dir(dir).output().unwrap()
+    };
+    let limit = "more than 33554432 bytes";
+    let line = format!("line 1: it has {limit}");
+    check_failure(&run("vecstore upsert packages /dev/zero"), 1, &["/dev/zero", &line]);
+    check_failure(&run("vecstore upsert packages < /dev/zero"), 1, &["standard input", &line]);
+    check_failure(&run("vecstore import packages base.fvecs --payload /dev/zero"), 1, &["/dev/zero", &line]);
+    check_failure(&run("vecstore create x --schema /dev/zero"), 1, &["/dev/zero", limit]);
+    check_failure(&run("vecstore repair packages x --schema /dev/zero"), 1, &["/dev/zero", limit]);
+    check_failure(&run("vecstore count packages --filter @/dev/zero"), 2, &["/dev/zero", limit]);
+    // The last line that is short enough, and one byte more; the end of the line is not counted.
+    let padded = |bytes: usize| format!("{}{}", " ".repeat(bytes - 2), "{}");
+    let good = "{\"id\": 7, \"vector\": [1,2,3,4,5,6,7,8]}\n";
+    for (bytes, said) in [(32 << 20, "line 2: missing field"), ((32 << 20) + 1, "line 2: it has more than")] {
+        std::fs::write(dir.join("long.jsonl"), format!("{good}{}\n", padded(bytes))).unwrap();
+        check_failure(&run("vecstore upsert packages long.jsonl"), 1, &["long.jsonl", said]);
+    }
+    // Values in one another, and tables that say they are long.
+    let deep = format!("{{\"id\": 1, \"vector\": [1], \"payload\": {{\"a\": {}", "[".repeat(1 << 20));
+    std::fs::write(dir.join("deep.jsonl"), &deep).unwrap();
+    check_failure(&run("vecstore upsert packages deep.jsonl"), 1, &["line 1", "recursion limit"]);
+    std::fs::write(dir.join("filter.json"), "{\"must\": [".repeat(1 << 18)).unwrap();
+    check_failure(&run("vecstore count packages --filter @filter.json"), 2, &["filter.json"]);
+    let sparse = |name: &str, descr: &str, rows: u64, columns: u64| {
+        let header = format!(
+            "{:<117}\n",
+            format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}")
+        );
+        let bytes = [b"\x93NUMPY\x01\x00", &118u16.to_le_bytes()[..], header.as_bytes()].concat();
+        std::fs::write(dir.join(name), bytes).unwrap();
+        let file = std::fs::File::options().write(true).open(dir.join(name)).unwrap();
+        file.set_len(128 + rows * columns * 4).unwrap();
+    };
+    sparse("queries.npy", "<f4", 5 << 27, 8);
+    check_failure(
+        &run("vecstore search packages queries.npy"),
+        1,
+        &["queries.npy", "671088640 queries", "at most 33554432"],
+    );
+    stdout(&run("vecstore search packages queries.npy --count 2"));
+    sparse("truth.npy", "<i4", 5 << 27, 8);
+    let demo = "vecstore demo --vectors base.fvecs --queries base.fvecs --truth truth.npy";
+    check_failure(&run(demo), 1, &["truth.npy", "21474836480 bytes", "at most 268435456"]);
+}
+
+/// Many long lines: as many of them are written at once as are short enough together.
+#[test]
+fn long_payloads_are_written_in_small_batches() {
+    let temp = tempdir();
+    let dir = temp.path();
+    std::fs::write(dir.join("schema.json"), r#"{"dim": 8, "payload_bytes_max": 16777216}"#).unwrap();
+    stdout(&vecstore(dir, &["create", "c", "--schema", "schema.json"]));
+    fvecs(dir, "base.fvecs", 20);
+    let text = "x".repeat(3 << 20);
+    let line = |row: usize| format!("{{\"row\": {row}, \"text\": \"{text}\"}}\n");
+    std::fs::write(dir.join("long.jsonl"), (0..20).map(line).collect::<String>()).unwrap();
+    let import = ["import", "c", "base.fvecs", "--payload", "long.jsonl", "--no-optimize"];
+    assert!(stdout(&vecstore(dir, &import)).contains("imported 20 points"));
+    assert_eq!(stdout(&vecstore(dir, &["count", "c"])), "20\n");
+    // A batch is full after 16 MiB, which six lines have.
+    let log = std::fs::read(dir.join("c/log-000001.wal")).unwrap();
+    let (mut points, mut at) = (Vec::new(), 64);
+    let u32_at = |at: usize| u32::from_le_bytes(log[at..at + 4].try_into().unwrap());
+    while at < log.len() {
+        let (len, kind) = (u32_at(at) as usize, u32_at(at + 24));
+        points.extend((kind == 1).then(|| u32_at(at + 32)));
+        at += 32 + len;
+    }
+    assert_eq!(points, [6, 6, 6, 2]);
+}
+
 /// Segments of a collection, and points in memory.
 fn segments(dir: &Path, collection: &str) -> (usize, u64) {
     let info = &json_lines(&vecstore(dir, &["info", collection, "--json"]))[0];
