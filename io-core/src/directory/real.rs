@@ -318,3 +318,29 @@ impl Drop for OwnerLock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a process that is forked the lock is another handle to the same open file.
+    #[test]
+    fn a_lock_ends_with_its_owner_and_not_with_a_process_that_it_forked() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("LOCK");
+        let file = open_lock_file(&path).unwrap();
+        file.lock().unwrap();
+        let owner = OwnerLock { file, process: std::process::id() };
+        owner.leave_name();
+        let forked = || OwnerLock { file: owner.file.try_clone().unwrap(), process: owner.process + 1 };
+        let (ended, living) = (forked(), forked());
+        drop(ended);
+        assert!(matches!(
+            StdDirectory.lock(&path, LockKind::Exclusive),
+            Err(LockError::Held { holder: LockHolder::Exclusive(name), .. }) if name.starts_with("process ")
+        ));
+        drop(owner);
+        drop(StdDirectory.lock(&path, LockKind::Exclusive).unwrap());
+        drop(living);
+    }
+}
