@@ -1,6 +1,7 @@
 //! What the codes of candidates tell, with the bounds of their errors: which are among the best, which are not, and which only their
 //! vectors can tell.
 
+use crate::distance::Distance;
 use std::cmp::Ordering;
 
 /// A point of an immutable segment with its score, higher is better.
@@ -22,28 +23,57 @@ pub(super) fn better_first(a: &Scored, b: &Scored) -> Ordering {
     b.sure.cmp(&a.sure).then_with(by_score)
 }
 
+impl Scored {
+    /// The worst score that its vector may have, where `part` of the bound counts.
+    pub(super) fn at_least(&self, part: f32) -> f32 {
+        // Of a code that is no vector's the score may be no number: then nothing is known.
+        (self.score - part * self.bound).max(f32::NEG_INFINITY)
+    }
+
+    /// The best score that its vector may have.
+    pub(super) fn at_most(&self, part: f32) -> f32 {
+        let at_most = self.score + part * self.bound;
+        if at_most.is_nan() { f32::INFINITY } else { at_most }
+    }
+}
+
+/// The score that none is better than but by rounding.
+pub(super) fn best_possible(distance: Distance) -> f32 {
+    match distance {
+        Distance::Cosine => 1.0 - 4.0 * f32::EPSILON,
+        Distance::Dot => f32::INFINITY,
+        Distance::Euclid => 0.0,
+    }
+}
+
+/// The score with exactly `n` better or equal ones before it, if there are as many.
+pub(super) fn nth_best(scores: &mut [f32], n: usize) -> Option<f32> {
+    (n < scores.len()).then(|| *scores.select_nth_unstable_by(n, |a, b| b.total_cmp(a)).1)
+}
+
 /// Drops candidates that cannot be among the best `wanted`: those whose vector scores worse, even at the far end of its
 /// bound, than that many others at the near end of theirs. Marks as sure those of which no more than the other `wanted - 1` can
-/// be better. `known` are scores of vectors in memory, and `part` of a bound is what counts.
-pub(super) fn decide(candidates: &mut Vec<Scored>, known: &[f32], wanted: usize, part: f32) {
-    // Of a code that is no vector's the score may be no number: then nothing is known.
-    let near_end = |candidate: &Scored| (candidate.score - part * candidate.bound).max(f32::NEG_INFINITY);
-    let far_end = |candidate: &Scored| candidate.score + part * candidate.bound;
-    let at_most =
-        |candidate: &Scored| if far_end(candidate).is_nan() { f32::INFINITY } else { far_end(candidate) };
-    let nth_best = |ends: &mut [f32], n: usize| {
-        (n < ends.len()).then(|| *ends.select_nth_unstable_by(n, |a, b| b.total_cmp(a)).1)
-    };
+/// be better. `others` are candidates too, about which nothing is decided, `known` are scores of vectors in memory, and `part` of
+/// a bound is what counts.
+pub(super) fn decide(
+    candidates: &mut Vec<Scored>,
+    others: &[Scored],
+    known: &[f32],
+    wanted: usize,
+    part: f32,
+) {
     let ends = |end: &dyn Fn(&Scored) -> f32| -> Vec<f32> {
-        candidates.iter().map(end).chain(known.iter().copied()).collect()
+        candidates.iter().chain(others).map(end).chain(known.iter().copied()).collect()
     };
-    let worst_of_best = nth_best(&mut ends(&near_end), wanted - 1).unwrap_or(f32::NEG_INFINITY);
-    let best_of_others = nth_best(&mut ends(&at_most), wanted).unwrap_or(f32::NEG_INFINITY);
+    let worst_of_best =
+        nth_best(&mut ends(&|scored| scored.at_least(part)), wanted - 1).unwrap_or(f32::NEG_INFINITY);
+    let best_of_others =
+        nth_best(&mut ends(&|scored| scored.at_most(part)), wanted).unwrap_or(f32::NEG_INFINITY);
     for candidate in candidates.iter_mut() {
         // Its own far end may be that one: what is no better than it leaves the place to another.
-        candidate.sure = candidate.bound.is_finite() && near_end(candidate) > best_of_others;
+        candidate.sure = candidate.bound.is_finite() && candidate.at_least(part) > best_of_others;
     }
-    candidates.retain(|candidate| at_most(candidate) >= worst_of_best);
+    candidates.retain(|candidate| candidate.at_most(part) >= worst_of_best);
 }
 
 #[cfg(test)]
@@ -62,7 +92,7 @@ mod tests {
             sure: false,
         };
         let mut all: Vec<Scored> = (0..).zip(candidates).map(scored).collect();
-        decide(&mut all, known, wanted, part);
+        decide(&mut all, &[], known, wanted, part);
         all.into_iter().map(|candidate| (candidate.point, candidate.sure)).collect()
     }
 

@@ -19,6 +19,7 @@
 mod best;
 mod cores;
 mod decide;
+mod disk_search;
 mod files;
 mod info;
 mod install;

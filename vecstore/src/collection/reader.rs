@@ -56,9 +56,11 @@ impl CollectionReader {
     }
 
     /// Looks at what is in memory, and opens the segments that are not, all of one version.
+    ///
+    /// It looks again where a segment was replaced meanwhile: all that a look finds is what it returns.
     pub(super) async fn view<T>(
         &self,
-        mut look: impl FnMut(&State) -> Result<T, Error>,
+        look: impl Fn(&State) -> Result<T, Error>,
     ) -> Result<(T, Version, Vec<OpenEntry>), Error> {
         // A segment may be merged into another one, and its files removed, before they were opened here.
         const ATTEMPTS: usize = 10;

@@ -35,17 +35,22 @@ pub struct SearchRequest {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SearchParams {
     /// Candidates the walk over a graph keeps; more find more and take longer. At least `(offset + limit) * oversampling`
-    /// are kept.
+    /// are kept. Where these would be all points, or more than 10,000, the code of each point is scored instead.
     pub ef: usize,
     /// Candidates rescored for each hit wanted, 1 or more; if not given, what the codes need
     /// ([`Method::oversampling`]).
     pub oversampling: Option<f32>,
+    /// Candidates rescored at most. A search rescores more than `oversampling` asks for only where the bounds of the codes leave
+    /// undecided which points are the hits, as among points nearer to each other than a step of their codes. If not given, what
+    /// the codes need ([`Method::candidates_max`]). With 0 it rescores no more than `oversampling` asks for.
+    /// [`SearchStats::undecided`] tells whether the limit was reached.
+    pub candidates_max: Option<usize>,
     /// Whose vectors are read to rank by them.
     pub rescore: Rescore,
     /// Read and score every vector on disk instead of searching.
     pub exact: bool,
-    /// Where a filter leaves no more points of a segment than this, the code of each is scored instead of walking the
-    /// graph...
+    /// Where a filter, or deletions of more than half of a segment, leave no more of its points than this, the code of each is
+    /// scored instead of walking the graph...
     pub scan_max: u64,
     /// ...or no more than this part of the segment's points, from 0 to 1.
     pub scan_ratio: f32,
@@ -56,10 +61,10 @@ pub struct SearchParams {
 pub enum Rescore {
     /// Of none: codes decide, and scores are those of the codes.
     Never,
-    /// Of those that the codes cannot tell whether they are among the hits, by the bounds of their errors. For what is a hit without
-    /// doubt nothing is read, and its score is that of its code, also to [`SearchRequest::score_threshold`]. Which hits these are depends on
-    /// how many are wanted, so that with other offsets scores and order may be others. Codes without bounds
-    /// ([`crate::quantization::Scorer::bound`]) can tell nothing.
+    /// Of those that the codes cannot tell whether they are among the hits, by the bounds of their errors, or whether they are near
+    /// enough for [`SearchRequest::score_threshold`]. For what is a hit without doubt nothing is read, and its score is that of
+    /// its code. Which hits these are depends on how many are wanted, so that with other offsets scores and order may be others.
+    /// Codes without bounds ([`crate::quantization::Scorer::bound`]) can tell nothing.
     Undecided {
         /// The part of a bound that counts as error, above 0, up to 1. With 1, hits are found as with [`Rescore::All`]; with less,
         /// fewer vectors are read and more hits are missed. A bound is three standard deviations, for int8 the most there can be.
@@ -86,6 +91,7 @@ impl Default for SearchParams {
         Self {
             ef: 128,
             oversampling: None,
+            candidates_max: None,
             rescore: Rescore::All,
             exact: false,
             scan_max: 10_000,
@@ -131,6 +137,9 @@ impl SearchRequest {
         {
             return Err(param("oversampling", oversampling.to_string(), "from 1 to 1000"));
         }
+        if let Some(candidates) = self.params.candidates_max.filter(|&candidates| candidates > LIMIT_MAX) {
+            return Err(param("candidates_max", candidates.to_string(), "from 0 to 1048576"));
+        }
         if let Rescore::Undecided { part } = self.params.rescore
             && !(part > 0.0 && part <= 1.0)
         {
@@ -145,10 +154,21 @@ impl SearchRequest {
         Ok(())
     }
 
+    /// Hits to find, those included that the offset leaves out.
+    pub(crate) fn wanted(&self) -> usize {
+        self.offset + self.limit
+    }
+
     /// Candidates to rescore, of codes of this method.
     pub(crate) fn candidates(&self, method: Method) -> usize {
         let oversampling = self.params.oversampling.unwrap_or_else(|| method.oversampling());
-        ((self.offset + self.limit) as f64 * f64::from(oversampling)).ceil() as usize
+        (self.wanted() as f64 * f64::from(oversampling)).ceil() as usize
+    }
+
+    /// Candidates to rescore where bounds leave the hits undecided, at most. None if bounds are not asked.
+    pub(crate) fn candidates_max(&self, method: Method) -> Option<usize> {
+        let candidates_max = self.params.candidates_max.or_else(|| method.candidates_max());
+        candidates_max.map(|candidates_max| candidates_max.max(self.candidates(method)))
     }
 }
 
@@ -192,9 +212,13 @@ pub struct SearchStats {
     pub codes_scored: u64,
     /// Vectors scored, of points in memory those that their codes do not rule out.
     pub vectors_scored: u64,
-    /// Candidates whose vectors were not read, since by the error bounds of their codes they cannot be among the hits, or, with
-    /// [`Rescore::Undecided`], must be: with [`crate::quantization::CONFIDENCE`], for int8 with certainty.
+    /// Candidates that oversampling asks for whose vectors were not read: by the error bounds of their codes they cannot be among
+    /// the hits, or, with [`Rescore::Undecided`], must be. With [`crate::quantization::CONFIDENCE`], for int8 with certainty.
     pub vectors_spared: u64,
+    /// Whether, by the bounds of the codes, points that were not rescored may be nearer than the hits:
+    /// [`SearchParams::candidates_max`] was reached before that was decided. More candidates find them, and so does
+    /// [`SearchParams::exact`].
+    pub undecided: bool,
     /// What reading cost, of every kind.
     pub read: ReadStats,
 }

@@ -15,8 +15,10 @@ use crate::point::PointId;
 use io_core::{ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
 
-/// A filter that leaves more points of a segment than this is not worth looking at each of them.
+/// A segment that a filter or deletions leave more points of than this is not worth looking at each of them.
 const EACH_MAX: u64 = 10_000;
+/// Ids to look at in one batch, at least, where most of them are not allowed.
+const SPARSE_BATCH: usize = 4096;
 
 /// A place in the order: before the points that come after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,9 +150,7 @@ impl Order<'_> {
     /// them are allowed: `wanted` among `total` of which `allowed` are.
     fn is_selective(&self, allowed: &RoaringBitmap, total: u32) -> bool {
         let allowed = allowed.len();
-        self.filter.is_some()
-            && allowed <= EACH_MAX
-            && allowed * allowed <= self.wanted() as u64 * u64::from(total)
+        allowed <= EACH_MAX && allowed * allowed <= self.wanted() as u64 * u64::from(total)
     }
 
     async fn next_ids(
@@ -169,10 +169,10 @@ impl Order<'_> {
             return Ok(self.first(places.collect()));
         }
         let (mut next, mut after) = (Next::new(), self.after.map(|after| after.id));
+        let is_sparse = allowed.len() < u64::from(entry.reader.data.points) / 2;
+        let at_once = if is_sparse { self.wanted().max(SPARSE_BATCH) } else { self.wanted() };
         while next.len() < self.wanted() && !allowed.is_empty() {
             let ids = &entry.reader.data.ids;
-            // Where a filter leaves few, more have to be looked at.
-            let at_once = if self.filter.is_some() { self.wanted().max(4096) } else { self.wanted() };
             let in_order = ids.in_order(&entry.reader.ids, after, at_once, control, read).await?;
             let Some((last, _)) = in_order.last() else { break };
             after = Some(*last);

@@ -1,23 +1,19 @@
-//! Search: candidates by their codes from every segment at once, the best of all of them rescored from their vectors.
+//! Search: the best of the points in memory and of those on disk, and what is wanted of them.
 
 use super::best::Best;
-use super::decide::{Scored, better_first, decide};
+use super::decide::{Scored, better_first};
+use super::disk_search::DiskSearch;
 use super::reader::{CollectionReader, OpenEntry, control, in_memory};
-use super::request::{Hit, Rescore, SearchRequest, SearchResult, SearchStats};
+use super::request::{Hit, SearchRequest, SearchResult, SearchStats};
 use super::retrieve::{Contents, fetch};
+use super::state::State;
 use crate::distance::{Distance, OriginalScorer};
-use crate::element;
 use crate::error::Error;
 use crate::filter::CheckedFilter;
-use crate::immutable::search::{Allowed, Bounded, CandidateSearch, CandidateStats};
 use crate::mutable::MutableSegment;
 use crate::point::PointId;
-use futures_util::future::try_join_all;
 use io_core::{ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
-
-/// Vectors that an exact search reads in one batch.
-const EXACT_BATCH: usize = 4096;
 
 /// What a hit is before its payload and vector are fetched.
 enum Place {
@@ -36,14 +32,15 @@ impl CollectionReader {
         let filter = request.filter.as_ref().map(|filter| filter.check(&schema.indexes)).transpose()?;
         let control = control(stop);
         let scorer = OriginalScorer::new(schema.distance, &request.vector);
-        let wanted = request.offset + request.limit;
-        let mut stats = SearchStats::default();
-
+        let wanted = request.wanted();
         let in_memory = |segment: &MutableSegment, deleted: Option<&RoaringBitmap>, stats: &mut _| {
             self.scan_memory(segment, deleted, filter.as_ref(), &scorer, request, stats)
         };
-        let (mut hits, version, entries) =
-            self.view(|state| in_memory(&state.mutable, None, &mut stats)).await?;
+        let look = |state: &State| {
+            let mut stats = SearchStats::default();
+            Ok((in_memory(&state.mutable, None, &mut stats)?, stats))
+        };
+        let ((mut hits, mut stats), version, entries) = self.view(look).await?;
         for frozen in &version.frozen {
             hits.extend(in_memory(&frozen.segment, Some(&frozen.deleted), &mut stats)?);
         }
@@ -55,24 +52,19 @@ impl CollectionReader {
                 None => None,
             });
         }
+        let on_disk = DiskSearch {
+            reader: self,
+            request,
+            entries: &entries,
+            allowed: &allowed,
+            scorer: &scorer,
+            control: &control,
+        };
         let mut scored = if request.params.exact {
-            self.scan_disk(&entries, &allowed, &scorer, wanted, &control, &mut stats).await?
+            on_disk.exact(&mut stats).await?
         } else {
-            let mut candidates = self.candidates(request, &entries, &allowed, &control, &mut stats).await?;
-            if let Some(part) = request.params.rescore.part_of_bounds() {
-                let found = candidates.len();
-                let known: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
-                decide(&mut candidates, &known, wanted, part);
-                let read_all = request.params.rescore == Rescore::All;
-                let (sure, undecided): (Vec<_>, Vec<_>) =
-                    candidates.into_iter().partition(|candidate| candidate.sure && !read_all);
-                stats.vectors_spared += (found - undecided.len()) as u64;
-                let mut scored = self.rescore(undecided, &entries, &scorer, &control, &mut stats).await?;
-                scored.extend(sure);
-                scored
-            } else {
-                candidates
-            }
+            let known: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
+            on_disk.best(&known, &mut stats).await?
         };
         scored.sort_unstable_by(better_first);
         scored.truncate(wanted);
@@ -109,7 +101,7 @@ impl CollectionReader {
         if segment.has_codes() {
             stats.codes_scored += points.len();
         }
-        let mut best = Best::new(request.offset + request.limit);
+        let mut best = Best::new(request.wanted());
         segment.at_most(&points, scorer, |slot, at_most| {
             if best.may_hold(at_most) {
                 stats.vectors_scored += 1;
@@ -122,118 +114,6 @@ impl CollectionReader {
             Hit { id, score, payload, vector }
         });
         Ok(hits.collect())
-    }
-
-    /// The best candidates of all segments by their codes.
-    async fn candidates(
-        &self,
-        request: &SearchRequest,
-        entries: &[OpenEntry],
-        allowed: &[Option<RoaringBitmap>],
-        control: &ReadControl,
-        stats: &mut SearchStats,
-    ) -> Result<Vec<Scored>, Error> {
-        let distance = self.shared.schema.distance;
-        let mut prepared = request.vector.clone();
-        distance.prepare(&mut prepared);
-        let wanted = request.candidates(self.shared.schema.quantization);
-        let searches = entries.iter().zip(allowed).map(async |(entry, allowed)| {
-            let scorer = entry.reader.data.codec.query(&prepared);
-            let search = CandidateSearch {
-                scorer: &*scorer,
-                wanted,
-                ef: request.params.ef,
-                allowed: allowed.as_ref().map_or(Allowed::Except(&entry.deleted), Allowed::Only),
-                scan_max: request.params.scan_max,
-                scan_ratio: request.params.scan_ratio,
-                bounded: request.params.rescore != Rescore::Never,
-                control,
-            };
-            let mut stats = CandidateStats::default();
-            let mut scratch = self.take_scratch();
-            let found = search.run(&entry.reader, scratch.get(), &mut stats).await?;
-            Ok::<_, Error>((found, stats))
-        });
-        let mut all = Vec::new();
-        for (segment, (found, cost)) in try_join_all(searches).await?.into_iter().enumerate() {
-            let scored =
-                |Bounded { point, score, bound }| Scored { segment, point, score, bound, sure: false };
-            all.extend(found.into_iter().map(scored));
-            stats.codes_scored += cost.codes_scored;
-            stats.read.add(&cost.read);
-        }
-        all.sort_unstable_by(better_first);
-        all.truncate(wanted);
-        Ok(all)
-    }
-
-    /// Scores candidates by their vectors, read in one batch a segment, all segments at once.
-    async fn rescore(
-        &self,
-        candidates: Vec<Scored>,
-        entries: &[OpenEntry],
-        scorer: &OriginalScorer,
-        control: &ReadControl,
-        stats: &mut SearchStats,
-    ) -> Result<Vec<Scored>, Error> {
-        let reads = entries.iter().enumerate().map(async |(segment, entry)| {
-            let own = candidates.iter().filter(|candidate| candidate.segment == segment);
-            let points: Vec<u32> = own.map(|candidate| candidate.point).collect();
-            self.score_vectors(segment, entry, &points, scorer, control).await
-        });
-        let mut scored = Vec::with_capacity(candidates.len());
-        for (found, read) in try_join_all(reads).await? {
-            stats.vectors_scored += found.len() as u64;
-            stats.read.add(&read);
-            scored.extend(found);
-        }
-        Ok(scored)
-    }
-
-    async fn score_vectors(
-        &self,
-        segment: usize,
-        entry: &OpenEntry,
-        points: &[u32],
-        scorer: &OriginalScorer,
-        control: &ReadControl,
-    ) -> Result<(Vec<Scored>, ReadStats), Error> {
-        let element = self.shared.schema.element;
-        let mut scored: Vec<Scored> = points
-            .iter()
-            .map(|&point| Scored { segment, point, score: 0.0, bound: 0.0, sure: false })
-            .collect();
-        let sink = |index: usize, bytes: &[u8]| scored[index].score = element::score(element, bytes, scorer);
-        let read = entry.reader.vectors.read(points, control, sink).await?;
-        Ok((scored, read))
-    }
-
-    /// The best of all vectors that are allowed.
-    async fn scan_disk(
-        &self,
-        entries: &[OpenEntry],
-        allowed: &[Option<RoaringBitmap>],
-        scorer: &OriginalScorer,
-        wanted: usize,
-        control: &ReadControl,
-        stats: &mut SearchStats,
-    ) -> Result<Vec<Scored>, Error> {
-        let mut best = Vec::new();
-        for (segment, (entry, allowed)) in entries.iter().zip(allowed).enumerate() {
-            let points: Vec<u32> = match allowed {
-                Some(allowed) => allowed.iter().collect(),
-                None => (entry.reader.all() - &*entry.deleted).iter().collect(),
-            };
-            for batch in points.chunks(EXACT_BATCH) {
-                let (found, read) = self.score_vectors(segment, entry, batch, scorer, control).await?;
-                stats.vectors_scored += found.len() as u64;
-                stats.read.add(&read);
-                best.extend(found);
-                best.sort_unstable_by(better_first);
-                best.truncate(wanted);
-            }
-        }
-        Ok(best)
     }
 
     async fn ids(
@@ -299,7 +179,7 @@ fn check_apart(ids: &[PointId]) -> Result<(), Error> {
     }
 }
 
-fn near_enough(distance: Distance, score: f32, threshold: Option<f32>) -> bool {
+pub(super) fn near_enough(distance: Distance, score: f32, threshold: Option<f32>) -> bool {
     threshold.is_none_or(|threshold| {
         let reported = distance.reported(score);
         if distance == Distance::Euclid { reported <= threshold } else { reported >= threshold }

@@ -13,7 +13,7 @@ use super::graph::{Graph, GraphParts, Links, UpperLevel};
 use super::params::{HnswParams, ParamsError};
 use super::pool::{Candidate, ID_END};
 use super::scores::PointScores;
-use super::search::{SearchScratch, search_level};
+use super::search::{SearchScratch, SearchStopped, search_level};
 use crate::rng::SplitMix64;
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
@@ -77,7 +77,7 @@ pub fn build<S: PointScores>(
         done += size;
         progress(done);
     }
-    graph.levels[0].connect(graph.order.first().copied(), scores);
+    graph.connect(scores, params, &scratches, stop).map_err(|_| BuildError::Stopped { done })?;
     Ok(graph.into_graph(params))
 }
 
@@ -119,17 +119,30 @@ impl GrowingLevel {
 }
 
 impl GrowingLevel {
+    /// Gives points that their best neighbour does not lead to, in two steps, a link from it or from the best of its neighbours. Level
+    /// 0 only, where slots are ids.
+    fn connect_to_best<S: PointScores>(&mut self, scores: &S) {
+        for point in 0..self.counts.len() as u32 {
+            let near = self.get(point as usize).iter().copied();
+            let Some(best) = best_for(point, near, scores) else { continue };
+            let of_best = self.get(best as usize);
+            let leads_to = |from: u32| self.get(from as usize).contains(&point);
+            if leads_to(best) || of_best.iter().any(|&from| leads_to(from)) {
+                continue;
+            }
+            let places = std::iter::once(best).chain(of_best.iter().copied());
+            if let Some(from) = best_for(point, places.filter(|&id| self.has_room(id)), scores) {
+                self.add(from, point);
+            }
+        }
+    }
+
     /// Gives points that no walk from the entry can reach a link from the best place with room for one, among their
-    /// neighbours and the neighbours of these. Choosing links leaves a few in ten thousand without any, which would never
-    /// be found. Level 0 only, where slots are ids.
-    ///
-    /// Where all these places are full the point stays as it is: a dot product can leave short vectors, nobody's best
-    /// match, behind.
-    fn connect<S: PointScores>(&mut self, entry: Option<u32>, scores: &S) {
-        let Some(entry) = entry else { return };
+    /// neighbours and the neighbours of these. Choosing links leaves a few in ten thousand without any. Returns what is reached
+    /// then, and the points that are not. Level 0 only, where slots are ids.
+    fn connect_nearby<S: PointScores>(&mut self, entry: u32, scores: &S) -> (Vec<bool>, Vec<u32>) {
         let mut reached = vec![false; self.counts.len()];
-        let mut waiting = Vec::new();
-        self.reach(entry, &mut reached, &mut waiting);
+        self.reach(entry, &mut reached);
         let mut lost: Vec<u32> = (0..reached.len() as u32).filter(|&id| !reached[id as usize]).collect();
         loop {
             let before = lost.len();
@@ -137,46 +150,39 @@ impl GrowingLevel {
                 if reached[point as usize] {
                     return false;
                 }
-                let near = self.get(point as usize).iter();
-                let further = near.clone().flat_map(|&near| self.get(near as usize));
-                let Some(from) = self
-                    .best_with_room(point, near.copied(), &reached, scores)
-                    .or_else(|| self.best_with_room(point, further.copied(), &reached, scores))
+                let near = self.get(point as usize).iter().copied();
+                let further = near.clone().flat_map(|near| self.get(near as usize)).copied();
+                let may_link = |id: &u32| reached[*id as usize] && self.has_room(*id);
+                let Some(from) = best_for(point, near.filter(may_link), scores)
+                    .or_else(|| best_for(point, further.filter(may_link), scores))
                 else {
                     return true;
                 };
-                let count = &mut self.counts[from as usize];
-                self.links[from as usize * self.links_max + usize::from(*count)] = point;
-                *count += 1;
-                self.reach(point, &mut reached, &mut waiting);
+                self.add(from, point);
+                self.reach(point, &mut reached);
                 false
             });
             // One that was connected may be the place that another was waiting for.
             if lost.len() == before || lost.is_empty() {
-                return;
+                return (reached, lost);
             }
         }
     }
 
-    /// The best for a point, of those that can be reached and have room for a link.
-    fn best_with_room<S: PointScores>(
-        &self,
-        point: u32,
-        places: impl Iterator<Item = u32>,
-        reached: &[bool],
-        scores: &S,
-    ) -> Option<u32> {
-        places
-            .filter(|&id| reached[id as usize] && usize::from(self.counts[id as usize]) < self.links_max)
-            .map(|id| (scores.score(id, point), id))
-            .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
-            .map(|(_, id)| id)
+    fn has_room(&self, slot: u32) -> bool {
+        usize::from(self.counts[slot as usize]) < self.links_max
+    }
+
+    fn add(&mut self, slot: u32, link: u32) {
+        let count = &mut self.counts[slot as usize];
+        self.links[slot as usize * self.links_max + usize::from(*count)] = link;
+        *count += 1;
     }
 
     /// Marks everything that a walk from a point leads to.
-    fn reach(&self, from: u32, reached: &mut [bool], waiting: &mut Vec<u32>) {
+    fn reach(&self, from: u32, reached: &mut [bool]) {
         reached[from as usize] = true;
-        waiting.push(from);
+        let mut waiting = vec![from];
         while let Some(node) = waiting.pop() {
             for &link in self.get(node as usize) {
                 if !std::mem::replace(&mut reached[link as usize], true) {
@@ -185,6 +191,14 @@ impl GrowingLevel {
             }
         }
     }
+}
+
+/// The best of some points for a point, of equals the one of the lower id.
+fn best_for<S: PointScores>(point: u32, places: impl Iterator<Item = u32>, scores: &S) -> Option<u32> {
+    places
+        .map(|id| (scores.score(id, point), id))
+        .max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)))
+        .map(|(_, id)| id)
 }
 
 /// A graph under construction.
@@ -311,18 +325,8 @@ impl Growing {
             let point = self.order[rank];
             let levels = self.sizes.partition_point(|&size| size > rank);
             for level in (0..levels).rev() {
-                let candidates = search_level(
-                    self,
-                    &mut scratch.search,
-                    params.ef_construct,
-                    level,
-                    |ids, out| {
-                        for (out, &id) in out.iter_mut().zip(ids) {
-                            *out = scores.score(point, id);
-                        }
-                    },
-                    || false,
-                );
+                let candidates =
+                    self.nearest(point, params.ef_construct, level, scores, &mut scratch.search, &|| false);
                 let candidates = candidates.expect("nothing stops it");
                 let selected = scratch.selection.select(candidates, params.m, scores);
                 chosen.push(point, level, selected.iter().map(|candidate| candidate.id));
@@ -357,6 +361,56 @@ impl Growing {
             merged.push(point, level, selected.iter().map(|candidate| candidate.id));
         }
         merged
+    }
+
+    /// Makes every point reachable from its best neighbour in two steps, where there is room for a link, and then, on level 0, from the
+    /// entry. What choosing links leaves without would hardly be found.
+    ///
+    /// Scores of codes hold points back that are next to others: by a dot product one that is a little shorter is nobody's best match.
+    /// A group of points that are far from all others may have no link from these. It gets one from where a walk that looks for it
+    /// ends. Where there is no room for a link a point stays as it is.
+    fn connect<S: PointScores>(
+        &mut self,
+        scores: &S,
+        params: &HnswParams,
+        scratches: &Scratches,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(), SearchStopped> {
+        let Some(&entry) = self.order.first() else { return Ok(()) };
+        self.levels[0].connect_to_best(scores);
+        let (mut reached, lost) = self.levels[0].connect_nearby(entry, scores);
+        for point in lost {
+            if reached[point as usize] {
+                continue;
+            }
+            let from = scratches.with(|scratch| {
+                let found = self.nearest(point, params.ef_construct, 0, scores, &mut scratch.search, stop)?;
+                Ok(found.iter().map(|found| found.id).find(|&id| self.levels[0].has_room(id)))
+            })?;
+            if let Some(from) = from {
+                self.levels[0].add(from, point);
+                self.levels[0].reach(point, &mut reached);
+            }
+        }
+        Ok(())
+    }
+
+    /// The best of a level for a point, as far as a walk finds them.
+    fn nearest<'s, S: PointScores>(
+        &self,
+        point: u32,
+        ef: usize,
+        level: usize,
+        scores: &S,
+        scratch: &'s mut SearchScratch,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<&'s [Candidate], SearchStopped> {
+        let score_many = |ids: &[u32], out: &mut [f32]| {
+            for (out, &id) in out.iter_mut().zip(ids) {
+                *out = scores.score(point, id);
+            }
+        };
+        search_level(self, scratch, ef, level, score_many, stop)
     }
 
     fn into_graph(self, params: &HnswParams) -> Graph {

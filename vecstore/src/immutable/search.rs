@@ -1,5 +1,5 @@
-//! Finding candidates in an immutable segment by the codes of its points: over the graph, or by scoring each where a filter
-//! leaves few. Graph and codes may be in memory or on disk.
+//! Finding candidates in an immutable segment by the codes of its points. A search walks the graph, or scores every allowed
+//! point where filters and deletions leave few. Graph and codes may be in memory or on disk.
 
 use super::graph::{LINKS_SECTION, decode_links};
 use super::segment::{CodesData, SegmentReader};
@@ -13,8 +13,8 @@ use std::ops::Range;
 
 /// Points whose codes are scored at once.
 const SCAN_BATCH: usize = 1024;
-/// More candidates than this are found by scoring every point.
-const WALK_WANTED_MAX: usize = 10_000;
+/// A walk that would keep more candidates than this gives way to scoring every point.
+const WALK_KEPT_MAX: usize = 10_000;
 /// Points that are not allowed whose links are read at once, to get around them.
 const WAYS_AROUND: usize = 8;
 /// Points that a filtered search begins at, besides where the graph leads it.
@@ -30,6 +30,14 @@ pub(crate) enum Allowed<'a> {
 }
 
 impl Allowed<'_> {
+    /// How many of a segment's points these are.
+    fn count(&self, points: u32) -> u64 {
+        match self {
+            Self::Except(deleted) => u64::from(points) - deleted.len(),
+            Self::Only(points) => points.len(),
+        }
+    }
+
     #[inline]
     fn contains(&self, point: u32) -> bool {
         match self {
@@ -42,16 +50,16 @@ impl Allowed<'_> {
 /// What to look for.
 pub(crate) struct CandidateSearch<'a> {
     pub(crate) scorer: &'a dyn Scorer,
-    /// Candidates wanted.
+    /// Candidates wanted. Fewer come back only where fewer points are allowed.
     pub(crate) wanted: usize,
     /// Candidates the graph search keeps.
     pub(crate) ef: usize,
     pub(crate) allowed: Allowed<'a>,
-    /// Where no more points than this are allowed, each is scored...
+    /// Where a filter, or deletions of more than half, leave no more points than this, each is scored...
     pub(crate) scan_max: u64,
     /// ...or no more than this part of the segment's points: a walk over the graph would lose its way among the others.
     pub(crate) scan_ratio: f32,
-    /// Whether bounds are asked for.
+    /// Whether bounds are asked for; else they are infinite.
     pub(crate) bounded: bool,
     pub(crate) control: &'a ReadControl,
 }
@@ -85,6 +93,7 @@ impl CandidateSearch<'_> {
         let mut bounds = Bounds::new();
         let best = self.best(segment, scratch, &mut bounds, stats).await?;
         let bound = |Candidate { id, score }: Candidate| match &segment.data.codes {
+            _ if !self.bounded => f32::INFINITY,
             CodesData::Pinned(records) => {
                 let start = id as usize * segment.data.codec.record_bytes();
                 self.bound(&records[start..], score)
@@ -106,19 +115,36 @@ impl CandidateSearch<'_> {
         bounds: &mut Bounds,
         stats: &mut CandidateStats,
     ) -> Result<Vec<Candidate>, Error> {
-        let part = |ratio: f32| (f64::from(segment.data.points) * f64::from(ratio)) as u64;
-        match self.allowed {
-            Allowed::Only(points) if points.len() <= self.scan_max.max(part(self.scan_ratio)) => {
-                self.scan(segment, points, bounds, stats).await
+        let points = segment.data.points;
+        let live;
+        let allowed = match self.allowed {
+            // What most of a segment is hidden by is a filter like any other. Of fewer deletions a walk hardly takes notice.
+            Allowed::Except(deleted) if deleted.len() > u64::from(points) / 2 => {
+                live = segment.all() - deleted;
+                Allowed::Only(&live)
             }
-            // A walk keeps what it finds in order, which takes the square of how many that are.
-            Allowed::Only(points) if self.wanted > WALK_WANTED_MAX => {
-                self.scan(segment, points, bounds, stats).await
+            allowed => allowed,
+        };
+        let count = allowed.count(points);
+        let kept = self.ef.max(self.wanted);
+        let is_few = match allowed {
+            Allowed::Only(_) => {
+                let part = (f64::from(points) * f64::from(self.scan_ratio)) as u64;
+                count <= self.scan_max.max(part)
             }
-            Allowed::Except(deleted) if self.wanted > WALK_WANTED_MAX => {
-                self.scan(segment, &(segment.all() - deleted), bounds, stats).await
+            Allowed::Except(_) => false,
+        };
+        // A walk that keeps all that are allowed scores each of them, and may not reach some. One that keeps very many takes
+        // the square of how many those are, since they are kept in order.
+        if !is_few && count > kept as u64 && kept <= WALK_KEPT_MAX {
+            let found = self.walk(segment, allowed, kept, scratch, bounds, stats).await?;
+            if let Some(found) = found {
+                return Ok(found);
             }
-            _ => self.walk(segment, scratch, bounds, stats).await,
+        }
+        match allowed {
+            Allowed::Only(points) => self.scan(segment, points, bounds, stats).await,
+            Allowed::Except(deleted) => self.scan(segment, &(segment.all() - deleted), bounds, stats).await,
         }
     }
 
@@ -151,27 +177,33 @@ impl CandidateSearch<'_> {
         }
     }
 
+    /// Walks the graph, keeping the best `kept` of more points. None when it ends before it has found as many: then the points are
+    /// not all connected, by the graph or by the ways around those that are not allowed.
     async fn walk(
         &self,
         segment: &SegmentReader,
+        allowed: Allowed<'_>,
+        kept: usize,
         scratch: &mut WalkScratch,
         bounds: &mut Bounds,
         stats: &mut CandidateStats,
-    ) -> Result<Vec<Candidate>, Error> {
+    ) -> Result<Option<Vec<Candidate>>, Error> {
         let graph = &segment.data.graph;
-        let ef = self.ef.max(self.wanted);
         let WalkScratch { search, ways, scores } = scratch;
+        let some_forbidden = !matches!(allowed, Allowed::Except(deleted) if deleted.is_empty());
+        // The last level is entered at a point that may not be allowed, and takes the place of one that is.
+        let ef = kept + usize::from(some_forbidden);
         let mut search = GraphSearch::new(search, graph.len() as usize, graph.entry(), ef);
-        if let Allowed::Only(points) = self.allowed {
+        if let Allowed::Only(points) = allowed {
             let step = (points.len() / SEEDS).max(1);
             search.seed((0..SEEDS).filter_map(|seed| points.select((seed * step) as u32)));
         }
-        let some_forbidden = !matches!(self.allowed, Allowed::Except(deleted) if deleted.is_empty());
         loop {
             match search.next() {
                 Step::Expand { node, level: 0 } => {
                     self.check_stop()?;
-                    ways.expand(segment, node, self, some_forbidden, &mut search, stats).await?;
+                    let around = some_forbidden.then_some(allowed);
+                    ways.expand(segment, node, self.control, around, &mut search, stats).await?;
                     search.links(&ways.allowed);
                 }
                 Step::Expand { node, level } => search.links(graph.upper_links(node, level)),
@@ -183,8 +215,11 @@ impl CandidateSearch<'_> {
                 Step::Done => break,
             }
         }
-        let found = search.finish().iter().filter(|found| self.allowed.contains(found.id));
-        Ok(found.take(self.wanted).copied().collect())
+        let mut found: Vec<Candidate> = search.finish().to_vec();
+        found.retain(|found| allowed.contains(found.id));
+        let is_complete = found.len() >= kept;
+        found.truncate(self.wanted);
+        Ok(is_complete.then_some(found))
     }
 
     fn check_stop(&self) -> Result<(), Error> {
@@ -238,25 +273,23 @@ struct Ways {
 }
 
 impl Ways {
-    /// Collects the allowed points a point is linked to. Where some are not allowed, what those are linked to stands in for
+    /// Collects the points a point is linked to; of these the allowed, unless all are. What the others are linked to stands in for
     /// them (after Patel et al., "ACORN", 2024), as long as that is no more than a point has links.
     async fn expand(
         &mut self,
         segment: &SegmentReader,
         node: u32,
-        params: &CandidateSearch<'_>,
-        some_forbidden: bool,
+        control: &ReadControl,
+        allowed: Option<Allowed<'_>>,
         search: &mut GraphSearch<'_>,
         stats: &mut CandidateStats,
     ) -> Result<(), Error> {
-        let allowed = params.allowed;
         self.links.clear();
-        read_links(segment, &[node], params.control, stats, |links| self.links.extend_from_slice(links))
-            .await?;
-        if !some_forbidden {
+        read_links(segment, &[node], control, stats, |links| self.links.extend_from_slice(links)).await?;
+        let Some(allowed) = allowed else {
             std::mem::swap(&mut self.allowed, &mut self.links);
             return Ok(());
-        }
+        };
         self.allowed.clear();
         self.forbidden.clear();
         for &link in &self.links {
@@ -271,7 +304,7 @@ impl Ways {
             if ways.len() >= ways_max {
                 break;
             }
-            read_links(segment, forbidden, params.control, stats, |links| {
+            read_links(segment, forbidden, control, stats, |links| {
                 if ways.len() < ways_max {
                     let links = links.iter().copied();
                     ways.extend(links.filter(|&link| allowed.contains(link) && search.is_unseen(link)));

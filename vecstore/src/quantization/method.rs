@@ -81,6 +81,13 @@ impl Method {
             Self::Binary | Self::Rotated1 => 16.0,
         }
     }
+
+    /// Candidates rescored at most, if a search does not say, where bounds leave undecided which points are the hits. None where
+    /// bounds are not certain: then no more are rescored than [`Method::oversampling`] says.
+    #[must_use]
+    pub fn candidates_max(self) -> Option<usize> {
+        (self == Self::Int8).then_some(1000)
+    }
 }
 
 impl fmt::Display for Method {

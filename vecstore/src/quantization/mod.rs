@@ -16,6 +16,17 @@
 //! | [`Method::Binary`] | `n / 8` | Charikar, "Similarity estimation techniques from rounding algorithms", 2002 | no bound |
 //! | [`Method::Rotated4`], [`2`](Method::Rotated2), [`1`](Method::Rotated1) | `n * bits / 8 + 12` | RaBitQ (arXiv 2405.12497, 2409.09913), after the nearest of up to 1,025 centres | unbiased, bound kept by [`CONFIDENCE`] of the scores |
 //!
+//! # What int8 promises
+//!
+//! The bound of an int8 score is certain. So a search knows which points may be nearer than its hits, and ranks them by their vectors too.
+//! What remains:
+//!
+//! * A search ranks [`Method::candidates_max`] candidates at most, unless it is told another limit. More points than that may be too
+//!   near to each other for their codes, copies among them. Then [`undecided`](crate::collection::SearchStats::undecided) is set.
+//! * Of points that are equally near, any may be the last hits.
+//! * A search knows only the candidates that the walk over the graph found. It walks again, for more, as long as the last candidate may
+//!   be a hit. An approximate search may still miss a point that the graph did not lead it to.
+//!
 //! Vectors are checked by [`crate::input`] and prepared by [`Distance::prepare`] before they come here. Putting records and
 //! models into files is left to the segment. Beside the codecs there is [`ScalarCodes`], the int8 codes of all vectors of a
 //! graph under construction, which are scored against each other too.

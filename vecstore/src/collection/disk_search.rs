@@ -1,0 +1,207 @@
+//! The best points of the immutable segments: candidates by their codes from every segment at once, ranked by their vectors.
+//!
+//! At first as many candidates are ranked as oversampling asks for. Further ones follow while their bounds allow that they are better than
+//! the worst hit, up to [`SearchParams::candidates_max`](super::SearchParams::candidates_max):
+//!
+//! ```text
+//! search the codes ──> rank the first ──> any other that may be a hit? ──no──> and beyond the worst one found? ──no──> decided
+//!        ^                                    │ yes: rank some <──┐                   │ yes
+//!        │                                    └──────────────────-┘                   │
+//!        └──────────────────────────────── for more candidates <──────────────────────┘
+//! ```
+
+use super::decide::{Scored, best_possible, better_first, decide, nth_best};
+use super::reader::{CollectionReader, OpenEntry};
+use super::request::{Rescore, SearchRequest, SearchStats};
+use super::search::near_enough;
+use crate::distance::OriginalScorer;
+use crate::element;
+use crate::error::Error;
+use crate::immutable::search::{Allowed, Bounded, CandidateSearch, CandidateStats};
+use futures_util::future::try_join_all;
+use io_core::{ReadControl, ReadStats};
+use roaring::RoaringBitmap;
+use std::collections::HashSet;
+
+/// Vectors that an exact search reads in one batch.
+const EXACT_BATCH: usize = 4096;
+/// Further candidates are ranked so many at a time, or as many as were before if that is more: each batch may decide the rest.
+const RANKED_MIN: usize = 32;
+/// A search for more candidates asks for so many times as many.
+const GROWTH: usize = 4;
+
+/// A search of the segments of one version.
+pub(super) struct DiskSearch<'a> {
+    pub(super) reader: &'a CollectionReader,
+    pub(super) request: &'a SearchRequest,
+    pub(super) entries: &'a [OpenEntry],
+    /// Of each segment the points that a filter leaves, if there is one.
+    pub(super) allowed: &'a [Option<RoaringBitmap>],
+    pub(super) scorer: &'a OriginalScorer,
+    pub(super) control: &'a ReadControl,
+}
+
+/// What searches of some segments found by codes.
+struct Found {
+    /// Of all of these segments, best first.
+    candidates: Vec<Scored>,
+    /// The worst of each segment that may have further ones.
+    ends: Vec<Scored>,
+}
+
+impl DiskSearch<'_> {
+    /// The best by their vectors, or by their codes as far as that was asked for, in no order; no fewer than are wanted, if there
+    /// are as many. `known` are the scores of points in memory.
+    pub(super) async fn best(&self, known: &[f32], stats: &mut SearchStats) -> Result<Vec<Scored>, Error> {
+        let (params, schema) = (&self.request.params, &self.reader.shared.schema);
+        let first = self.request.candidates(schema.quantization);
+        let all_segments: Vec<usize> = (0..self.entries.len()).collect();
+        let Some(part) = params.rescore.part_of_bounds() else {
+            return Ok(self.candidates(&all_segments, first, stats).await?.candidates);
+        };
+        let candidates_max = self.request.candidates_max(schema.quantization);
+        // A walk finds `ef` anyway.
+        let mut found_max =
+            candidates_max.map_or(first, |candidates_max| first.max(params.ef.min(candidates_max)));
+        let Found { candidates: mut waiting, mut ends } =
+            self.candidates(&all_segments, found_max, stats).await?;
+        let mut candidates: Vec<Scored> = waiting.drain(..first.min(waiting.len())).collect();
+        let asked_for = candidates.len();
+        decide(&mut candidates, &waiting, known, self.request.wanted(), part);
+        let (sure, undecided): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|candidate| self.is_told(candidate, part));
+        stats.vectors_spared += (asked_for - undecided.len()) as u64;
+        let mut ranked = undecided.len();
+        let mut scored = self.rank(undecided, stats).await?;
+        scored.extend(sure);
+        let Some(candidates_max) = candidates_max else { return Ok(scored) };
+        let best_possible = best_possible(schema.distance);
+        loop {
+            let mut scores: Vec<f32> = scored.iter().map(|scored| scored.at_least(part)).collect();
+            scores.extend(known);
+            let worst = nth_best(&mut scores, self.request.wanted() - 1).unwrap_or(f32::NEG_INFINITY);
+            let may_be_hit = |candidate: &Scored| candidate.at_most(part).min(best_possible) > worst;
+            waiting.retain(may_be_hit);
+            ends.retain(may_be_hit);
+            if waiting.is_empty() && ends.is_empty() {
+                return Ok(scored);
+            }
+            if ranked == candidates_max || waiting.is_empty() && found_max == candidates_max {
+                stats.undecided = true;
+                return Ok(scored);
+            }
+            if waiting.is_empty() {
+                found_max = (found_max * GROWTH).min(candidates_max);
+                let segments: Vec<usize> = ends.iter().map(|end| end.segment).collect();
+                let known: HashSet<(usize, u32)> =
+                    scored.iter().map(|scored| (scored.segment, scored.point)).collect();
+                Found { candidates: waiting, ends } = self.candidates(&segments, found_max, stats).await?;
+                waiting.retain(|candidate| !known.contains(&(candidate.segment, candidate.point)));
+            } else {
+                let count = waiting.len().min(ranked.max(RANKED_MIN)).min(candidates_max - ranked);
+                ranked += count;
+                scored.extend(self.rank(waiting.drain(..count).collect(), stats).await?);
+            }
+        }
+    }
+
+    /// Whether codes tell enough of a candidate, so that its vector need not be read.
+    fn is_told(&self, candidate: &Scored, part: f32) -> bool {
+        let is_near =
+            |score| near_enough(self.reader.shared.schema.distance, score, self.request.score_threshold);
+        self.request.params.rescore != Rescore::All
+            && candidate.sure
+            && is_near(candidate.at_least(part)) == is_near(candidate.at_most(part))
+    }
+
+    /// The best `wanted` candidates of each of some segments by their codes.
+    async fn candidates(
+        &self,
+        segments: &[usize],
+        wanted: usize,
+        stats: &mut SearchStats,
+    ) -> Result<Found, Error> {
+        let params = &self.request.params;
+        let mut prepared = self.request.vector.clone();
+        self.reader.shared.schema.distance.prepare(&mut prepared);
+        let searches = segments.iter().map(async |&segment| {
+            let (entry, allowed) = (&self.entries[segment], &self.allowed[segment]);
+            let scorer = entry.reader.data.codec.query(&prepared);
+            let search = CandidateSearch {
+                scorer: &*scorer,
+                wanted,
+                ef: params.ef,
+                allowed: allowed.as_ref().map_or(Allowed::Except(&entry.deleted), Allowed::Only),
+                scan_max: params.scan_max,
+                scan_ratio: params.scan_ratio,
+                bounded: params.rescore != Rescore::Never,
+                control: self.control,
+            };
+            let mut stats = CandidateStats::default();
+            let mut scratch = self.reader.take_scratch();
+            let found = search.run(&entry.reader, scratch.get(), &mut stats).await?;
+            Ok::<_, Error>((segment, found, stats))
+        });
+        let (mut candidates, mut ends) = (Vec::new(), Vec::new());
+        for (segment, found, cost) in try_join_all(searches).await? {
+            let is_full = found.len() >= wanted;
+            let scored =
+                |Bounded { point, score, bound }| Scored { segment, point, score, bound, sure: false };
+            candidates.extend(found.into_iter().map(scored));
+            ends.extend(candidates.last().filter(|_| is_full).copied());
+            stats.codes_scored += cost.codes_scored;
+            stats.read.add(&cost.read);
+        }
+        candidates.sort_unstable_by(better_first);
+        Ok(Found { candidates, ends })
+    }
+
+    /// Scores candidates by their vectors, read in one batch a segment, all segments at once.
+    async fn rank(&self, candidates: Vec<Scored>, stats: &mut SearchStats) -> Result<Vec<Scored>, Error> {
+        let reads = (0..self.entries.len()).map(async |segment| {
+            let own = candidates.iter().filter(|candidate| candidate.segment == segment);
+            let points: Vec<u32> = own.map(|candidate| candidate.point).collect();
+            self.score(segment, &points).await
+        });
+        let mut scored = Vec::with_capacity(candidates.len());
+        for (found, read) in try_join_all(reads).await? {
+            stats.vectors_scored += found.len() as u64;
+            stats.read.add(&read);
+            scored.extend(found);
+        }
+        Ok(scored)
+    }
+
+    async fn score(&self, segment: usize, points: &[u32]) -> Result<(Vec<Scored>, ReadStats), Error> {
+        let element = self.reader.shared.schema.element;
+        let mut scored: Vec<Scored> = points
+            .iter()
+            .map(|&point| Scored { segment, point, score: 0.0, bound: 0.0, sure: false })
+            .collect();
+        let sink = |index: usize, bytes: &[u8]| {
+            scored[index].score = element::score(element, bytes, self.scorer);
+        };
+        let read = self.entries[segment].reader.vectors.read(points, self.control, sink).await?;
+        Ok((scored, read))
+    }
+
+    /// The best of all vectors that are allowed, without their codes.
+    pub(super) async fn exact(&self, stats: &mut SearchStats) -> Result<Vec<Scored>, Error> {
+        let mut best = Vec::new();
+        for (segment, (entry, allowed)) in self.entries.iter().zip(self.allowed).enumerate() {
+            let points: Vec<u32> = match allowed {
+                Some(allowed) => allowed.iter().collect(),
+                None => (entry.reader.all() - &*entry.deleted).iter().collect(),
+            };
+            for batch in points.chunks(EXACT_BATCH) {
+                let (found, read) = self.score(segment, batch).await?;
+                stats.vectors_scored += found.len() as u64;
+                stats.read.add(&read);
+                best.extend(found);
+                best.sort_unstable_by(better_first);
+                best.truncate(self.request.wanted());
+            }
+        }
+        Ok(best)
+    }
+}
