@@ -27,6 +27,7 @@ mod manifest;
 mod open;
 mod optimizer;
 mod options;
+mod pending;
 mod prepare;
 mod reader;
 mod repair;
@@ -48,6 +49,7 @@ pub use locality::Locality;
 pub use open::OpenReport;
 pub use optimizer::{OptimizeProgress, OptimizeReport};
 pub use options::CollectionOptions;
+pub use pending::Pending;
 pub use reader::CollectionReader;
 pub use repair::RepairReport;
 pub use request::{
@@ -76,9 +78,7 @@ use async_channel::{Receiver, Sender};
 use cores::Cores;
 use io_core::{BackendFactory, BackendInfo, DirectoryLock, DynBackend, StartError, StopFlag};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use writer::{Change, ControlJob, Reply, WriteJob};
 
@@ -572,59 +572,4 @@ fn start(
     };
     let threads = vec![optimizing, writer];
     Ok((shared, Some(Writers { writes, control, optimizer, closing, threads })))
-}
-
-/// Something under way in a collection: a future to await anywhere.
-///
-/// Dropping it stops a read or an optimization. A write is not taken back.
-#[must_use = "a future does nothing unless it is awaited or waited for"]
-pub struct Pending<T> {
-    future: Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>,
-    stop: StopFlag,
-}
-
-impl<T> std::fmt::Debug for Pending<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pending").field("stop", &self.stop).finish_non_exhaustive()
-    }
-}
-
-impl<T: Send + 'static> Pending<T> {
-    fn new(stop: StopFlag, future: impl Future<Output = Result<T, Error>> + Send + 'static) -> Self {
-        Self { future: Box::pin(future), stop }
-    }
-
-    fn failed(error: Error) -> Self {
-        Self::new(StopFlag::new(), std::future::ready(Err(error)))
-    }
-}
-
-impl<T> Pending<T> {
-    /// Blocks until it is done.
-    ///
-    /// # Errors
-    /// Those of what is under way.
-    pub fn wait(self) -> Result<T, Error> {
-        pollster::block_on(self)
-    }
-
-    /// The flag that ends it early, with [`Error::Stopped`]. Raising it has no effect on a write.
-    #[must_use]
-    pub fn stop_flag(&self) -> StopFlag {
-        self.stop.clone()
-    }
-}
-
-impl<T> Future for Pending<T> {
-    type Output = Result<T, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.future.as_mut().poll(cx)
-    }
-}
-
-impl<T> Drop for Pending<T> {
-    fn drop(&mut self) {
-        self.stop.stop();
-    }
 }
