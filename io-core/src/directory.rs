@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// An operation on names or small files that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} {}: {source}", path.display())]
+#[error("cannot {operation} {}: {source}{}", path.display(), crate::error::advice(source))]
 pub struct DirectoryError {
     /// What was to be done, as it fits behind "cannot".
     pub operation: &'static str,

@@ -4,6 +4,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What to do about an error of the system's, where that is not obvious; to be put behind it.
+pub(crate) fn advice(source: &io::Error) -> &'static str {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    match source.raw_os_error() {
+        Some(EMFILE) if cfg!(unix) => "; raise the limit of the process (`ulimit -n`)",
+        Some(ENFILE) if cfg!(unix) => "; raise the limit of the system (`sysctl fs.file-max`)",
+        _ => "",
+    }
+}
+
 /// A batch of requests that cannot be planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -176,7 +187,7 @@ pub enum WriteError {
 #[non_exhaustive]
 pub enum OpenError {
     /// The system refused to open it.
-    #[error("cannot open {}: {source}", path.display())]
+    #[error("cannot open {}: {source}{}", path.display(), advice(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -263,7 +274,7 @@ pub enum StartError {
         runtime: &'static str,
     },
     /// Anything else.
-    #[error("{runtime} did not start: {source}")]
+    #[error("{runtime} did not start: {source}{}", advice(source))]
     Io {
         /// The runtime.
         runtime: &'static str,
@@ -317,7 +328,24 @@ mod tests {
         assert!(refused.contains("kernel.io_uring_disabled") || refused.contains("seccomp"), "{refused}");
         assert!(message(38).contains("5.10"), "{}", message(38));
         assert!(message(12).contains("ulimit -l"), "{}", message(12));
-        assert!(message(24).starts_with("r did not start"), "{}", message(24));
+        assert!(message(5).starts_with("r did not start"), "{}", message(5));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn too_many_open_files_say_which_limit_to_raise() {
+        for (errno, limit) in [(24, "ulimit -n"), (23, "fs.file-max")] {
+            let source = || io::Error::from_raw_os_error(errno);
+            let messages = [
+                StartError::from_ring_setup("r", source()).to_string(),
+                OpenError::io(Path::new("a"), source()).to_string(),
+                crate::DirectoryError::new("list", Path::new("a"), source()).to_string(),
+            ];
+            assert!(messages.iter().all(|message| message.contains(limit)), "{messages:?}");
+        }
+        assert!(
+            !OpenError::io(Path::new("a"), io::Error::from_raw_os_error(2)).to_string().contains("limit")
+        );
     }
 
     #[test]

@@ -46,6 +46,9 @@ pub(crate) fn run(args: &Maintain, out: &mut impl Write) -> Result<(), CliError>
             disk as f64 / points
         )?;
     }
+    let files = info.open_files;
+    let limit = files.limit.map_or("any number".to_owned(), |limit| limit.to_string());
+    writeln!(out, "open files  {} at most, on one core; the process may have {limit}", files.max)?;
     let report = collection.open_report();
     if report.torn_bytes > 0 {
         writeln!(out, "log         {} bytes of a write that was under way are left out", report.torn_bytes)?;

@@ -2,6 +2,7 @@
 
 use crate::args::CollectionArgs;
 use crate::error::CliError;
+use std::io::Write;
 use vecstore::collection::{Collection, CollectionOptions};
 
 /// For commands that change nothing, and so may run beside each other.
@@ -11,5 +12,10 @@ pub(crate) fn read_only(at: &CollectionArgs, options: CollectionOptions) -> Resu
 
 /// For commands that write.
 pub(crate) fn writable(at: &CollectionArgs, options: &CollectionOptions) -> Result<Collection, CliError> {
-    Ok(Collection::open(&at.backend.backend(), &at.collection, options)?)
+    let collection = Collection::open(&at.backend.backend(), &at.collection, options)?;
+    if let Some(warning) = collection.open_files().warning() {
+        // With nowhere to tell it, the command goes on all the same.
+        let _ = writeln!(std::io::stderr(), "vecstore: {warning}");
+    }
+    Ok(collection)
 }

@@ -135,8 +135,9 @@ pub(super) async fn load(
     let last = replay.read_logs(&*directory, dir, &manifest)?;
     let log_next = last.map_or(manifest.log_first, |last| last + 1);
     let Replay { mutable, touched, seq, report, unclosed, log_bytes } = replay;
+    let segments_peak = segments.len();
     let version = Version { frozen: Vec::new(), segments };
-    let state = State { mutable, version, seq, read_only: None, background_error: None };
+    let state = State { mutable, version, segments_peak, seq, read_only: None, background_error: None };
     let shared = Arc::new(Shared {
         dir: dir.to_owned(),
         schema: manifest.schema.clone(),

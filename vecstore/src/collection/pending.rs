@@ -1,9 +1,25 @@
 //! What is under way in a collection, as its caller sees it.
 
 use crate::error::Error;
+use async_channel::{Receiver, Sender};
 use io_core::StopFlag;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+
+/// Where the answer to a job goes.
+pub(super) type Reply<T> = Sender<Result<T, Error>>;
+
+/// Hands a job to a thread of the collection and waits for the answer, which is an error when that thread ends.
+pub(super) async fn ask<J, T>(
+    queue: Sender<J>,
+    job: J,
+    answer: Receiver<Result<T, Error>>,
+    closing: StopFlag,
+) -> Result<T, Error> {
+    let ended = || if closing.is_stopped() { Error::Closed } else { Error::WorkerLost };
+    queue.send(job).await.map_err(|_| ended())?;
+    answer.recv().await.map_err(|_| ended())?
+}
 
 /// Something under way in a collection: a future to await anywhere.
 ///
@@ -21,7 +37,10 @@ impl<T> std::fmt::Debug for Pending<T> {
 }
 
 impl<T: Send + 'static> Pending<T> {
-    pub(super) fn new(stop: StopFlag, future: impl Future<Output = Result<T, Error>> + Send + 'static) -> Self {
+    pub(super) fn new(
+        stop: StopFlag,
+        future: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Self {
         Self { future: Box::pin(future), stop }
     }
 
