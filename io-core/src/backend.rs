@@ -5,6 +5,7 @@ use crate::{
     StartError, StdDirectory, VectorReader,
 };
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -73,6 +74,17 @@ pub trait BackendFactory: Clone + Send + Sync + 'static {
         M: FnOnce() -> F,
         F: Future;
 
+    /// Starts a thread of this name for `work`, which may call [`BackendFactory::run`]. It is not waited for.
+    ///
+    /// A backend may keep such a thread, executor included, when `work` has returned. It then goes on to the next work of
+    /// the same name.
+    ///
+    /// # Errors
+    /// What the system says. `work` is then dropped.
+    fn spawn_thread(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        std::thread::Builder::new().name(name).spawn(work).map(drop)
+    }
+
     /// Opens an existing file for reading. Call it inside [`BackendFactory::run`].
     ///
     /// # Errors
@@ -109,6 +121,12 @@ pub trait DynBackendFactory: Send + Sync {
     /// [`StartError`].
     fn run_dyn<'a>(&self, main: Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>) -> Result<(), StartError>;
 
+    /// As [`BackendFactory::spawn_thread`].
+    ///
+    /// # Errors
+    /// What the system says.
+    fn spawn_thread_dyn(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()>;
+
     /// As [`BackendFactory::open`].
     fn open_dyn<'a>(
         &'a self,
@@ -135,6 +153,10 @@ impl<B: BackendFactory> DynBackendFactory for B {
 
     fn run_dyn<'a>(&self, main: Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>) -> Result<(), StartError> {
         self.run(main)
+    }
+
+    fn spawn_thread_dyn(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        self.spawn_thread(name, work)
     }
 
     fn open_dyn<'a>(
@@ -199,6 +221,10 @@ impl BackendFactory for DynBackend {
         let slot = &mut output;
         self.0.run_dyn(Box::new(move || Box::pin(async move { *slot = Some(main().await) })))?;
         Ok(output.expect("an executor that ran to its end has run `main` to its end"))
+    }
+
+    fn spawn_thread(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        self.0.spawn_thread_dyn(name, work)
     }
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {

@@ -232,7 +232,8 @@ pub(crate) fn what_to_do(error: &io::Error) -> &'static str {
     const EMFILE: i32 = 24;
     const EFBIG: i32 = 27;
     match error.raw_os_error().filter(|_| cfg!(unix)) {
-        Some(ENFILE | EMFILE) => "; raise the limit of open files (`ulimit -n`)",
+        Some(EMFILE) => "; raise the limit of open files (`ulimit -n`)",
+        Some(ENFILE) => "; raise the system's limit of open files (`sysctl fs.file-max`)",
         Some(EFBIG) => "; raise the limit of file sizes (`ulimit -f`)",
         _ => "",
     }
@@ -299,7 +300,7 @@ pub enum StartError {
         runtime: &'static str,
     },
     /// Anything else.
-    #[error("{runtime} did not start: {source}")]
+    #[error("{runtime} did not start: {source}{}", what_to_do(source))]
     Io {
         /// The runtime.
         runtime: &'static str,
@@ -362,6 +363,23 @@ mod tests {
         assert!(message(24).contains("ulimit -n"), "{}", message(24));
         assert!(message(11).contains("ulimit -u"), "{}", message(11));
         assert!(message(5).starts_with("r did not start: "), "{}", message(5));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn too_many_open_files_say_which_limit_to_raise() {
+        for (errno, limit) in [(24, "ulimit -n"), (23, "fs.file-max")] {
+            let source = || io::Error::from_raw_os_error(errno);
+            let messages = [
+                StartError::from_ring_setup("r", source()).to_string(),
+                OpenError::io(Path::new("a"), source()).to_string(),
+                crate::DirectoryError::new("list", Path::new("a"), source()).to_string(),
+            ];
+            assert!(messages.iter().all(|message| message.contains(limit)), "{messages:?}");
+        }
+        assert!(
+            !OpenError::io(Path::new("a"), io::Error::from_raw_os_error(2)).to_string().contains("limit")
+        );
     }
 
     #[test]

@@ -7,6 +7,9 @@
 //! glommio refuses to start when less than 512 KiB of memory may be locked (`ulimit -l`), and registers its buffers with
 //! the ring only when it may lock all of them (10 MiB an executor); without that it works, at more CPU a read.
 //!
+//! glommio 0.9 leaves an eventfd behind for each executor that has run. Who starts executors again and again does so on
+//! threads of [`spawn_thread`](io_core::BackendFactory::spawn_thread), which keep theirs.
+//!
 //! ```
 //! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
 //! use io_glommio::GlommioBackend;
@@ -38,6 +41,7 @@
 
 mod device;
 mod file;
+mod kept;
 mod runtime;
 
 pub use file::{GlommioBuffer, GlommioSink, GlommioSource};

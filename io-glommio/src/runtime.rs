@@ -1,7 +1,8 @@
 //! Starting a glommio executor, and finding out whether one is running.
 
 use crate::file::{GlommioSink, GlommioSource, open_reader, open_writer};
-use glommio::{GlommioError, LocalExecutorBuilder, Placement};
+use crate::kept::{self, Work};
+use glommio::{GlommioError, LocalExecutor, LocalExecutorBuilder, Placement};
 use io_core::{
     BackendFactory, LocalBoxFuture, OpenError, OpenOptions, PagedReader, PagedWriter, StartError,
     run_to_drain,
@@ -69,16 +70,21 @@ impl BackendFactory for GlommioBackend {
         if RUNNING.get() {
             return Err(StartError::Nested { runtime: RUNTIME });
         }
-        let executor = {
-            let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-            check_system()?;
-            let builder = LocalExecutorBuilder::new(Placement::Unbound).ring_depth(RING_ENTRIES);
-            let made = builder.make();
-            made.map_err(|error: GlommioError<()>| StartError::from_ring_setup(RUNTIME, os_error(error)))?
+        let executor = match kept::take() {
+            Some(executor) => executor,
+            None => start()?,
         };
         RUNNING.set(true);
         let _running = Running;
-        Ok(executor.run(async { run_to_drain(main()).await }))
+        let output = executor.run(async { run_to_drain(main()).await });
+        kept::keep(executor);
+        Ok(output)
+    }
+
+    /// The thread keeps its executor, and goes on to the next work of the same name: an executor that ends leaves an eventfd
+    /// behind in glommio 0.9.
+    fn spawn_thread(&self, name: String, work: Work) -> io::Result<()> {
+        kept::spawn(name, work)
     }
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
@@ -90,6 +96,13 @@ impl BackendFactory for GlommioBackend {
         check_inside()?;
         open_writer(path, options).await
     }
+}
+
+fn start() -> Result<LocalExecutor, StartError> {
+    let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    check_system()?;
+    let made = LocalExecutorBuilder::new(Placement::Unbound).ring_depth(RING_ENTRIES).make();
+    made.map_err(|error: GlommioError<()>| StartError::from_ring_setup(RUNTIME, os_error(error)))
 }
 
 /// What glommio would panic about, or report in words that help nobody.

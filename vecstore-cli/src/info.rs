@@ -46,5 +46,8 @@ pub(crate) fn run(args: &Maintain, out: &mut impl Write) -> Result<(), CliError>
             disk as f64 / points
         )?;
     }
+    let files = info.open_files;
+    let limit = files.limit.map_or("any number".to_owned(), |limit| limit.to_string());
+    writeln!(out, "open files  {} at most, on one core; the process may have {limit}", files.max)?;
     Ok(())
 }

@@ -11,6 +11,7 @@ mod export;
 mod import;
 mod info;
 mod interrupt;
+mod limits;
 mod maintain;
 mod open;
 #[cfg(feature = "parquet")]
@@ -38,6 +39,7 @@ const EXIT_INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    limits::raise_open_files();
     let stop = interrupt::stop_flag();
     interrupt::outlive_file_size_limit();
     let mut out = std::io::stdout().lock();

@@ -13,9 +13,12 @@ pub(crate) fn read_only(at: &CollectionArgs, options: CollectionOptions) -> Resu
 /// For commands that write.
 pub(crate) fn writable(at: &CollectionArgs, options: &CollectionOptions) -> Result<Collection, CliError> {
     let collection = Collection::open(&at.backend.backend(), &at.collection, options)?;
+    // What follows is not part of the output, and no reason to fail.
     for cut_off in &collection.open_report().cut_off {
-        // Not part of the output, and no reason to fail.
         let _ = writeln!(std::io::stderr(), "vecstore: {cut_off}");
+    }
+    if let Some(warning) = collection.open_files().warning() {
+        let _ = writeln!(std::io::stderr(), "vecstore: {warning}");
     }
     Ok(collection)
 }

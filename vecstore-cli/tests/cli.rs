@@ -767,3 +767,32 @@ fn output_that_nobody_reads_is_no_error() {
     let output = Command::new("sh").args(["-c", &command]).current_dir(dir).output().unwrap();
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// A limit that holds what is open now, and not what may be open later.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_limit_of_open_files_below_the_bound_is_told() {
+    let temp = tempdir();
+    let dir = temp.path();
+    packages(dir);
+    let with_limit = |limit: u32| {
+        let command = format!("ulimit -n {limit} && exec \"$0\" info packages --json");
+        Command::new("sh")
+            .args(["-c", &command, env!("CARGO_BIN_EXE_vecstore")])
+            .current_dir(dir)
+            .output()
+            .unwrap()
+    };
+    let few = with_limit(64);
+    let max = json_lines(&few)[0]["open_files"]["max"].as_u64().unwrap();
+    let told = String::from_utf8_lossy(&few.stderr);
+    assert!(told.contains("ulimit -n") && told.contains(&max.to_string()) && told.contains("64"), "{told}");
+    // What the user may have is taken: the soft limit alone is no reason to complain.
+    let raised = Command::new("sh")
+        .args(["-c", "ulimit -S -n 64 && exec \"$0\" info packages", env!("CARGO_BIN_EXE_vecstore")])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(stdout(&raised).contains("open files"));
+    assert_eq!(String::from_utf8_lossy(&raised.stderr), "");
+}

@@ -70,6 +70,7 @@ pub mod point;
 pub mod quantization;
 mod rng;
 pub mod schema;
+mod threads;
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

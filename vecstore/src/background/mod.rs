@@ -16,6 +16,7 @@ mod priority;
 mod writer;
 
 use crate::error::Error;
+use crate::threads::belong_to_a_collection;
 use io_core::{Lane, OpenOptions, StartError};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::io;
@@ -49,7 +50,9 @@ pub(crate) fn pool() -> Result<&'static ThreadPool, Error> {
     if let Some(pool) = POOL.get() {
         return Ok(pool);
     }
-    let pool = ThreadPoolBuilder::new().thread_name(|index| format!("vecstore-build-{index}")).build();
+    // They run the progress callback too.
+    let named = ThreadPoolBuilder::new().thread_name(|index| format!("vecstore-build-{index}"));
+    let pool = named.start_handler(|_| belong_to_a_collection()).build();
     let failed = |error| StartError::Io { runtime: "a pool of threads", source: io::Error::other(error) };
     let pool = pool.map_err(failed)?;
     Ok(POOL.get_or_init(|| pool))

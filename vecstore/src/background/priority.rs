@@ -6,13 +6,20 @@
 /// where there are not enough, and with an IO priority at which the disk's scheduler, if it knows priorities, goes on to
 /// it when others have nothing to read.
 ///
+/// Calling it again changes nothing: a backend may keep a thread, and priorities are relative.
+///
 /// A tenth rather than next to nothing: where searches, or the application, take all there is, sealing has to go on, since writes
 /// wait for it once memory is full.
 pub(crate) fn lower() {
     #[cfg(target_os = "linux")]
     {
-        linux::lower_cpu();
-        linux::set_io(linux::IO_IDLE);
+        std::thread_local! {
+            static LOWERED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+        }
+        if !LOWERED.replace(true) {
+            linux::lower_cpu();
+            linux::set_io(linux::IO_IDLE);
+        }
     }
 }
 
@@ -92,6 +99,8 @@ mod tests {
         let lowered = std::thread::spawn(|| {
             lower();
             let own = (nice(), linux::io());
+            lower();
+            assert_eq!((nice(), linux::io()), own);
             let started = std::thread::spawn(|| (nice(), linux::io())).join().unwrap();
             assert_eq!(started, own);
             own

@@ -1,15 +1,16 @@
 //! The threads that read: an executor each, with a reader of its own. Any thread hands reads in and gets futures.
 
+use super::pending::ask;
 use super::reader::CollectionReader;
 use super::{Pending, Shared};
 use crate::error::Error;
-use async_channel::{Receiver, Sender};
+use crate::threads::{Jobs, Thread, queue, spawn_belonging};
+use async_channel::Sender;
 use futures_util::future::{join_all, select};
 use io_core::{BackendFactory, LocalBoxFuture, StopFlag};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread::JoinHandle;
+use std::sync::{Arc, mpsc};
 
 /// A read on its way to a core.
 type Job = Box<dyn FnOnce(Rc<CollectionReader>) -> LocalBoxFuture<'static, ()> + Send>;
@@ -21,30 +22,38 @@ const QUEUE_MAX: usize = 1 << 14;
 #[derive(Debug)]
 pub(super) struct Cores {
     queue: Sender<Job>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    closing: StopFlag,
 }
 
 impl Cores {
-    /// No threads: every read fails.
+    /// No threads: every read fails, as when they are closed.
     pub(super) fn none() -> Self {
-        Self { queue: async_channel::bounded(1).0, threads: Mutex::default() }
+        let closing = StopFlag::new();
+        closing.stop();
+        Self { queue: queue(1).0, closing }
     }
 
-    /// Starts an executor a core.
-    pub(super) fn start(shared: &Arc<Shared>) -> Result<Self, Error> {
+    /// Starts an executor a core. When one of them fails to start, the others end too.
+    pub(super) fn start(
+        shared: &Arc<Shared>,
+        closing: &StopFlag,
+        threads: &mut Vec<Thread<Result<(), Error>>>,
+    ) -> Result<Self, Error> {
         let options = &shared.options;
         if options.cores == 0 {
             return Ok(Self::none());
         }
         let lanes = options.lanes;
         // A short queue: whoever asks faster than the cores answer waits instead of filling the memory.
-        let (queue, jobs) = async_channel::bounded::<Job>((4 * options.cores * lanes).min(QUEUE_MAX));
+        let (sender, jobs) = queue::<Job>((4 * options.cores * lanes).min(QUEUE_MAX));
+        // The last of them to end drops what nobody takes any more.
+        let jobs = Arc::new(jobs);
+        let cores = Self { queue: sender, closing: closing.clone() };
         let (started, starts) = mpsc::channel();
-        let cores = Self { queue, threads: Mutex::default() };
         for core in 0..options.cores {
-            let (shared, jobs, started) = (Arc::clone(shared), jobs.clone(), started.clone());
-            let thread = super::spawn(&format!("core-{core}"), move || {
-                let backend = shared.backend.clone();
+            let (shared, jobs, started) = (Arc::clone(shared), Arc::clone(&jobs), started.clone());
+            let backend = shared.backend.clone();
+            threads.push(spawn_belonging(&shared.backend.clone(), &format!("core-{core}"), move || {
                 let ran = backend.run(|| async {
                     let reader = Rc::new(CollectionReader::new(shared));
                     // What cannot be opened is to fail now, not with the first read.
@@ -58,12 +67,11 @@ impl Cores {
                 if let Err(error) = ran {
                     let _ = started.send(Err(error.into()));
                 }
-            });
-            cores.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread?);
+                Ok(())
+            })?);
         }
-        drop(started);
+        drop((started, jobs));
         for _ in 0..options.cores {
-            // Dropping what was started so far ends it.
             starts.recv().map_err(|_| Error::WorkerLost)??;
         }
         Ok(cores)
@@ -98,36 +106,23 @@ impl Cores {
                 let _ = result.try_send(read.await);
             })
         });
-        let queue = self.queue.clone();
-        async move {
-            queue.send(job).await.map_err(|_| Error::Closed)?;
-            answer.recv().await.map_err(|_| Error::WorkerLost)?
-        }
+        ask(self.queue.clone(), job, answer, self.closing.clone())
     }
 
-    /// Finishes what was handed in and ends the threads.
-    pub(super) fn close(&self) -> Result<(), Error> {
+    /// Takes nothing more. The threads end when they have finished what was handed in.
+    pub(super) fn close(&self) {
         self.queue.close();
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut ended = Ok(());
-        for thread in threads {
-            if thread.join().is_err() {
-                ended = Err(Error::WorkerLost);
-            }
-        }
-        ended
     }
 }
 
 impl Drop for Cores {
     fn drop(&mut self) {
-        // A thread that panicked has told so on its own.
-        let _ = self.close();
+        self.close();
     }
 }
 
 /// A core's whole life: several reads at once, so that while one waits for the disk another one computes.
-async fn serve(reader: Rc<CollectionReader>, jobs: &Receiver<Job>, lanes: usize) {
+async fn serve(reader: Rc<CollectionReader>, jobs: &Jobs<Job>, lanes: usize) {
     let reads = join_all((0..lanes).map(|_| async {
         while let Ok(job) = jobs.recv().await {
             job(Rc::clone(&reader)).await;

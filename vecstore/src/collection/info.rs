@@ -1,6 +1,7 @@
 //! What a collection holds and what it takes.
 
-use super::{Collection, optimizer};
+use super::open_files::OpenFiles;
+use super::{Collection, plan};
 use crate::error::Error;
 use crate::schema::Schema;
 use serde::Serialize;
@@ -19,6 +20,10 @@ pub struct CollectionInfo {
     pub seq: u64,
     /// Immutable segments.
     pub segments: Vec<SegmentSummary>,
+    /// The most immutable segments at one time since it was opened.
+    pub segments_peak: usize,
+    /// Its open files.
+    pub open_files: OpenFiles,
     /// Why it takes no writes, if so.
     pub read_only: Option<String>,
     /// Whether the optimizer has, or will have, something to do by the thresholds it was opened with.
@@ -51,13 +56,14 @@ impl Collection {
         use io_core::BackendFactory;
         let shared = &self.shared;
         let directory = shared.backend.directory();
-        let (version, seq, in_memory, large, read_only, background_error) = {
+        let (version, segments_peak, seq, in_memory, large, read_only, background_error) = {
             let state = shared.state.read();
             let error = state.background_error.as_ref().map(ToString::to_string);
             let (in_memory, large) = (state.mutable.len() as u64, state.is_large(&shared.options));
-            (state.version.clone(), state.seq, in_memory, large, state.read_only.clone(), error)
+            let (version, peak) = (state.version.clone(), state.segments_peak);
+            (version, peak, state.seq, in_memory, large, state.read_only.clone(), error)
         };
-        let optimization_due = large || optimizer::next_plan(&version, &shared.options).is_some();
+        let optimization_due = large || plan::is_due(&version, &shared.options);
         let frozen = version.frozen.iter().map(|frozen| frozen.segment.len() as u64 - frozen.deleted.len());
         let frozen: u64 = frozen.sum();
         let mut segments = Vec::with_capacity(version.segments.len());
@@ -79,6 +85,8 @@ impl Collection {
             points_in_memory: in_memory + frozen,
             seq,
             segments,
+            segments_peak,
+            open_files: self.open_files(),
             read_only,
             optimization_due,
             background_error,

@@ -81,6 +81,7 @@ impl Writer {
             let mut state = self.shared.state.write();
             // Only this thread changes them, so they are what they were above.
             state.version.frozen = frozen;
+            state.segments_peak = state.segments_peak.max(kept.len());
             state.version.segments = kept;
             state.background_error = None;
         }

@@ -10,11 +10,12 @@
 //! |---|---|
 //! | `open` | creating and opening, recovery from the log |
 //! | `writer` | all changes, one after the other; `install` replaces segments |
-//! | `optimizer` | sealing, merging, vacuum, defragmentation |
+//! | `optimizer` | sealing, merging, vacuum, defragmentation; `plan` says what is next |
 //! | `reader` | reading on one core; `search`, `retrieve` and `scroll` are the reads |
 //! | `state` | what there is at one moment, and the version that a read keeps |
 //! | `manifest`, `files` | what belongs to a collection, and its names |
 //! | `prepare` | checking and encoding what is written |
+//! | `pending` | what a caller waits for |
 
 mod best;
 mod cores;
@@ -26,9 +27,12 @@ mod install;
 mod locality;
 mod manifest;
 mod open;
+mod open_files;
 mod optimizer;
 mod options;
 mod overlap;
+mod pending;
+mod plan;
 mod prepare;
 mod reader;
 mod repair;
@@ -49,8 +53,10 @@ pub use crate::immutable::build::BuildStage;
 pub use info::{CollectionInfo, SegmentSummary};
 pub use locality::Locality;
 pub use open::{CutOff, OpenReport};
+pub use open_files::OpenFiles;
 pub use optimizer::{OptimizeProgress, OptimizeReport};
 pub use options::CollectionOptions;
+pub use pending::Pending;
 pub use reader::CollectionReader;
 pub use repair::RepairReport;
 pub use request::{
@@ -75,15 +81,14 @@ use crate::error::Error;
 use crate::filter::Filter;
 use crate::point::{Point, PointId};
 use crate::schema::Schema;
+use crate::threads::{Thread, belongs_to_a_collection, queue, spawn, spawn_belonging};
 use async_channel::{Receiver, Sender};
 use cores::Cores;
-use io_core::{BackendFactory, BackendInfo, DirectoryLock, DynBackend, StartError, StopFlag};
+use io_core::{BackendFactory, BackendInfo, DirectoryLock, DynBackend, StopFlag};
+use pending::{Reply, ask};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::task::{Context, Poll};
-use std::thread::JoinHandle;
-use writer::{Change, ControlJob, Reply, WriteJob};
+use writer::{Change, ControlJob, WriteJob};
 
 /// What all threads of a collection share.
 #[derive(Debug)]
@@ -123,8 +128,11 @@ impl Shared {
 pub struct Collection {
     shared: Arc<Shared>,
     cores: Cores,
-    /// `None` in a read-only collection, and when it is closed.
-    writers: Mutex<Option<Writers>>,
+    /// `None` in a read-only collection.
+    writers: Option<Writers>,
+    /// Raised when it is closed.
+    closing: StopFlag,
+    threads: Vec<Thread<Result<(), Error>>>,
 }
 
 #[derive(Debug)]
@@ -132,8 +140,15 @@ struct Writers {
     writes: Sender<WriteJob>,
     control: Sender<ControlJob>,
     optimizer: Sender<optimizer::Job>,
-    closing: StopFlag,
-    threads: Vec<JoinHandle<()>>,
+}
+
+impl Writers {
+    /// Takes nothing more. The threads end when they have finished what was handed in; an optimization ends early.
+    fn close(&self) {
+        self.optimizer.close();
+        self.control.close();
+        self.writes.close();
+    }
 }
 
 /// Writes that wait to be grouped.
@@ -162,20 +177,17 @@ impl Collection {
     pub fn open(backend: &DynBackend, dir: &Path, options: &CollectionOptions) -> Result<Self, Error> {
         options.open.check().map_err(Error::Open)?;
         options.check()?;
-        let (loaded, writers) = if options.read_only {
+        let (closing, mut threads) = (StopFlag::new(), Vec::new());
+        let (shared, writers) = if options.read_only {
             (load(backend, dir, options)?, None)
         } else {
-            start(backend, dir, options)?
+            let (shared, writers) = start(backend, dir, options, &closing, &mut threads)?;
+            (shared, Some(writers))
         };
-        let cores = match Cores::start(&loaded) {
-            Ok(cores) => cores,
-            Err(error) => {
-                let collection = Self { shared: loaded, cores: Cores::none(), writers: Mutex::new(writers) };
-                let _ = collection.close();
-                return Err(error);
-            }
-        };
-        Ok(Self { shared: loaded, cores, writers: Mutex::new(writers) })
+        let mut collection = Self { shared, cores: Cores::none(), writers, closing, threads };
+        // Where it fails, dropping the collection ends the threads that were started.
+        collection.cores = Cores::start(&collection.shared, &collection.closing, &mut collection.threads)?;
+        Ok(collection)
     }
 
     /// Reads every byte of a collection, checks each checksum and that the files say the same. Blocks. Several may do so, and
@@ -185,8 +197,9 @@ impl Collection {
     /// [`Error::InUse`]; [`Error::NotACollection`]; [`Error::Stopped`] once `stop` is raised. Damage is in the report.
     pub fn verify(backend: &DynBackend, dir: &Path, stop: &StopFlag) -> Result<VerifyReport, Error> {
         let (backend, dir, stop) = (backend.clone(), dir.to_owned(), stop.clone());
-        let verifying = spawn("verify", move || backend.run(|| verify::verify(&backend, &dir, &stop)))?;
-        verifying.join().map_err(|_| Error::WorkerLost)??
+        let verifying =
+            spawn(&backend.clone(), "verify", move || backend.run(|| verify::verify(&backend, &dir, &stop)))?;
+        verifying.join()??
     }
 
     /// Puts what is intact of a damaged collection into a new one, in a directory that does not exist yet. The damaged one
@@ -206,10 +219,10 @@ impl Collection {
     ) -> Result<RepairReport, Error> {
         let (backend, dir, target, stop) = (backend.clone(), dir.to_owned(), target.to_owned(), stop.clone());
         let schema = schema.cloned();
-        let repairing = spawn("repair", move || {
+        let repairing = spawn(&backend.clone(), "repair", move || {
             backend.run(|| repair::repair(&backend, &dir, &target, schema.as_ref(), &stop))
         })?;
-        repairing.join().map_err(|_| Error::WorkerLost)??
+        repairing.join()??
     }
 
     /// What the collection is.
@@ -281,6 +294,9 @@ impl Collection {
     /// deleted points out and puts points of a tenant together. `progress` is told how far it is, on a thread of a low
     /// priority: searches and writes go first also now that somebody waits, and an idle machine is all its own.
     ///
+    /// It covers what is there when its turn comes, which is when the optimizer is done with one segment at most and with
+    /// the calls before. What is written meanwhile is left to the next call, and waits where memory is full.
+    ///
     /// # Errors
     /// [`Error::Stopped`] when the future's [`Pending::stop_flag`] is raised, or it is dropped; whatever keeps files from
     /// being read or written. The collection is as it was then.
@@ -304,8 +320,9 @@ impl Collection {
         self.ask_optimizer(|stop, reply| optimizer::Job::Asked { merge: false, progress, stop, reply })
     }
 
-    /// Waits until nothing is left to do by the thresholds of [`CollectionOptions`]; does it also where they are not looked at
-    /// in the background. For a process that writes something and ends: closing stops what is under way.
+    /// Does what the thresholds of [`CollectionOptions`] ask for, also where they are not looked at in the background. For a
+    /// process that writes something and ends: closing stops what is under way. Without writes meanwhile nothing is left to
+    /// do afterwards; what is written meanwhile is left to the next call.
     ///
     /// # Errors
     /// As [`Collection::optimize`]. What was done stays done.
@@ -317,15 +334,23 @@ impl Collection {
         &self,
         job: impl FnOnce(StopFlag, Reply<T>) -> optimizer::Job,
     ) -> Pending<T> {
-        let (stop, (reply, answer)) = (StopFlag::new(), async_channel::bounded(1));
-        let job = job(stop.clone(), reply);
-        let optimizer = self.writers().as_ref().map(|writers| writers.optimizer.clone());
-        let read_only = self.read_only();
-        Pending::new(stop, async move {
-            let optimizer = optimizer.ok_or(read_only)?;
-            optimizer.send(job).await.map_err(|_| Error::Closed)?;
-            answer.recv().await.map_err(|_| Error::WorkerLost)?
-        })
+        let stop = StopFlag::new();
+        self.ask(stop.clone(), |writers| &writers.optimizer, |reply| job(stop, reply))
+    }
+
+    /// Hands a job to one of the threads that write.
+    fn ask<J: Send + 'static, T: Send + 'static>(
+        &self,
+        stop: StopFlag,
+        queue: impl FnOnce(&Writers) -> &Sender<J>,
+        job: impl FnOnce(Reply<T>) -> J,
+    ) -> Pending<T> {
+        let Some(writers) = &self.writers else {
+            return Pending::failed(Error::ReadOnly { reason: "it was opened so".to_owned() });
+        };
+        let (reply, answer) = async_channel::bounded(1);
+        let asking = ask(queue(writers).clone(), job(reply), answer, self.closing.clone());
+        Pending::new(stop, asking)
     }
 
     /// Makes a copy of the collection as it is now, in a directory that does not exist yet: a collection of its own, which
@@ -435,62 +460,37 @@ impl Collection {
     /// Finishes reads and writes that were begun, ends the log and closes everything. Dropping the collection does the
     /// same, without telling what failed.
     ///
+    /// On a thread of a collection, where progress callbacks and wakers run, neither waits. The threads do the same on
+    /// their own, and the directory stays locked until they have.
+    ///
     /// # Errors
     /// What kept the log from being ended; every acknowledged write is durable all the same.
-    pub fn close(self) -> Result<(), Error> {
+    pub fn close(mut self) -> Result<(), Error> {
         self.shut_down()
     }
 
-    fn shut_down(&self) -> Result<(), Error> {
-        let reads = self.cores.close();
-        let Some(writers) = self.writers().take() else { return reads };
-        writers.closing.stop();
-        writers.optimizer.close();
-        let (reply, answer) = async_channel::bounded(1);
-        let closed = match writers.control.send_blocking(ControlJob::Close(reply)) {
-            Ok(()) => answer.recv_blocking().unwrap_or(Err(Error::WorkerLost)),
-            Err(_) => Err(Error::WorkerLost),
-        };
-        for thread in writers.threads {
-            if thread.join().is_err() {
-                return Err(Error::WorkerLost);
-            }
+    fn shut_down(&mut self) -> Result<(), Error> {
+        self.closing.stop();
+        self.cores.close();
+        if let Some(writers) = &self.writers {
+            writers.close();
         }
-        reads.and(closed)
-    }
-
-    fn writers(&self) -> std::sync::MutexGuard<'_, Option<Writers>> {
-        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read_only(&self) -> Error {
-        if self.shared.options.read_only {
-            Error::ReadOnly { reason: "it was opened so".to_owned() }
-        } else {
-            Error::Closed
+        let threads = std::mem::take(&mut self.threads);
+        if belongs_to_a_collection() {
+            return Ok(());
         }
+        // All of them, whatever becomes of the first.
+        let ended: Vec<_> = threads.into_iter().map(Thread::join).collect();
+        ended.into_iter().try_for_each(Result::flatten)
     }
 
     fn write(&self, change: Change, durability: Durability) -> Pending<Written> {
-        let (reply, answer) = async_channel::bounded(1);
-        let writes = self.writers().as_ref().map(|writers| writers.writes.clone());
-        let read_only = self.read_only();
-        Pending::new(StopFlag::new(), async move {
-            let writes = writes.ok_or(read_only)?;
-            writes.send(WriteJob { change, durability, reply }).await.map_err(|_| Error::Closed)?;
-            answer.recv().await.map_err(|_| Error::WorkerLost)?
-        })
+        let job = |reply| WriteJob { change, durability, reply };
+        self.ask(StopFlag::new(), |writers| &writers.writes, job)
     }
 
     fn control<T: Send + 'static>(&self, job: impl FnOnce(Reply<T>) -> ControlJob) -> Pending<T> {
-        let (reply, answer) = async_channel::bounded(1);
-        let job = job(reply);
-        let control = self.writers().as_ref().map(|writers| writers.control.clone());
-        let read_only = self.read_only();
-        Pending::new(StopFlag::new(), async move {
-            control.ok_or(read_only)?.send(job).await.map_err(|_| Error::Closed)?;
-            answer.recv().await.map_err(|_| Error::WorkerLost)?
-        })
+        self.ask(StopFlag::new(), |writers| &writers.control, job)
     }
 }
 
@@ -504,130 +504,109 @@ impl Drop for Collection {
 /// Loads a collection on a thread of its own: the caller's may run an executor already.
 fn load(backend: &DynBackend, dir: &Path, options: &CollectionOptions) -> Result<Arc<Shared>, Error> {
     let (backend, dir, options) = (backend.clone(), dir.to_owned(), options.clone());
-    let loading = spawn("load", move || {
+    let loading = spawn(&backend.clone(), "load", move || {
         backend.run(|| async { Ok(open::load(&backend, &dir, &options).await?.shared) })
     })?;
-    loading.join().map_err(|_| Error::WorkerLost)??
+    loading.join()??
 }
 
-fn spawn<T: Send + 'static>(
-    name: &str,
-    run: impl FnOnce() -> T + Send + 'static,
-) -> Result<JoinHandle<T>, Error> {
-    let spawned = std::thread::Builder::new().name(format!("vecstore-{name}")).spawn(run);
-    spawned.map_err(|source| StartError::Threads { runtime: "a collection", source }.into())
-}
-
-/// Loads a collection on what is to be its writer's thread, and starts the optimizer's.
+/// Loads a collection on what is to be its writer's thread, and starts the optimizer's. Where one fails, the other ends.
 fn start(
     backend: &DynBackend,
     dir: &Path,
     options: &CollectionOptions,
-) -> Result<(Arc<Shared>, Option<Writers>), Error> {
-    let (writes, write_jobs) = async_channel::bounded(WRITES_WAITING_MAX);
-    let (control, control_jobs) = async_channel::bounded(16);
-    let (optimizer, optimizer_jobs) = async_channel::bounded(16);
+    closing: &StopFlag,
+    threads: &mut Vec<Thread<Result<(), Error>>>,
+) -> Result<(Arc<Shared>, Writers), Error> {
+    let (writes, write_jobs) = queue(WRITES_WAITING_MAX);
+    let (control, control_jobs) = queue(16);
+    let (optimizer, optimizer_jobs) = queue(16);
+    let writers = Writers { writes, control, optimizer };
     let (loaded, loading) = mpsc::channel();
-    let closing = StopFlag::new();
     let writer = {
         let (backend, dir, options, optimizer) =
-            (backend.clone(), dir.to_owned(), options.clone(), optimizer.clone());
-        spawn("writer", move || {
+            (backend.clone(), dir.to_owned(), options.clone(), writers.optimizer.clone());
+        spawn_belonging(&backend.clone(), "writer", move || {
             let ran = backend.run(|| async {
                 match open::load(&backend, &dir, &options).await {
-                    Err(error) => drop(loaded.send(Err(error))),
+                    Err(error) => {
+                        let _ = loaded.send(Err(error));
+                        Ok(())
+                    }
                     Ok(found) => {
+                        let _ended = WriterEnded(Arc::clone(&found.shared));
                         let shared = Arc::clone(&found.shared);
                         let writer = writer::Writer::new(found, optimizer);
                         let _ = loaded.send(Ok(shared));
-                        writer.run(write_jobs, control_jobs).await;
+                        writer.run(&write_jobs, &control_jobs).await
                     }
                 }
             });
-            if let Err(error) = ran {
+            ran.unwrap_or_else(|error| {
                 let _ = loaded.send(Err(error.into()));
-            }
+                Ok(())
+            })
         })?
     };
     let shared = match loading.recv() {
         Ok(Ok(shared)) => shared,
         failed => {
+            // Its lock is gone by then.
             let _ = writer.join();
-            return match failed {
-                Ok(Err(error)) => Err(error),
-                _ => Err(Error::WorkerLost),
-            };
+            return Err(failed.map_or(Error::WorkerLost, |failed| failed.err().expect("the other arm")));
         }
     };
+    let (started, starting) = mpsc::channel();
     let optimizing = {
-        let (shared, control, closing) = (Arc::clone(&shared), control.clone(), closing.clone());
-        spawn("optimizer", move || {
+        let (shared, control, closing) = (Arc::clone(&shared), writers.control.clone(), closing.clone());
+        spawn_belonging(backend, "optimizer", move || {
             background::lower_priority();
-            let run = || {
-                let optimizer = optimizer::Optimizer::new(Arc::clone(&shared), control, closing);
-                optimizer.run(optimizer_jobs)
-            };
-            // Without it nothing is sealed: writes go on until memory is full, and say why then.
-            if let Err(error) = shared.backend.run(run) {
-                shared.state.write().background_error = Some(Arc::new(error.into()));
+            // Dropped after the jobs: nobody hands one in any more when the writer looks.
+            let _ended = OptimizerEnded(control.clone());
+            let jobs = optimizer_jobs;
+            let backend = shared.backend.clone();
+            let ran = backend.run(|| async {
+                let optimizer = optimizer::Optimizer::new(shared, control, closing);
+                let _ = started.send(Ok(()));
+                optimizer.run(&jobs).await;
+            });
+            if let Err(error) = ran {
+                let _ = started.send(Err(error.into()));
             }
-        })?
+            Ok(())
+        })
     };
-    let threads = vec![optimizing, writer];
-    Ok((shared, Some(Writers { writes, control, optimizer, closing, threads })))
+    let optimizing = optimizing.and_then(|thread| {
+        starting.recv().map_err(|_| Error::WorkerLost).flatten()?;
+        Ok(thread)
+    });
+    match optimizing {
+        Ok(thread) => threads.extend([thread, writer]),
+        Err(error) => {
+            writers.close();
+            drop(shared);
+            let _ = writer.join();
+            return Err(error);
+        }
+    }
+    Ok((shared, writers))
 }
 
-/// Something under way in a collection: a future to await anywhere.
-///
-/// Dropping it stops a read or an optimization. A write is not taken back.
-#[must_use = "a future does nothing unless it is awaited or waited for"]
-pub struct Pending<T> {
-    future: Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>,
-    stop: StopFlag,
-}
+/// Tells everybody when the writer has ended, by a panic too.
+struct WriterEnded(Arc<Shared>);
 
-impl<T> std::fmt::Debug for Pending<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pending").field("stop", &self.stop).finish_non_exhaustive()
-    }
-}
-
-impl<T: Send + 'static> Pending<T> {
-    fn new(stop: StopFlag, future: impl Future<Output = Result<T, Error>> + Send + 'static) -> Self {
-        Self { future: Box::pin(future), stop }
-    }
-
-    fn failed(error: Error) -> Self {
-        Self::new(StopFlag::new(), std::future::ready(Err(error)))
-    }
-}
-
-impl<T> Pending<T> {
-    /// Blocks until it is done.
-    ///
-    /// # Errors
-    /// Those of what is under way.
-    pub fn wait(self) -> Result<T, Error> {
-        pollster::block_on(self)
-    }
-
-    /// The flag that ends it early, with [`Error::Stopped`]. Raising it has no effect on a write.
-    #[must_use]
-    pub fn stop_flag(&self) -> StopFlag {
-        self.stop.clone()
-    }
-}
-
-impl<T> Future for Pending<T> {
-    type Output = Result<T, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.future.as_mut().poll(cx)
-    }
-}
-
-impl<T> Drop for Pending<T> {
+impl Drop for WriterEnded {
     fn drop(&mut self) {
-        self.stop.stop();
+        let reason = || "its writer ended unexpectedly; open the collection again".to_owned();
+        self.0.state.write().read_only.get_or_insert_with(reason);
+    }
+}
+
+/// Has the writer look when the optimizer has ended, by a panic too: it may be waiting for room.
+struct OptimizerEnded(Sender<ControlJob>);
+
+impl Drop for OptimizerEnded {
+    fn drop(&mut self) {
+        let _ = self.0.send_blocking(ControlJob::Wake);
     }
 }

@@ -184,8 +184,9 @@ pub(super) async fn load(
     if !options.read_only {
         remove_leftovers(&*directory, dir, &manifest)?;
     }
+    let segments_peak = segments.len();
     let version = Version { frozen: Vec::new(), segments };
-    let state = State { mutable, version, seq, read_only: None, background_error: None };
+    let state = State { mutable, version, segments_peak, seq, read_only: None, background_error: None };
     let shared = Arc::new(Shared {
         dir: dir.to_owned(),
         schema: manifest.schema.clone(),

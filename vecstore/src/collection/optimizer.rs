@@ -4,16 +4,18 @@
 use super::Shared;
 use super::files::segment_path;
 use super::install::{Installation, Replaced};
-use super::options::CollectionOptions;
+use super::pending::Reply;
+use super::plan::{Plan, fitting, merge, next_plan, size_and_number, vacuum};
 use super::reader::{CollectionReader, OpenEntry};
 use super::state::{FrozenEntry, Version};
-use super::writer::{ControlJob, Reply};
+use super::writer::ControlJob;
 use crate::background;
 use crate::error::Error;
 use crate::identity::RandomId;
 use crate::immutable::build::{BuildStage, SegmentBuilder, Source};
 use crate::immutable::segment::SegmentData;
-use async_channel::{Receiver, Sender};
+use crate::threads::Jobs;
+use async_channel::{Sender, TryRecvError};
 use futures_util::FutureExt;
 use io_core::{BackendFactory, StopFlag};
 use roaring::RoaringBitmap;
@@ -65,42 +67,45 @@ pub(super) struct Optimizer {
     control: Sender<ControlJob>,
     /// Raised when the collection closes.
     closing: StopFlag,
-}
-
-/// Segments to make one of.
-pub(super) struct Plan {
-    frozen: Option<FrozenEntry>,
-    /// Their numbers.
-    segments: Vec<u64>,
+    /// Whether the last plan sealed: then it is the vacuum's turn.
+    sealed_last: Cell<bool>,
 }
 
 impl Optimizer {
     pub(super) fn new(shared: Arc<Shared>, control: Sender<ControlJob>, closing: StopFlag) -> Self {
         let options = background::options(&shared.options.open);
         let reader = CollectionReader::with_options(Arc::clone(&shared), options);
-        Self { shared, reader, control, closing }
+        Self { shared, reader, control, closing, sealed_last: Cell::new(false) }
     }
 
     /// Runs until the collection is closed. Call it inside the backend's `run`.
-    pub(super) async fn run(self, jobs: Receiver<Job>) {
-        while let Ok(job) = jobs.recv().await {
-            match job {
-                Job::Background => drop(self.background(&self.closing).await),
-                Job::Settle { stop, reply } => {
-                    let _ = reply.try_send(self.settle(&stop).await);
-                    // Where it was given up, the writer must not wait for what is left.
-                    if self.shared.options.background {
-                        let _ = self.background(&self.closing).await;
-                    }
+    pub(super) async fn run(self, jobs: &Jobs<Job>) {
+        // Whether the thresholds may ask for something.
+        let mut due = false;
+        loop {
+            // A job that waits has its turn between two plans, however much there is to do by the thresholds.
+            let job = match jobs.try_recv() {
+                Err(TryRecvError::Empty) if due => {
+                    due = self.background().await;
+                    continue;
                 }
-                Job::Asked { merge, progress, stop, reply } => {
+                Err(TryRecvError::Empty) => jobs.recv().await.ok(),
+                job => job.ok(),
+            };
+            match job {
+                None => break,
+                Some(Job::Background) => due = true,
+                Some(Job::Settle { stop, reply }) => {
+                    let _ = reply.try_send(self.settle(&stop).await);
+                    due = self.shared.options.background;
+                }
+                Some(Job::Asked { merge, progress, stop, reply }) => {
                     let done = self.asked(merge, &progress, &stop).await;
+                    // It may own the collection. Who waits for the answer is to find it gone.
+                    drop(progress);
                     let _ = reply.try_send(done);
-                    // Sealing may have brought on a merge. And what was frozen for something that failed is still to be
-                    // sealed, or the writer would wait for that for ever.
-                    if self.shared.options.background {
-                        let _ = self.background(&self.closing).await;
-                    }
+                    // What was frozen for something that failed is still to be sealed, or the writer would wait for ever.
+                    due = self.shared.options.background;
                 }
             }
         }
@@ -114,36 +119,73 @@ impl Optimizer {
         answer.recv().await.map_err(|_| Error::WorkerLost)?
     }
 
-    /// Does what the thresholds ask for until they ask for nothing more.
-    async fn settle(&self, stop: &StopFlag) -> Result<(), Error> {
-        loop {
-            self.ask(ControlJob::Settle).await?;
-            if next_plan(&self.shared.state.read().version, &self.shared.options).is_none() {
-                return Ok(());
+    fn version(&self) -> Version {
+        self.shared.state.read().version.clone()
+    }
+
+    /// Does one thing that the thresholds ask for. Says whether to go on.
+    async fn background(&self) -> bool {
+        let plan = next_plan(&self.version(), &self.shared.options, self.sealed_last.get());
+        let Some(plan) = plan else {
+            self.shared.state.write().background_error = None;
+            return false;
+        };
+        match self.execute(&plan, &|_| {}, &self.closing, &mut OptimizeReport::default()).await {
+            Ok(()) => true,
+            Err(Error::Stopped) => false,
+            Err(error) => {
+                self.shared.state.write().background_error = Some(Arc::new(error));
+                // The writer may be waiting for what is not to come.
+                let _ = self.control.send(ControlJob::Wake).await;
+                false
             }
-            self.background(stop).await?;
         }
     }
 
-    /// Does what the thresholds ask for; what keeps it from that, but for being stopped, is told by the state.
-    async fn background(&self, stop: &StopFlag) -> Result<(), Error> {
-        let mut report = OptimizeReport::default();
-        let next = || next_plan(&self.shared.state.read().version, &self.shared.options);
-        while let Some(plan) = next() {
-            match self.execute(&plan, &|_| {}, stop, &mut report).await {
-                Ok(()) => {}
-                Err(Error::Stopped) => return Err(Error::Stopped),
-                Err(error) => {
-                    let error = Arc::new(error);
-                    self.shared.state.write().background_error = Some(Arc::clone(&error));
-                    // The writer may be waiting for what is not to come.
-                    let _ = self.ask(ControlJob::Sync).await;
-                    return Err(Error::Shared(error));
-                }
-            }
+    /// Does what the thresholds ask for of what is there now.
+    async fn settle(&self, stop: &StopFlag) -> Result<(), Error> {
+        let (progress, mut report) = (|_| {}, OptimizeReport::default());
+        // Segments from here on are made below. Points are deleted from them meanwhile: they are left to the next call.
+        let number_end = self.version().segments.iter().map(|entry| entry.data.number + 1).max().unwrap_or(0);
+        self.seal_frozen(&progress, stop, &mut report).await?;
+        self.ask(ControlJob::Settle).await?;
+        self.seal_frozen(&progress, stop, &mut report).await?;
+        loop {
+            let (version, options) = (self.version(), &self.shared.options);
+            let plan = merge(&version, options).or_else(|| vacuum(&version, options, number_end));
+            let Some(plan) = plan else { return Ok(()) };
+            self.execute(&plan, &progress, stop, &mut report).await?;
         }
-        self.shared.state.write().background_error = None;
+    }
+
+    /// Seals what is frozen now.
+    async fn seal_frozen(
+        &self,
+        progress: &(dyn Fn(OptimizeProgress) + Sync),
+        stop: &StopFlag,
+        report: &mut OptimizeReport,
+    ) -> Result<(), Error> {
+        for frozen in self.version().frozen {
+            self.seal(frozen, progress, stop, report).await?;
+        }
         Ok(())
+    }
+
+    /// Seals the first that is frozen. Makes room for its segment before, since writers may go on when it is sealed.
+    async fn seal(
+        &self,
+        frozen: FrozenEntry,
+        progress: &(dyn Fn(OptimizeProgress) + Sync),
+        stop: &StopFlag,
+        report: &mut OptimizeReport,
+    ) -> Result<(), Error> {
+        while self.shared.options.background
+            && let Some(plan) = merge(&self.version(), &self.shared.options)
+        {
+            self.execute(&plan, progress, stop, report).await?;
+        }
+        let plan = Plan { frozen: Some(frozen), segments: Vec::new() };
+        self.execute(&plan, progress, stop, report).await
     }
 
     async fn asked(
@@ -154,50 +196,56 @@ impl Optimizer {
     ) -> Result<OptimizeReport, Error> {
         let count = || self.shared.state.read().version.segments.len();
         let mut report = OptimizeReport { segments_before: count(), ..OptimizeReport::default() };
+        if stop.is_stopped() {
+            return Err(Error::Stopped);
+        }
+        // First, so that what fails to be sealed does not pile up.
+        self.seal_frozen(progress, stop, &mut report).await?;
         self.ask(ControlJob::Freeze).await?;
         // Each is taken up once: what is written meanwhile stays for the next time.
-        loop {
-            let frozen = self.shared.state.read().version.frozen.clone();
-            let Some((first, later)) = frozen.split_first() else { break };
-            // The last of them is merged with the segments right away.
-            if later.is_empty() && merge {
-                break;
-            }
-            let plan = Plan { frozen: Some(first.clone()), segments: Vec::new() };
-            self.execute(&plan, progress, stop, &mut report).await?;
+        let mut frozen = self.version().frozen;
+        // The last of them is merged with the segments right away.
+        let mut last = if merge { frozen.pop() } else { None };
+        for frozen in frozen {
+            self.seal(frozen, progress, stop, &mut report).await?;
         }
-        if !merge {
-            report.segments_after = count();
-            return Ok(report);
+        if merge {
+            self.merge_all(&mut last, progress, stop, &mut report).await?;
         }
-        let (frozen, mut waiting) = {
-            let state = self.shared.state.read();
-            let segments = state.version.segments.iter();
-            let mut sizes: Vec<(u64, u64)> = segments
-                .map(|entry| (u64::from(entry.data.points) - entry.deleted.len(), entry.data.number))
-                .collect();
-            sizes.sort_unstable();
-            (state.version.frozen.first().cloned(), sizes)
-        };
-        let mut frozen = frozen;
+        report.segments_after = count();
+        Ok(report)
+    }
+
+    /// Merges one that is frozen, and the segments that are there now, into as few as may be.
+    async fn merge_all(
+        &self,
+        frozen: &mut Option<FrozenEntry>,
+        progress: &Progress,
+        stop: &StopFlag,
+        report: &mut OptimizeReport,
+    ) -> Result<(), Error> {
+        let mut waiting: Vec<(u64, u64)> = self.version().segments.iter().map(size_and_number).collect();
+        waiting.sort_unstable();
         while frozen.is_some() || !waiting.is_empty() {
-            let sealed = frozen.as_ref().map_or(0, |frozen| frozen.segment.len() as u64);
             let max = self.shared.options.segment_points_max;
-            let room = u64::from(max).saturating_sub(sealed) as u32;
-            let mut chosen = fitting(waiting.iter().copied(), room);
+            let sealed = frozen.as_ref().map_or(0, |frozen| frozen.segment.len() as u64);
+            let mut chosen = fitting(waiting.iter().copied(), u64::from(max).saturating_sub(sealed));
+            // Where nothing fits beside it, it comes last, when there are as few segments as may be.
+            let frozen = if chosen.is_empty() && !waiting.is_empty() { None } else { frozen.take() };
             if chosen.is_empty() && frozen.is_none() {
+                chosen = fitting(waiting.iter().copied(), u64::from(max));
                 // One that is larger than a merged one may be is still defragmented.
-                chosen.extend(waiting.first().map(|(_, number)| *number));
+                if chosen.is_empty() {
+                    chosen.extend(waiting.first().map(|(_, number)| *number));
+                }
             }
             waiting.retain(|(_, number)| !chosen.contains(number));
             if frozen.is_none() && self.is_as_good_as_new(&chosen) {
                 continue;
             }
-            let plan = Plan { frozen: frozen.take(), segments: chosen };
-            self.execute(&plan, progress, stop, &mut report).await?;
+            self.execute(&Plan { frozen, segments: chosen }, progress, stop, report).await?;
         }
-        report.segments_after = count();
-        Ok(report)
+        Ok(())
     }
 
     /// Whether these are one segment without deleted points: written anew it would be the same.
@@ -215,6 +263,7 @@ impl Optimizer {
         stop: &StopFlag,
         report: &mut OptimizeReport,
     ) -> Result<(), Error> {
+        self.sealed_last.set(plan.frozen.is_some());
         let (_, _, entries) = self.reader.view(|_| Ok(())).await?;
         let entries: Vec<&OpenEntry> =
             entries.iter().filter(|entry| plan.segments.contains(&entry.reader.data.number)).collect();
@@ -275,49 +324,10 @@ impl Optimizer {
         let built =
             built.unwrap_or(Err(Error::Panicked { what: "the optimizer, or its progress callback," }));
         // Where nobody knows which manifest is there, both segments stay until the next opening.
-        if built.is_err() && (!handed_over.get() || shared.state.read().read_only.is_none()) {
+        let unknown = matches!(built, Err(Error::WorkerLost)) || shared.state.read().read_only.is_some();
+        if built.is_err() && !(handed_over.get() && unknown) {
             let _ = directory.remove_dir_all(&dir);
         }
         built
     }
-}
-
-/// What the thresholds ask for next.
-pub(super) fn next_plan(version: &Version, options: &CollectionOptions) -> Option<Plan> {
-    if let Some(frozen) = version.frozen.first() {
-        return Some(Plan { frozen: Some(frozen.clone()), segments: Vec::new() });
-    }
-    let segments = &version.segments;
-    let too_many_deleted = segments
-        .iter()
-        .find(|entry| entry.deleted.len() as f64 > f64::from(entry.data.points) * options.vacuum_ratio);
-    if let Some(entry) = too_many_deleted {
-        return Some(Plan { frozen: None, segments: vec![entry.data.number] });
-    }
-    if segments.len() <= options.segments_max {
-        return None;
-    }
-    // The smallest ones, so many that half of what is allowed remains.
-    let mut by_size: Vec<(u64, u64)> = segments
-        .iter()
-        .map(|entry| (u64::from(entry.data.points) - entry.deleted.len(), entry.data.number))
-        .collect();
-    by_size.sort_unstable();
-    let wanted = segments.len() - options.segments_max / 2;
-    let chosen = fitting(by_size.into_iter().take(wanted.max(2)), options.segment_points_max);
-    (chosen.len() >= 2).then_some(Plan { frozen: None, segments: chosen })
-}
-
-/// Of segments with their sizes, as many as may become one.
-fn fitting(segments: impl Iterator<Item = (u64, u64)>, points_max: u32) -> Vec<u64> {
-    let mut sum = 0;
-    let mut chosen = Vec::new();
-    for (points, number) in segments {
-        sum += points;
-        if sum > u64::from(points_max) {
-            break;
-        }
-        chosen.push(number);
-    }
-    chosen
 }

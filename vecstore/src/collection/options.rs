@@ -21,7 +21,7 @@ pub struct CollectionOptions {
     /// Either goes after searches and writes: on threads of a low CPU and IO priority (Linux only), in
     /// [`Lane::Background`](io_core::Lane), with few bytes under way at once. It takes cores and the disk as far as they
     /// are idle, and a tenth of the cores where they are not. Writes wait for it when several times what is to be sealed is
-    /// in memory.
+    /// in memory, or in its log.
     pub background: bool,
     /// The mutable segment is sealed when it holds this many points...
     pub seal_points: usize,
@@ -29,11 +29,19 @@ pub struct CollectionOptions {
     pub seal_bytes: usize,
     /// ...or when its log has this many bytes, which deletions and points that are replaced over and over add to.
     pub seal_log_bytes: u64,
-    /// More segments than this, 1 or more, are merged, in time: sealing comes first.
+    /// More segments than this, 1 or more, are merged before anything more is sealed, and writes wait for that.
+    ///
+    /// In the background there is never more than one segment above this. A collection that is opened with more is
+    /// brought there first. There are two exceptions: no two of the segments fit into one of
+    /// [`CollectionOptions::segment_points_max`], and [`CollectionOptions::background`] is off.
+    ///
+    /// A point is written anew about once each time the collection doubles, as long as it holds no more than
+    /// `seal_points * 2^segments_max` points; beyond that, more often.
     pub segments_max: usize,
     /// Merging makes no segment of more points than this.
     pub segment_points_max: u32,
-    /// A segment with more than this part of its points deleted is written anew.
+    /// A segment with more than this part of its points deleted is written anew, together with others of which that is true.
+    /// While writes go on, vacuum and sealing take turns.
     pub vacuum_ratio: f64,
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Version {
 pub(crate) struct State {
     pub(crate) mutable: MutableSegment,
     pub(crate) version: Version,
+    /// The most segments that a version has had.
+    pub(crate) segments_peak: usize,
     /// The sequence number of the last write that was applied.
     pub(crate) seq: u64,
     /// Why there are no writes any more.

@@ -8,6 +8,8 @@ use io_core::ReadStats;
 use io_core::testing::SimulatedDisk;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::task::Context;
 
 /// A write that was handed to the writer: a future does nothing before it is polled.
 fn sent(mut write: Pending<Written>) -> Pending<Written> {

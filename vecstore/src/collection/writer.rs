@@ -12,16 +12,18 @@ use super::files::log_path;
 use super::install::Installation;
 use super::manifest::{Manifest, ManifestLog};
 use super::open::{Loaded, UnclosedLog};
+use super::pending::Reply;
 use super::prepare::{BatchSize, encode_batch, prepare_payload};
 use super::reader::CollectionReader;
 use super::request::{Durability, PayloadChange, Selection, With, Written};
 use super::state::{FrozenEntry, State};
-use super::{Shared, optimizer, snapshot};
+use super::{Shared, optimizer, plan, snapshot};
 use crate::error::Error;
 use crate::log::{GROUP_BYTES_MAX, LogWriter};
 use crate::mutable::{MutableSegment, PreparedPoint};
 use crate::point::{Payload, PointId};
-use async_channel::{Receiver, Sender};
+use crate::threads::Jobs;
+use async_channel::Sender;
 use futures_util::future::{Either, select};
 use io_core::{BackendFactory, ReadControl, ReadStats};
 use std::collections::{BTreeSet, HashMap};
@@ -34,12 +36,10 @@ use std::time::{Duration, Instant};
 const GROUP_MAX: usize = 1024;
 /// Time between attempts of an optimizer that fails.
 const RETRY: Duration = Duration::from_secs(10);
-/// Points and bytes in memory, in multiples of what is sealed, that writes wait at.
+/// Points and bytes in memory and bytes of its log, in multiples of what is sealed, that writes wait at.
 const FULL: usize = 4;
 /// Logs that protect the mutable segment; more than this, of many short runs, are sealed away.
 const LOGS_MAX: u64 = 16;
-
-pub(super) type Reply<T> = Sender<Result<T, Error>>;
 
 /// Something to be written.
 pub(super) struct WriteJob {
@@ -72,7 +72,8 @@ pub(super) enum ControlJob {
     Install(Box<Installation>, Reply<()>),
     /// Make a copy of the collection in a directory that does not exist.
     Snapshot(PathBuf, Reply<()>),
-    Close(Reply<()>),
+    /// Look again whether writes have to wait.
+    Wake,
 }
 
 /// The writer's own part of a collection.
@@ -116,40 +117,34 @@ impl Writer {
     }
 
     /// Runs until the collection is closed. Call it inside the backend's `run`.
-    pub(super) async fn run(mut self, writes: Receiver<WriteJob>, control: Receiver<ControlJob>) {
+    pub(super) async fn run(
+        mut self,
+        writes: &Jobs<WriteJob>,
+        control: &Jobs<ControlJob>,
+    ) -> Result<(), Error> {
         self.ask_optimizer().await;
         loop {
             let job = if self.must_wait() {
-                control.recv().await.map(Either::Right)
+                Either::Left(control.recv().await)
             } else {
                 match select(pin!(control.recv()), pin!(writes.recv())).await {
-                    Either::Left((job, _)) => job.map(Either::Right),
-                    Either::Right((job, _)) => job.map(Either::Left),
+                    Either::Left((job, _)) => Either::Left(job),
+                    Either::Right((Ok(job), _)) => Either::Right(job),
+                    // It is being closed. What is not a write comes first.
+                    Either::Right((Err(_), _)) => Either::Left(control.recv().await),
                 }
             };
             match job {
-                Ok(Either::Left(first)) => self.write_group(first, &writes).await,
-                Ok(Either::Right(ControlJob::Close(reply))) => {
-                    // Writes that were sent before are still to be done.
-                    writes.close();
-                    while let Ok(first) = writes.try_recv() {
-                        self.write_group(first, &writes).await;
-                    }
-                    let closed = self.close().await;
-                    // Whoever has asked for something meanwhile learns that nobody answers.
-                    control.close();
-                    while control.try_recv().is_ok() {}
-                    answer(&reply, closed);
-                    return;
-                }
-                Ok(Either::Right(job)) => self.control(job).await,
-                // Nobody is left to send anything.
-                Err(async_channel::RecvError) => {
-                    let _ = self.close().await;
-                    return;
-                }
+                Either::Left(Ok(job)) => self.control(job).await,
+                Either::Left(Err(_)) => break,
+                Either::Right(first) => self.write_group(first, writes).await,
             }
         }
+        // Writes that were sent before are still to be done.
+        while let Ok(first) = writes.recv().await {
+            self.write_group(first, writes).await;
+        }
+        self.close().await
     }
 
     /// Whether writes have to wait for the optimizer, so that memory stays bounded.
@@ -158,13 +153,20 @@ impl Writer {
         self.is_full(&state) && self.optimizer_failure(&state).is_none()
     }
 
-    /// Whether the mutable segment is several times as large as it should be, since the one before is not sealed yet.
+    /// Whether the mutable segment, or its log, is several times as large as it should be, since the one before is not
+    /// sealed yet.
     fn is_full(&self, state: &State) -> bool {
         let options = &self.shared.options;
         options.background
             && !state.version.frozen.is_empty()
             && (state.mutable.slots() >= options.seal_points.saturating_mul(FULL)
-                || state.mutable.bytes() >= options.seal_bytes.saturating_mul(FULL))
+                || state.mutable.bytes() >= options.seal_bytes.saturating_mul(FULL)
+                || self.log_bytes() >= options.seal_log_bytes.saturating_mul(FULL as u64))
+    }
+
+    /// Bytes of the logs that protect the mutable segment.
+    fn log_bytes(&self) -> u64 {
+        self.ended_log_bytes + self.log.as_ref().map_or(0, LogWriter::len)
     }
 
     /// Why there is nothing to wait for, if so.
@@ -209,12 +211,12 @@ impl Writer {
                 let taken = self.snapshot(&path).await;
                 answer(&reply, taken);
             }
-            ControlJob::Close(_) => unreachable!("handled by the loop"),
+            ControlJob::Wake => {}
         }
     }
 
     /// Does a write, and with it those that have come in meanwhile.
-    async fn write_group(&mut self, first: WriteJob, writes: &Receiver<WriteJob>) {
+    async fn write_group(&mut self, first: WriteJob, writes: &Jobs<WriteJob>) {
         let mut group = vec![first];
         let mut bytes = 0;
         // A change that depends on what is there is a group of its own, so that it sees all before it.
@@ -469,7 +471,7 @@ impl Writer {
         let frozen = self.freeze_if_large().await;
         let (due, failed) = {
             let state = self.shared.state.read();
-            let due = optimizer::next_plan(&state.version, &self.shared.options).is_some();
+            let due = plan::is_due(&state.version, &self.shared.options);
             (due, state.background_error.is_some())
         };
         // One that is at work looks again on its own when it is done with what it was asked for.
@@ -490,13 +492,12 @@ impl Writer {
     /// Freezes the mutable segment when it or its log is large, unless one is frozen already. Says whether it did.
     async fn freeze_if_large(&mut self) -> bool {
         let (options, floor) = (&self.shared.options, self.log_floor());
-        let log_bytes = self.ended_log_bytes + self.log.as_ref().map_or(0, LogWriter::len);
         let large = {
             let state = self.shared.state.read();
             state.read_only.is_none()
                 && state.version.frozen.is_empty()
                 && (state.is_large(options)
-                    || log_bytes >= options.seal_log_bytes
+                    || self.log_bytes() >= options.seal_log_bytes
                     || self.log_next - floor > LOGS_MAX)
         };
         large && matches!(self.freeze().await, Ok(true))

@@ -21,7 +21,7 @@ use crate::identity::{Expected, RandomId};
 use crate::pages::{Pages, PagesData, PagesKind, read_once};
 use crate::point::PointId;
 use crate::quantization::{Codec, from_model};
-use crate::schema::{Placement, Schema};
+use crate::schema::{Placement, PlacementOf, Schema};
 use aligned_vec::{AVec, avec};
 use half::f16;
 use io_core::{
@@ -487,6 +487,12 @@ impl SegmentReader {
         let payload = pages(PAYLOAD, place.payload, &data.payload_pages).await?;
         let fields = pages(FIELDS, place.indexes, &data.fields_pages).await?;
         Ok(Self { vectors, codes, graph, ids, payload, fields, data })
+    }
+
+    /// How many files of a segment are open on a core.
+    pub(crate) fn files(place: &PlacementOf) -> u64 {
+        let on_disk = |placement| u64::from(placement != Placement::Pinned);
+        4 + on_disk(place.codes) + on_disk(place.graph)
     }
 
     /// Waits for what is in flight and closes the files.

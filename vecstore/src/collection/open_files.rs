@@ -1,0 +1,64 @@
+//! How many files a collection may have open at once.
+
+use super::Collection;
+use crate::immutable::segment::SegmentReader;
+use serde::Serialize;
+
+/// Descriptors of an executor, on whichever backend.
+const EXECUTOR_FILES: u64 = 8;
+/// Of the log, the lock, the manifest, directories that are listed, and a segment that is being built.
+const OTHER_FILES: u64 = 32;
+
+/// How many files a collection may have open at once, and the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct OpenFiles {
+    /// The most descriptors that its threads have open at once: the files of `segments_max + 1` segments for each read that
+    /// may be under way, on `cores` cores of `lanes` lanes, for the writer and for the optimizer; and what their executors
+    /// need. As a rule reads see the same segments and share their files, so that there are `lanes` times fewer.
+    ///
+    /// Readers of your own ([`Collection::reader`]) come on top, each with the files of the segments once for each read that
+    /// it has under way. Memory maps need no descriptor once a file is open.
+    pub max: u64,
+    /// Descriptors that the process may have (`ulimit -n`), where the system tells.
+    pub limit: Option<u64>,
+}
+
+impl OpenFiles {
+    /// What to do where the limit is below the bound.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let limit = self.limit.filter(|limit| *limit < self.max)?;
+        Some(format!(
+            "the collection may need {} open files at once, and the process may have {limit}: raise the limit (`ulimit -n`), or \
+             lower segments_max, cores or lanes",
+            self.max
+        ))
+    }
+}
+
+impl Collection {
+    /// How many files the collection may have open at once, and the process.
+    #[must_use]
+    pub fn open_files(&self) -> OpenFiles {
+        let options = &self.shared.options;
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let segments = number(options.segments_max).saturating_add(1);
+        let segments = segments.max(number(self.shared.state.read().segments_peak));
+        let writing: u64 = if options.read_only { 0 } else { 2 };
+        let reads = number(options.cores).saturating_mul(number(options.lanes)).saturating_add(writing);
+        let files = SegmentReader::files(&self.shared.schema.placement).saturating_mul(segments);
+        let executors = number(options.cores).saturating_add(writing).saturating_mul(EXECUTOR_FILES);
+        let max = files.saturating_mul(reads).saturating_add(executors).saturating_add(OTHER_FILES);
+        OpenFiles { max, limit: limit() }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+#[cfg(not(target_os = "linux"))]
+fn limit() -> Option<u64> {
+    None
+}

@@ -1,0 +1,80 @@
+//! What is under way in a collection, as its caller sees it.
+
+use crate::error::Error;
+use async_channel::{Receiver, Sender};
+use io_core::StopFlag;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Where the answer to a job goes.
+pub(super) type Reply<T> = Sender<Result<T, Error>>;
+
+/// Hands a job to a thread of the collection and waits for the answer, which is an error when that thread ends.
+pub(super) async fn ask<J, T>(
+    queue: Sender<J>,
+    job: J,
+    answer: Receiver<Result<T, Error>>,
+    closing: StopFlag,
+) -> Result<T, Error> {
+    let ended = || if closing.is_stopped() { Error::Closed } else { Error::WorkerLost };
+    queue.send(job).await.map_err(|_| ended())?;
+    answer.recv().await.map_err(|_| ended())?
+}
+
+/// Something under way in a collection: a future to await anywhere.
+///
+/// Dropping it stops a read or an optimization. A write is not taken back.
+#[must_use = "a future does nothing unless it is awaited or waited for"]
+pub struct Pending<T> {
+    future: Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>,
+    stop: StopFlag,
+}
+
+impl<T> std::fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pending").field("stop", &self.stop).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> Pending<T> {
+    pub(super) fn new(
+        stop: StopFlag,
+        future: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Self {
+        Self { future: Box::pin(future), stop }
+    }
+
+    pub(super) fn failed(error: Error) -> Self {
+        Self::new(StopFlag::new(), std::future::ready(Err(error)))
+    }
+}
+
+impl<T> Pending<T> {
+    /// Blocks until it is done.
+    ///
+    /// # Errors
+    /// Those of what is under way.
+    pub fn wait(self) -> Result<T, Error> {
+        pollster::block_on(self)
+    }
+
+    /// The flag that ends it early, with [`Error::Stopped`]. Raising it has no effect on a write.
+    #[must_use]
+    pub fn stop_flag(&self) -> StopFlag {
+        self.stop.clone()
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.future.as_mut().poll(cx)
+    }
+}
+
+impl<T> Drop for Pending<T> {
+    fn drop(&mut self) {
+        self.stop.stop();
+    }
+}

@@ -1,0 +1,356 @@
+//! Threads of a collection that do not start, that end in the middle, and that drop the collection themselves: everybody who
+//! waits gets an answer, nothing waits for itself, and nothing is lost.
+
+use io_core::testing::SimulatedDisk;
+use io_core::{BackendFactory, Directory, DynBackend, OpenError, OpenOptions, StartError};
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
+use vecstore::backends::BackendKind;
+use vecstore::collection::{BuildStage, Collection, CollectionOptions, Durability, Pending, SearchRequest};
+use vecstore::error::Error;
+use vecstore::point::Point;
+use vecstore::schema::Schema;
+
+const DIR: &str = "/c";
+
+/// How a thread fails to start.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// The system has no more threads.
+    Thread,
+    /// The executor does not start.
+    Executor,
+    /// It panics.
+    Panic,
+}
+
+/// A disk whose threads fail.
+#[derive(Clone)]
+struct Failing {
+    disk: SimulatedDisk,
+    /// Which thread, from 0, does not start, and how.
+    start: Option<(usize, Fault)>,
+    threads: Arc<AtomicUsize>,
+    executors: Arc<AtomicUsize>,
+    /// The name of the thread that ends when it opens or creates a file; empty for none.
+    ending: Arc<Mutex<&'static str>>,
+}
+
+impl Failing {
+    fn new(disk: &SimulatedDisk, start: Option<(usize, Fault)>) -> Self {
+        let (threads, executors, ending) = Default::default();
+        Self { disk: disk.clone(), start, threads, executors, ending }
+    }
+
+    fn end(&self, name: &'static str) {
+        *self.ending.lock().unwrap() = name;
+    }
+
+    fn end_here(&self) {
+        let ending = *self.ending.lock().unwrap();
+        if !ending.is_empty() && std::thread::current().name() == Some(ending) {
+            panic!("a test of a thread that ends: {ending}");
+        }
+    }
+}
+
+impl BackendFactory for Failing {
+    type Reader = <SimulatedDisk as BackendFactory>::Reader;
+    type Writer = <SimulatedDisk as BackendFactory>::Writer;
+
+    fn name(&self) -> &'static str {
+        "failing"
+    }
+
+    fn directory(&self) -> Arc<dyn Directory> {
+        BackendFactory::directory(&self.disk)
+    }
+
+    fn spawn_thread(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        let thread = self.threads.fetch_add(1, Ordering::SeqCst);
+        if matches!(self.start, Some((failing, Fault::Thread)) if failing == thread) {
+            return Err(io::Error::from_raw_os_error(11));
+        }
+        self.disk.spawn_thread(name, work)
+    }
+
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        let executor = self.executors.fetch_add(1, Ordering::SeqCst);
+        match self.start {
+            Some((failing, Fault::Executor)) if failing == executor => {
+                Err(StartError::from_ring_setup("failing", io::Error::from_raw_os_error(24)))
+            }
+            Some((failing, Fault::Panic)) if failing == executor => {
+                panic!("a test of an executor that panics")
+            }
+            _ => self.disk.run(main),
+        }
+    }
+
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        self.end_here();
+        BackendFactory::open(&self.disk, path, options).await
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        self.end_here();
+        BackendFactory::create(&self.disk, path, options).await
+    }
+}
+
+fn options() -> CollectionOptions {
+    CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() }
+}
+
+fn points(ids: std::ops::Range<u64>) -> Vec<Point> {
+    ids.map(|id| Point::new(id, vec![id as f32, 1.0])).collect()
+}
+
+fn put(collection: &Collection, ids: std::ops::Range<u64>) -> Result<(), Error> {
+    collection.upsert(points(ids), Durability::Written).wait().map(drop)
+}
+
+/// Hands its job in; the answer is for later.
+fn sent<T>(mut pending: Pending<T>) -> Pending<T> {
+    let _ = Pin::new(&mut pending).poll(&mut Context::from_waker(Waker::noop()));
+    pending
+}
+
+/// Opens a collection that threads may still be closing.
+fn reopened(backend: &DynBackend, dir: &Path) -> Collection {
+    loop {
+        match Collection::open(backend, dir, &options()) {
+            Err(Error::InUse(_)) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_thread_that_does_not_start_fails_the_opening_and_leaves_nothing() {
+    let disk = SimulatedDisk::new(1);
+    let collection =
+        Collection::create(&DynBackend::new(disk.clone()), Path::new(DIR), &Schema::new(2), &options())
+            .unwrap();
+    put(&collection, 0..10).unwrap();
+    collection.close().unwrap();
+    // The writer, the optimizer and two cores; or, read only, the one that loads and two cores.
+    for (read_only, threads) in [(false, 4), (true, 3)] {
+        let options = CollectionOptions { cores: 2, read_only, ..options() };
+        for thread in 0..threads {
+            for fault in [Fault::Thread, Fault::Executor, Fault::Panic] {
+                let failing = DynBackend::new(Failing::new(&disk, Some((thread, fault))));
+                let error = Collection::open(&failing, Path::new(DIR), &options).unwrap_err();
+                let told = match fault {
+                    Fault::Panic => matches!(error, Error::WorkerLost),
+                    Fault::Thread | Fault::Executor => matches!(error, Error::Start(StartError::Io { .. })),
+                };
+                assert!(told, "{fault:?} of thread {thread}: {error}");
+                // Nobody holds its lock any more.
+                let opened =
+                    Collection::open(&DynBackend::new(disk.clone()), Path::new(DIR), &options).unwrap();
+                assert_eq!(opened.count(None).wait().unwrap(), 10);
+            }
+        }
+        let none = DynBackend::new(Failing::new(&disk, Some((threads, Fault::Executor))));
+        Collection::open(&none, Path::new(DIR), &options).unwrap();
+    }
+}
+
+/// Jobs that wait when their thread ends, and those that come later.
+#[test]
+fn whoever_waits_for_a_thread_that_ends_gets_an_error() {
+    for ending in ["vecstore-writer", "vecstore-optimizer", "vecstore-core-0"] {
+        let disk = SimulatedDisk::new(2);
+        let failing = Failing::new(&disk, None);
+        let backend = DynBackend::new(failing.clone());
+        let options = CollectionOptions { background: true, seal_points: 5, ..options() };
+        let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options).unwrap();
+        put(&collection, 0..3).unwrap();
+        // Held up, so that the jobs behind it wait when the thread ends.
+        let (reached, at_it) = mpsc::sync_channel(1);
+        let (go_on, held) = mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let first = sent(collection.optimize(move |_| {
+            let _ = reached.try_send(());
+            let _ = held.lock().unwrap().recv();
+        }));
+        at_it.recv().unwrap();
+        failing.end(ending);
+        let optimizations = [sent(collection.optimize(|_| {})), sent(collection.seal(|_| {}))];
+        let settle = sent(collection.settle());
+        drop(go_on);
+        let _ = first.wait();
+        let writes: Vec<_> =
+            (0..3).map(|id| sent(collection.upsert(points(id..id + 1), Durability::Synced))).collect();
+        let searches: Vec<_> =
+            (0..3).map(|_| sent(collection.search(SearchRequest::new(vec![1.0, 1.0])))).collect();
+        let written: Vec<bool> = writes.into_iter().map(|write| write.wait().is_ok()).collect();
+        let optimized: Vec<bool> =
+            optimizations.into_iter().map(|optimization| optimization.wait().is_ok()).collect();
+        let settled = settle.wait().is_ok();
+        let found: Vec<bool> = searches.into_iter().map(|search| search.wait().is_ok()).collect();
+        // And those that come later.
+        let later = [
+            collection.optimize(|_| {}).wait().is_ok(),
+            collection.sync().wait().is_ok(),
+            collection.search(SearchRequest::new(vec![1.0, 1.0])).wait().is_ok(),
+        ];
+        match ending {
+            "vecstore-core-0" => assert_eq!((later, settled), ([true, true, false], true)),
+            "vecstore-optimizer" => {
+                assert_eq!((&optimized[..], later), (&[false, false][..], [false, true, true]));
+                // Writers are not kept waiting for room that nobody makes.
+                let refused = (0..100).find_map(|id| put(&collection, id * 10..id * 10 + 10).err()).unwrap();
+                assert!(
+                    matches!(&refused, Error::Full { source, .. } if matches!(**source, Error::WorkerLost)),
+                    "{refused}"
+                );
+            }
+            _ => {
+                assert_eq!((&written[..], later), (&[false; 3][..], [false, false, true]));
+                let reason = collection.info().unwrap().read_only.unwrap();
+                assert!(reason.contains("ended unexpectedly"), "{reason}");
+            }
+        }
+        assert_eq!(found.iter().all(|found| *found), ending != "vecstore-core-0", "{ending}");
+        failing.end("");
+        assert!(matches!(collection.close(), Err(Error::WorkerLost)), "{ending}");
+        let opened = reopened(&backend, Path::new(DIR));
+        let count = opened.count(None).wait().unwrap();
+        assert!(count >= 3, "{ending}: {count}");
+    }
+}
+
+/// A waker that owns a collection, and lets it go when it wakes.
+struct Owner {
+    collection: Mutex<Option<Arc<Collection>>>,
+    /// The thread that it woke on.
+    woken_on: mpsc::SyncSender<String>,
+}
+
+impl Wake for Owner {
+    fn wake(self: Arc<Self>) {
+        if let Some(collection) = self.collection.lock().unwrap().take() {
+            let _ = self.woken_on.send(std::thread::current().name().unwrap_or_default().to_owned());
+            drop(collection);
+        }
+    }
+}
+
+/// Has the last handle of a collection dropped by the waker of what it has under way.
+fn dropped_by_waker<T>(collection: Arc<Collection>, ask: impl Fn(&Collection) -> Pending<T>) -> String {
+    let (woken_on, woken) = mpsc::sync_channel(1);
+    let owner = Arc::new(Owner { collection: Mutex::new(Some(collection)), woken_on });
+    loop {
+        let mut pending = ask(owner.collection.lock().unwrap().as_ref().unwrap());
+        let polled = Pin::new(&mut pending).poll(&mut Context::from_waker(&Waker::from(Arc::clone(&owner))));
+        // It may be done before anybody is to be woken.
+        if polled.is_pending() {
+            return woken.recv().unwrap();
+        }
+    }
+}
+
+/// The simulated disk, and each backend that this machine has, with a directory of its own.
+fn backends(test: impl Fn(&DynBackend, &Path)) {
+    test(&DynBackend::new(SimulatedDisk::new(3)), Path::new(DIR));
+    for kind in BackendKind::all() {
+        let temp = tempfile::tempdir().unwrap();
+        if let Err(refused) = kind.backend().run(async || ()) {
+            eprintln!("{kind}: skipped: {refused}");
+            continue;
+        }
+        test(&kind.backend(), &temp.path().join("c"));
+    }
+}
+
+#[test]
+fn a_thread_may_drop_the_last_handle_of_its_collection() {
+    backends(|backend, dir| {
+        let name = backend.name();
+        let mut collection = Collection::create(backend, dir, &Schema::new(2), &options()).unwrap();
+        put(&collection, 0..100).unwrap();
+        let mut expected = 100;
+        let asked: [(&str, fn(&Collection) -> Pending<()>); 2] =
+            [("vecstore-writer", Collection::sync), ("vecstore-optimizer", Collection::settle)];
+        for (thread, ask) in asked {
+            // A write that nobody waits for is not lost.
+            drop(sent(collection.upsert(points(expected..expected + 1), Durability::Written)));
+            expected += 1;
+            assert_eq!(dropped_by_waker(Arc::new(collection), ask), thread, "{name}");
+            collection = reopened(backend, dir);
+            assert_eq!(collection.count(None).wait().unwrap(), expected, "{name}, {thread}");
+        }
+        let searched = dropped_by_waker(Arc::new(collection), |collection| {
+            collection.search(SearchRequest::new(vec![1.0, 1.0]))
+        });
+        assert_eq!(searched, "vecstore-core-0", "{name}");
+        assert_eq!(reopened(backend, dir).count(None).wait().unwrap(), expected, "{name}");
+    });
+}
+
+/// A callback that owns its collection: dropped with the optimization, or from within it, on whatever thread computes.
+#[test]
+fn a_progress_callback_may_own_its_collection() {
+    backends(|backend, dir| {
+        let name = backend.name();
+        Collection::create(backend, dir, &Schema::new(2), &options()).unwrap().close().unwrap();
+        let mut expected = 0;
+        for let_go_at in [None, Some(BuildStage::Reading), Some(BuildStage::Graph), Some(BuildStage::Writing)]
+        {
+            let collection = Arc::new(reopened(backend, dir));
+            put(&collection, expected..expected + 300).unwrap();
+            expected += 300;
+            let owned = Mutex::new(Some(Arc::clone(&collection)));
+            let optimizing = collection.optimize(move |progress| {
+                if Some(progress.stage) == let_go_at {
+                    owned.lock().unwrap().take();
+                }
+            });
+            drop(collection);
+            // What the callback closes under it may stop.
+            let optimized = optimizing.wait();
+            assert!(optimized.is_ok() || let_go_at.is_some(), "{name}, {let_go_at:?}: {optimized:?}");
+            let opened = reopened(backend, dir);
+            assert_eq!(opened.count(None).wait().unwrap(), expected, "{name}, {let_go_at:?}");
+            opened.close().unwrap();
+        }
+    });
+}
+
+/// Neither of two threads waits for the other.
+#[test]
+fn two_collections_may_be_dropped_by_each_other() {
+    let backend = DynBackend::new(SimulatedDisk::new(4));
+    let dirs = [Path::new("/a"), Path::new("/b")];
+    let create = |dir| Arc::new(Collection::create(&backend, dir, &Schema::new(2), &options()).unwrap());
+    let [a, b] = dirs.map(create);
+    put(&a, 0..50).unwrap();
+    put(&b, 0..50).unwrap();
+    let both = Arc::new(Barrier::new(2));
+    // Each lets the other go while both optimizers are at it.
+    let letting_go = |other: &Arc<Collection>| {
+        let (other, both) = (Mutex::new(Some(Arc::clone(other))), Arc::clone(&both));
+        move |_| {
+            if let Some(other) = other.lock().unwrap().take() {
+                both.wait();
+                drop(other);
+            }
+        }
+    };
+    let optimizing = [sent(a.optimize(letting_go(&b))), sent(b.optimize(letting_go(&a)))];
+    drop((a, b));
+    optimizing.into_iter().for_each(|optimizing| drop(optimizing.wait()));
+    for dir in dirs {
+        assert_eq!(reopened(&backend, dir).count(None).wait().unwrap(), 50);
+    }
+}
