@@ -8,8 +8,8 @@ use io_core::testing::SimulatedDisk;
 use io_core::{BackendFactory, DynBackend};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use vecstore::backends::BackendKind;
 use vecstore::collection::{Collection, CollectionOptions, Durability, Pending, SearchRequest};
@@ -20,8 +20,8 @@ use vecstore::schema::Schema;
 const ROUNDS: u64 = 2;
 const WRITERS: usize = 3;
 const BATCH: u64 = 10;
-/// Ids that are written over and over.
-const IDS: u64 = 1500;
+/// Ids that are written over and over: more than fit into memory, so that each point written takes room there.
+const IDS: u64 = 600;
 const SEAL_POINTS: u64 = 100;
 const SEGMENTS_MAX: usize = 4;
 
@@ -29,7 +29,7 @@ const SEGMENTS_MAX: usize = 4;
 ///
 /// Memory is full at four times `SEAL_POINTS`, and whatever then ends makes room for as many: the plan that the
 /// optimizer is at, what is frozen when the call begins, what the call freezes, and what is frozen behind that. The same
-/// again for groups that exceed it, and for writers that are faster than the thread that counts.
+/// again for groups that exceed it, and for what is written until the answer has come.
 const WRITTEN_MAX: u64 = 2 * 5 * 4 * SEAL_POINTS;
 
 fn options() -> CollectionOptions {
@@ -47,32 +47,60 @@ fn rounds() -> u64 {
     text.parse().unwrap_or_else(|_| panic!("VECSTORE_STARVATION_ROUNDS={text} is no number"))
 }
 
-/// Notes how many points were written when it wakes.
-struct Woken {
-    written: Arc<AtomicU64>,
-    at: AtomicU64,
+/// What has happened so far.
+#[derive(Default)]
+struct Counts {
+    /// Points written.
+    written: u64,
+    searches: u64,
+    /// What is waited for may be done.
+    woken: bool,
 }
 
-impl Wake for Woken {
+/// Counts that may be waited for.
+#[derive(Default)]
+struct Progress {
+    counts: Mutex<Counts>,
+    changed: Condvar,
+}
+
+impl Progress {
+    fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.counts.lock().unwrap());
+        self.changed.notify_all();
+    }
+
+    /// Blocks until it is true of the counts; looks each time they change.
+    fn wait_until(&self, reached: impl Fn(&mut Counts) -> bool) {
+        let mut counts = self.counts.lock().unwrap();
+        while !reached(&mut counts) {
+            counts = self.changed.wait(counts).unwrap();
+        }
+    }
+}
+
+impl Wake for Progress {
     fn wake(self: Arc<Self>) {
-        self.at.fetch_min(self.written.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.count(|counts| counts.woken = true);
     }
 }
 
 /// Waits for a call; fails as soon as more was written meanwhile than may be.
-fn bounded<T>(what: &str, written: &Arc<AtomicU64>, mut call: Pending<T>) -> T {
-    let before = written.load(Ordering::SeqCst);
+fn bounded<T>(what: &str, progress: &Arc<Progress>, mut call: Pending<T>) -> T {
+    let (waker, before) = (Waker::from(Arc::clone(progress)), progress.counts.lock().unwrap().written);
     loop {
-        let woken = Arc::new(Woken { written: Arc::clone(written), at: AtomicU64::new(u64::MAX) });
-        let waker = Waker::from(Arc::clone(&woken));
         if let Poll::Ready(answer) = Pin::new(&mut call).poll(&mut Context::from_waker(&waker)) {
             return answer.unwrap_or_else(|error| panic!("{what}: {error}"));
         }
-        while woken.at.load(Ordering::SeqCst) == u64::MAX {
-            let meanwhile = written.load(Ordering::SeqCst) - before;
-            assert!(meanwhile <= WRITTEN_MAX, "{what} has not returned, and {meanwhile} points were written");
-            std::thread::yield_now();
-        }
+        progress.wait_until(|counts| {
+            let meanwhile = counts.written - before;
+            let woken = std::mem::take(&mut counts.woken);
+            assert!(
+                woken || meanwhile <= WRITTEN_MAX,
+                "{what} has not returned, and {meanwhile} points were written"
+            );
+            woken
+        });
     }
 }
 
@@ -95,16 +123,15 @@ fn starve(name: &str, backend: &DynBackend, dir: &Path) {
     let schema = Schema { hnsw: HnswParams { ef_construct: 16, ..HnswParams::default() }, ..Schema::new(4) };
     let collection = Collection::create(backend, dir, &schema, &options()).unwrap();
     let files_max = collection.open_files().max;
-    let (next, written, searches) = (AtomicU64::new(0), Arc::new(AtomicU64::new(0)), AtomicU64::new(0));
-    let stop = AtomicBool::new(false);
     let within_bounds = || {
-        let (peak, open) = (collection.info().map(|info| info.segments_peak), descriptors() - before);
         // A segment may go while its files are listed.
-        if let Ok(peak) = peak {
-            assert!(peak <= SEGMENTS_MAX + 1, "{name}: {peak} segments");
+        if let Ok(info) = collection.info() {
+            assert!(info.segments_peak <= SEGMENTS_MAX + 1, "{name}: {} segments", info.segments_peak);
         }
+        let open = descriptors() - before;
         assert!(open <= files_max, "{name}: {open} open files, at most {files_max} are promised");
     };
+    let (next, progress, stop) = (AtomicU64::new(0), Arc::new(Progress::default()), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let _stopping = Stopping(&stop);
         for _ in 0..WRITERS {
@@ -114,35 +141,33 @@ fn starve(name: &str, backend: &DynBackend, dir: &Path) {
                     let point = |n: u64| Point::new(n % IDS, vec![(n % 31) as f32, (n % 7) as f32, 1.0, 0.0]);
                     let points = (first..first + BATCH).map(point).collect();
                     collection.upsert(points, Durability::Written).wait().unwrap();
-                    written.fetch_add(BATCH, Ordering::SeqCst);
+                    progress.count(|counts| counts.written += BATCH);
                 }
             });
         }
+        // All ids are there from here on.
+        progress.wait_until(|counts| counts.written >= 2 * IDS);
         scope.spawn(|| {
             while !stop.load(Ordering::SeqCst) {
                 let found = collection.search(SearchRequest::new(vec![1.0, 2.0, 1.0, 0.0])).wait().unwrap();
-                assert_eq!(found.hits.len(), 10);
-                searches.fetch_add(1, Ordering::SeqCst);
+                assert_eq!(found.hits.len(), 10, "{name}");
+                progress.count(|counts| counts.searches += 1);
             }
         });
-        // All ids are there from here on.
-        while written.load(Ordering::SeqCst) < 2 * IDS {
-            std::thread::yield_now();
-        }
         for _ in 0..rounds() {
-            let searched = searches.load(Ordering::SeqCst);
-            bounded(&format!("{name}: seal"), &written, collection.seal(|_| {}));
+            bounded(&format!("{name}: seal"), &progress, collection.seal(|_| {}));
             within_bounds();
-            bounded(&format!("{name}: settle"), &written, collection.settle());
+            bounded(&format!("{name}: settle"), &progress, collection.settle());
             within_bounds();
-            bounded(&format!("{name}: optimize"), &written, collection.optimize(|_| {}));
+            bounded(&format!("{name}: optimize"), &progress, collection.optimize(|_| {}));
             within_bounds();
             // Writes go on, and so do searches.
-            let (target, searches_target) = (written.load(Ordering::SeqCst) + 20 * SEAL_POINTS, searched + 1);
-            while written.load(Ordering::SeqCst) < target || searches.load(Ordering::SeqCst) < searches_target
-            {
+            let mut target = progress.counts.lock().unwrap().written;
+            for _ in 0..10 {
+                target += SEAL_POINTS;
+                let searches = progress.counts.lock().unwrap().searches;
+                progress.wait_until(|counts| counts.written >= target && counts.searches > searches);
                 within_bounds();
-                std::thread::yield_now();
             }
         }
     });

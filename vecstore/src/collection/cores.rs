@@ -49,9 +49,12 @@ impl Cores {
         // The last of them to end drops what nobody takes any more.
         let jobs = Arc::new(jobs);
         let cores = Self { queue: sender, closing: closing.clone() };
-        let (started, starts) = mpsc::channel();
+        let mut starts = Vec::with_capacity(options.cores);
         for core in 0..options.cores {
-            let (shared, jobs, started) = (Arc::clone(shared), Arc::clone(&jobs), started.clone());
+            let (shared, jobs) = (Arc::clone(shared), Arc::clone(&jobs));
+            // A channel each: one that ends without a word is noticed while others go on.
+            let (started, start) = mpsc::channel();
+            starts.push(start);
             let backend = shared.backend.clone();
             threads.push(spawn_belonging(&shared.backend.clone(), &format!("core-{core}"), move || {
                 let ran = backend.run(|| async {
@@ -70,9 +73,8 @@ impl Cores {
                 Ok(())
             })?);
         }
-        drop((started, jobs));
-        for _ in 0..options.cores {
-            starts.recv().map_err(|_| Error::WorkerLost)??;
+        for start in starts {
+            start.recv().map_err(|_| Error::WorkerLost)??;
         }
         Ok(cores)
     }

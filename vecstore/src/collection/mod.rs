@@ -172,8 +172,9 @@ impl Collection {
     /// Opens a collection. Blocks while its segments are loaded and its log is read.
     ///
     /// # Errors
-    /// [`Error::NotACollection`]; [`Error::InUse`] when somebody else has it open; [`Error::Damaged`],
-    /// [`Error::Misplaced`] and [`Error::Version`], naming the file; whatever keeps files from being read.
+    /// [`Error::Input`] for options out of their ranges; [`Error::NotACollection`]; [`Error::InUse`] when somebody else has
+    /// it open; [`Error::Damaged`], [`Error::Misplaced`] and [`Error::Version`], naming the file; whatever keeps files from
+    /// being read.
     pub fn open(backend: &DynBackend, dir: &Path, options: &CollectionOptions) -> Result<Self, Error> {
         options.open.check().map_err(Error::Open)?;
         options.check()?;
@@ -194,7 +195,8 @@ impl Collection {
     /// read the collection, at once; nobody may have it open for writing.
     ///
     /// # Errors
-    /// [`Error::InUse`]; [`Error::NotACollection`]; [`Error::Stopped`] once `stop` is raised. Damage is in the report.
+    /// [`Error::InUse`]; [`Error::NotACollection`]; [`Error::Stopped`] once `stop` is raised. Damage is in the report,
+    /// and so is what could not be read.
     pub fn verify(backend: &DynBackend, dir: &Path, stop: &StopFlag) -> Result<VerifyReport, Error> {
         let (backend, dir, stop) = (backend.clone(), dir.to_owned(), stop.clone());
         let verifying =
@@ -203,13 +205,14 @@ impl Collection {
     }
 
     /// Puts what is intact of a damaged collection into a new one, in a directory that does not exist yet. The damaged one
-    /// is only read. Blocks.
+    /// is only read. The new one gets its name when it is complete and durable. Blocks.
     ///
     /// `schema` is gone by where neither the manifest nor any segment says it any more.
     ///
     /// # Errors
-    /// [`Error::NotACollection`]; [`Error::NoSchema`]; [`Error::InUse`]; [`Error::Exists`]; [`Error::Stopped`]; whatever
-    /// keeps the new one from being written.
+    /// [`Error::NotACollection`]; [`Error::NoSchema`]; [`Error::InUse`]; [`Error::Exists`]; [`Error::Inside`];
+    /// [`Error::Stopped`]; whatever keeps the damaged one from being read, such as permissions, or the new one from being
+    /// written.
     pub fn repair(
         backend: &DynBackend,
         dir: &Path,
@@ -358,7 +361,8 @@ impl Collection {
     /// of a collection never change once they are written.
     ///
     /// # Errors
-    /// [`Error::Exists`]; whatever keeps files from being written. Then nothing is left behind.
+    /// [`Error::Exists`]; [`Error::Inside`] where the copy would be in the collection itself; whatever keeps files from being
+    /// written. Then nothing is left behind.
     pub fn snapshot(&self, dir: &Path) -> Pending<()> {
         let dir = dir.to_owned();
         self.control(|reply| ControlJob::Snapshot(dir, reply))

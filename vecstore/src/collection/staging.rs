@@ -5,7 +5,7 @@ use super::files::{LOCK, parent};
 use super::open;
 use crate::error::Error;
 use io_core::{Directory, DirectoryError, DirectoryLock};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Fails where something is already, or where it would be taken for a leftover of the collection that it comes from.
@@ -44,7 +44,8 @@ impl<'a> Staging<'a> {
             Err(error) if error.source.kind() == ErrorKind::AlreadyExists => {
                 // Through a link, another directory's files would be removed.
                 if !directory.entry(&dir)?.is_dir {
-                    return Err(Error::Exists { path: dir });
+                    let reason = io::Error::new(ErrorKind::NotADirectory, "it is no directory; remove it");
+                    return Err(DirectoryError::new("take over", &dir, reason).into());
                 }
             }
             Err(error) => return Err(error.into()),

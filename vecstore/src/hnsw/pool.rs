@@ -127,6 +127,18 @@ mod tests {
         assert_eq!(Entry::new(ID_END - 1, 1.0).id(), ID_END - 1);
     }
 
+    #[test]
+    fn a_pool_of_any_size_takes_no_more_memory_than_its_candidates() {
+        let mut pool = Pool::default();
+        for size_max in [1 << 40, usize::MAX] {
+            pool.begin(size_max);
+            assert!(pool.entries.capacity() < 2 * RESERVED_MAX);
+            (0..2 * RESERVED_MAX as u32).for_each(|id| pool.push(id, -(id as f32)));
+            assert_eq!(pool.candidates().len(), 2 * RESERVED_MAX);
+            pool = Pool::default();
+        }
+    }
+
     proptest! {
         /// Against sorting everything at every step.
         #[test]

@@ -241,7 +241,7 @@ impl<'a> Reader<'a> {
     fn search(
         &mut self,
         question: Question,
-        request: SearchRequest,
+        request: &SearchRequest,
         complete: impl Fn(&[Hit], &SearchRequest, &[&Point]) -> Result<(), String> + 'a,
     ) {
         let (collection, shape) = (self.collection, &self.run.shape);
@@ -265,7 +265,7 @@ impl<'a> Reader<'a> {
         let question = self.question();
         let mut request = self.request(&question, ALL);
         request.params.exact = true;
-        self.search(question, request, |hits, _, allowed| {
+        self.search(question, &request, |hits, _, allowed| {
             same("the number of hits", &hits.len(), &allowed.len())
         });
     }
@@ -277,7 +277,7 @@ impl<'a> Reader<'a> {
         request.params.exact = true;
         request.offset = self.random.usize(..5);
         let shape = &self.run.shape;
-        self.search(question, request, move |hits, request, allowed| {
+        self.search(question, &request, move |hits, request, allowed| {
             let mut scores: Vec<f64> =
                 allowed.iter().map(|point| shape.score(&request.vector, &point.vector)).collect();
             scores.sort_by(|one, other| shape.best_first(*one, *other));
@@ -298,7 +298,7 @@ impl<'a> Reader<'a> {
         request.params.ef = *self.random.choice(&[1, 10, 128]).unwrap();
         request.params.scan_max = *self.random.choice(&[0, 10_000]).unwrap();
         request.params.scan_ratio = 0.0;
-        self.search(question, request, |hits, request, _| {
+        self.search(question, &request, |hits, request, _| {
             if hits.len() > request.limit { Err(format!("{} hits", hits.len())) } else { Ok(()) }
         });
     }

@@ -6,7 +6,7 @@ use crate::timeline::Points;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use vecstore::collection::{Collection, Durability, PayloadChange, Pending, Selection, Written};
-use vecstore::point::{Payload, Point, PointId};
+use vecstore::point::{Point, PointId};
 
 /// Makes some random writes, one after the other.
 pub(crate) fn write(
@@ -125,14 +125,19 @@ fn change(
     random: &mut fastrand::Rng,
 ) -> Write {
     let new = payload(owner, random);
-    let (change, apply): (_, Box<dyn Fn(&mut Payload)>) = match random.u32(..5) {
-        0 => (PayloadChange::Clear, Box::new(|payload| payload.clear())),
-        1 => (PayloadChange::Set(new.clone()), Box::new(move |payload| payload.clone_from(&new))),
-        _ => (PayloadChange::Merge(new.clone()), Box::new(move |payload| payload.extend(new.clone()))),
+    let change = match random.u32(..5) {
+        0 => PayloadChange::Clear,
+        1 => PayloadChange::Set(new),
+        _ => PayloadChange::Merge(new),
     };
     let (mut after, mut points) = (before.clone(), 0);
     for point in after.values_mut().filter(|point| is_changed(point)) {
-        apply(&mut Arc::make_mut(point).payload);
+        let payload = &mut Arc::make_mut(point).payload;
+        match &change {
+            PayloadChange::Clear => payload.clear(),
+            PayloadChange::Set(new) => payload.clone_from(new),
+            PayloadChange::Merge(new) => payload.extend(new.clone()),
+        }
         points += 1;
     }
     let what = match &change {
