@@ -253,9 +253,9 @@ fn a_long_file_is_read_in_pieces_only() {
     assert_eq!(StdDirectory.read_at(&path, 8, usize::MAX).unwrap(), b"89");
     assert_eq!(StdDirectory.read_at(&path, 11, 4).unwrap(), b"");
     let len = SMALL_FILE_BYTES_MAX as u64;
-    std::fs::File::options().write(true).open(&path).unwrap().set_len(len).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(len).unwrap();
     assert_eq!(StdDirectory.read(&path).unwrap().len() as u64, len);
-    std::fs::File::options().write(true).open(&path).unwrap().set_len(20 << 30).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(20 << 30).unwrap();
     assert_eq!(StdDirectory.read_at(&path, (20 << 30) - 1, 4).unwrap(), [0]);
     let error = StdDirectory.read(&path).unwrap_err();
     assert_eq!((error.source.kind(), &error.path), (io::ErrorKind::FileTooLarge, &path));

@@ -366,9 +366,9 @@ impl Growing {
     /// Makes every point reachable from its best neighbour in two steps, where there is room for a link, and then, on level 0, from the
     /// entry. What choosing links leaves without would hardly be found.
     ///
-    /// Scores of codes hold points back that are next to others: by a dot product one that is a little shorter is nobody's best match.
-    /// A group of points that are far from all others may have no link from these. It gets one from where a walk that looks for it
-    /// ends. Where there is no room for a link a point stays as it is.
+    /// By a dot product a point that is a little shorter than those around it is nobody's best match, and codes make points shorter. A
+    /// group of points that are far from all others may have no link from these: it gets one from where a walk that looks for it ends.
+    /// Where there is no room for a link a point stays as it is.
     fn connect<S: PointScores>(
         &mut self,
         scores: &S,
@@ -385,7 +385,10 @@ impl Growing {
             }
             let from = scratches.with(|scratch| {
                 let found = self.nearest(point, params.ef_construct, 0, scores, &mut scratch.search, stop)?;
-                Ok(found.iter().map(|found| found.id).find(|&id| self.levels[0].has_room(id)))
+                let level = &self.levels[0];
+                let near = found.iter().map(|found| found.id);
+                let further = near.clone().flat_map(|near| level.get(near as usize)).copied();
+                Ok(near.chain(further).find(|&id| level.has_room(id)))
             })?;
             if let Some(from) = from {
                 self.levels[0].add(from, point);
@@ -689,6 +692,16 @@ mod tests {
         assert!(level_of(0, 2) < 64 && level_of(u64::MAX, 2) == 0);
     }
 
+    /// The points that a walk from the entry can come to on level 0.
+    fn reachable(graph: &Graph) -> usize {
+        let mut reached = HashSet::from([graph.entry().unwrap().0]);
+        let mut waiting: Vec<u32> = reached.iter().copied().collect();
+        while let Some(node) = waiting.pop() {
+            waiting.extend(graph.links(node, 0).iter().filter(|&&link| reached.insert(link)));
+        }
+        reached.len()
+    }
+
     #[test]
     fn every_point_can_be_reached() {
         for (distance, m) in [(Distance::Cosine, 4), (Distance::Euclid, 4), (Distance::Dot, 4)] {
@@ -700,14 +713,48 @@ mod tests {
                 }
             }
             let graph = built(&vectors, distance, &HnswParams { m, ef_construct: 20, seed: 1 });
-            let mut reached = HashSet::from([graph.entry().unwrap().0]);
-            let mut waiting: Vec<u32> = reached.iter().copied().collect();
-            while let Some(node) = waiting.pop() {
-                waiting.extend(graph.links(node, 0).iter().filter(|&&link| reached.insert(link)));
-            }
-            let reached_min = if distance == Distance::Dot { 2700 } else { 3000 };
-            assert!(reached.len() >= reached_min, "{distance}: {}", reached.len());
+            assert_eq!(reachable(&graph), 3000, "{distance}");
         }
+    }
+
+    /// Of clusters that are far from each other, and of more points than a walk keeps, none is cut off.
+    #[test]
+    fn far_clusters_can_be_reached() {
+        let mut rng = SplitMix64::new(4, 0);
+        let centres: Vec<f32> = (0..30 * DIM).map(|_| 100.0 * rng.normal()).collect();
+        let mut vectors = Vec::new();
+        for centre in centres.chunks(DIM) {
+            for _ in 0..100 {
+                vectors.extend(centre.iter().map(|x| x + 0.01 * rng.normal()));
+            }
+        }
+        for distance in [Distance::Euclid, Distance::Dot] {
+            let graph = built(&vectors, distance, &params());
+            assert_eq!(reachable(&graph), 3000, "{distance}");
+        }
+    }
+
+    /// By the products of codes some points are nobody's best match, though their vectors are: who is near finds them all the same.
+    #[test]
+    fn points_are_found_from_next_to_them() {
+        let mut rng = SplitMix64::new(6, 0);
+        let mut vectors = Vec::new();
+        for _ in 0..20 {
+            let centre: Vec<f32> = (0..DIM).map(|_| 10.0 * rng.normal()).collect();
+            for _ in 0..100 {
+                vectors.extend(centre.iter().map(|x| x + 0.01 * rng.normal()));
+            }
+        }
+        let mut codes = ScalarCodes::new(DIM).unwrap();
+        codes.extend(&vectors);
+        let scores = CodeScores::new(Distance::Dot, &codes);
+        let graph = build(&scores, &HnswParams::default(), &|_| (), &|| false).unwrap();
+        let found = vectors.chunks(DIM).enumerate().map(|(point, query)| {
+            let found = search(&graph, &vectors, query, 128, Distance::Dot);
+            found.iter().filter(|&&id| id as usize / 100 == point / 100).count()
+        });
+        let found: usize = found.sum();
+        assert!(found >= 199_000, "{found} of 200,000 in the same cluster");
     }
 
     #[test]
