@@ -49,7 +49,7 @@ pub(crate) fn spawn(name: String, mut work: Work) -> io::Result<()> {
             Err(refused) => work = refused.0,
         }
     }
-    std::thread::Builder::new().name(name.clone()).spawn(move || serve(name, work)).map(drop)
+    std::thread::Builder::new().name(name.clone()).spawn(move || serve(&name, work)).map(drop)
 }
 
 fn idle(name: &str) -> Option<Idle> {
@@ -59,12 +59,12 @@ fn idle(name: &str) -> Option<Idle> {
     Some(idle.swap_remove(found))
 }
 
-fn serve(name: String, mut work: Work) {
+fn serve(name: &str, mut work: Work) {
     KEEPS.set(true);
     // After a panic nobody knows what state the executor is in. The panic's message was printed.
     while catch_unwind(AssertUnwindSafe(work)).is_ok() {
         let (sender, next) = channel();
-        let idle = Idle { name: name.clone(), process: std::process::id(), work: sender };
+        let idle = Idle { name: name.to_owned(), process: std::process::id(), work: sender };
         IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(idle);
         let Ok(taken) = next.recv() else { return };
         work = taken;

@@ -1,6 +1,7 @@
 //! Threads that keep their executor leave nothing behind. A process of its own: all its descriptors are counted.
 
 #![cfg(target_os = "linux")]
+#![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
 use io_core::BackendFactory;
 use io_glommio::GlommioBackend;

@@ -244,6 +244,9 @@ const COMMANDS: [&[&str]; 16] = [
     &["create", "c", "--dim", "2"],
 ];
 
+/// Puts something in a file's place.
+type Plant = fn(&Path);
+
 /// Two commands for each file and each thing in its place; `VECSTORE_HOSTILE=all` runs all of them.
 #[test]
 fn no_command_hangs_on_what_is_in_a_files_place() {
@@ -253,14 +256,13 @@ fn no_command_hangs_on_what_is_in_a_files_place() {
     sample(dir);
     let mut number = 0;
     for path in tree(&dir.join("c")) {
-        let kinds: [(&str, fn(&Path)); 4] = [
+        let kinds: [(&str, Plant); 4] = [
             ("a pipe", |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success())),
             ("a directory", |path| fs::create_dir(path).unwrap()),
-            ("a socket", |path| {
-                drop(
-                    UnixListener::bind(path.file_name().unwrap())
-                        .and_then(|_| fs::rename(path.file_name().unwrap(), path)),
-                )
+            // The path of a socket is short. Below a long one there is none, and so nothing in the file's place.
+            ("a socket", |path| match UnixListener::bind(path) {
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}"),
             }),
             ("a link to a device", |path| symlink("/dev/zero", path).unwrap()),
         ];

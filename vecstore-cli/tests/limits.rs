@@ -3,6 +3,7 @@
 //!
 //! Each limit is tried with one of the backends in turn; `VECSTORE_LIMITS=all` tries all limits with all of them.
 #![cfg(target_os = "linux")]
+#![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
 mod common;
 

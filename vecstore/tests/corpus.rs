@@ -35,7 +35,7 @@ unsafe impl GlobalAlloc for Watching {
 static ALLOCATOR: Watching = Watching;
 
 /// Inputs made of each seed.
-const MUTATIONS: usize = 2000;
+const MUTATIONS: usize = 1000;
 /// What readers keep for themselves, whatever the input.
 const ALLOWED: usize = 16 << 20;
 

@@ -2,6 +2,7 @@
 //! descriptors says so. A process of its own: its descriptors, threads and memory are counted.
 
 #![cfg(target_os = "linux")]
+#![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
 use io_core::BackendFactory;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

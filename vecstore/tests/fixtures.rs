@@ -163,9 +163,9 @@ fn copy(from: &Path, to: &Path) {
         let entry = entry.unwrap();
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         if from.is_dir() {
-            copy(&from, &to)
+            copy(&from, &to);
         } else {
-            let _ = std::fs::copy(&from, &to).unwrap();
+            std::fs::copy(&from, &to).unwrap();
         }
     }
 }

@@ -105,8 +105,7 @@ fn contents(collection: &Collection) -> Result<Model, Error> {
     assert_eq!(retrieved.records.len(), model.len());
     let params = SearchParams { exact: true, ..SearchParams::default() };
     for point in model.values().step_by(29) {
-        let request =
-            SearchRequest { limit: 1, params: params.clone(), ..SearchRequest::new(point.vector.clone()) };
+        let request = SearchRequest { limit: 1, params, ..SearchRequest::new(point.vector.clone()) };
         collection.search(request).wait()?;
     }
     Ok(model)

@@ -4,6 +4,8 @@
 //!
 //! `VECSTORE_STARVATION_ROUNDS=100` goes on for longer.
 
+#![allow(clippy::print_stderr, reason = "a skip must be seen")]
+
 use io_core::testing::SimulatedDisk;
 use io_core::{BackendFactory, DynBackend};
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! Threads of a collection that do not start, that end in the middle, and that drop the collection themselves: everybody who
 //! waits gets an answer, nothing waits for itself, and nothing is lost.
 
+#![allow(clippy::print_stderr, reason = "a skip must be seen")]
+
 use io_core::testing::SimulatedDisk;
 use io_core::{BackendFactory, Directory, DynBackend, OpenError, OpenOptions, StartError};
 use std::collections::BTreeSet;
@@ -284,12 +286,13 @@ fn backends(test: impl Fn(&DynBackend, &Path)) {
 
 #[test]
 fn a_thread_may_drop_the_last_handle_of_its_collection() {
+    type Ask = fn(&Collection) -> Pending<()>;
     backends(|backend, dir| {
         let name = backend.name();
         let mut collection = Collection::create(backend, dir, &Schema::new(2), &options()).unwrap();
         put(&collection, 0..100).unwrap();
         let mut expected = 100;
-        let asked: [(&str, fn(&Collection) -> Pending<()>); 2] =
+        let asked: [(&str, Ask); 2] =
             [("vecstore-writer", Collection::sync), ("vecstore-optimizer", Collection::settle)];
         for (thread, ask) in asked {
             // A write that nobody waits for is not lost.

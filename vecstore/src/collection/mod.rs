@@ -552,12 +552,12 @@ fn start(
             })
         })?
     };
-    let shared = match loading.recv() {
-        Ok(Ok(shared)) => shared,
-        failed => {
+    let shared = match loading.recv().unwrap_or(Err(Error::WorkerLost)) {
+        Ok(shared) => shared,
+        Err(error) => {
             // Its lock is gone by then.
             let _ = writer.join();
-            return Err(failed.map_or(Error::WorkerLost, |failed| failed.err().expect("the other arm")));
+            return Err(error);
         }
     };
     let (started, starting) = mpsc::channel();
