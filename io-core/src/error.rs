@@ -320,7 +320,6 @@ impl StartError {
         const EPERM: i32 = 1;
         const EAGAIN: i32 = 11;
         const ENOMEM: i32 = 12;
-        const ENFILE: i32 = 23;
         const EMFILE: i32 = 24;
         const ENOSYS: i32 = 38;
         match source.raw_os_error() {
@@ -340,7 +339,7 @@ impl StartError {
                     .into(),
                 source,
             },
-            Some(EMFILE | ENFILE) => Self::Descriptors { runtime, source },
+            Some(EMFILE) => Self::Descriptors { runtime, source },
             Some(EAGAIN) => Self::Threads { runtime, source },
             Some(ENOMEM) => Self::LockedMemory { runtime, reason: source.to_string() },
             _ => Self::Io { runtime, source },

@@ -166,6 +166,10 @@ impl Error {
             Self::Damaged { .. } | Self::Misplaced { .. } | Self::Version { .. } | Self::Schema(_) => true,
             Self::Open(OpenError::NotAFile { .. }) => true,
             Self::Open(OpenError::Io { source, .. }) => is_damage(source),
+            // Longer than any file of its kind. Writing fails so at a limit of the process.
+            Self::Directory(error) if error.source.kind() == io::ErrorKind::FileTooLarge => {
+                error.operation == "read"
+            }
             Self::Directory(error) => is_damage(&error.source),
             Self::Read(error) | Self::VectorFile(VectorFileError::Read(error)) => match error {
                 ReadError::Io { source, .. } => is_damage(source),

@@ -32,7 +32,7 @@ pub(crate) fn traced(kind: BackendKind, root: &Path) -> (DynBackend, SimulatedDi
         BackendKind::Monoio => trace(io_monoio::MonoioBackend::default(), root),
         #[cfg(all(feature = "ring", target_os = "linux"))]
         BackendKind::Ring => trace(io_ring::RingBackend::default(), root),
-        other => panic!("{other} is a new backend: name it here"),
+        other => panic!("{other} cannot be traced below {}: name it here", root.display()),
     }
 }
 

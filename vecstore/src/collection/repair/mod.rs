@@ -185,7 +185,7 @@ impl Salvage<'_> {
         let logs = self.find_logs(dir, manifest)?;
         let (mut writes, seq_next) = self.writes(dir, &logs, manifest, due)?;
         if let Some(seq_next) = seq_next.filter(|_| self.is_manifest_known)
-            && let Err(error) = check_leftovers(self.backend, dir, manifest, seq_next).await
+            && let Err(error) = unless_unread(check_leftovers(self.backend, dir, manifest, seq_next).await)?
         {
             self.report.notes.push(error.to_string());
             self.report.more_lost = true;
