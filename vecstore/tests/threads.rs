@@ -160,7 +160,8 @@ fn a_thread_that_does_not_start_fails_the_opening_and_leaves_nothing() {
                 let error = Collection::open(&failing, Path::new(DIR), &options).unwrap_err();
                 let told = match fault {
                     Fault::Panic => matches!(error, Error::WorkerLost),
-                    Fault::Thread | Fault::Executor => matches!(error, Error::Start(StartError::Io { .. })),
+                    Fault::Thread => matches!(error, Error::Start(StartError::Threads { .. })),
+                    Fault::Executor => matches!(error, Error::Start(StartError::Io { .. })),
                 };
                 assert!(told, "{fault:?} of thread {thread}: {error}");
                 // Nobody holds its lock any more.

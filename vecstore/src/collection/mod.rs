@@ -311,7 +311,8 @@ impl Collection {
         self.ask_optimizer(|stop, reply| optimizer::Job::Asked { merge: true, progress, stop, reply })
     }
 
-    /// Seals what is in memory into a segment of its own, without merging it with others.
+    /// Seals what is in memory into a segment of its own, without merging it with others. Where there are more segments than
+    /// [`CollectionOptions::segments_max`], some of these are merged first.
     ///
     /// # Errors
     /// As [`Collection::optimize`].

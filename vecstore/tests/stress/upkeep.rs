@@ -11,8 +11,7 @@ pub(crate) fn keep_up(run: &Run, collection: &Collection, session: u64, mut rand
         match random.u32(..8) {
             0 | 1 => {
                 run.note("seal".to_owned());
-                let report = collection.seal(|_| {}).wait().unwrap();
-                assert_eq!((report.rewritten, report.vacuumed), (0, 0), "{report:?}");
+                collection.seal(|_| {}).wait().unwrap();
             }
             2 => {
                 run.note("optimize".to_owned());
