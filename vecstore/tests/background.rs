@@ -4,6 +4,8 @@ use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
 use io_core::{Directory, DynBackend};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use vecstore::collection::{Collection, CollectionInfo, CollectionOptions, Durability, Selection};
 use vecstore::error::Error;
 use vecstore::point::{Point, PointId};
@@ -20,9 +22,13 @@ fn options() -> CollectionOptions {
     CollectionOptions { cores: 1, lanes: 1, ..CollectionOptions::default() }
 }
 
-fn put(collection: &Collection, ids: impl IntoIterator<Item = u64>) -> Result<(), Error> {
+fn points(ids: impl IntoIterator<Item = u64>) -> Vec<Point> {
     let point = |id| Point::new(id, vec![id as f32, 1.0]).with_payload(json!({"text": "x".repeat(100)}));
-    collection.upsert(ids.into_iter().map(point).collect(), Durability::Synced).wait().map(drop)
+    ids.into_iter().map(point).collect()
+}
+
+fn put(collection: &Collection, ids: impl IntoIterator<Item = u64>) -> Result<(), Error> {
+    collection.upsert(points(ids), Durability::Synced).wait().map(drop)
 }
 
 fn delete(collection: &Collection, ids: std::ops::Range<u64>) -> Result<u64, Error> {
@@ -62,6 +68,61 @@ fn a_log_of_the_same_points_over_and_over_is_sealed_away() {
     collection.close().unwrap();
     let opened = Collection::open(&DynBackend::new(disk), Path::new(DIR), &options()).unwrap();
     assert!(opened.open_report().writes_replayed < 100, "{:?}", opened.open_report());
+}
+
+/// Also for points that are all new, so that nothing is ever due for a vacuum; and each write fills memory.
+#[test]
+fn segments_keep_their_bound_while_writes_go_on() {
+    for segments_max in [1, 3] {
+        let disk = SimulatedDisk::new(9);
+        let collection = create(&disk, &CollectionOptions { seal_points: 5, segments_max, ..options() });
+        for first in (0..300).step_by(10) {
+            put(&collection, first..first + 10).unwrap();
+        }
+        collection.settle().wait().unwrap();
+        let info = collection.info().unwrap();
+        assert!(info.segments_peak <= segments_max + 1 && info.segments.len() <= segments_max, "{info:?}");
+        assert_eq!((info.points, info.points_in_memory), (300, 0));
+    }
+}
+
+/// Points that are replaced take no room in memory. Their records do, in the log, while what is frozen waits.
+#[test]
+fn the_log_is_bounded_while_sealing_is_held_up() {
+    let disk = SimulatedDisk::new(8);
+    let collection = create(&disk, &CollectionOptions { seal_log_bytes: 8000, ..options() });
+    put(&collection, 0..2).unwrap();
+    let (reached, at_it) = std::sync::mpsc::sync_channel(1);
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let mut optimizing = collection.optimize(move |_| {
+        let _ = reached.try_send(());
+        let _ = held.lock().unwrap().recv();
+    });
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(Pin::new(&mut optimizing).poll(&mut context).is_pending());
+    at_it.recv().unwrap();
+    let (mut writing, mut written) = (Vec::new(), 0);
+    for _ in 0..3000 {
+        // A few wait, so that a group is a few.
+        if writing.len() < 10 {
+            writing.push(collection.upsert(points(0..2), Durability::Written));
+        }
+        let waiting = writing.len();
+        writing.retain_mut(|write| match Pin::new(write).poll(&mut context) {
+            Poll::Ready(answer) => answer.is_err(),
+            Poll::Pending => true,
+        });
+        written += waiting - writing.len();
+        // The writer has time for a write between any two of these.
+        collection.sync().wait().unwrap();
+    }
+    // More than 200 bytes each.
+    assert!(written * 200 <= 4 * 8000 + 10 * 400, "{written} writes");
+    drop(go_on);
+    writing.into_iter().for_each(|write| drop(write.wait().unwrap()));
+    optimizing.wait().unwrap();
+    assert_eq!(collection.count(None).wait().unwrap(), 2);
 }
 
 #[test]

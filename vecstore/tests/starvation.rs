@@ -22,6 +22,8 @@ use vecstore::schema::Schema;
 const ROUNDS: u64 = 2;
 const WRITERS: usize = 3;
 const BATCH: u64 = 10;
+/// Points that are written between two searches.
+const SEARCH_EVERY: u64 = 50;
 /// Ids that are written over and over: more than fit into memory, so that each point written takes room there.
 const IDS: u64 = 600;
 const SEAL_POINTS: u64 = 100;
@@ -73,7 +75,7 @@ impl Progress {
     }
 
     /// Blocks until it is true of the counts; looks each time they change.
-    fn wait_until(&self, reached: impl Fn(&mut Counts) -> bool) {
+    fn wait_until(&self, mut reached: impl FnMut(&mut Counts) -> bool) {
         let mut counts = self.counts.lock().unwrap();
         while !reached(&mut counts) {
             counts = self.changed.wait(counts).unwrap();
@@ -112,11 +114,14 @@ fn descriptors() -> u64 {
 }
 
 /// Ends the other threads, also when an assertion fails.
-struct Stopping<'a>(&'a AtomicBool);
+struct Stopping<'a>(&'a AtomicBool, &'a Progress);
 
 impl Drop for Stopping<'_> {
     fn drop(&mut self) {
+        // Whoever has just looked waits by now.
+        let _counts = self.1.counts.lock();
         self.0.store(true, Ordering::SeqCst);
+        self.1.changed.notify_all();
     }
 }
 
@@ -135,7 +140,7 @@ fn starve(name: &str, backend: &DynBackend, dir: &Path) {
     };
     let (next, progress, stop) = (AtomicU64::new(0), Arc::new(Progress::default()), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let _stopping = Stopping(&stop);
+        let _stopping = Stopping(&stop, &progress);
         for _ in 0..WRITERS {
             scope.spawn(|| {
                 while !stop.load(Ordering::SeqCst) {
@@ -150,7 +155,14 @@ fn starve(name: &str, backend: &DynBackend, dir: &Path) {
         // All ids are there from here on.
         progress.wait_until(|counts| counts.written >= 2 * IDS);
         scope.spawn(|| {
+            let mut target = 0;
             while !stop.load(Ordering::SeqCst) {
+                // Not all the time: the optimizer is to have some of the processor, wherever this runs.
+                progress.wait_until(|counts| {
+                    let reached = counts.written >= target || stop.load(Ordering::SeqCst);
+                    target = if reached { counts.written + SEARCH_EVERY } else { target };
+                    reached
+                });
                 let found = collection.search(SearchRequest::new(vec![1.0, 2.0, 1.0, 0.0])).wait().unwrap();
                 assert_eq!(found.hits.len(), 10, "{name}");
                 progress.count(|counts| counts.searches += 1);
