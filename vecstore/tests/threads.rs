@@ -161,7 +161,7 @@ fn a_thread_that_does_not_start_fails_the_opening_and_leaves_nothing() {
                 let told = match fault {
                     Fault::Panic => matches!(error, Error::WorkerLost),
                     Fault::Thread => matches!(error, Error::Start(StartError::Threads { .. })),
-                    Fault::Executor => matches!(error, Error::Start(StartError::Io { .. })),
+                    Fault::Executor => matches!(error, Error::Start(StartError::Descriptors { .. })),
                 };
                 assert!(told, "{fault:?} of thread {thread}: {error}");
                 // Nobody holds its lock any more.
