@@ -41,14 +41,16 @@ struct Failing {
     executors: Arc<AtomicUsize>,
     /// The name of the thread that ends when it opens a file; empty for none.
     ending: Arc<Mutex<&'static str>>,
+    /// What a thread waits for before it ends so.
+    held: Arc<Mutex<Option<mpsc::Receiver<()>>>>,
     /// Files that the optimizer has opened.
     built: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
 impl Failing {
     fn new(disk: &SimulatedDisk, start: Option<(usize, Fault)>) -> Self {
-        let (threads, executors, ending, built) = Default::default();
-        Self { disk: disk.clone(), start, threads, executors, ending, built }
+        let (threads, executors, ending, held, built) = Default::default();
+        Self { disk: disk.clone(), start, threads, executors, ending, held, built }
     }
 
     fn end(&self, name: &'static str) {
@@ -60,6 +62,9 @@ impl Failing {
         let thread = std::thread::current().name().unwrap_or_default().to_owned();
         let built = thread == "vecstore-optimizer" && self.built.lock().unwrap().insert(path.to_owned());
         if !built && thread == *self.ending.lock().unwrap() {
+            if let Some(held) = self.held.lock().unwrap().take() {
+                let _ = held.recv();
+            }
             panic!("a test of a thread that ends: {thread}");
         }
     }
@@ -239,6 +244,38 @@ fn whoever_waits_for_a_thread_that_ends_gets_an_error() {
         let opened = reopened(&backend, Path::new(DIR));
         let count = opened.count(None).wait().unwrap();
         assert!(count >= 3, "{ending}: {count}");
+    }
+}
+
+/// The writer waits for room while the optimizer ends.
+#[test]
+fn writers_that_wait_for_room_learn_that_nobody_makes_any() {
+    let disk = SimulatedDisk::new(5);
+    let failing = Failing::new(&disk, None);
+    let backend = DynBackend::new(failing.clone());
+    let options = CollectionOptions { background: true, seal_points: 5, ..options() };
+    let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options).unwrap();
+    put(&collection, 0..3).unwrap();
+    collection.optimize(|_| {}).wait().unwrap();
+    let (go_on, held) = mpsc::channel();
+    *failing.held.lock().unwrap() = Some(held);
+    failing.end("vecstore-optimizer");
+    // A few wait at a time, so that a group is a few. The writer has time to fill the memory.
+    let (mut writing, mut next) = (Vec::new(), 3);
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..1000 {
+        if writing.len() < 5 {
+            writing.push(collection.upsert(points(next..next + 1), Durability::Written));
+            next += 1;
+        }
+        writing.retain_mut(|write| Pin::new(write).poll(&mut context).is_pending());
+        collection.sync().wait().unwrap();
+    }
+    assert!(writing.len() == 5 && next < 100, "{next} writes found room");
+    drop(go_on);
+    for write in writing {
+        let error = write.wait().unwrap_err();
+        assert!(error.to_string().contains("points wait in memory"), "{error}");
     }
 }
 
