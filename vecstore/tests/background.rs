@@ -120,7 +120,9 @@ fn the_log_is_bounded_while_sealing_is_held_up() {
     // More than 200 bytes each.
     assert!(written * 200 <= 4 * 8000 + 10 * 400, "{written} writes");
     drop(go_on);
-    writing.into_iter().for_each(|write| drop(write.wait().unwrap()));
+    for write in writing {
+        write.wait().unwrap();
+    }
     optimizing.wait().unwrap();
     assert_eq!(collection.count(None).wait().unwrap(), 2);
 }
