@@ -246,6 +246,10 @@ fn run(kind: BackendKind, seed: u64) -> Run {
                         }
                     }
                 }
+                // Writers may be over before any of this began.
+                recording.record_sync(|| {
+                    collection.seal(|_| {}).wait().unwrap();
+                });
                 taken
             });
             writers.into_iter().for_each(|writer| writer.join().unwrap());

@@ -740,9 +740,11 @@ mod tests {
         let mut rng = SplitMix64::new(6, 0);
         let mut vectors = Vec::new();
         for _ in 0..20 {
-            let centre: Vec<f32> = (0..DIM).map(|_| 10.0 * rng.normal()).collect();
+            // All of one length: else the product with a point of a longer one may be the best.
+            let centre: Vec<f32> = (0..DIM).map(|_| rng.normal()).collect();
+            let length = centre.iter().map(|x| x * x).sum::<f32>().sqrt();
             for _ in 0..100 {
-                vectors.extend(centre.iter().map(|x| x + 0.01 * rng.normal()));
+                vectors.extend(centre.iter().map(|x| 35.0 * x / length + 0.01 * rng.normal()));
             }
         }
         let mut codes = ScalarCodes::new(DIM).unwrap();
