@@ -31,9 +31,9 @@ const SEGMENTS_MAX: usize = 4;
 
 /// Points that may be written during one call.
 ///
-/// Memory is full at four times `SEAL_POINTS`, and whatever then ends makes room for as many: the plan that the
-/// optimizer is at, what is frozen when the call begins, what the call freezes, and what is frozen behind that. The same
-/// again for groups that exceed it, and for what is written until the answer has come.
+/// Memory holds up to `4 * SEAL_POINTS` points. The writers fill it when the call begins. Four events make room for as many
+/// again: the running plan ends, what was frozen is sealed, what the call froze is sealed, and what was frozen behind that is
+/// sealed. A factor of two covers groups that exceed the room, and writes that arrive before the answer does.
 const WRITTEN_MAX: u64 = 2 * 5 * 4 * SEAL_POINTS;
 
 fn options() -> CollectionOptions {
