@@ -9,8 +9,8 @@ use benches::data::{Error, Vectors, variable};
 use benches::report::{Cell, Plot, Report, Table};
 use std::time::Duration;
 use vecstore::dataset::Clustered;
-use vecstore::distance::Distance;
-use vecstore::quantization::{Codec, Compression, Method, SAMPLE_MAX, Scorer, train};
+use vecstore::schema::Distance;
+use vecstore_quant::{Codec, Compression, Quantization, SAMPLE_MAX, Scorer, train};
 
 const DISTANCE: Distance = Distance::Cosine;
 const LIMIT: usize = 10;
@@ -148,7 +148,7 @@ struct Encoded {
     encode: Duration,
 }
 
-fn encode(method: Method, data: &Data, seed: u64) -> Encoded {
+fn encode(method: Quantization, data: &Data, seed: u64) -> Encoded {
     let started = cpu_time();
     let codec = train(method, DISTANCE, data.dim, &data.vectors, data.vectors.len() / data.dim, seed);
     let trained = cpu_time();
@@ -165,9 +165,9 @@ fn main() -> Result<(), Error> {
     let data = load()?;
     let (count, queries) = (data.vectors.len() / data.dim, data.queries.len() / data.dim);
     let truth = truth(&data);
-    let mut methods = Method::ALL.to_vec();
-    methods.retain(|method| !matches!(method, Method::Product { .. }));
-    methods.extend(Compression::ALL.map(|compression| Method::Product { compression }));
+    let mut methods = Quantization::ALL.to_vec();
+    methods.retain(|method| !matches!(method, Quantization::Product { .. }));
+    methods.extend(Compression::ALL.map(|compression| Quantization::Product { compression }));
     let seed = variable("BENCH_SEED").map_or(Ok(1), |seed| seed.parse())?;
     let wanted = variable("BENCH_CODES").unwrap_or_default();
     methods.retain(|method| method.to_string().contains(&wanted));

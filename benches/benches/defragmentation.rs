@@ -28,10 +28,10 @@ use vecstore::collection::{Collection, CollectionOptions, Durability, Hit, Searc
 use vecstore::dataset::Clustered;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
-use vecstore::hnsw::HnswParams;
 use vecstore::input::VectorSource;
 use vecstore::point::{Point, PointId};
-use vecstore::quantization::Method;
+use vecstore::schema::HnswParams;
+use vecstore::schema::Quantization;
 use vecstore::schema::{Placement, Schema};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -138,7 +138,7 @@ fn main() -> Result<()> {
 /// One segment. Searches within a tenant score each of its points, so the graph need not be good.
 fn make(dir: &Path, points: usize, defragment: bool) -> Result<()> {
     let mut schema = Schema::new(DIM as u32);
-    schema.quantization = Method::Binary;
+    schema.quantization = Quantization::Binary;
     schema.hnsw = HnswParams { m: 4, ef_construct: 8, seed: 0 };
     schema.placement.codes = Placement::Cold;
     schema.placement.graph = Placement::Cold;

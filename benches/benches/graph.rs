@@ -22,8 +22,8 @@ use vecstore::collection::{
 use vecstore::dataset::Clustered;
 use vecstore::input::read_npy_i32;
 use vecstore::point::{Point, PointId};
-use vecstore::quantization::Method;
-use vecstore::schema::{Placement, PlacementOf, Schema};
+use vecstore::schema::Quantization;
+use vecstore::schema::{Placement, Placements, Schema};
 
 const LIMIT: usize = 10;
 const EFS: [usize; 10] = [24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
@@ -75,10 +75,10 @@ struct Searched {
     rescored: f64,
 }
 
-fn measure(data: &Data, method: Method, threads: usize) -> Result<Measured, Error> {
+fn measure(data: &Data, method: Quantization, threads: usize) -> Result<Measured, Error> {
     let dir = tempfile::tempdir_in(variable("BENCH_DIR").unwrap_or_else(|| ".".to_owned()))?;
     let pinned = Placement::Pinned;
-    let placement = PlacementOf {
+    let placement = Placements {
         vectors: pinned,
         codes: pinned,
         graph: pinned,

@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput};
 use half::f16;
 use std::hint::black_box;
 use std::time::Duration;
-use vecstore::kernels::{Kernels, Records, Scan, WINDOW};
+use vecstore_quant::kernels::{Kernels, Records, Scan, WINDOW};
 
 const DIM: usize = 384;
 /// Bytes of parameters before a code.

@@ -26,7 +26,7 @@ use vecstore::collection::{Collection, CollectionOptions, Durability, Hit, Searc
 use vecstore::dataset::Clustered;
 use vecstore::input::VectorSource;
 use vecstore::point::Point;
-use vecstore::quantization::Method;
+use vecstore::schema::Quantization;
 use vecstore::schema::{Placement, Schema};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -87,7 +87,7 @@ fn main() -> Result<()> {
 /// One segment, its codes and ids in memory, its vectors on disk.
 fn make(dir: &Path, points: usize) -> Result<()> {
     let mut schema = Schema::new(DIM as u32);
-    schema.quantization = Method::Binary;
+    schema.quantization = Quantization::Binary;
     schema.placement.ids = Placement::Pinned;
     let options = CollectionOptions { background: false, cores: 0, ..CollectionOptions::default() };
     let collection = Collection::create(&BackendKind::Mmap.backend(), dir, &schema, &options)?;

@@ -27,7 +27,7 @@ use vecstore::collection::{Collection, CollectionOptions, Durability, ScrollRequ
 use vecstore::dataset::Clustered;
 use vecstore::input::VectorSource;
 use vecstore::point::{Point, PointId};
-use vecstore::quantization::Method;
+use vecstore::schema::Quantization;
 use vecstore::schema::{Placement, Schema};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -127,7 +127,7 @@ fn main() -> Result<()> {
 fn make(dir: &Path, points: usize, ids: Ids) -> Result<()> {
     let mut schema = Schema::new(DIM as u32);
     // Codes are in memory, and no scroll needs them.
-    schema.quantization = Method::Binary;
+    schema.quantization = Quantization::Binary;
     schema.placement.ids = Placement::Pinned;
     let options = CollectionOptions { background: false, cores: 0, ..CollectionOptions::default() };
     let collection = Collection::create(&BackendKind::Mmap.backend(), dir, &schema, &options)?;

@@ -17,11 +17,11 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use vecstore::error::Error;
 use vecstore::field::FieldKind;
-use vecstore::hnsw::GraphParts;
 use vecstore::internals::structures::{
     FieldFile, FieldKey, FieldTree, HashedIds, IdFile, PackedLinks, PackedPostings,
 };
 use vecstore::point::PointId;
+use vecstore_index::graph::GraphParts;
 
 #[global_allocator]
 static ALLOCATOR: Counted = Counted;

@@ -12,13 +12,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use vecstore::backends::BackendKind;
 use vecstore::collection::{CollectionOptions, LIMIT_MAX, Rescore, SearchParams};
-use vecstore::distance::Distance;
 use vecstore::field::FieldKind;
 use vecstore::filter::Filter;
-use vecstore::hnsw::{EF_CONSTRUCT_MAX, HnswParams, M_MAX};
 use vecstore::point::PointId;
-use vecstore::quantization::Method;
-use vecstore::schema::{DIM_MAX, Placement, Schema};
+use vecstore::schema::{
+    DIM_MAX, Distance, EF_CONSTRUCT_MAX, HnswParams, M_MAX, Placement, Quantization, Schema,
+};
 
 /// An embedded vector store for data larger than memory: points with payloads, filters and durable writes, read in batches
 /// through a backend of your choice.
@@ -562,8 +561,8 @@ pub(crate) struct GraphArgs {
     pub(crate) seed: u64,
     /// Codes that search scores instead of vectors: int8, int8_global[=QUANTILE], int4, product[=COMPRESSION], binary,
     /// rotated4, rotated2, rotated1
-    #[arg(long, value_name = "METHOD", default_value_t = Method::default())]
-    pub(crate) quantization: Method,
+    #[arg(long, value_name = "METHOD", default_value_t = Quantization::default())]
+    pub(crate) quantization: Quantization,
 }
 
 impl GraphArgs {

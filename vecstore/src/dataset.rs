@@ -1,9 +1,9 @@
 //! Vectors made from a seed, for the demo, tests and benches: the same on every machine.
 
 use crate::input::{InputError, Rows, VectorSource};
-use crate::rng::SplitMix64;
 use io_core::ElementType;
 use std::path::Path;
+use vecstore_quant::SplitMix64;
 
 /// How far points lie from the centre of their cluster, where centres lie about 1 from each other's component.
 const SPREAD: f32 = 0.4;

@@ -1,10 +1,10 @@
 //! Vectors in the element type of a collection: checked and encoded on the way in, decoded on the way out.
 
-use crate::distance::OriginalScorer;
 use crate::error::InputError;
 use crate::point::PointId;
 use half::f16;
 use io_core::ElementType;
+use vecstore_quant::OriginalScorer;
 
 /// Appends a vector's bytes in the element type; little-endian.
 pub(crate) fn encode(
@@ -148,7 +148,7 @@ mod tests {
             vectors.push(&bytes);
             vectors.set(0, &vec![0; bytes.len()]);
             assert_eq!((vectors.len(), vectors.bytes(1)), (2, bytes.as_slice()));
-            let scorer = OriginalScorer::new(crate::distance::Distance::Dot, &[1.0, 0.0, 1.0, 0.0, 0.0]);
+            let scorer = OriginalScorer::new(vecstore_quant::Distance::Dot, &[1.0, 0.0, 1.0, 0.0, 0.0]);
             assert_eq!((vectors.score(0, &scorer), vectors.score(1, &scorer)), (0.0, 256.0));
         }
         let error =

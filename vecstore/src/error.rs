@@ -1,11 +1,11 @@
 //! What can go wrong with a collection, in one type: each says what, where, and where it is not obvious what to do.
 
-use crate::hnsw::BuildError;
 use crate::point::PointId;
 use crate::schema::SchemaError;
 use io_core::{DirectoryError, LockError, OpenError, ReadError, StartError, VectorFileError, WriteError};
 use std::io;
 use std::path::{Path, PathBuf};
+use vecstore_index::graph::BuildError;
 
 /// Anything that can go wrong with a collection.
 #[derive(Debug, thiserror::Error)]

@@ -40,7 +40,6 @@
 //! | [`schema`], [`point`], [`filter`], [`field`] | what a collection is, what is in it, and which of it is meant |
 //! | [`backends`] | the backends of this build, by name |
 //! | [`input`], [`dataset`] | vectors from files, and made-up ones |
-//! | [`quantization`], [`hnsw`], [`distance`], [`kernels`] | codes, graph, scores |
 
 #![deny(unsafe_code)]
 
@@ -50,25 +49,20 @@ mod bit_flip;
 mod checked_json;
 pub mod collection;
 pub mod dataset;
-pub mod distance;
 mod element;
 pub mod error;
 pub mod field;
 pub mod filter;
 mod filtering;
-pub mod hnsw;
 mod identity;
 mod immutable;
 pub mod input;
 #[cfg(feature = "internals")]
 pub mod internals;
-pub mod kernels;
 mod log;
 mod mutable;
 mod pages;
 pub mod point;
-pub mod quantization;
-mod rng;
 pub mod schema;
 mod threads;
 

@@ -1,12 +1,12 @@
 //! What a collection is: fixed when it is created, kept in its manifest as JSON.
 
-use crate::distance::Distance;
 use crate::field::FieldKind;
-use crate::hnsw::HnswParams;
-use crate::quantization::Method;
 use io_core::ElementType;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+pub use vecstore_index::graph::{EF_CONSTRUCT_MAX, HnswParams, M_MAX};
+pub use vecstore_quant::{Compression, Distance, Quantile, Quantization};
 
 /// Largest dimension of a collection: codes take 16 components more, and a vector file has up to 65,536.
 pub const DIM_MAX: u32 = 65_520;
@@ -31,7 +31,7 @@ pub struct Schema {
     pub element: ElementType,
     /// What search scores instead of the vectors.
     #[serde(default)]
-    pub quantization: Method,
+    pub quantization: Quantization,
     /// How graphs are built.
     #[serde(default, with = "HnswOnDisk")]
     pub hnsw: HnswParams,
@@ -44,7 +44,7 @@ pub struct Schema {
     pub defragment: Vec<String>,
     /// Where the parts of immutable segments are.
     #[serde(default)]
-    pub placement: PlacementOf,
+    pub placement: Placements,
     /// A payload is not longer than this many bytes of JSON.
     #[serde(default = "default_payload_bytes_max")]
     pub payload_bytes_max: u32,
@@ -65,7 +65,7 @@ pub enum Placement {
 /// The placement of each part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct PlacementOf {
+pub struct Placements {
     /// The vectors as they were given, which rescoring reads.
     pub vectors: Placement,
     /// Their codes, which search reads.
@@ -80,7 +80,7 @@ pub struct PlacementOf {
     pub indexes: Placement,
 }
 
-impl Default for PlacementOf {
+impl Default for Placements {
     /// Vectors and payloads cold, ids cached; codes, graph and indexes, which every search needs, pinned.
     fn default() -> Self {
         Self {
@@ -148,11 +148,11 @@ impl Schema {
             dim,
             distance: default_distance(),
             element: default_element(),
-            quantization: Method::default(),
+            quantization: Quantization::default(),
             hnsw: HnswParams::default(),
             indexes: BTreeMap::new(),
             defragment: Vec::new(),
-            placement: PlacementOf::default(),
+            placement: Placements::default(),
             payload_bytes_max: default_payload_bytes_max(),
         }
     }

@@ -14,7 +14,7 @@ use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
 use vecstore::input::{Rows, VectorSource};
 use vecstore::point::{Point, PointId};
-use vecstore::schema::{Placement, PlacementOf, Schema};
+use vecstore::schema::{Placement, Placements, Schema};
 
 const DIM: usize = 24;
 
@@ -22,7 +22,7 @@ fn options() -> CollectionOptions {
     CollectionOptions { cores: 2, background: false, ..CollectionOptions::default() }
 }
 
-fn schema(placement: PlacementOf) -> Schema {
+fn schema(placement: Placements) -> Schema {
     Schema { placement, ..Schema::new(DIM as u32).tenant("tenant", FieldKind::Keyword) }
 }
 
@@ -59,7 +59,7 @@ fn everything(collection: &Collection, queries: &[Vec<f32>]) -> (Vec<SearchResul
     (found, page.records.into_iter().map(point).collect(), collection.count(Some(of_tenant)).wait().unwrap())
 }
 
-fn write(kind: BackendKind, dir: &Path, points: &[Point], placement: PlacementOf) -> Collection {
+fn write(kind: BackendKind, dir: &Path, points: &[Point], placement: Placements) -> Collection {
     let collection = Collection::create(&kind.backend(), dir, &schema(placement), &options()).unwrap();
     let (segment, memory) = points.split_at(points.len() - 50);
     for batch in segment.chunks(500) {
@@ -108,7 +108,7 @@ fn what_one_backend_writes_all_read() {
     for writer in BackendKind::all() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("c");
-        let collection = write(*writer, &dir, &points, PlacementOf::default());
+        let collection = write(*writer, &dir, &points, Placements::default());
         let written = everything(&collection, &queries);
         assert_eq!(written.1, points[40..], "{writer}");
         collection.close().unwrap();
@@ -134,7 +134,7 @@ fn what_one_backend_writes_all_read() {
 #[test]
 fn placement_changes_no_answer() {
     let (points, queries) = points(1500);
-    let everywhere = |place| PlacementOf {
+    let everywhere = |place| Placements {
         vectors: place,
         codes: place,
         graph: place,
@@ -261,7 +261,7 @@ fn a_reader_on_a_runtime_of_its_own_needs_no_threads() {
     for kind in BackendKind::all() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("c");
-        write(*kind, &dir, &points, PlacementOf::default()).close().unwrap();
+        write(*kind, &dir, &points, Placements::default()).close().unwrap();
         let options = CollectionOptions { cores: 0, read_only: true, ..options() };
         let backend = kind.backend();
         let collection = Collection::open(&backend, &dir, &options).unwrap();

@@ -8,12 +8,12 @@ use vecstore::collection::{
     Collection, CollectionOptions, Durability, Hit, PayloadChange, ScrollRequest, SearchParams,
     SearchRequest, Selection, With,
 };
-use vecstore::distance::Distance;
 use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter, Range};
 use vecstore::point::{Point, PointId};
-use vecstore::schema::{Placement, PlacementOf, Schema};
+use vecstore::schema::Distance;
+use vecstore::schema::{Placement, Placements, Schema};
 
 const DIR: &str = "/notes";
 
@@ -171,7 +171,7 @@ fn a_page_token_survives_sealing_and_merging() {
 fn an_order_of_equal_numbers_is_gone_through_page_by_page() {
     const POINTS: u64 = 4000;
     let disk = SimulatedDisk::new(8);
-    let placement = PlacementOf { indexes: Placement::Cold, ids: Placement::Cold, ..PlacementOf::default() };
+    let placement = Placements { indexes: Placement::Cold, ids: Placement::Cold, ..Placements::default() };
     let schema = Schema { placement, ..schema() };
     let collection = Collection::create(&DynBackend::new(disk), Path::new(DIR), &schema, &options()).unwrap();
     let size = |id: u64| (id * 7 % 10).min(3);

@@ -10,11 +10,11 @@ use std::path::Path;
 use vecstore::collection::{
     Collection, CollectionOptions, Durability, Rescore, ScrollRequest, SearchParams, SearchRequest, Selection,
 };
-use vecstore::distance::Distance;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
 use vecstore::point::{Point, PointId};
-use vecstore::schema::{Placement, PlacementOf, Schema};
+use vecstore::schema::Distance;
+use vecstore::schema::{Placement, Placements, Schema};
 
 const DIM: usize = 6;
 /// Values of the field that is filtered by.
@@ -37,7 +37,7 @@ fn options() -> CollectionOptions {
 }
 
 fn create(placement: Placement) -> Collection {
-    let placement = PlacementOf { codes: placement, graph: placement, ..PlacementOf::default() };
+    let placement = Placements { codes: placement, graph: placement, ..Placements::default() };
     let schema = Schema { distance: Distance::Euclid, placement, ..Schema::new(DIM as u32) };
     let backend = DynBackend::new(SimulatedDisk::new(1));
     let schema = schema.index("kind", FieldKind::Integer);

@@ -18,7 +18,7 @@ use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
 use vecstore::point::{Point, PointId};
-use vecstore::quantization::Method;
+use vecstore::schema::Quantization;
 use vecstore::schema::Schema;
 
 const DIR: &str = "/c";
@@ -45,7 +45,7 @@ fn schema() -> Schema {
 
 /// Some with a codec that learns something, which is in a file of its own.
 fn schema_of(seed: u64) -> Schema {
-    let quantization = if seed % 4 == 1 { Method::Rotated2 } else { Method::Int8 };
+    let quantization = if seed % 4 == 1 { Quantization::Rotated2 } else { Quantization::Int8 };
     Schema { quantization, ..schema() }
 }
 

@@ -13,7 +13,7 @@ use vecstore::collection::{
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
 use vecstore::point::{Point, PointId};
-use vecstore::quantization::Method;
+use vecstore::schema::Quantization;
 use vecstore::schema::Schema;
 
 const CURRENT: &str = "v4";
@@ -63,7 +63,7 @@ fn make() {
     assert!(!dir.exists(), "fixtures are kept as they are");
     std::fs::create_dir_all(fixtures()).unwrap();
     // A codec that learns something, so that this is kept too.
-    let schema = Schema { quantization: Method::Rotated4, ..Schema::new(6) };
+    let schema = Schema { quantization: Quantization::Rotated4, ..Schema::new(6) };
     let mut schema = schema.tenant("keyword", FieldKind::Keyword);
     for (field, kind) in [
         ("integer", FieldKind::Integer),

@@ -11,8 +11,8 @@ use vecstore::collection::{
 };
 use vecstore::field::FieldKind;
 use vecstore::point::{Point, PointId};
-use vecstore::quantization::Method;
-use vecstore::schema::{Placement, PlacementOf, Schema};
+use vecstore::schema::Quantization;
+use vecstore::schema::{Placement, Placements, Schema};
 
 /// What was done in which lane to files of which name, which is without its number.
 type Opened = BTreeSet<String>;
@@ -90,8 +90,8 @@ fn what_nobody_waits_for_is_in_the_background_lane_and_nothing_else_is() {
     // Nothing is in memory, so that every file is read.
     let cold = Placement::Cold;
     let placement =
-        PlacementOf { vectors: cold, codes: cold, graph: cold, payload: cold, ids: cold, indexes: cold };
-    let schema = Schema { placement, quantization: Method::Rotated4, ..Schema::new(4) };
+        Placements { vectors: cold, codes: cold, graph: cold, payload: cold, ids: cold, indexes: cold };
+    let schema = Schema { placement, quantization: Quantization::Rotated4, ..Schema::new(4) };
     let schema = schema.index("day", FieldKind::Integer);
     let options = CollectionOptions { cores: 1, background: false, ..CollectionOptions::default() };
     let dir = Path::new("/c");

@@ -14,7 +14,7 @@ use vecstore::collection::{
 use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::point::{Point, PointId};
-use vecstore::quantization::Method;
+use vecstore::schema::Quantization;
 use vecstore::schema::Schema;
 
 const DIR: &str = "/c";
@@ -40,7 +40,7 @@ fn open(disk: &SimulatedDisk, dir: &str) -> Result<Collection, Error> {
 
 /// A codec that learns something, so that there is a file of what it learned.
 fn schema() -> Schema {
-    let schema = Schema { quantization: Method::Rotated2, ..Schema::new(3) };
+    let schema = Schema { quantization: Quantization::Rotated2, ..Schema::new(3) };
     schema.tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer)
 }
 

@@ -7,20 +7,20 @@ use std::path::Path;
 use vecstore::collection::{
     Collection, CollectionOptions, Durability, Hit, Rescore, SearchParams, SearchRequest, SearchResult,
 };
-use vecstore::distance::Distance;
 use vecstore::point::{Point, PointId};
-use vecstore::quantization::Method;
-use vecstore::schema::{Placement, PlacementOf, Schema};
+use vecstore::schema::Distance;
+use vecstore::schema::Quantization;
+use vecstore::schema::{Placement, Placements, Schema};
 
 const DIM: usize = 24;
 const CLUSTER_POINTS: usize = 100;
 const DEFAULT_MAX: u64 = 1000;
 
 fn created(distance: Distance, codes: Placement, vectors: &[Vec<f32>]) -> Collection {
-    let placement = PlacementOf { codes, ..PlacementOf::default() };
+    let placement = Placements { codes, ..Placements::default() };
     let dim = vectors[0].len() as u32;
     let schema = Schema { distance, placement, ..Schema::new(dim) };
-    assert_eq!(schema.quantization, Method::Int8);
+    assert_eq!(schema.quantization, Quantization::Int8);
     let options = CollectionOptions { cores: 2, background: false, ..CollectionOptions::default() };
     let backend = DynBackend::new(SimulatedDisk::new(1));
     let collection = Collection::create(&backend, Path::new("/c"), &schema, &options).unwrap();

@@ -17,7 +17,7 @@ use vecstore::collection::{
 use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::point::{Point, PointId};
-use vecstore::quantization::Method;
+use vecstore::schema::Quantization;
 use vecstore::schema::Schema;
 
 fn tempdir() -> tempfile::TempDir {
@@ -38,7 +38,8 @@ fn open(dir: &Path) -> Result<Collection, Error> {
 
 /// A collection with every kind of file: a segment with a codec, deleted points, a log.
 fn sample(dir: &Path) {
-    let schema = Schema { quantization: Method::Rotated2, ..Schema::new(2).index("n", FieldKind::Integer) };
+    let schema =
+        Schema { quantization: Quantization::Rotated2, ..Schema::new(2).index("n", FieldKind::Integer) };
     let collection = Collection::create(&backend(), dir, &schema, &options()).unwrap();
     let point = |id: u64| {
         let payload = serde_json::json!({ "n": id });

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use vecstore::collection::{Collection, CollectionOptions, Durability};
 use vecstore::point::Point;
-use vecstore::quantization::Method;
+use vecstore::schema::Quantization;
 use vecstore::schema::Schema;
 
 /// The name and the niceness in a thread's `stat`.
@@ -36,7 +36,7 @@ fn own_nice() -> i32 {
 fn threads_that_nobody_waits_for_run_after_the_others() {
     let options = CollectionOptions { cores: 1, background: false, ..CollectionOptions::default() };
     let backend = DynBackend::new(SimulatedDisk::new(2));
-    let schema = Schema { quantization: Method::ALL[3], ..Schema::new(4) };
+    let schema = Schema { quantization: Quantization::ALL[3], ..Schema::new(4) };
     let collection = Collection::create(&backend, Path::new("/c"), &schema, &options).unwrap();
     let points = (0..100).map(|id| Point::new(id, vec![id as f32, 1.0, 2.0, 3.0])).collect();
     collection.upsert(points, Durability::Synced).wait().unwrap();

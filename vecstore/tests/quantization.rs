@@ -8,11 +8,11 @@ use vecstore::collection::{
     Collection, CollectionOptions, Durability, Rescore, SearchParams, SearchRequest, SearchResult, Selection,
 };
 use vecstore::dataset::Clustered;
-use vecstore::distance::Distance;
 use vecstore::input::{Rows, VectorSource};
 use vecstore::point::{Point, PointId};
-use vecstore::quantization::Method;
-use vecstore::schema::{Placement, PlacementOf, Schema};
+use vecstore::schema::Distance;
+use vecstore::schema::Quantization;
+use vecstore::schema::{Placement, Placements, Schema};
 
 const DIM: usize = 48;
 const POINTS: usize = 2000;
@@ -35,8 +35,8 @@ fn data() -> Data {
     Data { points, queries }
 }
 
-fn schema(method: Method, distance: Distance, place: Placement) -> Schema {
-    let placement = PlacementOf { codes: place, ..PlacementOf::default() };
+fn schema(method: Quantization, distance: Distance, place: Placement) -> Schema {
+    let placement = Placements { codes: place, ..Placements::default() };
     Schema { quantization: method, distance, placement, ..Schema::new(DIM as u32) }
 }
 
@@ -64,9 +64,12 @@ fn ids(found: &[SearchResult]) -> Vec<BTreeSet<PointId>> {
 fn codes_of_every_method_find_what_vectors_find() {
     let data = data();
     for distance in Distance::ALL {
-        for method in Method::ALL {
+        for method in Quantization::ALL {
             // Coarse codes of few components need more candidates than the default, which is for real data.
-            let coarse = matches!(method, Method::Binary | Method::Rotated1 | Method::Product { .. });
+            let coarse = matches!(
+                method,
+                Quantization::Binary | Quantization::Rotated1 | Quantization::Product { .. }
+            );
             let default = SearchParams::default();
             let params =
                 if coarse { SearchParams { ef: 500, oversampling: Some(40.0), ..default } } else { default };
@@ -101,7 +104,7 @@ fn codes_of_every_method_find_what_vectors_find() {
 #[test]
 fn vectors_that_cannot_be_hits_are_spared_and_not_missed() {
     let data = data();
-    for method in [Method::Int8, Method::Rotated4] {
+    for method in [Quantization::Int8, Quantization::Rotated4] {
         let disk = SimulatedDisk::new(8);
         let schema = schema(method, Distance::Cosine, Placement::Pinned);
         let collection = create(&disk, &schema, &data.points);
@@ -113,7 +116,7 @@ fn vectors_that_cannot_be_hits_are_spared_and_not_missed() {
         assert_eq!(spared + read, 400 * data.queries.len() as u64);
         // Half a step of int8 is next to nothing, one of 4 bits is not.
         assert!(
-            spared > if method == Method::Int8 { read } else { 0 },
+            spared > if method == Quantization::Int8 { read } else { 0 },
             "{method}: {read} read, {spared} spared"
         );
         let exact = SearchParams { exact: true, ..SearchParams::default() };
@@ -129,7 +132,9 @@ fn vectors_that_cannot_be_hits_are_spared_and_not_missed() {
 fn only_vectors_that_decide_are_read_if_scores_need_not_be_exact() {
     let data = data();
     let (on_disk, in_memory_points) = data.points.split_at(POINTS - 200);
-    for (method, reads_less) in [(Method::Int8, true), (Method::Rotated4, true), (Method::Binary, false)] {
+    for (method, reads_less) in
+        [(Quantization::Int8, true), (Quantization::Rotated4, true), (Quantization::Binary, false)]
+    {
         for place in [Placement::Pinned, Placement::Cold] {
             let disk = SimulatedDisk::new(8);
             let collection = create(&disk, &schema(method, Distance::Euclid, place), on_disk);
@@ -166,7 +171,7 @@ fn only_vectors_that_decide_are_read_if_scores_need_not_be_exact() {
             };
             let (missed, missed_less_sure, missed_by_codes) =
                 (missed(&undecided), missed(&less_sure), missed(&by_codes));
-            assert!(missed <= if method == Method::Int8 { 0 } else { 2 }, "{method}: {missed} missed");
+            assert!(missed <= if method == Quantization::Int8 { 0 } else { 2 }, "{method}: {missed} missed");
             assert!(
                 missed_less_sure <= missed_by_codes,
                 "{method}: {missed_less_sure}, by codes {missed_by_codes}"
@@ -191,7 +196,7 @@ fn a_part_of_a_bound_is_one() {
     let disk = SimulatedDisk::new(8);
     let data = data();
     let collection =
-        create(&disk, &schema(Method::Int8, Distance::Dot, Placement::Pinned), &data.points[..20]);
+        create(&disk, &schema(Quantization::Int8, Distance::Dot, Placement::Pinned), &data.points[..20]);
     for part in [0.0, -1.0, 1.5, f32::NAN] {
         let params = SearchParams { rescore: Rescore::Undecided { part }, ..SearchParams::default() };
         let request = SearchRequest { params, ..SearchRequest::new(data.queries[0].clone()) };
@@ -203,7 +208,8 @@ fn a_part_of_a_bound_is_one() {
 #[test]
 fn a_damaged_codec_is_named_and_costs_no_point() {
     let data = data();
-    for method in [Method::Rotated2, Method::Product { compression: vecstore::quantization::Compression::X8 }]
+    for method in
+        [Quantization::Rotated2, Quantization::Product { compression: vecstore::schema::Compression::X8 }]
     {
         let disk = SimulatedDisk::new(9);
         let collection = create(&disk, &schema(method, Distance::Dot, Placement::Pinned), &data.points);
@@ -239,7 +245,7 @@ fn codes_of_points_in_memory_rule_out_vectors_but_no_hit() {
         }
         for distance in Distance::ALL {
             let disk = SimulatedDisk::new(9);
-            let schema = Schema { element, ..schema(Method::Int8, distance, Placement::Pinned) };
+            let schema = Schema { element, ..schema(Quantization::Int8, distance, Placement::Pinned) };
             let backend = DynBackend::new(disk.clone());
             let collection = Collection::create(&backend, Path::new(DIR), &schema, &options()).unwrap();
             // Every vector is first another one, and what was deleted is not found.
@@ -274,7 +280,8 @@ fn codes_of_points_in_memory_rule_out_vectors_but_no_hit() {
 fn everything_can_be_asked_for_at_once() {
     let data = data();
     let disk = SimulatedDisk::new(10);
-    let collection = create(&disk, &schema(Method::Int8, Distance::Euclid, Placement::Cold), &data.points);
+    let collection =
+        create(&disk, &schema(Quantization::Int8, Distance::Euclid, Placement::Cold), &data.points);
     for exact in [false, true] {
         let params = SearchParams { exact, ..SearchParams::default() };
         let request = SearchRequest { limit: 6000, params, ..SearchRequest::new(data.queries[0].clone()) };

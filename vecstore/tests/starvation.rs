@@ -15,8 +15,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use vecstore::backends::BackendKind;
 use vecstore::collection::{Collection, CollectionOptions, Durability, Pending, SearchRequest};
-use vecstore::hnsw::HnswParams;
 use vecstore::point::Point;
+use vecstore::schema::HnswParams;
 use vecstore::schema::Schema;
 
 const ROUNDS: u64 = 2;

@@ -22,7 +22,7 @@ use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
 use vecstore::point::{Point, PointId};
-use vecstore::quantization::Method;
+use vecstore::schema::Quantization;
 use vecstore::schema::Schema;
 
 const DIR: &str = "/c";
@@ -204,7 +204,7 @@ fn run(kind: BackendKind, seed: u64) -> Run {
         vacuum_ratio: 0.3,
         ..quiet()
     };
-    let quantization = if random.bool() { Method::Rotated2 } else { Method::Int8 };
+    let quantization = if random.bool() { Quantization::Rotated2 } else { Quantization::Int8 };
     let schema = Schema { quantization, ..Schema::new(3) };
     let schema = schema.tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer);
     let (dir, mut snapshots) = (root.join("c"), Vec::new());

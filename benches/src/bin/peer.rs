@@ -14,7 +14,7 @@ use vecstore::backends::BackendKind;
 use vecstore::collection::{Collection, CollectionOptions, Durability, Rescore, SearchRequest};
 use vecstore::input::{Format, VectorInput, VectorSource};
 use vecstore::point::Point;
-use vecstore::quantization::Method;
+use vecstore::schema::Quantization;
 use vecstore::schema::{Placement, Schema};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -26,7 +26,7 @@ const BATCH: usize = 1000;
 #[derive(Parser)]
 enum Args {
     /// Makes a collection of one segment, of the vectors of a file
-    Build { collection: PathBuf, vectors: PathBuf, quantization: Method },
+    Build { collection: PathBuf, vectors: PathBuf, quantization: Quantization },
     /// Says `started`, opens the collection at the first line, answers every other one, which says what to search, with a line of JSON
     Search(Opening),
 }
@@ -64,7 +64,7 @@ fn main() -> Result<()> {
     }
 }
 
-fn build(collection: &Path, vectors: &Path, quantization: Method) -> Result<()> {
+fn build(collection: &Path, vectors: &Path, quantization: Quantization) -> Result<()> {
     let mut vectors = VectorInput::open(vectors, Format::by_extension(vectors)?)?;
     let mut schema = Schema { quantization, ..Schema::new(u32::try_from(vectors.dim())?) };
     schema.placement.ids = Placement::Pinned;

@@ -14,7 +14,7 @@ use recommend::{Advice, Sizes, recommend, shown};
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
-use vecstore::schema::{Placement, PlacementOf};
+use vecstore::schema::{Placement, Placements};
 
 const MIB: u64 = 1 << 20;
 const GIB: f64 = (1u64 << 30) as f64;
@@ -161,7 +161,7 @@ fn write_advice(out: &mut impl Write, advice: &Advice) -> Result<(), CliError> {
 }
 
 fn create(advice: &Advice) -> String {
-    let PlacementOf { vectors, codes, graph, .. } = advice.placement;
+    let Placements { vectors, codes, graph, .. } = advice.placement;
     let place = |part: &str, place: Placement| {
         let place = match place {
             Placement::Cold => "cold",

@@ -2,9 +2,9 @@
 
 use super::measure::{Measured, Reads, Spread};
 use serde::Serialize;
-use vecstore::hnsw::HnswParams;
-use vecstore::quantization::Method;
-use vecstore::schema::{Placement, PlacementOf};
+use vecstore::schema::HnswParams;
+use vecstore::schema::Quantization;
+use vecstore::schema::{Placement, Placements};
 
 /// The least depth that reaches this part of the best rate is enough; a deeper queue only makes each read wait longer.
 const ENOUGH: f64 = 0.95;
@@ -13,8 +13,12 @@ const FOR_DATA: f64 = 0.5;
 /// Codes that a search scores, about.
 const CODES_SCORED: f64 = 2000.0;
 /// Codes to take, the most exact first, each with its bits a component.
-const CODES: [(Method, f64); 4] =
-    [(Method::Int8, 8.0), (Method::Rotated4, 4.0), (Method::Rotated2, 2.0), (Method::Rotated1, 1.0)];
+const CODES: [(Quantization, f64); 4] = [
+    (Quantization::Int8, 8.0),
+    (Quantization::Rotated4, 4.0),
+    (Quantization::Rotated2, 2.0),
+    (Quantization::Rotated1, 1.0),
+];
 
 /// The user's data and machine, in GiB.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -43,8 +47,8 @@ pub(crate) struct Advice {
     /// None where the backend takes none.
     pub(crate) queue_depth: Option<u32>,
     pub(crate) direct: bool,
-    pub(crate) placement: PlacementOf,
-    pub(crate) quantization: Method,
+    pub(crate) placement: Placements,
+    pub(crate) quantization: Quantization,
     /// A sentence each, with its numbers.
     pub(crate) reasons: Vec<String>,
 }
@@ -159,12 +163,12 @@ fn why_mode(chosen: &Candidate<'_>, all: &[Candidate<'_>]) -> Option<String> {
 }
 
 /// Vectors in memory if they fit, codes and graph if they do, the most exact codes that fit.
-fn place(sizes: &Sizes, cold: f64) -> (PlacementOf, Method, String) {
+fn place(sizes: &Sizes, cold: f64) -> (Placements, Quantization, String) {
     let room = FOR_DATA * sizes.memory_gib;
     let on_disk = CODES_SCORED / cold * 1000.0;
     let searched = sizes.searched_gib(CODES[0].1);
     if sizes.data_gib + searched <= room {
-        let placement = PlacementOf { vectors: Placement::Cached, ..PlacementOf::default() };
+        let placement = Placements { vectors: Placement::Cached, ..Placements::default() };
         let why = format!(
             "vectors in the page cache, codes and graph in memory: together {:.1} GiB, and there is room for {room:.1}",
             sizes.data_gib + searched
@@ -178,11 +182,11 @@ fn place(sizes: &Sizes, cold: f64) -> (PlacementOf, Method, String) {
                 "vectors on disk, {method} codes and the graph in memory: these are {searched:.1} GiB, and there is room for \
                  {room:.1}; at the cold rate, the {CODES_SCORED} codes of a search would take {on_disk:.0} ms"
             );
-            return (PlacementOf::default(), method, why);
+            return (Placements::default(), method, why);
         }
     }
     let (method, bits) = CODES[CODES.len() - 1];
-    let placement = PlacementOf { codes: Placement::Cold, graph: Placement::Cold, ..PlacementOf::default() };
+    let placement = Placements { codes: Placement::Cold, graph: Placement::Cold, ..Placements::default() };
     let why = format!(
         "all on disk: even {method} codes and the graph are {:.1} GiB, and there is room for {room:.1}; the {CODES_SCORED} codes of \
          a search then take up to {on_disk:.0} ms, and defragmentation by a tenant helps most",
@@ -312,13 +316,13 @@ mod tests {
             (method, placement.codes, placement.vectors)
         };
         let expected = [
-            (248.5, Method::Int8, Placement::Pinned, Placement::Cached),
-            (247.5, Method::Int8, Placement::Pinned, Placement::Cold),
-            (56.5, Method::Int8, Placement::Pinned, Placement::Cold),
-            (55.5, Method::Rotated4, Placement::Pinned, Placement::Cold),
-            (31.5, Method::Rotated2, Placement::Pinned, Placement::Cold),
-            (19.5, Method::Rotated1, Placement::Pinned, Placement::Cold),
-            (13.5, Method::Rotated1, Placement::Cold, Placement::Cold),
+            (248.5, Quantization::Int8, Placement::Pinned, Placement::Cached),
+            (247.5, Quantization::Int8, Placement::Pinned, Placement::Cold),
+            (56.5, Quantization::Int8, Placement::Pinned, Placement::Cold),
+            (55.5, Quantization::Rotated4, Placement::Pinned, Placement::Cold),
+            (31.5, Quantization::Rotated2, Placement::Pinned, Placement::Cold),
+            (19.5, Quantization::Rotated1, Placement::Pinned, Placement::Cold),
+            (13.5, Quantization::Rotated1, Placement::Cold, Placement::Cold),
         ];
         for (memory, method, placed, vectors) in expected {
             assert_eq!(codes(memory), (method, placed, vectors), "{memory}");

@@ -1,8 +1,8 @@
 //! What the codes of candidates tell, with the bounds of their errors: which are among the best, which are not, and which only their
 //! vectors can tell.
 
-use crate::distance::Distance;
 use std::cmp::Ordering;
+use vecstore_quant::Distance;
 
 /// A point of an immutable segment with its score, higher is better.
 #[derive(Clone, Copy, Debug)]

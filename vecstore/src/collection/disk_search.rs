@@ -14,7 +14,6 @@ use super::decide::{Scored, best_possible, better_first, decide, nth_best};
 use super::reader::{CollectionReader, OpenEntry};
 use super::request::{Rescore, SearchRequest, SearchStats};
 use super::search::near_enough;
-use crate::distance::OriginalScorer;
 use crate::element;
 use crate::error::Error;
 use crate::immutable::search::{Allowed, Bounded, CandidateSearch, CandidateStats};
@@ -22,6 +21,7 @@ use futures_util::future::try_join_all;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::collections::HashSet;
+use vecstore_quant::OriginalScorer;
 
 /// Vectors that an exact search reads in one batch.
 const EXACT_BATCH: usize = 4096;

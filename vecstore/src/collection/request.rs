@@ -3,9 +3,9 @@
 use crate::error::InputError;
 use crate::filter::Filter;
 use crate::point::{Payload, PointId};
-use crate::quantization::Method;
 use io_core::ReadStats;
 use serde_json::Value;
+use vecstore_quant::Quantization;
 
 /// Most hits of a search, points of a page, and candidates of a walk over a graph.
 pub const LIMIT_MAX: usize = 1 << 20;
@@ -38,11 +38,11 @@ pub struct SearchParams {
     /// are kept. Where these would be all points, or more than 10,000, the code of each point is scored instead.
     pub ef: usize,
     /// Candidates rescored for each hit wanted, 1 or more; if not given, what the codes need
-    /// ([`Method::oversampling`]).
+    /// ([`Quantization::oversampling`]).
     pub oversampling: Option<f32>,
     /// Candidates rescored at most. A search rescores more than `oversampling` asks for only where the bounds of the codes leave
     /// undecided which points are the hits, as among points nearer to each other than a step of their codes. If not given, what
-    /// the codes need ([`Method::candidates_max`]). With 0 it rescores no more than `oversampling` asks for.
+    /// the codes need ([`Quantization::candidates_max`]). With 0 it rescores no more than `oversampling` asks for.
     /// [`SearchStats::undecided`] tells whether the limit was reached.
     pub candidates_max: Option<usize>,
     /// Whose vectors are read to rank by them.
@@ -64,7 +64,7 @@ pub enum Rescore {
     /// Of those that the codes cannot tell whether they are among the hits, by the bounds of their errors, or whether they are near
     /// enough for [`SearchRequest::score_threshold`]. For what is a hit without doubt nothing is read, and its score is that of
     /// its code. Which hits these are depends on how many are wanted, so that with other offsets scores and order may be others.
-    /// Codes without bounds ([`crate::quantization::Scorer::bound`]) can tell nothing.
+    /// Codes without bounds ([`vecstore_quant::Scorer::bound`]) can tell nothing.
     Undecided {
         /// The part of a bound that counts as error, above 0, up to 1. With 1, hits are found as with [`Rescore::All`]; with less,
         /// fewer vectors are read and more hits are missed. A bound is three standard deviations, for int8 the most there can be.
@@ -124,7 +124,7 @@ impl SearchRequest {
         if self.vector.len() != dim as usize {
             return Err(InputError::QueryDimension { found: self.vector.len(), dim });
         }
-        if let Some(component) = crate::distance::first_non_finite(&self.vector) {
+        if let Some(component) = vecstore_quant::first_non_finite(&self.vector) {
             return Err(InputError::QueryNotFinite { component, value: self.vector[component] });
         }
         check_limit("limit", self.limit)?;
@@ -160,13 +160,13 @@ impl SearchRequest {
     }
 
     /// Candidates to rescore, of codes of this method.
-    pub(crate) fn candidates(&self, method: Method) -> usize {
+    pub(crate) fn candidates(&self, method: Quantization) -> usize {
         let oversampling = self.params.oversampling.unwrap_or_else(|| method.oversampling());
         (self.wanted() as f64 * f64::from(oversampling)).ceil() as usize
     }
 
     /// Candidates to rescore where bounds leave the hits undecided, at most. None if bounds are not asked.
-    pub(crate) fn candidates_max(&self, method: Method) -> Option<usize> {
+    pub(crate) fn candidates_max(&self, method: Quantization) -> Option<usize> {
         let candidates_max = self.params.candidates_max.or_else(|| method.candidates_max());
         candidates_max.map(|candidates_max| candidates_max.max(self.candidates(method)))
     }
@@ -213,7 +213,7 @@ pub struct SearchStats {
     /// Vectors scored, of points in memory those that their codes do not rule out.
     pub vectors_scored: u64,
     /// Candidates that oversampling asks for whose vectors were not read: by the error bounds of their codes they cannot be among
-    /// the hits, or, with [`Rescore::Undecided`], must be. With [`crate::quantization::CONFIDENCE`], for int8 with certainty.
+    /// the hits, or, with [`Rescore::Undecided`], must be. With [`vecstore_quant::CONFIDENCE`], for int8 with certainty.
     pub vectors_spared: u64,
     /// Whether, by the bounds of the codes, points that were not rescored may be nearer than the hits:
     /// [`SearchParams::candidates_max`] was reached before that was decided. More candidates find them, and so does

@@ -7,13 +7,13 @@ use super::reader::{CollectionReader, OpenEntry, control, in_memory};
 use super::request::{Hit, SearchRequest, SearchResult, SearchStats};
 use super::retrieve::{Contents, fetch};
 use super::state::State;
-use crate::distance::{Distance, OriginalScorer};
 use crate::error::Error;
 use crate::filter::CheckedFilter;
 use crate::mutable::MutableSegment;
 use crate::point::PointId;
 use io_core::{ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
+use vecstore_quant::{Distance, OriginalScorer};
 
 /// What a hit is before its payload and vector are fetched.
 enum Place {

@@ -21,7 +21,7 @@ use crate::immutable::segment::{
 use crate::log::{LogBytes, LogEnd, LogReader};
 use crate::mutable::fields::keys_of_fields;
 use crate::pages::{Pages, PagesKind};
-use crate::schema::{Placement, PlacementOf, Schema};
+use crate::schema::{Placement, Placements, Schema};
 use io_core::{
     BackendFactory, Directory, DynBackend, ElementType, OpenOptions, ReadControl, ReadStats, StopFlag,
 };
@@ -324,7 +324,7 @@ impl Verifier<'_> {
         schema: &Schema,
     ) -> Result<(), Error> {
         // From disk, whatever the placement: what is in memory was read from there.
-        let placement = PlacementOf {
+        let placement = Placements {
             vectors: Placement::Cold,
             codes: Placement::Cold,
             graph: Placement::Cold,

@@ -19,13 +19,11 @@ use crate::background::{BackgroundWriter, UsualIo, pool};
 use crate::element;
 use crate::error::Error;
 use crate::field::Key;
-use crate::hnsw::{BuildError, GraphParts, HnswParams, PointScores, UpperLevel, build as build_graph};
 use crate::identity::RandomId;
 use crate::mutable::MutableSegment;
 use crate::mutable::fields::keys_of_fields;
 use crate::pages::{PagesKind, PagesWriter};
 use crate::point::{Payload, PointId};
-use crate::quantization::{CodeScores, Codec, SAMPLE_MAX, ScalarCodes, train};
 use crate::schema::Schema;
 use half::f16;
 use io_core::{
@@ -36,6 +34,10 @@ use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use vecstore_index::graph::{
+    BuildError, GraphParts, HnswParams, PointScores, UpperLevel, build as build_graph,
+};
+use vecstore_quant::{CodeScores, Codec, SAMPLE_MAX, ScalarCodes, train};
 
 /// Points read and written at a time, at most...
 const BATCH: usize = 1024;

@@ -19,9 +19,9 @@
 
 use super::offsets::{self, Offsets};
 use crate::error::Error;
-use crate::hnsw::{GraphParts, UpperLevel, check_upper};
 use crate::pages::{Pages, PagesWriter};
 use std::ops::Range;
+use vecstore_index::graph::{GraphParts, UpperLevel, check_upper};
 
 const RECORD_HEADER: usize = 7;
 

@@ -4,12 +4,12 @@
 use super::graph::{LINKS_SECTION, decode_links};
 use super::segment::{CodesData, SegmentReader};
 use crate::error::Error;
-use crate::hnsw::{Candidate, GraphSearch, SearchScratch, Step};
-use crate::quantization::Scorer;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use std::ops::Range;
+use vecstore_index::graph::{Candidate, GraphSearch, SearchScratch, Step};
+use vecstore_quant::Scorer;
 
 /// Points whose codes are scored at once.
 const SCAN_BATCH: usize = 1024;

@@ -20,8 +20,7 @@ use crate::error::Error;
 use crate::identity::{Expected, RandomId};
 use crate::pages::{Pages, PagesData, PagesKind, read_once};
 use crate::point::PointId;
-use crate::quantization::{Codec, from_model};
-use crate::schema::{Placement, PlacementOf, Schema};
+use crate::schema::{Placement, Placements, Schema};
 use aligned_vec::{AVec, avec};
 use half::f16;
 use io_core::{
@@ -34,6 +33,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use vecstore_quant::{Codec, from_model};
 
 pub(crate) const SEGMENT_JSON: &str = "segment.json";
 pub(crate) const VECTORS: &str = "vectors.vec";
@@ -490,7 +490,7 @@ impl SegmentReader {
     }
 
     /// How many files of a segment are open on a core.
-    pub(crate) fn files(place: &PlacementOf) -> u64 {
+    pub(crate) fn files(place: &Placements) -> u64 {
         let on_disk = |placement| u64::from(placement != Placement::Pinned);
         4 + on_disk(place.codes) + on_disk(place.graph)
     }

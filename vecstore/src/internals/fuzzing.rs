@@ -5,7 +5,6 @@
 
 use crate::checked_json;
 use crate::collection::fuzzing as manifests;
-use crate::distance::Distance;
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
 use crate::identity::RandomId;
@@ -18,7 +17,6 @@ use crate::immutable::segment::SegmentInfo;
 use crate::log::{LogBytes, LogReader, fuzz_batch, salvage_log};
 use crate::pages::{Pages, PagesKind, PagesWriter};
 use crate::point::PointId;
-use crate::quantization::{Method, from_model, train};
 use io_core::testing::MemoryBackend;
 use io_core::{
     BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats, VECTOR_FILE_FIELDS_BYTES, VectorFile,
@@ -26,6 +24,8 @@ use io_core::{
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use vecstore_quant::Distance;
+use vecstore_quant::{Quantization, from_model, train};
 
 const VECTOR_BYTES: usize = 24;
 
@@ -143,7 +143,7 @@ fn on_pages(bytes: &[u8], kind: PagesKind, act: impl AsyncFn(Pages) -> Result<()
 /// What a codec learned, behind a byte each for method, distance and dimension; then records, to be scored.
 pub fn codec(bytes: &[u8]) {
     let Some((&[method, distance, dim], rest)) = bytes.split_first_chunk() else { return };
-    let method = Method::ALL[usize::from(method) % Method::ALL.len()];
+    let method = Quantization::ALL[usize::from(method) % Quantization::ALL.len()];
     let distance = Distance::ALL[usize::from(distance) % Distance::ALL.len()];
     let dim = usize::from(dim) + 1;
     let one_centre = train(method, distance, dim, &[], 0, 0).model_bytes();

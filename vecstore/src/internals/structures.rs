@@ -2,7 +2,6 @@
 
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
-use crate::hnsw::GraphParts;
 use crate::identity::RandomId;
 use crate::immutable::fields::{FieldBuilder, FieldsData, FieldsReader, write_fields};
 use crate::immutable::graph::{GraphData, LINKS_SECTION, decode_links, write_graph};
@@ -15,6 +14,7 @@ use crate::point::PointId;
 use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::path::Path;
+use vecstore_index::graph::GraphParts;
 
 /// The perfect hash and the slots of numbers.
 #[derive(Debug)]

@@ -1,13 +1,13 @@
 //! Codes of the points in memory, which tell a search what vectors it need not score: they are a quarter of the bytes, in one
 //! pass, where a vector under cosine takes two.
 
-use crate::distance::Distance;
 use crate::element;
-use crate::quantization::{Codec, Method, train};
 use crate::schema::Schema;
 use io_core::ElementType;
 use roaring::RoaringBitmap;
 use std::sync::Arc;
+use vecstore_quant::Distance;
+use vecstore_quant::{Codec, Quantization, train};
 
 /// Points scored at a time: their scores and records stay in the first caches.
 const BATCH: usize = 64;
@@ -36,7 +36,7 @@ impl Codes {
     pub(super) fn new(schema: &Schema) -> Option<Self> {
         let (distance, element, dim) = (schema.distance, schema.element, schema.dim as usize);
         (element != ElementType::U8).then(|| Self {
-            codec: train(Method::Int8, distance, dim, &[], 0, 0).into(),
+            codec: train(Quantization::Int8, distance, dim, &[], 0, 0).into(),
             distance,
             element,
             records: Vec::new(),
@@ -62,7 +62,7 @@ impl Codes {
         self.records.len() + self.lengths.len() * size_of::<f32>()
     }
 
-    /// Goes through points, with what the score of each vector is at most, as [`crate::distance::OriginalScorer`] computes it.
+    /// Goes through points, with what the score of each vector is at most, as [`vecstore_quant::OriginalScorer`] computes it.
     pub(super) fn at_most(
         &self,
         points: &RoaringBitmap,
@@ -121,9 +121,9 @@ fn length(vector: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distance::OriginalScorer;
     use crate::point::PointId;
     use proptest::prelude::*;
+    use vecstore_quant::OriginalScorer;
 
     fn schema(dim: usize, distance: Distance, element: ElementType) -> Schema {
         Schema { distance, element, ..Schema::new(dim as u32) }

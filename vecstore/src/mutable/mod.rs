@@ -4,7 +4,6 @@
 mod codes;
 pub(crate) mod fields;
 
-use crate::distance::OriginalScorer;
 use crate::element::Vectors;
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
@@ -18,6 +17,7 @@ use futures_util::FutureExt;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use vecstore_quant::OriginalScorer;
 
 /// A point that was checked against the schema and encoded.
 #[derive(Clone, Debug)]

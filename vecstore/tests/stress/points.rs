@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
-use vecstore::distance::Distance;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, FieldName, Filter, IsEmptyCondition, Match, MatchCondition, Range};
-use vecstore::hnsw::HnswParams;
 use vecstore::point::{Payload, Point, PointId};
-use vecstore::quantization::Method;
-use vecstore::schema::{Placement, PlacementOf, Schema};
+use vecstore::schema::Distance;
+use vecstore::schema::HnswParams;
+use vecstore::schema::Quantization;
+use vecstore::schema::{Placement, Placements, Schema};
 
 /// What is in a collection.
 pub(crate) struct Shape {
@@ -26,7 +26,7 @@ const TENANTS: u32 = 4;
 impl Shape {
     pub(crate) fn random(owners: usize, ids: usize, random: &mut fastrand::Rng) -> Self {
         let mut place = || *random.choice(&[Placement::Cold, Placement::Cached, Placement::Pinned]).unwrap();
-        let placement = PlacementOf {
+        let placement = Placements {
             vectors: place(),
             codes: place(),
             graph: place(),
@@ -37,7 +37,11 @@ impl Shape {
         let schema = Schema {
             distance: *random.choice(&Distance::ALL).unwrap(),
             element: *random.choice(&[ElementType::F32, ElementType::F16, ElementType::U8]).unwrap(),
-            quantization: if random.bool() { Method::Int8 } else { *random.choice(&Method::ALL).unwrap() },
+            quantization: if random.bool() {
+                Quantization::Int8
+            } else {
+                *random.choice(&Quantization::ALL).unwrap()
+            },
             hnsw: HnswParams { m: 6, ef_construct: 40, ..HnswParams::default() },
             placement,
             ..Schema::new(random.u32(2..10))

@@ -17,11 +17,11 @@ use crate::immutable::segment::{
 };
 use crate::pages::{Pages, PagesKind};
 use crate::point::{Payload, Point, PointId};
-use crate::quantization::Codec;
 use io_core::{BackendFactory, ElementType, FileIdentity, OpenOptions, ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 use std::path::Path;
+use vecstore_quant::Codec;
 
 /// Points that are taken over at a time, and about how many bytes of them.
 const BATCH: usize = 512;

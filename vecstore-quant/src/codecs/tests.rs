@@ -3,25 +3,25 @@
 
 use super::rotation::Rotation;
 use super::*;
-use crate::rng::SplitMix64;
+use crate::random::SplitMix64;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const METHODS: [Method; 10] = [
-    Method::Int8,
-    Method::Int8Global { quantile: Quantile::DEFAULT },
-    Method::Int4,
-    Method::Product { compression: Compression::X4 },
-    Method::Product { compression: Compression::X16 },
-    Method::Product { compression: Compression::X64 },
-    Method::Binary,
-    Method::Rotated4,
-    Method::Rotated2,
-    Method::Rotated1,
+const METHODS: [Quantization; 10] = [
+    Quantization::Int8,
+    Quantization::Int8Global { quantile: Quantile::DEFAULT },
+    Quantization::Int4,
+    Quantization::Product { compression: Compression::X4 },
+    Quantization::Product { compression: Compression::X16 },
+    Quantization::Product { compression: Compression::X64 },
+    Quantization::Binary,
+    Quantization::Rotated4,
+    Quantization::Rotated2,
+    Quantization::Rotated1,
 ];
 
 /// For as many vectors as the sample has.
-fn train(method: Method, distance: Distance, dim: usize, sample: &[f32], seed: u64) -> Box<dyn Codec> {
+fn train(method: Quantization, distance: Distance, dim: usize, sample: &[f32], seed: u64) -> Box<dyn Codec> {
     super::train(method, distance, dim, sample, sample.len() / dim, seed)
 }
 
@@ -93,7 +93,7 @@ fn rotate(dim: usize, seed: u64, vector: &[f64]) -> Vec<f64> {
 }
 
 /// The score by definition, with the query as it is, of the vector that a record stands for.
-fn reference(method: Method, distance: Distance, model: &[u8], query: &[f64], record: &[u8]) -> f64 {
+fn reference(method: Quantization, distance: Distance, model: &[u8], query: &[f64], record: &[u8]) -> f64 {
     let dim = query.len();
     let relative = |mean: &[f64]| -> Vec<f64> { query.iter().zip(mean).map(|(q, c)| q - c).collect() };
     // The vector's own part, the query's, and their dot product.
@@ -113,40 +113,40 @@ fn reference(method: Method, distance: Distance, model: &[u8], query: &[f64], re
         joined(centre, params[1], dot(&rotate(dim, seed, &relative(mean)), &grid))
     };
     match method {
-        Method::Int8 => {
+        Quantization::Int8 => {
             let (params, code) = (floats(&record[..16]), &record[16..]);
             let decoded: Vec<f64> =
                 code.iter().map(|&byte| params[1] + params[0] * f64::from(byte as i8)).collect();
             exact(distance, query, &decoded)
         }
-        Method::Int8Global { .. } => {
+        Quantization::Int8Global { .. } => {
             let (model, code) = (floats(model), &record[record.len() - dim..]);
             let decoded: Vec<f64> =
                 code.iter().map(|&byte| model[0] + model[1] * f64::from(byte as i8)).collect();
             exact(distance, query, &decoded)
         }
-        Method::Int4 => {
+        Quantization::Int4 => {
             let (mean, params) = (floats(model), floats(&record[..12]));
             let decoded: Vec<f64> =
                 levels(&record[12..], 4, dim).iter().map(|level| params[1] + params[0] * level).collect();
             joined(&mean, params[2], dot(&relative(&mean), &decoded))
         }
-        Method::Product { compression } => {
+        Quantization::Product { compression } => {
             let (model, width) = (floats(model), u32::from(compression) as usize / 4);
             let decoded: Vec<f64> =
                 (0..dim).map(|at| model[at * 256 + usize::from(record[at / width])]).collect();
             exact(distance, query, &decoded)
         }
-        Method::Binary => {
+        Quantization::Binary => {
             let model = floats(model);
             let size = model[0] / (dim as f64).sqrt();
             let decoded: Vec<f64> =
                 levels(record, 1, dim).iter().map(|level| (level * 2.0 - 1.0) * size).collect();
             joined(&model[2..], model[1], dot(&relative(&model[2..]), &decoded))
         }
-        Method::Rotated4 => rotated(4),
-        Method::Rotated2 => rotated(2),
-        Method::Rotated1 => rotated(1),
+        Quantization::Rotated4 => rotated(4),
+        Quantization::Rotated2 => rotated(2),
+        Quantization::Rotated1 => rotated(1),
     }
 }
 
@@ -176,7 +176,9 @@ fn scores_are_those_of_what_records_stand_for() {
                         let vector = wide(&sample[point as usize * dim..][..dim]);
                         let size = (dot(&query, &query) + dot(&vector, &vector)).max(1e-3);
                         let tolerance = match method {
-                            Method::Int8 | Method::Int8Global { .. } | Method::Product { .. } => 2e-4,
+                            Quantization::Int8
+                            | Quantization::Int8Global { .. }
+                            | Quantization::Product { .. } => 2e-4,
                             _ => 0.02,
                         };
                         assert!(
@@ -195,10 +197,12 @@ fn scores_are_those_of_what_records_stand_for() {
 fn corrected_codes_are_exact_along_the_vector() {
     let dim = 100;
     let sample = vectors(Distance::Euclid, dim, 200, 3);
-    for method in [Method::Int4, Method::Rotated4, Method::Rotated2, Method::Rotated1] {
+    for method in [Quantization::Int4, Quantization::Rotated4, Quantization::Rotated2, Quantization::Rotated1]
+    {
         let codec = train(method, Distance::Euclid, dim, &sample, 7);
         let (model, records) = (codec.model(), encode(codec.as_ref(), &sample));
-        let means = if method == Method::Int4 { vec![floats(&model)] } else { seed_and_means(&model, dim).1 };
+        let means =
+            if method == Quantization::Int4 { vec![floats(&model)] } else { seed_and_means(&model, dim).1 };
         for (vector, record) in sample.chunks_exact(dim).zip(records.chunks_exact(codec.record_bytes())) {
             let vector = wide(vector);
             let centre = &means[centre(record, &means)];
@@ -221,11 +225,11 @@ fn errors_are_as_small_as_the_codes_allow() {
     let deviation = |distortion: f64, dim: f64| (distortion / (1.0 - distortion) / dim).sqrt();
     for (method, expected) in [
         // The range of 128 normal numbers is 5.2 standard deviations on average, and one of those 1 / sqrt(128).
-        (Method::Int8, 5.2 / 255.0 / 12f64.sqrt() / (dim as f64).sqrt()),
-        (Method::Int4, 5.2 / 15.0 / 12f64.sqrt() / (dim as f64).sqrt()),
-        (Method::Rotated4, deviation(0.0115, 136.0)),
-        (Method::Rotated2, deviation(0.1188, 144.0)),
-        (Method::Rotated1, deviation(0.3634, 160.0)),
+        (Quantization::Int8, 5.2 / 255.0 / 12f64.sqrt() / (dim as f64).sqrt()),
+        (Quantization::Int4, 5.2 / 15.0 / 12f64.sqrt() / (dim as f64).sqrt()),
+        (Quantization::Rotated4, deviation(0.0115, 136.0)),
+        (Quantization::Rotated2, deviation(0.1188, 144.0)),
+        (Quantization::Rotated1, deviation(0.3634, 160.0)),
     ] {
         let codec = train(method, Distance::Cosine, dim, &sample, 7);
         let (records, len) = (encode(codec.as_ref(), &sample), codec.record_bytes());
@@ -262,7 +266,12 @@ fn bounds_are_kept_by_as_many_as_they_say() {
                 let mut all = all.clone();
                 all.chunks_exact_mut(dim).for_each(|vector| distance.prepare(vector));
                 let (queries, sample) = all.split_at(100 * dim);
-                for method in [Method::Int8, Method::Rotated4, Method::Rotated2, Method::Rotated1] {
+                for method in [
+                    Quantization::Int8,
+                    Quantization::Rotated4,
+                    Quantization::Rotated2,
+                    Quantization::Rotated1,
+                ] {
                     let (mut beyond, mut count, mut sum) = (0, 0, 0.0);
                     // With one seed, vectors of few directions share their errors.
                     for seed in 0..if dim < 20 { 5 } else { 1 } {
@@ -283,17 +292,22 @@ fn bounds_are_kept_by_as_many_as_they_say() {
                         }
                     }
                     let what = format!("{name}, {distance}, {method:?}, dimension {dim}");
-                    let allowed = if method == Method::Int8 { 0.0 } else { 1.0 - CONFIDENCE };
+                    let allowed = if method == Quantization::Int8 { 0.0 } else { 1.0 - CONFIDENCE };
                     let part = beyond as f64 / f64::from(count);
                     assert!(part <= allowed, "{what}: {} % are beyond the bound", part * 100.0);
                     // A bound that says nothing would be kept too. A normal error is 0.8 deviations on average.
                     let used = sum / f64::from(count);
-                    assert!(method == Method::Int8 || dim < 20 || used > 0.15, "{what}: {used} of the bound");
+                    assert!(
+                        method == Quantization::Int8 || dim < 20 || used > 0.15,
+                        "{what}: {used} of the bound"
+                    );
                 }
             }
         }
     }
-    for method in [Method::Int4, Method::Binary, Method::Product { compression: Compression::X4 }] {
+    for method in
+        [Quantization::Int4, Quantization::Binary, Quantization::Product { compression: Compression::X4 }]
+    {
         let codec = train(method, Distance::Dot, 4, &[1.0; 8], 7);
         let record = encode(codec.as_ref(), &[1.0; 4]);
         assert_eq!(codec.query(&[1.0; 4]).bound(&record, 4.0), None);
@@ -313,9 +327,11 @@ fn codes_are_relative_to_the_nearest_centre() {
     };
     let (sample, queries) = (around(each), around(2));
     for distance in [Distance::Dot, Distance::Euclid] {
-        for (method, bits, distortion) in
-            [(Method::Rotated4, 4, 0.0115), (Method::Rotated2, 2, 0.1188), (Method::Rotated1, 1, 0.3634)]
-        {
+        for (method, bits, distortion) in [
+            (Quantization::Rotated4, 4, 0.0115),
+            (Quantization::Rotated2, 2, 0.1188),
+            (Quantization::Rotated1, 1, 0.3634),
+        ] {
             let errors = |codec: &dyn Codec| {
                 let (records, len) = (encode(codec, &sample), codec.record_bytes());
                 let (mut sum_sq, mut count) = (0.0, 0.0);
@@ -353,7 +369,7 @@ fn codes_are_relative_to_the_nearest_centre() {
 #[test]
 fn vectors_on_the_grid_are_off_by_the_query_alone() {
     let (dim, seed) = (160, 7);
-    let codec = train(Method::Rotated1, Distance::Dot, dim, &[], seed);
+    let codec = train(Quantization::Rotated1, Distance::Dot, dim, &[], seed);
     let rotation = Rotation::new(dim, seed);
     let images: Vec<Vec<f32>> = (0..dim)
         .map(|axis| {
@@ -420,7 +436,7 @@ fn product_codes_are_the_nearest_centroids() {
     let dim = 10;
     let sample = vectors(Distance::Euclid, dim, 3000, 1);
     for (compression, parts) in [(Compression::X8, 5), (Compression::X16, 3), (Compression::X64, 1)] {
-        let codec = train(Method::Product { compression }, Distance::Euclid, dim, &sample, 7);
+        let codec = train(Quantization::Product { compression }, Distance::Euclid, dim, &sample, 7);
         assert_eq!(codec.record_bytes(), parts);
         let (centroids, width) = (floats(&codec.model()), u32::from(compression) as usize / 4);
         let (mut error, mut spread) = (0.0, 0.0);
@@ -487,9 +503,9 @@ fn models_come_back_from_bytes() {
             }
         }
     }
-    let error = from_model(Method::Int4, Distance::Dot, 2, &[0; 7]).unwrap_err();
+    let error = from_model(Quantization::Int4, Distance::Dot, 2, &[0; 7]).unwrap_err();
     assert_eq!(error.to_string(), "a model of dimension 2 in 7 bytes: it has at least 8");
-    let error = from_model(Method::Int8, Distance::Dot, 2, &[0; 7]).unwrap_err();
+    let error = from_model(Quantization::Int8, Distance::Dot, 2, &[0; 7]).unwrap_err();
     assert_eq!(error.to_string(), "a model of dimension 2 in 7 bytes: it has only 0");
 }
 
@@ -507,7 +523,7 @@ fn every_finite_vector_has_a_record_and_a_score() {
                 let codec = super::train(method, distance, dim, sample, 10_000, 1);
                 assert!(from_model(method, distance, dim, &codec.model()).is_ok());
                 let records = encode(codec.as_ref(), &wild);
-                if let Method::Rotated4 | Method::Rotated2 | Method::Rotated1 = method {
+                if let Quantization::Rotated4 | Quantization::Rotated2 | Quantization::Rotated1 = method {
                     for record in records.chunks_exact(codec.record_bytes()) {
                         assert!(floats(&record[..12]).iter().all(|param| param.is_finite()), "{method:?}");
                     }
@@ -522,7 +538,7 @@ fn every_finite_vector_has_a_record_and_a_score() {
         }
     }
     // A vector that is the centre, and a query that is: nothing is left to estimate.
-    for method in [Method::Int4, Method::Rotated4, Method::Rotated1] {
+    for method in [Quantization::Int4, Quantization::Rotated4, Quantization::Rotated1] {
         let codec = train(method, Distance::Euclid, dim, &vec![0.5; dim], 1);
         let record = encode(codec.as_ref(), &vec![0.5; dim]);
         assert_eq!(codec.query(&vec![0.5; dim]).score(&record), 0.0);
@@ -534,11 +550,11 @@ fn every_finite_vector_has_a_record_and_a_score() {
 fn outliers_do_not_widen_the_global_range() {
     let mut sample: Vec<f32> = (0..1000).map(|at| (at % 201) as f32 / 100.0 - 1.0).collect();
     sample[17] = 1e6;
-    let codec = train(Method::Int8Global { quantile: Quantile::DEFAULT }, Distance::Dot, 1, &sample, 1);
+    let codec = train(Quantization::Int8Global { quantile: Quantile::DEFAULT }, Distance::Dot, 1, &sample, 1);
     let model = floats(&codec.model());
     // 0.5 % of the components lie beyond 0.99 on either side.
     assert!((model[1] * 255.0 - 1.98).abs() < 0.03, "a range of {}", model[1] * 255.0);
-    let all = Method::Int8Global { quantile: Quantile::try_from(1.0).unwrap() };
+    let all = Quantization::Int8Global { quantile: Quantile::try_from(1.0).unwrap() };
     let model = floats(&train(all, Distance::Dot, 1, &sample, 1).model());
     assert!((model[1] * 255.0 - 1e6).abs() < 10.0);
 }
@@ -547,7 +563,7 @@ fn outliers_do_not_widen_the_global_range() {
 fn large_samples_are_thinned_evenly() {
     let count = SAMPLE_MAX * 3;
     let sample: Vec<f32> = (0..count).map(|at| at as f32).collect();
-    let mean = floats(&train(Method::Int4, Distance::Dot, 1, &sample, 1).model())[0];
+    let mean = floats(&train(Quantization::Int4, Distance::Dot, 1, &sample, 1).model())[0];
     assert!((mean / (count as f64 / 2.0) - 1.0).abs() < 1e-3, "{mean}");
 }
 
@@ -602,7 +618,7 @@ proptest! {
         let mut codes = ScalarCodes::new(dim).unwrap();
         codes.extend(&vector);
         for distance in Distance::ALL {
-            let codec = train(Method::Int8, distance, dim, &[], 1);
+            let codec = train(Quantization::Int8, distance, dim, &[], 1);
             let record = encode(codec.as_ref(), &vector);
             let scorer = codec.query(&query);
             let score = scorer.score(&record);

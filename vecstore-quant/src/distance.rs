@@ -11,7 +11,7 @@
 //!
 //! Equal scores rank by id, lower first. Vectors and queries pass [`Distance::prepare`] before they are scored as `f32`
 //! or encoded; [`OriginalScorer`] scores vectors as they were given, so a file may keep them untouched. How sums are
-//! computed is left to [`crate::kernels`].
+//! computed is left to the kernels.
 
 use crate::kernels::Kernels;
 use half::f16;
@@ -72,7 +72,7 @@ impl Distance {
     /// [`Distance::score`] with the table of kernels at hand, for inner loops.
     #[must_use]
     #[inline]
-    pub(crate) fn score_with(self, kernels: &Kernels, a: &[f32], b: &[f32]) -> f32 {
+    pub fn score_with(self, kernels: &Kernels, a: &[f32], b: &[f32]) -> f32 {
         match self {
             Self::Cosine | Self::Dot => (kernels.dot_f32)(a, b),
             Self::Euclid => -(kernels.l2_f32)(a, b),
@@ -98,19 +98,19 @@ impl fmt::Display for Distance {
 /// A name that is no distance.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown distance {name:?}: use one of cosine, dot, euclid")]
-pub struct UnknownDistance {
+pub struct UnknownDistanceError {
     /// What was given.
     pub name: String,
 }
 
 impl FromStr for Distance {
-    type Err = UnknownDistance;
+    type Err = UnknownDistanceError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         Self::ALL
             .into_iter()
             .find(|distance| distance.name() == name)
-            .ok_or_else(|| UnknownDistance { name: name.to_owned() })
+            .ok_or_else(|| UnknownDistanceError { name: name.to_owned() })
     }
 }
 
@@ -143,7 +143,7 @@ impl OriginalScorer {
     }
 
     /// The query as it was prepared.
-    pub(crate) fn query(&self) -> &[f32] {
+    pub fn query(&self) -> &[f32] {
         &self.query
     }
 

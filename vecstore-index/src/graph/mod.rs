@@ -6,7 +6,7 @@
 //! | `params` | what a graph is built with |
 //! | `scores` | how the builder asks for scores between points |
 //! | `build` | building a graph, on all cores, the same one for the same seed |
-//! | `graph` | the finished graph: flat, immutable, validated |
+//! | `finished` | the finished graph: flat, immutable, validated |
 //! | `search` | the search, a state machine that does no IO, and its driver over a graph in memory |
 //! | `pool` | the best candidates of one search |
 //! | `visited` | the points a search has seen |
@@ -14,7 +14,7 @@
 //! Vectors, codes and files are left to others: the graph knows ids and scores only.
 
 mod build;
-mod graph;
+mod finished;
 mod params;
 mod pool;
 mod scores;
@@ -22,9 +22,8 @@ mod search;
 mod visited;
 
 pub use build::{BuildError, build};
-pub(crate) use graph::check_upper;
-pub use graph::{Graph, GraphError, GraphParts, UpperLevel};
+pub use finished::{Graph, GraphError, GraphParts, UpperLevel, check_upper};
 pub use params::{EF_CONSTRUCT_MAX, HnswParams, M_MAX, ParamsError};
 pub use pool::Candidate;
-pub use scores::{PointScores, VectorScores};
-pub use search::{GraphSearch, SearchScratch, SearchStopped, Step, search_in_memory};
+pub use scores::PointScores;
+pub use search::{GraphSearch, SearchScratch, SearchStoppedError, Step, search_in_memory};

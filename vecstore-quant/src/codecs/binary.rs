@@ -2,7 +2,7 @@
 //! estimation techniques from rounding algorithms" (2002), but the query is not rounded to bits.
 //!
 //! Vectors are taken to be as far from the mean as those of the sample are on average. For cosine that ranks well enough to
-//! be rescored; where lengths differ much, [`super::Method::Rotated1`] knows them. Up to 160 components its records are no
+//! be rescored; where lengths differ much, [`super::Quantization::Rotated1`] knows them. Up to 160 components its records are no
 //! longer than these, which have at least 32 bytes, and it finds more.
 
 use super::centre::Centre;

@@ -47,7 +47,7 @@ pub struct Kernels {
     /// Squared Euclidean distance of a stored vector of `u8` to a query.
     pub l2_u8: fn(&[u8], &[f32]) -> f32,
     /// Dot product of an int8 code with a query of `i16`, exact as long as it fits an `i32`: the query's components stay
-    /// within `±i32::MAX / (128 * n)`, which [`crate::quantization::ScalarQuery`] sees to.
+    /// within `±i32::MAX / (128 * n)`, which [`crate::codecs::ScalarQuery`] sees to.
     pub dot_i8_i16: fn(&[i8], &[i16]) -> i32,
     /// Dot product of two int8 codes, exact up to 131,071 components.
     pub dot_i8_i8: fn(&[i8], &[i8]) -> i32,
@@ -207,7 +207,7 @@ mod tests {
 
     /// Records of random or extreme bytes, scanned in an order that is not theirs.
     fn check_scans(seed: u64, skip: usize, code_len: usize, extreme: bool) {
-        let mut random = crate::rng::SplitMix64::new(seed, code_len as u64);
+        let mut random = crate::random::SplitMix64::new(seed, code_len as u64);
         let mut byte = move || if extreme { 0xFF } else { random.next_u64() as u8 };
         let (stride, count) = ((skip + code_len).max(WINDOW), 20);
         let bytes: Vec<u8> = (0..count * stride).map(|_| byte()).collect();

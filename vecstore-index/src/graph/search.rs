@@ -9,7 +9,7 @@
 //!
 //! On the levels above the last one the walk is greedy; on the last it keeps the best `ef`.
 
-use super::graph::{Graph, Links};
+use super::finished::{Graph, Links};
 use super::pool::{Candidate, Pool};
 use super::visited::Visited;
 
@@ -87,19 +87,19 @@ impl<'s> GraphSearch<'s> {
 
     /// Also begins on the last level at these points: for a search that keeps to some points only, which the way down
     /// from the entry may not come near.
-    pub(crate) fn seed(&mut self, points: impl IntoIterator<Item = u32>) {
+    pub fn seed(&mut self, points: impl IntoIterator<Item = u32>) {
         self.scratch.seeds.extend(points);
     }
 
     /// Whether a point was not seen yet on this level.
     #[inline]
-    pub(crate) fn is_unseen(&self, point: u32) -> bool {
+    pub fn is_unseen(&self, point: u32) -> bool {
         !self.scratch.visited.contains(point)
     }
 
     /// Marks a point as seen without asking for its score; says whether it was not seen yet.
     #[inline]
-    pub(crate) fn see(&mut self, point: u32) -> bool {
+    pub fn see(&mut self, point: u32) -> bool {
         self.scratch.visited.insert(point)
     }
 
@@ -246,7 +246,7 @@ impl<'s> GraphSearch<'s> {
 /// The search was asked to stop before it was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the search was stopped")]
-pub struct SearchStopped;
+pub struct SearchStoppedError;
 
 /// Searches a graph in memory for the best `ef` points, best first, equal scores by id.
 ///
@@ -261,7 +261,7 @@ pub fn search_in_memory<'s>(
     ef: usize,
     score_many: impl FnMut(&[u32], &mut [f32]),
     stop: impl FnMut() -> bool,
-) -> Result<&'s [Candidate], SearchStopped> {
+) -> Result<&'s [Candidate], SearchStoppedError> {
     search_level(graph, scratch, ef, 0, score_many, stop)
 }
 
@@ -274,11 +274,11 @@ pub(crate) fn search_level<'s>(
     level: usize,
     mut score_many: impl FnMut(&[u32], &mut [f32]),
     mut stop: impl FnMut() -> bool,
-) -> Result<&'s [Candidate], SearchStopped> {
+) -> Result<&'s [Candidate], SearchStoppedError> {
     let mut search = GraphSearch::on_level(scratch, graph.len(), graph.entry(), ef, level);
     loop {
         match search.state {
-            State::Expand(_) if stop() => return Err(SearchStopped),
+            State::Expand(_) if stop() => return Err(SearchStoppedError),
             State::Expand(node) => search.links(graph.links(node, search.level)),
             State::ScoreEntry | State::Score => search.score_with(&mut score_many),
             State::Done => return Ok(search.finish()),
@@ -289,7 +289,7 @@ pub(crate) fn search_level<'s>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hnsw::{GraphParts, UpperLevel};
+    use crate::graph::{GraphParts, UpperLevel};
 
     /// Ten points on a line, each linked to its neighbours; 0, 4 and 8 on level 1, 8 on level 2.
     fn line() -> Graph {
@@ -392,7 +392,7 @@ mod tests {
             expansions += 1;
             expansions > 3
         });
-        assert_eq!(found, Err(SearchStopped));
+        assert_eq!(found, Err(SearchStoppedError));
     }
 
     #[test]

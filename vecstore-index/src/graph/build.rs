@@ -9,14 +9,14 @@
 //! never changes, upper levels are complete before the crowd descends through them, and a batch is a random sample even
 //! if the input was sorted by cluster.
 
-use super::graph::{Graph, GraphParts, Links, UpperLevel};
+use super::finished::{Graph, GraphParts, Links, UpperLevel};
 use super::params::{HnswParams, ParamsError};
 use super::pool::{Candidate, ID_END};
 use super::scores::PointScores;
-use super::search::{SearchScratch, SearchStopped, search_level};
-use crate::rng::SplitMix64;
+use super::search::{SearchScratch, SearchStoppedError, search_level};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
+use vecstore_quant::SplitMix64;
 
 /// A batch is at most this part of the points inserted before it.
 const BATCH_PART: usize = 50;
@@ -375,7 +375,7 @@ impl Growing {
         params: &HnswParams,
         scratches: &Scratches,
         stop: &(dyn Fn() -> bool + Sync),
-    ) -> Result<(), SearchStopped> {
+    ) -> Result<(), SearchStoppedError> {
         let Some(&entry) = self.order.first() else { return Ok(()) };
         self.levels[0].connect_to_best(scores);
         let (mut reached, lost) = self.levels[0].connect_nearby(entry, scores);
@@ -407,7 +407,7 @@ impl Growing {
         scores: &S,
         scratch: &'s mut SearchScratch,
         stop: &(dyn Fn() -> bool + Sync),
-    ) -> Result<&'s [Candidate], SearchStopped> {
+    ) -> Result<&'s [Candidate], SearchStoppedError> {
         let score_many = |ids: &[u32], out: &mut [f32]| {
             for (out, &id) in out.iter_mut().zip(ids) {
                 *out = scores.score(point, id);
@@ -528,13 +528,36 @@ impl Scratches {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distance::Distance;
-    use crate::hnsw::{VectorScores, search_in_memory};
-    use crate::quantization::{CodeScores, ScalarCodes};
+    use crate::graph::search_in_memory;
     use std::collections::HashSet;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use vecstore_quant::{CodeScores, Distance, ScalarCodes};
 
     const DIM: usize = 12;
+
+    /// Scores between prepared vectors.
+    struct VectorScores<'a> {
+        distance: Distance,
+        vectors: &'a [f32],
+        dim: usize,
+    }
+
+    impl<'a> VectorScores<'a> {
+        fn new(distance: Distance, vectors: &'a [f32], dim: usize) -> Self {
+            Self { distance, vectors, dim }
+        }
+    }
+
+    impl PointScores for VectorScores<'_> {
+        fn len(&self) -> usize {
+            self.vectors.len() / self.dim
+        }
+
+        fn score(&self, a: u32, b: u32) -> f32 {
+            let vector = |point: u32| &self.vectors[point as usize * self.dim..][..self.dim];
+            self.distance.score(vector(a), vector(b))
+        }
+    }
 
     fn params() -> HnswParams {
         HnswParams { m: 8, ef_construct: 64, seed: 7 }

@@ -3,8 +3,8 @@
 //!
 //! `data/words.i8` holds 1,000 word vectors of GloVe (public domain, PDDL) and 40 more as queries, 100 components each, times 256.
 
-use vecstore::distance::Distance;
-use vecstore::quantization::{Method, train};
+use vecstore_quant::Distance;
+use vecstore_quant::{Quantization, train};
 
 const DIM: usize = 100;
 const POINTS: usize = 1000;
@@ -139,16 +139,16 @@ fn codes_find_what_their_definitions_find() {
     let truth: Vec<Vec<usize>> = queries.iter().map(|query| exact(query)).collect();
     // Each with the oversampling that it is judged by.
     for (method, oversampling, least) in [
-        (Method::Int8, 2, 0.995),
-        (Method::Int4, 2, 0.9),
-        (Method::Rotated4, 2, 0.985),
-        (Method::Rotated2, 4, 0.87),
-        (Method::Rotated1, 8, 0.62),
+        (Quantization::Int8, 2, 0.995),
+        (Quantization::Int4, 2, 0.9),
+        (Quantization::Rotated4, 2, 0.985),
+        (Quantization::Rotated2, 4, 0.87),
+        (Quantization::Rotated1, 8, 0.62),
     ] {
         let reference: Box<Reference> = match method {
-            Method::Int8 => Box::new(reference_int8(&points)),
-            Method::Rotated2 => Box::new(reference_rotated(&points, 2)),
-            Method::Rotated1 => Box::new(reference_rotated(&points, 1)),
+            Quantization::Int8 => Box::new(reference_int8(&points)),
+            Quantization::Rotated2 => Box::new(reference_rotated(&points, 2)),
+            Quantization::Rotated1 => Box::new(reference_rotated(&points, 1)),
             _ => Box::new(reference_rotated(&points, 4)),
         };
         let wanted = LIMIT * oversampling;

@@ -1,36 +1,40 @@
-//! Numbers that look random and are the same on every machine and in every version of this crate: graphs and demo data
-//! are functions of their seed, so the generator is part of their definition and lives here.
+//! Numbers that look random and never change: not between machines, not between versions of this crate. Codecs, graphs and
+//! demo data are functions of their seed, so the generator is part of their definition.
 
-/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+/// A generator of numbers that look random: SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+///
+/// The same seed and index give the same numbers on every machine and in every version of this crate.
 #[derive(Clone, Debug)]
-pub(crate) struct SplitMix64 {
+pub struct SplitMix64 {
     state: u64,
 }
 
 impl SplitMix64 {
     /// A stream for item `index` of the stream family `seed`.
-    pub(crate) fn new(seed: u64, index: u64) -> Self {
+    #[must_use]
+    pub fn new(seed: u64, index: u64) -> Self {
         Self { state: mix(seed).wrapping_add(mix(index ^ 0x6A09_E667_F3BC_C908)) }
     }
 
-    pub(crate) fn next_u64(&mut self) -> u64 {
+    /// Uniform over all 64 bits.
+    pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         mix(self.state)
     }
 
     /// Uniform in `0..end`, as good as 64 bits allow.
-    pub(crate) fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         ((u128::from(self.next_u64()) * end as u128) >> 64) as usize
     }
 
     /// Uniform from 0 to 1, exclusive.
-    pub(crate) fn unit(&mut self) -> f32 {
+    pub fn unit(&mut self) -> f32 {
         (self.next_u64() >> 40) as f32 / (1u64 << 24) as f32
     }
 
     /// Near enough to a normal distribution of mean 0 and variance 1: the sum of twelve uniforms (Irwin-Hall). Additions
     /// only, since `ln` and `cos` differ between machines.
-    pub(crate) fn normal(&mut self) -> f32 {
+    pub fn normal(&mut self) -> f32 {
         (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
     }
 }

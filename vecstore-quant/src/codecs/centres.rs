@@ -8,7 +8,7 @@ use super::model::{ModelError, ModelReader};
 use super::scalar::{ScalarCodes, ScalarQuery, encode_into};
 use crate::distance::Distance;
 use crate::kernels::Kernels;
-use crate::rng::SplitMix64;
+use crate::random::SplitMix64;
 use rayon::prelude::*;
 use std::sync::OnceLock;
 

@@ -35,7 +35,7 @@ pub struct UpperLevel {
 impl UpperLevel {
     /// The links of a point on this level; none if it is not on it.
     #[must_use]
-    pub(crate) fn links(&self, node: u32) -> &[u32] {
+    pub fn links(&self, node: u32) -> &[u32] {
         match self.nodes.binary_search(&node) {
             Ok(index) => &self.links[self.offsets[index] as usize..self.offsets[index + 1] as usize],
             Err(_) => &[],
@@ -231,13 +231,12 @@ impl Links for Graph {
     }
 }
 
-/// Checks the levels above level 0, and the entry point.
-pub(crate) fn check_upper(
-    points: usize,
-    m: usize,
-    entry: u32,
-    upper: &[UpperLevel],
-) -> Result<(), GraphError> {
+/// Checks the levels above level 0, and the entry point: what is in memory of a graph whose level 0 is on disk.
+///
+/// # Errors
+///
+/// With the first thing that is wrong.
+pub fn check_upper(points: usize, m: usize, entry: u32, upper: &[UpperLevel]) -> Result<(), GraphError> {
     if !(2..=M_MAX).contains(&m) {
         return Err(GraphError::M { m });
     }

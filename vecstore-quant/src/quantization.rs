@@ -8,7 +8,7 @@ use std::str::FromStr;
 /// so on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Method {
+pub enum Quantization {
     /// A byte a component, with the range of each vector.
     #[default]
     Int8,
@@ -36,7 +36,7 @@ pub enum Method {
     Rotated1,
 }
 
-impl Method {
+impl Quantization {
     /// Every method, with its parameter at the default.
     pub const ALL: [Self; 8] = [
         Self::Int8,
@@ -83,14 +83,14 @@ impl Method {
     }
 
     /// Candidates rescored at most, if a search does not say, where bounds leave undecided which points are the hits. None where
-    /// bounds are not certain: then no more are rescored than [`Method::oversampling`] says.
+    /// bounds are not certain: then no more are rescored than [`Quantization::oversampling`] says.
     #[must_use]
     pub fn candidates_max(self) -> Option<usize> {
         (self == Self::Int8).then_some(1000)
     }
 }
 
-impl fmt::Display for Method {
+impl fmt::Display for Quantization {
     /// `rotated4`, `product=16`, as it is parsed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -104,9 +104,9 @@ impl fmt::Display for Method {
 /// A text that names no method.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum UnknownMethod {
+pub enum UnknownQuantizationError {
     /// No such name.
-    #[error("unknown quantization {name:?}: use one of {}", Method::ALL.map(Method::name).join(", "))]
+    #[error("unknown quantization {name:?}: use one of {}", Quantization::ALL.map(Quantization::name).join(", "))]
     Name {
         /// What was given.
         name: String,
@@ -121,21 +121,22 @@ pub enum UnknownMethod {
     },
     /// A parameter out of its range.
     #[error(transparent)]
-    Invalid(#[from] InvalidParameter),
+    Invalid(#[from] QuantizationParameterError),
 }
 
-impl FromStr for Method {
-    type Err = UnknownMethod;
+impl FromStr for Quantization {
+    type Err = UnknownQuantizationError;
 
     /// A name, and behind an equals sign its parameter if it is not to be the default: `int8`, `int8_global=0.999`,
     /// `product=32`.
-    fn from_str(text: &str) -> Result<Self, UnknownMethod> {
+    fn from_str(text: &str) -> Result<Self, UnknownQuantizationError> {
         let (name, parameter) =
             text.split_once('=').map_or((text, None), |(name, parameter)| (name, Some(parameter)));
-        let unknown = || UnknownMethod::Name { name: name.to_owned() };
+        let unknown = || UnknownQuantizationError::Name { name: name.to_owned() };
         let method = Self::ALL.into_iter().find(|method| method.name() == name).ok_or_else(unknown)?;
         let Some(parameter) = parameter else { return Ok(method) };
-        let wrong = || UnknownMethod::Parameter { method: method.name(), parameter: parameter.to_owned() };
+        let wrong =
+            || UnknownQuantizationError::Parameter { method: method.name(), parameter: parameter.to_owned() };
         Ok(match method {
             Self::Int8Global { .. } => {
                 Self::Int8Global { quantile: parameter.parse::<f32>().map_err(|_| wrong())?.try_into()? }
@@ -151,7 +152,7 @@ impl FromStr for Method {
 /// A number that a method is not defined for.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum InvalidParameter {
+pub enum QuantizationParameterError {
     /// No quantile that leaves a range.
     #[error("a quantile of {0}: use one above 0.5, up to 1")]
     Quantile(f32),
@@ -169,7 +170,7 @@ pub struct Quantile(f32);
 impl Eq for Quantile {}
 
 impl Quantile {
-    pub(super) const DEFAULT: Self = Self(0.99);
+    pub(crate) const DEFAULT: Self = Self(0.99);
 
     /// The number.
     #[must_use]
@@ -185,13 +186,13 @@ impl Default for Quantile {
 }
 
 impl TryFrom<f32> for Quantile {
-    type Error = InvalidParameter;
+    type Error = QuantizationParameterError;
 
     fn try_from(quantile: f32) -> Result<Self, Self::Error> {
         if quantile > 0.5 && quantile <= 1.0 {
             Ok(Self(quantile))
         } else {
-            Err(InvalidParameter::Quantile(quantile))
+            Err(QuantizationParameterError::Quantile(quantile))
         }
     }
 }
@@ -224,19 +225,19 @@ impl Compression {
     pub const ALL: [Self; 5] = [Self::X4, Self::X8, Self::X16, Self::X32, Self::X64];
 
     /// Components that share a byte.
-    pub(super) fn components(self) -> usize {
+    pub(crate) fn components(self) -> usize {
         1 << self as usize
     }
 }
 
 impl TryFrom<u32> for Compression {
-    type Error = InvalidParameter;
+    type Error = QuantizationParameterError;
 
     fn try_from(compression: u32) -> Result<Self, Self::Error> {
         Self::ALL
             .into_iter()
             .find(|&known| u32::from(known) == compression)
-            .ok_or(InvalidParameter::Compression(compression))
+            .ok_or(QuantizationParameterError::Compression(compression))
     }
 }
 
@@ -252,31 +253,31 @@ mod tests {
 
     #[test]
     fn methods_are_named_as_in_a_schema() {
-        let global = Method::Int8Global { quantile: Quantile(0.995) };
+        let global = Quantization::Int8Global { quantile: Quantile(0.995) };
         for (method, json) in [
-            (Method::Int8, r#""int8""#),
+            (Quantization::Int8, r#""int8""#),
             (global, r#"{"int8_global":{"quantile":0.995}}"#),
-            (Method::Int4, r#""int4""#),
-            (Method::Product { compression: Compression::X64 }, r#"{"product":{"compression":64}}"#),
-            (Method::Binary, r#""binary""#),
-            (Method::Rotated4, r#""rotated4""#),
-            (Method::Rotated2, r#""rotated2""#),
-            (Method::Rotated1, r#""rotated1""#),
+            (Quantization::Int4, r#""int4""#),
+            (Quantization::Product { compression: Compression::X64 }, r#"{"product":{"compression":64}}"#),
+            (Quantization::Binary, r#""binary""#),
+            (Quantization::Rotated4, r#""rotated4""#),
+            (Quantization::Rotated2, r#""rotated2""#),
+            (Quantization::Rotated1, r#""rotated1""#),
         ] {
             assert_eq!(serde_json::to_string(&method).unwrap(), json);
-            assert_eq!(serde_json::from_str::<Method>(json).unwrap(), method);
+            assert_eq!(serde_json::from_str::<Quantization>(json).unwrap(), method);
         }
         let product = serde_json::from_str(r#"{"product":{}}"#);
-        assert_eq!(product.ok(), Some(Method::Product { compression: Compression::X16 }));
+        assert_eq!(product.ok(), Some(Quantization::Product { compression: Compression::X16 }));
         let global = serde_json::from_str(r#"{"int8_global":{}}"#);
-        assert_eq!(global.ok(), Some(Method::Int8Global { quantile: Quantile(0.99) }));
+        assert_eq!(global.ok(), Some(Quantization::Int8Global { quantile: Quantile(0.99) }));
         assert_eq!(Compression::ALL.map(u32::from), [4, 8, 16, 32, 64]);
         assert_eq!(Compression::ALL.map(Compression::components), [1, 2, 4, 8, 16]);
     }
 
     #[test]
     fn what_is_no_method_says_what_to_use() {
-        let error = |json| serde_json::from_str::<Method>(json).unwrap_err().to_string();
+        let error = |json| serde_json::from_str::<Quantization>(json).unwrap_err().to_string();
         assert!(error(r#"{"product":{"compression":5}}"#).contains("use one of 4, 8, 16, 32, 64"));
         assert!(error(r#"{"int8_global":{"quantile":0.5}}"#).contains("above 0.5, up to 1"));
         assert!(error(r#"{"int8_global":{"quantile":1.01}}"#).contains("1.01"));
@@ -287,13 +288,13 @@ mod tests {
 
     #[test]
     fn names_come_back() {
-        for method in Method::ALL {
+        for method in Quantization::ALL {
             assert_eq!(method.to_string().parse(), Ok(method));
             assert_eq!(method.name().parse(), Ok(method));
         }
-        let product = Method::Product { compression: Compression::X32 };
+        let product = Quantization::Product { compression: Compression::X32 };
         assert_eq!(("product=32".parse(), product.to_string()), (Ok(product), "product=32".to_owned()));
-        let error = |text: &str| text.parse::<Method>().unwrap_err().to_string();
+        let error = |text: &str| text.parse::<Quantization>().unwrap_err().to_string();
         assert!(error("int5").contains("\"int5\"") && error("int5").contains("rotated4"));
         assert_eq!(error("int8=3"), "int8 takes no parameter \"3\"");
         assert_eq!(error("product=x"), "product takes no parameter \"x\"");

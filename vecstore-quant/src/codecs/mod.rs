@@ -1,35 +1,7 @@
-//! Quantization: short codes that stand for vectors, which search scores instead of them, while the originals stay on disk
-//! for rescoring.
+//! How a vector becomes a record, and how a query scores records: the traits, and a module for each method.
 //!
-//! A [`Method`] is [trained](train) on a sample of the vectors and gives a [`Codec`]. It encodes a vector into a *record* of
-//! fixed length, parameters included, and turns a query into a [`Scorer`], which keeps the query in higher precision than
-//! the records it scores. What was learned, the *model*, is bytes again, to be kept beside the records.
-//!
-//! Bytes of a record of dimension `n`, before it is filled up as [`Codec::record_bytes`] says:
-//!
-//! | method | bytes | after | error of a score |
-//! |---|---|---|---|
-//! | [`Method::Int8`] | `n + 16` | minimum and maximum of each vector | bound, always kept |
-//! | [`Method::Int8Global`] | `n`, euclid `n + 4` | a range for all, by quantiles, as Qdrant has it | outliers are cut off |
-//! | [`Method::Int4`] | `n / 2 + 12` | range of each vector, with RaBitQ's correction | unbiased, no bound |
-//! | [`Method::Product`] | `n * 4 / compression` | Jégou et al., "Product quantization for nearest neighbor search", 2011 | no bound |
-//! | [`Method::Binary`] | `n / 8` | Charikar, "Similarity estimation techniques from rounding algorithms", 2002 | no bound |
-//! | [`Method::Rotated4`], [`2`](Method::Rotated2), [`1`](Method::Rotated1) | `n * bits / 8 + 12` | RaBitQ (arXiv 2405.12497, 2409.09913), after the nearest of up to 1,025 centres | unbiased, bound kept by [`CONFIDENCE`] of the scores |
-//!
-//! # What int8 promises
-//!
-//! The bound of an int8 score is certain. So a search knows which points may be nearer than its hits, and ranks them by their vectors too.
-//! What remains:
-//!
-//! * A search ranks [`Method::candidates_max`] candidates at most, unless it is told another limit. More points than that may be too
-//!   near to each other for their codes, copies among them. Then [`undecided`](crate::collection::SearchStats::undecided) is set.
-//! * Of points that are equally near, any may be the last hits.
-//! * A search knows only the candidates that the walk over the graph found. It walks again, for more, as long as the last candidate may
-//!   be a hit. An approximate search may still miss a point that the graph did not lead it to.
-//!
-//! Vectors are checked by [`crate::input`] and prepared by [`Distance::prepare`] before they come here. Putting records and
-//! models into files is left to the segment. Beside the codecs there is [`ScalarCodes`], the int8 codes of all vectors of a
-//! graph under construction, which are scored against each other too.
+//! Beside the codecs there is [`ScalarCodes`]: the int8 codes of all vectors of a graph under construction. They are scored
+//! against each other too.
 
 mod binary;
 mod centre;
@@ -38,7 +10,6 @@ mod grid;
 mod int4;
 mod int8;
 mod int8_global;
-mod method;
 mod model;
 mod packed;
 mod product;
@@ -48,11 +19,11 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub use method::{Compression, InvalidParameter, Method, Quantile, UnknownMethod};
 pub use model::ModelError;
 pub use scalar::{CodeScores, CodesError, DIM_MAX, ScalarCodes, ScalarParams, ScalarQuery, encode_into};
 
 use crate::distance::Distance;
+use crate::quantization::{Compression, Quantile, Quantization};
 use model::ModelReader;
 use std::fmt;
 
@@ -138,7 +109,7 @@ pub trait Scorer: fmt::Debug + Send + Sync {
 /// When the dimension is 0 or above [`DIM_MAX`], or the sample's length no multiple of it.
 #[must_use]
 pub fn train(
-    method: Method,
+    method: Quantization,
     distance: Distance,
     dim: usize,
     sample: &[f32],
@@ -157,18 +128,24 @@ pub fn train(
         sample
     };
     match method {
-        Method::Int8 => Box::new(int8::Int8::new(distance, dim)),
-        Method::Int8Global { quantile } => {
+        Quantization::Int8 => Box::new(int8::Int8::new(distance, dim)),
+        Quantization::Int8Global { quantile } => {
             Box::new(int8_global::Int8Global::train(distance, dim, sample, quantile))
         }
-        Method::Int4 => Box::new(int4::Int4::train(distance, dim, sample)),
-        Method::Product { compression } => {
+        Quantization::Int4 => Box::new(int4::Int4::train(distance, dim, sample)),
+        Quantization::Product { compression } => {
             Box::new(product::Product::train(distance, dim, compression, sample, seed))
         }
-        Method::Binary => Box::new(binary::Binary::train(distance, dim, sample)),
-        Method::Rotated4 => Box::new(rotated::Rotated::<4>::train(distance, dim, sample, vectors, seed)),
-        Method::Rotated2 => Box::new(rotated::Rotated::<2>::train(distance, dim, sample, vectors, seed)),
-        Method::Rotated1 => Box::new(rotated::Rotated::<1>::train(distance, dim, sample, vectors, seed)),
+        Quantization::Binary => Box::new(binary::Binary::train(distance, dim, sample)),
+        Quantization::Rotated4 => {
+            Box::new(rotated::Rotated::<4>::train(distance, dim, sample, vectors, seed))
+        }
+        Quantization::Rotated2 => {
+            Box::new(rotated::Rotated::<2>::train(distance, dim, sample, vectors, seed))
+        }
+        Quantization::Rotated1 => {
+            Box::new(rotated::Rotated::<1>::train(distance, dim, sample, vectors, seed))
+        }
     }
 }
 
@@ -179,23 +156,25 @@ pub fn train(
 /// When codecs do not have this dimension, the length is not the one such a model has (nothing is allocated before that is
 /// known), or a number is not finite.
 pub fn from_model(
-    method: Method,
+    method: Quantization,
     distance: Distance,
     dim: usize,
     model: &[u8],
 ) -> Result<Box<dyn Codec>, ModelError> {
     let mut reader = ModelReader::new(dim, model)?;
     let codec: Box<dyn Codec> = match method {
-        Method::Int8 => Box::new(int8::Int8::new(distance, dim)),
-        Method::Int8Global { .. } => Box::new(int8_global::Int8Global::read(distance, dim, &mut reader)?),
-        Method::Int4 => Box::new(int4::Int4::read(distance, dim, &mut reader)?),
-        Method::Product { compression } => {
+        Quantization::Int8 => Box::new(int8::Int8::new(distance, dim)),
+        Quantization::Int8Global { .. } => {
+            Box::new(int8_global::Int8Global::read(distance, dim, &mut reader)?)
+        }
+        Quantization::Int4 => Box::new(int4::Int4::read(distance, dim, &mut reader)?),
+        Quantization::Product { compression } => {
             Box::new(product::Product::read(distance, dim, compression, &mut reader)?)
         }
-        Method::Binary => Box::new(binary::Binary::read(distance, dim, &mut reader)?),
-        Method::Rotated4 => Box::new(rotated::Rotated::<4>::read(distance, dim, &mut reader)?),
-        Method::Rotated2 => Box::new(rotated::Rotated::<2>::read(distance, dim, &mut reader)?),
-        Method::Rotated1 => Box::new(rotated::Rotated::<1>::read(distance, dim, &mut reader)?),
+        Quantization::Binary => Box::new(binary::Binary::read(distance, dim, &mut reader)?),
+        Quantization::Rotated4 => Box::new(rotated::Rotated::<4>::read(distance, dim, &mut reader)?),
+        Quantization::Rotated2 => Box::new(rotated::Rotated::<2>::read(distance, dim, &mut reader)?),
+        Quantization::Rotated1 => Box::new(rotated::Rotated::<1>::read(distance, dim, &mut reader)?),
     };
     reader.finish()?;
     Ok(codec)

@@ -7,7 +7,7 @@ use super::model::{ModelError, ModelReader, put_floats};
 use super::{Codec, Compression, Scorer};
 use crate::distance::Distance;
 use crate::kernels::{Kernels, Records};
-use crate::rng::SplitMix64;
+use crate::random::SplitMix64;
 use rayon::prelude::*;
 
 const CENTROIDS: usize = 256;

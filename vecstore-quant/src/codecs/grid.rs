@@ -89,7 +89,7 @@ pub(super) fn nearest<const BITS: usize>(unit: &[f32]) -> GridCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::SplitMix64;
+    use crate::random::SplitMix64;
 
     /// The best squared cosine of all codes: every scale at which a component's level changes is tried.
     fn best_cosine_sq(unit: &[f32], bits: u32) -> f64 {

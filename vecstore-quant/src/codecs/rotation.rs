@@ -10,7 +10,7 @@
 //! Signs come from the seed, and additions and multiplications are done one by one: the same on every machine.
 
 use crate::kernels::Kernels;
-use crate::rng::SplitMix64;
+use crate::random::SplitMix64;
 use std::f32::consts::FRAC_1_SQRT_2;
 
 /// Fewer leave sparse vectors visible in their images.

@@ -1,0 +1,30 @@
+//! How the builder asks for scores between points, and the answer from int8 codes: [`CodeScores`].
+
+use vecstore_quant::CodeScores;
+
+/// Scores between the points of a graph under construction: symmetric, higher is better, the same at every call.
+///
+/// The builder is generic over it, so that its inner loop is compiled for each implementation.
+pub trait PointScores: Sync {
+    /// Number of points; their ids are `0..len`.
+    fn len(&self) -> usize;
+
+    /// Whether there is no point.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The score of two points.
+    fn score(&self, a: u32, b: u32) -> f32;
+}
+
+impl PointScores for CodeScores<'_> {
+    fn len(&self) -> usize {
+        self.codes().len()
+    }
+
+    #[inline]
+    fn score(&self, a: u32, b: u32) -> f32 {
+        CodeScores::score(self, a, b)
+    }
+}

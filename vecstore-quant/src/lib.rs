@@ -1,0 +1,49 @@
+//! Distances, kernels and codecs. A codec turns a vector into a short code, which a search scores instead of the vector.
+//!
+//! A [`Quantization`] is [trained](train) on a sample of the vectors. The result is a [`Codec`]. It encodes a vector into a
+//! *record* of fixed length, parameters included. It turns a query into a [`Scorer`], which keeps more precision than the
+//! records. What was learned, the *model*, is bytes as well: keep it beside the records.
+//!
+//! Vectors and queries pass [`Distance::prepare`] first. [`OriginalScorer`] ranks the best candidates by the vectors as they
+//! were given.
+//!
+//! Bytes of a record of dimension `n`, before it is filled up as [`Codec::record_bytes`] says:
+//!
+//! | method | bytes | after | error of a score |
+//! |---|---|---|---|
+//! | [`Quantization::Int8`] | `n + 16` | minimum and maximum of each vector | bound, always kept |
+//! | [`Quantization::Int8Global`] | `n`, euclid `n + 4` | a range for all, by quantiles, as Qdrant has it | outliers are cut off |
+//! | [`Quantization::Int4`] | `n / 2 + 12` | range of each vector, with RaBitQ's correction | unbiased, no bound |
+//! | [`Quantization::Product`] | `n * 4 / compression` | Jégou et al., "Product quantization for nearest neighbor search", 2011 | no bound |
+//! | [`Quantization::Binary`] | `n / 8` | Charikar, "Similarity estimation techniques from rounding algorithms", 2002 | no bound |
+//! | [`Quantization::Rotated4`], [`2`](Quantization::Rotated2), [`1`](Quantization::Rotated1) | `n * bits / 8 + 12` | RaBitQ (arXiv 2405.12497, 2409.09913), after the nearest of up to 1,025 centres | unbiased, bound kept by [`CONFIDENCE`] of the scores |
+//!
+//! The bound of an int8 score is certain: [`Scorer::bound`] is never smaller than the error. A search therefore knows which
+//! points may be nearer than its hits, and can rank those by their vectors too.
+//!
+//! This crate does no IO, and its results are the same on every machine for the same seed. Checks of vectors, such as
+//! [`first_non_finite`], are the caller's.
+
+#![deny(unsafe_code)]
+
+mod codecs;
+mod distance;
+#[doc(hidden)]
+pub mod kernels;
+mod quantization;
+mod random;
+
+pub use codecs::{
+    CONFIDENCE, CodeScores, Codec, CodesError, DIM_MAX, ModelError, SAMPLE_MAX, ScalarCodes, ScalarParams,
+    ScalarQuery, Scorer, encode_into, from_model, train,
+};
+pub use distance::{Distance, OriginalScorer, UnknownDistanceError, first_non_finite};
+pub use quantization::{
+    Compression, Quantile, Quantization, QuantizationParameterError, UnknownQuantizationError,
+};
+pub use random::SplitMix64;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
