@@ -23,7 +23,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use vecstore::backends::BackendKind;
-use vecstore::collection::{Collection, CollectionOptions, Durability, ScrollRequest, With};
+use vecstore::collection::{Collection, CollectionOptions, Durability, RecordParts, ScrollRequest};
 use vecstore::dataset::Clustered;
 use vecstore::input::VectorSource;
 use vecstore::point::{Point, PointId};
@@ -207,7 +207,7 @@ fn scroll(setup: &Setup, contender: &Contender, points: usize, fio: Option<f64>)
     let mut digest = DefaultHasher::new();
     let (mut page, mut left) = (None, points);
     while left > 0 {
-        let with = With { payload: false, vector: true };
+        let with = RecordParts { payload: false, vector: true };
         let request = ScrollRequest { limit: PAGE.min(left), page, with, ..ScrollRequest::default() };
         let scrolled = collection.scroll(request).wait()?;
         left -= scrolled.records.len();

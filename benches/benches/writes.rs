@@ -13,7 +13,7 @@ use benches::report::{Report, Table};
 use benches::rounds::{Round, Rounds};
 use benches::settings::Settings;
 use benches::write_rings::{Pooling, Work, WorkerWatch, many_rings};
-use io_core::{BackendFactory, Lane, OpenOptions, PageWrite, PageWriter, SyncKind, VectorFileWriter};
+use io_core::{BackendFactory, Lane, OpenOptions, PageWrite, PageWriter, SyncKind};
 use io_ring::{RingBackend, RingOptions};
 use std::error::Error;
 use std::fs::File;
@@ -26,6 +26,8 @@ use vecstore::backends::BackendKind;
 use vecstore::collection::{Collection, CollectionOptions, Durability};
 use vecstore::point::Point;
 use vecstore::schema::Schema;
+use vecstore_format::ElementType;
+use vecstore_format::vector_file::VectorFileWriter;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -202,9 +204,9 @@ fn vectors(setup: &Setup, kind: BackendKind, options: &OpenOptions, mib: usize) 
     let started = Instant::now();
     let header = backend.run(|| async {
         let writer = backend.create(&path, options).await?;
-        let mut vectors = VectorFileWriter::<f32, _>::new(writer, COMPONENTS as u32)?;
+        let mut vectors = VectorFileWriter::new(writer, ElementType::F32, COMPONENTS as u32)?;
         for _ in 0..mib * 256 {
-            vectors.push(&vector).await?;
+            vectors.push_vector(&vector).await?;
         }
         vectors.finish().await.map_err(Box::<dyn Error + Send + Sync>::from)
     })??;

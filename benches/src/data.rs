@@ -1,8 +1,8 @@
 //! Vectors to measure with: from files that environment variables name, or made up.
 
-use io_core::ElementType;
 use std::path::Path;
 use vecstore::input::{Format, VectorInput, VectorSource};
+use vecstore::schema::ElementType;
 
 /// Whatever keeps a bench from going on.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// An operation on names or small files that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation} {}: {source}{}", path.display(), what_to_do(source))]
+#[error("cannot {operation} {}{}", path.display(), what_to_do(source))]
 pub struct DirectoryError {
     /// What was to be done, as it fits behind "cannot".
     pub operation: &'static str,

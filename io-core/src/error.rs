@@ -1,4 +1,6 @@
 //! What can go wrong, one enum a phase: starting an executor, opening, planning, reading, writing.
+//!
+//! An error prints its own part, and its cause is its `source`: [`with_causes`](crate::with_causes) prints both.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -57,7 +59,7 @@ pub enum PlanError {
 #[non_exhaustive]
 pub enum ReadError {
     /// The batch could not be planned; nothing was read or delivered.
-    #[error("{}: {source}", file.display())]
+    #[error("cannot read {}", file.display())]
     Plan {
         /// The file.
         file: Arc<Path>,
@@ -65,7 +67,7 @@ pub enum ReadError {
         source: PlanError,
     },
     /// The device, the file system or the runtime reported an error.
-    #[error("{}: reading request {index} ({len} bytes at offset {offset}) failed after {delivered} were delivered: {source}", file.display())]
+    #[error("{}: reading request {index} ({len} bytes at offset {offset}) failed after {delivered} were delivered", file.display())]
     Io {
         /// The file.
         file: Arc<Path>,
@@ -130,7 +132,7 @@ impl ReadError {
 #[non_exhaustive]
 pub enum WriteError {
     /// The batch could not be planned; nothing was written.
-    #[error("{}: {source}", file.display())]
+    #[error("cannot write {}", file.display())]
     Plan {
         /// The file.
         file: Arc<Path>,
@@ -138,7 +140,7 @@ pub enum WriteError {
         source: PlanError,
     },
     /// A physical write failed.
-    #[error("{}: writing {len} bytes at offset {offset} failed after {bytes_written} bytes of the batch: {source}{}", file.display(), what_to_do(source))]
+    #[error("{}: writing {len} bytes at offset {offset} failed after {bytes_written} bytes of the batch{}", file.display(), what_to_do(source))]
     Io {
         /// The file.
         file: Arc<Path>,
@@ -153,7 +155,7 @@ pub enum WriteError {
         source: io::Error,
     },
     /// Sync, truncate or close failed: nothing may be assumed about what is durable.
-    #[error("{}: {operation} failed: {source}", file.display())]
+    #[error("{}: {operation} failed", file.display())]
     Finish {
         /// The file.
         file: Arc<Path>,
@@ -176,7 +178,7 @@ pub enum WriteError {
 #[non_exhaustive]
 pub enum OpenError {
     /// The system refused to open it.
-    #[error("cannot open {}: {source}{}", path.display(), what_to_do(source))]
+    #[error("cannot open {}{}", path.display(), what_to_do(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -232,9 +234,9 @@ pub(crate) fn what_to_do(error: &io::Error) -> &'static str {
     const EMFILE: i32 = 24;
     const EFBIG: i32 = 27;
     match error.raw_os_error().filter(|_| cfg!(unix)) {
-        Some(EMFILE) => "; raise the limit of open files (`ulimit -n`)",
-        Some(ENFILE) => "; raise the system's limit of open files (`sysctl fs.file-max`)",
-        Some(EFBIG) => "; raise the limit of file sizes (`ulimit -f`)",
+        Some(EMFILE) => " (raise the limit of open files, `ulimit -n`)",
+        Some(ENFILE) => " (raise the system's limit of open files, `sysctl fs.file-max`)",
+        Some(EFBIG) => " (raise the limit of file sizes, `ulimit -f`)",
         _ => "",
     }
 }
@@ -251,7 +253,7 @@ impl OpenError {
 #[non_exhaustive]
 pub enum StartError {
     /// The kernel or a sandbox does not allow io_uring.
-    #[error("{runtime} needs io_uring, and this system refuses it ({source}): {hint}")]
+    #[error("{runtime} needs io_uring, and this system refuses it: {hint}")]
     IoUringRefused {
         /// The runtime.
         runtime: &'static str,
@@ -273,7 +275,7 @@ pub enum StartError {
     },
     /// The process, or the system, may have no more files open.
     #[error(
-        "{runtime} did not start: {source}; raise the limit of open files (`ulimit -n`), or use fewer cores and collections"
+        "{runtime} did not start (raise the limit of open files, `ulimit -n`, or use fewer cores and collections)"
     )]
     Descriptors {
         /// The runtime.
@@ -284,7 +286,7 @@ pub enum StartError {
     },
     /// The process, or its user, may have no more threads.
     #[error(
-        "{runtime} did not start a thread: {source}; raise the limit of processes (`ulimit -u`, or `pids` of the container) or of memory (`ulimit -v`), or use fewer cores"
+        "{runtime} did not start a thread (raise the limit of processes, `ulimit -u` or `pids` of the container, or of memory, `ulimit -v`, or use fewer cores)"
     )]
     Threads {
         /// The runtime.
@@ -300,7 +302,7 @@ pub enum StartError {
         runtime: &'static str,
     },
     /// Anything else.
-    #[error("{runtime} did not start: {source}{}", what_to_do(source))]
+    #[error("{runtime} did not start{}", what_to_do(source))]
     Io {
         /// The runtime.
         runtime: &'static str,
@@ -361,7 +363,7 @@ mod tests {
         assert!(message(12).contains("ulimit -l"), "{}", message(12));
         assert!(message(24).contains("ulimit -n"), "{}", message(24));
         assert!(message(11).contains("ulimit -u"), "{}", message(11));
-        assert!(message(5).starts_with("r did not start: "), "{}", message(5));
+        assert!(message(5) == "r did not start", "{}", message(5));
     }
 
     #[cfg(unix)]
@@ -393,10 +395,9 @@ mod tests {
             source: io::Error::from_raw_os_error(5),
         };
         assert_eq!((error.delivered(), error.raw_os_error()), (2, Some(5)));
-        assert!(error.source().is_some());
-        let text = error.to_string();
-        for part in ["/data/v", "request 3", "400 bytes", "offset 4096", "after 2"] {
-            assert!(text.contains(part), "{part} is not in {text}");
-        }
+        let own = "/data/v: reading request 3 (400 bytes at offset 4096) failed after 2 were delivered";
+        assert_eq!(error.to_string(), own);
+        let cause = error.source().expect("what the system said").to_string();
+        assert_eq!(crate::with_causes(&error).to_string(), format!("{own}: {cause}"));
     }
 }

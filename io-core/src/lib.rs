@@ -34,7 +34,6 @@
 //! | layer | what it does |
 //! |---|---|
 //! | [`VectorReader`], [`DynVectorReader`] | what engines call: native async with a generic sink, and its object-safe twin |
-//! | [`VectorFile`], [`FileIdentity`] | vectors of a fixed stride behind a checked header, over any reader |
 //! | [`ReadPlan`], [`WritePlan`] | pure functions from requests to physical reads and writes |
 //! | [`PagedReader`], [`PagedWriter`] | plan and drive: keep the depth and the budget busy, re-issue short transfers, deliver |
 //! | [`PageSource`], [`PageSink`] | what a backend implements: one physical read; one physical write; sync |
@@ -65,13 +64,13 @@
 
 mod backend;
 mod buffer;
+mod causes;
 mod control;
 mod directory;
 mod drive;
 mod error;
 mod gate;
 mod geometry;
-mod identity;
 mod in_flight;
 mod meter;
 mod open;
@@ -81,7 +80,6 @@ mod regular;
 mod request;
 mod slots;
 mod source;
-mod vector_file;
 mod write;
 mod write_behind;
 mod write_plan;
@@ -91,6 +89,7 @@ pub mod testing;
 
 pub use backend::{BackendFactory, BackendInfo, DynBackend, DynBackendFactory, LocalBoxFuture};
 pub use buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
+pub use causes::{WithCauses, with_causes};
 pub use control::{ReadControl, StopFlag};
 pub use directory::{
     Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind,
@@ -100,7 +99,6 @@ pub use drive::{DriveScratch, drive};
 pub use error::{OpenError, PlanError, ReadError, StartError, WriteError};
 pub use gate::{Gate, Permit, ReadLimits, drain_this_thread, run_to_drain};
 pub use geometry::IoGeometry;
-pub use identity::FileIdentity;
 pub use meter::{Counters, Meter, Metered};
 pub use open::{AccessPattern, DirectAlign, FileInfo, IoMode, Lane, OpenOptions};
 #[cfg(unix)]
@@ -110,10 +108,6 @@ pub use reader::{DynSink, DynVectorReader, PagedReader, VectorReader};
 pub use regular::{Links, open_regular};
 pub use request::{ReadOutcome, ReadRequest, ReadStats};
 pub use source::{PageSink, PageSource, SyncKind};
-pub use vector_file::{
-    DIM_MAX, Element, ElementType, RecordChecksums, UnknownElement, VECTOR_FILE_FIELDS_BYTES,
-    VECTOR_FILE_HEADER_BYTES, VectorFile, VectorFileError, VectorFileHeader, VectorFileWriter,
-};
 pub use write::{DynPageWriter, PageWrite, PageWriter, PagedWriter, WriteOutcome};
 pub use write_behind::WriteBehind;
 pub use write_plan::{PlannedWrite, WritePlan};

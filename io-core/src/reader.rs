@@ -18,7 +18,7 @@ pub trait VectorReader {
     /// Reads every request and hands each, as it arrives, to `sink(index, bytes)`.
     ///
     /// `bytes` has exactly the length asked for and is valid during the call. Where the file offset is a multiple of 4,
-    /// so is the address of readers that come with this family; [`VectorFile`](crate::VectorFile) does not rely on it.
+    /// so is the address of readers that come with this family. Callers that need an alignment check it.
     ///
     /// # Errors
     /// [`ReadError`]; requests delivered before it stay delivered, and it says how many.

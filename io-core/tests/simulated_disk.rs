@@ -3,7 +3,7 @@
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
 use io_core::{
     BackendFactory, Directory, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind,
-    VectorReader,
+    VectorReader, with_causes,
 };
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -128,7 +128,7 @@ fn faults_hit_the_operation_they_name() {
             Ok::<_, Box<dyn std::error::Error>>(found.len())
         })
         .unwrap()
-        .map_err(|error| error.to_string())
+        .map_err(|error| with_causes(&*error).to_string())
     };
     assert_eq!(read(), Ok(1024));
     // Opening is one operation, the read the next; a short read is asked for again.

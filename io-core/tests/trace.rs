@@ -1,7 +1,7 @@
 //! What a trace says of the files is true, and what it says of syncs is no more than that.
 
 use io_core::testing::{Faults, FaultyBackend, MemoryBackend, SimulatedDisk, TracedBackend};
-use io_core::{BackendFactory, Directory, OpenOptions, PageWrite, PageWriter, SyncKind};
+use io_core::{BackendFactory, Directory, OpenOptions, PageWrite, PageWriter, SyncKind, with_causes};
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::poll_fn;
@@ -182,10 +182,13 @@ fn nothing_is_written_outside_of_what_is_traced() {
     let (temp, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let backend = TracedBackend::new(MemoryBackend::new(1), temp.path()).unwrap();
     let (files, outside) = (backend.directory(), other.path().join("file"));
-    let error = files.write(&outside, b"x").unwrap_err().to_string();
-    assert!(error.contains("outside of what is traced"), "{error}");
+    let refused = |error: &(dyn std::error::Error + 'static)| {
+        let text = with_causes(error).to_string();
+        assert!(text.contains("outside of what is traced"), "{text}");
+    };
+    refused(&files.write(&outside, b"x").unwrap_err());
     let created = backend.run(async || backend.create(&outside, &OpenOptions::default()).await).unwrap();
-    assert!(created.err().unwrap().to_string().contains("outside of what is traced"));
+    refused(&created.err().unwrap());
     assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
     assert_eq!(backend.disk().history_len(), 0);
 }

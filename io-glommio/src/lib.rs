@@ -11,7 +11,7 @@
 //! threads of [`spawn_thread`](io_core::BackendFactory::spawn_thread), which keep theirs.
 //!
 //! ```
-//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
+//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
 //! use io_glommio::GlommioBackend;
 //! use std::ops::ControlFlow;
 //!
@@ -31,7 +31,7 @@
 //! });
 //! match started {
 //!     Ok(magic) => assert_eq!(magic?, b"\x7fELF"),
-//!     Err(refused) => eprintln!("{refused}"), // says what to change
+//!     Err(refused) => eprintln!("{}", with_causes(&refused)), // says what to change
 //! }
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```

@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
-use io_core::BackendFactory;
+use io_core::{BackendFactory, with_causes};
 use io_glommio::GlommioBackend;
 use std::collections::BTreeSet;
 use std::sync::mpsc::sync_channel;
@@ -14,7 +14,7 @@ fn run(name: &str) -> Result<std::thread::ThreadId, String> {
     let (done, ended) = sync_channel(1);
     let work = move || {
         let ran = backend.run(|| async { std::thread::current().id() });
-        done.send(ran.map_err(|refused| refused.to_string())).unwrap();
+        done.send(ran.map_err(|refused| with_causes(&refused).to_string())).unwrap();
     };
     backend.spawn_thread(name.to_owned(), Box::new(work)).unwrap();
     ended.recv().unwrap()

@@ -269,7 +269,7 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
 mod tests {
     use super::*;
     use crate::{MmapBackend, MmapReader};
-    use io_core::{Meter, Metered};
+    use io_core::{Meter, Metered, with_causes};
     use std::path::PathBuf;
 
     const PAGE: u64 = 4096;
@@ -400,6 +400,6 @@ mod tests {
         file(&dir);
         let reader = pollster::block_on(MmapBackend::default().open(&path, &OpenOptions::default())).unwrap();
         let error = MmapBeforeReader::new("m", &first, reader, &OpenOptions::default()).unwrap_err();
-        assert!(error.to_string().contains("replaced"), "{error}");
+        assert!(with_causes(&error).to_string().contains("replaced"), "{error:?}");
     }
 }

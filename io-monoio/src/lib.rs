@@ -6,7 +6,7 @@
 //! still in flight are leaked rather than freed under the kernel's hands.
 //!
 //! ```
-//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
+//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
 //! use io_monoio::MonoioBackend;
 //! use std::ops::ControlFlow;
 //!
@@ -26,7 +26,7 @@
 //! });
 //! match started {
 //!     Ok(magic) => assert_eq!(magic?, b"\x7fELF"),
-//!     Err(refused) => eprintln!("{refused}"), // says what to change
+//!     Err(refused) => eprintln!("{}", with_causes(&refused)), // says what to change
 //! }
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```

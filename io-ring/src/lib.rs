@@ -12,7 +12,7 @@
 //! [`RingBackend::run`](io_core::BackendFactory::run) blocks the calling thread on a future, and so may anything else.
 //!
 //! ```
-//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
+//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
 //! use io_ring::RingBackend;
 //! use std::ops::ControlFlow;
 //!
@@ -32,7 +32,7 @@
 //! });
 //! match started {
 //!     Ok(magic) => assert_eq!(magic?, b"\x7fELF"),
-//!     Err(refused) => eprintln!("{refused}"), // says what to change
+//!     Err(refused) => eprintln!("{}", with_causes(&refused)), // says what to change
 //! }
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```

@@ -4,7 +4,9 @@
 mod common;
 
 use common::{Stalled, bytes_at, directory, file_of, options, poll_once, read_and_check, requests, ring};
-use io_core::{BackendFactory, OpenOptions, PageWrite, PageWriter, ReadControl, SyncKind, VectorReader};
+use io_core::{
+    BackendFactory, OpenOptions, PageWrite, PageWriter, ReadControl, SyncKind, VectorReader, with_causes,
+};
 use io_ring::RingBackend;
 use std::error::Error;
 use std::ops::ControlFlow;
@@ -13,12 +15,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 /// Whether it is the error that a file of the process before gives, and says what to do.
-fn tells_of_fork<T>(result: Result<T, impl Error>) -> bool {
-    let error = result.err().map(|error| error.to_string());
+fn tells_of_fork<T>(result: Result<T, impl Error + 'static>) -> bool {
+    let error = result.err().map(|error| with_causes(&error).to_string());
     error.is_some_and(|error| error.contains("before this process was forked") && error.contains("anew"))
 }
 
-fn poll_to_be_told<T, E: Error>(future: Pin<&mut impl Future<Output = Result<T, E>>>) -> bool {
+fn poll_to_be_told<T, E: Error + 'static>(future: Pin<&mut impl Future<Output = Result<T, E>>>) -> bool {
     match poll_once(future) {
         Poll::Ready(result) => tells_of_fork(result),
         Poll::Pending => false,

@@ -5,7 +5,7 @@
 //! then close readers before it ends, since that runtime frees nothing the kernel still writes to only by leaking it.
 //!
 //! ```
-//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
+//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
 //! use io_tokio_uring::TokioUringBackend;
 //! use std::ops::ControlFlow;
 //!
@@ -25,7 +25,7 @@
 //! });
 //! match started {
 //!     Ok(magic) => assert_eq!(magic?, b"\x7fELF"),
-//!     Err(refused) => eprintln!("{refused}"), // says what to change
+//!     Err(refused) => eprintln!("{}", with_causes(&refused)), // says what to change
 //! }
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```

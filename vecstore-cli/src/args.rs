@@ -4,7 +4,7 @@ use crate::error::CliError;
 use crate::text;
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use io_core::{ElementType, OpenOptions};
+use io_core::OpenOptions;
 use std::collections::BTreeSet;
 use std::num::{NonZeroUsize, ParseFloatError};
 use std::ops::RangeInclusive;
@@ -15,6 +15,7 @@ use vecstore::collection::{CollectionOptions, LIMIT_MAX, Rescore, SearchParams};
 use vecstore::field::FieldKind;
 use vecstore::filter::Filter;
 use vecstore::point::PointId;
+use vecstore::schema::ElementType;
 use vecstore::schema::{
     DIM_MAX, Distance, EF_CONSTRUCT_MAX, HnswParams, M_MAX, Placement, Quantization, Schema,
 };
@@ -129,7 +130,7 @@ pub(crate) struct Demo {
     #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
     pub(crate) count: u32,
     /// Their dimension
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=i64::from(DIM_MAX)))]
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=DIM_MAX as i64))]
     pub(crate) dim: u32,
     /// Where the collection is made and removed again; its disk is the one that is measured
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -747,7 +748,9 @@ impl FromStr for BackendChoice {
         if name == "all" {
             return Ok(Self::All);
         }
-        name.parse().map(Self::One).map_err(|error: vecstore::backends::UnknownBackend| error.to_string())
+        name.parse()
+            .map(Self::One)
+            .map_err(|error: vecstore::backends::UnknownBackendError| error.to_string())
     }
 }
 

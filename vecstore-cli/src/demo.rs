@@ -8,13 +8,13 @@ use crate::vectors::{self, Clustered};
 use crate::workload::{self, Measured};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
-use io_core::{BackendInfo, OpenError, StartError, StopFlag};
+use io_core::{BackendInfo, OpenError, StartError, StopFlag, with_causes};
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 use vecstore::backends::BackendKind;
 use vecstore::collection::{Collection, CollectionOptions, Durability, Hit, SearchParams, SearchRequest};
-use vecstore::error::Error;
+use vecstore::error::{Error, FormatError};
 use vecstore::input::VectorSource;
 use vecstore::point::{Point, PointId};
 use vecstore::schema::Schema;
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Demo, stop: &StopFlag, out: &mut impl Write) -> Result<
                 rows.push(Row { info, measured, recall });
             }
             Err(CliError::Store(error)) if args.backend.kinds().len() > 1 && is_refusal(&error) => {
-                skipped.push((kind, error.to_string()));
+                skipped.push((kind, with_causes(&error).to_string()));
             }
             Err(error) => return Err(error),
         }
@@ -239,7 +239,9 @@ pub(crate) fn is_refusal(error: &Error) -> bool {
     matches!(
         error,
         Error::Start(StartError::IoUringRefused { .. } | StartError::LockedMemory { .. })
-            | Error::Open(OpenError::DirectRefused { .. } | OpenError::Unsupported { .. })
+            | Error::Format(FormatError::Open(
+                OpenError::DirectRefused { .. } | OpenError::Unsupported { .. }
+            ))
     )
 }
 

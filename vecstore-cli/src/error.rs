@@ -3,7 +3,7 @@
 use crate::{EXIT_DAMAGED, EXIT_DISAGREE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNREAD, EXIT_USAGE};
 use std::path::PathBuf;
 use vecstore::error::Error;
-use vecstore::input::InputError;
+use vecstore::input::VectorSourceError;
 use vecstore::point::PointId;
 
 #[derive(Debug, thiserror::Error)]
@@ -11,17 +11,15 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Store(#[from] Error),
     #[error(transparent)]
-    Input(#[from] InputError),
+    Vectors(#[from] VectorSourceError),
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
     #[error("{0}")]
     Usage(String),
-    #[error("{cause}\n{}", how_to_go_on(*imported, *total))]
-    Import { cause: Box<CliError>, imported: Option<u64>, total: u64 },
-    #[error(
-        "{cause}\nall points are in the collection, and only its optimization is left: run `vecstore optimize`"
-    )]
-    NotOptimized { cause: Box<CliError> },
+    #[error("the import did not come to its end")]
+    Import { source: Box<CliError>, imported: Option<u64>, total: u64 },
+    #[error("the collection was not optimized")]
+    NotOptimized { source: Box<CliError> },
     #[error("backends disagree: {0}")]
     Disagree(String),
     #[error("none of the backends could be run")]
@@ -39,9 +37,9 @@ pub(crate) enum CliError {
     Unread { collection: PathBuf },
     #[error("{} may lack something: what was damaged is said above", collection.display())]
     Incomplete { collection: PathBuf },
-    #[error("{0}, with --schema FILE")]
-    NoSchema(Error),
-    #[error("cannot print: {0}")]
+    #[error("repair needs the schema; give it with --schema FILE")]
+    NoSchema(#[source] Error),
+    #[error("cannot print")]
     Print(#[from] std::io::Error),
 }
 
@@ -54,7 +52,7 @@ fn join(ids: &[PointId]) -> String {
 }
 
 /// What became of an import; how much is in is unknown where it was not made durable.
-fn how_to_go_on(imported: Option<u64>, total: u64) -> String {
+fn after_import(imported: Option<u64>, total: u64) -> String {
     let there = match imported {
         Some(0) => return "nothing was imported".to_owned(),
         Some(imported) => format!("{imported} of {total} points are in the collection"),
@@ -66,9 +64,21 @@ fn how_to_go_on(imported: Option<u64>, total: u64) -> String {
 }
 
 impl CliError {
+    /// How to go on, to be told on a line of its own.
+    pub(crate) fn how_to_go_on(&self) -> Option<String> {
+        match self {
+            Self::Import { imported, total, .. } => Some(after_import(*imported, *total)),
+            Self::NotOptimized { .. } => Some(
+                "all points are in the collection, and only its optimization is left: run `vecstore optimize`"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Import { cause, .. } | Self::NotOptimized { cause } => cause.exit_code(),
+            Self::Import { source, .. } | Self::NotOptimized { source } => source.exit_code(),
             Self::Usage(_) => EXIT_USAGE,
             Self::Store(Error::Stopped) => EXIT_INTERRUPTED,
             Self::Unread { .. } => EXIT_UNREAD,

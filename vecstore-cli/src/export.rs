@@ -5,13 +5,14 @@ use crate::error::CliError;
 use crate::open;
 use crate::progress::Progress;
 use half::f16;
-use io_core::{Directory, ElementType, StdDirectory, StopFlag};
+use io_core::{Directory, StdDirectory, StopFlag};
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use vecstore::collection::{Collection, CollectionOptions, Record, ScrollRequest, With};
+use vecstore::collection::{Collection, CollectionOptions, Record, RecordParts, ScrollRequest};
 use vecstore::error::Error;
+use vecstore::schema::ElementType;
 
 /// Points of a page, and of a row group in Parquet.
 const PAGE: usize = 1000;
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &Export, stop: &StopFlag, out: &mut impl Write) -> Resul
     let mut created = Created::default();
     let mut sink = sink(args, &collection, total, &mut created)?;
     let bar = Progress::new("exporting", total);
-    let mut request = ScrollRequest { limit: PAGE, with: With::ALL, ..ScrollRequest::default() };
+    let mut request = ScrollRequest { limit: PAGE, with: RecordParts::ALL, ..ScrollRequest::default() };
     let mut done = 0;
     loop {
         if stop.is_stopped() {

@@ -32,15 +32,16 @@ pub(crate) fn run(args: &Import, stop: &StopFlag, out: &mut impl Write) -> Resul
     // After an error too: what is said to be there is to stay there.
     let synced = collection.sync().wait();
     let known = synced.is_ok().then_some(imported);
-    if let Err(cause) = put.and_then(|()| Ok(synced?)) {
+    if let Err(error) = put.and_then(|()| Ok(synced?)) {
         // There is one to report already.
         let _ = collection.close();
-        return Err(CliError::Import { cause: Box::new(cause), imported: known, total: source.total() });
+        let total = source.total();
+        return Err(CliError::Import { source: Box::new(error), imported: known, total });
     }
     writeln!(out, "imported {imported} points in {:.1} s", started.elapsed().as_secs_f64())?;
     if imported > 0 && !args.no_optimize {
         tidy(args, &collection, imported, stop, out)
-            .map_err(|cause| CliError::NotOptimized { cause: Box::new(cause) })?;
+            .map_err(|error| CliError::NotOptimized { source: Box::new(error) })?;
     }
     collection.close()?;
     Ok(())

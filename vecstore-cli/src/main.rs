@@ -26,6 +26,7 @@ mod workload;
 use args::{Cli, Command};
 use clap::Parser;
 use error::CliError;
+use io_core::with_causes;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
@@ -71,7 +72,11 @@ fn main() -> ExitCode {
         Err(error) => {
             let code = error.exit_code();
             // With nowhere left to complain to, the exit code has to do.
-            let _ = writeln!(std::io::stderr(), "vecstore: {error}");
+            let mut err = std::io::stderr();
+            let _ = writeln!(err, "vecstore: {}", with_causes(&error));
+            if let Some(how) = error.how_to_go_on() {
+                let _ = writeln!(err, "{how}");
+            }
             ExitCode::from(code)
         }
     }

@@ -4,7 +4,7 @@ use crate::args::{FromTo, Maintain, Optimize, Repair, read_schema};
 use crate::error::CliError;
 use crate::open;
 use crate::progress::OptimizeBars;
-use io_core::{StartError, StopFlag};
+use io_core::{StartError, StopFlag, with_causes};
 use serde_json::json;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -147,8 +147,9 @@ pub(crate) fn run_restore(args: &FromTo, out: &mut impl Write) -> Result<(), Cli
 pub(crate) fn run_verify(args: &Maintain, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
     let report = Collection::verify(&args.at.backend.backend(), &args.at.collection, stop)?;
     if args.json {
-        let problems: Vec<_> = report.problems.iter().map(ToString::to_string).collect();
-        let unread: Vec<_> = report.unread.iter().map(ToString::to_string).collect();
+        let text = |error: &Error| with_causes(error).to_string();
+        let problems: Vec<_> = report.problems.iter().map(text).collect();
+        let unread: Vec<_> = report.unread.iter().map(text).collect();
         writeln!(
             out,
             "{}",
@@ -163,10 +164,10 @@ pub(crate) fn run_verify(args: &Maintain, stop: &StopFlag, out: &mut impl Write)
         )?;
     } else {
         for problem in &report.problems {
-            writeln!(out, "damaged: {problem}")?;
+            writeln!(out, "damaged: {}", with_causes(problem))?;
         }
         for error in &report.unread {
-            writeln!(out, "not read: {error}")?;
+            writeln!(out, "not read: {}", with_causes(error))?;
         }
         for note in &report.notes {
             writeln!(out, "note: {note}")?;

@@ -2,7 +2,7 @@
 
 use crate::error::CliError;
 use crate::text::TEXT_BYTES_MAX;
-use io_core::{Links, open_regular};
+use io_core::{Links, open_regular, with_causes};
 use parquet::data_type::{ByteArray, ByteArrayType, FloatType};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -93,7 +93,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
-        let file = open_regular(path, Links::Follow).map_err(|error| failed(path, error))?;
+        let file = open_regular(path, Links::Follow).map_err(|error| failed(path, with_causes(&error)))?;
         let reader = SerializedFileReader::new(file).map_err(|error| failed(path, error))?;
         let rows = u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0);
         Ok(Self { path: path.to_owned(), rows, iter: reader.into_iter(), row: 0 })

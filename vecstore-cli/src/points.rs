@@ -8,7 +8,7 @@ use io_core::StopFlag;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::Write;
-use vecstore::collection::{CollectionOptions, Durability, Record, ScrollRequest, Selection, With};
+use vecstore::collection::{CollectionOptions, Durability, Record, RecordParts, ScrollRequest, Selection};
 use vecstore::error::Error;
 use vecstore::point::{Point, PointId};
 
@@ -111,7 +111,7 @@ fn print_record(out: &mut impl Write, record: &Record) -> Result<(), CliError> {
 
 pub(crate) fn get(args: &Get, out: &mut impl Write) -> Result<(), CliError> {
     let collection = open::read_only(&args.at, CollectionOptions::default())?;
-    let with = With { payload: true, vector: args.with_vector };
+    let with = RecordParts { payload: true, vector: args.with_vector };
     let found = collection.retrieve(args.ids.clone(), with).wait()?;
     for record in &found.records {
         print_record(out, record)?;
@@ -130,7 +130,7 @@ pub(crate) fn scroll(args: &Scroll, stop: &StopFlag, out: &mut impl Write) -> Re
         order_by: args.order_by.clone(),
         limit: left.min(PAGE),
         page: args.page.clone(),
-        with: With { payload: true, vector: args.with_vector },
+        with: RecordParts { payload: true, vector: args.with_vector },
     };
     loop {
         if stop.is_stopped() {

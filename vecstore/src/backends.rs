@@ -87,7 +87,7 @@ impl fmt::Display for BackendKind {
 /// A name that no backend of this build has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no backend {name:?} in this build; it has {}", available())]
-pub struct UnknownBackend {
+pub struct UnknownBackendError {
     name: String,
 }
 
@@ -97,10 +97,10 @@ fn available() -> String {
 }
 
 impl FromStr for BackendKind {
-    type Err = UnknownBackend;
+    type Err = UnknownBackendError;
 
-    fn from_str(name: &str) -> Result<Self, UnknownBackend> {
+    fn from_str(name: &str) -> Result<Self, UnknownBackendError> {
         let found = Self::all().iter().copied().find(|kind| kind.name() == name);
-        found.ok_or_else(|| UnknownBackend { name: name.to_owned() })
+        found.ok_or_else(|| UnknownBackendError { name: name.to_owned() })
     }
 }

@@ -1,8 +1,8 @@
 //! Vectors made from a seed, for the demo, tests and benches: the same on every machine.
 
-use crate::input::{InputError, Rows, VectorSource};
-use io_core::ElementType;
+use crate::input::{Rows, VectorSource, VectorSourceError};
 use std::path::Path;
+use vecstore_format::ElementType;
 use vecstore_quant::SplitMix64;
 
 /// How far points lie from the centre of their cluster, where centres lie about 1 from each other's component.
@@ -80,7 +80,7 @@ impl VectorSource for Clustered {
         ElementType::F32
     }
 
-    fn next_rows(&mut self, rows_max: usize) -> Result<Rows<'_>, InputError> {
+    fn next_rows(&mut self, rows_max: usize) -> Result<Rows<'_>, VectorSourceError> {
         let end = self.count.min(self.row_next + rows_max);
         let mut block = std::mem::take(&mut self.block);
         block.clear();

@@ -3,7 +3,7 @@
 use crate::error::InputError;
 use crate::point::PointId;
 use half::f16;
-use io_core::ElementType;
+use vecstore_format::ElementType;
 use vecstore_quant::OriginalScorer;
 
 /// Appends a vector's bytes in the element type; little-endian.

@@ -1,11 +1,15 @@
 //! What can go wrong with a collection, in one type: each says what, where, and where it is not obvious what to do.
+//!
+//! An error prints its own part, and its cause is its `source`; [`io_core::with_causes`] prints both.
 
 use crate::point::PointId;
 use crate::schema::SchemaError;
-use io_core::{DirectoryError, LockError, OpenError, ReadError, StartError, VectorFileError, WriteError};
-use std::io;
+use io_core::{DirectoryError, LockError, OpenError, ReadError, StartError, WriteError};
 use std::path::{Path, PathBuf};
+use vecstore_format::vector_file::VectorFileError;
 use vecstore_index::graph::BuildError;
+
+pub use vecstore_format::FormatError;
 
 /// Anything that can go wrong with a collection.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +42,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A collection that is to be repaired has lost its schema, without which nobody knows how long a vector is.
-    #[error("nothing in {} says its schema any more ({source}): give the one it was created with", path.display())]
+    #[error("nothing in {} says its schema any more; give the one it was created with", path.display())]
     NoSchema {
         /// The collection.
         path: PathBuf,
@@ -46,8 +50,8 @@ pub enum Error {
         source: Box<Error>,
     },
     /// Another process has the collection open, or this one has it open twice.
-    #[error("the collection is in use: {0}; close it there first")]
-    InUse(LockError),
+    #[error("the collection is in use; close it there first")]
+    InUse(#[source] LockError),
     /// The collection takes no writes any more, or never did.
     #[error("the collection is read-only: {reason}")]
     ReadOnly {
@@ -56,7 +60,7 @@ pub enum Error {
     },
     /// Points in memory cannot be sealed, and there are so many of them that no more are taken.
     #[error(
-        "{points} points wait in memory, and sealing them fails: {source}; mend that, and it goes on at the next attempt (or `optimize`)"
+        "{points} points wait in memory, and sealing them fails; mend the cause, and it goes on at the next attempt (or `optimize`)"
     )]
     Full {
         /// Points that wait.
@@ -70,28 +74,6 @@ pub enum Error {
         /// Who.
         what: &'static str,
     },
-    /// Bytes on disk are not what was written.
-    #[error("{} is damaged{}: {reason}", path.display(), at_offset(*offset))]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Where in it, if it is one place.
-        offset: Option<u64>,
-        /// What is wrong there.
-        reason: String,
-    },
-    /// A sound file that does not belong where it is.
-    #[error(
-        "{} is {found}, where {expected} belongs: it comes from another place or another time; put the right one back, or `repair`", path.display()
-    )]
-    Misplaced {
-        /// Where it is.
-        path: PathBuf,
-        /// What it says it is.
-        found: String,
-        /// What belongs there.
-        expected: String,
-    },
     /// A point is in immutable segments twice, as it is in no collection that was written.
     #[error(
         "point {id} is in immutable segments twice: `verify` says where, and `repair` keeps one of the two"
@@ -99,16 +81,6 @@ pub enum Error {
     Overlap {
         /// The point.
         id: PointId,
-    },
-    /// A file was written by another version.
-    #[error("{} is of version {found} of its format; this build reads version {known}", path.display())]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-        /// What this build knows.
-        known: u32,
     },
     /// It was asked to stop.
     #[error("stopped")]
@@ -128,26 +100,23 @@ pub enum Error {
     /// The backend's executor did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A file was not opened or created.
+    /// A file is damaged, does not belong where it is, or was not opened, read or written.
     #[error(transparent)]
-    Open(#[from] OpenError),
-    /// A file was not read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// A file was not written.
-    #[error(transparent)]
-    Write(#[from] WriteError),
-    /// A file of vectors or codes is damaged, or was not read or written.
-    #[error(transparent)]
-    VectorFile(#[from] VectorFileError),
-    /// A name was not made, changed or removed.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
+    Format(#[from] FormatError),
 }
 
-fn at_offset(offset: Option<u64>) -> String {
-    offset.map_or_else(String::new, |offset| format!(" at offset {offset}"))
+/// Errors of [`io_core`] are those of files, wherever they come from.
+macro_rules! from_io {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                FormatError::from(error).into()
+            }
+        })+
+    };
 }
+
+from_io!(OpenError, ReadError, WriteError, DirectoryError, VectorFileError);
 
 impl Error {
     /// A log that the manifest names and that is not there, or has lost even its header.
@@ -155,46 +124,19 @@ impl Error {
         Self::damaged(path, None, "it is missing, or nothing is left of it: what was written last is lost")
     }
 
-    pub(crate) fn misplaced(path: &Path, found: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self::Misplaced { path: path.to_owned(), found: found.into(), expected: expected.into() }
+    pub(crate) fn damaged(path: &Path, offset: impl Into<Option<u64>>, reason: impl Into<String>) -> Self {
+        FormatError::damaged(path, offset, reason).into()
     }
 
     /// Whether something on disk is not what was written, or is gone. Otherwise the system only did not let it be looked at,
     /// and nobody knows.
     pub(crate) fn is_damage(&self) -> bool {
         match self {
-            Self::Damaged { .. } | Self::Misplaced { .. } | Self::Version { .. } | Self::Schema(_) => true,
-            Self::Open(OpenError::NotAFile { .. }) => true,
-            Self::Open(OpenError::Io { source, .. }) => is_damage(source),
-            // Longer than any file of its kind. Writing fails so at a limit of the process.
-            Self::Directory(error) if error.source.kind() == io::ErrorKind::FileTooLarge => {
-                error.operation == "read"
-            }
-            Self::Directory(error) => is_damage(&error.source),
-            Self::Read(error) | Self::VectorFile(VectorFileError::Read(error)) => match error {
-                ReadError::Io { source, .. } => is_damage(source),
-                // It is shorter than what is said of it elsewhere.
-                ReadError::Plan { .. } | ReadError::Truncated { .. } => true,
-                _ => false,
-            },
-            Self::VectorFile(VectorFileError::Write(_)) => false,
-            Self::VectorFile(_) => true,
+            Self::Schema(_) => true,
+            Self::Format(error) => error.is_damage(),
             _ => false,
         }
     }
-
-    pub(crate) fn damaged(path: &Path, offset: impl Into<Option<u64>>, reason: impl Into<String>) -> Self {
-        Self::Damaged { path: path.to_owned(), offset: offset.into(), reason: reason.into() }
-    }
-}
-
-/// As [`Error::is_damage`], of what the system said.
-fn is_damage(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound, UnexpectedEof};
-    // EIO of a bad sector; EBADMSG, EFSBADCRC and EUCLEAN of a file system that has checksums of its own.
-    const MEDIUM: [i32; 3] = [5, 74, 117];
-    matches!(error.kind(), NotFound | NotADirectory | IsADirectory | InvalidData | UnexpectedEof)
-        || cfg!(unix) && error.raw_os_error().is_some_and(|number| MEDIUM.contains(&number))
 }
 
 /// What was given and cannot be used.

@@ -45,8 +45,6 @@
 
 pub mod backends;
 mod background;
-mod bit_flip;
-mod checked_json;
 pub mod collection;
 pub mod dataset;
 mod element;
@@ -54,14 +52,11 @@ pub mod error;
 pub mod field;
 pub mod filter;
 mod filtering;
-mod identity;
 mod immutable;
 pub mod input;
 #[cfg(feature = "internals")]
 pub mod internals;
-mod log;
 mod mutable;
-mod pages;
 pub mod point;
 pub mod schema;
 mod threads;

@@ -1,15 +1,12 @@
 //! What a collection is: fixed when it is created, kept in its manifest as JSON.
 
 use crate::field::FieldKind;
-use io_core::ElementType;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub use vecstore_format::{ElementType, UnknownElementError};
 pub use vecstore_index::graph::{EF_CONSTRUCT_MAX, HnswParams, M_MAX};
-pub use vecstore_quant::{Compression, Distance, Quantile, Quantization};
-
-/// Largest dimension of a collection: codes take 16 components more, and a vector file has up to 65,536.
-pub const DIM_MAX: u32 = 65_520;
+pub use vecstore_quant::{Compression, DIM_MAX, Distance, Quantile, Quantization};
 
 /// What a collection is. As JSON, everything but `dim` may be left out:
 ///
@@ -178,7 +175,7 @@ impl Schema {
     pub fn check(&self) -> Result<(), SchemaError> {
         const FIELDS_MAX: usize = 60;
         let wrong = |reason| Err(SchemaError { reason });
-        if self.dim == 0 || self.dim > DIM_MAX {
+        if !(1..=DIM_MAX).contains(&(self.dim as usize)) {
             return wrong(format!("dim is {}; it must be from 1 to {DIM_MAX}", self.dim));
         }
         if let Err(error) = self.hnsw.check() {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vecstore::backends::BackendKind;
 use vecstore::collection::{
-    Collection, CollectionOptions, Durability, ScrollRequest, SearchRequest, SearchResult, Selection, With,
+    Collection, CollectionOptions, Durability, RecordParts, ScrollRequest, SearchRequest, SearchResult,
+    Selection,
 };
 use vecstore::dataset::Clustered;
 use vecstore::field::FieldKind;
@@ -49,7 +50,7 @@ fn everything(collection: &Collection, queries: &[Vec<f32>]) -> (Vec<SearchResul
     let mut found = collection.search_batch(requests).wait().unwrap();
     // What reading costs depends on the backend.
     found.iter_mut().for_each(|result| result.stats = Default::default());
-    let request = ScrollRequest { limit: 10_000, with: With::ALL, ..ScrollRequest::default() };
+    let request = ScrollRequest { limit: 10_000, with: RecordParts::ALL, ..ScrollRequest::default() };
     let page = collection.scroll(request).wait().unwrap();
     let point = |record: vecstore::collection::Record| Point {
         id: record.id,
@@ -194,7 +195,7 @@ fn reads_are_consistent_while_everything_moves() {
                 let at_least = batches.load(Ordering::SeqCst);
                 let request = ScrollRequest {
                     limit: 10_000,
-                    with: With { payload: true, vector: true },
+                    with: RecordParts { payload: true, vector: true },
                     ..ScrollRequest::default()
                 };
                 let page = collection.scroll(request).wait().unwrap();

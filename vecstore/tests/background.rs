@@ -200,7 +200,8 @@ fn a_failed_write_that_landed_is_not_what_the_next_log_follows() {
     put(&collection, [3]).unwrap();
     collection.close().unwrap();
     let opened = Collection::open(&DynBackend::new(disk), Path::new(DIR), &options()).unwrap();
-    let found = opened.retrieve((1..4).map(PointId::Num).collect(), vecstore::collection::With::NOTHING);
+    let found =
+        opened.retrieve((1..4).map(PointId::Num).collect(), vecstore::collection::RecordParts::NOTHING);
     assert_eq!(found.wait().unwrap().missing, [PointId::Num(2)]);
 }
 

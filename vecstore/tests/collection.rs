@@ -1,18 +1,19 @@
 //! Collections as their users see them, on a simulated disk.
 
 use io_core::testing::SimulatedDisk;
-use io_core::{DynBackend, ElementType};
+use io_core::{DynBackend, with_causes};
 use serde_json::json;
 use std::path::Path;
 use vecstore::collection::{
-    Collection, CollectionOptions, Durability, Hit, PayloadChange, ScrollRequest, SearchParams,
-    SearchRequest, Selection, With,
+    Collection, CollectionOptions, Durability, Hit, PayloadChange, RecordParts, ScrollRequest, SearchParams,
+    SearchRequest, Selection,
 };
 use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter, Range};
 use vecstore::point::{Point, PointId};
 use vecstore::schema::Distance;
+use vecstore::schema::ElementType;
 use vecstore::schema::{Placement, Placements, Schema};
 
 const DIR: &str = "/notes";
@@ -76,7 +77,7 @@ fn check_mixed(collection: &Collection) {
         nearest(collection, 310.0, 3, Some(of_tenant.clone())),
         [(num(307), 3.0), (num(313), 3.0), (num(304), 6.0)]
     );
-    let found = collection.retrieve(vec![num(310), num(7), num(250)], With::ALL).wait().unwrap();
+    let found = collection.retrieve(vec![num(310), num(7), num(250)], RecordParts::ALL).wait().unwrap();
     assert_eq!(found.missing, [num(310)]);
     let records: Vec<Point> = found
         .records
@@ -138,7 +139,7 @@ fn scroll_goes_through_everything_once_in_order() {
     let collection = mixed(&disk);
     let expected: Vec<PointId> = (0..320).filter(|id| ![100, 310].contains(id)).map(num).collect();
     for limit in [1, 7, 318, 319, 1000] {
-        let request = ScrollRequest { limit, with: With::NOTHING, ..ScrollRequest::default() };
+        let request = ScrollRequest { limit, with: RecordParts::NOTHING, ..ScrollRequest::default() };
         assert_eq!(all_pages(&collection, &request), expected, "limit {limit}");
         let request = ScrollRequest { order_by: Some("size".to_owned()), ..request };
         assert_eq!(all_pages(&collection, &request), expected, "limit {limit}, by size");
@@ -155,7 +156,8 @@ fn a_page_token_survives_sealing_and_merging() {
     let disk = SimulatedDisk::new(3);
     let collection = mixed(&disk);
     for order_by in [None, Some("size".to_owned())] {
-        let request = ScrollRequest { limit: 150, order_by, with: With::NOTHING, ..ScrollRequest::default() };
+        let request =
+            ScrollRequest { limit: 150, order_by, with: RecordParts::NOTHING, ..ScrollRequest::default() };
         let first = collection.scroll(request.clone()).wait().unwrap();
         collection.optimize(|_| {}).wait().unwrap();
         upsert(&collection, [400]);
@@ -196,7 +198,7 @@ fn an_order_of_equal_numbers_is_gone_through_page_by_page() {
             order_by: Some("size".to_owned()),
             limit: 100,
             filter: filter.clone(),
-            with: With::NOTHING,
+            with: RecordParts::NOTHING,
             ..ScrollRequest::default()
         };
         let (mut found, mut reads) = (Vec::new(), Vec::new());
@@ -253,7 +255,7 @@ fn payloads_change_wherever_a_point_is() {
     let negative = || Filter::must(Condition::range("size", negative.clone()));
     let check = |collection: &Collection| {
         assert_eq!(collection.count(Some(negative())).wait().unwrap(), 2);
-        let found = collection.retrieve(vec![num(5)], With::ALL).wait().unwrap().records.remove(0);
+        let found = collection.retrieve(vec![num(5)], RecordParts::ALL).wait().unwrap().records.remove(0);
         assert_eq!(found.vector.unwrap(), [5.0, 0.0, 0.0, 0.0]);
         let expected = json!({"tenant": "t2", "size": -1, "text": "note 5", "new": [1]});
         assert_eq!(serde_json::Value::from(found.payload.unwrap()), expected);
@@ -320,7 +322,7 @@ fn sequence_numbers_go_up_and_survive() {
 fn the_second_owner_is_told_who_is_first_and_readers_share() {
     let disk = SimulatedDisk::new(7);
     let collection = mixed(&disk);
-    let error = open(&disk).unwrap_err().to_string();
+    let error = with_causes(&open(&disk).unwrap_err()).to_string();
     assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
     collection.close().unwrap();
     let read_only = CollectionOptions { read_only: true, ..options() };
@@ -445,7 +447,7 @@ fn numbers_in_payloads_come_back_exactly() {
     collection.upsert((0..).zip(&numbers).map(point).collect(), Durability::Synced).wait().unwrap();
     let check = |collection: &Collection| {
         let ids = (0..numbers.len() as u64).map(num).collect();
-        let found = collection.retrieve(ids, With::ALL).wait().unwrap().records;
+        let found = collection.retrieve(ids, RecordParts::ALL).wait().unwrap().records;
         for (record, &x) in found.iter().zip(&numbers) {
             let payload = record.payload.as_ref().unwrap();
             assert_eq!(payload["x"].as_f64().unwrap().to_bits(), x.to_bits());
@@ -472,7 +474,7 @@ fn what_is_too_deep_is_refused() {
         collection.upsert(vec![point], Durability::Synced).wait()
     };
     put(100).unwrap();
-    assert!(collection.retrieve(vec![num(1)], With::ALL).wait().unwrap().missing.is_empty());
+    assert!(collection.retrieve(vec![num(1)], RecordParts::ALL).wait().unwrap().missing.is_empty());
     let error = put(101).unwrap_err().to_string();
     assert!(error.contains("more than 100 deep"), "{error}");
     let filter = (0..2000).fold(Filter::default(), |filter, _| Filter::must(Condition::Filter(filter)));

@@ -4,7 +4,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
-use io_core::BackendFactory;
+use io_core::{BackendFactory, with_causes};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 use vecstore::backends::BackendKind;
@@ -87,7 +87,7 @@ fn says_that_descriptors_are_too_few(kind: BackendKind, dir: &Path) {
         match optimized {
             Ok(()) => true,
             Err(error) => {
-                messages.push(error.to_string());
+                messages.push(with_causes(&error).to_string());
                 false
             }
         }

@@ -1,15 +1,15 @@
 //! Flipped bits, missing files and wrong ones: found, named, and repaired as far as they can be. And snapshots.
 
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
-use io_core::{BackendFactory, Directory, DynBackend, LockKind, StopFlag};
+use io_core::{BackendFactory, Directory, DynBackend, LockKind, StopFlag, with_causes};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use vecstore::collection::{
-    Collection, CollectionOptions, Durability, PayloadChange, RepairReport, ScrollRequest, Selection,
-    VerifyReport, With,
+    Collection, CollectionOptions, Durability, PayloadChange, RecordParts, RepairReport, ScrollRequest,
+    Selection, VerifyReport,
 };
-use vecstore::error::Error;
+use vecstore::error::{Error, FormatError};
 use vecstore::field::FieldKind;
 use vecstore::point::{Point, PointId};
 use vecstore::schema::Schema;
@@ -42,7 +42,7 @@ fn id_number(id: PointId) -> f32 {
 }
 
 fn contents(collection: &Collection) -> BTreeMap<PointId, Point> {
-    let request = ScrollRequest { limit: 10_000, with: With::ALL, ..ScrollRequest::default() };
+    let request = ScrollRequest { limit: 10_000, with: RecordParts::ALL, ..ScrollRequest::default() };
     let point = |record: vecstore::collection::Record| Point {
         id: record.id,
         vector: record.vector.unwrap(),
@@ -240,7 +240,10 @@ fn a_missing_log_between_others_is_found() {
     }
     let moved = with_file(&disk, &logs[0], &disk.read(&logs[1]).unwrap());
     let error = open(&moved, DIR).unwrap_err();
-    assert!(matches!(&error, Error::Misplaced { path, .. } if *path == logs[0]), "{error}");
+    assert!(
+        matches!(&error, Error::Format(FormatError::Misplaced { path, .. }) if *path == logs[0]),
+        "{error}"
+    );
 }
 
 /// Whatever a single flip hits, reading gives the right answer or an error; never another answer.
@@ -250,7 +253,7 @@ fn a_flipped_bit_never_gives_a_wrong_answer() {
     let expected = sample(&disk);
     let read = |disk: &SimulatedDisk| -> Result<BTreeMap<PointId, Point>, Error> {
         let collection = open(disk, DIR)?;
-        let request = ScrollRequest { limit: 10_000, with: With::ALL, ..ScrollRequest::default() };
+        let request = ScrollRequest { limit: 10_000, with: RecordParts::ALL, ..ScrollRequest::default() };
         let records = collection.scroll(request).wait()?.records;
         let point = |record: vecstore::collection::Record| Point {
             id: record.id,
@@ -759,7 +762,10 @@ fn what_cannot_be_read_is_no_damage() {
                 assert!(report.problems.is_empty(), "{at}: {report:?}");
                 unread += report.unread.len();
             }
-            Err(error) => assert!(error.to_string().contains("os error 13"), "{at}: {error}"),
+            Err(error) => {
+                let error = with_causes(&error).to_string();
+                assert!(error.contains("os error 13"), "{at}: {error}");
+            }
         }
     }
     for at in 0..count(&|disk| drop(repair(disk).unwrap())) {

@@ -8,7 +8,9 @@ use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
-use vecstore::collection::{Collection, CollectionOptions, Durability, ScrollRequest, Selection, With};
+use vecstore::collection::{
+    Collection, CollectionOptions, Durability, RecordParts, ScrollRequest, Selection,
+};
 use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
@@ -30,7 +32,7 @@ fn open(disk: &SimulatedDisk) -> Result<Collection, Error> {
 }
 
 fn contents(collection: &Collection) -> Result<Model, Error> {
-    let request = ScrollRequest { limit: 1000, with: With::ALL, ..ScrollRequest::default() };
+    let request = ScrollRequest { limit: 1000, with: RecordParts::ALL, ..ScrollRequest::default() };
     let page = collection.scroll(request).wait()?;
     let value = |record: vecstore::collection::Record| {
         let (vector, payload) = (record.vector.unwrap(), record.payload.unwrap());

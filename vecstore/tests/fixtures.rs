@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use vecstore::backends::BackendKind;
 use vecstore::collection::{
-    Collection, CollectionOptions, Durability, ScrollRequest, SearchRequest, Selection, With,
+    Collection, CollectionOptions, Durability, RecordParts, ScrollRequest, SearchRequest, Selection,
 };
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
@@ -176,7 +176,7 @@ fn json_of(path: &Path) -> serde_json::Value {
 }
 
 fn contents(collection: &Collection) -> BTreeMap<PointId, Point> {
-    let request = ScrollRequest { limit: 1000, with: With::ALL, ..ScrollRequest::default() };
+    let request = ScrollRequest { limit: 1000, with: RecordParts::ALL, ..ScrollRequest::default() };
     let records = collection.scroll(request).wait().unwrap().records;
     let point = |record: vecstore::collection::Record| {
         let (vector, payload) = (record.vector.unwrap(), record.payload.unwrap());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use vecstore::backends::BackendKind;
-use vecstore::collection::{Collection, CollectionOptions, Durability, ScrollRequest, With};
+use vecstore::collection::{Collection, CollectionOptions, Durability, RecordParts, ScrollRequest};
 use vecstore::field::FieldKind;
 use vecstore::point::{Point, PointId};
 use vecstore::schema::Schema;
@@ -26,7 +26,7 @@ fn options() -> CollectionOptions {
 
 /// The last round whose points are there; fails unless all of them are, and no other.
 fn last_round(collection: &Collection) -> u64 {
-    let request = ScrollRequest { limit: 1 << 20, with: With::ALL, ..ScrollRequest::default() };
+    let request = ScrollRequest { limit: 1 << 20, with: RecordParts::ALL, ..ScrollRequest::default() };
     let records = collection.scroll(request).wait().unwrap().records;
     let Some(first) = records.first() else { return 0 };
     let round = first.payload.as_ref().unwrap()["round"].as_u64().unwrap();

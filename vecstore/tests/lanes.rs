@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use vecstore::collection::{
-    Collection, CollectionOptions, Durability, ScrollRequest, SearchRequest, Selection, With,
+    Collection, CollectionOptions, Durability, RecordParts, ScrollRequest, SearchRequest, Selection,
 };
 use vecstore::field::FieldKind;
 use vecstore::point::{Point, PointId};
@@ -123,7 +123,7 @@ fn what_nobody_waits_for_is_in_the_background_lane_and_nothing_else_is() {
 
     collection.search(SearchRequest::new(vec![1.0; 4])).wait().unwrap();
     assert_eq!(recorder.take(), files("open", foreground, &segment_read()));
-    collection.retrieve(vec![PointId::Num(1)], With::ALL).wait().unwrap();
+    collection.retrieve(vec![PointId::Num(1)], RecordParts::ALL).wait().unwrap();
     collection.scroll(ScrollRequest::default()).wait().unwrap();
     assert_eq!(recorder.take(), Opened::new());
 

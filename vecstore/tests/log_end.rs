@@ -2,12 +2,12 @@
 //! may be either is kept. No acknowledged write vanishes without a word.
 
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
-use io_core::{Directory, DynBackend, StopFlag};
+use io_core::{Directory, DynBackend, StopFlag, with_causes};
 use serde_json::json;
 use std::ops::Range;
 use std::path::Path;
-use vecstore::collection::{Collection, CollectionOptions, Durability, ScrollRequest, With};
-use vecstore::error::Error;
+use vecstore::collection::{Collection, CollectionOptions, Durability, RecordParts, ScrollRequest};
+use vecstore::error::{Error, FormatError};
 use vecstore::point::{Point, PointId};
 use vecstore::schema::Schema;
 
@@ -62,7 +62,7 @@ fn batches(log: &[u8]) -> (Vec<Range<usize>>, usize) {
 }
 
 fn ids(collection: &Collection) -> Vec<u64> {
-    let request = ScrollRequest { limit: 1000, with: With::ALL, ..ScrollRequest::default() };
+    let request = ScrollRequest { limit: 1000, with: RecordParts::ALL, ..ScrollRequest::default() };
     let records = collection.scroll(request).wait().unwrap().records;
     let id = |id| match id {
         PointId::Num(id) => id,
@@ -85,7 +85,7 @@ fn names(disk: &SimulatedDisk) -> Vec<String> {
 fn is_damage_at(error: &Error, at: usize) -> bool {
     let is_named = error.to_string().contains("`repair`");
     is_named
-        && matches!(error, Error::Damaged { path, offset: Some(offset), .. } if path == Path::new(LOG) && *offset == at as u64)
+        && matches!(error, Error::Format(FormatError::Damaged { path, offset: Some(offset), .. }) if path == Path::new(LOG) && *offset == at as u64)
 }
 
 /// After a kill, with the last write synced or only written. A flipped bit of its record is damage; one of the mark that
@@ -149,7 +149,7 @@ fn what_may_be_damage_is_kept_and_told() {
 
     // Without room for the copy nothing is cut off.
     after.set_fault(Some(DiskFault::new(after.operations(), FaultKind::NoSpace)));
-    let error = open(&after, false).unwrap_err().to_string();
+    let error = with_causes(&open(&after, false).unwrap_err()).to_string();
     assert!(error.contains("No space left"), "{error}");
     assert_eq!(ids(&open(&after, true).unwrap()), [0, 1, 2]);
     after.set_fault(None);

@@ -3,6 +3,7 @@
 // Elsewhere such a file takes as much of the disk.
 #![cfg(unix)]
 
+use io_core::with_causes;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,13 +80,13 @@ fn a_file_longer_than_memory_is_refused_and_not_read() {
         let whole = std::fs::read(&path).unwrap();
         std::fs::File::options().write(true).open(&path).unwrap().set_len(LONG).unwrap();
         let (bytes, opened) = most(open);
-        let error = opened.unwrap_err().to_string();
+        let error = with_causes(&opened.unwrap_err()).to_string();
         assert!(error.contains(said) && error.contains(name), "{error}");
         assert!(bytes < usual + allowed, "{bytes} bytes to refuse {name}, {usual} to open it");
         let (bytes, verified) = most(verify);
         let told = match verified {
-            Ok(report) => report.problems.iter().map(ToString::to_string).collect::<String>(),
-            Err(error) => error.to_string(),
+            Ok(report) => report.problems.iter().map(|error| with_causes(error).to_string()).collect(),
+            Err(error) => with_causes(&error).to_string(),
         };
         assert!(told.contains(said), "{told}");
         assert!(bytes < usual + allowed + (8 << 20), "{bytes} bytes to verify {name}");

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use vecstore::collection::{
-    Collection, CollectionOptions, Durability, RepairReport, ScrollRequest, SearchParams, SearchRequest,
-    Selection, With,
+    Collection, CollectionOptions, Durability, RecordParts, RepairReport, ScrollRequest, SearchParams,
+    SearchRequest, Selection,
 };
-use vecstore::error::Error;
+use vecstore::error::{Error, FormatError};
 use vecstore::field::FieldKind;
 use vecstore::point::{Point, PointId};
 use vecstore::schema::Quantization;
@@ -85,7 +85,7 @@ fn on_disk(tree: &Tree) -> SimulatedDisk {
 
 /// Everything that can be read of a collection, in several ways that have to agree.
 fn contents(collection: &Collection) -> Result<Model, Error> {
-    let request = ScrollRequest { limit: 10_000, with: With::ALL, ..ScrollRequest::default() };
+    let request = ScrollRequest { limit: 10_000, with: RecordParts::ALL, ..ScrollRequest::default() };
     let point = |record: vecstore::collection::Record| Point {
         id: record.id,
         vector: record.vector.unwrap(),
@@ -101,7 +101,7 @@ fn contents(collection: &Collection) -> Result<Model, Error> {
     let mut expected: Vec<&Point> = model.values().filter(|point| point.payload.contains_key("n")).collect();
     expected.sort_by_key(|point| (point.payload["n"].as_u64(), point.id));
     assert_eq!(in_order, expected.into_iter().map(|point| point.id).collect::<Vec<_>>());
-    let retrieved = collection.retrieve(model.keys().copied().collect(), With::NOTHING).wait()?;
+    let retrieved = collection.retrieve(model.keys().copied().collect(), RecordParts::NOTHING).wait()?;
     assert_eq!(retrieved.records.len(), model.len());
     let params = SearchParams { exact: true, ..SearchParams::default() };
     for point in model.values().step_by(29) {
@@ -258,7 +258,7 @@ fn is_log(path: &Path) -> bool {
 /// What is found of a file is that it is another one, and it says which.
 fn assert_misplaced(found: &[Error], path: &Path, context: &str) {
     let path = Path::new(DIR).join(path);
-    let is_named = |error: &Error| matches!(error, Error::Misplaced { path: wrong, .. } if *wrong == path);
+    let is_named = |error: &Error| matches!(error, Error::Format(FormatError::Misplaced { path: wrong, .. }) if *wrong == path);
     assert!(found.iter().any(is_named), "{context}: {found:?}");
 }
 
@@ -629,7 +629,7 @@ fn a_log_that_was_never_begun_is_passed_over() {
     for left in [&log[..], sister] {
         let disk = on_disk(&with(family.tree(), Path::new("log-000005.wal"), left));
         assert_misplaced(&problems(&disk), Path::new("log-000005.wal"), "a log with writes");
-        assert!(matches!(open(&disk, DIR).unwrap_err(), Error::Misplaced { .. }));
+        assert!(matches!(open(&disk, DIR).unwrap_err(), Error::Format(FormatError::Misplaced { .. })));
     }
 }
 
@@ -791,7 +791,7 @@ fn hostile_contents_with_the_right_checksums_never_panic() {
         }
         let used = || {
             let collection = open(&disk, DIR)?;
-            let request = ScrollRequest { limit: 1000, with: With::ALL, ..ScrollRequest::default() };
+            let request = ScrollRequest { limit: 1000, with: RecordParts::ALL, ..ScrollRequest::default() };
             collection.scroll(request.clone()).wait()?;
             collection.scroll(ScrollRequest { order_by: Some("n".to_owned()), ..request }).wait()?;
             collection.search(SearchRequest::new(vec![1.0, 30.0, 3.0])).wait()?;

@@ -2,7 +2,7 @@
 //! outside of the collection is changed, nothing is waited for, and the error names the path.
 #![cfg(target_os = "linux")]
 
-use io_core::StopFlag;
+use io_core::{StopFlag, with_causes};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 use vecstore::backends::BackendKind;
 use vecstore::collection::{
-    Collection, CollectionOptions, Durability, ScrollRequest, SearchRequest, Selection, With,
+    Collection, CollectionOptions, Durability, RecordParts, ScrollRequest, SearchRequest, Selection,
 };
 use vecstore::error::Error;
 use vecstore::field::FieldKind;
@@ -95,12 +95,16 @@ fn without_waiting<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send
 type Call = fn(&Path, &Path) -> Result<(), String>;
 
 fn told<T>(result: Result<T, Error>) -> Result<(), String> {
-    result.map(drop).map_err(|error| error.to_string())
+    result.map(drop).map_err(|error| with_causes(&error).to_string())
+}
+
+fn texts(errors: &[Error]) -> Vec<String> {
+    errors.iter().map(|error| with_causes(error).to_string()).collect()
 }
 
 /// Reads everything there is.
 fn read_all(collection: &Collection) -> Result<(), Error> {
-    let all = ScrollRequest { limit: 1000, with: With::ALL, ..ScrollRequest::default() };
+    let all = ScrollRequest { limit: 1000, with: RecordParts::ALL, ..ScrollRequest::default() };
     collection.scroll(all).wait()?;
     collection.search(SearchRequest::new(vec![1.0, 2.0])).wait()?;
     collection.facet("n".to_owned(), None, 10).wait().map(drop)
@@ -123,15 +127,15 @@ const CALLS: [(&str, Call); 6] = [
     ("restore", |dir, free| told(Collection::restore(&backend(), dir, free))),
     ("verify", |dir, _| match Collection::verify(&backend(), dir, &StopFlag::new()) {
         Ok(report) if report.problems.is_empty() => Ok(()),
-        Ok(report) => Err(report.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
-        Err(error) => Err(error.to_string()),
+        Ok(report) => Err(texts(&report.problems).join("; ")),
+        Err(error) => Err(with_causes(&error).to_string()),
     }),
     ("repair", |dir, free| match Collection::repair(&backend(), dir, free, None, &StopFlag::new()) {
         Ok(report) => {
             assert!(open(free).is_ok_and(|collection| read_all(&collection).is_ok()), "{report:?}");
             Ok(())
         }
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(with_causes(&error).to_string()),
     }),
 ];
 

@@ -1,7 +1,7 @@
 //! Collections with codes of every method: they find what they should, wherever the codes are, and are verified and repaired.
 
 use io_core::testing::SimulatedDisk;
-use io_core::{Directory, DynBackend, ElementType, StopFlag};
+use io_core::{Directory, DynBackend, StopFlag};
 use std::collections::BTreeSet;
 use std::path::Path;
 use vecstore::collection::{
@@ -11,6 +11,7 @@ use vecstore::dataset::Clustered;
 use vecstore::input::{Rows, VectorSource};
 use vecstore::point::{Point, PointId};
 use vecstore::schema::Distance;
+use vecstore::schema::ElementType;
 use vecstore::schema::Quantization;
 use vecstore::schema::{Placement, Placements, Schema};
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use vecstore::collection::{
-    Collection, CollectionOptions, Durability, ScrollRequest, SearchRequest, SearchResult, With,
+    Collection, CollectionOptions, Durability, RecordParts, ScrollRequest, SearchRequest, SearchResult,
 };
 use vecstore::point::{Point, PointId};
 use vecstore::schema::Schema;
@@ -103,7 +103,7 @@ fn what_reads_return_does_not_depend_on_how_often_they_begin_again() {
         },
         |collection| {
             let ids = [3, 120, 240, 999].map(PointId::Num).to_vec();
-            let found = collection.retrieve(ids, With::NOTHING).wait().unwrap();
+            let found = collection.retrieve(ids, RecordParts::NOTHING).wait().unwrap();
             assert_eq!((found.records.len(), found.missing), (3, vec![PointId::Num(999)]));
         },
         |collection| {

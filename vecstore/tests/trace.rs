@@ -18,7 +18,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vecstore::backends::BackendKind;
 use vecstore::collection::{Collection, CollectionOptions, Durability, PayloadChange, Selection};
-use vecstore::error::Error;
+use vecstore::error::{Error, FormatError};
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
 use vecstore::point::{Point, PointId};
@@ -296,7 +296,7 @@ fn problems(disk: &SimulatedDisk, dir: &Path) -> Option<Vec<Error>> {
     match Collection::verify(&DynBackend::new(disk.clone()), dir, &StopFlag::new()) {
         Ok(report) => Some(report.problems),
         Err(Error::NotACollection { .. }) => None,
-        Err(Error::Directory(error)) if error.is_not_found() => None,
+        Err(Error::Format(FormatError::Directory(error))) if error.is_not_found() => None,
         Err(error) => panic!("{}: {error}", dir.display()),
     }
 }
@@ -309,7 +309,7 @@ fn check_sound(disk: &SimulatedDisk, dir: &Path) {
 
 /// The end of a log, which only opening brings in order: a power cut may tear it.
 fn is_end_of_log(problem: &Error) -> bool {
-    let Error::Damaged { path, .. } = problem else { return false };
+    let Error::Format(FormatError::Damaged { path, .. }) = problem else { return false };
     path.extension().is_some_and(|extension| extension == "wal")
 }
 

@@ -1,6 +1,7 @@
 //! The real file system: what its calls do, and what they leave alone.
 
 use super::*;
+use crate::with_causes;
 use std::fs::{self, File};
 use std::io::Write;
 
@@ -98,7 +99,8 @@ fn only_a_lock_file_is_overwritten() {
         fs::write(&users, content).unwrap();
         fs::remove_file(&path).unwrap();
         fs::hard_link(&users, &path).unwrap();
-        let error = StdDirectory.lock(&path, LockKind::Exclusive).unwrap_err().to_string();
+        let error = StdDirectory.lock(&path, LockKind::Exclusive).unwrap_err();
+        let error = with_causes(&error).to_string();
         assert!(error.contains(path.to_str().unwrap()) && error.contains("move it away"), "{error}");
         assert_eq!(fs::read(&users).unwrap(), content);
         drop(StdDirectory.lock(&path, LockKind::Shared).unwrap());
@@ -147,8 +149,8 @@ mod planted {
 
     type Call = fn(&Path) -> Result<(), String>;
 
-    fn told<T>(result: Result<T, impl fmt::Display>) -> Result<(), String> {
-        result.map(drop).map_err(|error| error.to_string())
+    fn told<T>(result: Result<T, impl std::error::Error + 'static>) -> Result<(), String> {
+        result.map(drop).map_err(|error| with_causes(&error).to_string())
     }
 
     /// Every call that opens a file that is there.
@@ -260,5 +262,5 @@ fn a_long_file_is_read_in_pieces_only() {
     assert_eq!(StdDirectory.read_at(&path, (20 << 30) - 1, 4).unwrap(), [0]);
     let error = StdDirectory.read(&path).unwrap_err();
     assert_eq!((error.source.kind(), &error.path), (io::ErrorKind::FileTooLarge, &path));
-    assert!(error.to_string().contains("more than a file of its kind may have"), "{error}");
+    assert!(with_causes(&error).to_string().contains("more than a file of its kind may have"), "{error:?}");
 }

@@ -25,7 +25,7 @@ use super::write_cases::{write_cases, write_fault_cases};
 use super::{Faults, FaultyBackend};
 use crate::{
     BackendFactory, DynBackend, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource, PagedReader,
-    PagedWriter, StartError,
+    PagedWriter, StartError, with_causes,
 };
 use libtest_mimic::{Arguments, Trial};
 use std::path::{Path, PathBuf};
@@ -212,10 +212,10 @@ fn refusal<B: BackendFactory>(subject: &Subject<B>, label: &str) -> bool {
         .run(|| async { subject.backend.open(&subject.file(), &subject.options).await.map(drop) });
     let reason = match opened {
         Err(error @ (StartError::IoUringRefused { .. } | StartError::LockedMemory { .. })) => {
-            error.to_string()
+            with_causes(&error).to_string()
         }
         Ok(Err(error @ (OpenError::DirectRefused { .. } | OpenError::Unsupported { .. }))) => {
-            error.to_string()
+            with_causes(&error).to_string()
         }
         _ => return false,
     };

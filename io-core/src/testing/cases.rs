@@ -5,7 +5,7 @@
 use super::battery::{Case, FILE_LEN, Subject, byte_at};
 use crate::{
     BackendFactory, IoMode, Metered, OpenError, OpenOptions, PlanError, ReadControl, ReadError, ReadOutcome,
-    ReadRequest, StopFlag, VectorReader,
+    ReadRequest, StopFlag, VectorReader, with_causes,
 };
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -177,7 +177,7 @@ fn past_the_end<B: BackendFactory>(subject: &Subject<B>) {
                 .await
                 .expect_err("past the end");
             assert_eq!((delivered, error.delivered()), (0, 0));
-            let text = error.to_string();
+            let text = with_causes(&error).to_string();
             assert!(text.contains("pattern") && text.contains(&offset.to_string()), "{text}");
             let ReadError::Plan { source, .. } = error else { panic!("{error:?}") };
             assert_eq!(source, PlanError::PastEnd { index: 1, offset, len, file_len: FILE_LEN });

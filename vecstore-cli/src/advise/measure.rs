@@ -8,7 +8,7 @@ use crate::workload::cpu_time;
 use futures_util::future::try_join_all;
 use io_core::{
     BackendFactory, IoMode, OpenOptions, PageWrite, PageWriter, ReadControl, ReadError, ReadRequest,
-    StopFlag, SyncKind, VectorReader,
+    StopFlag, SyncKind, VectorReader, with_causes,
 };
 use serde::Serialize;
 use std::cell::{Cell, RefCell};
@@ -215,7 +215,11 @@ impl Bench<'_> {
                 let mode = match self.mode(kind, direct) {
                     Ok(mode) => mode,
                     Err(CliError::Store(error)) if is_refusal(&error) => {
-                        skipped.push(Skipped { backend: kind.name(), direct, reason: error.to_string() });
+                        skipped.push(Skipped {
+                            backend: kind.name(),
+                            direct,
+                            reason: with_causes(&error).to_string(),
+                        });
                         // What is refused through the page cache is the backend as such.
                         break;
                     }

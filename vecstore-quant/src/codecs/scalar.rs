@@ -18,8 +18,8 @@ use crate::distance::Distance;
 use crate::kernels::Kernels;
 use rayon::prelude::*;
 
-/// Largest dimension that codes are defined for.
-pub const DIM_MAX: usize = 65_536;
+/// Largest dimension of a vector. Its record of [`Quantization::Int8`](crate::Quantization::Int8) has 65,536 bytes.
+pub const DIM_MAX: usize = 65_520;
 
 /// What is stored with the code of one vector. All zero for a zero vector.
 ///
@@ -457,7 +457,7 @@ mod tests {
     /// Each component of every code and of the query at the end of its range: the integer sum is as large as it gets.
     #[test]
     fn sums_fit_at_every_dimension() {
-        for dim in [1, 2, 100, 511, 512, 513, 4096, 65_535, DIM_MAX] {
+        for dim in [1, 2, 100, 511, 512, 513, 4096, 65_519, DIM_MAX] {
             let vector: Vec<f32> = (0..dim).map(|i| if i % 2 == 0 { -1.0 } else { 1.0 }).collect();
             let opposite: Vec<f32> = vector.iter().map(|x| -x).collect();
             let codes = codes_of(&vector, dim);
@@ -473,7 +473,7 @@ mod tests {
         }
         assert_eq!(
             (query_step_max(1), query_step_max(512), query_step_max(DIM_MAX)),
-            (i16::MAX, 32_767, 255)
+            (i16::MAX, 32_767, 256)
         );
         assert_eq!(query_step_max(513), 32_704);
     }

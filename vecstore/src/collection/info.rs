@@ -53,12 +53,12 @@ impl Collection {
     /// # Errors
     /// What keeps directories from being listed.
     pub fn info(&self) -> Result<CollectionInfo, Error> {
-        use io_core::BackendFactory;
+        use io_core::{BackendFactory, with_causes};
         let shared = &self.shared;
         let directory = shared.backend.directory();
         let (version, segments_peak, seq, in_memory, large, read_only, background_error) = {
             let state = shared.state.read();
-            let error = state.background_error.as_ref().map(ToString::to_string);
+            let error = state.background_error.as_ref().map(|error| with_causes(error).to_string());
             let (in_memory, large) = (state.mutable.len() as u64, state.is_large(&shared.options));
             let (version, peak) = (state.version.clone(), state.segments_peak);
             (version, peak, state.seq, in_memory, large, state.read_only.clone(), error)

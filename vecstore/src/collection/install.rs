@@ -5,15 +5,15 @@ use super::manifest::{Manifest, ManifestSegment, deleted_identity};
 use super::state::SegmentEntry;
 use super::writer::Writer;
 use crate::error::Error;
-use crate::identity::random_u64;
 use crate::immutable::build::Origin;
 use crate::immutable::deleted::write_deleted;
 use crate::immutable::segment::SegmentData;
-use crate::pages::{PagesKind, PagesWriter};
 use io_core::{BackendFactory, OpenOptions};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use vecstore_format::pages::{PagesKind, PagesWriter};
+use vecstore_format::random_u64;
 
 /// Segments that were built, to take the place of those they were built from.
 pub(super) struct Installation {

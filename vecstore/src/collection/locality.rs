@@ -4,9 +4,11 @@ use super::reader::{CollectionReader, control};
 use crate::error::Error;
 use crate::field::Key;
 use crate::filter::indexed;
-use io_core::{ElementType, ReadStats, StopFlag, VectorFileHeader};
+use io_core::{ReadStats, StopFlag};
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
+use vecstore_format::ElementType;
+use vecstore_format::vector_file::VectorFileHeader;
 
 const PAGE: u64 = 4096;
 

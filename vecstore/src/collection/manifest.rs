@@ -1,15 +1,16 @@
 //! The manifest: what belongs to a collection. It is replaced as a whole; what it does not name does not belong.
 
 use super::files::{MANIFEST, MANIFEST_NEW, NUMBER_MAX, parse};
-use crate::checked_json;
-use crate::error::Error;
-use crate::identity::{Expected, RandomId};
-use crate::log::LogHeader;
+use crate::error::{Error, FormatError};
 use crate::schema::Schema;
-use io_core::{Directory, FileIdentity};
+use io_core::Directory;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
+use vecstore_format::FileIdentity;
+use vecstore_format::checked_json;
+use vecstore_format::log::LogHeader;
+use vecstore_format::{Expected, RandomId};
 
 const FORMAT: &str = "vecstore collection";
 const VERSION: u32 = 3;
@@ -89,7 +90,7 @@ impl Manifest {
         Self {
             format: FORMAT.to_owned(),
             version: VERSION,
-            id: Some(RandomId::new()),
+            id: Some(RandomId::random()),
             schema,
             log_first: 1,
             seq_first: 1,
@@ -159,14 +160,14 @@ impl Manifest {
             (None, _) => format!("log {number} of a collection of an old version"),
             (Some(_), None) => "no log with writes in it".to_owned(),
         };
-        Err(Error::misplaced(path, header.to_string(), expected))
+        Err(FormatError::misplaced(path, header.to_string(), expected).into())
     }
 
     /// Gives a manifest of an old version what it lacks: an id, and the list of its logs. Both are written down with whatever
     /// changes next.
     pub(crate) fn adopt(&mut self, logs: Vec<ManifestLog>) {
         if self.id.is_none() {
-            (self.id, self.logs) = (Some(RandomId::new()), logs);
+            (self.id, self.logs) = (Some(RandomId::random()), logs);
         }
     }
 
@@ -246,7 +247,8 @@ impl Manifest {
             return Err(Error::damaged(path, None, reason));
         }
         if !(1..=VERSION).contains(&head.version) {
-            return Err(Error::Version { path: path.to_owned(), found: head.version, known: VERSION });
+            let (path, found) = (path.to_owned(), head.version);
+            return Err(FormatError::Version { path, found, known: VERSION }.into());
         }
         let manifest: Self = checked_json::decode(path, bytes)?;
         if manifest.id.is_some() != (head.version >= VERSION_OF_IDS) {

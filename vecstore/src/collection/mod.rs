@@ -60,8 +60,9 @@ pub use pending::Pending;
 pub use reader::CollectionReader;
 pub use repair::RepairReport;
 pub use request::{
-    Durability, FacetCount, Hit, LIMIT_MAX, PayloadChange, Record, Rescore, Retrieved, ScrollPage,
-    ScrollRequest, SearchParams, SearchRequest, SearchResult, SearchStats, Selection, With, Written,
+    Durability, FacetCount, Hit, LIMIT_MAX, PayloadChange, Record, RecordParts, Rescore, Retrieved,
+    ScrollPage, ScrollRequest, SearchParams, SearchRequest, SearchResult, SearchStats, Selection,
+    WriteSummary,
 };
 pub use verify::VerifyReport;
 
@@ -173,10 +174,10 @@ impl Collection {
     ///
     /// # Errors
     /// [`Error::Input`] for options out of their ranges; [`Error::NotACollection`]; [`Error::InUse`] when somebody else has
-    /// it open; [`Error::Damaged`], [`Error::Misplaced`] and [`Error::Version`], naming the file; whatever keeps files from
+    /// it open; [`Error::Format`], naming the file: one that is damaged, misplaced or of another version, or whatever keeps files from
     /// being read.
     pub fn open(backend: &DynBackend, dir: &Path, options: &CollectionOptions) -> Result<Self, Error> {
-        options.open.check().map_err(Error::Open)?;
+        options.open.check()?;
         options.check()?;
         let (closing, mut threads) = (StopFlag::new(), Vec::new());
         let (shared, writers) = if options.read_only {
@@ -248,7 +249,7 @@ impl Collection {
     ///
     /// # Cancel safety
     /// Nothing is written before the future is polled; from then on dropping it may or may not take the write back.
-    pub fn upsert(&self, points: Vec<Point>, durability: Durability) -> Pending<Written> {
+    pub fn upsert(&self, points: Vec<Point>, durability: Durability) -> Pending<WriteSummary> {
         let prepared = prepare::prepare_points(&self.shared.schema, points)
             .and_then(|puts| Ok((prepare::encode_batch(&puts, &[])?, puts)));
         match prepared {
@@ -261,7 +262,7 @@ impl Collection {
     ///
     /// # Errors
     /// As [`Collection::upsert`].
-    pub fn delete(&self, selection: Selection, durability: Durability) -> Pending<Written> {
+    pub fn delete(&self, selection: Selection, durability: Durability) -> Pending<WriteSummary> {
         let change = match selection {
             Selection::Ids(deletes) => match prepare::encode_batch(&[], &deletes) {
                 Ok(body) => Change::Batch { puts: Vec::new(), deletes, body },
@@ -281,7 +282,7 @@ impl Collection {
         selection: Selection,
         change: PayloadChange,
         durability: Durability,
-    ) -> Pending<Written> {
+    ) -> Pending<WriteSummary> {
         self.write(Change::Payload(selection, change), durability)
     }
 
@@ -409,7 +410,7 @@ impl Collection {
     ///
     /// # Errors
     /// As [`CollectionReader::retrieve`].
-    pub fn retrieve(&self, ids: Vec<PointId>, with: With) -> Pending<Retrieved> {
+    pub fn retrieve(&self, ids: Vec<PointId>, with: RecordParts) -> Pending<Retrieved> {
         self.cores.read(move |reader, stop| Box::pin(async move { reader.retrieve(&ids, with, &stop).await }))
     }
 
@@ -489,7 +490,7 @@ impl Collection {
         ended.into_iter().try_for_each(Result::flatten)
     }
 
-    fn write(&self, change: Change, durability: Durability) -> Pending<Written> {
+    fn write(&self, change: Change, durability: Durability) -> Pending<WriteSummary> {
         let job = |reply| WriteJob { change, durability, reply };
         self.ask(StopFlag::new(), |writers| &writers.writes, job)
     }

@@ -13,10 +13,8 @@ use crate::error::Error;
 use crate::immutable::build::parse_payload;
 use crate::immutable::deleted::{deleted_seq_next, load_deleted};
 use crate::immutable::segment::{SEGMENT_JSON, SegmentData, SegmentInfo};
-use crate::log::{FIRST_RECORD_BYTES, LogBytes, LogEnd, LogOp, LogReader, first_record};
 use crate::mutable::fields::keys_of_fields;
 use crate::mutable::{MutableSegment, PreparedPoint};
-use crate::pages::{Pages, PagesKind};
 use crate::point::PointId;
 use crate::schema::Schema;
 use io_core::{
@@ -29,6 +27,8 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use vecstore_format::log::{FIRST_RECORD_BYTES, LogBytes, LogEnd, LogOp, LogReader, first_record};
+use vecstore_format::pages::{Pages, PagesKind};
 
 /// What opening found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

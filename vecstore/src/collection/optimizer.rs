@@ -11,7 +11,6 @@ use super::state::{FrozenEntry, Version};
 use super::writer::ControlJob;
 use crate::background;
 use crate::error::Error;
-use crate::identity::RandomId;
 use crate::immutable::build::{BuildStage, SegmentBuilder, Source};
 use crate::immutable::segment::SegmentData;
 use crate::threads::Jobs;
@@ -22,6 +21,7 @@ use roaring::RoaringBitmap;
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use vecstore_format::RandomId;
 
 /// How far an optimization is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,7 +294,7 @@ impl Optimizer {
         let shared = &self.shared;
         let directory = shared.backend.directory();
         let number = self.ask(ControlJob::Number).await?;
-        let (dir, id) = (segment_path(&shared.dir, number), RandomId::new());
+        let (dir, id) = (segment_path(&shared.dir, number), RandomId::random());
         let handed_over = Cell::new(false);
         let built = async {
             directory.create_dir(&dir)?;

@@ -2,12 +2,12 @@
 
 use crate::error::Error;
 use crate::immutable::ids::IdsData;
-use crate::pages::Pages;
 use crate::point::PointId;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use vecstore_format::pages::Pages;
 
 /// Ids that are read of a segment at a time.
 const BATCH: usize = 1024;
@@ -45,7 +45,7 @@ impl LiveIds {
     }
 
     pub(super) async fn close(&self) -> Result<(), Error> {
-        self.pages.close().await
+        Ok(self.pages.close().await?)
     }
 }
 
@@ -78,12 +78,12 @@ pub(super) async fn overlaps(segments: &mut [LiveIds], control: &ReadControl) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::RandomId;
     use crate::immutable::ids::write_ids;
-    use crate::pages::{PagesKind, PagesWriter};
     use io_core::testing::MemoryBackend;
     use io_core::{BackendFactory, DynBackend, OpenOptions};
     use std::path::PathBuf;
+    use vecstore_format::RandomId;
+    use vecstore_format::pages::{PagesKind, PagesWriter};
 
     #[test]
     fn what_is_in_two_segments_is_found_once_for_each_two() {
@@ -112,7 +112,7 @@ mod tests {
                     for (index, ids) in segments.iter().enumerate() {
                         let (path, options) = (PathBuf::from(format!("{index}")), OpenOptions::default());
                         let writer = backend.create(&path, &options).await.unwrap();
-                        let identity = RandomId::new().file(0);
+                        let identity = RandomId::random().file(0);
                         let only_ids: Vec<PointId> = ids.iter().map(|(id, _)| *id).collect();
                         write_ids(PagesWriter::new(writer, PagesKind::Ids, identity), &only_ids)
                             .await

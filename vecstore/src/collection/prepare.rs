@@ -2,13 +2,13 @@
 
 use crate::element;
 use crate::error::InputError;
-use crate::log::{BATCH_BYTES_MAX, BatchEncoder, LogOp};
 use crate::mutable::PreparedPoint;
 use crate::mutable::fields::keys_of_fields;
 use crate::point::{Payload, Point, PointId};
 use crate::schema::Schema;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use vecstore_format::log::{BATCH_BYTES_MAX, BatchEncoder, BatchTooLongError, LogOp};
 
 /// Checks points against the schema.
 pub(crate) fn prepare_points(schema: &Schema, points: Vec<Point>) -> Result<Vec<PreparedPoint>, InputError> {
@@ -105,5 +105,7 @@ pub(crate) fn encode_batch(
     for &id in deletes {
         batch.push(LogOp::Delete { id });
     }
-    batch.finish()
+    let too_long =
+        |BatchTooLongError { bytes }| InputError::BatchTooLong { bytes, bytes_max: BATCH_BYTES_MAX };
+    batch.finish().map_err(too_long)
 }

@@ -3,7 +3,7 @@
 use super::Shared;
 use super::state::{SegmentEntry, State, Version};
 use crate::element;
-use crate::error::Error;
+use crate::error::{Error, FormatError};
 use crate::field::Key;
 use crate::filter::CheckedFilter;
 use crate::filtering::{FilterSource, evaluate};
@@ -171,8 +171,8 @@ impl Drop for Scratch<'_> {
 fn is_not_found(error: &Error) -> bool {
     let not_found = std::io::ErrorKind::NotFound;
     match error {
-        Error::Open(io_core::OpenError::Io { source, .. }) => source.kind() == not_found,
-        Error::Directory(error) => error.is_not_found(),
+        Error::Format(FormatError::Open(io_core::OpenError::Io { source, .. })) => source.kind() == not_found,
+        Error::Format(FormatError::Directory(error)) => error.is_not_found(),
         _ => false,
     }
 }
@@ -291,7 +291,7 @@ pub(super) fn in_memory(
     shared: &Shared,
     segment: &MutableSegment,
     slot: u32,
-    with: super::With,
+    with: super::RecordParts,
 ) -> (Option<Payload>, Option<Vec<f32>>) {
     let payload = with.payload.then(|| {
         parse_payload(segment.payload(slot)).expect("payloads in memory were checked on their way in")

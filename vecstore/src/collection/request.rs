@@ -116,8 +116,8 @@ impl SearchRequest {
         }
     }
 
-    pub(crate) fn with(&self) -> With {
-        With { payload: self.with_payload, vector: self.with_vector }
+    pub(crate) fn with(&self) -> RecordParts {
+        RecordParts { payload: self.with_payload, vector: self.with_vector }
     }
 
     pub(crate) fn check(&self, dim: u32) -> Result<(), InputError> {
@@ -225,14 +225,14 @@ pub struct SearchStats {
 
 /// What is wanted of points besides their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct With {
+pub struct RecordParts {
     /// Return payloads.
     pub payload: bool,
     /// Return vectors.
     pub vector: bool,
 }
 
-impl With {
+impl RecordParts {
     /// Payloads and vectors.
     pub const ALL: Self = Self { payload: true, vector: true };
     /// Ids only.
@@ -274,13 +274,13 @@ pub struct ScrollRequest {
     /// The token of the page before; none for the first page.
     pub page: Option<String>,
     /// What is wanted of the points.
-    pub with: With,
+    pub with: RecordParts,
 }
 
 impl Default for ScrollRequest {
     /// The first 100 points by id, with payloads.
     fn default() -> Self {
-        let with = With { payload: true, vector: false };
+        let with = RecordParts { payload: true, vector: false };
         Self { filter: None, order_by: None, limit: 100, page: None, with }
     }
 }
@@ -319,7 +319,7 @@ pub enum Durability {
 
 /// What a write did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct WriteSummary {
     /// The sequence number of the write: later writes have greater ones. Of one that changed nothing, that of the last
     /// write before.
     pub seq: u64,

@@ -1,7 +1,7 @@
 //! Points by their ids, counts, and facets.
 
 use super::reader::{CollectionReader, OpenEntry, control, in_memory, payload_of};
-use super::request::{FacetCount, Record, Retrieved, With, check_limit};
+use super::request::{FacetCount, Record, RecordParts, Retrieved, check_limit};
 use crate::error::Error;
 use crate::field::Key;
 use crate::filter::{Filter, indexed};
@@ -22,7 +22,12 @@ impl CollectionReader {
     ///
     /// # Errors
     /// [`Error::Stopped`] once `stop` is raised; whatever keeps files from being read.
-    pub async fn retrieve(&self, ids: &[PointId], with: With, stop: &StopFlag) -> Result<Retrieved, Error> {
+    pub async fn retrieve(
+        &self,
+        ids: &[PointId],
+        with: RecordParts,
+        stop: &StopFlag,
+    ) -> Result<Retrieved, Error> {
         let control = control(stop);
         let find = |segment: &MutableSegment, id: PointId, deleted: Option<&RoaringBitmap>| {
             let slot =
@@ -68,7 +73,7 @@ impl CollectionReader {
         &self,
         found: Vec<(PointId, Found)>,
         entries: &[OpenEntry],
-        with: With,
+        with: RecordParts,
         control: &ReadControl,
         read: &mut ReadStats,
     ) -> Result<Vec<Record>, Error> {
@@ -176,7 +181,7 @@ pub(super) struct Contents {
 pub(super) async fn fetch(
     points: &[(usize, u32)],
     entries: &[OpenEntry],
-    with: With,
+    with: RecordParts,
     control: &ReadControl,
     read: &mut ReadStats,
 ) -> Result<Vec<Contents>, Error> {

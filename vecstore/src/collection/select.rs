@@ -1,7 +1,7 @@
 //! The points that a change is about, one after the other, wherever they are.
 
 use super::reader::{CollectionReader, payload_of};
-use super::request::{Selection, With};
+use super::request::{RecordParts, Selection};
 use crate::error::Error;
 use crate::filter::{Condition, Filter};
 use crate::immutable::build::parse_payload;
@@ -16,7 +16,7 @@ impl CollectionReader {
     pub(super) async fn each_selected(
         &self,
         selection: &Selection,
-        with: With,
+        with: RecordParts,
         mut each: impl FnMut(PointId, &[u8], Payload) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let indexes = &self.shared.schema.indexes;

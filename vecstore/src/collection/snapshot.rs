@@ -4,7 +4,7 @@ use super::files::{FileName, LOCK, MANIFEST, SNAPSHOT_NEW, parent, parse, parse_
 use super::manifest::Manifest;
 use super::open::check_segment_dir;
 use super::staging::{self, Staging, check_target};
-use crate::error::Error;
+use crate::error::{Error, FormatError};
 use io_core::{Directory, DirectoryError};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -77,7 +77,9 @@ fn copy_files(directory: &dyn Directory, from: &Path, manifest: &Manifest, to: &
 /// Gives the copy its name, durably. On another file system it has to be copied once more.
 fn move_or_copy(directory: &dyn Directory, new: &Path, target: &Path) -> Result<(), Error> {
     match staging::move_to(directory, new, target) {
-        Err(Error::Directory(error)) if error.source.kind() == ErrorKind::CrossesDevices => {
+        Err(Error::Format(FormatError::Directory(error)))
+            if error.source.kind() == ErrorKind::CrossesDevices =>
+        {
             let copied = copy_tree(directory, new, target);
             staging::remove_after_error(directory, target, copied.map_err(Error::from))?;
             directory.remove_dir_all(new)?;

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::task::Context;
 
 /// A write that was handed to the writer: a future does nothing before it is polled.
-fn sent(mut write: Pending<Written>) -> Pending<Written> {
+fn sent(mut write: Pending<WriteSummary>) -> Pending<WriteSummary> {
     let mut context = Context::from_waker(std::task::Waker::noop());
     assert!(Pin::new(&mut write).poll(&mut context).is_pending());
     write
@@ -29,7 +29,7 @@ fn many_writers_share_one_sync() {
     let put = |id| collection.upsert(vec![Point::new(id, vec![0.0])], Durability::Synced);
     put(0).wait().unwrap();
     let before = disk.history_len();
-    let writes: Vec<Pending<Written>> = {
+    let writes: Vec<Pending<WriteSummary>> = {
         // The writer cannot apply the first one while somebody reads, so that the others come together.
         let _reading = collection.shared.state.read();
         (1..65).map(put).map(sent).collect()

@@ -9,27 +9,29 @@ use super::overlap::{LiveIds, Overlap, overlaps};
 use crate::element;
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
-use crate::identity::{Expected, RandomId};
 use crate::immutable::build::parse_payload;
 use crate::immutable::deleted::load_deleted;
+use crate::immutable::ended;
 use crate::immutable::fields::FieldsReader;
-use crate::immutable::graph::{LINKS_SECTION, decode_links};
+use crate::immutable::graph::LINKS_SECTION;
+use crate::immutable::records::Records;
 use crate::immutable::segment::{
-    CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, Records, SEGMENT_JSON, SegmentData, SegmentInfo,
-    SegmentReader, VECTORS, file_number, untrained_codec,
+    CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, SEGMENT_JSON, SegmentData, SegmentInfo, SegmentReader,
+    VECTORS, file_number, untrained_codec,
 };
-use crate::log::{LogBytes, LogEnd, LogReader};
 use crate::mutable::fields::keys_of_fields;
-use crate::pages::{Pages, PagesKind};
 use crate::schema::{Placement, Placements, Schema};
-use io_core::{
-    BackendFactory, Directory, DynBackend, ElementType, OpenOptions, ReadControl, ReadStats, StopFlag,
-};
+use io_core::{BackendFactory, Directory, DynBackend, OpenOptions, ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
+use vecstore_format::ElementType;
+use vecstore_format::links;
+use vecstore_format::log::{LogBytes, LogEnd, LogReader};
+use vecstore_format::pages::{Pages, PagesKind};
+use vecstore_format::{Expected, RandomId};
 
 /// Points that are checked at a time.
 const BATCH: u32 = 1024;
@@ -67,11 +69,11 @@ pub(super) async fn verify(backend: &DynBackend, dir: &Path, stop: &StopFlag) ->
     // What is no collection gets no lock file.
     if !directory.list(dir)?.iter().any(|entry| entry.name == MANIFEST) {
         return match Manifest::missing(&*directory, dir)? {
-            missing @ Error::Damaged { .. } => {
+            error @ Error::NotACollection { .. } => Err(error),
+            missing => {
                 verifier.report.problems.push(missing);
                 Ok(verifier.report)
             }
-            error => Err(error),
         };
     }
     let _lock = lock(&*directory, dir, true)?;
@@ -218,7 +220,7 @@ impl Verifier<'_> {
             let dir = segment_path(dir, listed.number);
             let open = async |path: &Path, kind| {
                 let reader = self.backend.open(path, &OpenOptions::default()).await?;
-                Pages::open_any(reader, kind).await
+                Ok::<_, Error>(Pages::open_any(reader, kind).await?)
             };
             let pages = open(&dir.join(IDS), PagesKind::Ids).await?;
             let deleted = match listed.deleted {
@@ -349,18 +351,15 @@ impl Verifier<'_> {
         let reader = self.backend.open(path, &OpenOptions::default()).await?;
         let pages = Pages::open(reader, kind, expected).await?;
         let problems = &mut self.report.problems;
-        pages.verify(&self.control, |error| problems.push(error)).await?;
-        pages.close().await
+        ended(pages.verify(&self.control, |error| problems.push(error.into())).await?)?;
+        Ok(pages.close().await?)
     }
 
     async fn records(&mut self, path: &Path, element: ElementType, expected: &Expected) -> Result<(), Error> {
         let records = Records::open(self.backend, path, &OpenOptions::default(), element, None).await?;
-        records.expect(expected)?;
+        records.file().check(expected)?;
         let problems = &mut self.report.problems;
-        let outcome = records.verify(&self.control, |error| problems.push(error.into())).await?;
-        if outcome.stopped {
-            return Err(Error::Stopped);
-        }
+        ended(records.file().verify(&self.control, |error| problems.push(error.into())).await?)?;
         records.close().await
     }
 
@@ -372,7 +371,7 @@ impl Verifier<'_> {
         let reader = self.backend.open(path, &OpenOptions::default()).await?;
         let pages = Pages::open(reader, PagesKind::Deleted, expected).await?;
         load_deleted(&pages, points).await?;
-        pages.close().await
+        Ok(pages.close().await?)
     }
 
     /// Checks that the files of a segment say the same about each point.
@@ -435,12 +434,12 @@ impl Verifier<'_> {
             let ranges: Vec<_> = points.iter().map(|&point| data.graph.record_range(point)).collect();
             let (mut links, mut wrong) = (Vec::new(), Vec::new());
             let sink = |index: usize, record: &[u8]| {
-                if decode_links(record, data.points, &mut links).is_none() {
+                if links::decode(record, data.points, &mut links).is_none() {
                     wrong.push(points[index]);
                 }
                 Ok(())
             };
-            graph.read(LINKS_SECTION, &ranges, &control, sink).await?;
+            ended(graph.read(LINKS_SECTION, &ranges, &control, sink).await?)?;
             let wrong =
                 wrong.into_iter().map(|point| damaged(GRAPH, format!("the links of point {point} are none")));
             self.report.problems.extend(wrong);

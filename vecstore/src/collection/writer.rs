@@ -15,22 +15,22 @@ use super::open::{Loaded, UnclosedLog};
 use super::pending::Reply;
 use super::prepare::{BatchSize, encode_batch, prepare_payload};
 use super::reader::CollectionReader;
-use super::request::{Durability, PayloadChange, Selection, With, Written};
+use super::request::{Durability, PayloadChange, RecordParts, Selection, WriteSummary};
 use super::state::{FrozenEntry, State};
 use super::{Shared, optimizer, plan, snapshot};
 use crate::error::Error;
-use crate::log::{GROUP_BYTES_MAX, LogWriter};
 use crate::mutable::{MutableSegment, PreparedPoint};
 use crate::point::{Payload, PointId};
 use crate::threads::Jobs;
 use async_channel::Sender;
 use futures_util::future::{Either, select};
-use io_core::{BackendFactory, ReadControl, ReadStats};
+use io_core::{BackendFactory, ReadControl, ReadStats, with_causes};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use vecstore_format::log::{GROUP_BYTES_MAX, LogWriter};
 
 /// Writes that share one sync.
 const GROUP_MAX: usize = 1024;
@@ -45,7 +45,7 @@ const LOGS_MAX: u64 = 16;
 pub(super) struct WriteJob {
     pub(super) change: Change,
     pub(super) durability: Durability,
-    pub(super) reply: Reply<Written>,
+    pub(super) reply: Reply<WriteSummary>,
 }
 
 pub(super) enum Change {
@@ -260,7 +260,7 @@ impl Writer {
                     deletes.push(id);
                     Ok(())
                 };
-                self.reader.each_selected(&selection, With::NOTHING, each).await?;
+                self.reader.each_selected(&selection, RecordParts::NOTHING, each).await?;
             }
             Change::Payload(selection, change) => {
                 let mut size = BatchSize::default();
@@ -271,7 +271,7 @@ impl Writer {
                     puts.push(point);
                     Ok(())
                 };
-                self.reader.each_selected(&selection, With::ALL, each).await?;
+                self.reader.each_selected(&selection, RecordParts::ALL, each).await?;
             }
         }
         Ok((puts, deletes))
@@ -368,7 +368,7 @@ impl Writer {
         group: Vec<WriteJob>,
         places: &Places,
         seqs: &[Option<u64>],
-    ) -> Vec<(Reply<Written>, Written)> {
+    ) -> Vec<(Reply<WriteSummary>, WriteSummary)> {
         let mut state = self.shared.state.write();
         let mut answers = Vec::with_capacity(group.len());
         for (job, seq) in group.into_iter().zip(seqs) {
@@ -385,7 +385,7 @@ impl Writer {
                 points += u64::from(state.mutable.delete(id) || older);
             }
             state.seq = seq.unwrap_or(state.seq);
-            answers.push((job.reply, Written { seq: state.seq, points }));
+            answers.push((job.reply, WriteSummary { seq: state.seq, points }));
         }
         answers
     }
@@ -403,7 +403,7 @@ impl Writer {
         let id = self.manifest.id.expect("a manifest has an id when it was opened");
         let created = LogWriter::create(&self.shared.backend, &path, id, number, seq).await;
         // Named before anything is acknowledged that is in it: should it get lost, that is known.
-        let named = created.and_then(|log| {
+        let named = created.map_err(Error::from).and_then(|log| {
             let mut manifest = self.manifest.clone();
             manifest.logs.push(ManifestLog { number, salt: log.salt() });
             self.publish(manifest).map(|_| log)
@@ -445,7 +445,7 @@ impl Writer {
         match log.sync().await {
             Ok(()) => Ok(()),
             // The kernel may have dropped what it did not write: another sync would only seem to succeed.
-            Err(error) => Err(self.stop_writing(error)),
+            Err(error) => Err(self.stop_writing(error.into())),
         }
     }
 
@@ -458,7 +458,9 @@ impl Writer {
 
     /// Takes no writes any more, since nobody knows what is on the disk.
     pub(super) fn stop_writing(&self, error: Error) -> Error {
-        let reason = format!("{error}; open the collection again to go on from what is on the disk");
+        let error_and_causes = with_causes(&error);
+        let reason =
+            format!("{error_and_causes}; open the collection again to go on from what is on the disk");
         self.shared.state.write().read_only.get_or_insert(reason);
         error
     }

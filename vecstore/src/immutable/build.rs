@@ -19,21 +19,19 @@ use crate::background::{BackgroundWriter, UsualIo, pool};
 use crate::element;
 use crate::error::Error;
 use crate::field::Key;
-use crate::identity::RandomId;
 use crate::mutable::MutableSegment;
 use crate::mutable::fields::keys_of_fields;
-use crate::pages::{PagesKind, PagesWriter};
 use crate::point::{Payload, PointId};
 use crate::schema::Schema;
-use half::f16;
-use io_core::{
-    BackendFactory, DynBackend, Element, ElementType, FileIdentity, OpenOptions, ReadControl, ReadStats,
-    StopFlag, VectorFileWriter,
-};
+use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats, StopFlag};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use vecstore_format::RandomId;
+use vecstore_format::pages::{PagesKind, PagesWriter};
+use vecstore_format::vector_file::VectorFileWriter;
+use vecstore_format::{ElementType, FileIdentity};
 use vecstore_index::graph::{
     BuildError, GraphParts, HnswParams, PointScores, UpperLevel, build as build_graph,
 };
@@ -357,11 +355,7 @@ impl SegmentBuilder<'_> {
         codec: &dyn Codec,
         graph: &GraphParts,
     ) -> Result<(), Error> {
-        let [vectors, codes, payload] = match self.schema.element {
-            ElementType::F32 => self.write_vectors::<f32>(sources, points, codec).await?,
-            ElementType::F16 => self.write_vectors::<f16>(sources, points, codec).await?,
-            ElementType::U8 => self.write_vectors::<u8>(sources, points, codec).await?,
-        };
+        let [vectors, codes, payload] = self.write_vectors(sources, points, codec).await?;
         let mut files = BTreeMap::from([(VECTORS, vectors), (CODES, codes), (PAYLOAD, payload)]);
         if codec.model_bytes() > 0 {
             let mut pages = self.create(CODEC, PagesKind::Codec).await?;
@@ -395,34 +389,36 @@ impl SegmentBuilder<'_> {
     }
 
     /// Vectors, their codes, and payloads, which come from the same places. Returns the checksums of the files' headers.
-    async fn write_vectors<T: Element>(
+    async fn write_vectors(
         &self,
         sources: &[Source<'_>],
         points: &Collected,
         codec: &dyn Codec,
     ) -> Result<[u32; 3], Error> {
-        let (dim, total) = (self.schema.dim, points.origins.len() as u64);
+        let Schema { dim, element, .. } = *self.schema;
+        let (vector_bytes, total) = ((dim * element.bytes()) as usize, points.origins.len() as u64);
         let file = self.create_file(VECTORS).await?;
-        let mut vectors = VectorFileWriter::<T, _>::with_identity(file, dim, Some(self.identity(VECTORS)))?;
+        let identity = Some(self.identity(VECTORS));
+        let mut vectors = VectorFileWriter::with_identity(file, element, dim, identity)?;
         let mut payloads = PayloadWriter::new(self.create(PAYLOAD, PagesKind::Payload).await?, total).await?;
         let record_bytes = codec.record_bytes();
         let (file, identity) = (self.create_file(CODES).await?, Some(self.identity(CODES)));
-        let mut codes = VectorFileWriter::<u8, _>::with_identity(file, record_bytes as u32, identity)?;
-        let (mut components, mut prepared, mut records) = (Vec::new(), Vec::new(), Vec::new());
+        let mut codes =
+            VectorFileWriter::with_identity(file, ElementType::U8, record_bytes as u32, identity)?;
+        let (mut originals, mut prepared, mut records) = (Vec::new(), Vec::new(), Vec::new());
         let mut done = 0;
         // In the new order, points lie anywhere in the old files: the more of them at a time, the more are neighbours.
         for batch in points.origins.chunks((BATCH_BYTES_MAX / (4 * dim as usize)).max(1)) {
-            components.clear();
-            components.resize(batch.len() * dim as usize, T::zeroed());
+            originals.clear();
+            originals.resize(batch.len() * vector_bytes, 0);
             prepared.clear();
-            prepared.resize(components.len(), 0.0);
+            prepared.resize(batch.len() * dim as usize, 0.0);
             self.read_vectors(sources, batch, |index, bytes| {
-                let range = index * dim as usize..(index + 1) * dim as usize;
-                bytemuck::cast_slice_mut::<T, u8>(&mut components[range.clone()]).copy_from_slice(bytes);
-                element::decode_into(T::TYPE, bytes, &mut prepared[range]);
+                originals[index * vector_bytes..][..vector_bytes].copy_from_slice(bytes);
+                element::decode_into(element, bytes, &mut prepared[index * dim as usize..][..dim as usize]);
             })
             .await?;
-            for vector in components.chunks_exact(dim as usize) {
+            for vector in originals.chunks_exact(vector_bytes) {
                 vectors.push(vector).await?;
             }
             records.clear();

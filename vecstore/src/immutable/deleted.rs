@@ -3,10 +3,11 @@
 //! `deleted-NUMBER.pages` has a section 0 of points u64, deleted u64 and the sequence number of the first write that deletes
 //! nothing yet (u64; missing in old versions), and a section 1 with the postings of the deleted.
 
-use super::{points_from_postings, postings};
+use super::points_from_postings;
 use crate::error::Error;
-use crate::pages::{Pages, PagesWriter};
 use roaring::RoaringBitmap;
+use vecstore_format::pages::{Pages, PagesWriter};
+use vecstore_format::postings;
 
 pub(crate) async fn write_deleted(
     mut pages: PagesWriter,
@@ -20,7 +21,7 @@ pub(crate) async fn write_deleted(
     pages.write(&seq_next.to_le_bytes()).await?;
     pages.begin_section().await?;
     pages.write(&postings::encode(&deleted.iter().collect::<Vec<_>>())).await?;
-    pages.finish().await
+    Ok(pages.finish().await?)
 }
 
 /// The sequence number of the first write of which nothing is in the file, if it says so.

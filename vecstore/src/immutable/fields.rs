@@ -17,16 +17,16 @@
 //! points with a value, and the first term of each group or the first number of each page: a term is found with one read
 //! of the dictionary and one of the postings, a range of numbers with one read of its pages.
 
-use super::points_from_postings;
-use super::postings::{self, Postings};
-use super::table::{page_range, per_page, section_bytes, write_table};
-use crate::error::Error;
+use super::{ended, points_from_postings};
+use crate::error::{Error, FormatError};
 use crate::field::{FieldKind, Key};
-use crate::pages::{PAGE_DATA, Pages, PagesWriter};
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use vecstore_format::pages::{PAGE_DATA, Pages, PagesWriter};
+use vecstore_format::postings::{self, Postings, PostingsError};
+use vecstore_format::table::{page_range, per_page, section_bytes, write_table};
 
 const SECTIONS: usize = 4;
 const NUMBER_ENTRY: usize = 12;
@@ -88,7 +88,7 @@ pub(crate) async fn write_fields(
             write_terms(&mut pages, terms).await?;
         }
     }
-    pages.finish().await
+    Ok(pages.finish().await?)
 }
 
 async fn write_terms<'a>(
@@ -130,7 +130,7 @@ async fn write_terms<'a>(
         write_group(&mut group, &mut group_terms).await?;
     }
     pages.begin_section().await?;
-    pages.write(&all).await
+    Ok(pages.write(&all).await?)
 }
 
 /// Where the postings of a term are.
@@ -287,8 +287,8 @@ impl FieldsReader<'_> {
             .expect("filters are checked against the schema, whose indexes each segment has")
     }
 
-    fn damaged(&self, reason: &str) -> Error {
-        Error::damaged(self.pages.data().path(), None, reason)
+    fn damaged(&self, reason: &str) -> FormatError {
+        FormatError::damaged(self.pages.data().path(), None, reason)
     }
 
     pub(crate) fn present(&self, field: &str) -> &RoaringBitmap {
@@ -413,10 +413,10 @@ impl FieldsReader<'_> {
                 Ok(())
             })
             .await?;
-        stats.add(&read);
+        stats.add(&ended(read)?);
         let entries: Vec<(u64, u32)> = found.into_iter().flatten().collect();
         if entries.iter().any(|&(_, point)| point >= self.data.count) {
-            return Err(self.damaged("a number belongs to a point that is not there"));
+            return Err(self.damaged("a number belongs to a point that is not there").into());
         }
         Ok(Some(NumbersPage { entries, next: end }))
     }
@@ -499,7 +499,7 @@ impl FieldsReader<'_> {
                 Ok(())
             })
             .await?;
-        stats.add(&read);
+        stats.add(&ended(read)?);
         Ok(found.into_iter().flatten().collect())
     }
 
@@ -544,7 +544,7 @@ impl FieldsReader<'_> {
         data: &FieldData,
         terms: &[Term],
         stats: &mut ReadStats,
-        mut each: impl FnMut(usize, Postings<'_>) -> Result<(), postings::BadPostings>,
+        mut each: impl FnMut(usize, Postings<'_>) -> Result<(), PostingsError>,
     ) -> Result<(), Error> {
         let ranges: Vec<Range<u64>> = terms.iter().map(|term| term.postings.clone()).collect();
         let read = self
@@ -553,10 +553,10 @@ impl FieldsReader<'_> {
                 let count = terms[index].count as usize;
                 Postings::parse(bytes, count)
                     .and_then(|postings| each(index, postings))
-                    .map_err(|postings::BadPostings| self.damaged("the postings of a term are none"))
+                    .map_err(|PostingsError| self.damaged("the postings of a term are none"))
             })
             .await?;
-        stats.add(&read);
+        stats.add(&ended(read)?);
         Ok(())
     }
 }
@@ -574,8 +574,8 @@ mod tests {
     use super::*;
     use crate::immutable::testing::with_pages;
     use crate::mutable::fields::MutableField;
-    use crate::pages::PagesKind;
     use proptest::prelude::*;
+    use vecstore_format::pages::PagesKind;
 
     /// Points with some values each, of a kind.
     fn check(kind: FieldKind, values: &[Vec<Key>], asked: &[Key]) -> Result<(), TestCaseError> {

@@ -9,75 +9,15 @@
 //! | 2 | where each record begins, and where the last one ends, as packed offsets |
 //! | 3, 4, 5 and so on | each upper level: its points u32, where their links begin u64, the links u32 |
 //!
-//! ```text
-//! record: |count u16| width u8| first u32| (count - 1) distances of width bits, lowest bit first|     or just |0 u16|
-//! ```
-//!
-//! Links of a point are sorted; a distance is to the link before, less one. A record does not straddle pages where at most
-//! an eighth of a page is wasted by that. Offsets and upper levels, one point in m, are in memory; where
-//! the graph is pinned so are the links, unpacked.
+//! A record is packed as [`links`] says. It does not straddle pages where at most an eighth of a page is wasted by that.
+//! Offsets and upper levels, one point in m, are in memory; where the graph is pinned so are the links, unpacked.
 
-use super::offsets::{self, Offsets};
 use crate::error::Error;
-use crate::pages::{Pages, PagesWriter};
 use std::ops::Range;
+use vecstore_format::links;
+use vecstore_format::offsets::{self, Offsets};
+use vecstore_format::pages::{Pages, PagesWriter};
 use vecstore_index::graph::{GraphParts, UpperLevel, check_upper};
-
-const RECORD_HEADER: usize = 7;
-
-/// Packs the links of a point, which are sorted and all different.
-fn encode_links(links: &[u32], out: &mut Vec<u8>) {
-    out.extend_from_slice(&(links.len() as u16).to_le_bytes());
-    let Some(&first) = links.first() else { return };
-    let distances = links.windows(2).map(|pair| pair[1] - pair[0] - 1);
-    let width = distances.clone().max().map_or(0, |max| 32 - max.leading_zeros());
-    out.push(width as u8);
-    out.extend_from_slice(&first.to_le_bytes());
-    let (mut buffer, mut bits) = (0u64, 0);
-    for distance in distances {
-        buffer |= u64::from(distance) << bits;
-        bits += width;
-        while bits >= 8 {
-            out.push(buffer as u8);
-            buffer >>= 8;
-            bits -= 8;
-        }
-    }
-    if bits > 0 {
-        out.push(buffer as u8);
-    }
-}
-
-/// Unpacks a record; `None` if it is none, or has a link that is not below `end`.
-pub(crate) fn decode_links(record: &[u8], end: u32, links: &mut Vec<u32>) -> Option<()> {
-    links.clear();
-    let (count, rest) = record.split_first_chunk::<2>()?;
-    let count = u16::from_le_bytes(*count);
-    if count == 0 {
-        return Some(());
-    }
-    let (&[width, a, b, c, d], mut packed) = rest.split_first_chunk::<{ RECORD_HEADER - 2 }>()?;
-    let width = u32::from(width);
-    if width > 32 || packed.len() < (usize::from(count - 1) * width as usize).div_ceil(8) {
-        return None;
-    }
-    let mut link = u64::from(u32::from_le_bytes([a, b, c, d]));
-    links.push(link as u32);
-    let (mut buffer, mut bits, mask) = (0u64, 0, (1u64 << width) - 1);
-    for _ in 1..count {
-        while bits < width {
-            let (&byte, rest) = packed.split_first()?;
-            packed = rest;
-            buffer |= u64::from(byte) << bits;
-            bits += 8;
-        }
-        link += (buffer & mask) + 1;
-        buffer >>= width;
-        bits -= width;
-        links.push(link as u32);
-    }
-    (link < u64::from(end)).then_some(())
-}
 
 /// Writes a graph. Returns the checksum of the file's header.
 pub(crate) async fn write_graph(mut pages: PagesWriter, graph: &GraphParts) -> Result<u32, Error> {
@@ -95,7 +35,7 @@ pub(crate) async fn write_graph(mut pages: PagesWriter, graph: &GraphParts) -> R
         links.sort_unstable();
         links.dedup();
         record.clear();
-        encode_links(&links, &mut record);
+        links::encode(&links, &mut record);
         pages.align_record(record.len()).await?;
         starts.push(pages.position());
         pages.write(&record).await?;
@@ -113,7 +53,7 @@ pub(crate) async fn write_graph(mut pages: PagesWriter, graph: &GraphParts) -> R
             pages.write(section).await?;
         }
     }
-    pages.finish().await
+    Ok(pages.finish().await?)
 }
 
 /// What is in memory of a segment's graph, for all cores: everything, or everything but the links of level 0.
@@ -145,7 +85,7 @@ impl FlatLinks {
         for point in 0..points {
             let end = starts.get(point as usize + 1);
             let record = records.get(start as usize..end as usize).ok_or(point)?;
-            decode_links(record, points, &mut links).ok_or(point)?;
+            links::decode(record, points, &mut links).ok_or(point)?;
             flat.links.extend_from_slice(&links);
             flat.starts.push(flat.links.len() as u64);
             start = end;
@@ -244,33 +184,12 @@ impl GraphData {
 mod tests {
     use super::*;
     use crate::immutable::testing::with_pages;
-    use crate::pages::PagesKind;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
+    use vecstore_format::pages::PagesKind;
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn packed_links_come_back(links in prop::collection::btree_set(prop_oneof![any::<u32>(), 0u32..300], 0..100)) {
-            let links: Vec<u32> = links.into_iter().filter(|&link| link < u32::MAX).collect();
-            let (mut record, mut found) = (Vec::new(), Vec::new());
-            encode_links(&links, &mut record);
-            decode_links(&record, u32::MAX, &mut found).unwrap();
-            prop_assert_eq!(&found, &links);
-            if let Some(&last) = links.last() {
-                prop_assert!(decode_links(&record, last, &mut found).is_none(), "a link to nowhere");
-                prop_assert!(decode_links(&record[..record.len() - 1], u32::MAX, &mut found).is_none());
-            }
-        }
-
-        #[test]
-        fn nonsense_is_no_record(bytes in prop::collection::vec(any::<u8>(), 0..300), end: u32) {
-            let mut links = Vec::new();
-            if decode_links(&bytes, end, &mut links).is_some() {
-                prop_assert!(links.iter().all(|&link| link < end) && links.is_sorted());
-            }
-        }
 
         #[test]
         fn graphs_come_back(lists in prop::collection::vec(prop::collection::btree_set(0u32..400, 0..40), 1..400)) {

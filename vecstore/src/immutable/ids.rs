@@ -13,12 +13,9 @@
 //! A look-up goes to one slot, reads its page and compares the id there: an unknown id is a miss, never a wrong point. In
 //! memory are the perfect hash and the first id of each page of the sorted table.
 
-use super::perfect_hash::PerfectHash;
-use super::table::{entries, entry_range, page_range, per_page, section_bytes, write_table};
-use super::{points_from_postings, postings};
+use super::{ended, points_from_postings};
 use crate::background::pool;
-use crate::error::Error;
-use crate::pages::{Pages, PagesWriter};
+use crate::error::{Error, FormatError};
 use crate::point::PointId;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
@@ -26,6 +23,10 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::ops::Range;
+use vecstore_format::pages::{Pages, PagesWriter};
+use vecstore_format::perfect_hash::PerfectHash;
+use vecstore_format::postings;
+use vecstore_format::table::{entries, entry_range, page_range, per_page, section_bytes, write_table};
 
 /// The number or UUID of an id.
 trait IdKey: Copy + Ord + Hash + Send + Sync + Debug {
@@ -100,7 +101,7 @@ pub(crate) async fn write_ids(mut pages: PagesWriter, ids: &[PointId]) -> Result
     pages.write(&postings::encode(&uuid_points)).await?;
     write_keys(&mut pages, nums).await?;
     write_keys(&mut pages, uuids).await?;
-    pages.finish().await
+    Ok(pages.finish().await?)
 }
 
 async fn write_keys<K, const N: usize>(pages: &mut PagesWriter, mut keys: Vec<(K, u32)>) -> Result<(), Error>
@@ -121,7 +122,7 @@ where
     for (key, point) in keys {
         slots[hash.slot(&key).expect("a key it was built from") as usize] = Some(key.entry(point));
     }
-    write_table(pages, slots.into_iter().map(|slot| slot.expect("as many slots as keys"))).await
+    Ok(write_table(pages, slots.into_iter().map(|slot| slot.expect("as many slots as keys"))).await?)
 }
 
 /// What is in memory of one kind of keys.
@@ -191,7 +192,7 @@ impl IdTable {
                 Ok(())
             })
             .await?;
-        stats.add(&read);
+        stats.add(&ended(read)?);
         Ok(ids)
     }
 }
@@ -300,7 +301,7 @@ pub(crate) struct SalvagedIds {
     /// The ids that are left, by point.
     pub(crate) ids: BTreeMap<u32, PointId>,
     /// What was wrong first.
-    pub(crate) damage: Option<Error>,
+    pub(crate) damage: Option<FormatError>,
 }
 
 /// Saves what can be saved of a file of ids. Each is there three times: by point, in order, and by slot.
@@ -384,8 +385,8 @@ async fn salvage_table(
             Ok(())
         });
         match read.await {
+            Ok(outcome) if outcome.stopped => return Err(Error::Stopped),
             Ok(_) => {}
-            Err(Error::Stopped) => return Err(Error::Stopped),
             Err(error) => saved.damage = saved.damage.take().or(Some(error)),
         }
     }
@@ -444,7 +445,7 @@ impl<K: IdKey> Keys<K> {
                 Ok(())
             })
             .await?;
-        stats.add(&read);
+        stats.add(&ended(read)?);
         Ok(())
     }
 
@@ -479,7 +480,7 @@ impl<K: IdKey> Keys<K> {
                 Ok(())
             })
             .await?;
-        stats.add(&read);
+        stats.add(&ended(read)?);
         found.extend(by_page.into_iter().flatten());
         Ok(())
     }
@@ -489,9 +490,9 @@ impl<K: IdKey> Keys<K> {
 mod tests {
     use super::*;
     use crate::immutable::testing::with_pages;
-    use crate::pages::PagesKind;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+    use vecstore_format::pages::PagesKind;
 
     fn ids() -> impl Strategy<Value = Vec<PointId>> {
         let num = prop_oneof![0u64..5000, any::<u64>()].prop_map(PointId::Num);

@@ -5,16 +5,21 @@ pub(crate) mod deleted;
 pub(crate) mod fields;
 pub(crate) mod graph;
 pub(crate) mod ids;
-pub(crate) mod offsets;
 pub(crate) mod originals;
 pub(crate) mod payload;
-pub(crate) mod perfect_hash;
-pub(crate) mod postings;
+pub(crate) mod records;
 pub(crate) mod search;
 pub(crate) mod segment;
-pub(crate) mod table;
 
+use crate::error::Error;
+use io_core::{ReadOutcome, ReadStats};
 use roaring::RoaringBitmap;
+use vecstore_format::postings;
+
+/// The cost of a batch that ran to its end; [`Error::Stopped`] of another one.
+pub(crate) fn ended(outcome: ReadOutcome) -> Result<ReadStats, Error> {
+    if outcome.stopped { Err(Error::Stopped) } else { Ok(outcome.stats) }
+}
 
 /// A set of points below `end`, from postings.
 fn points_from_postings(bytes: &[u8], count: usize, end: u32) -> Option<RoaringBitmap> {
@@ -58,11 +63,11 @@ mod tests {
 
 #[cfg(test)]
 mod testing {
-    use crate::identity::RandomId;
-    use crate::pages::{Pages, PagesKind, PagesWriter};
     use io_core::testing::MemoryBackend;
     use io_core::{BackendFactory, DynBackend, OpenOptions};
     use std::path::Path;
+    use vecstore_format::RandomId;
+    use vecstore_format::pages::{Pages, PagesKind, PagesWriter};
 
     /// Writes a file of pages in memory and reads it again.
     pub(super) fn with_pages<T, W>(
@@ -74,7 +79,7 @@ mod testing {
         let (path, options) = (Path::new("test.pages"), OpenOptions::default());
         backend
             .run(|| async {
-                let identity = RandomId::new().file(0);
+                let identity = RandomId::random().file(0);
                 write(PagesWriter::new(backend.create(path, &options).await.unwrap(), kind, identity)).await;
                 let reader = backend.open(path, &options).await.unwrap();
                 read(Pages::open_any(reader, kind).await.unwrap()).await

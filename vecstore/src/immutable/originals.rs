@@ -1,10 +1,11 @@
 //! The vectors of a segment as they were given: in memory, or read from their file.
 
-use super::segment::Records;
+use super::records::Records;
 use crate::element::Vectors;
 use crate::error::Error;
-use io_core::{BackendInfo, ElementType, ReadControl, ReadStats};
+use io_core::{BackendInfo, ReadControl, ReadStats};
 use std::sync::Arc;
+use vecstore_format::ElementType;
 
 /// Vectors that are read at a time when all are.
 const BATCH: usize = 4096;

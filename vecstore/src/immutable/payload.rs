@@ -10,11 +10,12 @@
 //!
 //! A record does not straddle pages where at most an eighth of a page is wasted by that. The offsets are in memory.
 
-use super::offsets::{self, Offsets};
-use crate::error::Error;
-use crate::pages::{PAGE_DATA, Pages, PagesWriter};
+use super::ended;
+use crate::error::{Error, FormatError};
 use io_core::{ReadControl, ReadStats};
 use std::ops::Range;
+use vecstore_format::offsets::{self, Offsets};
+use vecstore_format::pages::{PAGE_DATA, Pages, PagesWriter};
 
 /// Writes payloads one after the other.
 pub(crate) struct PayloadWriter {
@@ -36,7 +37,7 @@ impl PayloadWriter {
         self.pages.align_record(4 + payload.len()).await?;
         self.starts.push(self.pages.position());
         self.pages.write(&(payload.len() as u32).to_le_bytes()).await?;
-        self.pages.write(payload).await
+        Ok(self.pages.write(payload).await?)
     }
 
     /// Returns the checksum of the file's header.
@@ -44,7 +45,7 @@ impl PayloadWriter {
         self.starts.push(self.pages.position());
         self.pages.begin_section().await?;
         self.pages.write(&offsets::encode(&self.starts)).await?;
-        self.pages.finish().await
+        Ok(self.pages.finish().await?)
     }
 }
 
@@ -89,7 +90,8 @@ impl PayloadData {
                 len.copy_from_slice(bytes);
                 Ok(())
             };
-            pages.read(1, std::slice::from_ref(&(at..at + 4)), control, sink).await.ok()?;
+            let read = pages.read(1, std::slice::from_ref(&(at..at + 4)), control, sink).await.ok()?;
+            ended(read).ok()?;
             // Zeros at the end of a page are left by a record that went to the next one, or are empty payloads. Taking
             // them for the former leaves too few records where they are not.
             let is_gap = len[..room.min(4)].iter().all(|&byte| byte == 0);
@@ -137,13 +139,13 @@ impl PayloadData {
                     .and_then(|(len, rest)| rest.get(..u32::from_le_bytes(*len) as usize));
                 let Some(payload) = record else {
                     let reason = format!("the payload of point {} is longer than its record", points[index]);
-                    return Err(Error::damaged(pages.data().path(), None, reason));
+                    return Err(FormatError::damaged(pages.data().path(), None, reason));
                 };
                 payloads[index] = payload.into();
                 Ok(())
             })
             .await?;
-        stats.add(&read);
+        stats.add(&ended(read)?);
         Ok(payloads)
     }
 }
@@ -152,8 +154,8 @@ impl PayloadData {
 mod tests {
     use super::*;
     use crate::immutable::testing::with_pages;
-    use crate::pages::PagesKind;
     use proptest::prelude::*;
+    use vecstore_format::pages::PagesKind;
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]

@@ -1,13 +1,15 @@
 //! Finding candidates in an immutable segment by the codes of its points. A search walks the graph, or scores every allowed
 //! point where filters and deletions leave few. Graph and codes may be in memory or on disk.
 
-use super::graph::{LINKS_SECTION, decode_links};
+use super::ended;
+use super::graph::LINKS_SECTION;
 use super::segment::{CodesData, SegmentReader};
-use crate::error::Error;
+use crate::error::{Error, FormatError};
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use std::ops::Range;
+use vecstore_format::links;
 use vecstore_index::graph::{Candidate, GraphSearch, SearchScratch, Step};
 use vecstore_quant::Scorer;
 
@@ -336,13 +338,13 @@ async fn read_links(
     let mut lists = vec![Vec::new(); points.len()];
     let read = pages
         .read(LINKS_SECTION, &ranges, control, |index, record| {
-            decode_links(record, graph.len(), &mut lists[index]).ok_or_else(|| {
+            links::decode(record, graph.len(), &mut lists[index]).ok_or_else(|| {
                 let reason = format!("the links of point {} are none", points[index]);
-                Error::damaged(pages.data().path(), None, reason)
+                FormatError::damaged(pages.data().path(), None, reason)
             })
         })
         .await?;
-    stats.read.add(&read);
+    stats.read.add(&ended(read)?);
     lists.iter().for_each(|links| sink(links));
     Ok(())
 }

@@ -14,25 +14,23 @@ use super::graph::GraphData;
 use super::ids::IdsData;
 use super::originals::{self, Originals};
 use super::payload::PayloadData;
-use crate::checked_json;
+use super::records::Records;
 use crate::element::{self, Vectors};
-use crate::error::Error;
-use crate::identity::{Expected, RandomId};
-use crate::pages::{Pages, PagesData, PagesKind, read_once};
+use crate::error::{Error, FormatError};
 use crate::point::PointId;
 use crate::schema::{Placement, Placements, Schema};
 use aligned_vec::{AVec, avec};
-use half::f16;
-use io_core::{
-    BackendFactory, BackendInfo, DynBackend, DynVectorReader, ElementType, OpenOptions, ReadControl,
-    ReadOutcome, ReadStats, RecordChecksums, VectorFile, VectorFileError,
-};
+use io_core::{AccessPattern, BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use vecstore_format::ElementType;
+use vecstore_format::checked_json;
+use vecstore_format::pages::{Pages, PagesData, PagesKind};
+use vecstore_format::vector_file::RecordChecksums;
+use vecstore_format::{Expected, RandomId};
 use vecstore_quant::{Codec, from_model};
 
 pub(crate) const SEGMENT_JSON: &str = "segment.json";
@@ -104,7 +102,8 @@ impl SegmentInfo {
             return Err(Error::damaged(path, None, reason));
         }
         if !(VERSION_OLDEST..=VERSION).contains(&info.version) {
-            return Err(Error::Version { path: path.to_owned(), found: info.version, known: VERSION });
+            let (path, found) = (path.to_owned(), info.version);
+            return Err(FormatError::Version { path, found, known: VERSION }.into());
         }
         if info.id.is_some() != (info.version >= VERSION_OF_IDS) {
             let reason = format!("version {} with an id or without one, as it must not be", info.version);
@@ -123,7 +122,7 @@ impl SegmentInfo {
             Some(id) => format!("of segment {id}"),
             None => "of a segment of an old version, without an id".to_owned(),
         };
-        Err(Error::misplaced(path, whose(self.id), format!("that {}", whose(id))))
+        Err(FormatError::misplaced(path, whose(self.id), format!("that {}", whose(id))).into())
     }
 
     /// What it says of a file of the segment; `path` is its own.
@@ -179,7 +178,8 @@ fn placed(options: &OpenOptions, placement: Placement) -> OpenOptions {
 /// How a file is opened to be loaded: past the page cache if so asked, unless that is where it is to be.
 fn loading(options: &OpenOptions, placement: Placement) -> OpenOptions {
     let populate = placement == Placement::Cached;
-    OpenOptions { direct: options.direct && !populate, populate, ..read_once(options) }
+    let access = AccessPattern::Sequential;
+    OpenOptions { direct: options.direct && !populate, populate, access, ..options.clone() }
 }
 
 impl SegmentData {
@@ -249,19 +249,19 @@ impl SegmentData {
         };
         let (file, options_of) = (dir.join(CODES), |placement| loading(options, placement));
         let codes = Records::open(backend, &file, &options_of(place.codes), ElementType::U8, None).await?;
-        codes.expect(&info.expected(&path, CODES)?)?;
+        codes.file().check(&info.expected(&path, CODES)?)?;
         codes.check(u64::from(points), codec.record_bytes() as u32)?;
         let codes_data = match place.codes {
             Placement::Pinned => CodesData::Pinned(load_codes(&codes, codec.record_bytes(), points).await?),
-            Placement::Cold | Placement::Cached => CodesData::OnDisk(codes.checksums().clone()),
+            Placement::Cold | Placement::Cached => CodesData::OnDisk(codes.file().checksums().clone()),
         };
         codes.close().await?;
 
         let (file, options) = (dir.join(VECTORS), options_of(place.vectors));
         let vectors = Records::open(backend, &file, &options, schema.element, None).await?;
-        vectors.expect(&info.expected(&path, VECTORS)?)?;
+        vectors.file().check(&info.expected(&path, VECTORS)?)?;
         vectors.check(u64::from(points), schema.dim)?;
-        let checksums = vectors.checksums().clone();
+        let checksums = vectors.file().checksums().clone();
         let pinned_vectors = match place.vectors {
             Placement::Pinned => {
                 Some(Arc::new(originals::pin(&vectors, schema.element, schema.dim, points).await?))
@@ -339,106 +339,6 @@ async fn load_codes(file: &Records, record_bytes: usize, points: u32) -> Result<
         file.read(batch, &ReadControl::default(), sink).await?;
     }
     Ok(records)
-}
-
-/// A file of vectors or codes, open on one core, whose records are handled as bytes.
-pub(crate) enum Records {
-    F32(VectorFile<f32, Box<dyn DynVectorReader>>),
-    F16(VectorFile<f16, Box<dyn DynVectorReader>>),
-    U8(VectorFile<u8, Box<dyn DynVectorReader>>),
-}
-
-/// The same for each element type.
-macro_rules! each_type {
-    ($records:expr, $file:ident => $body:expr) => {
-        match $records {
-            Records::F32($file) => $body,
-            Records::F16($file) => $body,
-            Records::U8($file) => $body,
-        }
-    };
-}
-
-impl Records {
-    pub(crate) async fn open(
-        backend: &DynBackend,
-        path: &Path,
-        options: &OpenOptions,
-        element: ElementType,
-        checksums: Option<&RecordChecksums>,
-    ) -> Result<Self, Error> {
-        let reader = backend.open(path, options).await?;
-        Ok(match (element, checksums) {
-            (ElementType::F32, None) => Self::F32(VectorFile::open(reader).await?),
-            (ElementType::F16, None) => Self::F16(VectorFile::open(reader).await?),
-            (ElementType::U8, None) => Self::U8(VectorFile::open(reader).await?),
-            (ElementType::F32, Some(shared)) => Self::F32(VectorFile::open_shared(reader, shared).await?),
-            (ElementType::F16, Some(shared)) => Self::F16(VectorFile::open_shared(reader, shared).await?),
-            (ElementType::U8, Some(shared)) => Self::U8(VectorFile::open_shared(reader, shared).await?),
-        })
-    }
-
-    /// Checks that it is the file that belongs here.
-    pub(crate) fn expect(&self, expected: &Expected) -> Result<(), Error> {
-        let header = each_type!(self, file => file.header());
-        expected.check(&self.path(), header.identity, header.crc())
-    }
-
-    fn check(&self, points: u64, dim: u32) -> Result<(), Error> {
-        let header = each_type!(self, file => file.header());
-        if (header.count, header.dim) == (points, dim) {
-            return Ok(());
-        }
-        let reason = format!(
-            "{} records of {} components where {points} of {dim} should be",
-            header.count, header.dim
-        );
-        Err(Error::damaged(&self.path(), None, reason))
-    }
-
-    fn path(&self) -> PathBuf {
-        use io_core::VectorReader;
-        each_type!(self, file => file.reader().file().path.to_path_buf())
-    }
-
-    pub(crate) fn info(&self) -> &BackendInfo {
-        use io_core::VectorReader;
-        each_type!(self, file => file.reader().info())
-    }
-
-    fn checksums(&self) -> &RecordChecksums {
-        each_type!(self, file => file.checksums())
-    }
-
-    /// Reads records in one batch and hands `sink(index, bytes)` each as it arrives.
-    pub(crate) async fn read(
-        &self,
-        points: &[u32],
-        control: &ReadControl,
-        mut sink: impl FnMut(usize, &[u8]),
-    ) -> Result<ReadStats, Error> {
-        let outcome = each_type!(self, file => {
-            let sink = |index, record: &[_]| {
-                sink(index, bytemuck::cast_slice(record));
-                ControlFlow::Continue(())
-            };
-            file.read(points, control, sink).await?
-        });
-        if outcome.stopped { Err(Error::Stopped) } else { Ok(outcome.stats) }
-    }
-
-    pub(crate) async fn verify(
-        &self,
-        control: &ReadControl,
-        damaged: impl FnMut(VectorFileError),
-    ) -> Result<ReadOutcome, Error> {
-        Ok(each_type!(self, file => file.verify(control, damaged).await?))
-    }
-
-    pub(crate) async fn close(&self) -> Result<(), Error> {
-        let closed = each_type!(self, file => file.close().await);
-        closed.map_err(|error| io_core::DirectoryError::new("close", &self.path(), error).into())
-    }
 }
 
 /// A segment open on one core.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 /// A file of vectors that cannot be read, with what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum InputError {
+pub enum VectorSourceError {
     /// The system refused.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -88,7 +88,7 @@ pub enum InputError {
         bytes_max: u64,
     },
     /// Dimension 0 or absurd.
-    #[error("{}: dimension {dim} is not from 1 to {}", path.display(), super::DIM_MAX)]
+    #[error("{}: dimension {dim} is not from 1 to {}", path.display(), crate::schema::DIM_MAX)]
     Dimension {
         /// The file.
         path: PathBuf,

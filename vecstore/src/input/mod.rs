@@ -7,17 +7,16 @@ mod error;
 mod npy;
 mod vecs;
 
-pub use error::InputError;
+pub use error::VectorSourceError;
 pub use npy::read_npy_i32;
 
+use crate::schema::DIM_MAX;
 use half::f16;
-use io_core::{ElementType, Links, OpenError, open_regular};
+use io_core::{Links, OpenError, open_regular};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
-
-/// Largest dimension of a vector.
-pub const DIM_MAX: usize = io_core::DIM_MAX as usize;
+use vecstore_format::ElementType;
 
 /// Rows of one element type, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,7 +60,7 @@ pub trait VectorSource {
     ///
     /// # Errors
     /// What is wrong, and where.
-    fn next_rows(&mut self, rows_max: usize) -> Result<Rows<'_>, InputError>;
+    fn next_rows(&mut self, rows_max: usize) -> Result<Rows<'_>, VectorSourceError>;
 }
 
 /// How a file is to be read.
@@ -86,28 +85,28 @@ impl Format {
     /// The format that a file's extension names.
     ///
     /// # Errors
-    /// [`InputError::UnknownFormat`] for any other.
-    pub fn by_extension(path: &Path) -> Result<Self, InputError> {
+    /// [`VectorSourceError::UnknownFormat`] for any other.
+    pub fn by_extension(path: &Path) -> Result<Self, VectorSourceError> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("npy") => Ok(Self::Npy),
             Some("fvecs") => Ok(Self::Fvecs),
             Some("bvecs") => Ok(Self::Bvecs),
-            _ => Err(InputError::UnknownFormat { path: path.to_owned() }),
+            _ => Err(VectorSourceError::UnknownFormat { path: path.to_owned() }),
         }
     }
 }
 
 /// Opens a file that is not empty, and its length. What has no length, such as a pipe, is not waited for.
-fn open(path: &Path) -> Result<(File, u64), InputError> {
-    let failed = |source| InputError::Io { path: path.to_owned(), source };
+fn open(path: &Path) -> Result<(File, u64), VectorSourceError> {
+    let failed = |source| VectorSourceError::Io { path: path.to_owned(), source };
     // The user has named it, and may have named a link.
     let file = open_regular(path, Links::Follow).map_err(|error| match error {
-        OpenError::NotAFile { path, found } => InputError::NotAFile { path, found },
+        OpenError::NotAFile { path, found } => VectorSourceError::NotAFile { path, found },
         OpenError::Io { source, .. } => failed(source),
         other => failed(std::io::Error::other(other)),
     })?;
     match file.metadata().map_err(failed)?.len() {
-        0 => Err(InputError::Empty { path: path.to_owned() }),
+        0 => Err(VectorSourceError::Empty { path: path.to_owned() }),
         len => Ok((file, len)),
     }
 }
@@ -146,8 +145,8 @@ impl VectorInput {
     ///
     /// # Errors
     /// What is wrong with it, and what to do.
-    pub fn open(path: &Path, format: Format) -> Result<Self, InputError> {
-        let failed = |source| InputError::Io { path: path.to_owned(), source };
+    pub fn open(path: &Path, format: Format) -> Result<Self, VectorSourceError> {
+        let failed = |source| VectorSourceError::Io { path: path.to_owned(), source };
         let (file, len) = open(path)?;
         let mut file = BufReader::with_capacity(1 << 20, file);
         let layout = match format {
@@ -176,8 +175,8 @@ impl VectorInput {
         layout: &Layout,
         row_next: u64,
         target: &mut [u8],
-    ) -> Result<(), InputError> {
-        let failed = |source| InputError::Io { path: path.to_owned(), source };
+    ) -> Result<(), VectorSourceError> {
+        let failed = |source| VectorSourceError::Io { path: path.to_owned(), source };
         if !layout.prefixed {
             return file.read_exact(target).map_err(failed);
         }
@@ -188,19 +187,23 @@ impl VectorInput {
             let found = i32::from_le_bytes(prefix);
             if usize::try_from(found) != Ok(layout.dim) {
                 let row = row_next + row as u64;
-                return Err(InputError::Ragged { path: path.to_owned(), row, found, dim: layout.dim });
+                return Err(VectorSourceError::Ragged { path: path.to_owned(), row, found, dim: layout.dim });
             }
             file.read_exact(bytes).map_err(failed)?;
         }
         Ok(())
     }
 
-    fn check_finite(&self, row_first: u64, values: impl Iterator<Item = f32>) -> Result<(), InputError> {
+    fn check_finite(
+        &self,
+        row_first: u64,
+        values: impl Iterator<Item = f32>,
+    ) -> Result<(), VectorSourceError> {
         for (at, value) in values.enumerate() {
             if !value.is_finite() {
                 let row = row_first + (at / self.layout.dim) as u64;
                 let component = at % self.layout.dim;
-                return Err(InputError::NotFinite { path: self.path.clone(), row, component, value });
+                return Err(VectorSourceError::NotFinite { path: self.path.clone(), row, component, value });
             }
         }
         Ok(())
@@ -224,7 +227,7 @@ impl VectorSource for VectorInput {
         self.layout.element
     }
 
-    fn next_rows(&mut self, rows_max: usize) -> Result<Rows<'_>, InputError> {
+    fn next_rows(&mut self, rows_max: usize) -> Result<Rows<'_>, VectorSourceError> {
         let left = usize::try_from(self.layout.count - self.row_next).unwrap_or(usize::MAX);
         let components = left.min(rows_max) * self.layout.dim;
         let first = self.row_next;
@@ -254,18 +257,18 @@ impl VectorSource for VectorInput {
     }
 }
 
-fn check_dim(path: &Path, dim: u64) -> Result<usize, InputError> {
+fn check_dim(path: &Path, dim: u64) -> Result<usize, VectorSourceError> {
     match usize::try_from(dim) {
         Ok(dim) if (1..=DIM_MAX).contains(&dim) => Ok(dim),
-        _ => Err(InputError::Dimension { path: path.to_owned(), dim }),
+        _ => Err(VectorSourceError::Dimension { path: path.to_owned(), dim }),
     }
 }
 
 /// The number of whole rows, or an error when the file does not end with one.
-fn count_rows(path: &Path, data_bytes: u64, row_bytes: u64) -> Result<u64, InputError> {
+fn count_rows(path: &Path, data_bytes: u64, row_bytes: u64) -> Result<u64, VectorSourceError> {
     if !data_bytes.is_multiple_of(row_bytes) {
         let extra = data_bytes % row_bytes;
-        return Err(InputError::PartialRow {
+        return Err(VectorSourceError::PartialRow {
             path: path.to_owned(),
             rows: data_bytes / row_bytes,
             row_bytes,
@@ -275,7 +278,7 @@ fn count_rows(path: &Path, data_bytes: u64, row_bytes: u64) -> Result<u64, Input
     Ok(data_bytes / row_bytes)
 }
 
-fn raw_layout(path: &Path, len: u64, dim: usize, element: ElementType) -> Result<Layout, InputError> {
+fn raw_layout(path: &Path, len: u64, dim: usize, element: ElementType) -> Result<Layout, VectorSourceError> {
     let dim = check_dim(path, dim as u64)?;
     let mut layout = Layout { data_offset: 0, prefixed: false, element, dim, count: 0 };
     layout.count = count_rows(path, len, layout.row_bytes() as u64)?;

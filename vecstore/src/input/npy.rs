@@ -9,11 +9,11 @@
 //! type is carried as text for the message that refuses it, and nothing is allocated by a length that the file claims.
 //! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
-use super::{InputError, Layout, check_dim, open};
-use io_core::ElementType;
+use super::{Layout, VectorSourceError, check_dim, open};
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
+use vecstore_format::ElementType;
 
 const MAGIC: [u8; 6] = *b"\x93NUMPY";
 /// Longest header that is read: a plain array's has about a hundred bytes, and NumPy itself refuses 10,000.
@@ -32,12 +32,12 @@ struct Header {
 }
 
 /// The header of an array of two dimensions: its type, its rows and columns, and where its numbers start.
-fn header(path: &Path, file: &mut BufReader<File>) -> Result<(String, [u64; 2], u64), InputError> {
-    let wrong = |reason: String| InputError::NpyHeader { path: path.to_owned(), reason };
+fn header(path: &Path, file: &mut BufReader<File>) -> Result<(String, [u64; 2], u64), VectorSourceError> {
+    let wrong = |reason: String| VectorSourceError::NpyHeader { path: path.to_owned(), reason };
     let mut read = |bytes: &mut [u8]| {
         file.read_exact(bytes).map_err(|source| match source.kind() {
             ErrorKind::UnexpectedEof => wrong("it ends inside its header".into()),
-            _ => InputError::Io { path: path.to_owned(), source },
+            _ => VectorSourceError::Io { path: path.to_owned(), source },
         })
     };
     let mut start = [0; 8];
@@ -65,10 +65,10 @@ fn header(path: &Path, file: &mut BufReader<File>) -> Result<(String, [u64; 2], 
     read(&mut text)?;
     let header = Literal { rest: &text }.header().map_err(wrong)?;
     let [rows, columns] = header.shape[..] else {
-        return Err(InputError::NpyShape { path: path.to_owned(), shape: header.shape });
+        return Err(VectorSourceError::NpyShape { path: path.to_owned(), shape: header.shape });
     };
     if header.fortran_order {
-        return Err(InputError::NpyOrder { path: path.to_owned() });
+        return Err(VectorSourceError::NpyOrder { path: path.to_owned() });
     }
     Ok((header.descr, [rows, columns], text_offset + u64::from(len)))
 }
@@ -214,16 +214,16 @@ impl Literal<'_> {
     }
 }
 
-fn check_len(path: &Path, expected: Option<u64>, found: u64) -> Result<(), InputError> {
+fn check_len(path: &Path, expected: Option<u64>, found: u64) -> Result<(), VectorSourceError> {
     let expected = expected.unwrap_or(u64::MAX);
     if expected == found {
         Ok(())
     } else {
-        Err(InputError::Length { path: path.to_owned(), expected, found })
+        Err(VectorSourceError::Length { path: path.to_owned(), expected, found })
     }
 }
 
-pub(super) fn layout(path: &Path, file: &mut BufReader<File>, len: u64) -> Result<Layout, InputError> {
+pub(super) fn layout(path: &Path, file: &mut BufReader<File>, len: u64) -> Result<Layout, VectorSourceError> {
     let (descr, [count, columns], data_offset) = header(path, file)?;
     let element = match descr.as_str() {
         "<f4" => ElementType::F32,
@@ -231,7 +231,7 @@ pub(super) fn layout(path: &Path, file: &mut BufReader<File>, len: u64) -> Resul
         "|u1" | "<u1" => ElementType::U8,
         _ => {
             let wanted = "little-endian float32, float16 or uint8";
-            return Err(InputError::NpyType { path: path.to_owned(), found: descr, wanted });
+            return Err(VectorSourceError::NpyType { path: path.to_owned(), found: descr, wanted });
         }
     };
     let dim = check_dim(path, columns)?;
@@ -245,21 +245,21 @@ pub(super) fn layout(path: &Path, file: &mut BufReader<File>, len: u64) -> Resul
 ///
 /// # Errors
 /// What is wrong with the file, and what to do.
-pub fn read_npy_i32(path: &Path) -> Result<Vec<Vec<i32>>, InputError> {
-    let failed = |source| InputError::Io { path: path.to_owned(), source };
+pub fn read_npy_i32(path: &Path) -> Result<Vec<Vec<i32>>, VectorSourceError> {
+    let failed = |source| VectorSourceError::Io { path: path.to_owned(), source };
     let (file, len) = open(path)?;
     let mut file = BufReader::new(file);
     let (descr, [rows, columns], data_offset) = header(path, &mut file)?;
     if descr != "<i4" {
         let wanted = "little-endian int32";
-        return Err(InputError::NpyType { path: path.to_owned(), found: descr, wanted });
+        return Err(VectorSourceError::NpyType { path: path.to_owned(), found: descr, wanted });
     }
     let columns = check_dim(path, columns)?;
     let data_bytes = rows.checked_mul(4 * columns as u64).and_then(|bytes| bytes.checked_add(data_offset));
     check_len(path, data_bytes, len)?;
     let bytes = len - data_offset;
     if bytes > TABLE_BYTES_MAX {
-        return Err(InputError::TooLong { path: path.to_owned(), bytes, bytes_max: TABLE_BYTES_MAX });
+        return Err(VectorSourceError::TooLong { path: path.to_owned(), bytes, bytes_max: TABLE_BYTES_MAX });
     }
     let mut bytes = vec![0; bytes as usize];
     file.read_exact(&mut bytes).map_err(failed)?;

@@ -23,7 +23,7 @@ fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn open(name: &str, bytes: &[u8]) -> Result<VectorInput, InputError> {
+fn open(name: &str, bytes: &[u8]) -> Result<VectorInput, VectorSourceError> {
     let (_dir, path) = file(name, bytes);
     VectorInput::open(&path, Format::by_extension(&path)?)
 }
@@ -70,25 +70,25 @@ fn vecs_and_raw() {
     let mut input = VectorInput::open(&path, Format::Raw { dim: 2, element: ElementType::F32 }).unwrap();
     assert_eq!((input.count(), input.next_rows(9).unwrap()), (2, Rows::F32(&[1.0, 2.0, 3.0, 4.0])));
     let cut = VectorInput::open(&path, Format::Raw { dim: 3, element: ElementType::F32 }).unwrap_err();
-    assert!(matches!(cut, InputError::PartialRow { rows: 1, row_bytes: 12, extra: 4, .. }), "{cut}");
+    assert!(matches!(cut, VectorSourceError::PartialRow { rows: 1, row_bytes: 12, extra: 4, .. }), "{cut}");
     let zero = VectorInput::open(&path, Format::Raw { dim: 0, element: ElementType::F32 }).unwrap_err();
-    assert!(matches!(zero, InputError::Dimension { dim: 0, .. }), "{zero}");
+    assert!(matches!(zero, VectorSourceError::Dimension { dim: 0, .. }), "{zero}");
 }
 
 #[test]
 fn wrong_npy_files_are_named() {
     let data = floats(&[1.0, 2.0, 3.0, 4.0]);
-    type Expected = fn(&InputError) -> bool;
+    type Expected = fn(&VectorSourceError) -> bool;
     let cases: [(Vec<u8>, Expected); 9] = [
-        (b"hello world".to_vec(), |e| matches!(e, InputError::NpyHeader { .. })),
-        (npy("<f8", false, "(1, 2)", &data), |e| matches!(e, InputError::NpyType { .. })),
-        (npy(">f4", false, "(2, 2)", &data), |e| matches!(e, InputError::NpyType { .. })),
-        (npy("<i4", false, "(2, 2)", &data), |e| matches!(e, InputError::NpyType { .. })),
-        (npy("<f4", true, "(2, 2)", &data), |e| matches!(e, InputError::NpyOrder { .. })),
-        (npy("<f4", false, "(4,)", &data), |e| matches!(e, InputError::NpyShape { .. })),
-        (npy("<f4", false, "(1, 2, 2)", &data), |e| matches!(e, InputError::NpyShape { .. })),
-        (npy("<f4", false, "(3, 2)", &data), |e| matches!(e, InputError::Length { .. })),
-        (npy("<f4", false, "(2, 0)", &[]), |e| matches!(e, InputError::Dimension { dim: 0, .. })),
+        (b"hello world".to_vec(), |e| matches!(e, VectorSourceError::NpyHeader { .. })),
+        (npy("<f8", false, "(1, 2)", &data), |e| matches!(e, VectorSourceError::NpyType { .. })),
+        (npy(">f4", false, "(2, 2)", &data), |e| matches!(e, VectorSourceError::NpyType { .. })),
+        (npy("<i4", false, "(2, 2)", &data), |e| matches!(e, VectorSourceError::NpyType { .. })),
+        (npy("<f4", true, "(2, 2)", &data), |e| matches!(e, VectorSourceError::NpyOrder { .. })),
+        (npy("<f4", false, "(4,)", &data), |e| matches!(e, VectorSourceError::NpyShape { .. })),
+        (npy("<f4", false, "(1, 2, 2)", &data), |e| matches!(e, VectorSourceError::NpyShape { .. })),
+        (npy("<f4", false, "(3, 2)", &data), |e| matches!(e, VectorSourceError::Length { .. })),
+        (npy("<f4", false, "(2, 0)", &[]), |e| matches!(e, VectorSourceError::Dimension { dim: 0, .. })),
     ];
     for (bytes, expected) in cases {
         let error = open("a.npy", &bytes).unwrap_err();
@@ -97,14 +97,17 @@ fn wrong_npy_files_are_named() {
     }
     let mut vast = b"\x93NUMPY\x02\x00".to_vec();
     vast.extend(u32::MAX.to_le_bytes());
-    assert!(matches!(open("a.npy", &vast).unwrap_err(), InputError::NpyHeader { .. }));
+    assert!(matches!(open("a.npy", &vast).unwrap_err(), VectorSourceError::NpyHeader { .. }));
     let whole = npy("<f4", false, "(2, 2)", &data);
     for len in 1..whole.len() {
         open("a.npy", &whole[..len]).expect_err("a file that is cut off");
     }
     let absurd = npy("<f4", false, "(18446744073709551615, 60000)", &data);
     let error = open("a.npy", &absurd).unwrap_err();
-    assert!(matches!(error, InputError::Length { .. } | InputError::NpyHeader { .. }), "{error}");
+    assert!(
+        matches!(error, VectorSourceError::Length { .. } | VectorSourceError::NpyHeader { .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -113,29 +116,32 @@ fn ragged_rows_partial_rows_and_values_that_are_no_numbers_are_named() {
     let ragged = &ragged[..36];
     let mut input = open("a.fvecs", ragged).unwrap();
     let error = input.next_rows(9).unwrap_err();
-    assert!(matches!(error, InputError::Ragged { row: 2, found: 3, dim: 2, .. }), "{error}");
+    assert!(matches!(error, VectorSourceError::Ragged { row: 2, found: 3, dim: 2, .. }), "{error}");
 
     let cut = &fvecs(&[&[1.0, 2.0], &[3.0, 4.0]])[..20];
-    assert!(matches!(open("a.fvecs", cut).unwrap_err(), InputError::PartialRow { rows: 1, extra: 8, .. }));
-    assert!(matches!(open("a.fvecs", &[1, 0]).unwrap_err(), InputError::PartialRow { .. }));
-    assert!(matches!(open("a.fvecs", &[255; 64]).unwrap_err(), InputError::Dimension { .. }));
+    assert!(matches!(
+        open("a.fvecs", cut).unwrap_err(),
+        VectorSourceError::PartialRow { rows: 1, extra: 8, .. }
+    ));
+    assert!(matches!(open("a.fvecs", &[1, 0]).unwrap_err(), VectorSourceError::PartialRow { .. }));
+    assert!(matches!(open("a.fvecs", &[255; 64]).unwrap_err(), VectorSourceError::Dimension { .. }));
 
     let bad = fvecs(&[&[1.0, 2.0], &[3.0, f32::NAN]]);
     let mut input = open("a.fvecs", &bad).unwrap();
     assert_eq!(input.next_rows(1).unwrap(), Rows::F32(&[1.0, 2.0]));
     let error = input.next_rows(1).unwrap_err();
-    assert!(matches!(error, InputError::NotFinite { row: 1, component: 1, .. }), "{error}");
+    assert!(matches!(error, VectorSourceError::NotFinite { row: 1, component: 1, .. }), "{error}");
 }
 
 #[test]
 fn what_is_no_file_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let directory = VectorInput::open(dir.path(), Format::Npy).unwrap_err();
-    assert!(matches!(directory, InputError::NotAFile { .. }), "{directory}");
+    assert!(matches!(directory, VectorSourceError::NotAFile { .. }), "{directory}");
     let missing = VectorInput::open(&dir.path().join("a.npy"), Format::Npy).unwrap_err();
-    assert!(matches!(missing, InputError::Io { .. }), "{missing}");
-    assert!(matches!(open("a.npy", b"").unwrap_err(), InputError::Empty { .. }));
-    assert!(matches!(open("a.txt", b"x").unwrap_err(), InputError::UnknownFormat { .. }));
+    assert!(matches!(missing, VectorSourceError::Io { .. }), "{missing}");
+    assert!(matches!(open("a.npy", b"").unwrap_err(), VectorSourceError::Empty { .. }));
+    assert!(matches!(open("a.txt", b"x").unwrap_err(), VectorSourceError::UnknownFormat { .. }));
 }
 
 #[test]
@@ -144,7 +150,7 @@ fn truth_tables() {
     let (_dir, path) = file("t.npy", &npy("<i4", false, "(2, 2)", &ids));
     assert_eq!(read_npy_i32(&path).unwrap(), [[5, 6], [7, 8]]);
     let (_dir, path) = file("t.npy", &npy("<f4", false, "(2, 2)", &ids));
-    assert!(matches!(read_npy_i32(&path).unwrap_err(), InputError::NpyType { .. }));
+    assert!(matches!(read_npy_i32(&path).unwrap_err(), VectorSourceError::NpyType { .. }));
 }
 
 /// Sparse, where files are so.
@@ -155,5 +161,5 @@ fn a_table_longer_than_memory_is_not_read() {
     let header = path.metadata().unwrap().len();
     File::options().write(true).open(&path).unwrap().set_len(header + (20 << 30)).unwrap();
     let long = read_npy_i32(&path).unwrap_err();
-    assert!(matches!(long, InputError::TooLong { bytes: 21_474_836_480, .. }), "{long}");
+    assert!(matches!(long, VectorSourceError::TooLong { bytes: 21_474_836_480, .. }), "{long}");
 }

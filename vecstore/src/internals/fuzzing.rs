@@ -3,27 +3,27 @@
 //! None may panic, hang or ask for memory that the input's length does not justify, whatever the bytes. Checksums would turn
 //! nearly every input away at the door, so where it says so they are put right first.
 
-use crate::checked_json;
 use crate::collection::fuzzing as manifests;
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
-use crate::identity::RandomId;
 use crate::immutable::deleted::load_deleted;
 use crate::immutable::fields::{FieldsData, FieldsReader};
-use crate::immutable::graph::{GraphData, LINKS_SECTION, decode_links};
+use crate::immutable::graph::{GraphData, LINKS_SECTION};
 use crate::immutable::ids::IdsData;
 use crate::immutable::payload::PayloadData;
 use crate::immutable::segment::SegmentInfo;
-use crate::log::{LogBytes, LogReader, fuzz_batch, salvage_log};
-use crate::pages::{Pages, PagesKind, PagesWriter};
 use crate::point::PointId;
 use io_core::testing::MemoryBackend;
-use io_core::{
-    BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats, VECTOR_FILE_FIELDS_BYTES, VectorFile,
-};
+use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use vecstore_format::RandomId;
+use vecstore_format::checked_json;
+use vecstore_format::links;
+use vecstore_format::log::{LogBytes, LogReader, decode_batch, salvage_log};
+use vecstore_format::pages::{Pages, PagesKind, PagesWriter};
+use vecstore_format::vector_file::{VECTOR_FILE_FIELDS_BYTES, VectorFile};
 use vecstore_quant::Distance;
 use vecstore_quant::{Quantization, from_model, train};
 
@@ -64,7 +64,7 @@ pub fn log(bytes: &[u8]) {
 
 /// The body of a record.
 pub fn log_batch(bytes: &[u8]) {
-    fuzz_batch(bytes, VECTOR_BYTES);
+    let _ = decode_batch(bytes, VECTOR_BYTES);
 }
 
 /// A manifest or a `segment.json`: as it is, and with its checksum put right.
@@ -88,7 +88,7 @@ pub fn vector_file(bytes: &[u8]) {
     for bytes in [bytes, &right] {
         on_file(bytes, async |backend| {
             let reader = backend.open(path(), &OpenOptions::default()).await?;
-            let file = match VectorFile::<f32, _>::open(reader).await {
+            let file = match VectorFile::open(reader).await {
                 Ok(file) => file,
                 Err(_) => {
                     let reader = backend.open(path(), &OpenOptions::default()).await?;
@@ -96,7 +96,7 @@ pub fn vector_file(bytes: &[u8]) {
                 }
             };
             let last = file.header().count.saturating_sub(1) as u32;
-            let sink = |_, _: &[f32]| ControlFlow::Continue(());
+            let sink = |_, _: &[u8]| ControlFlow::Continue(());
             let _ = file.read(&[0, last], &ReadControl::default(), sink).await;
             file.verify(&ReadControl::default(), |_| {}).await?;
             Ok(())
@@ -171,7 +171,7 @@ pub fn graph(bytes: &[u8]) {
         for point in (0..cold.len()).take(100) {
             let range = cold.record_range(point);
             let sink = |_: usize, record: &[u8]| {
-                let _ = decode_links(record, cold.len(), &mut links);
+                let _ = links::decode(record, cold.len(), &mut links);
                 Ok(())
             };
             let _ = pages.read(LINKS_SECTION, &[range], &ReadControl::default(), sink).await;

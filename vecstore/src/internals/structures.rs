@@ -2,18 +2,19 @@
 
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
-use crate::identity::RandomId;
 use crate::immutable::fields::{FieldBuilder, FieldsData, FieldsReader, write_fields};
-use crate::immutable::graph::{GraphData, LINKS_SECTION, decode_links, write_graph};
+use crate::immutable::graph::{GraphData, LINKS_SECTION, write_graph};
 use crate::immutable::ids::{IdsData, write_ids};
-use crate::immutable::perfect_hash::PerfectHash;
-use crate::immutable::postings;
 use crate::mutable::fields::MutableField;
-use crate::pages::{Pages, PagesKind, PagesWriter};
 use crate::point::PointId;
 use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::path::Path;
+use vecstore_format::RandomId;
+use vecstore_format::links;
+use vecstore_format::pages::{Pages, PagesKind, PagesWriter};
+use vecstore_format::perfect_hash::PerfectHash;
+use vecstore_format::postings;
 use vecstore_index::graph::GraphParts;
 
 /// The perfect hash and the slots of numbers.
@@ -74,7 +75,7 @@ impl IdFile {
     /// What keeps the file from being written.
     pub async fn write(backend: &DynBackend, path: &Path, ids: &[PointId]) -> Result<(), Error> {
         let writer = backend.create(path, &OpenOptions::default()).await?;
-        write_ids(PagesWriter::new(writer, PagesKind::Ids, RandomId::new().file(0)), ids).await.map(drop)
+        write_ids(PagesWriter::new(writer, PagesKind::Ids, RandomId::random().file(0)), ids).await.map(drop)
     }
 
     /// Opens it, and brings its pages into memory if they are to be pinned.
@@ -145,7 +146,7 @@ impl FieldFile {
             builder.push(point, [value.0.clone()]);
         }
         let writer = backend.create(path, &OpenOptions::default()).await?;
-        let pages = PagesWriter::new(writer, PagesKind::Fields, RandomId::new().file(0));
+        let pages = PagesWriter::new(writer, PagesKind::Fields, RandomId::random().file(0));
         write_fields(pages, vec![(kind, builder)], values.len() as u64, |point| point).await.map(drop)
     }
 
@@ -277,7 +278,7 @@ impl PackedLinks {
     /// What keeps the file from being written.
     pub async fn build(backend: &DynBackend, path: &Path, graph: &GraphParts) -> Result<Self, Error> {
         let writer = backend.create(path, &OpenOptions::default()).await?;
-        write_graph(PagesWriter::new(writer, PagesKind::Graph, RandomId::new().file(0)), graph).await?;
+        write_graph(PagesWriter::new(writer, PagesKind::Graph, RandomId::random().file(0)), graph).await?;
         let pages = open(backend, path, PagesKind::Graph, false).await?;
         let records = pages.read_section(LINKS_SECTION).await?;
         Ok(Self { graph: GraphData::load(&pages, false).await?, records })
@@ -291,6 +292,6 @@ impl PackedLinks {
     pub fn links(&self, point: u32, links: &mut Vec<u32>) {
         let range = self.graph.record_range(point);
         let record = &self.records[range.start as usize..range.end as usize];
-        decode_links(record, self.graph.len(), links).expect("just written");
+        links::decode(record, self.graph.len(), links).expect("just written");
     }
 }

@@ -3,9 +3,9 @@
 
 use crate::element;
 use crate::schema::Schema;
-use io_core::ElementType;
 use roaring::RoaringBitmap;
 use std::sync::Arc;
+use vecstore_format::ElementType;
 use vecstore_quant::Distance;
 use vecstore_quant::{Codec, Quantization, train};
 

@@ -4,8 +4,8 @@ use io_core::DynBackend;
 use io_core::testing::SimulatedDisk;
 use std::collections::BTreeMap;
 use std::path::Path;
-use vecstore::collection::{Collection, CollectionOptions, Record, ScrollRequest, With};
-use vecstore::error::Error;
+use vecstore::collection::{Collection, CollectionOptions, Record, RecordParts, ScrollRequest};
+use vecstore::error::{Error, FormatError};
 use vecstore::point::{Point, PointId};
 
 pub(crate) type Model = BTreeMap<PointId, Point>;
@@ -52,7 +52,7 @@ pub(crate) fn quiet() -> CollectionOptions {
 
 /// All points, in one page.
 pub(crate) fn contents(collection: &Collection) -> Result<Model, Error> {
-    let request = ScrollRequest { limit: 100_000, with: With::ALL, ..ScrollRequest::default() };
+    let request = ScrollRequest { limit: 100_000, with: RecordParts::ALL, ..ScrollRequest::default() };
     let page = collection.scroll(request).wait()?;
     let point = |record: Record| Point {
         id: record.id,
@@ -70,7 +70,7 @@ pub(crate) fn recovered(disk: &SimulatedDisk, dir: &Path) -> Result<Option<(Coll
             Ok(Some((collection, model)))
         }
         Err(Error::NotACollection { .. }) => Ok(None),
-        Err(Error::Directory(error)) if error.is_not_found() => Ok(None),
+        Err(Error::Format(FormatError::Directory(error))) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
 }

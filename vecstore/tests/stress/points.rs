@@ -1,6 +1,5 @@
 //! Random points, filters with what they mean, and what a collection of a run is.
 
-use io_core::ElementType;
 use serde_json::{Value, json};
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,6 +8,7 @@ use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, FieldName, Filter, IsEmptyCondition, Match, MatchCondition, Range};
 use vecstore::point::{Payload, Point, PointId};
 use vecstore::schema::Distance;
+use vecstore::schema::ElementType;
 use vecstore::schema::HnswParams;
 use vecstore::schema::Quantization;
 use vecstore::schema::{Placement, Placements, Schema};

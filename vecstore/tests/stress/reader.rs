@@ -4,7 +4,7 @@ use crate::Run;
 use crate::points::{Question, Shape, values};
 use crate::timeline::{Points, Window};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use vecstore::collection::{Collection, Hit, Record, Rescore, ScrollRequest, SearchRequest, With};
+use vecstore::collection::{Collection, Hit, Record, RecordParts, Rescore, ScrollRequest, SearchRequest};
 use vecstore::point::{Point, PointId};
 
 /// More than there ever are.
@@ -56,8 +56,8 @@ impl<'a> Reader<'a> {
         Question::random(&self.run.shape, &mut self.random)
     }
 
-    fn with(&mut self) -> With {
-        With { payload: self.random.bool(), vector: self.random.bool() }
+    fn with(&mut self) -> RecordParts {
+        RecordParts { payload: self.random.bool(), vector: self.random.bool() }
     }
 
     /// Reads, and remembers how to check what was read.
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
         question: &Question,
         limit: usize,
         after: Option<PointId>,
-        with: With,
+        with: RecordParts,
     ) -> Option<PointId> {
         let request = ScrollRequest {
             filter: question.filter.clone(),
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
             order_by: Some("n".to_owned()),
             limit,
             page: None,
-            with: With::ALL,
+            with: RecordParts::ALL,
         };
         let collection = self.collection;
         self.see(
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
                     }
                     let shown: Vec<&Point> =
                         expected.iter().take(limit).map(|(_, id)| &*points[id]).collect();
-                    same_records(&page.records, &shown, With::ALL)?;
+                    same_records(&page.records, &shown, RecordParts::ALL)?;
                     same("that there are more", &page.next.is_some(), &(expected.len() > limit))
                 })
             },
@@ -313,7 +313,7 @@ fn same_point(
     id: PointId,
     payload: Option<&vecstore::point::Payload>,
     vector: Option<&Vec<f32>>,
-    with: With,
+    with: RecordParts,
     expected: &Point,
 ) -> Result<(), String> {
     let found = (id, payload, vector);
@@ -322,7 +322,7 @@ fn same_point(
     same("a point", &found, &expected)
 }
 
-fn same_records(found: &[Record], expected: &[&Point], with: With) -> Result<(), String> {
+fn same_records(found: &[Record], expected: &[&Point], with: RecordParts) -> Result<(), String> {
     let ids: Vec<PointId> = found.iter().map(|record| record.id).collect();
     let expected_ids: Vec<PointId> = expected.iter().map(|point| point.id).collect();
     same("the points", &ids, &expected_ids)?;
@@ -335,7 +335,7 @@ fn same_records(found: &[Record], expected: &[&Point], with: With) -> Result<(),
 /// Each hit is one of the points that are allowed, once, and has its score; they are in order.
 fn same_hits(shape: &Shape, hits: &[Hit], request: &SearchRequest, allowed: &[&Point]) -> Result<(), String> {
     let points: BTreeMap<PointId, &Point> = allowed.iter().map(|point| (point.id, *point)).collect();
-    let with = With { payload: request.with_payload, vector: request.with_vector };
+    let with = RecordParts { payload: request.with_payload, vector: request.with_vector };
     let mut seen = BTreeSet::new();
     for hit in hits {
         if !seen.insert(hit.id) {

@@ -5,7 +5,7 @@ use crate::points::{Question, payload};
 use crate::timeline::Points;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use vecstore::collection::{Collection, Durability, PayloadChange, Pending, Selection, Written};
+use vecstore::collection::{Collection, Durability, PayloadChange, Pending, Selection, WriteSummary};
 use vecstore::point::{Point, PointId};
 
 /// Makes some random writes, one after the other.
@@ -75,7 +75,7 @@ struct Write {
     /// Points that it puts, deletes or changes.
     points: usize,
     /// Does nothing before it is waited for.
-    pending: Pending<Written>,
+    pending: Pending<WriteSummary>,
 }
 
 fn ids(run: &Run, owner: usize, count: usize, random: &mut fastrand::Rng) -> BTreeSet<PointId> {

@@ -13,18 +13,18 @@ use super::open::{check_done_logs, check_leftovers, lock};
 use super::options::CollectionOptions;
 use super::staging::{Staging, check_target};
 use super::{Collection, Durability, Selection};
-use crate::checked_json;
 use crate::element;
 use crate::error::Error;
 use crate::immutable::build::parse_payload;
 use crate::immutable::segment::{SEGMENT_JSON, SegmentInfo};
-use crate::log::{LogBytes, LogOp, SalvagedBatch, SalvagedLog, salvage_log};
 use crate::point::{Point, PointId};
 use crate::schema::Schema;
-use io_core::{BackendFactory, Directory, DynBackend, ReadControl, StopFlag};
+use io_core::{BackendFactory, Directory, DynBackend, ReadControl, StopFlag, with_causes};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use vecstore_format::checked_json;
+use vecstore_format::log::{LogBytes, LogOp, SalvagedBatch, SalvagedLog, salvage_log};
 
 /// What a repair saved and what it could not.
 #[derive(Debug, Default)]
@@ -156,7 +156,8 @@ fn without_manifest(
     }
     let schema = schema.or_else(|| given.cloned());
     let note = format!(
-        "{error}: every segment that is there was taken, also one that a newer one may have replaced, with its newest file of deleted points"
+        "{}: every segment that is there was taken, also one that a newer one may have replaced, with its newest file of deleted points",
+        with_causes(&error)
     );
     let no_schema = || Error::NoSchema { path: dir.to_owned(), source: Box::new(error) };
     let mut manifest = Manifest::new(schema.ok_or_else(no_schema)?);
@@ -187,7 +188,7 @@ impl Salvage<'_> {
         if let Some(seq_next) = seq_next.filter(|_| self.is_manifest_known)
             && let Err(error) = unless_unread(check_leftovers(self.backend, dir, manifest, seq_next).await)?
         {
-            self.report.notes.push(error.to_string());
+            self.report.notes.push(with_causes(&error).to_string());
             self.report.more_lost = true;
         }
         // What the logs put or delete is not taken from segments: there it is older.
@@ -248,10 +249,10 @@ impl Salvage<'_> {
             let path = log_path(dir, number);
             let open = |len| salvage_log(LogBytes::open(&self.directory, &path, len), vector_bytes);
             // Of one that cannot be read nothing is left.
-            let mut log = match unless_unread(open(len))? {
+            let mut log = match unless_unread(open(len).map_err(Error::from))? {
                 Ok(log) => log,
                 Err(error) => {
-                    self.report.notes.push(error.to_string());
+                    self.report.notes.push(with_causes(&error).to_string());
                     open(0)?
                 }
             };

@@ -1,18 +1,17 @@
 //! What is left of a file of vectors or codes.
 
 use super::segment::Owner;
-use crate::bit_flip::{flipped_bit, mend};
 use crate::error::Error;
 use io_core::{
-    BackendFactory, DynBackend, DynVectorReader, ElementType, OpenOptions, ReadControl, ReadRequest,
-    VECTOR_FILE_FIELDS_BYTES, VectorFileError, VectorFileHeader, VectorReader,
+    BackendFactory, DynBackend, DynVectorReader, OpenOptions, ReadControl, ReadRequest, VectorReader,
+    with_causes,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
+use vecstore_format::ElementType;
+use vecstore_format::bit_flip::flipped_bit;
+use vecstore_format::vector_file::{VECTOR_FILE_FIELDS_BYTES, VectorFileError, VectorFileHeader};
 
-/// Bytes of the header's fields, of which the last 4 are their checksum: in this version, and in the one before.
-const FIELDS_BYTES: [usize; 2] = [VECTOR_FILE_FIELDS_BYTES, 60];
 /// Bytes read at once of the table of checksums.
 const CHUNK: u64 = 1 << 20;
 
@@ -53,7 +52,7 @@ impl SalvagedRecords {
         let mut fields = [0; VECTOR_FILE_FIELDS_BYTES];
         let available = file.len.min(fields.len() as u64) as usize;
         fields[..available].copy_from_slice(&read(&*reader, 0, available as u64).await?);
-        if let Some(mended) = mended(&fields, &file.path) {
+        if let Some(mended) = VectorFileHeader::mended(&fields, &file.path) {
             fields = mended;
             notes.push(format!("{}: a flipped bit of its header was put back", path.display()));
         }
@@ -77,9 +76,8 @@ impl SalvagedRecords {
                 (header, true)
             }
             (Err(error), Some(count)) => {
-                notes.push(format!(
-                    "{error}: the header was made anew from the schema and the number of points"
-                ));
+                let what = "the header was made anew from the schema and the number of points";
+                notes.push(format!("{}: {what}", with_causes(&error)));
                 let identity = owner.identity(path);
                 (VectorFileHeader { identity, ..VectorFileHeader::new(element, dim, count.into()) }, false)
             }
@@ -124,31 +122,6 @@ impl SalvagedRecords {
             None => Ok((record, Proof::Nothing)),
         }
     }
-}
-
-/// A header with the one flipped bit put back that makes it one.
-fn mended(
-    fields: &[u8; VECTOR_FILE_FIELDS_BYTES],
-    path: &Arc<Path>,
-) -> Option<[u8; VECTOR_FILE_FIELDS_BYTES]> {
-    // Whatever the length of the file: that is another matter.
-    let is_header = |fields: &[u8; VECTOR_FILE_FIELDS_BYTES]| {
-        !matches!(
-            VectorFileHeader::decode(fields, path, 0),
-            Err(VectorFileError::HeaderDamaged { .. }
-                | VectorFileError::WrongMagic { .. }
-                | VectorFileError::WrongVersion { .. }
-                | VectorFileError::WrongEndianness { .. })
-        )
-    };
-    if is_header(fields) {
-        return None;
-    }
-    FIELDS_BYTES.into_iter().find_map(|len| {
-        let mut candidate = *fields;
-        let crc = crc32fast::hash(&candidate[..len - 4]);
-        (mend(&mut candidate[..len], crc) && is_header(&candidate)).then_some(candidate)
-    })
 }
 
 async fn read(reader: &dyn DynVectorReader, offset: u64, len: u64) -> Result<Vec<u8>, Error> {

@@ -6,7 +6,6 @@ use crate::collection::files::deleted_path;
 use crate::collection::manifest::{ManifestSegment, deleted_identity};
 use crate::element;
 use crate::error::Error;
-use crate::identity::{Expected, RandomId};
 use crate::immutable::build::parse_payload;
 use crate::immutable::deleted::load_deleted;
 use crate::immutable::ids::{SalvagedIds, salvage_ids};
@@ -15,12 +14,14 @@ use crate::immutable::segment::{
     CODEC, CODES, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS, file_number, trained_codec,
     untrained_codec,
 };
-use crate::pages::{Pages, PagesKind};
 use crate::point::{Payload, Point, PointId};
-use io_core::{BackendFactory, ElementType, FileIdentity, OpenOptions, ReadControl, ReadStats};
+use io_core::{BackendFactory, OpenOptions, ReadControl, ReadStats, with_causes};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 use std::path::Path;
+use vecstore_format::pages::{Pages, PagesKind};
+use vecstore_format::{ElementType, FileIdentity};
+use vecstore_format::{Expected, RandomId};
 use vecstore_quant::Codec;
 
 /// Points that are taken over at a time, and about how many bytes of them.
@@ -73,7 +74,10 @@ impl Owner {
     pub(super) fn check(&self, path: &Path, found: Option<FileIdentity>) -> Result<(), Error> {
         match self {
             Self::Unknown => Ok(()),
-            Self::Is(_) => Expected { identity: self.identity(path), header_crc: None }.check(path, found, 0),
+            Self::Is(_) => {
+                let expected = Expected { identity: self.identity(path), header_crc: None };
+                Ok(expected.check(path, found, 0)?)
+            }
         }
     }
 }
@@ -127,9 +131,8 @@ impl Salvage<'_> {
             Err(_) => Owner::Unknown,
         };
         if let Err(error) = &info {
-            self.report.notes.push(format!(
-                "{error}: what it says is taken from the segment's other files, as far as they are there"
-            ));
+            let what = "what it says is taken from the segment's other files, as far as they are there";
+            self.report.notes.push(format!("{}: {what}", with_causes(error)));
         }
         let ids = match unless_unread(self.ids(dir, owner).await)? {
             Ok((ids, identity)) => {
@@ -165,6 +168,7 @@ impl Salvage<'_> {
                 self.report.more_lost |= points.is_none();
                 let lost = points.map_or("all".to_owned(), |_| lost.to_string());
                 for error in ids.err().into_iter().chain(records.err()) {
+                    let error = with_causes(&error);
                     self.report.notes.push(format!("{error}: {lost} points of the segment are lost"));
                 }
                 return Ok(());
@@ -174,9 +178,12 @@ impl Salvage<'_> {
         let (mut points_lost, mut payloads_lost) = (Losses::default(), Losses::default());
         let known = ids.ids.keys().filter(|&&point| !deleted.contains(point)).count() as u64;
         if known < live {
-            let reason = ids.damage.map_or("their ids are missing".to_owned(), |damage| damage.to_string());
+            let reason = ids.damage;
+            let reason =
+                reason.map_or("their ids are missing".to_owned(), |damage| with_causes(&damage).to_string());
             points_lost = Losses { count: live - known, first: Some(reason) };
         } else if let Some(damage) = ids.damage {
+            let damage = with_causes(&damage);
             self.report.notes.push(format!("{damage}: the same ids are elsewhere in the file too"));
         }
         let mut vectors = Vectors { dir, owner, records, codes: None, unproven: 0, mended: 0 };
@@ -191,15 +198,14 @@ impl Salvage<'_> {
             let vector = match unless_unread(self.vector(point, ids.count, &mut vectors).await)? {
                 Ok(vector) => vector,
                 Err(error) => {
-                    points_lost.add(error);
+                    points_lost.add(with_causes(&error));
                     continue;
                 }
             };
             let read = match &payload {
-                Ok((pages, data)) => {
-                    unless_unread(payload_of(point, pages, data).await)?.map_err(|error| error.to_string())
-                }
-                Err(error) => Err(error.to_string()),
+                Ok((pages, data)) => unless_unread(payload_of(point, pages, data).await)?
+                    .map_err(|error| with_causes(&error).to_string()),
+                Err(error) => Err(with_causes(error).to_string()),
             };
             let (payload, payload_bytes) = read.unwrap_or_else(|reason| {
                 payloads_lost.add(reason);
@@ -254,7 +260,7 @@ impl Salvage<'_> {
             Err(error) => match PayloadData::by_walking(&pages, count, &self.control).await {
                 Some(data) => {
                     let what = "where each payload begins was found by going from one to the next";
-                    self.report.notes.push(format!("{error}: {what}"));
+                    self.report.notes.push(format!("{}: {what}", with_causes(&error)));
                     Ok((pages, data))
                 }
                 None => Err(error),
@@ -294,7 +300,7 @@ impl Salvage<'_> {
             }
             Err(error) => {
                 let what = "points of this segment that were deleted or replaced may be back";
-                self.report.notes.push(format!("{error}: {what}"));
+                self.report.notes.push(format!("{}: {what}", with_causes(&error)));
                 RoaringBitmap::new()
             }
         })
@@ -335,7 +341,7 @@ impl Salvage<'_> {
         };
         let Codes { codec, records } = match &vectors.codes {
             Some(Ok(codes)) => codes,
-            Some(Err(error)) => return Err(nothing(&format!(": {error}"))),
+            Some(Err(error)) => return Err(nothing(&format!(": {}", with_causes(error)))),
             None => return Err(nothing("")),
         };
         let (code, proof) = records.read(point).await?;

@@ -1,0 +1,92 @@
+//! What follows the last whole record of a log: what a crash leaves, or damage.
+//!
+//! A disk writes whole sectors, those of one write in any order. So where a crash has torn a record, each of its sectors is as
+//! it was written, or is as before: zeros of the room, or beyond the end of the file. Damage leaves other bytes. What a
+//! flipped bit explains is damage too. Three things follow from that:
+//!
+//! | the bytes | are |
+//! |---|---|
+//! | a later record says that they were durable; or one flipped bit of a batch explains them, and no sector is missing | damage: an error |
+//! | a sector of the record is missing; or one flipped bit of a mark explains them | torn: never acknowledged as durable, and cut off |
+//! | anything else | in doubt: cut off, and the log is kept as it is |
+//!
+//! A batch that was only written, not synced, and has lost a whole sector to damage after a kill counts as torn.
+
+use super::bytes::LogBytes;
+use super::find::{mend_record, next_whole};
+use super::reader::LogEnd;
+use super::record::RecordHeader;
+use super::{KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, RECORD_HEADER_BYTES};
+use crate::FormatError;
+
+/// What a disk writes at once, at least.
+const SECTOR: u64 = 512;
+
+/// What is due where a log has no whole record.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) at: u64,
+    pub(super) seq: u64,
+    pub(super) previous: u32,
+}
+
+impl Due {
+    fn is_met_by(&self, record: &RecordHeader) -> bool {
+        record.seq == self.seq
+            && record.previous == self.previous
+            && record.synced_len <= self.at
+            && [KIND_BATCH, KIND_CLOSE, KIND_MARK].contains(&record.kind)
+    }
+}
+
+/// Decides about the bytes from where a record is due.
+pub(super) fn judge(log: &LogHeader, bytes: &mut LogBytes<'_>, due: &Due) -> Result<LogEnd, FormatError> {
+    let at = due.at;
+    let content = bytes.content(at)?;
+    if content.has_long_hole {
+        let reason = "more zeros follow than any log has; `repair` saves what is before them";
+        return Err(FormatError::damaged(bytes.path(), content.end, reason));
+    }
+    if content.end == at {
+        return Ok(LogEnd::Open { len: at });
+    }
+    let mut budget = 16 * bytes.len();
+    let says_durable = |record: &RecordHeader, later: u64| {
+        record.seq >= due.seq && (at + 1..=later).contains(&record.synced_len)
+    };
+    if let Some(later) = next_whole(log, bytes, at + 1..content.end, &mut budget, says_durable)? {
+        let reason = format!(
+            "the record that starts here is not what was written, and the one at {later} says that it was durable; `repair` saves what is intact"
+        );
+        return Err(FormatError::damaged(bytes.path(), at, reason));
+    }
+    let mended = mend_record(log, bytes, at, &mut budget, |record| due.is_met_by(record))?;
+    let has_hole = has_hole(bytes, due)?;
+    let in_doubt = match mended {
+        Some((_, record)) if record.kind != KIND_BATCH => false,
+        Some(_) if !has_hole => {
+            let reason = "one bit of the record that starts here was flipped; `repair` puts it back";
+            return Err(FormatError::damaged(bytes.path(), at, reason));
+        }
+        Some(_) => true,
+        None => !has_hole,
+    };
+    Ok(LogEnd::Torn { offset: at, bytes: content.end - at, in_doubt })
+}
+
+/// Whether a sector of the record that is due is missing. Where its header is not what is due, that one's alone: nothing
+/// tells how long the record is.
+fn has_hole(bytes: &mut LogBytes<'_>, due: &Due) -> Result<bool, FormatError> {
+    let header = RecordHeader::decode(bytes.at(due.at, RECORD_HEADER_BYTES)?);
+    let len = header.filter(|header| due.is_met_by(header)).and_then(|header| header.len());
+    let end = due.at + len.unwrap_or(RECORD_HEADER_BYTES) as u64;
+    let mut at = due.at;
+    while at < end {
+        let next = (at / SECTOR * SECTOR + SECTOR).min(end);
+        if bytes.is_hole(at, next)? {
+            return Ok(true);
+        }
+        at = next;
+    }
+    Ok(false)
+}

@@ -1,0 +1,218 @@
+//! Appending to a log.
+
+use super::record::{RecordHeader, encode_record};
+use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, ROOM_MAX, ROOM_MIN};
+use crate::{FormatError, RandomId, random_u64};
+use io_core::{
+    BackendFactory, DynBackend, DynPageWriter, OpenOptions, PageWrite, PageWriter, SyncKind, WriteError,
+};
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// Whether a write failed for want of room.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), FileTooLarge | QuotaExceeded | StorageFull)
+}
+
+/// A log open for writing. Records are collected, then written and made durable together.
+pub struct LogWriter {
+    writer: Box<dyn DynPageWriter>,
+    header: LogHeader,
+    /// Bytes of the file that hold whole records; what follows is not part of the log.
+    len: u64,
+    /// Bytes of the file: those after the records are zeros.
+    file_bytes: u64,
+    /// Bytes known to be durable.
+    synced_len: u64,
+    /// Bytes up to the end of the last batch: a mark after it needs no sync.
+    batches_len: u64,
+    next_seq: u64,
+    /// The checksum of the last record that was written.
+    previous: u32,
+    /// Records not yet written.
+    pending: Vec<u8>,
+    pending_records: u64,
+    /// The checksum of the last of them.
+    pending_previous: u32,
+}
+
+impl fmt::Debug for LogWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { header, len, next_seq, .. } = self;
+        f.debug_struct("LogWriter")
+            .field("header", header)
+            .field("len", len)
+            .field("next_seq", next_seq)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LogWriter {
+    /// Creates a log, durably, name included.
+    ///
+    /// # Errors
+    /// [`FormatError::Open`]; [`FormatError::Write`]; [`FormatError::Directory`].
+    ///
+    /// # Panics
+    /// When the path is of no file in a directory.
+    pub async fn create(
+        backend: &DynBackend,
+        path: &Path,
+        collection: RandomId,
+        number: u64,
+        first_seq: u64,
+    ) -> Result<Self, FormatError> {
+        // A log is appended to in pieces of any length, which only buffered files allow.
+        let writer = backend.create(path, &OpenOptions::default()).await?;
+        let header = LogHeader { salt: random_u64(), number, first_seq, collection: Some(collection) };
+        writer.write_pages(&[PageWrite { offset: 0, bytes: &header.encode() }]).await?;
+        writer.sync(SyncKind::All).await?;
+        backend.directory().sync_dir(path.parent().expect("a log is in a directory"))?;
+        let len = HEADER_BYTES as u64;
+        Ok(Self {
+            writer,
+            header,
+            len,
+            file_bytes: len,
+            synced_len: len,
+            batches_len: len,
+            next_seq: first_seq,
+            previous: header.crc(),
+            pending: Vec::new(),
+            pending_records: 0,
+            pending_previous: header.crc(),
+        })
+    }
+
+    /// The number in the file's name.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.header.number
+    }
+
+    /// What it is told apart by from every other log.
+    #[must_use]
+    pub fn salt(&self) -> u64 {
+        self.header.salt
+    }
+
+    /// Bytes of whole records and the header.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "there is always a header")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Adds a batch to what is to be written, and returns its sequence number.
+    pub fn push(&mut self, body: &[u8]) -> u64 {
+        self.push_record(KIND_BATCH, body)
+    }
+
+    fn push_record(&mut self, kind: u32, body: &[u8]) -> u64 {
+        let seq = self.next_seq + self.pending_records;
+        let (synced_len, previous) = (self.synced_len, self.pending_previous);
+        let header = RecordHeader { body_len: 0, crc: 0, seq, synced_len, kind, previous };
+        self.pending_previous = encode_record(&self.header, header, body, &mut self.pending);
+        self.pending_records += u64::from(kind == KIND_BATCH);
+        seq
+    }
+
+    /// Writes what was pushed. After an error nothing of it is part of the log, and the next records take its place.
+    ///
+    /// # Errors
+    /// [`FormatError::Write`].
+    pub async fn write(&mut self) -> Result<(), FormatError> {
+        let written = self.write_ahead().await;
+        let (bytes, records, previous) =
+            (self.pending.len() as u64, self.pending_records, self.pending_previous);
+        self.pending.clear();
+        self.pending_records = 0;
+        self.pending_previous = self.previous;
+        match written {
+            Ok(file_bytes) => self.file_bytes = file_bytes,
+            Err(error) => {
+                self.cut_off_failed().await;
+                return Err(error.into());
+            }
+        }
+        self.len += bytes;
+        self.next_seq += records;
+        if records > 0 {
+            self.batches_len = self.len;
+        }
+        (self.previous, self.pending_previous) = (previous, previous);
+        Ok(())
+    }
+
+    /// Writes what is pending, and zeros after it where the file ends: room for the next records, whose syncs then need not
+    /// make a new length durable too, which takes a file system several writes. Returns how long the file is.
+    async fn write_ahead(&self) -> Result<u64, WriteError> {
+        let records = PageWrite { offset: self.len, bytes: &self.pending };
+        let end = self.len + self.pending.len() as u64;
+        if end > self.file_bytes {
+            let room = vec![0; end.clamp(ROOM_MIN, ROOM_MAX) as usize];
+            let written = self.writer.write_pages(&[records, PageWrite { offset: end, bytes: &room }]).await;
+            match written {
+                Ok(_) => return Ok(end + room.len() as u64),
+                // What there is room for is still to be written.
+                Err(WriteError::Io { source, .. }) if is_full(&source) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.writer.write_pages(&[records]).await?;
+        Ok(end.max(self.file_bytes))
+    }
+
+    /// Takes away what a failed write left, so that whoever reads the log need not ask what it is. Should that fail too, the
+    /// next records say that it does not continue them.
+    async fn cut_off_failed(&mut self) {
+        if self.writer.set_len(self.len).await.is_ok() {
+            self.file_bytes = self.len;
+        }
+    }
+
+    /// Makes everything written durable, and says so in the log. After an error nobody knows what is, and the log must not be
+    /// written any more.
+    ///
+    /// # Errors
+    /// [`FormatError::Write`].
+    pub async fn sync(&mut self) -> Result<(), FormatError> {
+        if self.synced_len < self.batches_len {
+            self.writer.sync(SyncKind::Data).await?;
+            self.synced_len = self.len;
+            // Before anybody is told: what was acknowledged can be told from a write that was under way. Where this fails,
+            // the next record says it.
+            self.push_record(KIND_MARK, &[]);
+            let _ = self.write().await;
+        }
+        Ok(())
+    }
+
+    /// Leaves the mark of a clean end and closes the file, after everything was synced. Where the mark could not be left,
+    /// as on a full disk, the length of what counts is the error: what follows may be records of a write that failed,
+    /// whole, which the next log does not go on from.
+    ///
+    /// # Errors
+    /// Bytes of the log up to the end of the last record that counts.
+    pub async fn close(mut self) -> Result<(), u64> {
+        debug_assert!(self.batches_len <= self.synced_len, "synced before it is closed");
+        let len = self.len;
+        self.push_record(KIND_CLOSE, &[]);
+        let mut marked = self.write().await;
+        // The room is not needed any more. Where it stays, it does no harm.
+        let _ = self.writer.set_len(self.len).await;
+        if marked.is_ok() {
+            marked = self.writer.sync(SyncKind::Data).await.map_err(FormatError::from);
+        }
+        self.abandon().await;
+        marked.map_err(|_| len)
+    }
+
+    /// Closes the file as it is.
+    pub async fn abandon(self) {
+        // Nothing more can be done about a log that failed before.
+        let _ = self.writer.close().await;
+    }
+}

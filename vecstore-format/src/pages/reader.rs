@@ -1,0 +1,252 @@
+//! Reading sections.
+
+use super::header::{Header, Section, page_crc};
+use super::{PAGE, PAGE_DATA, PagesData, PagesKind};
+use crate::bit_flip::mend;
+use crate::{Expected, FormatError};
+use io_core::{
+    DirectoryError, DynVectorReader, ReadControl, ReadOutcome, ReadRequest, ReadStats, VectorReader,
+};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+/// Pages read by one request when a whole section is read.
+pub(super) const CHUNK_PAGES: u64 = 64;
+
+/// A file of pages, open on one core.
+pub struct Pages {
+    pub(super) reader: Box<dyn DynVectorReader>,
+    pub(super) data: PagesData,
+    /// In repair, the pages that had a flipped bit which was put back. Otherwise none is.
+    pub(super) mended: Option<RefCell<BTreeSet<u64>>>,
+}
+
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages").field("data", &self.data).finish_non_exhaustive()
+    }
+}
+
+impl Pages {
+    /// Opens a file, whichever it is, and checks its header.
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`]; [`FormatError::Version`]; [`FormatError::Read`].
+    pub async fn open_any(reader: Box<dyn DynVectorReader>, kind: PagesKind) -> Result<Self, FormatError> {
+        let file = reader.file().clone();
+        let header = Header::decode(&file.path, &Header::read(&*reader).await?, kind)?;
+        let end = header.file_bytes();
+        if end != file.len {
+            let reason = format!("{} bytes long, and its sections end at {end}", file.len);
+            return Err(FormatError::damaged(&file.path, None, reason));
+        }
+        let data = PagesData { path: file.path, header, pinned: None };
+        Ok(Self { reader, data, mended: None })
+    }
+
+    /// Opens a file that has to be this one, and checks its header.
+    ///
+    /// # Errors
+    /// As [`Pages::open_any`]; [`FormatError::Misplaced`].
+    pub async fn open(
+        reader: Box<dyn DynVectorReader>,
+        kind: PagesKind,
+        expected: &Expected,
+    ) -> Result<Self, FormatError> {
+        let pages = Self::open_any(reader, kind).await?;
+        pages.data.check(expected)?;
+        Ok(pages)
+    }
+
+    /// Opens another reader of a file whose header was read already.
+    #[must_use]
+    pub fn with_data(reader: Box<dyn DynVectorReader>, data: PagesData) -> Self {
+        Self { reader, data, mended: None }
+    }
+
+    /// Reads all sections into memory, to be handed out from there.
+    ///
+    /// # Errors
+    /// As [`Pages::read_section`].
+    pub async fn pin(&mut self) -> Result<(), FormatError> {
+        let mut sections = Vec::with_capacity(self.data.sections());
+        for section in 0..self.data.sections() {
+            sections.push(self.read_section(section).await?);
+        }
+        self.data.pinned = Some(Arc::new(sections));
+        Ok(())
+    }
+
+    /// What is in memory of the file, for other readers of it.
+    #[must_use]
+    pub fn data(&self) -> &PagesData {
+        &self.data
+    }
+
+    /// A whole section.
+    ///
+    /// # Errors
+    /// [`FormatError::Damaged`] if there is no such section, it is cut off, or one of its pages does not match its checksum;
+    /// [`FormatError::Read`].
+    pub async fn read_section(&self, section: usize) -> Result<Vec<u8>, FormatError> {
+        if let Some(pinned) = &self.data.pinned {
+            return Ok(pinned[section].clone());
+        }
+        let Section { first_page, bytes } = self.section(section)?;
+        let pages = bytes.div_ceil(PAGE_DATA as u64);
+        if (first_page + pages) * PAGE as u64 > self.reader.file().len {
+            return Err(FormatError::damaged(&self.data.path, None, format!("section {section} is cut off")));
+        }
+        let requests: Vec<ReadRequest> = (0..pages.div_ceil(CHUNK_PAGES))
+            .map(|chunk| {
+                let len = (pages - chunk * CHUNK_PAGES).min(CHUNK_PAGES) * PAGE as u64;
+                ReadRequest::new((first_page + chunk * CHUNK_PAGES) * PAGE as u64, len as u32)
+            })
+            .collect();
+        let mut target = vec![0; bytes as usize];
+        let mut damage = None;
+        self.reader
+            .read_vectors(&requests, &ReadControl::default(), |chunk, bytes| {
+                let page = first_page + chunk as u64 * CHUNK_PAGES;
+                let at = chunk * CHUNK_PAGES as usize * PAGE_DATA;
+                for (index, bytes) in bytes.chunks(PAGE).enumerate() {
+                    let bytes = match self.sound_page(page + index as u64, bytes) {
+                        Ok(bytes) => bytes,
+                        Err(error) => {
+                            damage = Some(error);
+                            return ControlFlow::Break(());
+                        }
+                    };
+                    let rest = &mut target[at + index * PAGE_DATA..];
+                    let taken = rest.len().min(PAGE_DATA);
+                    rest[..taken].copy_from_slice(&bytes[..taken]);
+                }
+                ControlFlow::Continue(())
+            })
+            .await?;
+        damage.map_or(Ok(target), Err)
+    }
+
+    /// A whole section as numbers.
+    ///
+    /// # Errors
+    /// As [`Pages::read_section`]; [`FormatError::Damaged`] if its length is no multiple of theirs.
+    pub async fn read_array<T: bytemuck::Pod>(&self, section: usize) -> Result<Vec<T>, FormatError> {
+        let bytes = self.read_section(section).await?;
+        if !bytes.len().is_multiple_of(size_of::<T>()) {
+            let reason = format!(
+                "section {section} of {} bytes is no array of {}-byte items",
+                bytes.len(),
+                size_of::<T>()
+            );
+            return Err(FormatError::damaged(&self.data.path, None, reason));
+        }
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// Reads ranges of bytes of a section in one batch and hands each, as it arrives, to `sink(index, bytes)`.
+    ///
+    /// An empty range, or one that is out of the section, shows that the file is damaged: callers find ranges in the file
+    /// itself. Ranges are checked before any IO. An error of the sink ends the batch and is returned.
+    ///
+    /// # Errors
+    /// As [`Pages::read_section`]; that of the sink.
+    pub async fn read(
+        &self,
+        section: usize,
+        ranges: &[Range<u64>],
+        control: &ReadControl,
+        mut sink: impl FnMut(usize, &[u8]) -> Result<(), FormatError>,
+    ) -> Result<ReadOutcome, FormatError> {
+        let Section { first_page, bytes } = self.section(section)?;
+        let data = PAGE_DATA as u64;
+        if let Some(range) = ranges.iter().find(|range| range.start >= range.end || range.end > bytes) {
+            let reason = format!("bytes {range:?} of section {section} are wanted, which has {bytes}");
+            return Err(FormatError::damaged(&self.data.path, None, reason));
+        }
+        if let Some(pinned) = &self.data.pinned {
+            for (index, range) in ranges.iter().enumerate() {
+                sink(index, &pinned[section][range.start as usize..range.end as usize])?;
+            }
+            let (delivered, stats) = (ranges.len(), ReadStats::default());
+            return Ok(ReadOutcome { delivered, stopped: control.is_stopped(), stats });
+        }
+        let pages_of = |range: &Range<u64>| range.start / data..(range.end - 1) / data + 1;
+        let mut requests = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            let pages = pages_of(range);
+            let Ok(len) = u32::try_from((pages.end - pages.start) * PAGE as u64) else {
+                let reason = format!("bytes {range:?} of section {section} are too many for one record");
+                return Err(FormatError::damaged(&self.data.path, None, reason));
+            };
+            requests.push(ReadRequest::new((first_page + pages.start) * PAGE as u64, len));
+        }
+        let mut failed = None;
+        let mut joined = Vec::new();
+        let outcome = self
+            .reader
+            .read_vectors(&requests, control, |index, bytes| {
+                let (range, pages) = (&ranges[index], pages_of(&ranges[index]));
+                let start = (range.start - pages.start * data) as usize;
+                let len = (range.end - range.start) as usize;
+                let mut deliver = || {
+                    let sound = |page, bytes| self.sound_page(first_page + pages.start + page, bytes);
+                    if bytes.len() == PAGE {
+                        return sink(index, &sound(0, bytes)?[start..start + len]);
+                    }
+                    joined.clear();
+                    for (page, bytes) in bytes.chunks(PAGE).enumerate() {
+                        joined.extend_from_slice(&sound(page as u64, bytes)?[..PAGE_DATA]);
+                    }
+                    sink(index, &joined[start..start + len])
+                };
+                match deliver() {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            })
+            .await?;
+        failed.map_or(Ok(outcome), Err)
+    }
+
+    /// Waits for everything in flight and closes the file.
+    ///
+    /// # Errors
+    /// What the system says on closing.
+    pub async fn close(&self) -> Result<(), FormatError> {
+        let closed = self.reader.close().await;
+        Ok(closed.map_err(|error| DirectoryError::new("close", &self.data.path, error))?)
+    }
+
+    fn section(&self, section: usize) -> Result<Section, FormatError> {
+        self.data.header.sections.get(section).copied().ok_or_else(|| {
+            let reason = format!("section {section} is missing: there are {}", self.data.sections());
+            FormatError::damaged(&self.data.path, None, reason)
+        })
+    }
+
+    /// A page whose checksum matches, as it is or, in repair, with one bit put back.
+    pub(super) fn sound_page<'a>(&self, page: u64, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, FormatError> {
+        let stored = u32::from_le_bytes(bytes[PAGE_DATA..].try_into().expect("a whole page"));
+        let found = page_crc(self.data.header.seed, page, &bytes[..PAGE_DATA]);
+        if found == stored {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        if let Some(pages) = &self.mended {
+            let mut mended = bytes.to_vec();
+            if mend(&mut mended, found) {
+                pages.borrow_mut().insert(page);
+                return Ok(Cow::Owned(mended));
+            }
+        }
+        let reason = format!("the page's checksum is {found:08x} instead of {stored:08x}");
+        Err(FormatError::damaged(&self.data.path, page * PAGE as u64, reason))
+    }
+}

@@ -1,0 +1,275 @@
+//! Postings: ascending numbers of points, bit-packed in blocks with a table to skip by.
+//!
+//! ```text
+//! |skips: for each whole block (last u32, bits u8)| blocks of 16 * bits bytes | the rest: varint deltas |
+//! ```
+//!
+//! A block is 128 numbers, each as its distance to the one before less one, in the layout of `BitPacker4x`. The distance of
+//! the first is to the last of the block before (to -1 in the first block). Where a block begins follows from the bits of
+//! those before it. How many numbers there are is known from elsewhere.
+
+use bitpacking::{BitPacker, BitPacker4x};
+use roaring::RoaringBitmap;
+
+/// Numbers of a block.
+const BLOCK: usize = BitPacker4x::BLOCK_LEN;
+const SKIP_BYTES: usize = 5;
+
+/// Bytes that are no postings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("bytes that are no postings")]
+pub struct PostingsError;
+
+/// Packs ascending numbers, which are all different.
+#[must_use]
+pub fn encode(numbers: &[u32]) -> Vec<u8> {
+    let packer = BitPacker4x::new();
+    let (blocks, rest) = numbers.as_chunks::<BLOCK>();
+    let mut bytes = Vec::with_capacity(numbers.len());
+    let mut packed = Vec::new();
+    let mut before = None;
+    for block in blocks {
+        let bits = packer.num_bits_strictly_sorted(before, block);
+        let start = packed.len();
+        packed.resize(start + BitPacker4x::compressed_block_size(bits), 0);
+        packer.compress_strictly_sorted(before, block, &mut packed[start..], bits);
+        let last = block[BLOCK - 1];
+        bytes.extend_from_slice(&last.to_le_bytes());
+        bytes.push(bits);
+        before = Some(last);
+    }
+    bytes.append(&mut packed);
+    for &number in rest {
+        let mut delta = before.map_or(number, |before| number - before - 1);
+        while delta >= 0x80 {
+            bytes.push(delta as u8 | 0x80);
+            delta >>= 7;
+        }
+        bytes.push(delta as u8);
+        before = Some(number);
+    }
+    bytes
+}
+
+/// Packed numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Postings<'a> {
+    skips: &'a [[u8; SKIP_BYTES]],
+    /// The blocks, and the rest.
+    packed: &'a [u8],
+    count: usize,
+}
+
+impl<'a> Postings<'a> {
+    /// The postings of so many numbers.
+    ///
+    /// # Errors
+    /// [`PostingsError`] if the bytes are too few for the table.
+    pub fn parse(bytes: &'a [u8], count: usize) -> Result<Self, PostingsError> {
+        let (skips, packed) = bytes.split_at_checked(count / BLOCK * SKIP_BYTES).ok_or(PostingsError)?;
+        Ok(Self { skips: skips.as_chunks().0, packed, count })
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// [`PostingsError`].
+    pub fn to_bitmap(self) -> Result<RoaringBitmap, PostingsError> {
+        let mut numbers = Vec::new();
+        let mut cursor = self.cursor();
+        while cursor.fill()? {
+            numbers.extend_from_slice(cursor.loaded());
+            cursor.used = cursor.len;
+        }
+        RoaringBitmap::from_sorted_iter(numbers).map_err(|_| PostingsError)
+    }
+
+    /// Goes through them from the first one on.
+    #[must_use]
+    pub fn cursor(self) -> PostingsCursor<'a> {
+        let Self { skips, packed, count } = self;
+        PostingsCursor {
+            skips,
+            packed,
+            rest_count: count % BLOCK,
+            before: None,
+            block: [0; BLOCK],
+            used: 0,
+            len: 0,
+        }
+    }
+
+    /// The numbers that are also in a set that has few of them: whole blocks are skipped.
+    ///
+    /// # Errors
+    /// [`PostingsError`].
+    pub fn intersect(self, set: &RoaringBitmap) -> Result<RoaringBitmap, PostingsError> {
+        let mut both = RoaringBitmap::new();
+        let mut cursor = self.cursor();
+        for number in set {
+            match cursor.advance_to(number)? {
+                Some(found) if found == number => {
+                    both.push(number);
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+        Ok(both)
+    }
+}
+
+trait Push {
+    fn push(&mut self, number: u32);
+}
+
+impl Push for RoaringBitmap {
+    fn push(&mut self, number: u32) {
+        let ascending = self.try_push(number);
+        debug_assert!(ascending.is_ok(), "pushed in order");
+    }
+}
+
+/// Goes through postings once, forward.
+#[derive(Clone, Debug)]
+pub struct PostingsCursor<'a> {
+    skips: &'a [[u8; SKIP_BYTES]],
+    packed: &'a [u8],
+    /// Numbers after the last whole block.
+    rest_count: usize,
+    /// The last number before what is loaded next.
+    before: Option<u32>,
+    block: [u32; BLOCK],
+    /// Of the block, these are done with.
+    used: usize,
+    len: usize,
+}
+
+impl PostingsCursor<'_> {
+    fn loaded(&self) -> &[u32] {
+        &self.block[self.used..self.len]
+    }
+
+    /// The first number that is at least `target`, of those not passed yet. It is not passed by this.
+    ///
+    /// # Errors
+    /// [`PostingsError`].
+    pub fn advance_to(&mut self, target: u32) -> Result<Option<u32>, PostingsError> {
+        loop {
+            if self.used < self.len && self.block[self.len - 1] >= target {
+                self.used += self.loaded().partition_point(|&number| number < target);
+                return Ok(Some(self.block[self.used]));
+            }
+            self.used = self.len;
+            while let Some((&skip, skips)) = self.skips.split_first() {
+                let (last, bytes) = parse_skip(skip)?;
+                if last >= target {
+                    break;
+                }
+                self.packed = self.packed.get(bytes..).ok_or(PostingsError)?;
+                (self.skips, self.before) = (skips, Some(last));
+            }
+            if !self.fill()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Loads the next numbers if none are left; says whether there are any.
+    fn fill(&mut self) -> Result<bool, PostingsError> {
+        if self.used < self.len {
+            return Ok(true);
+        }
+        (self.used, self.len) = (0, 0);
+        if let Some((&skip, skips)) = self.skips.split_first() {
+            let (last, bytes) = parse_skip(skip)?;
+            let (block, packed) = self.packed.split_at_checked(bytes).ok_or(PostingsError)?;
+            let bits = skip[4];
+            BitPacker4x::new().decompress_strictly_sorted(self.before, block, &mut self.block, bits);
+            let ascending = self.block.is_sorted() && self.before.is_none_or(|b| b < self.block[0]);
+            if !ascending || self.block[BLOCK - 1] != last {
+                return Err(PostingsError);
+            }
+            (self.skips, self.packed, self.before, self.len) = (skips, packed, Some(last), BLOCK);
+            return Ok(true);
+        }
+        while self.len < self.rest_count {
+            let mut delta = 0u64;
+            for shift in (0..35).step_by(7) {
+                let (&byte, packed) = self.packed.split_first().ok_or(PostingsError)?;
+                self.packed = packed;
+                delta |= u64::from(byte & 0x7F) << shift;
+                if byte < 0x80 {
+                    break;
+                }
+            }
+            let number = self.before.map_or(delta, |before| u64::from(before) + 1 + delta);
+            let number = u32::try_from(number).map_err(|_| PostingsError)?;
+            self.block[self.len] = number;
+            self.len += 1;
+            self.before = Some(number);
+        }
+        self.rest_count = 0;
+        Ok(self.len > 0)
+    }
+}
+
+/// The last number of a block and its bytes.
+fn parse_skip(skip: [u8; SKIP_BYTES]) -> Result<(u32, usize), PostingsError> {
+    let [a, b, c, d, bits] = skip;
+    if bits > 32 {
+        return Err(PostingsError);
+    }
+    Ok((u32::from_le_bytes([a, b, c, d]), BitPacker4x::compressed_block_size(bits)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn sets() -> impl Strategy<Value = BTreeSet<u32>> {
+        prop_oneof![
+            prop::collection::btree_set(any::<u32>(), 0..600),
+            prop::collection::btree_set(0u32..2000, 0..1500),
+            (0u32..1000, 1usize..2000).prop_map(|(from, len)| (from..from + len as u32).collect()),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_packed_is_found(set in sets(), targets in prop::collection::btree_set(any::<u32>(), 0..50)) {
+            let numbers: Vec<u32> = set.iter().copied().collect();
+            let bytes = encode(&numbers);
+            let postings = Postings::parse(&bytes, numbers.len()).unwrap();
+            prop_assert_eq!(postings.to_bitmap().unwrap().iter().collect::<Vec<_>>(), &numbers[..]);
+            let mut cursor = postings.cursor();
+            for target in targets.iter().copied().chain(numbers.iter().step_by(37).copied()).collect::<BTreeSet<_>>() {
+                prop_assert_eq!(cursor.advance_to(target).unwrap(), set.range(target..).next().copied());
+            }
+            let wanted: RoaringBitmap = targets.iter().copied().chain(numbers.iter().step_by(50).copied()).collect();
+            let both: Vec<u32> = wanted.iter().filter(|number| set.contains(number)).collect();
+            prop_assert_eq!(postings.intersect(&wanted).unwrap().iter().collect::<Vec<_>>(), both);
+        }
+
+        #[test]
+        fn nonsense_is_an_error_or_a_set(bytes in prop::collection::vec(any::<u8>(), 0..3000), count in 0usize..2000) {
+            if let Ok(postings) = Postings::parse(&bytes, count) {
+                let _ = postings.to_bitmap();
+                let _ = postings.cursor().advance_to(1 << 20);
+            }
+        }
+    }
+
+    #[test]
+    fn runs_take_next_to_nothing() {
+        let run: Vec<u32> = (1000..1000 + 128 * 8).collect();
+        // The first block has a distance of 1000 in it, the others none at all.
+        assert_eq!(encode(&run).len(), 8 * SKIP_BYTES + 10 * 16);
+        assert_eq!(encode(&[5]), [5]);
+        assert!(encode(&[]).is_empty());
+    }
+}

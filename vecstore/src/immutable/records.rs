@@ -1,0 +1,74 @@
+//! Files of vectors or codes, whose records are handled as bytes.
+
+use super::ended;
+use crate::error::Error;
+use io_core::{
+    BackendFactory, BackendInfo, DynBackend, DynVectorReader, OpenOptions, ReadControl, ReadStats,
+    VectorReader,
+};
+use std::ops::ControlFlow;
+use std::path::Path;
+use vecstore_format::ElementType;
+use vecstore_format::vector_file::{RecordChecksums, VectorFile};
+
+/// A file of vectors or codes, open on one core.
+pub(crate) struct Records(VectorFile<Box<dyn DynVectorReader>>);
+
+impl Records {
+    /// Opens a file whose components have to be of this type; with the checksums that another reader has read, if there are
+    /// any.
+    pub(crate) async fn open(
+        backend: &DynBackend,
+        path: &Path,
+        options: &OpenOptions,
+        element: ElementType,
+        checksums: Option<&RecordChecksums>,
+    ) -> Result<Self, Error> {
+        let reader = backend.open(path, options).await?;
+        let file = match checksums {
+            None => VectorFile::open(reader).await?,
+            Some(shared) => VectorFile::open_shared(reader, shared).await?,
+        };
+        file.check_element(element)?;
+        Ok(Self(file))
+    }
+
+    pub(crate) fn file(&self) -> &VectorFile<Box<dyn DynVectorReader>> {
+        &self.0
+    }
+
+    /// Checks that it has so many records of so many components.
+    pub(crate) fn check(&self, points: u64, dim: u32) -> Result<(), Error> {
+        let header = self.0.header();
+        if (header.count, header.dim) == (points, dim) {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} records of {} components where {points} of {dim} should be",
+            header.count, header.dim
+        );
+        Err(Error::damaged(&self.0.reader().file().path, None, reason))
+    }
+
+    pub(crate) fn info(&self) -> &BackendInfo {
+        self.0.reader().info()
+    }
+
+    /// Reads records in one batch and hands `sink(index, bytes)` each as it arrives.
+    pub(crate) async fn read(
+        &self,
+        points: &[u32],
+        control: &ReadControl,
+        mut sink: impl FnMut(usize, &[u8]),
+    ) -> Result<ReadStats, Error> {
+        let sink = |index: usize, record: &[u8]| {
+            sink(index, record);
+            ControlFlow::Continue(())
+        };
+        ended(self.0.read(points, control, sink).await?)
+    }
+
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        Ok(self.0.close().await?)
+    }
+}
