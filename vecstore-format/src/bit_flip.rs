@@ -1,13 +1,15 @@
-//! One flipped bit, found by what it does to a CRC-32. Only repair puts bits back; everything else refuses what does not
-//! match its checksum.
+//! One flipped bit, found by what it does to a CRC-32. Only repair puts bits back; everything else refuses
+//! what does not match its checksum.
 //!
-//! CRC-32 is linear: flipping a bit changes the checksum by something that depends on nothing but the bit's distance from
-//! the end, so going through the distances finds it. No two bits change it alike in anything as long as a file here.
+//! CRC-32 is linear: flipping a bit changes the checksum by something that depends on nothing but the bit's
+//! distance from the end, so going through the distances finds it. No two bits change it alike in anything as
+//! long as a file here.
 
 const POLYNOMIAL: u32 = 0xEDB8_8320;
 
-/// The bit that, flipped, explains a stored checksum that differs from the one found over this many bytes. Bits are counted
-/// from the lowest of the first byte; the 32 that follow the last byte's are those of the stored checksum.
+/// The bit that, flipped, explains a stored checksum that differs from the one found over this many bytes.
+/// Bits are counted from the lowest of the first byte; the 32 that follow the last byte's are those of the
+/// stored checksum.
 #[must_use]
 pub fn flipped_bit(found: u32, stored: u32, bytes: usize) -> Option<usize> {
     let difference = found ^ stored;
@@ -22,8 +24,8 @@ pub fn flipped_bit(found: u32, stored: u32, bytes: usize) -> Option<usize> {
     })
 }
 
-/// Puts back a flipped bit of bytes that end with their checksum, `found` being the one of the bytes before it. Says
-/// whether they are right now; they are as they were if not.
+/// Puts back a flipped bit of bytes that end with their checksum, `found` being the one of the bytes before
+/// it. Says whether they are right now; they are as they were if not.
 #[must_use]
 pub fn mend(bytes: &mut [u8], found: u32) -> bool {
     let Some((data, stored)) = bytes.split_last_chunk::<4>() else { return false };

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// A file that was not read or written, or is not what was written.
 ///
-/// `Display` prints the error's own part, and `source` returns the cause; [`io_core::with_causes`] prints both.
+/// `Display` prints the error's own part, and `source` returns the cause; [`io_core::with_causes`] prints
+/// both.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatError {
@@ -75,8 +76,8 @@ impl FormatError {
         Self::Misplaced { path: path.to_owned(), found: found.into(), expected: expected.into() }
     }
 
-    /// Whether something on disk is not what was written, or is gone. Otherwise the system only did not let it be looked at,
-    /// and nothing is known about it.
+    /// Whether something on disk is not what was written, or is gone. Otherwise the system only did not let
+    /// it be looked at, and nothing is known about it.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {

@@ -1,4 +1,5 @@
-//! What is known of a file before it is opened: checksums show that bytes are whole, and this shows that they belong here.
+//! What is known of a file before it is opened: checksums show that bytes are whole, and this shows that they
+//! belong here.
 
 use crate::{FileIdentity, FormatError, RandomId};
 use std::path::Path;

@@ -4,13 +4,15 @@ use std::fmt;
 
 /// Tells a file apart from every other one, wherever it was copied from.
 ///
-/// The owner is 16 random bytes, made once for everything that belongs together. A file that knows its identity mixes it into
-/// each of its checksums, so that bytes of another file at the same place are no valid bytes of this one.
+/// The owner is 16 random bytes, made once for everything that belongs together. A file that knows its
+/// identity mixes it into each of its checksums, so that bytes of another file at the same place are no valid
+/// bytes of this one.
 ///
 /// ```
 /// use vecstore_format::FileIdentity;
 ///
-/// let (vectors, codes) = (FileIdentity { owner: [7; 16], file: 1 }, FileIdentity { owner: [7; 16], file: 2 });
+/// let vectors = FileIdentity { owner: [7; 16], file: 1 };
+/// let codes = FileIdentity { owner: [7; 16], file: 2 };
 /// assert_ne!(vectors.seed(), codes.seed());
 /// assert_eq!(vectors.to_string(), "file 1 of 07070707070707070707070707070707");
 /// assert_eq!(FileIdentity::from_bytes(vectors.to_bytes()), Some(vectors));
@@ -44,8 +46,8 @@ impl FileIdentity {
         (bytes != [0; Self::BYTES]).then_some(Self { owner: *owner, file })
     }
 
-    /// What the file's checksums start from: the crc32 of the identity. Two files of one owner whose numbers are below 2^32
-    /// never have the same; any other two have it by a chance of 1 in 2^32.
+    /// What the file's checksums start from: the crc32 of the identity. Two files of one owner whose numbers
+    /// are below 2^32 never have the same; any other two have it by a chance of 1 in 2^32.
     #[must_use]
     pub fn seed(&self) -> u32 {
         crc32fast::hash(&self.to_bytes())

@@ -1,4 +1,5 @@
-//! Bytes in and out: the containers and encodings that an embedded vector store keeps on disk, over any [`io_core`] backend.
+//! Bytes in and out: the containers and encodings that an embedded vector store keeps on disk, over any
+//! [`io_core`] backend.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -9,11 +10,12 @@
 //! | [`postings`], [`offsets`], [`table`], [`links`], [`perfect_hash`] | what sections hold |
 //! | [`bit_flip`] | a flipped bit, found by what it does to a checksum |
 //!
-//! Every byte that is read is covered by a checksum. A checksum starts from the [`FileIdentity`] of its file, so that bytes of
-//! another file or another place do not pass. `FORMAT.md` in this crate describes the files byte by byte.
+//! Every byte that is read is covered by a checksum. A checksum starts from the [`FileIdentity`] of its file,
+//! so that bytes of another file or another place do not pass. `FORMAT.md` in this crate describes the files
+//! byte by byte.
 //!
-//! This crate does not know what a collection is: which files there are, and which of them count, is up to its user. It does
-//! IO through `io-core` only, and blocks only where [`io_core::Directory`] does.
+//! This crate does not know what a collection is: which files there are, and which of them count, is up to
+//! its user. It does IO through `io-core` only, and blocks only where [`io_core::Directory`] does.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,8 @@
 //! The links of a point of a graph, packed into a record.
 //!
 //! ```text
-//! record: |count u16| width u8| first u32| (count - 1) distances of width bits, lowest bit first|     or just |0 u16|
+//! record: |count u16|width u8|first u32|(count - 1) distances of width bits, lowest bit first|
+//!         |0 u16|                                                             where there are no links
 //! ```
 //!
 //! Links are ascending. A distance is to the link before, less one.

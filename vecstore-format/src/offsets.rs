@@ -1,11 +1,12 @@
-//! Where records of different lengths begin: ascending numbers of 64 bits, bit-packed so that any of them is found at once.
+//! Where records of different lengths begin: ascending numbers of 64 bits, bit-packed so that any of them is
+//! found at once.
 //!
 //! ```text
 //! |for each block: base u64, bits u8| blocks of 16 * bits bytes |
 //! ```
 //!
-//! A block is 128 numbers, each as its distance from the base, in the layout of `BitPacker4x`; the last block is filled up
-//! with zeros.
+//! A block is 128 numbers, each as its distance from the base, in the layout of `BitPacker4x`; the last block
+//! is filled up with zeros.
 
 use bitpacking::{BitPacker, BitPacker4x};
 

@@ -1,14 +1,15 @@
-//! The minimal perfect hash from ids to slots: `ph`'s FMPH with a hash function that is ours, and so never changes.
+//! The minimal perfect hash from ids to slots: `ph`'s FMPH with a hash function that is ours, and so never
+//! changes.
 //!
-//! About 2.8 bits a key. A key that was not among those it was built from gets a slot too, mostly: the key at the slot has
-//! to be compared.
+//! About 2.8 bits a key. A key that was not among those it was built from gets a slot too, mostly: the key at
+//! the slot has to be compared.
 
 use ph::BuildSeededHasher;
 use ph::fmph::{BuildConf, Function};
 use std::hash::{Hash, Hasher};
 
-/// A family of hash functions for keys of 64 and 128 bits (the lower half first). What it computes is part of the file
-/// format:
+/// A family of hash functions for keys of 64 and 128 bits (the lower half first). What it computes is part of
+/// the file format:
 ///
 /// ```text
 /// fold(a, b) = the two halves of the 128-bit product a * b, xored
@@ -74,7 +75,8 @@ impl std::fmt::Debug for PerfectHash {
 }
 
 impl PerfectHash {
-    /// Built from keys of 64 or 128 bits (`u64`, `u128`) that are all different; `None` if they are not. Uses rayon's pool.
+    /// Built from keys of 64 or 128 bits (`u64`, `u128`) that are all different; `None` if they are not. Uses
+    /// rayon's pool.
     ///
     /// # Panics
     /// When a key hashes anything but numbers of 64 and 128 bits.
@@ -107,7 +109,8 @@ impl PerfectHash {
     /// What [`PerfectHash::write`] gave, of so many keys; `None` if these bytes are not from it.
     #[must_use]
     pub fn read(mut bytes: &[u8], keys: u64) -> Option<Self> {
-        // The library trusts the lengths it finds, so they are checked here: a level is so many words of 64 bits.
+        // The library trusts the lengths it finds, so they are checked here: a level is so many words of 64
+        // bits.
         let mut rest = bytes;
         let levels = vbyte(&mut rest)?;
         let mut words = 0u64;

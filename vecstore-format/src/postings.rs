@@ -4,9 +4,9 @@
 //! |skips: for each whole block (last u32, bits u8)| blocks of 16 * bits bytes | the rest: varint deltas |
 //! ```
 //!
-//! A block is 128 numbers, each as its distance to the one before less one, in the layout of `BitPacker4x`. The distance of
-//! the first is to the last of the block before (to -1 in the first block). Where a block begins follows from the bits of
-//! those before it. How many numbers there are is known from elsewhere.
+//! A block is 128 numbers, each as its distance to the one before less one, in the layout of `BitPacker4x`.
+//! The distance of the first is to the last of the block before (to -1 in the first block). Where a block
+//! begins follows from the bits of those before it. How many numbers there are is known from elsewhere.
 
 use bitpacking::{BitPacker, BitPacker4x};
 use roaring::RoaringBitmap;

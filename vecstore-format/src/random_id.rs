@@ -8,7 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// 64 random bits, as hard to guess as the keys of a hash map.
 ///
-/// The operating system gives each thread its keys. A forked process inherits them, so its number and the time are hashed too.
+/// The operating system gives each thread its keys. A forked process inherits them, so its number and the
+/// time are hashed too.
 #[must_use]
 pub fn random_u64() -> u64 {
     let mut hasher = RandomState::new().build_hasher();

@@ -1,4 +1,5 @@
-//! Tables of entries of one size in a section of pages: none straddles a page, so one is found with one page read.
+//! Tables of entries of one size in a section of pages: none straddles a page, so one is found with one page
+//! read.
 
 use crate::FormatError;
 use crate::pages::{PAGE_DATA, PagesWriter};

@@ -12,7 +12,8 @@ use std::sync::Arc;
 const PIECE: usize = 1 << 20;
 /// Writes of a group that share a sync have at most this many bytes before the last of them.
 pub const GROUP_BYTES_MAX: usize = 16 << 20;
-/// No log has more zeros than this after a record: of a group that did not reach the disk, and of the room after it.
+/// No log has more zeros than this after a record: of a group that did not reach the disk, and of the room
+/// after it.
 pub(super) const ZEROS_MAX: u64 = (BATCH_BYTES_MAX + GROUP_BYTES_MAX) as u64 + ROOM_MAX;
 
 type Read<'a> = Box<dyn FnMut(u64, usize) -> Result<Vec<u8>, FormatError> + 'a>;

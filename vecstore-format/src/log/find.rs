@@ -24,8 +24,9 @@ pub(super) fn whole_record(
     Ok(is_whole.then_some(record))
 }
 
-/// Where the next whole record starts in a range, of those that are plausible there. The budget is of bytes whose checksum
-/// may be computed: only crafted ones look like so many records that checking them all would take long.
+/// Where the next whole record starts in a range, of those that are plausible there. The budget is of bytes
+/// whose checksum may be computed: only crafted ones look like so many records that checking them all would
+/// take long.
 pub(super) fn next_whole(
     log: &LogHeader,
     bytes: &mut LogBytes<'_>,
@@ -47,8 +48,8 @@ pub(super) fn next_whole(
     Ok(None)
 }
 
-/// The record at an offset with a flipped bit put back, if that makes it whole and wanted; and which bit that is, counted
-/// from the file's first. The bit stays put back.
+/// The record at an offset with a flipped bit put back, if that makes it whole and wanted; and which bit that
+/// is, counted from the file's first. The bit stays put back.
 pub(super) fn mend_record(
     log: &LogHeader,
     bytes: &mut LogBytes<'_>,

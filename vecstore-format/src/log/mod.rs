@@ -1,28 +1,29 @@
 //! The write-ahead log: every batch of writes is a record, durable before it is acknowledged.
 //!
 //! ```text
-//! file:    |magic "VECSTLOG"| version | order | salt u64 | number u64 | first_seq u64 | collection | zeros | crc32 |   64 bytes
-//! record:  |body_len u32| crc32 | seq u64 | synced_len u64 | kind u32 | previous u32 | body |
-//! batch:   |count u32| then for each point  |tag u8| id 8 or 16 bytes|  and for a put  |payload_len u32| payload| vector|
+//! file:    |"VECSTLOG"|version|order|salt u64|number u64|first_seq u64|collection|zeros|crc32|  64 bytes
+//! record:  |body_len u32|crc32|seq u64|synced_len u64|kind u32|previous u32|body|
+//! batch:   |count u32| for each point |tag u8|id 8 or 16 bytes| for a put |payload_len u32|payload|vector|
 //! ```
 //!
-//! A record's checksum starts from the salt, so that bytes of an older file in reused blocks are no records, nor are those of
-//! another log. Whose the log itself is, the header says, and the manifest, which lists the salts of all logs. `previous` is
-//! the checksum of the record before (of the header, for the first one), so that what a failed write left behind does not
-//! continue what was written in its place. Sequence numbers follow each other within a file and from file to file. All
-//! numbers are little-endian.
+//! A record's checksum starts from the salt. Bytes of an older file in reused blocks are therefore no
+//! records, and neither are those of another log. The header says which log it is, and the user of this crate
+//! lists the salts of all its logs. `previous` is the checksum of the record before, or of the header for the
+//! first one. What a failed write left behind therefore does not continue what was written in its place.
+//! Sequence numbers follow each other within a file and from file to file. All numbers are little-endian.
 //!
-//! **Where a log ends.** A power cut may leave the last, unacknowledged records torn, in any order: they are cut off. But a
-//! bad record may also be an acknowledged one that was damaged later. To tell the two apart, each record says how long the
-//! log was known to be durable when it was written (`synced_len`): a bad record before that length is damage, and an error.
-//! A mark follows each sync, and says just that. It is not synced itself: a kill leaves it whole, a power cut may not.
-//! Closing leaves a last mark. What no record tells about, [`tail`] judges by its bytes.
+//! **Where a log ends.** A power cut may leave the last, unacknowledged records torn, in any order: they are
+//! cut off. But a bad record may also be an acknowledged one that was damaged later. Each record therefore
+//! says how long the log was known to be durable when it was written (`synced_len`). A bad record before that
+//! length is damage, and an error. A mark follows each sync, and says just that. The mark is not synced
+//! itself: a kill leaves it whole, a power cut may not. Closing leaves a last mark. Where no record tells,
+//! [`tail`] judges by the bytes.
 //!
-//! **Room.** The file is longer than its records: zeros are written ahead of them, so that a sync has bytes to make durable
-//! and no new length, for which a file system writes several times. Closing cuts them off.
+//! **Room.** The file is longer than its records: zeros are written ahead of them. A sync then has bytes to
+//! make durable and no new length, for which a file system writes several times. Closing cuts the zeros off.
 //!
-//! The log is *physical*: it holds points as they are after a write, and ids of deleted ones. Replaying it twice, or over
-//! segments that hold some of it already, gives the same collection.
+//! The log is *physical*: it holds points as they are after a write, and ids of deleted ones. Replaying it
+//! twice, or over data that holds some of it already, gives the same points.
 
 mod bytes;
 mod find;

@@ -29,8 +29,8 @@ pub enum LogEnd {
     },
 }
 
-/// The sequence number of the first record of a log that begins with these bytes, of which
-/// [`FIRST_RECORD_BYTES`](super::FIRST_RECORD_BYTES) are needed; none if it is no log, or holds nothing.
+/// The sequence number of the first record of a log that begins with these bytes; `None` if it is no log, or
+/// has no record. The first [`FIRST_RECORD_BYTES`](super::FIRST_RECORD_BYTES) are enough.
 #[must_use]
 pub fn first_record(bytes: &[u8]) -> Option<u64> {
     let header = parse_header("".as_ref(), bytes).ok()??;
@@ -49,8 +49,8 @@ pub struct LogReader<'a> {
 }
 
 impl<'a> LogReader<'a> {
-    /// Begins to read a log of vectors of so many bytes. `None` when not even its header was made durable: it has never held an
-    /// acknowledged write.
+    /// Begins to read a log of vectors of so many bytes. `None` when not even its header was made durable: it
+    /// has never held an acknowledged write.
     ///
     /// # Errors
     /// [`FormatError::Damaged`]; [`FormatError::Version`]; [`FormatError::Directory`].

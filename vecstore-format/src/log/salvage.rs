@@ -1,8 +1,8 @@
 //! Reading what is left of a damaged log.
 //!
-//! A record is taken where its checksum fits, wherever it is found. Behind damage one may also be what a failed write left,
-//! never acknowledged (see [the log](super)): it counts where a record says that the log was durable so far, or where it
-//! continues, by its `previous`, one that counts.
+//! A record is taken where its checksum fits, wherever it is found. Behind damage one may also be what a
+//! failed write left, never acknowledged (see [the log](super)): it counts where a record says that the log
+//! was durable so far, or where it continues, by its `previous`, one that counts.
 
 use super::bytes::{LogBytes, ZEROS_MAX};
 use super::find::{mend_record, next_whole, whole_record};

@@ -1,16 +1,18 @@
 //! What follows the last whole record of a log: what a crash leaves, or damage.
 //!
-//! A disk writes whole sectors, those of one write in any order. So where a crash has torn a record, each of its sectors is as
-//! it was written, or is as before: zeros of the room, or beyond the end of the file. Damage leaves other bytes. What a
-//! flipped bit explains is damage too. Three things follow from that:
+//! A disk writes whole sectors, those of one write in any order. So where a crash has torn a record, each of
+//! its sectors is as it was written, or is as before: zeros of the room, or beyond the end of the file.
+//! Damage leaves other bytes. What a flipped bit explains is damage too. The first line that holds decides:
 //!
 //! | the bytes | are |
 //! |---|---|
-//! | a later record says that they were durable; or one flipped bit of a batch explains them, and no sector is missing | damage: an error |
-//! | a sector of the record is missing; or one flipped bit of a mark explains them | torn: never acknowledged as durable, and cut off |
-//! | anything else | in doubt: cut off, and the log is kept as it is |
+//! | a later record says that they were durable | damage: an error |
+//! | one flipped bit of a batch explains them, and no sector is missing | damage: an error |
+//! | one flipped bit of a batch explains them, and a sector is missing | in doubt: cut off, the log is kept |
+//! | one flipped bit of a mark explains them, or a sector is missing | torn: never acknowledged, cut off |
+//! | anything else | in doubt, as above |
 //!
-//! A batch that was only written, not synced, and has lost a whole sector to damage after a kill counts as torn.
+//! A batch counts as torn if it was written and not synced, and then lost a whole sector to damage.
 
 use super::bytes::LogBytes;
 use super::find::{mend_record, next_whole};
@@ -74,8 +76,8 @@ pub(super) fn judge(log: &LogHeader, bytes: &mut LogBytes<'_>, due: &Due) -> Res
     Ok(LogEnd::Torn { offset: at, bytes: content.end - at, in_doubt })
 }
 
-/// Whether a sector of the record that is due is missing. Where its header is not what is due, that one's alone: nothing
-/// tells how long the record is.
+/// Whether a sector of the record that is due is missing. Where its header is not what is due, that one's
+/// alone: nothing tells how long the record is.
 fn has_hole(bytes: &mut LogBytes<'_>, due: &Due) -> Result<bool, FormatError> {
     let header = RecordHeader::decode(bytes.at(due.at, RECORD_HEADER_BYTES)?);
     let len = header.filter(|header| due.is_met_by(header)).and_then(|header| header.len());

@@ -104,7 +104,8 @@ fn a_flipped_bit_in_a_closed_log_is_never_taken_for_an_end() {
         match parse(&flipped) {
             Err(_) => assert!(bit / 8 < last, "bit {bit}"),
             Ok(Some(log)) => {
-                // Only the last mark itself can be lost so, and the one before it, which the last one does not vouch for.
+                // Only the last mark itself can be lost so, and the one before it, which the last one does
+                // not vouch for.
                 assert!(bit / 8 >= last - RECORD_HEADER_BYTES, "bit {bit}");
                 assert_eq!((log.batches.len(), log.next_seq), (3, 103));
                 let offset = if bit / 8 >= last { last } else { last - RECORD_HEADER_BYTES };
@@ -274,7 +275,8 @@ fn a_disk_without_room_for_the_zeros_still_takes_the_record() {
     assert_eq!(parse(&disk.read(path()).unwrap()).unwrap().unwrap().batches.len(), 1);
 }
 
-/// A failed write may have reached the disk whole. What it leaves behind a shorter one in its place is no record.
+/// A failed write may have reached the disk whole. What it leaves behind a shorter one in its place is no
+/// record.
 #[test]
 fn what_a_failed_write_left_does_not_continue_the_next() {
     let disk = SimulatedDisk::new(1);
@@ -288,7 +290,8 @@ fn what_a_failed_write_left_does_not_continue_the_next() {
         (bytes[..HEADER_BYTES + (bytes.len() - HEADER_BYTES) / 2].to_vec(), bytes)
     });
     let header = parse(&both).unwrap().unwrap().header;
-    // As if both had failed and another batch, of the same length as the first one, was written instead of them.
+    // As if both had failed and another batch, of the same length as the first one, was written instead of
+    // them.
     let mut instead = both;
     let record = record::RecordHeader::decode(&first[HEADER_BYTES..]).unwrap();
     let mut replaced = Vec::new();
@@ -315,7 +318,8 @@ fn salvage_puts_a_flipped_bit_back_wherever_it_is() {
     }
 }
 
-/// Records behind a hole count up to where one of them says that the log was durable; further ones only in one piece.
+/// Records behind a hole count up to where one of them says that the log was durable; further ones only in
+/// one piece.
 #[test]
 fn salvage_goes_on_behind_damage_as_far_as_the_log_was_durable() {
     let disk = SimulatedDisk::new(1);

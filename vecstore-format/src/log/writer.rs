@@ -119,7 +119,8 @@ impl LogWriter {
         seq
     }
 
-    /// Writes what was pushed. After an error nothing of it is part of the log, and the next records take its place.
+    /// Writes what was pushed. After an error nothing of it is part of the log, and the next records take its
+    /// place.
     ///
     /// # Errors
     /// [`FormatError::Write`].
@@ -146,8 +147,9 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Writes what is pending, and zeros after it where the file ends: room for the next records, whose syncs then need not
-    /// make a new length durable too, which takes a file system several writes. Returns how long the file is.
+    /// Writes what is pending, and zeros after it where the file ends: room for the next records, whose syncs
+    /// then need not make a new length durable too, which takes a file system several writes. Returns how
+    /// long the file is.
     async fn write_ahead(&self) -> Result<u64, WriteError> {
         let records = PageWrite { offset: self.len, bytes: &self.pending };
         let end = self.len + self.pending.len() as u64;
@@ -165,16 +167,16 @@ impl LogWriter {
         Ok(end.max(self.file_bytes))
     }
 
-    /// Takes away what a failed write left, so that whoever reads the log need not ask what it is. Should that fail too, the
-    /// next records say that it does not continue them.
+    /// Takes away what a failed write left, so that whoever reads the log need not ask what it is. Should
+    /// that fail too, the next records say that it does not continue them.
     async fn cut_off_failed(&mut self) {
         if self.writer.set_len(self.len).await.is_ok() {
             self.file_bytes = self.len;
         }
     }
 
-    /// Makes everything written durable, and says so in the log. After an error nobody knows what is, and the log must not be
-    /// written any more.
+    /// Makes everything written durable, and says so in the log. After an error it is unknown what is
+    /// durable, and the log must not be written any more.
     ///
     /// # Errors
     /// [`FormatError::Write`].
@@ -182,17 +184,17 @@ impl LogWriter {
         if self.synced_len < self.batches_len {
             self.writer.sync(SyncKind::Data).await?;
             self.synced_len = self.len;
-            // Before anybody is told: what was acknowledged can be told from a write that was under way. Where this fails,
-            // the next record says it.
+            // Before anybody is told: what was acknowledged can be told from a write that was under way.
+            // Where this fails, the next record says it.
             self.push_record(KIND_MARK, &[]);
             let _ = self.write().await;
         }
         Ok(())
     }
 
-    /// Leaves the mark of a clean end and closes the file, after everything was synced. Where the mark could not be left,
-    /// as on a full disk, the length of what counts is the error: what follows may be records of a write that failed,
-    /// whole, which the next log does not go on from.
+    /// Leaves the mark of a clean end and closes the file, after everything was synced. Where the mark could
+    /// not be left, as on a full disk, the length of what counts is the error: what follows may be records of
+    /// a write that failed, whole, which the next log does not go on from.
     ///
     /// # Errors
     /// Bytes of the log up to the end of the last record that counts.

@@ -1,20 +1,21 @@
-//! A file of pages, each with its checksum: what all parts of a segment but vectors and codes are kept in.
+//! A file of sections, in pages that each have a checksum.
 //!
 //! ```text
-//! page 0:  |magic | version | order | kind | sections | identity | t | zeros | (first_page u64, bytes u64) ... zeros | crc32 |
-//!          0      8        12      16     20         24         48  52      56                                       4092
-//! page n:  |4092 bytes of a section                                                                               | crc32 |
+//! page 0:  |magic|version|order|kind|sections|identity|t |zeros|(first_page u64, bytes u64)...|zeros|crc32|
+//!          0     8       12    16   20       24       48 52    56                                   4092
+//! page n:  |4092 bytes of a section                                                                |crc32|
 //! ```
 //!
-//! A section is a string of bytes, cut into pages of 4092; the last one is filled up with zeros. Sections follow each other.
-//! All numbers are little-endian.
+//! A section is a string of bytes, cut into pages of 4092. Zeros fill its last page. Sections follow each
+//! other. All numbers are little-endian.
 //!
-//! A page's checksum starts from the seed, which is made of the identity and the kind, xor the number of the page: a page
-//! of another file or of another place does not pass. `t` is the crc32 of the checksums of pages 1 and on, so that the
-//! header sums up the whole file. Version 1 has no identity and no `t`: its sections are listed from 24 on, and its seed is 0.
+//! A page's checksum starts from the seed xor the number of the page. The identity and the kind make the
+//! seed, so that a page of another file or another place does not pass. `t` is the crc32 of the checksums of
+//! pages 1 and on: the header sums up the whole file. Version 1 has no identity and no `t`. Its sections are
+//! listed from 24 on, and its seed is 0.
 //!
-//! Whoever reads any byte of a page reads and checks the whole page. Sections that are *pinned* are checked once and
-//! then handed out from memory.
+//! A read of any byte reads and checks the whole page. *Pinned* sections are checked once, and then handed
+//! out from memory.
 
 mod data;
 mod header;

@@ -90,8 +90,8 @@ impl Pages {
     /// A whole section.
     ///
     /// # Errors
-    /// [`FormatError::Damaged`] if there is no such section, it is cut off, or one of its pages does not match its checksum;
-    /// [`FormatError::Read`].
+    /// [`FormatError::Damaged`] if there is no such section, it is cut off, or one of its pages does not
+    /// match its checksum; [`FormatError::Read`].
     pub async fn read_section(&self, section: usize) -> Result<Vec<u8>, FormatError> {
         if let Some(pinned) = &self.data.pinned {
             return Ok(pinned[section].clone());
@@ -148,10 +148,12 @@ impl Pages {
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 
-    /// Reads ranges of bytes of a section in one batch and hands each, as it arrives, to `sink(index, bytes)`.
+    /// Reads ranges of bytes of a section in one batch and hands each, as it arrives, to `sink(index,
+    /// bytes)`.
     ///
-    /// An empty range, or one that is out of the section, shows that the file is damaged: callers find ranges in the file
-    /// itself. Ranges are checked before any IO. An error of the sink ends the batch and is returned.
+    /// An empty range, or one that is out of the section, shows that the file is damaged: callers find ranges
+    /// in the file itself. Ranges are checked before any IO. An error of the sink ends the batch and is
+    /// returned.
     ///
     /// # Errors
     /// As [`Pages::read_section`]; that of the sink.

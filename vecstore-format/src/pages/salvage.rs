@@ -8,8 +8,8 @@ use io_core::{DynVectorReader, VectorReader};
 use std::cell::RefCell;
 
 impl Pages {
-    /// Opens a file to save what can be saved: with pages missing at its end or bytes behind it, and pages in which one bit
-    /// was flipped. Says what is wrong with the file as a whole.
+    /// Opens a file to save what can be saved: with pages missing at its end or bytes behind it, and pages in
+    /// which one bit was flipped. Says what is wrong with the file as a whole.
     ///
     /// # Errors
     /// As [`Pages::open_any`], where no flipped bit of the header explains it.
@@ -41,7 +41,8 @@ pub(super) fn mend_header(header: &mut [u8], kind: PagesKind) -> bool {
     if sound(header) {
         return false;
     }
-    // The seed is made of some of its fields, so that one of their bits changes the checksum in two ways: each is tried.
+    // The seed is made of some of its fields, so that one of their bits changes the checksum in two ways:
+    // each is tried.
     for bit in 0..ENTRIES_AT * 8 {
         header[bit / 8] ^= 1 << (bit % 8);
         if sound(header) {

@@ -110,7 +110,8 @@ fn every_page_is_of_this_file_and_none_other() {
     assert_eq!(problems(swapped, &expected).len(), 1);
 }
 
-/// Another file that was written under the same identity: its pages are sound, and yet not those that were written.
+/// Another file that was written under the same identity: its pages are sound, and yet not those that were
+/// written.
 #[test]
 fn the_header_sums_up_the_file() {
     let own = written(&[vec![1; 9000]]).get(Path::new(PATH)).unwrap();

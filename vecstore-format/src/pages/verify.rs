@@ -7,8 +7,8 @@ use io_core::{ReadControl, ReadOutcome, ReadRequest, VectorReader};
 use std::ops::ControlFlow;
 
 impl Pages {
-    /// Reads every page and reports each that is damaged. If none is by itself, it reports that not all are those that were
-    /// written.
+    /// Reads every page and reports each that is damaged. If none is by itself, it reports that not all are
+    /// those that were written.
     ///
     /// # Errors
     /// [`FormatError::Read`]; what is damaged is no error of this call.

@@ -12,8 +12,8 @@ use std::fmt;
 /// Bytes collected before they are written.
 const PENDING_BYTES_MAX: usize = 1 << 20;
 
-/// Writes a file of pages from front to back, and the header. A file counts once something durable names it, so all of it
-/// is synced at once.
+/// Writes a file of pages from front to back, and the header. A file counts once something durable names it,
+/// so all of it is synced at once.
 pub struct PagesWriter {
     writer: WriteBehind<Box<dyn DynPageWriter>>,
     kind: PagesKind,
@@ -113,8 +113,8 @@ impl PagesWriter {
         PAGE_DATA - self.pending.len() % PAGE
     }
 
-    /// Goes to the start of a page, leaving zeros, where a record of this many bytes fits one page, does not fit what is
-    /// left of this one, and no more than an eighth is wasted.
+    /// Fills the page with zeros where a record of this many bytes fits a page, does not fit the rest of this
+    /// one, and at most an eighth of the page is wasted by that.
     ///
     /// # Errors
     /// [`FormatError::Write`].
@@ -126,7 +126,8 @@ impl PagesWriter {
         Ok(())
     }
 
-    /// Writes what is left and the header, and makes the file durable. Its name is not. Returns the checksum of the header.
+    /// Writes what is left and the header, and makes the file durable. Its name is not. Returns the checksum
+    /// of the header.
     ///
     /// # Errors
     /// [`FormatError::Write`].

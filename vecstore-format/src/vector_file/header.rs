@@ -44,8 +44,8 @@ pub struct VectorFileHeader {
 }
 
 impl VectorFileHeader {
-    /// The header of a new file: records in 4096-byte blocks that none straddles where that wastes at most an eighth of
-    /// a block, and packed otherwise.
+    /// The header of a new file: records in 4096-byte blocks that none straddles where that wastes at most an
+    /// eighth of a block, and packed otherwise.
     #[must_use]
     pub fn new(element: ElementType, dim: u32, count: u64) -> Self {
         let stride = dim * element.bytes();
@@ -61,15 +61,16 @@ impl VectorFileHeader {
         if self.version == VERSION_OLDEST { FIELDS_BYTES_OLDEST } else { VECTOR_FILE_FIELDS_BYTES }
     }
 
-    /// The checksum of the header. It sums up the whole file: it covers the checksum of the table of all records' checksums.
+    /// The checksum of the header. It sums up the whole file: it covers the checksum of the table of all
+    /// records' checksums.
     #[must_use]
     pub fn crc(&self) -> u32 {
         let fields = self.encode();
         crc32(0, &fields[..self.fields_bytes() - 4])
     }
 
-    /// The checksum of the record of `point`. Its number is part of it, and which file it is in: a record in the place of another
-    /// one is found too.
+    /// The checksum of the record of `point`. Its number is part of it, and which file it is in: a record in
+    /// the place of another one is found too.
     #[must_use]
     pub fn record_crc(&self, point: u64, record: &[u8]) -> u32 {
         crc32(self.seed() ^ point as u32, record)

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 impl VectorFileHeader {
-    /// The fields with the one flipped bit put back that makes them a header; `None` if they are one, or no such bit is
-    /// found.
+    /// The fields with the one flipped bit put back that makes them a header; `None` if they are one, or no
+    /// such bit is found.
     #[must_use]
     pub fn mended(
         fields: &[u8; VECTOR_FILE_FIELDS_BYTES],

@@ -1,24 +1,25 @@
 //! A file of records of one length, read by point offset over any reader: vectors, or codes of vectors.
 //!
 //! ```text
-//! 0      8        12      16       20   24     32      36                 40           44  48           56        80     84
-//! |magic | version | order | element| dim| count| stride| records_per_block| block_bytes| t | data_offset| identity| crc32 | zeros to 4096
-//! ^ "VECTFILE"      0x0A0B0C0D                    bytes                                                     or zeros  of 0..80
+//! 0     8       12    16      20  24    32     36        40          44 48          56       80    84
+//! |magic|version|order|element|dim|count|stride|per_block|block_bytes|t |data_offset|identity|crc32|zeros|
 //! data:      blocks of records, the rest of a block is zeros; zeros up to a multiple of 4096
 //! checksums: the crc32 of each record, its initial value the seed xor the number of the record
 //! t:         the crc32 of this table, its initial value the seed
 //! ```
 //!
-//! All numbers are little-endian. The seed is [`FileIdentity::seed`](crate::FileIdentity::seed), or 0 in a file without an
-//! identity: a record passes only in its own file, at its own place. Version 2, which is still read, has no identity; its
-//! crc32 is at 56, of 0..56.
+//! All numbers are little-endian. The seed is [`FileIdentity::seed`](crate::FileIdentity::seed), or 0 in a
+//! file without an identity. A record therefore passes only in its own file, at its own place. Version 2 is
+//! still read: it has no identity, and its crc32 is at 56.
 //!
-//! The checksums are kept in memory, 4 bytes a record. Every record that is read is therefore checked, and none shares its
-//! page with a checksum. Records follow each other without gaps, or lie in blocks of 4096 bytes that no record straddles. A
-//! read of one record then touches one page. [`VectorFileHeader::new`] chooses.
+//! The checksums are kept in memory, 4 bytes a record. Every record that is read is therefore checked, and
+//! none shares its page with a checksum. Records follow each other without gaps, or lie in blocks of 4096
+//! bytes that no record straddles. A read of one record then touches one page. [`VectorFileHeader::new`]
+//! chooses.
 //!
-//! [`VectorFile`] and [`VectorFileWriter`] take records as bytes, whatever their type. The header says the type of their
-//! components, and records are handed out aligned for it. [`VectorFile::view`] shows them as slices of that type.
+//! [`VectorFile`] and [`VectorFileWriter`] take records as bytes, whatever their type. The header says the
+//! type of their components, and records are handed out aligned for it. [`VectorFile::view`] shows them as
+//! slices of that type.
 
 mod checksums;
 mod error;

@@ -39,7 +39,8 @@ pub struct VectorFile<R> {
 }
 
 impl<R: VectorReader> VectorFile<R> {
-    /// Reads and checks the header and the table of checksums. Which file it is, [`VectorFile::check`] compares.
+    /// Reads and checks the header and the table of checksums. Which file it is, [`VectorFile::check`]
+    /// compares.
     ///
     /// # Errors
     /// One variant of [`VectorFileError`] for each thing that can be wrong; [`FormatError::Read`].
@@ -63,8 +64,8 @@ impl<R: VectorReader> VectorFile<R> {
         Ok(Self::with(reader, checksums.clone()))
     }
 
-    /// Opens a file whose table of checksums is damaged: the header is checked, and records are not. For salvaging what can
-    /// be checked in another way.
+    /// Opens a file whose table of checksums is damaged: the header is checked, and records are not. For
+    /// salvaging what can be checked in another way.
     ///
     /// # Errors
     /// As [`VectorFile::open`].
@@ -112,11 +113,12 @@ impl<R: VectorReader> VectorFile<R> {
         Err(VectorFileError::ElementMismatch { file: self.reader.file().path.clone(), found, wanted })
     }
 
-    /// Reads the records of `points`, checks each, and hands it, as it arrives, to `sink(index in points, bytes)`. The bytes
-    /// are aligned for the type of their components.
+    /// Reads the records of `points`, checks each, and hands it, as it arrives, to `sink(index in points,
+    /// bytes)`. The bytes are aligned for the type of their components.
     ///
     /// # Errors
-    /// [`VectorFileError::NoSuchPoint`] before any IO; [`VectorFileError::RecordDamaged`]; [`FormatError::Read`].
+    /// [`VectorFileError::NoSuchPoint`] before any IO; [`VectorFileError::RecordDamaged`];
+    /// [`FormatError::Read`].
     ///
     /// # Cancel safety
     /// As [`VectorReader::read_vectors`].

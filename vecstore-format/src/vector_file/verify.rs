@@ -10,8 +10,8 @@ use std::ops::Range;
 const VERIFY_BYTES: u64 = 1 << 20;
 
 impl<R: VectorReader> VectorFile<R> {
-    /// Reads the whole file and reports every record and every padding that is damaged. `delivered` of the outcome counts
-    /// pieces of the file.
+    /// Reads the whole file and reports every record and every padding that is damaged. `delivered` of the
+    /// outcome counts pieces of the file.
     ///
     /// # Errors
     /// [`FormatError::Read`]; what is damaged is no error of this call.

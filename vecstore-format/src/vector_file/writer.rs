@@ -10,7 +10,8 @@ use io_core::{PageWrite, PageWriter, SyncKind, WriteBehind};
 /// Bytes collected before they are written.
 const PENDING_BYTES_MAX: usize = 1 << 20;
 
-/// Writes a vector file from front to back. The header is written last, so that an unfinished file is not taken for one.
+/// Writes a vector file from front to back. The header is written last, so that an unfinished file is not
+/// taken for one.
 #[derive(Debug)]
 pub struct VectorFileWriter<W> {
     writer: WriteBehind<W>,
@@ -30,8 +31,8 @@ impl<W: PageWriter + 'static> VectorFileWriter<W> {
         Self::with_identity(writer, element, dim, None)
     }
 
-    /// Starts a file of records of `dim` components that is this one and none other: no record of another file passes for one
-    /// of it, and none of its records in another file.
+    /// Starts a file of records of `dim` components that has this identity: its records pass in no other
+    /// file, and no other file's records pass in it.
     ///
     /// # Errors
     /// [`VectorFileError::BadRecordLength`].
@@ -79,7 +80,8 @@ impl<W: PageWriter + 'static> VectorFileWriter<W> {
     /// Appends a vector of the file's type.
     ///
     /// # Errors
-    /// [`VectorFileError::ElementMismatch`] if the file's components are of another type; as [`VectorFileWriter::push`].
+    /// [`VectorFileError::ElementMismatch`] if the file's components are of another type; as
+    /// [`VectorFileWriter::push`].
     pub async fn push_vector<T: Element>(&mut self, vector: &[T]) -> Result<(), FormatError> {
         let (found, wanted) = (self.header.element, T::TYPE);
         if found != wanted {

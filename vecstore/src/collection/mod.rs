@@ -173,9 +173,8 @@ impl Collection {
     /// Opens a collection. Blocks while its segments are loaded and its log is read.
     ///
     /// # Errors
-    /// [`Error::Input`] for options out of their ranges; [`Error::NotACollection`]; [`Error::InUse`] when somebody else has
-    /// it open; [`Error::Format`], naming the file: one that is damaged, misplaced or of another version, or whatever keeps files from
-    /// being read.
+    /// [`Error::Input`] for options out of their ranges; [`Error::NotACollection`]; [`Error::InUse`] when another owner has
+    /// it open; [`Error::Format`] for a file that is damaged, misplaced, of another version, or cannot be read.
     pub fn open(backend: &DynBackend, dir: &Path, options: &CollectionOptions) -> Result<Self, Error> {
         options.open.check()?;
         options.check()?;
