@@ -199,8 +199,8 @@ fn absurd_lengths_of_records_are_named() {
 /// The longest record there may be, and the int8 code of the longest vector: 16 bytes more than components.
 #[test]
 fn the_longest_records_are_read_back() {
-    let memory = MemoryBackend::new(1);
     for len in [4 * 65_536usize, 65_520 + 16] {
+        let memory = MemoryBackend::new(1);
         let record: Vec<u8> = (0..len).map(|i| (i * 7) as u8).collect();
         write(&memory, &OpenOptions::default(), &[record.clone(), record.clone()], len as u32);
         assert_eq!(read_all::<u8>(&memory, &OpenOptions::default()), [record.clone(), record]);
