@@ -11,7 +11,7 @@ use benches::data::{Error, variable};
 use benches::disk::DiskCounts;
 use benches::report::{Cell, Plot, Report, Table};
 use benches::without_lanes::WithoutLanes;
-use io_core::{BackendFactory, DynBackend, OpenOptions};
+use io_core::{BackendFactory, DynBackend, OpenOptions, with_causes};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -214,8 +214,8 @@ fn search_beside(
         while !ended.load(Relaxed) {
             pause(due.saturating_duration_since(Instant::now()));
             let query = next.fetch_add(1, Relaxed) % queries.len();
-            let found =
-                collection.search(request(&queries[query])).wait().map_err(|error| error.to_string())?;
+            let found = collection.search(request(&queries[query])).wait();
+            let found = found.map_err(|error| with_causes(&error).to_string())?;
             // From when it was due: whoever comes while another search is slow waits too.
             samples.push((due, due.elapsed()));
             if !expected.iter().any(|hits| hits[query] == found.hits) {

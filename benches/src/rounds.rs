@@ -67,7 +67,7 @@ impl Rounds {
     ) -> Result<()> {
         let measured = run().map_err(|error| {
             let names: Vec<_> = contender.iter().map(Cell::to_string).collect();
-            format!("{}: {error}", names.join(", "))
+            format!("{}: {}", names.join(", "), io_core::with_causes(&*error))
         })?;
         match self.0.iter_mut().find(|row| row.contender == contender) {
             Some(row) => row.measured.push((round, measured)),

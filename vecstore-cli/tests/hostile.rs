@@ -78,7 +78,7 @@ fn no_option_takes_a_command_down() {
             &["int8_global=NaN", "int8_global=0.5", "product=0", "product=3"],
         ),
         (&import, "--first-id", &["18446744073709551613"]),
-        (&["import", "c", "q.raw", "--format", "raw", "--raw-element", "f32"], "--raw-dim", &["0", "65537"]),
+        (&["import", "c", "q.raw", "--format", "raw", "--raw-element", "f32"], "--raw-dim", &["0", "65521"]),
         (&upsert, "--seal-points", &["0"]),
         (&upsert, "--seal-bytes", &["0"]),
         (&upsert, "--segments-max", &["0"]),

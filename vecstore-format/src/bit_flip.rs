@@ -26,8 +26,7 @@ pub fn flipped_bit(found: u32, stored: u32, bytes: usize) -> Option<usize> {
 
 /// Puts back a flipped bit of bytes that end with their checksum, `found` being the one of the bytes before
 /// it. Says whether they are right now; they are as they were if not.
-#[must_use]
-pub fn mend(bytes: &mut [u8], found: u32) -> bool {
+pub(crate) fn mend(bytes: &mut [u8], found: u32) -> bool {
     let Some((data, stored)) = bytes.split_last_chunk::<4>() else { return false };
     let stored = u32::from_le_bytes(*stored);
     match flipped_bit(found, stored, data.len()) {

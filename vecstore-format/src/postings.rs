@@ -85,8 +85,7 @@ impl<'a> Postings<'a> {
     }
 
     /// Goes through them from the first one on.
-    #[must_use]
-    pub fn cursor(self) -> PostingsCursor<'a> {
+    fn cursor(self) -> PostingsCursor<'a> {
         let Self { skips, packed, count } = self;
         PostingsCursor {
             skips,
@@ -132,7 +131,7 @@ impl Push for RoaringBitmap {
 
 /// Goes through postings once, forward.
 #[derive(Clone, Debug)]
-pub struct PostingsCursor<'a> {
+struct PostingsCursor<'a> {
     skips: &'a [[u8; SKIP_BYTES]],
     packed: &'a [u8],
     /// Numbers after the last whole block.
@@ -151,10 +150,7 @@ impl PostingsCursor<'_> {
     }
 
     /// The first number that is at least `target`, of those not passed yet. It is not passed by this.
-    ///
-    /// # Errors
-    /// [`PostingsError`].
-    pub fn advance_to(&mut self, target: u32) -> Result<Option<u32>, PostingsError> {
+    fn advance_to(&mut self, target: u32) -> Result<Option<u32>, PostingsError> {
         loop {
             if self.used < self.len && self.block[self.len - 1] >= target {
                 self.used += self.loaded().partition_point(|&number| number < target);

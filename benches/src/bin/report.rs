@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     match linux::main() {
         Ok(status) => status,
         Err(error) => {
-            println!("report: {error}");
+            println!("report: {}", io_core::with_causes(&*error));
             ExitCode::FAILURE
         }
     }

@@ -23,7 +23,6 @@ mod linux {
     use benches::slow_disk::{Error, Options, SlowDisk, remove_leftovers};
     use clap::{Parser, Subcommand};
     use rustix::process::{Pid, Signal, kill_process};
-    use std::error::Error as _;
     use std::ffi::OsString;
     use std::os::unix::process::ExitStatusExt;
     use std::path::PathBuf;
@@ -101,8 +100,7 @@ mod linux {
                 ExitCode::from(SKIPPED)
             }
             Err(error) => {
-                let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
-                eprintln!("slow-disk: {error}{cause}");
+                eprintln!("slow-disk: {}", io_core::with_causes(&error));
                 ExitCode::from(FAILED)
             }
         }

@@ -29,7 +29,7 @@ pub use reader::Pages;
 pub use writer::PagesWriter;
 
 /// Bytes of a page on disk.
-pub const PAGE: usize = 4096;
+const PAGE: usize = 4096;
 /// Bytes of a section in a page.
 pub const PAGE_DATA: usize = PAGE - 4;
 

@@ -1,6 +1,6 @@
 //! The header of a vector file: what is in the file, and where.
 
-use super::{RECORD_BYTES_MAX, VECTOR_FILE_FIELDS_BYTES, VECTOR_FILE_HEADER_BYTES, VectorFileError};
+use super::{HEADER_BYTES, RECORD_BYTES_MAX, VECTOR_FILE_FIELDS_BYTES, VectorFileError};
 use crate::crc::crc32;
 use crate::{ElementType, FileIdentity};
 use std::path::Path;
@@ -96,7 +96,7 @@ impl VectorFileHeader {
     #[must_use]
     pub fn offset(&self, point: u64) -> u64 {
         let per_block = u64::from(self.records_per_block);
-        VECTOR_FILE_HEADER_BYTES
+        HEADER_BYTES
             + point / per_block * u64::from(self.block_bytes)
             + point % per_block * u64::from(self.stride())
     }
@@ -105,14 +105,14 @@ impl VectorFileHeader {
     fn records_end(&self) -> u64 {
         match self.count.checked_sub(1) {
             Some(last) => self.offset(last) + u64::from(self.stride()),
-            None => VECTOR_FILE_HEADER_BYTES,
+            None => HEADER_BYTES,
         }
     }
 
     /// Bytes from the first record to the end of the last one.
     #[must_use]
     pub fn records_bytes(&self) -> u64 {
-        self.records_end() - VECTOR_FILE_HEADER_BYTES
+        self.records_end() - HEADER_BYTES
     }
 
     /// Where the table of checksums starts.
@@ -142,7 +142,7 @@ impl VectorFileHeader {
         put(36, &self.records_per_block.to_le_bytes());
         put(40, &self.block_bytes.to_le_bytes());
         put(44, &self.checksums_crc.to_le_bytes());
-        put(48, &VECTOR_FILE_HEADER_BYTES.to_le_bytes());
+        put(48, &HEADER_BYTES.to_le_bytes());
         if let Some(identity) = self.identity {
             put(IDENTITY_AT, &identity.to_bytes());
         }
@@ -201,7 +201,7 @@ impl VectorFileHeader {
         let layout_fits = stride == header.stride()
             && records_per_block > 0
             && u64::from(stride) * u64::from(records_per_block) <= u64::from(block_bytes)
-            && data_offset == VECTOR_FILE_HEADER_BYTES
+            && data_offset == HEADER_BYTES
             // So many records would overflow the file's length: no file is that long.
             && count.checked_mul(u64::from(block_bytes) + CHECKSUM_BYTES).is_some_and(|bytes| bytes < i64::MAX as u64);
         if !layout_fits {

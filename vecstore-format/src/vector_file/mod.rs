@@ -38,7 +38,7 @@ pub use view::VectorView;
 pub use writer::VectorFileWriter;
 
 /// Length of the header page.
-pub const VECTOR_FILE_HEADER_BYTES: u64 = 4096;
+const HEADER_BYTES: u64 = 4096;
 /// Bytes of the header page that hold fields.
 pub const VECTOR_FILE_FIELDS_BYTES: usize = 84;
 /// A record is not longer than this: 65,536 components of 4 bytes.

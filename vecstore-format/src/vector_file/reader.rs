@@ -1,9 +1,7 @@
 //! Reading the records of a vector file.
 
 use super::header::MAGIC;
-use super::{
-    RecordChecksums, VECTOR_FILE_FIELDS_BYTES, VECTOR_FILE_HEADER_BYTES, VectorFileError, VectorFileHeader,
-};
+use super::{HEADER_BYTES, RecordChecksums, VECTOR_FILE_FIELDS_BYTES, VectorFileError, VectorFileHeader};
 use crate::{ElementType, Expected, FormatError};
 use io_core::{DirectoryError, ReadControl, ReadOutcome, ReadRequest, VectorReader};
 use std::cell::RefCell;
@@ -230,9 +228,9 @@ async fn read_header<R: VectorReader>(reader: &R) -> Result<VectorFileHeader, Fo
     // A file that is no vector file at all is called that, however short it is.
     let looks_right =
         fields[..8] == MAGIC || available < 8 && MAGIC.starts_with(&fields[..available as usize]);
-    if info.len < VECTOR_FILE_HEADER_BYTES && looks_right {
+    if info.len < HEADER_BYTES && looks_right {
         let (file, found) = (info.path.clone(), info.len);
-        let expected = VECTOR_FILE_HEADER_BYTES;
+        let expected = HEADER_BYTES;
         return Err(VectorFileError::Truncated { file, count: 0, expected, found }.into());
     }
     Ok(VectorFileHeader::decode(&fields, &info.path, info.len)?)

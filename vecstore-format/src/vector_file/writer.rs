@@ -1,9 +1,7 @@
 //! Writing a vector file from front to back.
 
 use super::header::{BLOCK, record_bytes};
-use super::{
-    RECORD_BYTES_MAX, VECTOR_FILE_FIELDS_BYTES, VECTOR_FILE_HEADER_BYTES, VectorFileError, VectorFileHeader,
-};
+use super::{HEADER_BYTES, RECORD_BYTES_MAX, VECTOR_FILE_FIELDS_BYTES, VectorFileError, VectorFileHeader};
 use crate::{Element, ElementType, FileIdentity, FormatError};
 use io_core::{PageWrite, PageWriter, SyncKind, WriteBehind};
 
@@ -51,7 +49,7 @@ impl<W: PageWriter + 'static> VectorFileWriter<W> {
             writer: WriteBehind::new(writer),
             header,
             pending: Vec::with_capacity(PENDING_BYTES_MAX + BLOCK as usize),
-            pending_offset: VECTOR_FILE_HEADER_BYTES,
+            pending_offset: HEADER_BYTES,
             checksums: Vec::new(),
         })
     }
@@ -104,7 +102,7 @@ impl<W: PageWriter + 'static> VectorFileWriter<W> {
         self.writer.settled().await?;
         let writer = self.writer.writer();
         writer.sync(SyncKind::Data).await?;
-        let mut page = vec![0; VECTOR_FILE_HEADER_BYTES as usize];
+        let mut page = vec![0; HEADER_BYTES as usize];
         page[..VECTOR_FILE_FIELDS_BYTES].copy_from_slice(&self.header.encode());
         writer.write_pages(&[PageWrite { offset: 0, bytes: &page }]).await?;
         writer.set_len(self.header.file_bytes()).await?;
