@@ -17,7 +17,7 @@
 //! says how long the log was known to be durable when it was written (`synced_len`). A bad record before that
 //! length is damage, and an error. A mark follows each sync, and says just that. The mark is not synced
 //! itself: a kill leaves it whole, a power cut may not. Closing leaves a last mark. Where no record tells,
-//! [`tail`] judges by the bytes.
+//! `tail.rs` judges by the bytes.
 //!
 //! **Room.** The file is longer than its records: zeros are written ahead of them. A sync then has bytes to
 //! make durable and no new length, for which a file system writes several times. Closing cuts the zeros off.

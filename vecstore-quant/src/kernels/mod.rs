@@ -2,7 +2,7 @@
 //!
 //! [`Kernels`] is a table of functions. [`Kernels::get`] gives the fastest one this machine can run and is decided at
 //! run time, so a default build is fast everywhere; [`Kernels::scalar`] is the portable one every other is tested
-//! against. Kernels only sum: what the sums mean is left to [`crate::distance`] and [`crate::quantization`].
+//! against. Kernels only sum: what the sums mean is left to distances and codecs.
 //!
 //! **To add an instruction set:** a file beside `avx2.rs` with a table, and a line in [`Kernels::get`], for a machine that the
 //! tests run on. **To add a kernel:** a field in [`Kernels`], a function in `scalar.rs`, and, where it pays, one in `avx2.rs`; the
