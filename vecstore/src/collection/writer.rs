@@ -458,9 +458,8 @@ impl Writer {
 
     /// Takes no writes any more, since nobody knows what is on the disk.
     pub(super) fn stop_writing(&self, error: Error) -> Error {
-        let error_and_causes = with_causes(&error);
-        let reason =
-            format!("{error_and_causes}; open the collection again to go on from what is on the disk");
+        let what = "open the collection again to go on from what is on the disk";
+        let reason = format!("{}; {what}", with_causes(&error));
         self.shared.state.write().read_only.get_or_insert(reason);
         error
     }

@@ -178,9 +178,8 @@ impl Salvage<'_> {
         let (mut points_lost, mut payloads_lost) = (Losses::default(), Losses::default());
         let known = ids.ids.keys().filter(|&&point| !deleted.contains(point)).count() as u64;
         if known < live {
-            let reason = ids.damage;
-            let reason =
-                reason.map_or("their ids are missing".to_owned(), |damage| with_causes(&damage).to_string());
+            let damage = ids.damage.map(|damage| with_causes(&damage).to_string());
+            let reason = damage.unwrap_or_else(|| "their ids are missing".to_owned());
             points_lost = Losses { count: live - known, first: Some(reason) };
         } else if let Some(damage) = ids.damage {
             let damage = with_causes(&damage);
