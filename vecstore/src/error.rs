@@ -82,9 +82,15 @@ pub enum Error {
         /// The point.
         id: PointId,
     },
+    /// A callback on a thread of a collection was to wait for the optimizer, which waits for the callback.
+    #[error("a callback of a collection cannot wait for its optimizer: wait on another thread")]
+    WaitsForItself,
     /// It was asked to stop.
     #[error("stopped")]
     Stopped,
+    /// The collection was opened without threads that read.
+    #[error("the collection has no threads that read (`cores` is 0): read through `Collection::reader`")]
+    NoCores,
     /// The collection was closed while this was under way.
     #[error("the collection was closed")]
     Closed,

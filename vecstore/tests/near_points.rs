@@ -238,3 +238,53 @@ fn a_threshold_holds_for_vectors_also_where_codes_decide() {
     }
     assert!(left_out > 0, "some are decided by their codes");
 }
+
+/// Bounds grow with the length of a vector, so that one of a worse score than all candidates may be the best of all.
+#[test]
+fn a_long_vector_behind_many_short_ones_is_found() {
+    const SHORT: usize = 400;
+    let mut random = fastrand::Rng::with_seed(5);
+    for (distance, codes) in [
+        (Distance::Dot, Placement::Pinned),
+        (Distance::Dot, Placement::Cold),
+        (Distance::Euclid, Placement::Pinned),
+    ] {
+        for scale in [3.0, 10.0, 100.0, 1000.0] {
+            if distance == Distance::Euclid && scale > 100.0 {
+                // What makes the difference is lost in `f32`.
+                continue;
+            }
+            for _ in 0..6 {
+                let axis = |x: f32| [vec![x], vec![0.0; DIM - 1]].concat();
+                let mut vectors: Vec<Vec<f32>> = (0..SHORT).map(|i| axis(1.0 - i as f32 * 1e-4)).collect();
+                let mut long = axis(1.01);
+                long[1..].iter_mut().for_each(|x| *x = scale * normal(&mut random));
+                let query = match distance {
+                    Distance::Dot => axis(1.0),
+                    // As far from the short ones as from it, but for a little.
+                    _ => {
+                        let squares = long[1..].iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+                        let mut query = long.clone();
+                        query[1..].iter_mut().for_each(|x| *x *= 0.5);
+                        query[0] = 1.0 + 1e-3 * squares.sqrt() as f32;
+                        query
+                    }
+                };
+                vectors.push(long);
+                let best = |a: &usize, b: &usize| {
+                    let of = |point: usize| score(distance, &vectors[point], &query);
+                    of(*a).total_cmp(&of(*b))
+                };
+                let expected = (0..vectors.len()).max_by(best).unwrap();
+                let collection = sealed(distance, codes, &vectors);
+                let params = SearchParams::default();
+                let found = &search(&collection, std::slice::from_ref(&query), 1, params)[0];
+                assert_eq!(
+                    (place(&found.hits[0]), found.stats.undecided),
+                    (expected, false),
+                    "{distance} {scale}"
+                );
+            }
+        }
+    }
+}

@@ -4,8 +4,8 @@ use io_core::testing::SimulatedDisk;
 use io_core::{BackendFactory, Directory, DynBackend, OpenError, OpenOptions, StartError};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use vecstore::collection::{
     Collection, CollectionOptions, Durability, RecordParts, ScrollRequest, SearchRequest, SearchResult,
 };
@@ -17,7 +17,11 @@ use vecstore::schema::Schema;
 struct Missing {
     disk: SimulatedDisk,
     openings: Arc<AtomicU32>,
+    /// What happens before somebody looks into directories the next time.
+    before_listing: Arc<Mutex<Option<Meanwhile>>>,
 }
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 impl BackendFactory for Missing {
     type Reader = <SimulatedDisk as BackendFactory>::Reader;
@@ -28,6 +32,10 @@ impl BackendFactory for Missing {
     }
 
     fn directory(&self) -> Arc<dyn Directory> {
+        let meanwhile = self.before_listing.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         self.disk.directory()
     }
 
@@ -54,7 +62,8 @@ impl BackendFactory for Missing {
 
 /// Points on a line, two segments and some in memory, opened with files missing for some openings by its reads.
 fn opened(openings: u32) -> (Collection, Missing) {
-    let missing = Missing { disk: SimulatedDisk::new(1), openings: Arc::default() };
+    let missing =
+        Missing { disk: SimulatedDisk::new(1), openings: Arc::default(), before_listing: Arc::default() };
     let backend = DynBackend::new(missing.clone());
     let options = CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() };
     let dir = Path::new("/c");
@@ -118,4 +127,22 @@ fn what_reads_return_does_not_depend_on_how_often_they_begin_again() {
         assert_eq!(missing.openings.load(Ordering::Relaxed), 0);
         collection.close().unwrap();
     }
+}
+
+#[test]
+fn what_is_told_of_a_collection_is_of_segments_that_are_there() {
+    let (collection, missing) = opened(0);
+    let collection = Arc::new(collection);
+    let segments = |collection: &Collection| collection.info().unwrap().segments;
+    assert_eq!(segments(&collection).len(), 2);
+    let merging = Arc::clone(&collection);
+    let merge: Meanwhile = Box::new(move || {
+        merging.optimize(|_| {}).wait().unwrap();
+    });
+    *missing.before_listing.lock().unwrap() = Some(merge);
+    let merged = segments(&collection);
+    assert!(missing.before_listing.lock().unwrap().is_none());
+    assert_eq!(merged.iter().map(|segment| (segment.number, segment.points)).collect::<Vec<_>>(), [(3, 250)]);
+    assert!(merged[0].disk_bytes["vectors.vec"] > 0);
+    Arc::into_inner(collection).unwrap().close().unwrap();
 }

@@ -12,10 +12,13 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 use vecstore::backends::BackendKind;
-use vecstore::collection::{BuildStage, Collection, CollectionOptions, Durability, Pending, SearchRequest};
+use vecstore::collection::{
+    BuildStage, Collection, CollectionOptions, Durability, PayloadChange, Pending, SearchRequest, Selection,
+};
 use vecstore::error::Error;
-use vecstore::point::Point;
+use vecstore::point::{Point, PointId};
 use vecstore::schema::Schema;
 
 const DIR: &str = "/c";
@@ -403,4 +406,89 @@ fn two_collections_may_be_dropped_by_each_other() {
     for dir in dirs {
         assert_eq!(reopened(&backend, dir).count(None).wait().unwrap(), 50);
     }
+}
+
+/// Runs something that must not hang, and fails if it does.
+fn ends<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, ended) = mpsc::channel();
+    std::thread::spawn(move || done.send(act()));
+    ended.recv_timeout(Duration::from_secs(120)).unwrap_or_else(|_| panic!("{what} hangs"))
+}
+
+/// A writer without room waits for the optimizer, and the optimizer for its callback.
+#[test]
+fn a_progress_callback_may_write_where_memory_is_full() {
+    let backend = DynBackend::new(SimulatedDisk::new(4));
+    let options = CollectionOptions { seal_points: 2, background: true, ..options() };
+    let collection =
+        Arc::new(Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options).unwrap());
+    put(&collection, 0..1).unwrap();
+    let (weak, next) = (Arc::downgrade(&collection), AtomicUsize::new(1));
+    let (told, errors) = mpsc::channel();
+    let callback = move |_| {
+        let collection = weak.upgrade().unwrap();
+        for _ in 0..20 {
+            let id = next.fetch_add(1, Ordering::Relaxed) as u64;
+            if id <= 100 {
+                put(&collection, id..id + 1).unwrap();
+            }
+        }
+        let waits = [collection.seal(|_| {}).wait(), collection.optimize(|_| {}).wait()];
+        waits.into_iter().for_each(|waited| told.send(waited.unwrap_err()).unwrap());
+    };
+    let optimizing = collection.optimize(callback);
+    ends("a callback that writes", || optimizing.wait()).unwrap();
+    assert!(errors.iter().all(|error| matches!(error, Error::WaitsForItself)));
+    let written = Arc::into_inner(collection).unwrap();
+    let count = written.count(None).wait().unwrap();
+    assert!(count > 20, "{count} points");
+    written.close().unwrap();
+}
+
+/// Writes that wait for room when the collection is closed were begun: they are finished.
+#[test]
+fn closing_does_not_refuse_writes_that_wait_for_room() {
+    const POINTS: u64 = 40;
+    let backend = DynBackend::new(SimulatedDisk::new(4));
+    let in_background = CollectionOptions { seal_points: 2, background: true, ..options() };
+    let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &in_background).unwrap();
+    put(&collection, 0..1).unwrap();
+    let (let_go, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let (reached, at_callback) = mpsc::channel();
+    let optimizing = sent(collection.optimize(move |_| {
+        let _ = reached.send(());
+        let _ = held.lock().unwrap().recv();
+    }));
+    at_callback.recv().unwrap();
+    // What depends on what is there is written alone, so that not all of them are one group.
+    let writes: Vec<_> = (1..=POINTS)
+        .flat_map(|id| {
+            let nothing = Selection::Ids(vec![PointId::Num(1000)]);
+            let change = PayloadChange::Clear;
+            [
+                sent(collection.upsert(points(id..id + 1), Durability::Written)),
+                sent(collection.change_payload(nothing, change, Durability::Written)),
+            ]
+        })
+        .collect();
+    let closing = std::thread::spawn(move || collection.close());
+    // It may be closed before or after the callback goes on.
+    drop(let_go);
+    ends("closing", move || closing.join().unwrap()).unwrap();
+    for written in writes {
+        written().unwrap();
+    }
+    let _ = optimizing();
+    assert_eq!(reopened(&backend, Path::new(DIR)).count(None).wait().unwrap(), POINTS + 1);
+}
+
+#[test]
+fn a_collection_without_cores_says_how_it_is_read() {
+    let backend = DynBackend::new(SimulatedDisk::new(4));
+    let options = CollectionOptions { cores: 0, ..options() };
+    let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options).unwrap();
+    let error = collection.search(SearchRequest::new(vec![0.0; 2])).wait().unwrap_err();
+    assert!(error.to_string().contains("Collection::reader"), "{error}");
+    collection.close().unwrap();
 }

@@ -368,7 +368,8 @@ impl Growing {
     ///
     /// By a dot product a point that is a little shorter than those around it is nobody's best match, and codes make points shorter. A
     /// group of points that are far from all others may have no link from these: it gets one from where a walk that looks for it ends.
-    /// Where there is no room for a link a point stays as it is.
+    /// Where there is no room for a link a point stays as it is. The walk comes down through the upper levels, so it may end at
+    /// the point itself, or among others that are lost: no link from there would help.
     fn connect<S: PointScores>(
         &mut self,
         scores: &S,
@@ -388,7 +389,7 @@ impl Growing {
                 let level = &self.levels[0];
                 let near = found.iter().map(|found| found.id);
                 let further = near.clone().flat_map(|near| level.get(near as usize)).copied();
-                Ok(near.chain(further).find(|&id| level.has_room(id)))
+                Ok(near.chain(further).find(|&id| reached[id as usize] && level.has_room(id)))
             })?;
             if let Some(from) = from {
                 self.levels[0].add(from, point);
@@ -814,5 +815,26 @@ mod tests {
             build(&scores, &wrong, &|_| (), &|| false),
             Err(BuildError::Params(ParamsError::M { m: 0 }))
         );
+    }
+
+    /// With few links a walk for a lost point often ends at the point itself, or among others that are lost.
+    #[test]
+    fn a_lost_point_is_linked_from_one_that_is_reached() {
+        for seed in 0..40 {
+            let mut rng = SplitMix64::new(seed, 1);
+            let centres: Vec<f32> = (0..6 * DIM).map(|_| rng.normal()).collect();
+            let near = |index: usize, rng: &mut SplitMix64| {
+                centres[index % 6 * DIM + index / 6 % DIM] + 0.1 * rng.normal()
+            };
+            let vectors: Vec<f32> = (0..200)
+                .flat_map(|point| (0..DIM).map(move |i| point % 6 + 6 * i))
+                .map(|index| near(index, &mut rng))
+                .collect();
+            for (m, ef_construct) in [(2, 2), (2, 128), (3, 3), (4, 4)] {
+                // It panics where a rule of graphs is broken.
+                let graph = built(&vectors, Distance::Euclid, &HnswParams { m, ef_construct, seed });
+                assert_eq!(graph.len(), 200);
+            }
+        }
     }
 }

@@ -23,14 +23,13 @@ const QUEUE_MAX: usize = 1 << 14;
 pub(super) struct Cores {
     queue: Sender<Job>,
     closing: StopFlag,
+    is_none: bool,
 }
 
 impl Cores {
-    /// No threads: every read fails, as when they are closed.
+    /// No threads: every read fails.
     pub(super) fn none() -> Self {
-        let closing = StopFlag::new();
-        closing.stop();
-        Self { queue: queue(1).0, closing }
+        Self { queue: queue(1).0, closing: StopFlag::new(), is_none: true }
     }
 
     /// Starts an executor a core. When one of them fails to start, the others end too.
@@ -48,7 +47,7 @@ impl Cores {
         let (sender, jobs) = queue::<Job>((4 * options.cores * lanes).min(QUEUE_MAX));
         // The last of them to end drops what nobody takes any more.
         let jobs = Arc::new(jobs);
-        let cores = Self { queue: sender, closing: closing.clone() };
+        let cores = Self { queue: sender, closing: closing.clone(), is_none: false };
         let mut starts = Vec::with_capacity(options.cores);
         for core in 0..options.cores {
             let (shared, jobs) = (Arc::clone(shared), Arc::clone(&jobs));
@@ -108,7 +107,9 @@ impl Cores {
                 let _ = result.try_send(read.await);
             })
         });
-        ask(self.queue.clone(), job, answer, self.closing.clone())
+        let asking = ask(self.queue.clone(), job, answer, self.closing.clone());
+        let is_none = self.is_none;
+        async move { if is_none { Err(Error::NoCores) } else { asking.await } }
     }
 
     /// Takes nothing more. The threads end when they have finished what was handed in.

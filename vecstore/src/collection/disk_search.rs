@@ -45,8 +45,8 @@ pub(super) struct DiskSearch<'a> {
 struct Found {
     /// Of all of these segments, best first.
     candidates: Vec<Scored>,
-    /// The worst of each segment that may have further ones.
-    ends: Vec<Scored>,
+    /// Of each segment the best score that a point may have which is not among them.
+    rests: Vec<(usize, f32)>,
 }
 
 impl DiskSearch<'_> {
@@ -63,7 +63,7 @@ impl DiskSearch<'_> {
         // A walk finds `ef` anyway.
         let mut found_max =
             candidates_max.map_or(first, |candidates_max| first.max(params.ef.min(candidates_max)));
-        let Found { candidates: mut waiting, mut ends } =
+        let Found { candidates: mut waiting, mut rests } =
             self.candidates(&all_segments, found_max, stats).await?;
         let mut candidates: Vec<Scored> = waiting.drain(..first.min(waiting.len())).collect();
         let asked_for = candidates.len();
@@ -80,10 +80,10 @@ impl DiskSearch<'_> {
             let mut scores: Vec<f32> = scored.iter().map(|scored| scored.at_least(part)).collect();
             scores.extend(known);
             let worst = nth_best(&mut scores, self.request.wanted() - 1).unwrap_or(f32::NEG_INFINITY);
-            let may_be_hit = |candidate: &Scored| candidate.at_most(part).min(best_possible) > worst;
-            waiting.retain(may_be_hit);
-            ends.retain(may_be_hit);
-            if waiting.is_empty() && ends.is_empty() {
+            let may_be_hit = |at_most: f32| at_most.min(best_possible) > worst;
+            waiting.retain(|candidate| may_be_hit(candidate.at_most(part)));
+            rests.retain(|&(_, at_most)| may_be_hit(at_most));
+            if waiting.is_empty() && rests.is_empty() {
                 return Ok(scored);
             }
             if ranked == candidates_max || waiting.is_empty() && found_max == candidates_max {
@@ -92,10 +92,10 @@ impl DiskSearch<'_> {
             }
             if waiting.is_empty() {
                 found_max = (found_max * GROWTH).min(candidates_max);
-                let segments: Vec<usize> = ends.iter().map(|end| end.segment).collect();
+                let segments: Vec<usize> = rests.iter().map(|&(segment, _)| segment).collect();
                 let known: HashSet<(usize, u32)> =
                     scored.iter().map(|scored| (scored.segment, scored.point)).collect();
-                Found { candidates: waiting, ends } = self.candidates(&segments, found_max, stats).await?;
+                Found { candidates: waiting, rests } = self.candidates(&segments, found_max, stats).await?;
                 waiting.retain(|candidate| !known.contains(&(candidate.segment, candidate.point)));
             } else {
                 let count = waiting.len().min(ranked.max(RANKED_MIN)).min(candidates_max - ranked);
@@ -122,6 +122,7 @@ impl DiskSearch<'_> {
         stats: &mut SearchStats,
     ) -> Result<Found, Error> {
         let params = &self.request.params;
+        let candidates_max = self.request.candidates_max(self.reader.shared.schema.quantization);
         let mut prepared = self.request.vector.clone();
         self.reader.shared.schema.distance.prepare(&mut prepared);
         let searches = segments.iter().map(async |&segment| {
@@ -135,6 +136,7 @@ impl DiskSearch<'_> {
                 scan_max: params.scan_max,
                 scan_ratio: params.scan_ratio,
                 bounded: params.rescore != Rescore::Never,
+                part_of_rest: candidates_max.and(params.rescore.part_of_bounds()),
                 control: self.control,
             };
             let mut stats = CandidateStats::default();
@@ -142,18 +144,17 @@ impl DiskSearch<'_> {
             let found = search.run(&entry.reader, scratch.get(), &mut stats).await?;
             Ok::<_, Error>((segment, found, stats))
         });
-        let (mut candidates, mut ends) = (Vec::new(), Vec::new());
+        let (mut candidates, mut rests) = (Vec::new(), Vec::new());
         for (segment, found, cost) in try_join_all(searches).await? {
-            let is_full = found.len() >= wanted;
             let scored =
                 |Bounded { point, score, bound }| Scored { segment, point, score, bound, sure: false };
-            candidates.extend(found.into_iter().map(scored));
-            ends.extend(candidates.last().filter(|_| is_full).copied());
+            candidates.extend(found.best.into_iter().map(scored));
+            rests.push((segment, found.rest));
             stats.codes_scored += cost.codes_scored;
             stats.read.add(&cost.read);
         }
         candidates.sort_unstable_by(better_first);
-        Ok(Found { candidates, ends })
+        Ok(Found { candidates, rests })
     }
 
     /// Scores candidates by their vectors, read in one batch a segment, all segments at once.

@@ -1,9 +1,11 @@
 //! What a collection holds and what it takes.
 
 use super::open_files::OpenFiles;
+use super::state::SegmentEntry;
 use super::{Collection, plan};
 use crate::error::Error;
 use crate::schema::Schema;
+use io_core::{BackendFactory, with_causes};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -53,43 +55,51 @@ impl Collection {
     /// # Errors
     /// What keeps directories from being listed.
     pub fn info(&self) -> Result<CollectionInfo, Error> {
-        use io_core::{BackendFactory, with_causes};
         let shared = &self.shared;
-        let directory = shared.backend.directory();
-        let (version, segments_peak, seq, in_memory, large, read_only, background_error) = {
-            let state = shared.state.read();
-            let error = state.background_error.as_ref().map(|error| with_causes(error).to_string());
-            let (in_memory, large) = (state.mutable.len() as u64, state.is_large(&shared.options));
-            let (version, peak) = (state.version.clone(), state.segments_peak);
-            (version, peak, state.seq, in_memory, large, state.read_only.clone(), error)
-        };
-        let optimization_due = large || plan::is_due(&version, &shared.options);
-        let frozen = version.frozen.iter().map(|frozen| frozen.segment.len() as u64 - frozen.deleted.len());
-        let frozen: u64 = frozen.sum();
-        let mut segments = Vec::with_capacity(version.segments.len());
-        for entry in &version.segments {
-            let memory = entry.data.memory_bytes().into_iter().map(|(name, bytes)| (name, bytes as u64));
-            let disk = directory.list(&entry.data.dir)?.into_iter();
-            let disk = disk.map(|file| (file.name.to_string_lossy().into_owned(), file.len));
-            segments.push(SegmentSummary {
-                number: entry.data.number,
-                points: u64::from(entry.data.points),
-                deleted: entry.deleted.len(),
-                memory_bytes: memory.collect(),
-                disk_bytes: disk.collect(),
+        loop {
+            let (version, segments_peak, seq, in_memory, large, read_only, background_error) = {
+                let state = shared.state.read();
+                let error = state.background_error.as_ref().map(|error| with_causes(error).to_string());
+                let (in_memory, large) = (state.mutable.len() as u64, state.is_large(&shared.options));
+                let (version, peak) = (state.version.clone(), state.segments_peak);
+                (version, peak, state.seq, in_memory, large, state.read_only.clone(), error)
+            };
+            let segments: Result<Vec<_>, Error> =
+                version.segments.iter().map(|entry| self.summary(entry)).collect();
+            // A segment that was replaced meanwhile has lost files.
+            let now = shared.state.read().version.clone();
+            let is_there =
+                |entry: &SegmentEntry| now.segments.iter().any(|now| now.data.number == entry.data.number);
+            if !version.segments.iter().all(is_there) {
+                continue;
+            }
+            let frozen: u64 =
+                version.frozen.iter().map(|frozen| frozen.segment.len() as u64 - frozen.deleted.len()).sum();
+            return Ok(CollectionInfo {
+                schema: shared.schema.clone(),
+                points: in_memory + version.points(),
+                points_in_memory: in_memory + frozen,
+                seq,
+                segments: segments?,
+                segments_peak,
+                open_files: self.open_files(),
+                read_only,
+                optimization_due: large || plan::is_due(&version, &shared.options),
+                background_error,
             });
         }
-        Ok(CollectionInfo {
-            schema: shared.schema.clone(),
-            points: in_memory + version.points(),
-            points_in_memory: in_memory + frozen,
-            seq,
-            segments,
-            segments_peak,
-            open_files: self.open_files(),
-            read_only,
-            optimization_due,
-            background_error,
+    }
+
+    fn summary(&self, entry: &SegmentEntry) -> Result<SegmentSummary, Error> {
+        let memory = entry.data.memory_bytes().into_iter().map(|(name, bytes)| (name, bytes as u64));
+        let disk = self.shared.backend.directory().list(&entry.data.dir)?.into_iter();
+        let disk = disk.map(|file| (file.name.to_string_lossy().into_owned(), file.len));
+        Ok(SegmentSummary {
+            number: entry.data.number,
+            points: u64::from(entry.data.points),
+            deleted: entry.deleted.len(),
+            memory_bytes: memory.collect(),
+            disk_bytes: disk.collect(),
         })
     }
 }

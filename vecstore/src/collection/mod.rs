@@ -297,6 +297,9 @@ impl Collection {
     /// deleted points out and puts points of a tenant together. `progress` is told how far it is, on a thread of a low
     /// priority: searches and writes go first also now that somebody waits, and an idle machine is all its own.
     ///
+    /// The callback may write. It must not wait for another call of `optimize`, `seal` or `settle`, which comes after this one:
+    /// [`Pending::wait`] fails there.
+    ///
     /// It covers what is there when its turn comes, which is when the optimizer is done with one segment at most and with
     /// the calls before. What is written meanwhile is left to the next call, and waits where memory is full.
     ///
@@ -339,7 +342,7 @@ impl Collection {
         job: impl FnOnce(StopFlag, Reply<T>) -> optimizer::Job,
     ) -> Pending<T> {
         let stop = StopFlag::new();
-        self.ask(stop.clone(), |writers| &writers.optimizer, |reply| job(stop, reply))
+        self.ask(stop.clone(), |writers| &writers.optimizer, |reply| job(stop, reply)).of_the_optimizer()
     }
 
     /// Hands a job to one of the threads that write.
@@ -491,6 +494,9 @@ impl Collection {
 
     fn write(&self, change: Change, durability: Durability) -> Pending<WriteSummary> {
         let job = |reply| WriteJob { change, durability, reply };
+        if belongs_to_a_collection() {
+            return self.control(|reply| ControlJob::Write(job(reply)));
+        }
         self.ask(StopFlag::new(), |writers| &writers.writes, job)
     }
 
@@ -529,8 +535,8 @@ fn start(
     let writers = Writers { writes, control, optimizer };
     let (loaded, loading) = mpsc::channel();
     let writer = {
-        let (backend, dir, options, optimizer) =
-            (backend.clone(), dir.to_owned(), options.clone(), writers.optimizer.clone());
+        let (backend, dir, options) = (backend.clone(), dir.to_owned(), options.clone());
+        let (optimizer, closing) = (writers.optimizer.clone(), closing.clone());
         spawn_belonging(&backend.clone(), "writer", move || {
             let ran = backend.run(|| async {
                 match open::load(&backend, &dir, &options).await {
@@ -541,7 +547,7 @@ fn start(
                     Ok(found) => {
                         let _ended = WriterEnded(Arc::clone(&found.shared));
                         let shared = Arc::clone(&found.shared);
-                        let writer = writer::Writer::new(found, optimizer);
+                        let writer = writer::Writer::new(found, optimizer, closing);
                         let _ = loaded.send(Ok(shared));
                         writer.run(&write_jobs, &control_jobs).await
                     }

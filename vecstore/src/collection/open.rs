@@ -132,6 +132,7 @@ pub(super) fn check_segment_dir(directory: &dyn Directory, dir: &Path) -> Result
     match directory.entry(dir) {
         Ok(entry) if !entry.is_dir => Err(Error::damaged(dir, None, "it is no directory")),
         // Whoever opens its files says what is missing.
+        Err(error) if !error.is_not_found() => Err(error.into()),
         _ => Ok(()),
     }
 }

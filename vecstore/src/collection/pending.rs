@@ -1,6 +1,7 @@
 //! What is under way in a collection, as its caller sees it.
 
 use crate::error::Error;
+use crate::threads::belongs_to_a_collection;
 use async_channel::{Receiver, Sender};
 use io_core::StopFlag;
 use std::pin::Pin;
@@ -28,6 +29,8 @@ pub(super) async fn ask<J, T>(
 pub struct Pending<T> {
     future: Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>,
     stop: StopFlag,
+    /// Whether the optimizer is to do it.
+    of_the_optimizer: bool,
 }
 
 impl<T> std::fmt::Debug for Pending<T> {
@@ -41,7 +44,12 @@ impl<T: Send + 'static> Pending<T> {
         stop: StopFlag,
         future: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Self {
-        Self { future: Box::pin(future), stop }
+        Self { future: Box::pin(future), stop, of_the_optimizer: false }
+    }
+
+    pub(super) fn of_the_optimizer(mut self) -> Self {
+        self.of_the_optimizer = true;
+        self
     }
 
     pub(super) fn failed(error: Error) -> Self {
@@ -53,8 +61,12 @@ impl<T> Pending<T> {
     /// Blocks until it is done.
     ///
     /// # Errors
-    /// Those of what is under way.
+    /// Those of what is under way. [`Error::WaitsForItself`] for what the optimizer is to do, on a thread of a collection: there
+    /// its progress callback runs.
     pub fn wait(self) -> Result<T, Error> {
+        if self.of_the_optimizer && belongs_to_a_collection() {
+            return Err(Error::WaitsForItself);
+        }
         pollster::block_on(self)
     }
 

@@ -315,7 +315,7 @@ impl Verifier<'_> {
         if sound {
             self.together(dir, (listed.number, listed.id), schema).await?;
         }
-        Ok(self.report.problems.len() == before)
+        Ok(self.faults() == before)
     }
 
     /// Checks that files which are sound by themselves make a segment.

@@ -24,7 +24,7 @@ use crate::point::{Payload, PointId};
 use crate::threads::Jobs;
 use async_channel::Sender;
 use futures_util::future::{Either, select};
-use io_core::{BackendFactory, ReadControl, ReadStats, with_causes};
+use io_core::{BackendFactory, ReadControl, ReadStats, StopFlag, with_causes};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -62,6 +62,8 @@ pub(super) enum Change {
 
 /// What is not a write.
 pub(super) enum ControlJob {
+    /// A write from a thread of a collection, which may be what makes room: it does not wait for room.
+    Write(WriteJob),
     Sync(Reply<()>),
     /// Sync, and freeze what is mutable if the thresholds ask for it.
     Settle(Reply<()>),
@@ -91,12 +93,14 @@ pub(super) struct Writer {
     /// How many points of each segment the manifest says are deleted.
     pub(super) deleted_written: HashMap<u64, u64>,
     optimizer: Sender<optimizer::Job>,
+    /// Raised when the collection is being closed.
+    closing: StopFlag,
     /// When the optimizer, having failed, is to try again.
     retry_at: Option<Instant>,
 }
 
 impl Writer {
-    pub(super) fn new(loaded: Loaded, optimizer: Sender<optimizer::Job>) -> Self {
+    pub(super) fn new(loaded: Loaded, optimizer: Sender<optimizer::Job>, closing: StopFlag) -> Self {
         let Loaded { shared, manifest, log_next, log_bytes, unclosed_logs, deleted_written } = loaded;
         let reader = CollectionReader::new(Arc::clone(&shared));
         let mut writer = Self {
@@ -109,6 +113,7 @@ impl Writer {
             ended_log_bytes: log_bytes,
             deleted_written,
             optimizer,
+            closing,
             retry_at: None,
         };
         // Torn ends go now, so that they are not taken for damage later. What fails is tried again by the first write.
@@ -137,12 +142,12 @@ impl Writer {
             match job {
                 Either::Left(Ok(job)) => self.control(job).await,
                 Either::Left(Err(_)) => break,
-                Either::Right(first) => self.write_group(first, writes).await,
+                Either::Right(first) => self.write_group(first, Some(writes)).await,
             }
         }
         // Writes that were sent before are still to be done.
         while let Ok(first) = writes.recv().await {
-            self.write_group(first, writes).await;
+            self.write_group(first, Some(writes)).await;
         }
         self.close().await
     }
@@ -150,7 +155,7 @@ impl Writer {
     /// Whether writes have to wait for the optimizer, so that memory stays bounded.
     fn must_wait(&self) -> bool {
         let state = self.shared.state.read();
-        self.is_full(&state) && self.optimizer_failure(&state).is_none()
+        !self.closing.is_stopped() && self.is_full(&state) && self.optimizer_failure(&state).is_none()
     }
 
     /// Whether the mutable segment, or its log, is several times as large as it should be, since the one before is not
@@ -171,7 +176,8 @@ impl Writer {
 
     /// Why there is nothing to wait for, if so.
     fn optimizer_failure(&self, state: &State) -> Option<Arc<Error>> {
-        let ended = || self.optimizer.is_closed().then(|| Arc::new(Error::WorkerLost));
+        let is_lost = || self.optimizer.is_closed() && !self.closing.is_stopped();
+        let ended = || is_lost().then(|| Arc::new(Error::WorkerLost));
         state.background_error.clone().or_else(ended)
     }
 
@@ -184,6 +190,7 @@ impl Writer {
 
     async fn control(&mut self, job: ControlJob) {
         match job {
+            ControlJob::Write(job) => self.write_group(job, None).await,
             ControlJob::Sync(reply) => {
                 let synced = self.sync().await;
                 answer(&reply, synced);
@@ -216,7 +223,7 @@ impl Writer {
     }
 
     /// Does a write, and with it those that have come in meanwhile.
-    async fn write_group(&mut self, first: WriteJob, writes: &Jobs<WriteJob>) {
+    async fn write_group(&mut self, first: WriteJob, writes: Option<&Jobs<WriteJob>>) {
         let mut group = vec![first];
         let mut bytes = 0;
         // A change that depends on what is there is a group of its own, so that it sees all before it.
@@ -225,9 +232,9 @@ impl Writer {
             if group.len() >= GROUP_MAX || bytes >= GROUP_BYTES_MAX {
                 break;
             }
-            match writes.try_recv() {
-                Ok(job) => group.push(job),
-                Err(_) => break,
+            match writes.map(|writes| writes.try_recv()) {
+                Some(Ok(job)) => group.push(job),
+                _ => break,
             }
         }
         let last = match group.last() {

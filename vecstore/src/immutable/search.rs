@@ -63,6 +63,8 @@ pub(crate) struct CandidateSearch<'a> {
     pub(crate) scan_ratio: f32,
     /// Whether bounds are asked for; else they are infinite.
     pub(crate) bounded: bool,
+    /// Which part of a bound counts in [`FoundByCodes::rest`], if that is asked for.
+    pub(crate) part_of_rest: Option<f32>,
     pub(crate) control: &'a ReadControl,
 }
 
@@ -81,19 +83,29 @@ pub(crate) struct Bounded {
     pub(crate) bound: f32,
 }
 
+/// The best candidates of a segment.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundByCodes {
+    /// Best first, equal scores by point.
+    pub(crate) best: Vec<Bounded>,
+    /// The best score that any other point may have whose code was scored; `NEG_INFINITY` where there is none. Bounds differ
+    /// between points, so the last of the best does not tell.
+    pub(crate) rest: f32,
+}
+
 /// The bounds of points whose codes were read: where codes are in memory they are computed for the best only.
 type Bounds = HashMap<u32, f32>;
 
 impl CandidateSearch<'_> {
-    /// The best candidates, best first, equal scores by point.
+    /// The best candidates.
     pub(crate) async fn run(
         &self,
         segment: &SegmentReader,
         scratch: &mut WalkScratch,
         stats: &mut CandidateStats,
-    ) -> Result<Vec<Bounded>, Error> {
+    ) -> Result<FoundByCodes, Error> {
         let mut bounds = Bounds::new();
-        let best = self.best(segment, scratch, &mut bounds, stats).await?;
+        let (best, rest) = self.best(segment, scratch, &mut bounds, stats).await?;
         let bound = |Candidate { id, score }: Candidate| match &segment.data.codes {
             _ if !self.bounded => f32::INFINITY,
             CodesData::Pinned(records) => {
@@ -103,7 +115,7 @@ impl CandidateSearch<'_> {
             CodesData::OnDisk(_) => bounds.get(&id).copied().unwrap_or(f32::INFINITY),
         };
         let bounded = |found: Candidate| Bounded { point: found.id, score: found.score, bound: bound(found) };
-        Ok(best.into_iter().map(bounded).collect())
+        Ok(FoundByCodes { best: best.into_iter().map(bounded).collect(), rest })
     }
 
     fn bound(&self, record: &[u8], score: f32) -> f32 {
@@ -116,7 +128,7 @@ impl CandidateSearch<'_> {
         scratch: &mut WalkScratch,
         bounds: &mut Bounds,
         stats: &mut CandidateStats,
-    ) -> Result<Vec<Candidate>, Error> {
+    ) -> Result<(Vec<Candidate>, f32), Error> {
         let points = segment.data.points;
         let live;
         let allowed = match self.allowed {
@@ -156,24 +168,26 @@ impl CandidateSearch<'_> {
         points: &RoaringBitmap,
         bounds: &mut Bounds,
         stats: &mut CandidateStats,
-    ) -> Result<Vec<Candidate>, Error> {
-        let mut best: Vec<Candidate> = Vec::new();
+    ) -> Result<(Vec<Candidate>, f32), Error> {
+        let mut best: Vec<(Candidate, f32)> = Vec::new();
+        let mut rest = f32::NEG_INFINITY;
         let mut batch = Vec::with_capacity(SCAN_BATCH);
-        let mut scores = vec![0.0; SCAN_BATCH];
-        let mut rest = points.iter();
+        let mut scores = Scores::default();
+        let mut points = points.iter();
         loop {
             batch.clear();
-            batch.extend(rest.by_ref().take(SCAN_BATCH));
+            batch.extend(points.by_ref().take(SCAN_BATCH));
             if batch.is_empty() {
-                return Ok(best);
+                return Ok((best.into_iter().map(|(candidate, _)| candidate).collect(), rest));
             }
             self.check_stop()?;
             self.score(segment, &batch, &mut scores, bounds, stats).await?;
-            best.extend(batch.iter().zip(&scores).map(|(&id, &score)| Candidate { id, score }));
-            best.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
-            best.truncate(self.wanted);
+            best.extend(scores.of(&batch).map(|(id, score, at_most)| (Candidate { id, score }, at_most)));
+            best.sort_unstable_by(|(a, _), (b, _)| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
+            let dropped = best.drain(self.wanted.min(best.len())..);
+            rest = dropped.fold(rest, |rest, (_, at_most)| rest.max(at_most));
             if bounds.len() > 2 * best.len() + SCAN_BATCH {
-                let kept = best.iter().filter_map(|found| Some((found.id, *bounds.get(&found.id)?)));
+                let kept = best.iter().filter_map(|(found, _)| Some((found.id, *bounds.get(&found.id)?)));
                 *bounds = kept.collect();
             }
         }
@@ -189,9 +203,10 @@ impl CandidateSearch<'_> {
         scratch: &mut WalkScratch,
         bounds: &mut Bounds,
         stats: &mut CandidateStats,
-    ) -> Result<Option<Vec<Candidate>>, Error> {
+    ) -> Result<Option<(Vec<Candidate>, f32)>, Error> {
         let graph = &segment.data.graph;
-        let WalkScratch { search, ways, scores } = scratch;
+        let WalkScratch { search, ways, scores, seen } = scratch;
+        seen.clear();
         let some_forbidden = !matches!(allowed, Allowed::Except(deleted) if deleted.is_empty());
         // The last level is entered at a point that may not be allowed, and takes the place of one that is.
         let ef = kept + usize::from(some_forbidden);
@@ -210,9 +225,11 @@ impl CandidateSearch<'_> {
                 }
                 Step::Expand { node, level } => search.links(graph.upper_links(node, level)),
                 Step::Score(points) => {
-                    scores.resize(points.len(), 0.0);
                     self.score(segment, points, scores, bounds, stats).await?;
-                    search.scores(scores);
+                    if self.part_of_rest.is_some() {
+                        seen.extend(scores.of(points));
+                    }
+                    search.scores(&scores.scores);
                 }
                 Step::Done => break,
             }
@@ -221,7 +238,18 @@ impl CandidateSearch<'_> {
         found.retain(|found| allowed.contains(found.id));
         let is_complete = found.len() >= kept;
         found.truncate(self.wanted);
-        Ok(is_complete.then_some(found))
+        if !is_complete {
+            return Ok(None);
+        }
+        let last = found.last().map_or(f32::INFINITY, |last| last.score);
+        let mut rest = f32::NEG_INFINITY;
+        for &(point, score, at_most) in &*seen {
+            // Points that are not allowed are scored on the way down.
+            if score <= last && at_most > rest && allowed.contains(point) {
+                rest = at_most;
+            }
+        }
+        Ok(Some((found, rest)))
     }
 
     fn check_stop(&self) -> Result<(), Error> {
@@ -232,18 +260,39 @@ impl CandidateSearch<'_> {
         &self,
         segment: &SegmentReader,
         points: &[u32],
-        scores: &mut [f32],
+        scores: &mut Scores,
         bounds: &mut Bounds,
         stats: &mut CandidateStats,
     ) -> Result<(), Error> {
         stats.codes_scored += points.len() as u64;
+        let Scores { scores, at_most } = scores;
+        scores.resize(points.len(), 0.0);
+        at_most.clear();
+        at_most.resize(points.len(), f32::NEG_INFINITY);
+        let best_possible = |score: f32, bound: f32| match self.part_of_rest {
+            // Of a code that is no vector's nothing is known.
+            Some(part) if (score + part * bound).is_nan() => f32::INFINITY,
+            Some(part) => score + part * bound,
+            None => f32::NEG_INFINITY,
+        };
         match (&segment.data.codes, &segment.codes) {
-            (CodesData::Pinned(records), _) => self.scorer.score_many(records, points, scores),
+            (CodesData::Pinned(records), _) => {
+                self.scorer.score_many(records, points, scores);
+                if self.part_of_rest.is_some() {
+                    let record_bytes = segment.data.codec.record_bytes();
+                    for ((&point, &score), at_most) in points.iter().zip(&*scores).zip(at_most) {
+                        let bound = self.bound(&records[point as usize * record_bytes..], score);
+                        *at_most = best_possible(score, bound);
+                    }
+                }
+            }
             (CodesData::OnDisk(_), Some(file)) => {
                 let sink = |index: usize, record: &[u8]| {
                     scores[index] = self.scorer.score(record);
-                    if let Some(bound) = self.scorer.bound(record, scores[index]).filter(|_| self.bounded) {
+                    if self.bounded {
+                        let bound = self.bound(record, scores[index]);
                         bounds.insert(points[index], bound);
+                        at_most[index] = best_possible(scores[index], bound);
                     }
                 };
                 let read = file.read(points, self.control, sink).await?;
@@ -257,12 +306,29 @@ impl CandidateSearch<'_> {
     }
 }
 
+/// The scores of some codes, and the best that their vectors may have, if that is asked for.
+#[derive(Default)]
+struct Scores {
+    scores: Vec<f32>,
+    at_most: Vec<f32>,
+}
+
+impl Scores {
+    /// Each of the points that were scored with its two scores.
+    fn of(&self, points: &[u32]) -> impl Iterator<Item = (u32, f32, f32)> {
+        let scores = self.scores.iter().zip(&self.at_most);
+        points.iter().zip(scores).map(|(&point, (&score, &at_most))| (point, score, at_most))
+    }
+}
+
 /// The memory of a walk, to be used again by the next one.
 #[derive(Default)]
 pub(crate) struct WalkScratch {
     search: SearchScratch,
     ways: Ways,
-    scores: Vec<f32>,
+    scores: Scores,
+    /// What was scored, as [`Scores::of`] gives it.
+    seen: Vec<(u32, f32, f32)>,
 }
 
 /// Where a walk may go from a point.
