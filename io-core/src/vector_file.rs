@@ -490,6 +490,7 @@ impl VectorFileHeader {
         let layout_fits = stride == header.stride()
             && records_per_block > 0
             && u64::from(stride) * u64::from(records_per_block) <= u64::from(block_bytes)
+            && block_bytes <= stride.max(BLOCK)
             && data_offset == VECTOR_FILE_HEADER_BYTES
             // So many records would overflow the file's length: no file is that long.
             && count.checked_mul(u64::from(block_bytes) + CHECKSUM_BYTES).is_some_and(|bytes| bytes < i64::MAX as u64);
@@ -578,9 +579,9 @@ impl<T: Element, R: VectorReader> VectorFile<T, R> {
     /// # Errors
     /// One variant of [`VectorFileError`] for each thing that can be wrong.
     pub async fn open(reader: R) -> Result<Self, VectorFileError> {
-        let header = read_header(&reader, T::TYPE).await?;
-        let checksums = RecordChecksums::read(&reader, &header).await?;
-        Ok(Self::with(reader, checksums))
+        let mut file = Self::open_unchecked(reader).await?;
+        file.load_checksums().await?;
+        Ok(file)
     }
 
     /// Opens a file whose checksums another reader of the same file has in memory already.
@@ -596,14 +597,24 @@ impl<T: Element, R: VectorReader> VectorFile<T, R> {
         Ok(Self::with(reader, checksums.clone()))
     }
 
-    /// Opens a file whose table of checksums is damaged: the header is checked, and records are not. For salvaging what can
-    /// be checked in another way.
+    /// Opens a file without its table of checksums: the header is checked, and records are not, but by [`VectorFile::verify`]. For
+    /// salvaging what can be checked in another way, and for looking at the header before the table is read.
     ///
     /// # Errors
     /// As [`VectorFile::open`].
     pub async fn open_unchecked(reader: R) -> Result<Self, VectorFileError> {
         let header = read_header(&reader, T::TYPE).await?;
         Ok(Self::with(reader, RecordChecksums { header, table: Arc::new([]) }))
+    }
+
+    /// Reads and checks the table of checksums of a file that was opened without. That takes 4 bytes of memory a record of the
+    /// header, which may say anything: whoever knows how many there are compares before.
+    ///
+    /// # Errors
+    /// [`VectorFileError::ChecksumsDamaged`]; [`VectorFileError::Read`].
+    pub async fn load_checksums(&mut self) -> Result<(), VectorFileError> {
+        self.checksums = RecordChecksums::read(&self.reader, self.header()).await?;
+        Ok(())
     }
 
     fn with(reader: R, checksums: RecordChecksums) -> Self {
@@ -679,8 +690,12 @@ impl<T: Element, R: VectorReader> VectorFile<T, R> {
     }
 
     fn check(&self, point: u64, record: &[u8]) -> Result<(), VectorFileError> {
-        let RecordChecksums { header, table } = &self.checksums;
-        let Some(&stored) = table.get(point as usize) else { return Ok(()) };
+        let stored = self.checksums.table.get(point as usize);
+        stored.map_or(Ok(()), |&stored| self.check_against(stored, point, record))
+    }
+
+    fn check_against(&self, stored: u32, point: u64, record: &[u8]) -> Result<(), VectorFileError> {
+        let header = self.header();
         let found = header.record_crc(point, record);
         if found == stored {
             return Ok(());
@@ -689,19 +704,38 @@ impl<T: Element, R: VectorReader> VectorFile<T, R> {
         Err(VectorFileError::RecordDamaged { file, point, offset, len: header.stride(), found, stored })
     }
 
-    /// Reads the whole file and reports every record and every padding that is damaged. `delivered` of the outcome counts
-    /// pieces of the file.
+    /// Reads the whole file and reports every record and every padding that is damaged, until `damaged` has enough of them; or
+    /// the table of checksums, if that is. `delivered` of the outcome counts pieces of the file. The table is read in pieces too, and need not have been
+    /// loaded.
     ///
     /// # Errors
     /// [`VectorFileError::Read`]; what is damaged is no error of this call.
     pub async fn verify(
         &self,
         control: &ReadControl,
-        mut damaged: impl FnMut(VectorFileError),
+        mut damaged: impl FnMut(VectorFileError) -> ControlFlow<()>,
     ) -> Result<ReadOutcome, VectorFileError> {
         let header = *self.header();
-        let end = header.checksums_offset();
+        let (end, table_end) = (header.checksums_offset(), header.file_bytes());
         let mut outcome = ReadOutcome { delivered: 0, stopped: false, stats: ReadStats::default() };
+        let (mut table, mut at) = (Vec::new(), end);
+        let mut hasher = crc32fast::Hasher::new_with_initial(header.seed());
+        while at < table_end && !outcome.stopped {
+            table.resize((table_end - at).min(VERIFY_BYTES) as usize, 0);
+            self.read_piece(at, &mut table, control, &mut outcome).await?;
+            hasher.update(&table);
+            at += table.len() as u64;
+        }
+        let (found, stored) = (hasher.finalize(), header.checksums_crc);
+        if found != stored && !outcome.stopped {
+            let file = self.reader.file().path.clone();
+            let _ = damaged(VectorFileError::ChecksumsDamaged { file, offset: end, found, stored });
+            return Ok(outcome);
+        }
+        let mut tell = |found: Result<(), VectorFileError>| match found {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => damaged(error),
+        };
         let (mut chunk, mut at, mut point) = (Vec::new(), header.fields_bytes() as u64, 0);
         while at < end && !outcome.stopped {
             // As many whole records as fit, and the padding before and after them.
@@ -711,24 +745,45 @@ impl<T: Element, R: VectorReader> VectorFile<T, R> {
             }
             let stop = if point == header.count { end } else { header.offset(point) };
             chunk.resize((stop - at) as usize, 0);
-            let step = read_into_controlled(&self.reader, at, &mut chunk, control).await?;
-            outcome.delivered += step.delivered;
-            outcome.stopped = step.stopped;
-            outcome.stats.add(&step.stats);
+            self.read_piece(at, &mut chunk, control, &mut outcome).await?;
+            table.resize((point - first) as usize * CHECKSUM_BYTES as usize, 0);
+            if !outcome.stopped {
+                self.read_piece(end + first * CHECKSUM_BYTES, &mut table, control, &mut outcome).await?;
+            }
             if outcome.stopped {
                 break;
             }
             let mut padding_from = 0;
-            for point in first..point {
+            for (point, stored) in (first..point).zip(table.as_chunks().0) {
                 let start = (header.offset(point) - at) as usize;
-                self.check_padding(at, &chunk, padding_from..start).unwrap_or_else(&mut damaged);
+                let padding = self.check_padding(at, &chunk, padding_from..start);
                 padding_from = start + header.stride() as usize;
-                self.check(point, &chunk[start..padding_from]).unwrap_or_else(&mut damaged);
+                let record =
+                    self.check_against(u32::from_le_bytes(*stored), point, &chunk[start..padding_from]);
+                if tell(padding).is_break() || tell(record).is_break() {
+                    return Ok(outcome);
+                }
             }
-            self.check_padding(at, &chunk, padding_from..chunk.len()).unwrap_or_else(&mut damaged);
+            if tell(self.check_padding(at, &chunk, padding_from..chunk.len())).is_break() {
+                break;
+            }
             at = stop;
         }
         Ok(outcome)
+    }
+
+    async fn read_piece(
+        &self,
+        at: u64,
+        target: &mut [u8],
+        control: &ReadControl,
+        outcome: &mut ReadOutcome,
+    ) -> Result<(), VectorFileError> {
+        let read = read_into_controlled(&self.reader, at, target, control).await?;
+        outcome.delivered += read.delivered;
+        outcome.stopped = read.stopped;
+        outcome.stats.add(&read.stats);
+        Ok(())
     }
 
     fn check_padding(&self, at: u64, chunk: &[u8], range: Range<usize>) -> Result<(), VectorFileError> {

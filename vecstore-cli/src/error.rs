@@ -16,6 +16,8 @@ pub(crate) enum CliError {
     File { path: PathBuf, problem: String },
     #[error("{0}")]
     Usage(String),
+    #[error("{cause}\n{}", written(*lines))]
+    Upsert { cause: Box<CliError>, lines: u64 },
     #[error("{cause}\n{}", how_to_go_on(*imported, *total))]
     Import { cause: Box<CliError>, imported: Option<u64>, total: u64 },
     #[error(
@@ -53,10 +55,16 @@ fn join(ids: &[PointId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// What became of an upsert.
+fn written(lines: u64) -> String {
+    if lines == 0 { "nothing is written".to_owned() } else { format!("the first {lines} lines are written") }
+}
+
 /// What became of an import; how much is in is unknown where it was not made durable.
 fn how_to_go_on(imported: Option<u64>, total: u64) -> String {
     let there = match imported {
         Some(0) => return "nothing was imported".to_owned(),
+        Some(imported) if imported == total => return format!("all {total} points are in the collection"),
         Some(imported) => format!("{imported} of {total} points are in the collection"),
         None => format!("some of {total} points are in the collection, `vecstore count` tells how many"),
     };
@@ -68,7 +76,9 @@ fn how_to_go_on(imported: Option<u64>, total: u64) -> String {
 impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Import { cause, .. } | Self::NotOptimized { cause } => cause.exit_code(),
+            Self::Upsert { cause, .. } | Self::Import { cause, .. } | Self::NotOptimized { cause } => {
+                cause.exit_code()
+            }
             Self::Usage(_) => EXIT_USAGE,
             Self::Store(Error::Stopped) => EXIT_INTERRUPTED,
             Self::Unread { .. } => EXIT_UNREAD,

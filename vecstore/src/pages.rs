@@ -48,6 +48,9 @@ const ENTRY: usize = 16;
 const SECTIONS_MAX: usize = (PAGE_DATA - ENTRIES_AT) / ENTRY;
 /// Pages read by one request when a whole section is read.
 const CHUNK_PAGES: u64 = 64;
+/// Requests of a batch then. What a header says is there may be far more than the file really holds: memory is taken for no more
+/// than this, until its pages have proved to be sound.
+const CHUNKS: usize = 64;
 /// No section is as long: what is computed of so many bytes does not overflow.
 const FILE_BYTES_MAX: u64 = 1 << 48;
 /// Bytes collected before they are written.
@@ -369,43 +372,44 @@ impl Pages {
     }
 
     /// A whole section.
-    pub(crate) async fn read_section(&self, section: usize) -> Result<Vec<u8>, Error> {
+    pub(crate) async fn read_section(&self, number: usize) -> Result<Vec<u8>, Error> {
+        let section @ Section { first_page, bytes } = self.section(number)?;
         if let Some(pinned) = &self.data.pinned {
-            return Ok(pinned[section].clone());
+            return Ok(pinned[number].clone());
         }
-        let Section { first_page, bytes } = self.section(section)?;
-        let pages = bytes.div_ceil(PAGE_DATA as u64);
-        if (first_page + pages) * PAGE as u64 > self.reader.file().len {
-            return Err(Error::damaged(&self.data.path, None, format!("section {section} is cut off")));
+        let end_page = section.end_page();
+        if end_page * PAGE as u64 > self.reader.file().len {
+            return Err(Error::damaged(&self.data.path, None, format!("section {number} is cut off")));
         }
-        let requests: Vec<ReadRequest> = (0..pages.div_ceil(CHUNK_PAGES))
-            .map(|chunk| {
-                let len = (pages - chunk * CHUNK_PAGES).min(CHUNK_PAGES) * PAGE as u64;
-                ReadRequest::new((first_page + chunk * CHUNK_PAGES) * PAGE as u64, len as u32)
-            })
-            .collect();
-        let mut target = vec![0; bytes as usize];
-        let mut damage = None;
-        self.reader
-            .read_vectors(&requests, &ReadControl::default(), |chunk, bytes| {
-                let page = first_page + chunk as u64 * CHUNK_PAGES;
-                let at = chunk * CHUNK_PAGES as usize * PAGE_DATA;
-                for (index, bytes) in bytes.chunks(PAGE).enumerate() {
-                    let bytes = match self.sound_page(page + index as u64, bytes) {
-                        Ok(bytes) => bytes,
-                        Err(error) => {
-                            damage = Some(error);
-                            return ControlFlow::Break(());
-                        }
-                    };
-                    let rest = &mut target[at + index * PAGE_DATA..];
-                    let taken = rest.len().min(PAGE_DATA);
-                    rest[..taken].copy_from_slice(&bytes[..taken]);
-                }
-                ControlFlow::Continue(())
-            })
-            .await?;
-        damage.map_or(Ok(target), Err)
+        let mut target = Vec::new();
+        for (first, requests) in batches(first_page, end_page) {
+            let start = target.len();
+            target.resize((start + batch_pages(&requests) * PAGE_DATA).min(bytes as usize), 0);
+            let mut damage = None;
+            self.reader
+                .read_vectors(&requests, &ReadControl::default(), |chunk, bytes| {
+                    for (index, bytes) in bytes.chunks(PAGE).enumerate() {
+                        let page = chunk * CHUNK_PAGES as usize + index;
+                        let bytes = match self.sound_page(first + page as u64, bytes) {
+                            Ok(bytes) => bytes,
+                            Err(error) => {
+                                damage = Some(error);
+                                return ControlFlow::Break(());
+                            }
+                        };
+                        let rest = &mut target[start + page * PAGE_DATA..];
+                        let taken = rest.len().min(PAGE_DATA);
+                        rest[..taken].copy_from_slice(&bytes[..taken]);
+                    }
+                    ControlFlow::Continue(())
+                })
+                .await?;
+            if let Some(damage) = damage {
+                return Err(damage);
+            }
+        }
+        target.shrink_to_fit();
+        Ok(target)
     }
 
     /// A whole section as numbers.
@@ -489,43 +493,49 @@ impl Pages {
         }
     }
 
-    /// Reads every page and reports each that is damaged; or, if none is by itself, that they are not those that were written.
+    /// Reads every page and reports each that is damaged, until `damaged` has enough of them; or, if none is by itself, that they
+    /// are not those that were written.
     pub(crate) async fn verify(
         &self,
         control: &ReadControl,
-        mut damaged: impl FnMut(Error),
+        mut damaged: impl FnMut(Error) -> ControlFlow<()>,
     ) -> Result<ReadStats, Error> {
         let pages = self.reader.file().len / PAGE as u64;
-        let requests: Vec<ReadRequest> = (0..pages.div_ceil(CHUNK_PAGES))
-            .map(|chunk| {
-                let len = (pages - chunk * CHUNK_PAGES).min(CHUNK_PAGES) * PAGE as u64;
-                ReadRequest::new(chunk * CHUNK_PAGES * PAGE as u64, len as u32)
-            })
-            .collect();
-        let mut checksums = vec![0; pages as usize * 4];
-        let mut is_sound = true;
-        let outcome = self
-            .reader
-            .read_vectors(&requests, control, |chunk, bytes| {
-                for (index, bytes) in bytes.chunks(PAGE).enumerate() {
-                    let page = chunk as u64 * CHUNK_PAGES + index as u64;
-                    checksums[page as usize * 4..][..4].copy_from_slice(&bytes[PAGE_DATA..]);
-                    if let Err(error) = self.sound_page(page, bytes) {
-                        is_sound = false;
-                        damaged(error);
+        let mut all_checksums = crc32fast::Hasher::new();
+        let (mut is_sound, mut stats) = (true, ReadStats::default());
+        for (first, requests) in batches(1, pages) {
+            let mut checksums = vec![0; batch_pages(&requests) * 4];
+            let mut flow = ControlFlow::Continue(());
+            let outcome = self
+                .reader
+                .read_vectors(&requests, control, |chunk, bytes| {
+                    for (index, bytes) in bytes.chunks(PAGE).enumerate() {
+                        let page = chunk * CHUNK_PAGES as usize + index;
+                        checksums[page * 4..][..4].copy_from_slice(&bytes[PAGE_DATA..]);
+                        if let Err(error) = self.sound_page(first + page as u64, bytes) {
+                            is_sound = false;
+                            flow = damaged(error);
+                            if flow.is_break() {
+                                break;
+                            }
+                        }
                     }
-                }
-                ControlFlow::Continue(())
-            })
-            .await?;
-        let stats = ended(&outcome)?;
-        let found = checksums.get(4..).map_or(0, crc32fast::hash);
+                    flow
+                })
+                .await?;
+            if flow.is_break() {
+                return Ok(stats);
+            }
+            stats.add(&ended(&outcome)?);
+            all_checksums.update(&checksums);
+        }
+        let found = all_checksums.finalize();
         match self.data.header.checksums_crc {
             Some(stored) if is_sound && found != stored => {
                 let reason = format!(
                     "each page is sound, and their checksums come to {found:08x} instead of {stored:08x}: not all are those that were written"
                 );
-                damaged(Error::damaged(&self.data.path, None, reason));
+                let _ = damaged(Error::damaged(&self.data.path, None, reason));
             }
             _ => {}
         }
@@ -561,6 +571,21 @@ impl Pages {
         let reason = format!("the page's checksum is {found:08x} instead of {stored:08x}");
         Err(Error::damaged(&self.data.path, page * PAGE as u64, reason))
     }
+}
+
+/// Requests for the pages from one to another, in batches, each with its first page.
+fn batches(first: u64, end: u64) -> impl Iterator<Item = (u64, Vec<ReadRequest>)> {
+    (first..end).step_by(CHUNK_PAGES as usize * CHUNKS).map(move |start| {
+        let chunks = (start..end).step_by(CHUNK_PAGES as usize).take(CHUNKS);
+        let request = |page: u64| {
+            ReadRequest::new(page * PAGE as u64, ((end - page).min(CHUNK_PAGES) * PAGE as u64) as u32)
+        };
+        (start, chunks.map(request).collect())
+    })
+}
+
+fn batch_pages(requests: &[ReadRequest]) -> usize {
+    requests.iter().map(|request| request.len as usize / PAGE).sum()
 }
 
 async fn read_header(reader: &dyn DynVectorReader) -> Result<Vec<u8>, Error> {
@@ -696,6 +721,12 @@ mod tests {
         Pages::open_any(backend.open(Path::new(PATH), &OpenOptions::default()).await.unwrap(), kind).await
     }
 
+    /// Takes all that is wrong.
+    fn all(found: &mut Vec<Error>, error: Error) -> ControlFlow<()> {
+        found.push(error);
+        ControlFlow::Continue(())
+    }
+
     /// What is wrong with a file of payloads of these bytes, that has to be this one.
     fn problems(bytes: Vec<u8>, expected: &Expected) -> Vec<Error> {
         let memory = MemoryBackend::new(1);
@@ -708,7 +739,7 @@ mod tests {
                     Err(error) => vec![error],
                     Ok(pages) => {
                         let mut found = Vec::new();
-                        pages.verify(&ReadControl::default(), |error| found.push(error)).await.unwrap();
+                        pages.verify(&ReadControl::default(), |error| all(&mut found, error)).await.unwrap();
                         found
                     }
                 }
@@ -918,7 +949,10 @@ mod tests {
                         Err(error) => assert_eq!(offset, 0, "bit {bit}: {error}"),
                         Ok(pages) => {
                             let mut found = Vec::new();
-                            pages.verify(&ReadControl::default(), |error| found.push(error)).await.unwrap();
+                            pages
+                                .verify(&ReadControl::default(), |error| all(&mut found, error))
+                                .await
+                                .unwrap();
                             assert_eq!(found.len(), 1, "bit {bit}: {found:?}");
                             let named =
                                 matches!(found[0], Error::Damaged { offset: Some(at), .. } if at == offset);

@@ -9,7 +9,9 @@ use super::manifest::{Manifest, ManifestLog};
 use super::options::CollectionOptions;
 use super::reader::CollectionReader;
 use super::state::{SegmentEntry, SharedState, State, Version};
+use crate::element;
 use crate::error::Error;
+use crate::field::Key;
 use crate::immutable::build::parse_payload;
 use crate::immutable::deleted::{deleted_seq_next, load_deleted};
 use crate::immutable::segment::{SEGMENT_JSON, SegmentData, SegmentInfo};
@@ -329,17 +331,27 @@ impl Replay {
                 self.mutable.delete(id);
             }
             LogOp::Put { id, payload, vector } => {
-                let damaged = |what: String| Error::damaged(path, None, format!("point {id}: {what}"));
-                let parsed = parse_payload(payload)
-                    .ok_or_else(|| damaged("its payload is no JSON object".to_owned()))?;
-                let keys = keys_of_fields(&parsed, &schema.indexes).map_err(|(field, kind, wrong)| {
-                    damaged(format!("{} in field {field}, which is indexed as {kind}", wrong.found))
-                })?;
+                let keys = check_op(path, &op, schema)?;
                 self.mutable.put(PreparedPoint { id, vector: vector.into(), payload: payload.into(), keys });
             }
         }
         Ok(())
     }
+}
+
+/// Checks what a log does to a point, as it was checked when it was written. Returns the values of the indexed fields.
+pub(super) fn check_op(path: &Path, op: &LogOp<'_>, schema: &Schema) -> Result<Vec<Vec<Key>>, Error> {
+    let LogOp::Put { id, payload, vector } = op else { return Ok(Vec::new()) };
+    let damaged = |what: String| Error::damaged(path, None, format!("point {id}: {what}"));
+    let components = element::decode(schema.element, vector).into_iter().enumerate();
+    if let Some((component, value)) = components.into_iter().find(|(_, value)| !value.is_finite()) {
+        return Err(damaged(format!("component {component} is {value}, which is not finite")));
+    }
+    let payload =
+        parse_payload(payload).ok_or_else(|| damaged("its payload is no JSON object".to_owned()))?;
+    keys_of_fields(&payload, &schema.indexes).map_err(|(field, kind, wrong)| {
+        damaged(format!("{} in field {field}, which is indexed as {kind}", wrong.found))
+    })
 }
 
 /// The numbers of all logs, and their lengths in bytes.

@@ -13,6 +13,8 @@ use roaring::RoaringBitmap;
 
 pub(crate) const BLOCK: usize = BitPacker4x::BLOCK_LEN;
 const SKIP_BYTES: usize = 5;
+/// A number takes no more, its part of the table included.
+pub(crate) const NUMBER_BYTES_MAX: u64 = 5;
 
 /// Bytes that are no postings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +62,15 @@ pub(crate) struct Postings<'a> {
 impl<'a> Postings<'a> {
     pub(crate) fn parse(bytes: &'a [u8], count: usize) -> Result<Self, BadPostings> {
         let (skips, packed) = bytes.split_at_checked(count / BLOCK * SKIP_BYTES).ok_or(BadPostings)?;
-        Ok(Self { skips: skips.as_chunks().0, packed, count })
+        let skips = skips.as_chunks().0;
+        let blocks: usize = skips.iter().map(|&skip| Ok(parse_skip(skip)?.1)).sum::<Result<_, _>>()?;
+        // Nothing may follow: each number of the rest ends with a byte that lacks the highest bit.
+        let rest = packed.get(blocks..).ok_or(BadPostings)?;
+        let ends = rest.iter().filter(|&&byte| byte < 0x80).count();
+        if ends != count % BLOCK || rest.last().is_some_and(|&last| last >= 0x80) {
+            return Err(BadPostings);
+        }
+        Ok(Self { skips, packed, count })
     }
 
     pub(crate) fn to_bitmap(self) -> Result<RoaringBitmap, BadPostings> {
@@ -175,15 +185,10 @@ impl PostingsCursor<'_> {
             return Ok(true);
         }
         while self.len < self.rest_count {
-            let mut delta = 0u64;
-            for shift in (0..35).step_by(7) {
-                let (&byte, packed) = self.packed.split_first().ok_or(BadPostings)?;
-                self.packed = packed;
-                delta |= u64::from(byte & 0x7F) << shift;
-                if byte < 0x80 {
-                    break;
-                }
-            }
+            let last = self.packed.iter().take(5).position(|&byte| byte < 0x80).ok_or(BadPostings)?;
+            let (bytes, packed) = self.packed.split_at(last + 1);
+            self.packed = packed;
+            let delta = bytes.iter().rev().fold(0, |delta, &byte| delta << 7 | u64::from(byte & 0x7F));
             let number = self.before.map_or(delta, |before| u64::from(before) + 1 + delta);
             let number = u32::try_from(number).map_err(|_| BadPostings)?;
             self.block[self.len] = number;
@@ -234,6 +239,12 @@ mod tests {
             let wanted: RoaringBitmap = targets.iter().copied().chain(numbers.iter().step_by(50).copied()).collect();
             let both: Vec<u32> = wanted.iter().filter(|number| set.contains(number)).collect();
             prop_assert_eq!(postings.intersect(&wanted).unwrap().iter().collect::<Vec<_>>(), both);
+            // Nothing less and nothing more, and for none that is missing.
+            for more in [0, 0x80] {
+                prop_assert!(Postings::parse(&[&bytes[..], &[more]].concat(), numbers.len()).is_err());
+            }
+            prop_assert!(bytes.is_empty() || Postings::parse(&bytes[..bytes.len() - 1], numbers.len()).is_err());
+            prop_assert!(bytes.len() as u64 <= numbers.len() as u64 * NUMBER_BYTES_MAX);
         }
 
         #[test]

@@ -178,8 +178,22 @@ fn placed(options: &OpenOptions, placement: Placement) -> OpenOptions {
 
 /// How a file is opened to be loaded: past the page cache if so asked, unless that is where it is to be.
 fn loading(options: &OpenOptions, placement: Placement) -> OpenOptions {
-    let populate = placement == Placement::Cached;
-    OpenOptions { direct: options.direct && !populate, populate, ..read_once(options) }
+    OpenOptions { direct: options.direct && placement != Placement::Cached, ..read_once(options) }
+}
+
+/// Brings a file into the page cache if that is its place. Not before it is known to be as long as it should be.
+async fn bring_in(
+    backend: &DynBackend,
+    path: &Path,
+    options: &OpenOptions,
+    placement: Placement,
+) -> Result<(), Error> {
+    if placement != Placement::Cached {
+        return Ok(());
+    }
+    let reader = backend.open(path, &OpenOptions { populate: true, ..loading(options, placement) }).await?;
+    let closed = reader.close_dyn().await;
+    closed.map_err(|error| io_core::DirectoryError::new("close", path, error).into())
 }
 
 impl SegmentData {
@@ -248,19 +262,22 @@ impl SegmentData {
             }
         };
         let (file, options_of) = (dir.join(CODES), |placement| loading(options, placement));
-        let codes = Records::open(backend, &file, &options_of(place.codes), ElementType::U8, None).await?;
+        let mut codes =
+            Records::open(backend, &file, &options_of(place.codes), ElementType::U8, None).await?;
         codes.expect(&info.expected(&path, CODES)?)?;
         codes.check(u64::from(points), codec.record_bytes() as u32)?;
+        codes.load_checksums().await?;
         let codes_data = match place.codes {
             Placement::Pinned => CodesData::Pinned(load_codes(&codes, codec.record_bytes(), points).await?),
             Placement::Cold | Placement::Cached => CodesData::OnDisk(codes.checksums().clone()),
         };
         codes.close().await?;
 
-        let (file, options) = (dir.join(VECTORS), options_of(place.vectors));
-        let vectors = Records::open(backend, &file, &options, schema.element, None).await?;
+        let (file, vectors_options) = (dir.join(VECTORS), options_of(place.vectors));
+        let mut vectors = Records::open(backend, &file, &vectors_options, schema.element, None).await?;
         vectors.expect(&info.expected(&path, VECTORS)?)?;
         vectors.check(u64::from(points), schema.dim)?;
+        vectors.load_checksums().await?;
         let checksums = vectors.checksums().clone();
         let pinned_vectors = match place.vectors {
             Placement::Pinned => {
@@ -270,6 +287,17 @@ impl SegmentData {
         };
         vectors.close().await?;
 
+        let places = [
+            (GRAPH, place.graph),
+            (IDS, place.ids),
+            (PAYLOAD, place.payload),
+            (FIELDS, place.indexes),
+            (CODES, place.codes),
+            (VECTORS, place.vectors),
+        ];
+        for (name, placement) in places {
+            bring_in(backend, &dir.join(name), options, placement).await?;
+        }
         Ok(Self {
             number,
             id,
@@ -360,6 +388,7 @@ macro_rules! each_type {
 }
 
 impl Records {
+    /// Opens a file whose checksums are known already, or else are to be loaded before anything is read.
     pub(crate) async fn open(
         backend: &DynBackend,
         path: &Path,
@@ -369,13 +398,17 @@ impl Records {
     ) -> Result<Self, Error> {
         let reader = backend.open(path, options).await?;
         Ok(match (element, checksums) {
-            (ElementType::F32, None) => Self::F32(VectorFile::open(reader).await?),
-            (ElementType::F16, None) => Self::F16(VectorFile::open(reader).await?),
-            (ElementType::U8, None) => Self::U8(VectorFile::open(reader).await?),
+            (ElementType::F32, None) => Self::F32(VectorFile::open_unchecked(reader).await?),
+            (ElementType::F16, None) => Self::F16(VectorFile::open_unchecked(reader).await?),
+            (ElementType::U8, None) => Self::U8(VectorFile::open_unchecked(reader).await?),
             (ElementType::F32, Some(shared)) => Self::F32(VectorFile::open_shared(reader, shared).await?),
             (ElementType::F16, Some(shared)) => Self::F16(VectorFile::open_shared(reader, shared).await?),
             (ElementType::U8, Some(shared)) => Self::U8(VectorFile::open_shared(reader, shared).await?),
         })
+    }
+
+    async fn load_checksums(&mut self) -> Result<(), Error> {
+        Ok(each_type!(self, file => file.load_checksums().await?))
     }
 
     /// Checks that it is the file that belongs here.
@@ -430,7 +463,7 @@ impl Records {
     pub(crate) async fn verify(
         &self,
         control: &ReadControl,
-        damaged: impl FnMut(VectorFileError),
+        damaged: impl FnMut(VectorFileError) -> ControlFlow<()>,
     ) -> Result<ReadOutcome, Error> {
         Ok(each_type!(self, file => file.verify(control, damaged).await?))
     }
