@@ -532,15 +532,16 @@ fn an_upsert_that_ends_early_says_how_far_it_came() {
 
 /// Waits for a command that has to end by now, and does not wait for one that hangs.
 #[cfg(target_os = "linux")]
-fn end(mut child: std::process::Child) -> Output {
-    for _ in 0..600 {
-        if child.try_wait().unwrap().is_some() {
-            return child.wait_with_output().unwrap();
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    child.kill().unwrap();
-    panic!("it hangs: {:?}", child.wait_with_output());
+fn end(child: std::process::Child) -> Output {
+    let id = child.id().to_string();
+    let (done, waiting) = std::sync::mpsc::channel();
+    let waiter = std::thread::spawn(move || drop(done.send(child.wait_with_output().unwrap())));
+    let output = waiting.recv_timeout(std::time::Duration::from_secs(180)).unwrap_or_else(|_| {
+        let _ = Command::new("kill").args(["-KILL", &id]).status();
+        panic!("it hangs");
+    });
+    waiter.join().unwrap();
+    output
 }
 
 /// Sends SIGINT to an upsert that waits for more lines: it ends, writes what it has read, and says how much that is.
@@ -552,15 +553,14 @@ fn ctrl_c_ends_an_upsert_that_waits_for_lines() {
     let dir = temp.path();
     stdout(&vecstore(dir, &["create", "c", "--dim", "2"]));
     let begin = |points: &[&str]| {
-        let child = Command::new(env!("CARGO_BIN_EXE_vecstore"))
+        Command::new(env!("CARGO_BIN_EXE_vecstore"))
             .args([&["upsert", "c"], points].concat())
             .current_dir(dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        child
+            .unwrap()
     };
     let interrupt = |child: &std::process::Child| {
         assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());

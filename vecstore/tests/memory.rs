@@ -150,8 +150,8 @@ fn long_table(header: &[u8]) -> (Vec<u8>, u64) {
     header[24..32].copy_from_slice(&count.to_le_bytes());
     let crc = crc32fast::hash(&header[..80]);
     header[80..84].copy_from_slice(&crc.to_le_bytes());
-    let [per_block, block] = [36, 40].map(|at| u64_at(&header, at) as u32 as u64);
-    let records = count / per_block * block + count % per_block * (u64_at(&header, 32) as u32 as u64);
+    let [stride, per_block, block] = [32, 36, 40].map(|at| u64_at(&header, at) & u64::from(u32::MAX));
+    let records = count / per_block * block + count % per_block * stride;
     (header, PAGE as u64 + records.next_multiple_of(PAGE as u64) + SPARSE)
 }
 

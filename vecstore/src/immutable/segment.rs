@@ -408,7 +408,8 @@ impl Records {
     }
 
     async fn load_checksums(&mut self) -> Result<(), Error> {
-        Ok(each_type!(self, file => file.load_checksums().await?))
+        each_type!(self, file => file.load_checksums().await?);
+        Ok(())
     }
 
     /// Checks that it is the file that belongs here.
