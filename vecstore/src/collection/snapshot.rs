@@ -108,11 +108,8 @@ fn copy_tree(directory: &dyn Directory, from: &Path, to: &Path, stop: &StopFlag)
     entries.sort_by_key(|entry| entry.name == MANIFEST);
     for entry in entries {
         let (from, to) = (from.join(&entry.name), to.join(&entry.name));
-        if entry.is_dir {
-            copy_tree(directory, &from, &to, stop)?
-        } else {
-            copy(directory, &from, &to, stop)?
-        }
+        let copy = if entry.is_dir { copy_tree } else { copy };
+        copy(directory, &from, &to, stop)?;
     }
     Ok(directory.sync_dir(to)?)
 }
