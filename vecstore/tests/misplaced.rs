@@ -191,7 +191,8 @@ fn family() -> Family {
     let disk = SimulatedDisk::new(1);
     let (collection, model) = begun(&disk, 0);
     collection.snapshot(Path::new("/snapshot")).wait().unwrap();
-    Collection::restore(&backend(&disk), Path::new("/snapshot"), Path::new("/copy")).unwrap();
+    Collection::restore(&backend(&disk), Path::new("/snapshot"), Path::new("/copy"), &StopFlag::new())
+        .unwrap();
     let ours = gone_on(&disk, DIR, collection, model.clone(), 0);
     let copy = gone_on(&disk, "/copy", open(&disk, "/copy").unwrap(), model, 7);
     let disk = SimulatedDisk::new(1);
@@ -583,7 +584,7 @@ fn a_manifest_that_says_the_impossible_is_refused() {
 #[test]
 fn a_log_with_an_impossible_number_is_refused() {
     let family = family();
-    for number in [u64::MAX, u64::MAX / 2 + 1] {
+    for number in [u64::MAX, u64::MAX / 2 + 1, u64::MAX / 2] {
         let name = format!("log-{number}.wal");
         let tree = with(family.tree(), Path::new(&name), &family.tree()[Path::new("log-000004.wal")]);
         let disk = on_disk(&tree);
@@ -594,12 +595,66 @@ fn a_log_with_an_impossible_number_is_refused() {
         assert_eq!(found, family.ours.last().1);
     }
     // The largest number there is may be there, and the next log has none left.
-    let name = format!("log-{}.wal", u64::MAX / 2);
+    let name = format!("log-{}.wal", u64::MAX / 2 - 1);
     let disk = on_disk(&with(family.tree(), Path::new(&name), b""));
     let collection = open(&disk, DIR).unwrap();
     let error = collection.upsert(vec![point(1, 1)], Durability::Synced).wait().unwrap_err().to_string();
-    assert!(error.contains("no log has a number above"), "{error}");
+    assert!(error.contains("no numbers left") && error.contains("`repair`"), "{error}");
     assert_eq!(contents(&collection).unwrap(), family.ours.last().1);
+}
+
+/// A collection whose numbers are used up takes nothing that it could not keep, and says why.
+#[test]
+fn used_up_numbers_are_told_before_anything_is_acknowledged() {
+    let disk = SimulatedDisk::new(1);
+    let collection = Collection::create(&backend(&disk), Path::new(DIR), &schema(), &options()).unwrap();
+    let mut kept = Model::new();
+    put(&collection, &mut kept, 0..20, 0);
+    collection.optimize(|_| {}).wait().unwrap();
+    collection.close().unwrap();
+    let tree = read_tree(&disk, Path::new(DIR));
+    let last = u64::MAX / 2;
+    let told = |error: &Error| {
+        error.to_string().contains("no numbers left") && error.to_string().contains("`repair`")
+    };
+    for (name, left) in [
+        ("seq_first", 0),
+        ("seq_first", 2),
+        ("log_first", 0),
+        ("log_first", 1),
+        ("number_next", 0),
+        ("number_next", 1),
+    ] {
+        let manifest = crafted(&tree, "MANIFEST", |all| all[name] = json!(last - left));
+        let disk = on_disk(&with(&tree, Path::new("MANIFEST"), &manifest));
+        let mut model = kept.clone();
+        let mut refused = 0;
+        for round in 0..4 {
+            let collection =
+                open(&disk, DIR).unwrap_or_else(|error| panic!("{name}, {left}, {round}: {error}"));
+            let new = point(100 + round, 1);
+            match collection.upsert(vec![new.clone()], Durability::Synced).wait() {
+                Ok(_) => _ = model.insert(new.id, new),
+                Err(error) => {
+                    assert!(told(&error), "{name}, {left}: {error}");
+                    refused += 1;
+                }
+            }
+            match collection.optimize(|_| {}).wait() {
+                Ok(_) => {}
+                Err(error) => {
+                    assert!(told(&error), "{name}, {left}: {error}");
+                    refused += 1;
+                }
+            }
+            assert_eq!(contents(&collection).unwrap(), model, "{name}, {left}");
+            collection.close().unwrap();
+            assert!(problems(&disk).is_empty(), "{name}, {left}");
+        }
+        assert!(refused > 0, "{name}, {left}");
+        // In a new collection they begin anew.
+        assert_eq!(repaired(&disk).1, model, "{name}, {left}");
+    }
 }
 
 /// What an attempt to begin a log left, which the manifest does not list: it is passed over, and gives its number to no other one.

@@ -119,7 +119,7 @@ const CALLS: [(&str, Call); 6] = [
         }))
     }),
     ("snapshot", |dir, free| told(open(dir).and_then(|collection| collection.snapshot(free).wait()))),
-    ("restore", |dir, free| told(Collection::restore(&backend(), dir, free))),
+    ("restore", |dir, free| told(Collection::restore(&backend(), dir, free, &StopFlag::new()))),
     ("verify", |dir, _| match Collection::verify(&backend(), dir, &StopFlag::new()) {
         Ok(report) if report.problems.is_empty() => Ok(()),
         Ok(report) => Err(report.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
@@ -216,6 +216,7 @@ fn nothing_outside_is_written_to_or_removed() {
         fs::create_dir(path).unwrap();
         fs::hard_link(at("users/notes"), path.join("LOCK")).unwrap();
     };
+    let collection: Plant = &|path| symlink(at("other"), path).unwrap();
     let segment: Plant = &|path| {
         fs::remove_dir_all(path).unwrap();
         symlink(at("other/segment-000001"), path).unwrap();
@@ -233,12 +234,12 @@ fn nothing_outside_is_written_to_or_removed() {
         ("c/log-000099.wal", &[linked], false),
         ("c/segment-000099", &[directory], true),
         (segment_name, &[segment], false),
-        (".r.vecstore-restore", &[linked, directory, inside, hard_inside], false),
-        (".p.vecstore-repair", &[linked, directory, inside, hard_inside], false),
+        (".r.vecstore-restore", &[linked, directory, collection, inside, hard_inside], false),
+        (".p.vecstore-repair", &[linked, directory, collection, inside, hard_inside], false),
         ("s", &[linked, directory], false),
         ("r", &[linked, directory], false),
     ] {
-        for plant in plants {
+        for (number, plant) in plants.iter().enumerate() {
             let sound = tempfile::tempdir_in(temp.path()).unwrap();
             copy(&at("c"), &sound.path().join("c"));
             plant(&at(name));
@@ -252,7 +253,7 @@ fn nothing_outside_is_written_to_or_removed() {
                 ];
                 new
             });
-            assert_eq!(results.iter().all(Result::is_ok), is_taken, "{name}: {results:?}");
+            assert_eq!(results.iter().all(Result::is_ok), is_taken, "{name}, {number}: {results:?}");
             assert_eq!((tree(&at("users")), tree(&at("other"))), (users.clone(), other.clone()), "{name}");
             for made in ["s", "r", "p", ".r.vecstore-restore", ".p.vecstore-repair"] {
                 let _ = fs::remove_file(at(made));
@@ -260,6 +261,36 @@ fn nothing_outside_is_written_to_or_removed() {
             }
             fs::remove_dir_all(at("c")).unwrap();
             fs::rename(sound.path().join("c"), at("c")).unwrap();
+        }
+    }
+}
+
+/// What is put together in another user's directory would be that user's. Only root can try it.
+#[test]
+fn a_directory_of_another_user_is_not_taken_over() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let temp = tempdir();
+    let at = |name: &str| temp.path().join(name);
+    sample(&at("c"));
+    let others = |path: &Path| chown(path, Some(65534), None).is_ok();
+    let open_to_all = |path: &Path| {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+        true
+    };
+    type Plant<'a> = &'a dyn Fn(&Path) -> bool;
+    for plant in [&others as Plant<'_>, &open_to_all] {
+        for (name, free, call) in
+            [(".r.vecstore-restore", "r", CALLS[3].1), (".p.vecstore-repair", "p", CALLS[5].1)]
+        {
+            fs::create_dir(at(name)).unwrap();
+            fs::write(at(name).join("kept"), "kept").unwrap();
+            if plant(&at(name)) {
+                let error = call(&at("c"), &at(free)).unwrap_err();
+                assert!(error.contains(name) && error.contains("remove it"), "{error}");
+                assert_eq!(tree(&at(name)), [(at(name).join("kept"), b"kept".to_vec())]);
+                assert!(!at(free).exists());
+            }
+            fs::remove_dir_all(at(name)).unwrap();
         }
     }
 }
@@ -300,7 +331,7 @@ fn no_copy_goes_into_the_collection_itself() {
                 assert!(error.to_string().contains(to.to_str().unwrap()));
             };
             inside(open(&dir).unwrap().snapshot(&to).wait());
-            inside(Collection::restore(&backend(), &dir, &to));
+            inside(Collection::restore(&backend(), &dir, &to, &StopFlag::new()));
             inside(Collection::repair(&backend(), &dir, &to, None, &StopFlag::new()).map(drop));
             assert_eq!(tree(&at("c")), before, "{from} to {target}");
         }

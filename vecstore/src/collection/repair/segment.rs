@@ -17,7 +17,8 @@ use crate::immutable::segment::{
 };
 use crate::pages::{Pages, PagesKind};
 use crate::point::{Payload, Point, PointId};
-use crate::quantization::Codec;
+use crate::quantization::{Codec, Method};
+use crate::schema::Schema;
 use io_core::{BackendFactory, ElementType, FileIdentity, OpenOptions, ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
@@ -29,18 +30,18 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// How often something is lost, and why the first time.
 #[derive(Default)]
-struct Losses {
-    count: u64,
+pub(super) struct Losses {
+    pub(super) count: u64,
     first: Option<String>,
 }
 
 impl Losses {
-    fn add(&mut self, reason: impl std::fmt::Display) {
+    pub(super) fn add(&mut self, reason: impl std::fmt::Display) {
         self.count += 1;
         self.first.get_or_insert_with(|| reason.to_string());
     }
 
-    fn note(self, what: &str, notes: &mut Vec<String>) {
+    pub(super) fn note(self, what: &str, notes: &mut Vec<String>) {
         if let Some(first) = self.first {
             notes.push(format!("{first}; for reasons such as this, {} {what}", self.count));
         }
@@ -225,6 +226,7 @@ impl Salvage<'_> {
                 path.display(),
                 vectors.unproven
             ));
+            self.report.more_lost = true;
         }
         self.report.points_lost += points_lost.count;
         self.report.payloads_lost += payloads_lost.count;
@@ -295,6 +297,7 @@ impl Salvage<'_> {
             Err(error) => {
                 let what = "points of this segment that were deleted or replaced may be back";
                 self.report.notes.push(format!("{error}: {what}"));
+                self.report.more_lost = true;
                 RoaringBitmap::new()
             }
         })
@@ -312,6 +315,15 @@ impl Salvage<'_> {
                 return Err(Error::damaged(&vectors.dir.join(VECTORS), None, reason));
             }
             (Err(error), Proof::Nothing) => return Err(error),
+            // Zeros are what a lost page leaves, and fit the codes of many a vector.
+            (Ok(true), Proof::Nothing)
+                if is_short_code(&self.schema) || record.iter().all(|&byte| byte == 0) =>
+            {
+                let reason = format!(
+                    "the vector of point {point} has lost its checksum, and its code fits many vectors"
+                );
+                return Err(Error::damaged(&vectors.dir.join(VECTORS), None, reason));
+            }
             (_, Proof::Nothing) => vectors.unproven += 1,
             _ => vectors.mended += 1,
         }
@@ -363,6 +375,18 @@ impl Salvage<'_> {
         let records = SalvagedRecords::open(self.backend, &path, kind, Some(count), &owner, notes).await?;
         Ok(Codes { codec, records })
     }
+}
+
+/// Whether different vectors easily have the same code: one of less than 32 bits. Methods that are not named here begin each
+/// code with parameters of its vector, which have more.
+fn is_short_code(schema: &Schema) -> bool {
+    let bits = match schema.quantization {
+        Method::Int8Global { .. } => schema.dim * 8,
+        Method::Product { compression } => schema.dim.div_ceil(u32::from(compression) / 4) * 8,
+        Method::Binary => schema.dim,
+        Method::Int8 | Method::Int4 | Method::Rotated4 | Method::Rotated2 | Method::Rotated1 => return false,
+    };
+    bits < 32
 }
 
 /// A payload and its bytes of JSON.
