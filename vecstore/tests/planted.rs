@@ -1,6 +1,7 @@
 //! What somebody else put where the files of a collection are, or are going to be: links, pipes, devices, directories. Nothing
 //! outside of the collection is changed, nothing is waited for, and the error names the path.
 #![cfg(target_os = "linux")]
+#![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
 use io_core::StopFlag;
 use std::fs;
@@ -339,4 +340,42 @@ fn no_copy_goes_into_the_collection_itself() {
     for (call, act) in CALLS {
         assert_eq!(act(&at("c"), &at(call)), Ok(()), "{call}");
     }
+}
+
+/// On another file system a snapshot is copied. What somebody else puts there meanwhile is not ours to remove.
+#[test]
+fn of_snapshots_to_one_place_on_another_file_system_one_is_made_and_stays() {
+    use std::os::unix::fs::MetadataExt;
+    let temp = tempdir();
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let Some(there) = device(Path::new("/dev/shm")).filter(|there| Some(*there) != device(temp.path()))
+    else {
+        eprintln!("no other file system is at /dev/shm: not tried");
+        return;
+    };
+    let other = tempfile::tempdir_in("/dev/shm").unwrap();
+    assert_eq!(device(other.path()), Some(there));
+    let collections = ["a", "b"].map(|name| {
+        sample(&temp.path().join(name));
+        open(&temp.path().join(name)).unwrap()
+    });
+    for round in 0..20 {
+        let target = other.path().join(format!("s{round}"));
+        let taken: Vec<Result<(), Error>> = std::thread::scope(|scope| {
+            let taking = collections.each_ref().map(|collection| {
+                let target = &target;
+                scope.spawn(move || collection.snapshot(target).wait())
+            });
+            taking.into_iter().map(|taking| taking.join().unwrap()).collect()
+        });
+        assert!(taken.iter().filter(|taken| taken.is_ok()).count() <= 1, "{taken:?}");
+        if taken.iter().any(Result::is_ok) {
+            let report = Collection::verify(&backend(), &target, &StopFlag::new()).unwrap();
+            assert!(report.problems.is_empty(), "{:?}", report.problems);
+        }
+    }
+    let left: Vec<_> = fs::read_dir(other.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
+    let no_parent = collections[0].snapshot(&other.path().join("none/s")).wait().unwrap_err().to_string();
+    assert!(no_parent.contains("cannot look at") && no_parent.contains("none"), "{no_parent}");
 }

@@ -92,24 +92,25 @@ fn copy_files(
 fn move_or_copy(directory: &dyn Directory, new: &Path, target: &Path, stop: &StopFlag) -> Result<(), Error> {
     match staging::move_to(directory, new, target) {
         Err(Error::Directory(error)) if error.source.kind() == ErrorKind::CrossesDevices => {
-            let copied = copy_tree(directory, new, target, stop);
-            staging::remove_after_error(directory, target, copied)?;
-            directory.remove_dir_all(new)?;
-            Ok(directory.sync_dir(parent(target))?)
+            let staging = Staging::begin(directory, target, "snapshot")?;
+            let copied = copy_tree(directory, new, &staging.dir, stop);
+            staging.end(copied)?;
+            Ok(directory.remove_dir_all(new)?)
         }
         moved => moved,
     }
 }
 
-/// Copies a directory; what a file system of its own has to do without is atomicity, so the manifest comes last.
+/// Copies what is in a directory, but for the lock file, to one that is there.
 fn copy_tree(directory: &dyn Directory, from: &Path, to: &Path, stop: &StopFlag) -> Result<(), Error> {
-    directory.create_dir(to)?;
-    let mut entries = directory.list(from)?;
-    entries.sort_by_key(|entry| entry.name == MANIFEST);
-    for entry in entries {
+    for entry in directory.list(from)?.into_iter().filter(|entry| entry.name != LOCK) {
         let (from, to) = (from.join(&entry.name), to.join(&entry.name));
-        let copy = if entry.is_dir { copy_tree } else { copy };
-        copy(directory, &from, &to, stop)?;
+        if entry.is_dir {
+            directory.create_dir(&to)?;
+            copy_tree(directory, &from, &to, stop)?;
+        } else {
+            copy(directory, &from, &to, stop)?;
+        }
     }
     Ok(directory.sync_dir(to)?)
 }

@@ -8,11 +8,11 @@ use io_core::{Directory, DirectoryError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Fails where something is already, or where it would be taken for a leftover of the collection that it comes from.
+/// Fails where something is already, where no directory is to put it into, or where it would be taken for a leftover of the collection that it comes from.
 pub(super) fn check_target(directory: &dyn Directory, collection: &Path, target: &Path) -> Result<(), Error> {
     match directory.entry(target) {
         Ok(_) => return Err(Error::Exists { path: target.to_owned() }),
-        Err(error) if error.is_not_found() => {}
+        Err(error) if error.is_not_found() => drop(directory.entry(parent(target))?),
         Err(error) => return Err(error.into()),
     }
     if directory.is_within(target, collection)? {
@@ -75,6 +75,10 @@ pub(super) fn remove_after_error<T>(
 
 /// Gives a directory its name, durably.
 pub(super) fn move_to(directory: &dyn Directory, new: &Path, target: &Path) -> Result<(), Error> {
-    directory.rename(new, target).map_err(|error| DirectoryError { path: target.to_owned(), ..error })?;
+    directory.rename(new, target).map_err(|error| match error.source.kind() {
+        // Somebody else was faster.
+        ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty => Error::Exists { path: target.to_owned() },
+        _ => DirectoryError { path: target.to_owned(), ..error }.into(),
+    })?;
     Ok(directory.sync_dir(parent(target))?)
 }
