@@ -1008,7 +1008,7 @@ fn an_index_in_the_wrong_order_or_without_points_is_found() {
     assert_eq!(present.len(), 54);
     let mut fewer = content(0);
     fewer[16..24].copy_from_slice(&10u64.to_le_bytes());
-    let cases: [(&str, Vec<(usize, Vec<u8>)>); 6] = [
+    let cases = [
         ("numbers in the wrong order", vec![(2, swapped([10, 30]))]),
         ("points of a number in the wrong order", vec![(2, swapped([20, 21]))]),
         ("terms in the wrong order", vec![(6, groups(&[&[1, 0, 2, 3]]))]),
@@ -1056,8 +1056,8 @@ fn a_log_with_impossible_points_is_found() {
     let text = std::str::from_utf8(&whole[payload..payload + payload_len]).unwrap();
     let swapped = text.replace("\"n\"", "\"?\"").replace("\"t\"", "\"n\"").replace("\"?\"", "\"t\"");
     let no_json = text.replace('{', "[");
-    let not_a_number = [&text.as_bytes()[..], &1f32.to_le_bytes(), &f32::NAN.to_le_bytes()].concat();
-    let infinite = [&text.as_bytes()[..], &f32::NEG_INFINITY.to_le_bytes()].concat();
+    let not_a_number = [text.as_bytes(), &1f32.to_le_bytes(), &f32::NAN.to_le_bytes()].concat();
+    let infinite = [text.as_bytes(), &f32::NEG_INFINITY.to_le_bytes()].concat();
     let cases = [
         (swapped.as_bytes(), "in field n, which is indexed as integer"),
         (no_json.as_bytes(), "its payload is no JSON object"),
