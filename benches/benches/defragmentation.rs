@@ -16,7 +16,7 @@ use benches::report::{Plot, Report, Table};
 use benches::rounds::{Round, Rounds};
 use benches::settings::Settings;
 use benches::{cpu_time, make_cold, memory};
-use io_core::{DynBackend, OpenOptions};
+use io_core::{DynBackend, OpenOptions, StopFlag};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -124,7 +124,7 @@ fn main() -> Result<()> {
     .plot(Plot::new("layout", "searches/s", "contender").pictures(&["tenants", "hot %"]).log());
     let places = LAYOUTS.map(|layout| dir.path().join(layout));
     for (kept, place) in kept.iter().zip(&places) {
-        Collection::restore(&BackendKind::Mmap.backend(), kept, place)?;
+        Collection::restore(&BackendKind::Mmap.backend(), kept, place, &StopFlag::new())?;
     }
     let contenders = contenders()?;
     for cell in GRID {

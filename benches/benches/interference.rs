@@ -11,7 +11,7 @@ use benches::data::{Error, variable};
 use benches::disk::DiskCounts;
 use benches::report::{Cell, Plot, Report, Table};
 use benches::without_lanes::WithoutLanes;
-use io_core::{BackendFactory, DynBackend, OpenOptions, with_causes};
+use io_core::{BackendFactory, DynBackend, OpenOptions, StopFlag, with_causes};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -271,7 +271,7 @@ fn files_below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
 /// A copy of the original collection in a directory of its own.
 fn copy(setup: &Setup, backend: &DynBackend) -> Result<tempfile::TempDir, Error> {
     let dir = tempfile::tempdir_in(setup.dir.path())?;
-    Collection::restore(backend, &setup.original(), &dir.path().join("c"))?;
+    Collection::restore(backend, &setup.original(), &dir.path().join("c"), &StopFlag::new())?;
     Ok(dir)
 }
 

@@ -17,7 +17,7 @@ use benches::report::{Plot, Report};
 use benches::rounds::{Round, Rounds};
 use benches::settings::Settings;
 use benches::{cpu_time, fio, make_cold, memory};
-use io_core::{BackendFactory, DynBackend, OpenOptions};
+use io_core::{BackendFactory, DynBackend, OpenOptions, StopFlag};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -76,7 +76,7 @@ fn main() -> Result<()> {
     }
     let dir = tempfile::tempdir_in(dir)?;
     let collection = dir.path().join("collection");
-    Collection::restore(&BackendKind::Mmap.backend(), &kept, &collection)?;
+    Collection::restore(&BackendKind::Mmap.backend(), &kept, &collection, &StopFlag::new())?;
     let queries = Clustered::new(points, DIM, SEED).queries(if quick { 20 } else { 1000 });
     let setup = Setup { dir: collection, points, queries, rounds, quick };
     let mut report = Report::new("rescoring");

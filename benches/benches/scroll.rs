@@ -17,7 +17,7 @@ use benches::report::{Plot, Report, Table};
 use benches::rounds::{Round, Rounds};
 use benches::settings::Settings;
 use benches::{cpu_time, fio, make_cold, memory};
-use io_core::{AccessPattern, BackendFactory, DynBackend, OpenOptions};
+use io_core::{AccessPattern, BackendFactory, DynBackend, OpenOptions, StopFlag};
 use std::error::Error;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ fn main() -> Result<()> {
         }
         let dir = tempfile::tempdir_in(&dir)?;
         let collection = dir.path().join("collection");
-        Collection::restore(&BackendKind::Mmap.backend(), &kept, &collection)?;
+        Collection::restore(&BackendKind::Mmap.backend(), &kept, &collection, &StopFlag::new())?;
         let vectors = largest_file(&collection)?;
         measure(&Setup { dir: collection, vectors, points, rounds, quick }, ids, &mut table)?;
     }

@@ -7,6 +7,7 @@ mod real;
 #[cfg(test)]
 mod tests;
 
+use crate::StopFlag;
 use crate::error::what_to_do;
 use std::ffi::OsString;
 use std::fmt;
@@ -123,6 +124,19 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// [`DirectoryError`].
     fn entry(&self, path: &Path) -> Result<DirectoryEntry, DirectoryError>;
 
+    /// Refuses what is no directory of one's own: a link to one, or one that another user owns or every user may write to. Where the
+    /// system has no such owners it is enough that it is a directory.
+    ///
+    /// # Errors
+    /// [`DirectoryError`].
+    fn check_own(&self, path: &Path) -> Result<(), DirectoryError> {
+        if self.entry(path)?.is_dir {
+            return Ok(());
+        }
+        let reason = io::Error::new(io::ErrorKind::NotADirectory, "it is no directory; remove it");
+        Err(DirectoryError::new("take over", path, reason))
+    }
+
     /// Whether `path`, which need not be there, is the directory `dir` or anything below it, whatever names lead to them.
     ///
     /// # Errors
@@ -177,8 +191,8 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// Copies a file to a new name, durably. What has that name already is an error.
     ///
     /// # Errors
-    /// [`DirectoryError`]; a part of the copy may be there then.
-    fn copy(&self, file: &Path, copy: &Path) -> Result<(), DirectoryError>;
+    /// [`DirectoryError`], of the kind [`io::ErrorKind::Interrupted`] once `stop` is raised; a part of the copy may be there then.
+    fn copy(&self, file: &Path, copy: &Path, stop: &StopFlag) -> Result<(), DirectoryError>;
 
     /// Removes a file's name.
     ///
@@ -219,7 +233,8 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// Dropping an exclusive lock ends it for all processes; in one that was forked, dropping it changes nothing.
     ///
     /// # Errors
-    /// [`LockError`]; also where an exclusive holder would overwrite a file that is no lock file.
+    /// [`LockError`]; also where an exclusive holder would overwrite a file that is no lock file, and where the lock file was moved
+    /// or removed before it was locked.
     fn lock(&self, path: &Path, kind: LockKind) -> Result<Box<dyn DirectoryLock>, LockError>;
 }
 

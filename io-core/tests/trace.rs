@@ -1,7 +1,9 @@
 //! What a trace says of the files is true, and what it says of syncs is no more than that.
 
 use io_core::testing::{Faults, FaultyBackend, MemoryBackend, SimulatedDisk, TracedBackend};
-use io_core::{BackendFactory, Directory, OpenOptions, PageWrite, PageWriter, SyncKind, with_causes};
+use io_core::{
+    BackendFactory, Directory, OpenOptions, PageWrite, PageWriter, StopFlag, SyncKind, with_causes,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::poll_fn;
@@ -60,7 +62,9 @@ fn the_trace_holds_what_the_directory_holds() {
             8..12 => ("rename", files.rename(&one, &other)),
             12..15 => ("link", files.hard_link(&one, &other)),
             // A file cannot be copied to itself, by any of its names.
-            15..20 if files.read(&one).ok() != files.read(&other).ok() => ("copy", files.copy(&one, &other)),
+            15..20 if files.read(&one).ok() != files.read(&other).ok() => {
+                ("copy", files.copy(&one, &other, &StopFlag::new()))
+            }
             20..22 => ("remove", files.remove_file(&one)),
             22 => ("remove all", files.remove_dir_all(&one)),
             23 => ("rewrite", files.rewrite(&one, 3)),

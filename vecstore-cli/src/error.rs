@@ -16,6 +16,8 @@ pub(crate) enum CliError {
     File { path: PathBuf, problem: String },
     #[error("{0}")]
     Usage(String),
+    #[error("the upsert did not come to its end")]
+    Upsert { source: Box<CliError>, lines: u64 },
     #[error("the import did not come to its end")]
     Import { source: Box<CliError>, imported: Option<u64>, total: u64 },
     #[error("the collection was not optimized")]
@@ -51,10 +53,16 @@ fn join(ids: &[PointId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// What became of an upsert.
+fn after_upsert(lines: u64) -> String {
+    if lines == 0 { "nothing is written".to_owned() } else { format!("the first {lines} lines are written") }
+}
+
 /// What became of an import; how much is in is unknown where it was not made durable.
 fn after_import(imported: Option<u64>, total: u64) -> String {
     let there = match imported {
         Some(0) => return "nothing was imported".to_owned(),
+        Some(imported) if imported == total => return format!("all {total} points are in the collection"),
         Some(imported) => format!("{imported} of {total} points are in the collection"),
         None => format!("some of {total} points are in the collection, `vecstore count` tells how many"),
     };
@@ -64,9 +72,10 @@ fn after_import(imported: Option<u64>, total: u64) -> String {
 }
 
 impl CliError {
-    /// How to go on, to be told on a line of its own.
+    /// What was done before the error, and how to go on, to be told on a line of its own.
     pub(crate) fn how_to_go_on(&self) -> Option<String> {
         match self {
+            Self::Upsert { lines, .. } => Some(after_upsert(*lines)),
             Self::Import { imported, total, .. } => Some(after_import(*imported, *total)),
             Self::NotOptimized { .. } => Some(
                 "all points are in the collection, and only its optimization is left: run `vecstore optimize`"
@@ -78,7 +87,9 @@ impl CliError {
 
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Import { source, .. } | Self::NotOptimized { source } => source.exit_code(),
+            Self::Upsert { source, .. } | Self::Import { source, .. } | Self::NotOptimized { source } => {
+                source.exit_code()
+            }
             Self::Usage(_) => EXIT_USAGE,
             Self::Store(Error::Stopped) => EXIT_INTERRUPTED,
             Self::Unread { .. } => EXIT_UNREAD,

@@ -18,7 +18,7 @@ use vecstore::point::{Payload, Point, PointId};
 const BATCH: usize = 256;
 
 pub(crate) fn run(args: &Import, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
-    let mut source = source(args)?;
+    let mut source = source(args, stop)?;
     let collection = open::writable(&args.at, &args.thresholds.options())?;
     let (found, dim) = (source.dim(), collection.schema().dim as usize);
     if found.is_some_and(|found| found != dim) {
@@ -105,7 +105,7 @@ trait Source {
     fn next_points(&mut self) -> Result<Vec<Point>, CliError>;
 }
 
-fn source(args: &Import) -> Result<Box<dyn Source + '_>, CliError> {
+fn source<'a>(args: &'a Import, stop: &StopFlag) -> Result<Box<dyn Source + 'a>, CliError> {
     if args.vectors.extension().is_some_and(|extension| extension == "parquet") {
         if args.payload.is_some() || args.first_id.is_some() || args.format.format.is_some() {
             let problem =
@@ -123,7 +123,7 @@ fn source(args: &Import) -> Result<Box<dyn Source + '_>, CliError> {
             u64::MAX
         )));
     }
-    let lines = args.payload.as_deref().map(|path| Lines::open(Some(path))).transpose()?;
+    let lines = args.payload.as_deref().map(|path| Lines::open(Some(path), stop)).transpose()?;
     Ok(Box::new(VectorsAndLines { args, first_id, input, lines, done: 0 }))
 }
 
@@ -179,11 +179,13 @@ impl Source for VectorsAndLines<'_> {
     fn next_points(&mut self) -> Result<Vec<Point>, CliError> {
         let (total, dim) = (self.input.count(), self.input.dim());
         if self.done == total {
-            if let Some(lines) = &mut self.lines
-                && lines.next()?.is_some()
-            {
-                let problem = format!("it has more than {total} lines, and there are {total} vectors");
-                return Err(lines.failed(problem));
+            let Some(lines) = &mut self.lines else { return Ok(Vec::new()) };
+            // Empty lines at the end are none.
+            while let Some(line) = lines.next()? {
+                if !line.trim().is_empty() {
+                    let problem = format!("it has more than {total} lines, and there are {total} vectors");
+                    return Err(lines.failed(problem));
+                }
             }
             return Ok(Vec::new());
         }

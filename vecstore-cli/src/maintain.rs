@@ -35,8 +35,8 @@ pub(crate) fn settle(collection: &Collection, stop: &StopFlag) -> Result<(), Cli
     }
 }
 
-fn run_to_end<T>(optimizing: Pending<T>, stop: &StopFlag) -> Result<T, CliError> {
-    let flag = optimizing.stop_flag();
+fn run_to_end<T>(pending: Pending<T>, stop: &StopFlag) -> Result<T, CliError> {
+    let flag = pending.stop_flag();
     let (done, waiting) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
         let watching = std::thread::Builder::new().spawn_scoped(scope, move || {
@@ -49,9 +49,9 @@ fn run_to_end<T>(optimizing: Pending<T>, stop: &StopFlag) -> Result<T, CliError>
         watching.map_err(|source| {
             Error::Start(StartError::Threads { runtime: "watching for an interrupt", source })
         })?;
-        let report = optimizing.wait();
+        let ended = pending.wait();
         drop(done);
-        Ok(report?)
+        Ok(ended?)
     })
 }
 
@@ -130,16 +130,16 @@ pub(crate) fn run_defrag(args: &Optimize, stop: &StopFlag, out: &mut impl Write)
     Ok(())
 }
 
-pub(crate) fn run_snapshot(args: &FromTo, out: &mut impl Write) -> Result<(), CliError> {
+pub(crate) fn run_snapshot(args: &FromTo, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
     let collection = open::writable(&args.from, &not_in_background(CollectionOptions::default()))?;
-    collection.snapshot(&args.to).wait()?;
+    run_to_end(collection.snapshot(&args.to), stop)?;
     collection.close()?;
     writeln!(out, "snapshot in {}", args.to.display())?;
     Ok(())
 }
 
-pub(crate) fn run_restore(args: &FromTo, out: &mut impl Write) -> Result<(), CliError> {
-    Collection::restore(&args.from.backend.backend(), &args.from.collection, &args.to)?;
+pub(crate) fn run_restore(args: &FromTo, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    Collection::restore(&args.from.backend.backend(), &args.from.collection, &args.to, stop)?;
     writeln!(out, "restored to {}", args.to.display())?;
     Ok(())
 }

@@ -17,6 +17,9 @@ pub(crate) fn writable(at: &CollectionArgs, options: &CollectionOptions) -> Resu
     for cut_off in &collection.open_report().cut_off {
         let _ = writeln!(std::io::stderr(), "vecstore: {cut_off}");
     }
+    for told in &collection.open_report().not_removed {
+        let _ = writeln!(std::io::stderr(), "vecstore: {told}");
+    }
     if let Some(warning) = collection.open_files().warning() {
         let _ = writeln!(std::io::stderr(), "vecstore: {warning}");
     }

@@ -9,9 +9,11 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::record::{Field, Row};
 use parquet::schema::parser::parse_message_type;
+use std::cell::Cell;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use vecstore::collection::Record;
 use vecstore::point::{Payload, Point, PointId};
 
@@ -23,6 +25,29 @@ const SCHEMA: &str = "message point {
 
 fn failed(path: &Path, problem: impl std::fmt::Display) -> CliError {
     CliError::File { path: path.to_owned(), problem: problem.to_string() }
+}
+
+thread_local! {
+    /// Whether a panic of this thread is told otherwise than by its message.
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls the library on a file that may be damaged. It panics at some of what it does not expect, instead of returning an error.
+fn call<T>(read: impl FnOnce() -> T) -> Result<T, &'static str> {
+    static QUIET_HOOK: Once = Once::new();
+    QUIET_HOOK.call_once(|| {
+        let usual = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !IS_QUIET.get() {
+                usual(panic);
+            }
+        }));
+    });
+    IS_QUIET.set(true);
+    // What is read with is not used again after an error.
+    let read = catch_unwind(AssertUnwindSafe(read));
+    IS_QUIET.set(false);
+    read.map_err(|_| "not a sound Parquet file")
 }
 
 /// Writes a Parquet file, a row group a page.
@@ -94,15 +119,21 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) fn open(path: &Path) -> Result<Self, CliError> {
         let file = open_regular(path, Links::Follow).map_err(|error| failed(path, with_causes(&error)))?;
-        let reader = SerializedFileReader::new(file).map_err(|error| failed(path, error))?;
-        let rows = u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0);
-        Ok(Self { path: path.to_owned(), rows, iter: reader.into_iter(), row: 0 })
+        let opened = call(|| {
+            let reader = SerializedFileReader::new(file)?;
+            let rows = u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0);
+            Ok::<_, parquet::errors::ParquetError>((rows, reader.into_iter()))
+        });
+        let opened = opened.map_err(|reason| failed(path, reason))?;
+        let (rows, iter) = opened.map_err(|error| failed(path, error))?;
+        Ok(Self { path: path.to_owned(), rows, iter, row: 0 })
     }
 
     /// The next point, and the bytes of its payload's text; none at the end.
     pub(crate) fn next(&mut self) -> Result<Option<(Point, usize)>, CliError> {
-        let Some(row) = self.iter.next() else { return Ok(None) };
+        let next = call(|| self.iter.next());
         let wrong = |problem: String| failed(&self.path, format!("row {}: {problem}", self.row));
+        let Some(row) = next.map_err(|reason| wrong(reason.to_owned()))? else { return Ok(None) };
         let point = point(&row.map_err(|error| wrong(error.to_string()))?).map_err(wrong)?;
         self.row += 1;
         Ok(Some(point))
@@ -148,4 +179,48 @@ fn point(row: &Row) -> Result<(Point, usize), String> {
         return Err("there is no id or no vector".to_owned());
     };
     Ok((Point { id, vector, payload }, payload_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads all points, or says what is wrong.
+    fn read(path: &Path) -> Result<usize, String> {
+        let mut points = 0;
+        let mut reader = Reader::open(path).map_err(|error| error.to_string())?;
+        while reader.next().map_err(|error| error.to_string())?.is_some() {
+            points += 1;
+        }
+        Ok(points)
+    }
+
+    /// Damage anywhere in a file: points or an error, and no panic, which the library has for some.
+    #[test]
+    fn a_damaged_file_is_an_error() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("points.parquet");
+        let mut writer = Writer::new(&path, File::create(&path).unwrap()).unwrap();
+        let record = |id| Record {
+            id: PointId::Num(id),
+            vector: Some(vec![id as f32; 4]),
+            payload: Some(Payload::from_iter([("n".to_owned(), serde_json::json!(id))])),
+        };
+        writer.write(&(0..20).map(record).collect::<Vec<_>>()).unwrap();
+        writer.close().unwrap();
+        assert_eq!(read(&path).unwrap(), 20);
+        let whole = std::fs::read(&path).unwrap();
+        let (mut refused, mut panicked) = (0, 0);
+        for (at, byte) in (0..whole.len()).zip([0, 1, 0x7F, 0x80, 0xFF].into_iter().cycle()) {
+            let mut damaged = whole.clone();
+            damaged[at] = byte;
+            std::fs::write(&path, damaged).unwrap();
+            if let Err(error) = read(&path) {
+                refused += 1;
+                panicked += u32::from(error.contains("not a sound Parquet file"));
+                assert!(error.contains("points.parquet: "), "byte {at} is {byte}: {error}");
+            }
+        }
+        assert!(refused > 200 && panicked > 0, "{refused} {panicked}");
+    }
 }

@@ -8,7 +8,9 @@ use io_core::StopFlag;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::io::Write;
-use vecstore::collection::{CollectionOptions, Durability, Record, RecordParts, ScrollRequest, Selection};
+use vecstore::collection::{
+    Collection, CollectionOptions, Durability, Record, RecordParts, ScrollRequest, Selection,
+};
 use vecstore::error::Error;
 use vecstore::point::{Point, PointId};
 
@@ -24,63 +26,90 @@ struct Batch {
     ids: BTreeSet<PointId>,
     /// Bytes of their lines.
     bytes: usize,
-    /// Where the first of them is.
-    first_line: u64,
+    /// Where the first and the last of them are.
+    lines: (u64, u64),
 }
 
 impl Batch {
     fn push(&mut self, point: Point, line: u64, bytes: usize) {
         if self.points.is_empty() {
-            self.first_line = line;
+            self.lines.0 = line;
         }
+        self.lines.1 = line;
         self.bytes += bytes;
         self.ids.insert(point.id);
         self.points.push(point);
     }
 }
 
-pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
-    let mut lines = Lines::open(args.points.as_deref())?;
-    let collection = open::writable(&args.at, &args.thresholds.options())?;
-    let (mut batch, mut written) = (Batch::default(), 0);
-    let mut put = |batch: &mut Batch, lines: &Lines| {
-        let Batch { points, first_line, .. } = std::mem::take(batch);
+/// What an upsert has written.
+#[derive(Default)]
+struct Written {
+    points: u64,
+    /// The last line of which all before it are written too.
+    lines: u64,
+}
+
+impl Written {
+    fn put(&mut self, collection: &Collection, batch: &mut Batch, lines: &Lines) -> Result<(), CliError> {
+        let Batch { points, lines: (first, last), .. } = std::mem::take(batch);
+        if points.is_empty() {
+            return Ok(());
+        }
         match collection.upsert(points, Durability::Synced).wait() {
-            Ok(put) => written += put.points,
+            Ok(put) => self.points += put.points,
             // Which point it is, the error says; where it is, only we know.
             Err(Error::Input(error)) => {
-                let before = first_line.saturating_sub(1);
-                return Err(
-                    lines.failed(format!("from line {first_line} on: {error}; {before} lines are written"))
-                );
+                return Err(lines.failed(format!("from line {first} on: {error}")));
             }
             Err(error) => return Err(error.into()),
         }
-        Ok::<_, CliError>(())
-    };
-    while let Some(line) = lines.next()? {
-        if stop.is_stopped() {
-            return Err(Error::Stopped.into());
-        }
-        if line.trim().is_empty() {
-            continue;
-        }
-        let point: Point = match serde_json::from_str(&line) {
-            Ok(point) => point,
-            Err(error) => {
-                put(&mut batch, &lines)?;
-                return Err(lines.wrong(format!("{error}; the lines before it are written")));
-            }
-        };
-        // A later line of the same id is to replace the earlier one.
-        let is_full = batch.points.len() == BATCH || batch.bytes >= BATCH_BYTES;
-        if is_full || batch.ids.contains(&point.id) {
-            put(&mut batch, &lines)?;
-        }
-        batch.push(point, lines.number, line.len());
+        self.lines = last;
+        Ok(())
     }
-    put(&mut batch, &lines)?;
-    writeln!(out, "{written} points")?;
+
+    /// Writes the points of all lines, or of those before the first that is wrong.
+    fn put_all(&mut self, collection: &Collection, lines: &mut Lines) -> Result<(), CliError> {
+        let mut batch = Batch::default();
+        loop {
+            let (point, bytes) = match next_point(lines) {
+                Ok(Some(next)) => next,
+                end => {
+                    self.put(collection, &mut batch, lines)?;
+                    return end.map(drop);
+                }
+            };
+            // A later line of the same id is to replace the earlier one.
+            let is_full = batch.points.len() == BATCH || batch.bytes >= BATCH_BYTES;
+            if is_full || batch.ids.contains(&point.id) {
+                self.put(collection, &mut batch, lines)?;
+            }
+            batch.push(point, lines.number, bytes);
+        }
+    }
+}
+
+/// The point of the next line that is not empty, and the bytes of that.
+fn next_point(lines: &mut Lines) -> Result<Option<(Point, usize)>, CliError> {
+    while let Some(line) = lines.next()? {
+        if !line.trim().is_empty() {
+            let point = serde_json::from_str(&line).map_err(|error| lines.wrong(error))?;
+            return Ok(Some((point, line.len())));
+        }
+    }
+    Ok(None)
+}
+
+pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    let mut lines = Lines::open(args.points.as_deref(), stop)?;
+    let collection = open::writable(&args.at, &args.thresholds.options())?;
+    let mut written = Written::default();
+    if let Err(error) = written.put_all(&collection, &mut lines) {
+        // There is one to report already.
+        let _ = collection.close();
+        return Err(CliError::Upsert { source: Box::new(error), lines: written.lines });
+    }
+    writeln!(out, "{} points", written.points)?;
     maintain::settle(&collection, stop)?;
     Ok(collection.close()?)
 }

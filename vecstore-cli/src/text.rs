@@ -1,9 +1,11 @@
 //! Text from files and standard input, of which no more is read than a limit says.
 
 use crate::error::CliError;
+use io_core::StopFlag;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use vecstore::error::Error;
 
 /// Bytes of a line, a schema or a filter. A payload has at most half as many, a vector far fewer.
 pub(crate) const TEXT_BYTES_MAX: usize = 32 << 20;
@@ -23,26 +25,74 @@ fn too_long(what: &str) -> String {
     format!("{what} has more than {TEXT_BYTES_MAX} bytes, and no more are read")
 }
 
+/// A file that is read until the command is to stop, also while there is nothing to read yet.
+struct Input {
+    file: File,
+    stop: StopFlag,
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        wait(&self.file, &self.stop)?;
+        self.file.read(buffer)
+    }
+}
+
+/// Waits until a file, a pipe or a terminal has bytes or ends. A signal alone does not end a read.
+#[cfg(unix)]
+fn wait(file: &File, stop: &StopFlag) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+    while !stop.is_stopped() {
+        match poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&TICK)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // Not `Interrupted`, after which reading goes on.
+    Err(io::Error::other(Error::Stopped))
+}
+
+#[cfg(not(unix))]
+fn wait(_file: &File, _stop: &StopFlag) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn standard_input(stop: &StopFlag) -> io::Result<Box<dyn BufRead>> {
+    use std::os::fd::AsFd;
+    let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    Ok(Box::new(BufReader::new(Input { file, stop: stop.clone() })))
+}
+
+#[cfg(not(unix))]
+fn standard_input(_stop: &StopFlag) -> io::Result<Box<dyn BufRead>> {
+    Ok(Box::new(io::stdin().lock()))
+}
+
 /// Lines of a file or of standard input.
 pub(crate) struct Lines {
     path: PathBuf,
     input: Box<dyn BufRead>,
+    stop: StopFlag,
     /// The number of the line that was read last, from 1.
     pub(crate) number: u64,
 }
 
 impl Lines {
     /// Of a file, or of standard input if none is named.
-    pub(crate) fn open(path: Option<&Path>) -> Result<Self, CliError> {
-        let (path, input): (_, Box<dyn BufRead>) = match path {
-            None => (PathBuf::from("standard input"), Box::new(std::io::stdin().lock())),
-            Some(path) => {
-                let file = File::open(path)
-                    .map_err(|error| CliError::File { path: path.to_owned(), problem: error.to_string() })?;
-                (path.to_owned(), Box::new(BufReader::new(file)))
-            }
+    pub(crate) fn open(path: Option<&Path>, stop: &StopFlag) -> Result<Self, CliError> {
+        let input: io::Result<Box<dyn BufRead>> = match path {
+            None => standard_input(stop),
+            Some(path) => File::open(path)
+                .map(|file| Box::new(BufReader::new(Input { file, stop: stop.clone() })) as Box<dyn BufRead>),
         };
-        Ok(Self { path, input, number: 0 })
+        let path = path.unwrap_or(Path::new("standard input")).to_owned();
+        match input {
+            Ok(input) => Ok(Self { path, input, stop: stop.clone(), number: 0 }),
+            Err(error) => Err(CliError::File { path, problem: error.to_string() }),
+        }
     }
 
     /// Something that is wrong with the file.
@@ -55,12 +105,16 @@ impl Lines {
         self.failed(format!("line {}: {problem}", self.number))
     }
 
-    /// The next line, without its end; `None` after the last one.
+    /// The next line, without its end; `None` after the last one; an error when the command is to stop.
     pub(crate) fn next(&mut self) -> Result<Option<String>, CliError> {
         self.number += 1;
         let mut line = Vec::new();
         let mut limited = self.input.by_ref().take(TEXT_BYTES_MAX as u64 + 1);
-        if limited.read_until(b'\n', &mut line).map_err(|error| self.wrong(error))? == 0 {
+        let read = limited.read_until(b'\n', &mut line);
+        if self.stop.is_stopped() {
+            return Err(Error::Stopped.into());
+        }
+        if read.map_err(|error| self.wrong(error))? == 0 {
             return Ok(None);
         }
         if line.ends_with(b"\n") {

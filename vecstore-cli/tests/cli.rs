@@ -329,7 +329,11 @@ fn mistakes_are_named_and_cost_nothing() {
     let line = json_lines(&run(&["get", "packages", "1003", "--with-vector"]))[0].to_string();
     std::fs::write(dir.join("bad.jsonl"), format!("{line}\n{}\nbad\n", line.replace("1003", "5003")))
         .unwrap();
-    check_failure(&run(&["upsert", "packages", "bad.jsonl"]), 1, &["line 3", "before it are written"]);
+    check_failure(
+        &run(&["upsert", "packages", "bad.jsonl"]),
+        1,
+        &["line 3", "the first 2 lines are written"],
+    );
     assert_eq!(stdout(&run(&["delete", "packages", "5003"])), "1 points deleted\n");
     payloads(dir, "short.jsonl", 3);
     let short = ["import", "packages", "base.fvecs", "--payload", "short.jsonl", "--id-field", "nope"];
@@ -502,6 +506,99 @@ fn segments(dir: &Path, collection: &str) -> (usize, u64) {
     (info["segments"].as_array().unwrap().len(), info["points_in_memory"].as_u64().unwrap())
 }
 
+/// Whatever ends an upsert, the lines before it are written, and it says how many.
+#[test]
+fn an_upsert_that_ends_early_says_how_far_it_came() {
+    let temp = tempdir();
+    let dir = temp.path();
+    let run = |args: &[&str]| vecstore(dir, args);
+    let good: String = (0..600).map(|id| format!("{{\"id\": {id}, \"vector\": [1, {id}]}}\n")).collect();
+    let bad: [(&[u8], &str); 4] = [
+        (b"{\"id\": \xFF}", "line 601: invalid utf-8"),
+        (&[b' '; (32 << 20) + 1], "line 601: it has more than 33554432 bytes"),
+        (b"{\"id\": 7,", "line 601: EOF while parsing"),
+        (b"{\"id\": 7, \"vector\": [1]}", "from line 513 on: point 7: a vector of 1 components"),
+    ];
+    for (line, said) in bad {
+        stdout(&run(&["create", "c", "--dim", "2"]));
+        std::fs::write(dir.join("points.jsonl"), [good.as_bytes(), line, b"\n"].concat()).unwrap();
+        let written = if said.starts_with("from") { 512 } else { 600 };
+        let lines = format!("{written} lines are written");
+        check_failure(&run(&["upsert", "c", "points.jsonl"]), 1, &["points.jsonl", said, &lines]);
+        assert_eq!(stdout(&run(&["count", "c"])), format!("{written}\n"), "{said}");
+        std::fs::remove_dir_all(dir.join("c")).unwrap();
+    }
+}
+
+/// Waits for a command that has to end by now, and does not wait for one that hangs.
+#[cfg(target_os = "linux")]
+fn end(child: std::process::Child) -> Output {
+    let id = child.id().to_string();
+    let (done, waiting) = std::sync::mpsc::channel();
+    let waiter = std::thread::spawn(move || drop(done.send(child.wait_with_output().unwrap())));
+    let output = waiting.recv_timeout(std::time::Duration::from_secs(180)).unwrap_or_else(|_| {
+        let _ = Command::new("kill").args(["-KILL", &id]).status();
+        panic!("it hangs");
+    });
+    waiter.join().unwrap();
+    output
+}
+
+/// Sends SIGINT to an upsert that waits for more lines: it ends, writes what it has read, and says how much that is.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_ends_an_upsert_that_waits_for_lines() {
+    use std::io::Write;
+    let temp = tempdir();
+    let dir = temp.path();
+    stdout(&vecstore(dir, &["create", "c", "--dim", "2"]));
+    let begin = |points: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_vecstore"))
+            .args([&["upsert", "c"], points].concat())
+            .current_dir(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let interrupt = |child: &std::process::Child| {
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    };
+    // It has the collection open, and so the handler is installed.
+    let mut child = begin(&[]);
+    let pipe = child.stdin.take().unwrap();
+    let owner = format!("process {}\n", child.id());
+    while std::fs::read_to_string(dir.join("c/LOCK")).unwrap() != owner {
+        std::thread::yield_now();
+    }
+    interrupt(&child);
+    check_failure(&end(child), 130, &["stopped", "nothing is written"]);
+    drop(pipe);
+
+    // More than a pipe holds: once it is written, the command has read some.
+    assert!(Command::new("mkfifo").arg(dir.join("fifo")).status().unwrap().success());
+    for from in ["standard input", "fifo"] {
+        let mut child = begin(if from == "fifo" { &["fifo"] } else { &[] });
+        let mut pipe: Box<dyn Write> = match from {
+            "fifo" => Box::new(std::fs::File::create(dir.join("fifo")).unwrap()),
+            _ => Box::new(child.stdin.take().unwrap()),
+        };
+        let lines: String =
+            (0..10_001).map(|id| format!("{{\"id\": {id}, \"vector\": [1, {id}]}}\n")).collect();
+        // The last line is not whole.
+        pipe.write_all(lines.trim_end().as_bytes()).unwrap();
+        interrupt(&child);
+        let output = end(child);
+        let count = stdout(&vecstore(dir, &["count", "c"]));
+        assert!(count.trim().parse::<u64>().unwrap() > 0, "{output:?}");
+        let written = format!("the first {} lines are written", count.trim());
+        check_failure(&output, 130, &["stopped", &written]);
+        drop(pipe);
+        stdout(&vecstore(dir, &["delete", "c", "--filter", "{}"]));
+    }
+}
+
 #[test]
 fn an_import_that_ends_early_says_how_far_it_came_and_goes_on() {
     let temp = tempdir();
@@ -525,8 +622,11 @@ fn an_import_that_ends_early_says_how_far_it_came_and_goes_on() {
     check_failure(&run(&import), 1, &said);
     assert_eq!(stdout(&run(&["count", "c"])), "512\n");
     std::fs::write(dir.join("base.jsonl"), lines.clone() + "{}\n").unwrap();
-    check_failure(&run(&import), 1, &["more than 1000 lines", "1000 of 1000 points"]);
-    std::fs::write(dir.join("base.jsonl"), lines).unwrap();
+    let output = run(&import);
+    check_failure(&output, 1, &["more than 1000 lines", "all 1000 points are in the collection"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("again"), "it would fail again: {output:?}");
+    // Empty lines at the end are none.
+    std::fs::write(dir.join("base.jsonl"), lines + "\n  \n").unwrap();
     assert!(stdout(&run(&import)).contains("imported 1000 points"));
     assert_eq!(stdout(&run(&["count", "c"])), "1000\n");
     assert_eq!(segments(dir, "c"), (1, 0));

@@ -14,6 +14,8 @@ use roaring::RoaringBitmap;
 /// Numbers of a block.
 const BLOCK: usize = BitPacker4x::BLOCK_LEN;
 const SKIP_BYTES: usize = 5;
+/// A number takes no more, its part of the table included.
+pub const NUMBER_BYTES_MAX: u64 = 5;
 
 /// Bytes that are no postings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,10 +66,18 @@ impl<'a> Postings<'a> {
     /// The postings of so many numbers.
     ///
     /// # Errors
-    /// [`PostingsError`] if the bytes are too few for the table.
+    /// [`PostingsError`] if the bytes are not as long as so many numbers.
     pub fn parse(bytes: &'a [u8], count: usize) -> Result<Self, PostingsError> {
         let (skips, packed) = bytes.split_at_checked(count / BLOCK * SKIP_BYTES).ok_or(PostingsError)?;
-        Ok(Self { skips: skips.as_chunks().0, packed, count })
+        let skips = skips.as_chunks().0;
+        let blocks: usize = skips.iter().map(|&skip| Ok(parse_skip(skip)?.1)).sum::<Result<_, _>>()?;
+        // Nothing may follow: each number of the rest ends with a byte that lacks the highest bit.
+        let rest = packed.get(blocks..).ok_or(PostingsError)?;
+        let ends = rest.iter().filter(|&&byte| byte < 0x80).count();
+        if ends != count % BLOCK || rest.last().is_some_and(|&last| last >= 0x80) {
+            return Err(PostingsError);
+        }
+        Ok(Self { skips, packed, count })
     }
 
     /// All of them.
@@ -190,15 +200,10 @@ impl PostingsCursor<'_> {
             return Ok(true);
         }
         while self.len < self.rest_count {
-            let mut delta = 0u64;
-            for shift in (0..35).step_by(7) {
-                let (&byte, packed) = self.packed.split_first().ok_or(PostingsError)?;
-                self.packed = packed;
-                delta |= u64::from(byte & 0x7F) << shift;
-                if byte < 0x80 {
-                    break;
-                }
-            }
+            let last = self.packed.iter().take(5).position(|&byte| byte < 0x80).ok_or(PostingsError)?;
+            let (bytes, packed) = self.packed.split_at(last + 1);
+            self.packed = packed;
+            let delta = bytes.iter().rev().fold(0, |delta, &byte| delta << 7 | u64::from(byte & 0x7F));
             let number = self.before.map_or(delta, |before| u64::from(before) + 1 + delta);
             let number = u32::try_from(number).map_err(|_| PostingsError)?;
             self.block[self.len] = number;
@@ -249,6 +254,12 @@ mod tests {
             let wanted: RoaringBitmap = targets.iter().copied().chain(numbers.iter().step_by(50).copied()).collect();
             let both: Vec<u32> = wanted.iter().filter(|number| set.contains(number)).collect();
             prop_assert_eq!(postings.intersect(&wanted).unwrap().iter().collect::<Vec<_>>(), both);
+            // Nothing less and nothing more, and for none that is missing.
+            for more in [0, 0x80] {
+                prop_assert!(Postings::parse(&[&bytes[..], &[more]].concat(), numbers.len()).is_err());
+            }
+            prop_assert!(bytes.is_empty() || Postings::parse(&bytes[..bytes.len() - 1], numbers.len()).is_err());
+            prop_assert!(bytes.len() as u64 <= numbers.len() as u64 * NUMBER_BYTES_MAX);
         }
 
         #[test]

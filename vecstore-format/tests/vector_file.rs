@@ -359,7 +359,11 @@ fn verified(bytes: Vec<u8>) -> Vec<VectorFileError> {
                 Err(error) => vec![of_file(error)],
                 Ok(file) => {
                     let mut found = Vec::new();
-                    file.verify(&ReadControl::default(), |damage| found.push(damage)).await.unwrap();
+                    let all = |damage| {
+                        found.push(damage);
+                        ControlFlow::Continue(())
+                    };
+                    file.verify(&ReadControl::default(), all).await.unwrap();
                     found
                 }
             }

@@ -68,6 +68,14 @@ pub enum Error {
         /// What sealing failed with.
         source: std::sync::Arc<Error>,
     },
+    /// Numbers up to 2^63 - 2 are used up, as they are in no collection that was not crafted. Nothing was written.
+    #[error("the collection {} has no numbers left for its {what}: `repair` puts what it holds into a new one, which begins anew", collection.display())]
+    NumbersUsedUp {
+        /// The collection.
+        collection: PathBuf,
+        /// What the numbers are of.
+        what: &'static str,
+    },
     /// A callback or the optimizer panicked; what it said is on standard error.
     #[error("{what} panicked; nothing was changed by it")]
     Panicked {

@@ -223,3 +223,18 @@ fn scrolling_through_what_is_left_looks_at_little_else() {
     // An id and a payload each; the ids in order take 36 pages.
     assert!(page.read.reads <= 24, "{} reads", page.read.reads);
 }
+
+/// Where what is deleted lies together, a page of a scroll has to pass over it: in few batches, each of many ids.
+#[test]
+fn scrolling_past_what_was_deleted_takes_few_batches() {
+    let mut random = fastrand::Rng::with_seed(4);
+    let collection = create(Placement::Pinned);
+    put(&collection, &(0..12_000).map(|id| (id, vector(&mut random))).collect());
+    collection.seal(|_| {}).wait().unwrap();
+    delete(&collection, 0..11_800);
+    let page = collection.scroll(ScrollRequest { limit: 1, ..ScrollRequest::default() }).wait().unwrap();
+    let ids: Vec<PointId> = page.records.into_iter().map(|record| record.id).collect();
+    assert_eq!(ids, [PointId::Num(11_800)]);
+    // A batch has 4096 of the 11,800 ids, and is one read, since its pages follow each other. And a payload.
+    assert!(page.read.reads <= 3 + 1, "{} reads", page.read.reads);
+}

@@ -8,7 +8,7 @@ mod common;
 
 use common::steps::{Model, Step, allowed, check_allowed, contents, quiet as options, recovered, seeds};
 use io_core::testing::SimulatedDisk;
-use io_core::{Directory, DynBackend};
+use io_core::{Directory, DynBackend, StopFlag};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -303,7 +303,12 @@ fn a_crash_while_restoring_leaves_nothing_half_there() {
     collection.close().unwrap();
     let begun = disk.history_len();
     let restore = |disk: &SimulatedDisk| {
-        Collection::restore(&DynBackend::new(disk.clone()), Path::new(SNAPSHOT), Path::new(TARGET))
+        Collection::restore(
+            &DynBackend::new(disk.clone()),
+            Path::new(SNAPSHOT),
+            Path::new(TARGET),
+            &StopFlag::new(),
+        )
     };
     restore(&disk).unwrap();
     assert!(disk.history_len() > begun + 10);

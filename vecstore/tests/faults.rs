@@ -3,8 +3,8 @@
 //!
 //! `VECSTORE_FAULT_SEEDS=20` runs more workloads, `VECSTORE_FAULT_SEED=1` just one.
 
-use io_core::DynBackend;
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
+use io_core::{Directory, DynBackend};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -213,4 +213,47 @@ fn a_fault_at_any_operation_loses_nothing_acknowledged() {
         }
     }
     assert!(failed > points / 20, "most faults went unnoticed: {failed} of {points}");
+}
+
+/// What a run that did not come to its end left, and what cannot be removed, is in nobody's way.
+#[test]
+fn a_leftover_that_stays_hinders_no_writer() {
+    let disk = SimulatedDisk::new(9);
+    let backend = DynBackend::new(disk.clone());
+    let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options()).unwrap();
+    let put = |collection: &Collection, id: u64| {
+        collection.upsert(vec![Point::new(id, vec![1.0, 2.0])], Durability::Synced).wait().unwrap();
+    };
+    put(&collection, 1);
+    collection.optimize(|_| {}).wait().unwrap();
+    collection.close().unwrap();
+    // Of the number that the next segment would have.
+    let leftover = Path::new(DIR).join("segment-000002");
+    disk.create_dir(&leftover).unwrap();
+    disk.write(&leftover.join("vectors.vec"), b"half a file").unwrap();
+    let copy = || disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
+    let sound = copy();
+    let begun = sound.operations();
+    drop(open(&sound).unwrap());
+    assert!(sound.list(&leftover).is_err(), "it is removed where that is possible");
+    let mut stayed = 0;
+    for at in begun..sound.operations() {
+        let disk = copy();
+        disk.set_fault(Some(DiskFault::new(at, FaultKind::Denied)));
+        let opened = open(&disk);
+        disk.set_fault(None);
+        // Otherwise something else failed than its removal.
+        let Ok(collection) = opened else { continue };
+        let is_left = disk.list(&leftover).is_ok();
+        put(&collection, 2);
+        collection.optimize(|_| {}).wait().unwrap_or_else(|error| panic!("{at}: {error}"));
+        assert_eq!(collection.count(None).wait().unwrap(), 2);
+        let told = &collection.open_report().not_removed;
+        assert_eq!(told.len(), usize::from(is_left), "{at}: {told:?}");
+        assert!(told.iter().all(|told| told.contains("segment-000002")), "{at}: {told:?}");
+        stayed += told.len();
+        collection.close().unwrap();
+    }
+    // To list it, to remove its file, to remove itself.
+    assert_eq!(stayed, 3);
 }

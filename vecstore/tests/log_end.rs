@@ -188,6 +188,43 @@ fn what_may_be_damage_is_kept_and_told() {
     assert!(is_damage_at(&error, batch.start), "{error}");
 }
 
+/// A restored collection, and a snapshot, are collections of their own, also where their logs have no clean end: who opens them cuts
+/// off what is torn in their logs, and in no other ones.
+#[test]
+fn writing_to_a_copy_leaves_the_log_it_comes_from() {
+    let disk = SimulatedDisk::new(5);
+    let collection = begin(&disk);
+    put(&collection, SYNCED..SYNCED + 1, 5, Durability::Written);
+    let whole = disk.read(Path::new(LOG)).unwrap();
+    let batch = batches(&whole).0[1].clone();
+    let mut garbled = whole.clone();
+    garbled[batch.start + 50..batch.start + 60].fill(0xA5);
+    let go_on = |disk: &SimulatedDisk, dir: &str| {
+        let opened =
+            Collection::open(&DynBackend::new(disk.clone()), Path::new(dir), &options(false)).unwrap();
+        put(&opened, 10..11, 5, Durability::Synced);
+        opened.close().unwrap();
+    };
+    for log in [garbled, whole] {
+        let after = killed(&disk, &log);
+        let backend = DynBackend::new(after.clone());
+        let (from, to) = (Path::new(DIR), Path::new("/restored"));
+        Collection::restore(&backend, from, to, &StopFlag::new()).unwrap();
+        let begun = after.history_len();
+        go_on(&after, "/restored");
+        assert!(after.history_len() > begun);
+        assert_eq!(after.read(Path::new(LOG)).unwrap(), log);
+        assert_eq!(names(&after), ["LOCK", "MANIFEST", "log-000001.wal"]);
+        // A snapshot of what was opened after a kill.
+        let opened = open(&after, false).unwrap();
+        opened.snapshot(Path::new("/snapshot")).wait().unwrap();
+        let own = after.read(Path::new(LOG)).unwrap();
+        let copied = Path::new("/snapshot/log-000001.wal");
+        after.rewrite(copied, own.len() as u64 - 20).unwrap();
+        assert_eq!(after.read(Path::new(LOG)).unwrap(), own);
+    }
+}
+
 /// Whenever the machine stops while a log is kept: it is there whole, or was not cut off yet.
 #[test]
 fn a_crash_while_a_log_is_kept_loses_nothing_of_it() {

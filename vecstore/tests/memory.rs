@@ -3,14 +3,21 @@
 // Elsewhere such a file takes as much of the disk.
 #![cfg(unix)]
 
-use io_core::with_causes;
+mod common;
+
+use common::backends::startable;
+use io_core::{DynBackend, with_causes};
+use serde_json::{Value, json};
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use vecstore::backends::BackendKind;
-use vecstore::collection::{Collection, CollectionOptions, Durability};
-use vecstore::point::Point;
-use vecstore::schema::Schema;
+use vecstore::collection::{Collection, CollectionOptions, Durability, Selection};
+use vecstore::field::FieldKind;
+use vecstore::point::{Point, PointId};
+use vecstore::schema::{Placement, Placements, Schema};
 
 /// Counts what is allocated, and the most there was.
 struct Counting;
@@ -41,6 +48,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Held by a test, so that nothing else allocates meanwhile.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Longer than a sparse file would have to be to fill memory.
 const LONG: u64 = 20 << 30;
 
@@ -52,9 +62,9 @@ fn most<T>(act: impl FnOnce() -> T) -> (usize, T) {
     (MOST.load(Ordering::Relaxed) - before, done)
 }
 
-/// One test, so that nothing else allocates meanwhile.
 #[test]
 fn a_file_longer_than_memory_is_refused_and_not_read() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let temp = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let backend = BackendKind::all()[0].backend();
     let options = CollectionOptions { cores: 1, background: false, ..CollectionOptions::default() };
@@ -105,4 +115,163 @@ fn a_file_longer_than_memory_is_refused_and_not_read() {
 fn restore(path: &Path, bytes: &[u8]) {
     std::fs::remove_file(path).unwrap();
     std::fs::write(path, bytes).unwrap();
+}
+
+/// Bytes that a header says are there, and that a sparse file has: far more than opening may take, and no danger if it does.
+const SPARSE: u64 = 512 << 20;
+const PAGE: usize = 4096;
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+}
+
+/// The header of a page file whose section is [`SPARSE`] bytes long, and the length of the file.
+fn long_section(header: &[u8], section: usize) -> (Vec<u8>, u64) {
+    let mut header = header[..PAGE].to_vec();
+    let mut page = 1u64;
+    for index in 0..u64_at(&header, 20) as u32 as usize {
+        let at = 56 + index * 16;
+        let bytes = if index == section { SPARSE } else { u64_at(&header, at + 8) };
+        header[at..at + 8].copy_from_slice(&page.to_le_bytes());
+        header[at + 8..at + 16].copy_from_slice(&bytes.to_le_bytes());
+        page += bytes.div_ceil(PAGE as u64 - 4);
+    }
+    let seed = crc32fast::hash(&[&header[24..48], &header[16..20]].concat());
+    let mut crc = crc32fast::Hasher::new_with_initial(seed);
+    crc.update(&header[..PAGE - 4]);
+    header[PAGE - 4..].copy_from_slice(&crc.finalize().to_le_bytes());
+    (header, page * PAGE as u64)
+}
+
+/// The header of a vector file whose table of checksums is [`SPARSE`] bytes long, and the length of the file.
+fn long_table(header: &[u8]) -> (Vec<u8>, u64) {
+    let mut header = header[..84].to_vec();
+    let count = SPARSE / 4;
+    header[24..32].copy_from_slice(&count.to_le_bytes());
+    let crc = crc32fast::hash(&header[..80]);
+    header[80..84].copy_from_slice(&crc.to_le_bytes());
+    let [stride, per_block, block] = [32, 36, 40].map(|at| u64_at(&header, at) & u64::from(u32::MAX));
+    let records = count / per_block * block + count % per_block * stride;
+    (header, PAGE as u64 + records.next_multiple_of(PAGE as u64) + SPARSE)
+}
+
+/// Lists another checksum of a file's header.
+fn list(json: &Path, name: &str, header: &[u8]) {
+    let text = std::fs::read_to_string(json).unwrap();
+    let mut all: Value = serde_json::from_str(text.rsplit_once("\ncrc32 ").unwrap().0).unwrap();
+    let crc = u32::from_le_bytes(header[header.len() - 4..].try_into().unwrap());
+    all["files"][name] = json!(crc);
+    let text = format!("{all:#}\n");
+    std::fs::write(json, format!("{text}crc32 {:08x}\n", crc32fast::hash(text.as_bytes()))).unwrap();
+}
+
+/// Bytes that this process asked the system to read.
+#[cfg(target_os = "linux")]
+fn read_so_far() -> u64 {
+    let io = std::fs::read_to_string("/proc/self/io").unwrap();
+    io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_so_far() -> u64 {
+    0
+}
+
+/// Headers that are right by their checksums, and say that the file has far more than it holds: nothing of that is allocated, nor
+/// is all of it read.
+#[test]
+fn what_a_header_says_is_not_believed_before_it_is_read() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let temp = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // Reads, and not a map, so that they are counted.
+    let kinds = startable();
+    let kind = kinds.iter().find(|kind| kind.to_string() != "mmap").unwrap_or(&kinds[0]);
+    let options = CollectionOptions { cores: 1, background: false, ..CollectionOptions::default() };
+    for placement in [Placement::Pinned, Placement::Cached] {
+        let all = Placements {
+            vectors: placement,
+            codes: placement,
+            graph: placement,
+            payload: placement,
+            ids: placement,
+            indexes: placement,
+        };
+        let schema = Schema { placement: all, ..Schema::new(2) }.index("n", FieldKind::Integer);
+        let dir = temp.path().join(format!("{placement:?}"));
+        let backend = kind.backend();
+        let collection = Collection::create(&backend, &dir, &schema, &options).unwrap();
+        let point = |id| Point::new(id, vec![1.0, id as f32]).with_payload(json!({"n": id}));
+        collection.upsert((0..100).map(point).collect(), Durability::Synced).wait().unwrap();
+        collection.optimize(|_| {}).wait().unwrap();
+        collection.delete(Selection::Ids(vec![PointId::Num(7)]), Durability::Synced).wait().unwrap();
+        collection.upsert(vec![point(200)], Durability::Synced).wait().unwrap();
+        collection.seal(|_| {}).wait().unwrap();
+        collection.close().unwrap();
+        let segment = dir.join("segment-000001");
+        let names = std::fs::read_dir(&segment).unwrap().map(|entry| entry.unwrap().file_name());
+        let deleted = names.map(|name| name.into_string().unwrap()).find(|name| name.starts_with("deleted-"));
+        let deleted = deleted.unwrap();
+        let cases = [
+            ("payload.pages", Some(0)),
+            ("payload.pages", Some(2)),
+            ("ids.pages", Some(0)),
+            ("ids.pages", Some(2)),
+            ("ids.pages", Some(4)),
+            ("graph.pages", Some(0)),
+            ("graph.pages", Some(2)),
+            ("fields.pages", Some(0)),
+            ("fields.pages", Some(1)),
+            (&*deleted, Some(0)),
+            (&*deleted, Some(1)),
+            ("vectors.vec", None),
+            ("codes.vec", None),
+        ];
+        for (name, section) in cases {
+            check_sparse(&backend, &dir, &segment, name, section, &options);
+        }
+        Collection::open(&backend, &dir, &options).unwrap().close().unwrap();
+    }
+}
+
+fn check_sparse(
+    backend: &DynBackend,
+    dir: &Path,
+    segment: &Path,
+    name: &str,
+    section: Option<usize>,
+    options: &CollectionOptions,
+) {
+    let (path, json) = (segment.join(name), segment.join("segment.json"));
+    let context = format!("section {section:?} of {}", path.display());
+    let (whole, listed) = (std::fs::read(&path).unwrap(), std::fs::read(&json).unwrap());
+    let (header, len) = match section {
+        Some(section) => long_section(&whole, section),
+        None => long_table(&whole),
+    };
+    let file = std::fs::File::create(&path).unwrap();
+    file.write_all_at(&header, 0).unwrap();
+    file.set_len(len).unwrap();
+    if !name.starts_with("deleted-") {
+        list(&json, name, &header);
+    }
+    let allowed = 40 << 20;
+    let before = read_so_far();
+    let (bytes, opened) = most(|| Collection::open(backend, dir, options).map(drop));
+    let error = opened.unwrap_err().to_string();
+    assert!(error.contains(name), "{context}: {error}");
+    assert!(bytes < allowed, "{bytes} bytes to open {context}");
+    let read = read_so_far() - before;
+    assert!(read < SPARSE / 4, "{read} bytes read to open {context}");
+    let (bytes, report) = most(|| Collection::verify(backend, dir, &Default::default()));
+    let report = report.unwrap();
+    assert!(bytes < allowed, "{bytes} bytes to verify {context}");
+    let told = report.problems.iter().filter(|problem| problem.to_string().contains(name)).count();
+    assert!((1..=102).contains(&told), "{told} problems of {context}");
+    let repaired = dir.with_extension("repaired");
+    let (bytes, report) = most(|| Collection::repair(backend, dir, &repaired, None, &Default::default()));
+    report.unwrap();
+    assert!(bytes < allowed, "{bytes} bytes to repair {context}");
+    std::fs::remove_dir_all(repaired).unwrap();
+    restore(&path, &whole);
+    restore(&json, &listed);
 }

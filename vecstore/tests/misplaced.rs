@@ -191,7 +191,8 @@ fn family() -> Family {
     let disk = SimulatedDisk::new(1);
     let (collection, model) = begun(&disk, 0);
     collection.snapshot(Path::new("/snapshot")).wait().unwrap();
-    Collection::restore(&backend(&disk), Path::new("/snapshot"), Path::new("/copy")).unwrap();
+    Collection::restore(&backend(&disk), Path::new("/snapshot"), Path::new("/copy"), &StopFlag::new())
+        .unwrap();
     let ours = gone_on(&disk, DIR, collection, model.clone(), 0);
     let copy = gone_on(&disk, "/copy", open(&disk, "/copy").unwrap(), model, 7);
     let disk = SimulatedDisk::new(1);
@@ -583,7 +584,7 @@ fn a_manifest_that_says_the_impossible_is_refused() {
 #[test]
 fn a_log_with_an_impossible_number_is_refused() {
     let family = family();
-    for number in [u64::MAX, u64::MAX / 2 + 1] {
+    for number in [u64::MAX, u64::MAX / 2 + 1, u64::MAX / 2] {
         let name = format!("log-{number}.wal");
         let tree = with(family.tree(), Path::new(&name), &family.tree()[Path::new("log-000004.wal")]);
         let disk = on_disk(&tree);
@@ -594,12 +595,66 @@ fn a_log_with_an_impossible_number_is_refused() {
         assert_eq!(found, family.ours.last().1);
     }
     // The largest number there is may be there, and the next log has none left.
-    let name = format!("log-{}.wal", u64::MAX / 2);
+    let name = format!("log-{}.wal", u64::MAX / 2 - 1);
     let disk = on_disk(&with(family.tree(), Path::new(&name), b""));
     let collection = open(&disk, DIR).unwrap();
     let error = collection.upsert(vec![point(1, 1)], Durability::Synced).wait().unwrap_err().to_string();
-    assert!(error.contains("no log has a number above"), "{error}");
+    assert!(error.contains("no numbers left") && error.contains("`repair`"), "{error}");
     assert_eq!(contents(&collection).unwrap(), family.ours.last().1);
+}
+
+/// A collection whose numbers are used up takes nothing that it could not keep, and says why.
+#[test]
+fn used_up_numbers_are_told_before_anything_is_acknowledged() {
+    let disk = SimulatedDisk::new(1);
+    let collection = Collection::create(&backend(&disk), Path::new(DIR), &schema(), &options()).unwrap();
+    let mut kept = Model::new();
+    put(&collection, &mut kept, 0..20, 0);
+    collection.optimize(|_| {}).wait().unwrap();
+    collection.close().unwrap();
+    let tree = read_tree(&disk, Path::new(DIR));
+    let last = u64::MAX / 2;
+    let told = |error: &Error| {
+        error.to_string().contains("no numbers left") && error.to_string().contains("`repair`")
+    };
+    for (name, left) in [
+        ("seq_first", 0),
+        ("seq_first", 2),
+        ("log_first", 0),
+        ("log_first", 1),
+        ("number_next", 0),
+        ("number_next", 1),
+    ] {
+        let manifest = crafted(&tree, "MANIFEST", |all| all[name] = json!(last - left));
+        let disk = on_disk(&with(&tree, Path::new("MANIFEST"), &manifest));
+        let mut model = kept.clone();
+        let mut refused = 0;
+        for round in 0..4 {
+            let collection =
+                open(&disk, DIR).unwrap_or_else(|error| panic!("{name}, {left}, {round}: {error}"));
+            let new = point(100 + round, 1);
+            match collection.upsert(vec![new.clone()], Durability::Synced).wait() {
+                Ok(_) => _ = model.insert(new.id, new),
+                Err(error) => {
+                    assert!(told(&error), "{name}, {left}: {error}");
+                    refused += 1;
+                }
+            }
+            match collection.optimize(|_| {}).wait() {
+                Ok(_) => {}
+                Err(error) => {
+                    assert!(told(&error), "{name}, {left}: {error}");
+                    refused += 1;
+                }
+            }
+            assert_eq!(contents(&collection).unwrap(), model, "{name}, {left}");
+            collection.close().unwrap();
+            assert!(problems(&disk).is_empty(), "{name}, {left}");
+        }
+        assert!(refused > 0, "{name}, {left}");
+        // In a new collection they begin anew.
+        assert_eq!(repaired(&disk).1, model, "{name}, {left}");
+    }
 }
 
 /// What an attempt to begin a log left, which the manifest does not list: it is passed over, and gives its number to no other one.
@@ -813,4 +868,222 @@ fn hostile_contents_with_the_right_checksums_never_panic() {
         }
     }
     assert!(refused > 20 && answered > 20, "{refused} {answered}");
+}
+
+/// Where a section of a file of pages begins, and its bytes.
+fn section(bytes: &[u8], section: usize) -> (usize, usize) {
+    let at = 56 + section * 16;
+    (u32_at(bytes, at) as usize * PAGE, u32_at(bytes, at + 8) as usize)
+}
+
+/// Changes a section that is, and stays, shorter than a page.
+fn set_section(bytes: &mut [u8], number: usize, content: &[u8]) {
+    let (start, _) = section(bytes, number);
+    bytes[start..start + PAGE - 4].fill(0);
+    bytes[start..start + content.len()].copy_from_slice(content);
+    bytes[56 + number * 16 + 8..][..8].copy_from_slice(&(content.len() as u64).to_le_bytes());
+}
+
+/// What is wrong with a collection, of which opening it or using its indexes is an error too.
+fn refused(tree: &Tree, use_indexes: impl Fn(&Collection) -> Vec<Error>) -> Vec<String> {
+    let disk = on_disk(tree);
+    let errors = match open(&disk, DIR) {
+        Ok(collection) => use_indexes(&collection),
+        Err(error) => vec![error],
+    };
+    for error in &errors {
+        assert!(matches!(error, Error::Format(FormatError::Damaged { .. })), "{error}");
+    }
+    problems(&disk).iter().map(ToString::to_string).collect()
+}
+
+/// Postings of a term that name a point which is not there.
+#[test]
+fn an_index_of_points_that_are_not_there_is_an_error() {
+    let family = family();
+    let path = Path::new("segment-000001/fields.pages");
+    let mut bytes = family.tree()[path].clone();
+    // Fields are n and t: sections 4 to 7 are those of t. The first of its four terms has 15 points.
+    let (postings, _) = section(&bytes, 7);
+    bytes[postings + 14] = 0x7F;
+    let tree = forged(family.tree(), path, &bytes);
+    let found = refused(&tree, |collection| {
+        let filter = Some(vecstore::filter::Filter::must(vecstore::filter::Condition::matches("t", "t0")));
+        let search = SearchRequest { filter: filter.clone(), ..SearchRequest::new(vec![1.0, 30.0, 3.0]) };
+        let scroll = ScrollRequest { filter: filter.clone(), ..ScrollRequest::default() };
+        vec![
+            collection.search(search).wait().unwrap_err(),
+            collection.scroll(scroll).wait().unwrap_err(),
+            collection.count(filter).wait().unwrap_err(),
+            collection.facet("t".to_owned(), None, 10).wait().unwrap_err(),
+        ]
+    });
+    assert!(found.len() == 1 && found[0].contains("the postings of a term are none"), "{found:?}");
+}
+
+/// Files with too few sections, wherever they are placed.
+#[test]
+fn a_missing_section_is_an_error() {
+    let family = family();
+    let all = ["vectors", "codes", "graph", "payload", "ids", "indexes"];
+    for placement in ["cold", "cached", "pinned"] {
+        let placed = crafted(family.tree(), "MANIFEST", |manifest| {
+            manifest["schema"]["placement"] = all.iter().map(|part| (*part, placement)).collect();
+        });
+        let tree = with(family.tree(), Path::new("MANIFEST"), &placed);
+        assert_eq!(read(&on_disk(&tree)).unwrap(), family.ours.last().1);
+        for name in ["graph.pages", "ids.pages", "payload.pages", "fields.pages", "codec.pages"] {
+            let path = Path::new("segment-000001").join(name);
+            let sections = u32_at(&tree[&path], 20);
+            for left in 0..sections {
+                let mut bytes = tree[&path].clone();
+                let end = section(&bytes, left as usize).0;
+                bytes.truncate(end);
+                bytes[20..24].copy_from_slice(&left.to_le_bytes());
+                bytes[56 + left as usize * 16..PAGE - 4].fill(0);
+                let found = refused(&forged(&tree, &path, &bytes), |collection| {
+                    panic!("{name} with {left} sections, {placement}: opened: {:?}", contents(collection))
+                });
+                assert!(found.iter().any(|found| found.contains(name)), "{name}: {found:?}");
+            }
+        }
+    }
+}
+
+/// Bytes behind the postings that a file says it has: some of what was deleted would be passed over.
+#[test]
+fn postings_that_go_on_behind_their_count_are_an_error() {
+    let family = family();
+    let path = family.tree().keys().find(|path| path.to_str().unwrap().contains("1/deleted-")).unwrap();
+    let mut bytes = family.tree()[path].clone();
+    let (meta, _) = section(&bytes, 0);
+    let count = u32_at(&bytes, meta + 8);
+    assert!(count > 1);
+    bytes[meta + 8..meta + 12].copy_from_slice(&(count - 1).to_le_bytes());
+    let found = refused(&forged(family.tree(), path, &bytes), |_| panic!("opened"));
+    assert!(found.len() == 1 && found[0].contains("its postings are none"), "{found:?}");
+}
+
+/// Indexes in which all values are, and are not found.
+#[test]
+fn an_index_in_the_wrong_order_or_without_points_is_found() {
+    let disk = SimulatedDisk::new(1);
+    let collection = Collection::create(&backend(&disk), Path::new(DIR), &schema(), &options()).unwrap();
+    // Points of one number come in the order of their ids; a few have no number.
+    let numbered = |id: u64| match id % 10 {
+        9 => Point::new(id, vec![1.0, id as f32, 2.0]).with_payload(json!({"t": format!("t{}", id % 4)})),
+        _ => Point::new(id, vec![1.0, id as f32, 2.0])
+            .with_payload(json!({"t": format!("t{}", id % 4), "n": id / 20})),
+    };
+    collection.upsert((0..60).map(numbered).collect(), Durability::Synced).wait().unwrap();
+    collection.optimize(|_| {}).wait().unwrap();
+    collection.close().unwrap();
+    let tree = read_tree(&disk, Path::new(DIR));
+    assert!(problems(&on_disk(&tree)).is_empty());
+    let path = Path::new("segment-000001/fields.pages");
+    let whole = &tree[path];
+    let content = |number: usize| {
+        let (start, len) = section(whole, number);
+        whole[start..start + len].to_vec()
+    };
+    // Entries of 12 bytes: 18 of each number. Terms of 22 bytes behind the 8 of the group's header.
+    let (numbers, group) = (content(2), content(6));
+    assert_eq!((numbers.len(), group.len()), (54 * 12, 8 + 4 * 22));
+    let swapped = |entries: [usize; 2]| {
+        let mut swapped: Vec<&[u8]> = numbers.chunks(12).collect();
+        swapped.swap(entries[0], entries[1]);
+        swapped.concat()
+    };
+    let groups = |groups: &[&[usize]]| -> Vec<u8> {
+        let mut all = Vec::new();
+        for terms in groups {
+            all.extend((8 + terms.len() as u32 * 22).to_le_bytes());
+            all.extend((terms.len() as u32).to_le_bytes());
+            terms.iter().for_each(|term| all.extend_from_slice(&group[8 + term * 22..][..22]));
+        }
+        all
+    };
+    assert_eq!(groups(&[&[0, 1, 2, 3]]), group);
+    let present: Vec<u32> = content(1).iter().map(|&delta| u32::from(delta)).collect();
+    assert_eq!(present.len(), 54);
+    let mut fewer = content(0);
+    fewer[16..24].copy_from_slice(&10u64.to_le_bytes());
+    let cases = [
+        ("numbers in the wrong order", vec![(2, swapped([10, 30]))]),
+        ("points of a number in the wrong order", vec![(2, swapped([20, 21]))]),
+        ("terms in the wrong order", vec![(6, groups(&[&[1, 0, 2, 3]]))]),
+        ("a term in the wrong group", vec![(6, groups(&[&[0, 3], &[1, 2]]))]),
+        ("groups in the wrong order", vec![(6, groups(&[&[2, 3], &[0, 1]]))]),
+        ("too few points with a value", vec![(0, fewer), (1, content(1)[..10].to_vec())]),
+    ];
+    for (what, sections) in cases {
+        let mut bytes = whole.clone();
+        for (number, content) in &sections {
+            set_section(&mut bytes, *number, content);
+        }
+        let found = problems(&on_disk(&forged(&tree, path, &bytes)));
+        let is_told = found.len() == 1 && found[0].to_string().contains("index of field");
+        assert!(is_told, "{what}: {found:?}");
+    }
+}
+
+/// Puts the checksums of a log's records right.
+fn sealed_log(log: &mut [u8]) {
+    let salt: [u8; 8] = log[16..24].try_into().unwrap();
+    let (mut at, mut previous) = (64, u32_at(log, 60).to_le_bytes());
+    while at + 32 <= log.len() && u32_at(log, at + 24) != 0 {
+        let end = at + 32 + u32_at(log, at) as usize;
+        log[at + 28..at + 32].copy_from_slice(&previous);
+        let mut hashed = log[at..end].to_vec();
+        hashed[4..8].copy_from_slice(&salt[4..]);
+        previous = crc(u32_at(&salt, 0), &hashed);
+        log[at + 4..at + 8].copy_from_slice(&previous);
+        at = end;
+    }
+}
+
+/// Records of a log whose checksums are right, with points that no collection takes: `verify` finds what opening refuses.
+#[test]
+fn a_log_with_impossible_points_is_found() {
+    let family = family();
+    let path = Path::new("log-000004.wal");
+    let whole = &family.tree()[path];
+    let mut again = whole.clone();
+    sealed_log(&mut again);
+    assert_eq!(again, *whole);
+    let payload = whole.windows(2).position(|bytes| bytes == b"{\"").unwrap();
+    let payload_len = u32_at(whole, payload - 4) as usize;
+    let text = std::str::from_utf8(&whole[payload..payload + payload_len]).unwrap();
+    let swapped = text.replace("\"n\"", "\"?\"").replace("\"t\"", "\"n\"").replace("\"?\"", "\"t\"");
+    let no_json = text.replace('{', "[");
+    let not_a_number = [text.as_bytes(), &1f32.to_le_bytes(), &f32::NAN.to_le_bytes()].concat();
+    let infinite = [text.as_bytes(), &f32::NEG_INFINITY.to_le_bytes()].concat();
+    let cases = [
+        (swapped.as_bytes(), "in field n, which is indexed as integer"),
+        (no_json.as_bytes(), "its payload is no JSON object"),
+        (&not_a_number[..], "component 1 is NaN"),
+        (&infinite[..], "component 0 is -inf"),
+    ];
+    for (record, reason) in cases {
+        let mut log = whole.clone();
+        log[payload..payload + record.len()].copy_from_slice(record);
+        sealed_log(&mut log);
+        let disk = on_disk(&with(family.tree(), path, &log));
+        let found = problems(&disk);
+        let error = open(&disk, DIR).map(drop).unwrap_err().to_string();
+        assert!(error.contains("log-000004.wal") && error.contains(reason), "{reason}: {error}");
+        assert!(found.len() == 1 && found[0].to_string() == error, "{reason}: {found:?}");
+    }
+}
+
+/// Vectors that are not finite, and codes made of them.
+#[test]
+fn a_vector_that_is_not_finite_is_found() {
+    let family = family();
+    let path = Path::new("segment-000001/vectors.vec");
+    let mut bytes = family.tree()[path].clone();
+    bytes[PAGE..PAGE + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let found = problems(&on_disk(&forged(family.tree(), path, &bytes)));
+    let is_told = |error: &Error| error.to_string().contains("the vector of point 0 is not finite");
+    assert!(found.iter().any(is_told), "{found:?}");
 }

@@ -1,6 +1,7 @@
 //! What somebody else put where the files of a collection are, or are going to be: links, pipes, devices, directories. Nothing
 //! outside of the collection is changed, nothing is waited for, and the error names the path.
 #![cfg(target_os = "linux")]
+#![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
 use io_core::{StopFlag, with_causes};
 use std::fs;
@@ -124,7 +125,7 @@ const CALLS: [(&str, Call); 6] = [
         }))
     }),
     ("snapshot", |dir, free| told(open(dir).and_then(|collection| collection.snapshot(free).wait()))),
-    ("restore", |dir, free| told(Collection::restore(&backend(), dir, free))),
+    ("restore", |dir, free| told(Collection::restore(&backend(), dir, free, &StopFlag::new()))),
     ("verify", |dir, _| match Collection::verify(&backend(), dir, &StopFlag::new()) {
         Ok(report) if report.problems.is_empty() => Ok(()),
         Ok(report) => Err(texts(&report.problems).join("; ")),
@@ -221,6 +222,7 @@ fn nothing_outside_is_written_to_or_removed() {
         fs::create_dir(path).unwrap();
         fs::hard_link(at("users/notes"), path.join("LOCK")).unwrap();
     };
+    let collection: Plant = &|path| symlink(at("other"), path).unwrap();
     let segment: Plant = &|path| {
         fs::remove_dir_all(path).unwrap();
         symlink(at("other/segment-000001"), path).unwrap();
@@ -238,12 +240,12 @@ fn nothing_outside_is_written_to_or_removed() {
         ("c/log-000099.wal", &[linked], false),
         ("c/segment-000099", &[directory], true),
         (segment_name, &[segment], false),
-        (".r.vecstore-restore", &[linked, directory, inside, hard_inside], false),
-        (".p.vecstore-repair", &[linked, directory, inside, hard_inside], false),
+        (".r.vecstore-restore", &[linked, directory, collection, inside, hard_inside], false),
+        (".p.vecstore-repair", &[linked, directory, collection, inside, hard_inside], false),
         ("s", &[linked, directory], false),
         ("r", &[linked, directory], false),
     ] {
-        for plant in plants {
+        for (number, plant) in plants.iter().enumerate() {
             let sound = tempfile::tempdir_in(temp.path()).unwrap();
             copy(&at("c"), &sound.path().join("c"));
             plant(&at(name));
@@ -257,7 +259,7 @@ fn nothing_outside_is_written_to_or_removed() {
                 ];
                 new
             });
-            assert_eq!(results.iter().all(Result::is_ok), is_taken, "{name}: {results:?}");
+            assert_eq!(results.iter().all(Result::is_ok), is_taken, "{name}, {number}: {results:?}");
             assert_eq!((tree(&at("users")), tree(&at("other"))), (users.clone(), other.clone()), "{name}");
             for made in ["s", "r", "p", ".r.vecstore-restore", ".p.vecstore-repair"] {
                 let _ = fs::remove_file(at(made));
@@ -265,6 +267,36 @@ fn nothing_outside_is_written_to_or_removed() {
             }
             fs::remove_dir_all(at("c")).unwrap();
             fs::rename(sound.path().join("c"), at("c")).unwrap();
+        }
+    }
+}
+
+/// What is put together in another user's directory would be that user's. Only root can try it.
+#[test]
+fn a_directory_of_another_user_is_not_taken_over() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let temp = tempdir();
+    let at = |name: &str| temp.path().join(name);
+    sample(&at("c"));
+    let others = |path: &Path| chown(path, Some(65534), None).is_ok();
+    let open_to_all = |path: &Path| {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+        true
+    };
+    type Plant<'a> = &'a dyn Fn(&Path) -> bool;
+    for plant in [&others as Plant<'_>, &open_to_all] {
+        for (name, free, call) in
+            [(".r.vecstore-restore", "r", CALLS[3].1), (".p.vecstore-repair", "p", CALLS[5].1)]
+        {
+            fs::create_dir(at(name)).unwrap();
+            fs::write(at(name).join("kept"), "kept").unwrap();
+            if plant(&at(name)) {
+                let error = call(&at("c"), &at(free)).unwrap_err();
+                assert!(error.contains(name) && error.contains("remove it"), "{error}");
+                assert_eq!(tree(&at(name)), [(at(name).join("kept"), b"kept".to_vec())]);
+                assert!(!at(free).exists());
+            }
+            fs::remove_dir_all(at(name)).unwrap();
         }
     }
 }
@@ -305,7 +337,7 @@ fn no_copy_goes_into_the_collection_itself() {
                 assert!(error.to_string().contains(to.to_str().unwrap()));
             };
             inside(open(&dir).unwrap().snapshot(&to).wait());
-            inside(Collection::restore(&backend(), &dir, &to));
+            inside(Collection::restore(&backend(), &dir, &to, &StopFlag::new()));
             inside(Collection::repair(&backend(), &dir, &to, None, &StopFlag::new()).map(drop));
             assert_eq!(tree(&at("c")), before, "{from} to {target}");
         }
@@ -313,4 +345,42 @@ fn no_copy_goes_into_the_collection_itself() {
     for (call, act) in CALLS {
         assert_eq!(act(&at("c"), &at(call)), Ok(()), "{call}");
     }
+}
+
+/// On another file system a snapshot is copied. What somebody else puts there meanwhile is not ours to remove.
+#[test]
+fn of_snapshots_to_one_place_on_another_file_system_one_is_made_and_stays() {
+    use std::os::unix::fs::MetadataExt;
+    let temp = tempdir();
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let Some(there) = device(Path::new("/dev/shm")).filter(|there| Some(*there) != device(temp.path()))
+    else {
+        eprintln!("no other file system is at /dev/shm: not tried");
+        return;
+    };
+    let other = tempfile::tempdir_in("/dev/shm").unwrap();
+    assert_eq!(device(other.path()), Some(there));
+    let collections = ["a", "b"].map(|name| {
+        sample(&temp.path().join(name));
+        open(&temp.path().join(name)).unwrap()
+    });
+    for round in 0..20 {
+        let target = other.path().join(format!("s{round}"));
+        let taken: Vec<Result<(), Error>> = std::thread::scope(|scope| {
+            let taking = collections.each_ref().map(|collection| {
+                let target = &target;
+                scope.spawn(move || collection.snapshot(target).wait())
+            });
+            taking.into_iter().map(|taking| taking.join().unwrap()).collect()
+        });
+        assert!(taken.iter().filter(|taken| taken.is_ok()).count() <= 1, "{taken:?}");
+        if taken.iter().any(Result::is_ok) {
+            let report = Collection::verify(&backend(), &target, &StopFlag::new()).unwrap();
+            assert!(report.problems.is_empty(), "{:?}", report.problems);
+        }
+    }
+    let left: Vec<_> = fs::read_dir(other.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
+    let no_parent = collections[0].snapshot(&other.path().join("none/s")).wait().unwrap_err().to_string();
+    assert!(no_parent.contains("cannot look at") && no_parent.contains("none"), "{no_parent}");
 }

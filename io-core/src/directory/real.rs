@@ -3,6 +3,7 @@
 use super::{
     Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind, StdDirectory,
 };
+use crate::StopFlag;
 use crate::regular::{self, Links, Refusal};
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
@@ -38,6 +39,25 @@ impl Directory for StdDirectory {
             Ok(metadata) => Ok(entry(name, &metadata)),
             Err(error) => Err(DirectoryError::new("look at", path, error)),
         }
+    }
+
+    #[cfg(unix)]
+    fn check_own(&self, path: &Path) -> Result<(), DirectoryError> {
+        use std::os::unix::fs::MetadataExt;
+        const OTHERS_MAY_WRITE: u32 = 0o002;
+        let metadata =
+            fs::symlink_metadata(path).map_err(|error| DirectoryError::new("look at", path, error))?;
+        let reason = if !metadata.is_dir() {
+            "it is no directory"
+        } else if metadata.uid() != rustix::process::geteuid().as_raw() {
+            "it belongs to another user"
+        } else if metadata.mode() & OTHERS_MAY_WRITE != 0 {
+            "every user may write to it"
+        } else {
+            return Ok(());
+        };
+        let refused = io::Error::new(io::ErrorKind::PermissionDenied, format!("{reason}; remove it"));
+        Err(DirectoryError::new("take over", path, refused))
     }
 
     fn is_within(&self, path: &Path, dir: &Path) -> Result<bool, DirectoryError> {
@@ -111,11 +131,19 @@ impl Directory for StdDirectory {
         linked.map_err(|error| DirectoryError::new("link", file, error))
     }
 
-    fn copy(&self, file: &Path, copy: &Path) -> Result<(), DirectoryError> {
+    fn copy(&self, file: &Path, copy: &Path, stop: &StopFlag) -> Result<(), DirectoryError> {
+        /// Bytes that are copied before `stop` is looked at again.
+        const PIECE: u64 = 16 << 20;
         // What can be opened but not copied is no fault of the source, nearly always.
-        let mut source = open_to_read(file).map_err(|error| DirectoryError::new("copy", file, error))?;
+        let source = open_to_read(file).map_err(|error| DirectoryError::new("copy", file, error))?;
         let copied = File::create_new(copy).and_then(|mut target| {
-            io::copy(&mut source, &mut target)?;
+            let mut copied = PIECE;
+            while copied == PIECE {
+                if stop.is_stopped() {
+                    return Err(io::Error::new(io::ErrorKind::Interrupted, "stopped"));
+                }
+                copied = io::copy(&mut (&source).take(PIECE), &mut target)?;
+            }
             target.set_permissions(source.metadata()?.permissions())?;
             target.sync_all()
         });
@@ -186,6 +214,10 @@ impl Directory for StdDirectory {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error).into()),
         }
+        if !is_at(&file, path).map_err(failed)? {
+            let reason = "it was moved or removed meanwhile; try again";
+            return Err(failed(io::Error::new(io::ErrorKind::NotFound, reason)).into());
+        }
         if kind == LockKind::Shared {
             return Ok(Box::new(FileLock { _file: file }));
         }
@@ -253,6 +285,24 @@ fn may_not_write(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }
 
+/// Whether an open file still has this name. The lock of one that lost it keeps nobody from what has the name now.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |metadata: &Metadata| (metadata.dev(), metadata.ino());
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok(identity(&there) == identity(&file.metadata()?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Elsewhere a file that is open keeps its name.
+#[cfg(not(unix))]
+fn is_at(_file: &File, _path: &Path) -> io::Result<bool> {
+    Ok(true)
+}
+
 /// The file may be anybody's until it is locked, so nothing of it is changed.
 fn open_lock_file(path: &Path) -> io::Result<File> {
     open(path, File::options().read(true).write(true).create(true).truncate(false))
@@ -274,13 +324,13 @@ fn holder(file: &mut File, kind: LockKind) -> LockHolder {
 fn check_content(file: &mut File) -> io::Result<()> {
     let mut content = Vec::new();
     file.take(OWNER_BYTES_MAX + 1).read_to_end(&mut content)?;
-    let written = content.trim_ascii_end().len();
-    let name = &content[..content.iter().position(|&byte| byte == 0).unwrap_or(written)];
+    let is_filler = |&byte: &u8| byte == 0 || byte == b'\n';
+    let (name, rest) = content.split_at(content.iter().position(is_filler).unwrap_or(content.len()));
     let is_name = match name.strip_prefix(OWNER) {
-        Some(number) => number.trim_ascii_end().iter().all(u8::is_ascii_digit),
+        Some(number) => number.iter().all(u8::is_ascii_digit),
         None => OWNER.starts_with(name),
     };
-    let is_rest_empty = content[name.len()..].iter().all(|&byte| byte == 0 || byte == b'\n');
+    let is_rest_empty = rest.iter().all(is_filler);
     if content.len() as u64 <= OWNER_BYTES_MAX && is_name && is_rest_empty {
         return Ok(());
     }
@@ -302,7 +352,8 @@ impl OwnerLock {
         let _ = file
             .set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
-            .and_then(|_| writeln!(file, "process {}", self.process));
+            // In one piece: whoever is killed in the middle leaves as little as can be.
+            .and_then(|_| file.write_all(format!("process {}\n", self.process).as_bytes()));
     }
 }
 
@@ -322,6 +373,20 @@ impl Drop for OwnerLock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Somebody renamed or removed the directory between opening the file and locking it.
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_file_that_lost_its_name_is_told() {
+        let temp = tempfile::tempdir().unwrap();
+        let (path, other) = (temp.path().join("LOCK"), temp.path().join("other"));
+        let file = open_lock_file(&path).unwrap();
+        assert!(is_at(&file, &path).unwrap());
+        fs::rename(&path, &other).unwrap();
+        assert!(!is_at(&file, &path).unwrap() && is_at(&file, &other).unwrap());
+        let new = open_lock_file(&path).unwrap();
+        assert!(!is_at(&file, &path).unwrap() && is_at(&new, &path).unwrap());
+    }
 
     /// In a process that is forked the lock is another handle to the same open file.
     #[test]

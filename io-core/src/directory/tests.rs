@@ -8,7 +8,7 @@ use std::io::Write;
 #[test]
 fn names_and_small_files() {
     let temp = tempfile::tempdir().unwrap();
-    let (dir, sub) = (StdDirectory, temp.path().join("sub"));
+    let (dir, sub, go_on) = (StdDirectory, temp.path().join("sub"), StopFlag::new());
     dir.create_dir(&sub).unwrap();
     let error = dir.create_dir(&sub).unwrap_err();
     assert_eq!((error.operation, &error.path, error.is_not_found()), ("create", &sub, false));
@@ -17,7 +17,7 @@ fn names_and_small_files() {
     dir.write(&a, b"2").unwrap();
     dir.hard_link(&a, &b).unwrap();
     dir.rename(&a, &c).unwrap();
-    dir.copy(&c, &a).unwrap();
+    dir.copy(&c, &a, &go_on).unwrap();
     dir.write(&c, b"3").unwrap();
     dir.rename(&a, &c).unwrap();
     dir.sync_file(&c).unwrap();
@@ -26,8 +26,8 @@ fn names_and_small_files() {
     dir.rewrite(&b, 2_500_001).unwrap();
     assert_eq!(dir.read(&b).unwrap(), long[..2_500_001]);
     dir.write(&b, b"3").unwrap();
-    assert_eq!(dir.copy(&sub.join("x"), &a).unwrap_err().path, sub.join("x"));
-    assert_eq!(dir.copy(&c, &sub.join("no/where")).unwrap_err().path, sub.join("no/where"));
+    assert_eq!(dir.copy(&sub.join("x"), &a, &go_on).unwrap_err().path, sub.join("x"));
+    assert_eq!(dir.copy(&c, &sub.join("no/where"), &go_on).unwrap_err().path, sub.join("no/where"));
     dir.sync_dir(&sub).unwrap();
     assert_eq!((dir.read(&b).unwrap(), dir.read(&c).unwrap()), (b"3".to_vec(), b"2".to_vec()));
     assert!(dir.read(&a).unwrap_err().is_not_found());
@@ -37,6 +37,24 @@ fn names_and_small_files() {
     assert_eq!(names(temp.path()), [DirectoryEntry { name: "sub".into(), is_dir: true, len: 0 }]);
     dir.remove_dir_all(&sub).unwrap();
     assert!(dir.list(&sub).unwrap_err().is_not_found());
+}
+
+#[test]
+fn a_copy_is_whole_or_stops() {
+    let temp = tempfile::tempdir().unwrap();
+    let at = |name: &str| temp.path().join(name);
+    // Nearly all of it is a hole, where the file system has them; more than is copied at once.
+    let len = (16 << 20) * 2 + 5;
+    fs::write(at("file"), b"first").unwrap();
+    File::options().write(true).open(at("file")).unwrap().set_len(len).unwrap();
+    let stop = StopFlag::new();
+    StdDirectory.copy(&at("file"), &at("copy"), &stop).unwrap();
+    assert_eq!(fs::metadata(at("copy")).unwrap().len(), len);
+    assert_eq!(StdDirectory.read_at(&at("copy"), 0, 6).unwrap(), b"first\0");
+    stop.stop();
+    let error = StdDirectory.copy(&at("file"), &at("other"), &stop).unwrap_err();
+    assert_eq!(error.source.kind(), io::ErrorKind::Interrupted);
+    assert_eq!(fs::metadata(at("other")).unwrap().len(), 0);
 }
 
 #[test]
@@ -88,14 +106,23 @@ fn a_lock_that_a_forked_process_holds_is_not_taken_for_a_readers() {
 fn only_a_lock_file_is_overwritten() {
     let temp = tempfile::tempdir().unwrap();
     let (path, users) = (temp.path().join("LOCK"), temp.path().join("notes"));
-    for content in [&b""[..], b"process 4194304\n", b"process 12", b"proc", &[0; 14], b"process 1\0\0\0"] {
-        fs::write(&path, content).unwrap();
-        drop(StdDirectory.lock(&path, LockKind::Exclusive).unwrap());
-        assert_eq!(fs::read(&path).unwrap(), b"");
+    let name = b"process 4194304\n";
+    for written in 0..=name.len() {
+        for zeros in [0, 3, name.len() - written] {
+            fs::write(&path, [&name[..written], &vec![0; zeros]].concat()).unwrap();
+            drop(StdDirectory.lock(&path, LockKind::Exclusive).unwrap());
+            assert_eq!(fs::read(&path).unwrap(), b"");
+        }
     }
-    for content in
-        [&b"x"[..], b"process of law\n", b"process 1\nprocess 2\n", b"\0x", &[b' '; 100], &[0; 100]]
-    {
+    for content in [
+        &b"x"[..],
+        b"process of law\n",
+        b"process 1\nprocess 2\n",
+        b"process 1 \n",
+        b"\0x",
+        &[b' '; 100],
+        &[0; 100],
+    ] {
         fs::write(&users, content).unwrap();
         fs::remove_file(&path).unwrap();
         fs::hard_link(&users, &path).unwrap();
@@ -158,7 +185,7 @@ mod planted {
         ("read", |path| told(StdDirectory.read(path))),
         ("sync", |path| told(StdDirectory.sync_file(path))),
         ("rewrite", |path| told(StdDirectory.rewrite(path, 0))),
-        ("copy", |path| told(StdDirectory.copy(path, &path.with_file_name("copy")))),
+        ("copy", |path| told(StdDirectory.copy(path, &path.with_file_name("copy"), &StopFlag::new()))),
         ("link", |path| told(StdDirectory.hard_link(path, &path.with_file_name("copy")))),
         ("lock", |path| told(StdDirectory.lock(path, LockKind::Exclusive))),
         ("lock to read", |path| told(StdDirectory.lock(path, LockKind::Shared))),
@@ -229,8 +256,9 @@ mod planted {
         for (what, plant) in plant {
             plant();
             let (ours, new) = (at("ours"), at("new"));
-            let copied =
-                without_waiting(what, move || StdDirectory.copy(&ours, &new).map_err(|error| error.path));
+            let copied = without_waiting(what, move || {
+                StdDirectory.copy(&ours, &new, &StopFlag::new()).map_err(|error| error.path)
+            });
             assert_eq!(copied, Err(at("new")), "{what}");
             let new = at("new");
             without_waiting(what, move || StdDirectory.write(&new, b"new").unwrap());

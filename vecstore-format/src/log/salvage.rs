@@ -59,6 +59,13 @@ impl SalvagedLog<'_> {
             .ok_or_else(|| FormatError::damaged(&path, batch.at, "the log was changed while it was read"))
     }
 
+    /// The number of its first write, as far as anything tells it.
+    #[must_use]
+    pub fn first_seq(&self) -> Option<u64> {
+        let header = self.header.map(|header| header.first_seq);
+        header.or_else(|| self.batches.first().map(|batch| batch.seq))
+    }
+
     /// Gives back memory.
     pub fn release(&mut self) {
         self.bytes.release();
@@ -117,7 +124,11 @@ pub fn salvage_log(mut bytes: LogBytes<'_>, vector_bytes: usize) -> Result<Salva
                 batches.push(SalvagedBatch { seq: record.seq, at: body, len });
                 next_seq = None;
             }
-            _ => notes.push(format!("its record at {at} is no batch of points of this schema")),
+            // It was a write, and took its number.
+            _ => {
+                notes.push(format!("its record at {at} is no batch of points of this schema"));
+                next_seq = Some(record.seq.saturating_add(1));
+            }
         }
     }
     let rest = bytes.content(end)?.end - end;
@@ -125,7 +136,8 @@ pub fn salvage_log(mut bytes: LogBytes<'_>, vector_bytes: usize) -> Result<Salva
         let what = "are no whole record: of a write that was under way, or damaged";
         notes.push(format!("its last {rest} bytes {what}"));
     }
-    let end_lost = !is_closed && (rest > 0 || content.has_long_hole);
+    let is_nothing_left = known.is_none() && batches.is_empty();
+    let end_lost = is_nothing_left || !is_closed && (rest > 0 || content.has_long_hole);
     bytes.release();
     Ok(SalvagedLog {
         bytes,
@@ -188,7 +200,7 @@ fn find_records(
         }
         let Some(record) = next else { break };
         found.push(Found { at, record, chained });
-        due = record.seq.saturating_add(u64::from(record.kind == KIND_BATCH));
+        due = record.seq.saturating_add(u64::from(![KIND_MARK, KIND_CLOSE].contains(&record.kind)));
         previous = Some(record.crc);
         at += (RECORD_HEADER_BYTES + record.body_len as usize) as u64;
     }

@@ -17,6 +17,7 @@
 //! A read of any byte reads and checks the whole page. *Pinned* sections are checked once, and then handed
 //! out from memory.
 
+mod batches;
 mod data;
 mod header;
 mod reader;

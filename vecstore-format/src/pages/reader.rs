@@ -1,5 +1,6 @@
 //! Reading sections.
 
+use super::batches::{CHUNK_PAGES, batch_pages, batches};
 use super::header::{Header, Section, page_crc};
 use super::{PAGE, PAGE_DATA, PagesData, PagesKind};
 use crate::bit_flip::mend;
@@ -13,9 +14,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
-
-/// Pages read by one request when a whole section is read.
-pub(super) const CHUNK_PAGES: u64 = 64;
 
 /// A file of pages, open on one core.
 pub struct Pages {
@@ -92,43 +90,44 @@ impl Pages {
     /// # Errors
     /// [`FormatError::Damaged`] if there is no such section, it is cut off, or one of its pages does not
     /// match its checksum; [`FormatError::Read`].
-    pub async fn read_section(&self, section: usize) -> Result<Vec<u8>, FormatError> {
+    pub async fn read_section(&self, number: usize) -> Result<Vec<u8>, FormatError> {
+        let section @ Section { first_page, bytes } = self.section(number)?;
         if let Some(pinned) = &self.data.pinned {
-            return Ok(pinned[section].clone());
+            return Ok(pinned[number].clone());
         }
-        let Section { first_page, bytes } = self.section(section)?;
-        let pages = bytes.div_ceil(PAGE_DATA as u64);
-        if (first_page + pages) * PAGE as u64 > self.reader.file().len {
-            return Err(FormatError::damaged(&self.data.path, None, format!("section {section} is cut off")));
+        let end_page = section.end_page();
+        if end_page * PAGE as u64 > self.reader.file().len {
+            return Err(FormatError::damaged(&self.data.path, None, format!("section {number} is cut off")));
         }
-        let requests: Vec<ReadRequest> = (0..pages.div_ceil(CHUNK_PAGES))
-            .map(|chunk| {
-                let len = (pages - chunk * CHUNK_PAGES).min(CHUNK_PAGES) * PAGE as u64;
-                ReadRequest::new((first_page + chunk * CHUNK_PAGES) * PAGE as u64, len as u32)
-            })
-            .collect();
-        let mut target = vec![0; bytes as usize];
-        let mut damage = None;
-        self.reader
-            .read_vectors(&requests, &ReadControl::default(), |chunk, bytes| {
-                let page = first_page + chunk as u64 * CHUNK_PAGES;
-                let at = chunk * CHUNK_PAGES as usize * PAGE_DATA;
-                for (index, bytes) in bytes.chunks(PAGE).enumerate() {
-                    let bytes = match self.sound_page(page + index as u64, bytes) {
-                        Ok(bytes) => bytes,
-                        Err(error) => {
-                            damage = Some(error);
-                            return ControlFlow::Break(());
-                        }
-                    };
-                    let rest = &mut target[at + index * PAGE_DATA..];
-                    let taken = rest.len().min(PAGE_DATA);
-                    rest[..taken].copy_from_slice(&bytes[..taken]);
-                }
-                ControlFlow::Continue(())
-            })
-            .await?;
-        damage.map_or(Ok(target), Err)
+        let mut target = Vec::new();
+        for (first, requests) in batches(first_page, end_page) {
+            let start = target.len();
+            target.resize((start + batch_pages(&requests) * PAGE_DATA).min(bytes as usize), 0);
+            let mut damage = None;
+            self.reader
+                .read_vectors(&requests, &ReadControl::default(), |chunk, bytes| {
+                    for (index, bytes) in bytes.chunks(PAGE).enumerate() {
+                        let page = chunk * CHUNK_PAGES as usize + index;
+                        let bytes = match self.sound_page(first + page as u64, bytes) {
+                            Ok(bytes) => bytes,
+                            Err(error) => {
+                                damage = Some(error);
+                                return ControlFlow::Break(());
+                            }
+                        };
+                        let rest = &mut target[start + page * PAGE_DATA..];
+                        let taken = rest.len().min(PAGE_DATA);
+                        rest[..taken].copy_from_slice(&bytes[..taken]);
+                    }
+                    ControlFlow::Continue(())
+                })
+                .await?;
+            if let Some(damage) = damage {
+                return Err(damage);
+            }
+        }
+        target.shrink_to_fit();
+        Ok(target)
     }
 
     /// A whole section as numbers.

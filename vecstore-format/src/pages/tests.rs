@@ -6,7 +6,7 @@ use crate::{Expected, FileIdentity, FormatError};
 use io_core::testing::MemoryBackend;
 use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl};
 use proptest::prelude::*;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 const PATH: &str = "a.pages";
@@ -40,6 +40,12 @@ async fn open(backend: &DynBackend, kind: PagesKind) -> Result<Pages, FormatErro
     Pages::open_any(backend.open(Path::new(PATH), &OpenOptions::default()).await.unwrap(), kind).await
 }
 
+/// Takes all that is wrong.
+fn all(found: &mut Vec<FormatError>, error: FormatError) -> ControlFlow<()> {
+    found.push(error);
+    ControlFlow::Continue(())
+}
+
 /// What is wrong with a file of payloads of these bytes, that has to be this one.
 fn problems(bytes: Vec<u8>, expected: &Expected) -> Vec<FormatError> {
     let memory = MemoryBackend::new(1);
@@ -52,7 +58,7 @@ fn problems(bytes: Vec<u8>, expected: &Expected) -> Vec<FormatError> {
                 Err(error) => vec![error],
                 Ok(pages) => {
                     let mut found = Vec::new();
-                    pages.verify(&ReadControl::default(), |error| found.push(error)).await.unwrap();
+                    pages.verify(&ReadControl::default(), |error| all(&mut found, error)).await.unwrap();
                     found
                 }
             }
@@ -257,7 +263,7 @@ fn a_flipped_bit_anywhere_is_found_and_named() {
                     Err(error) => assert_eq!(offset, 0, "bit {bit}: {error}"),
                     Ok(pages) => {
                         let mut found = Vec::new();
-                        pages.verify(&ReadControl::default(), |error| found.push(error)).await.unwrap();
+                        pages.verify(&ReadControl::default(), |error| all(&mut found, error)).await.unwrap();
                         assert_eq!(found.len(), 1, "bit {bit}: {found:?}");
                         let named =
                             matches!(found[0], FormatError::Damaged { offset: Some(at), .. } if at == offset);

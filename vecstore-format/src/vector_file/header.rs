@@ -15,7 +15,7 @@ const IDENTITY_AT: usize = 56;
 /// Reads back differently on a machine of the other byte order.
 const BYTE_ORDER: u32 = 0x0A0B_0C0D;
 pub(super) const BLOCK: u32 = 4096;
-const CHECKSUM_BYTES: u64 = 4;
+pub(super) const CHECKSUM_BYTES: u64 = 4;
 
 /// Bytes of a record of so many components.
 pub(super) fn record_bytes(element: ElementType, dim: u32) -> u64 {
@@ -82,7 +82,7 @@ impl VectorFileHeader {
         crc32(self.seed(), table)
     }
 
-    fn seed(&self) -> u32 {
+    pub(super) fn seed(&self) -> u32 {
         self.identity.map_or(0, |identity| identity.seed())
     }
 
@@ -201,6 +201,7 @@ impl VectorFileHeader {
         let layout_fits = stride == header.stride()
             && records_per_block > 0
             && u64::from(stride) * u64::from(records_per_block) <= u64::from(block_bytes)
+            && block_bytes <= stride.max(BLOCK)
             && data_offset == HEADER_BYTES
             // So many records would overflow the file's length: no file is that long.
             && count.checked_mul(u64::from(block_bytes) + CHECKSUM_BYTES).is_some_and(|bytes| bytes < i64::MAX as u64);

@@ -43,9 +43,9 @@ impl<R: VectorReader> VectorFile<R> {
     /// # Errors
     /// One variant of [`VectorFileError`] for each thing that can be wrong; [`FormatError::Read`].
     pub async fn open(reader: R) -> Result<Self, FormatError> {
-        let header = read_header(&reader).await?;
-        let checksums = RecordChecksums::read(&reader, &header).await?;
-        Ok(Self::with(reader, checksums))
+        let mut file = Self::open_unchecked(reader).await?;
+        file.load_checksums().await?;
+        Ok(file)
     }
 
     /// Opens a file whose checksums another reader of the same file has in memory already.
@@ -62,14 +62,26 @@ impl<R: VectorReader> VectorFile<R> {
         Ok(Self::with(reader, checksums.clone()))
     }
 
-    /// Opens a file whose table of checksums is damaged: the header is checked, and records are not. For
-    /// salvaging what can be checked in another way.
+    /// Opens a file without its table of checksums: the header is checked, and records are not, except by
+    /// [`VectorFile::verify`]. For salvaging what can be checked in another way, and for looking at the header
+    /// before the table is read.
     ///
     /// # Errors
     /// As [`VectorFile::open`].
     pub async fn open_unchecked(reader: R) -> Result<Self, FormatError> {
         let header = read_header(&reader).await?;
         Ok(Self::with(reader, RecordChecksums { header, table: Arc::new([]) }))
+    }
+
+    /// Reads and checks the table of checksums of a file that was opened without. That takes 4 bytes of
+    /// memory a record of the header, which may say anything. A caller that knows how many records there are
+    /// compares before.
+    ///
+    /// # Errors
+    /// [`VectorFileError::ChecksumsDamaged`]; [`FormatError::Read`].
+    pub async fn load_checksums(&mut self) -> Result<(), FormatError> {
+        self.checksums = RecordChecksums::read(&self.reader, self.header()).await?;
+        Ok(())
     }
 
     fn with(reader: R, checksums: RecordChecksums) -> Self {
@@ -165,9 +177,18 @@ impl<R: VectorReader> VectorFile<R> {
         }
     }
 
-    pub(super) fn check_record(&self, point: u64, record: &[u8]) -> Result<(), VectorFileError> {
-        let RecordChecksums { header, table } = &self.checksums;
-        let Some(&stored) = table.get(point as usize) else { return Ok(()) };
+    fn check_record(&self, point: u64, record: &[u8]) -> Result<(), VectorFileError> {
+        let stored = self.checksums.table.get(point as usize);
+        stored.map_or(Ok(()), |&stored| self.check_against(stored, point, record))
+    }
+
+    pub(super) fn check_against(
+        &self,
+        stored: u32,
+        point: u64,
+        record: &[u8],
+    ) -> Result<(), VectorFileError> {
+        let header = self.header();
         let found = header.record_crc(point, record);
         if found == stored {
             return Ok(());

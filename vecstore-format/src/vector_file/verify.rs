@@ -1,28 +1,48 @@
 //! Reading every byte of a vector file.
 
+use super::header::CHECKSUM_BYTES;
 use super::reader::read_into;
 use super::{VectorFile, VectorFileError};
 use crate::FormatError;
 use io_core::{ReadControl, ReadOutcome, ReadStats, VectorReader};
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 /// Bytes that [`VectorFile::verify`] has in memory, about.
 const VERIFY_BYTES: u64 = 1 << 20;
 
 impl<R: VectorReader> VectorFile<R> {
-    /// Reads the whole file and reports every record and every padding that is damaged. `delivered` of the
-    /// outcome counts pieces of the file.
+    /// Reads the whole file and reports every record and every padding that is damaged, until `damaged` has
+    /// enough of them; or the table of checksums, if that is damaged. `delivered` of the outcome counts pieces
+    /// of the file. The table is read in pieces too, and need not have been loaded.
     ///
     /// # Errors
     /// [`FormatError::Read`]; what is damaged is no error of this call.
     pub async fn verify(
         &self,
         control: &ReadControl,
-        mut damaged: impl FnMut(VectorFileError),
+        mut damaged: impl FnMut(VectorFileError) -> ControlFlow<()>,
     ) -> Result<ReadOutcome, FormatError> {
         let header = *self.header();
-        let end = header.checksums_offset();
+        let (end, table_end) = (header.checksums_offset(), header.file_bytes());
         let mut outcome = ReadOutcome { delivered: 0, stopped: false, stats: ReadStats::default() };
+        let (mut table, mut at) = (Vec::new(), end);
+        let mut hasher = crc32fast::Hasher::new_with_initial(header.seed());
+        while at < table_end && !outcome.stopped {
+            table.resize((table_end - at).min(VERIFY_BYTES) as usize, 0);
+            self.read_piece(at, &mut table, control, &mut outcome).await?;
+            hasher.update(&table);
+            at += table.len() as u64;
+        }
+        let (found, stored) = (hasher.finalize(), header.checksums_crc);
+        if found != stored && !outcome.stopped {
+            let file = self.reader().file().path.clone();
+            let _ = damaged(VectorFileError::ChecksumsDamaged { file, offset: end, found, stored });
+            return Ok(outcome);
+        }
+        let mut tell = |found: Result<(), VectorFileError>| match found {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => damaged(error),
+        };
         let (mut chunk, mut at, mut point) = (Vec::new(), header.fields_bytes() as u64, 0);
         while at < end && !outcome.stopped {
             // As many whole records as fit, and the padding before and after them.
@@ -32,24 +52,45 @@ impl<R: VectorReader> VectorFile<R> {
             }
             let stop = if point == header.count { end } else { header.offset(point) };
             chunk.resize((stop - at) as usize, 0);
-            let step = read_into(self.reader(), at, &mut chunk, control).await?;
-            outcome.delivered += step.delivered;
-            outcome.stopped = step.stopped;
-            outcome.stats.add(&step.stats);
+            self.read_piece(at, &mut chunk, control, &mut outcome).await?;
+            table.resize((point - first) as usize * CHECKSUM_BYTES as usize, 0);
+            if !outcome.stopped {
+                self.read_piece(end + first * CHECKSUM_BYTES, &mut table, control, &mut outcome).await?;
+            }
             if outcome.stopped {
                 break;
             }
             let mut padding_from = 0;
-            for point in first..point {
+            for (point, stored) in (first..point).zip(table.as_chunks().0) {
                 let start = (header.offset(point) - at) as usize;
-                self.check_padding(at, &chunk, padding_from..start).unwrap_or_else(&mut damaged);
+                let padding = self.check_padding(at, &chunk, padding_from..start);
                 padding_from = start + header.stride() as usize;
-                self.check_record(point, &chunk[start..padding_from]).unwrap_or_else(&mut damaged);
+                let stored = u32::from_le_bytes(*stored);
+                let record = self.check_against(stored, point, &chunk[start..padding_from]);
+                if tell(padding).is_break() || tell(record).is_break() {
+                    return Ok(outcome);
+                }
             }
-            self.check_padding(at, &chunk, padding_from..chunk.len()).unwrap_or_else(&mut damaged);
+            if tell(self.check_padding(at, &chunk, padding_from..chunk.len())).is_break() {
+                break;
+            }
             at = stop;
         }
         Ok(outcome)
+    }
+
+    async fn read_piece(
+        &self,
+        at: u64,
+        target: &mut [u8],
+        control: &ReadControl,
+        outcome: &mut ReadOutcome,
+    ) -> Result<(), FormatError> {
+        let read = read_into(self.reader(), at, target, control).await?;
+        outcome.delivered += read.delivered;
+        outcome.stopped = read.stopped;
+        outcome.stats.add(&read.stats);
+        Ok(())
     }
 
     fn check_padding(&self, at: u64, chunk: &[u8], range: Range<usize>) -> Result<(), VectorFileError> {

@@ -9,8 +9,9 @@ pub(crate) const MANIFEST_NEW: &str = "MANIFEST.new";
 /// The file that is locked by whoever has the collection open.
 pub(crate) const LOCK: &str = "LOCK";
 
-/// No log, segment or file of deleted points has a number above this: counting on never comes to an end.
-pub(crate) const NUMBER_MAX: u64 = u64::MAX / 2;
+/// Numbers of logs, segments, files of deleted points and writes are below this one. So the next one can always be written down, and
+/// counting on never comes to an end but where somebody crafted it.
+pub(crate) const NUMBER_END: u64 = u64::MAX / 2;
 /// What becomes the copy of a log whose end is in doubt.
 pub(crate) const TORN_NEW: &str = "TORN.new";
 

@@ -3,7 +3,7 @@
 use super::files::{deleted_path, log_path, segment_path};
 use super::manifest::{Manifest, ManifestSegment, deleted_identity};
 use super::state::SegmentEntry;
-use super::writer::Writer;
+use super::writer::{SEGMENTS, Writer};
 use crate::error::Error;
 use crate::immutable::build::Origin;
 use crate::immutable::deleted::write_deleted;
@@ -117,6 +117,7 @@ impl Writer {
                 continue;
             }
             let new = manifest.number_next;
+            self.check_number(new, SEGMENTS)?;
             manifest.number_next += 1;
             let path = deleted_path(&entry.data.dir, new);
             new_files.push(path.clone());

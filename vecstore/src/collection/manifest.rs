@@ -1,6 +1,6 @@
 //! The manifest: what belongs to a collection. It is replaced as a whole; what it does not name does not belong.
 
-use super::files::{MANIFEST, MANIFEST_NEW, NUMBER_MAX, parse};
+use super::files::{MANIFEST, MANIFEST_NEW, NUMBER_END, parse};
 use crate::error::{Error, FormatError};
 use crate::schema::Schema;
 use io_core::Directory;
@@ -177,14 +177,15 @@ impl Manifest {
         let firsts =
             [("log_first", self.log_first), ("seq_first", self.seq_first), ("number_next", self.number_next)];
         for (name, number) in firsts {
-            if !(1..=NUMBER_MAX).contains(&number) {
-                return wrong(format!("{name} is {number}, and has to be from 1 to {NUMBER_MAX}"));
+            if !(1..=NUMBER_END).contains(&number) {
+                return wrong(format!("{name} is {number}, and has to be from 1 to {NUMBER_END}"));
             }
         }
         let mut before = None;
         for log in &self.logs {
-            if log.number > NUMBER_MAX {
-                return wrong(format!("it lists log {}; no log has a number above {NUMBER_MAX}", log.number));
+            if log.number >= NUMBER_END {
+                let last = NUMBER_END - 1;
+                return wrong(format!("it lists log {}; no log has a number above {last}", log.number));
             }
             if log.number < self.log_first {
                 return wrong(format!(

@@ -80,12 +80,14 @@ pub(crate) mod fuzzing {
 use crate::background;
 use crate::error::Error;
 use crate::filter::Filter;
+use crate::mutable::PreparedPoint;
 use crate::point::{Point, PointId};
 use crate::schema::Schema;
 use crate::threads::{Thread, belongs_to_a_collection, queue, spawn, spawn_belonging};
 use async_channel::{Receiver, Sender};
 use cores::Cores;
-use io_core::{BackendFactory, BackendInfo, DirectoryLock, DynBackend, StopFlag};
+use io_core::{BackendFactory, BackendInfo, DynBackend, StopFlag};
+use open::Lock;
 use pending::{Reply, ask};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -102,7 +104,7 @@ pub(crate) struct Shared {
     /// Tells each thread that reads when segments were replaced.
     replaced: Mutex<Vec<Sender<()>>>,
     report: OpenReport,
-    _lock: Box<dyn DirectoryLock>,
+    _lock: Lock,
 }
 
 impl Shared {
@@ -166,8 +168,23 @@ impl Collection {
         schema: &Schema,
         options: &CollectionOptions,
     ) -> Result<Self, Error> {
-        open::create(&*backend.directory(), dir, schema)?;
-        Self::open(backend, dir, options)
+        schema.check()?;
+        let lock = open::claim(&*backend.directory(), dir)?;
+        Self::begin(backend, dir, schema, options, lock)
+    }
+
+    /// Makes a collection of an empty directory that is locked, and opens it. The lock may be shared: the directory is not free
+    /// until all have dropped it.
+    fn begin(
+        backend: &DynBackend,
+        dir: &Path,
+        schema: &Schema,
+        options: &CollectionOptions,
+        lock: Lock,
+    ) -> Result<Self, Error> {
+        open::begin(&*backend.directory(), dir, schema)?;
+        // A reader shares the collection with others.
+        Self::open_locked(backend, dir, options, (!options.read_only).then_some(lock))
     }
 
     /// Opens a collection. Blocks while its segments are loaded and its log is read.
@@ -176,13 +193,22 @@ impl Collection {
     /// [`Error::Input`] for options out of their ranges; [`Error::NotACollection`]; [`Error::InUse`] when another owner has
     /// it open; [`Error::Format`] for a file that is damaged, misplaced, of another version, or cannot be read.
     pub fn open(backend: &DynBackend, dir: &Path, options: &CollectionOptions) -> Result<Self, Error> {
+        Self::open_locked(backend, dir, options, None)
+    }
+
+    fn open_locked(
+        backend: &DynBackend,
+        dir: &Path,
+        options: &CollectionOptions,
+        lock: Option<Lock>,
+    ) -> Result<Self, Error> {
         options.open.check()?;
         options.check()?;
         let (closing, mut threads) = (StopFlag::new(), Vec::new());
         let (shared, writers) = if options.read_only {
             (load(backend, dir, options)?, None)
         } else {
-            let (shared, writers) = start(backend, dir, options, &closing, &mut threads)?;
+            let (shared, writers) = start(backend, dir, options, lock, &closing, &mut threads)?;
             (shared, Some(writers))
         };
         let mut collection = Self { shared, cores: Cores::none(), writers, closing, threads };
@@ -249,10 +275,16 @@ impl Collection {
     /// # Cancel safety
     /// Nothing is written before the future is polled; from then on dropping it may or may not take the write back.
     pub fn upsert(&self, points: Vec<Point>, durability: Durability) -> Pending<WriteSummary> {
-        let prepared = prepare::prepare_points(&self.shared.schema, points)
-            .and_then(|puts| Ok((prepare::encode_batch(&puts, &[])?, puts)));
-        match prepared {
-            Ok((body, puts)) => self.write(Change::Batch { puts, deletes: Vec::new(), body }, durability),
+        match prepare::prepare_points(&self.shared.schema, points) {
+            Ok(puts) => self.put(puts, durability),
+            Err(error) => Pending::failed(error.into()),
+        }
+    }
+
+    /// Puts points in that were checked, each once.
+    fn put(&self, puts: Vec<PreparedPoint>, durability: Durability) -> Pending<WriteSummary> {
+        match prepare::encode_batch(&puts, &[]) {
+            Ok(body) => self.write(Change::Batch { puts, deletes: Vec::new(), body }, durability),
             Err(error) => Pending::failed(error.into()),
         }
     }
@@ -361,28 +393,30 @@ impl Collection {
     }
 
     /// Makes a copy of the collection as it is now, in a directory that does not exist yet: a collection of its own, which
-    /// can be opened where it is. Where the file system allows, files are shared by hard links, which costs no space: files
-    /// of a collection never change once they are written.
+    /// can be opened where it is. Where the file system allows, the files of segments are shared by hard links, which costs no
+    /// space: they never change once they are written. Logs are copied.
     ///
     /// # Errors
-    /// [`Error::Exists`]; [`Error::Inside`] where the copy would be in the collection itself; whatever keeps files from being
-    /// written. Then nothing is left behind.
+    /// [`Error::Exists`]; [`Error::Inside`] where the copy would be in the collection itself; [`Error::Stopped`] when the
+    /// future's [`Pending::stop_flag`] is raised, or it is dropped; whatever keeps files from being written. Then nothing is
+    /// left behind.
     pub fn snapshot(&self, dir: &Path) -> Pending<()> {
-        let dir = dir.to_owned();
-        self.control(|reply| ControlJob::Snapshot(dir, reply))
+        let (dir, stop) = (dir.to_owned(), StopFlag::new());
+        let job = |reply| ControlJob::Snapshot(dir, stop.clone(), reply);
+        self.ask(stop.clone(), |writers| &writers.control, job)
     }
 
     /// Makes a collection in a directory that does not exist yet from a snapshot, which stays. Blocks.
     ///
     /// # Errors
-    /// As [`Collection::snapshot`] and [`Collection::open`].
-    pub fn restore(backend: &DynBackend, snapshot: &Path, dir: &Path) -> Result<(), Error> {
+    /// As [`Collection::snapshot`] and [`Collection::open`]; [`Error::Stopped`] once `stop` is raised.
+    pub fn restore(backend: &DynBackend, snapshot: &Path, dir: &Path, stop: &StopFlag) -> Result<(), Error> {
         let directory = backend.directory();
         manifest::Manifest::read(&*directory, snapshot)?;
         // Nobody is to write to the snapshot meanwhile.
         let _lock = open::lock(&*directory, snapshot, true)?;
         let manifest = manifest::Manifest::read(&*directory, snapshot)?;
-        snapshot::restore(&*directory, snapshot, &manifest, dir)
+        snapshot::restore(&*directory, snapshot, &manifest, dir, stop)
     }
 
     /// Finds the points nearest to a vector.
@@ -516,7 +550,7 @@ impl Drop for Collection {
 fn load(backend: &DynBackend, dir: &Path, options: &CollectionOptions) -> Result<Arc<Shared>, Error> {
     let (backend, dir, options) = (backend.clone(), dir.to_owned(), options.clone());
     let loading = spawn(&backend.clone(), "load", move || {
-        backend.run(|| async { Ok(open::load(&backend, &dir, &options).await?.shared) })
+        backend.run(|| async { Ok(open::load(&backend, &dir, &options, None).await?.shared) })
     })?;
     loading.join()??
 }
@@ -526,6 +560,7 @@ fn start(
     backend: &DynBackend,
     dir: &Path,
     options: &CollectionOptions,
+    lock: Option<Lock>,
     closing: &StopFlag,
     threads: &mut Vec<Thread<Result<(), Error>>>,
 ) -> Result<(Arc<Shared>, Writers), Error> {
@@ -539,7 +574,7 @@ fn start(
         let (optimizer, closing) = (writers.optimizer.clone(), closing.clone());
         spawn_belonging(&backend.clone(), "writer", move || {
             let ran = backend.run(|| async {
-                match open::load(&backend, &dir, &options).await {
+                match open::load(&backend, &dir, &options, lock).await {
                     Err(error) => {
                         let _ = loaded.send(Err(error));
                         Ok(())

@@ -2,14 +2,16 @@
 
 use super::Shared;
 use super::files::{
-    FileName, LOCK, MANIFEST, MANIFEST_NEW, NUMBER_MAX, SNAPSHOT_NEW, TORN_NEW, log_path, parent, parse,
+    FileName, LOCK, MANIFEST, MANIFEST_NEW, NUMBER_END, SNAPSHOT_NEW, TORN_NEW, log_path, parent, parse,
     parse_deleted, segment_path, torn_path,
 };
 use super::manifest::{Manifest, ManifestLog};
 use super::options::CollectionOptions;
 use super::reader::CollectionReader;
 use super::state::{SegmentEntry, SharedState, State, Version};
+use crate::element;
 use crate::error::Error;
+use crate::field::Key;
 use crate::immutable::build::parse_payload;
 use crate::immutable::deleted::{deleted_seq_next, load_deleted};
 use crate::immutable::segment::{SEGMENT_JSON, SegmentData, SegmentInfo};
@@ -19,7 +21,7 @@ use crate::point::PointId;
 use crate::schema::Schema;
 use io_core::{
     BackendFactory, Directory, DirectoryError, DirectoryLock, DynBackend, LockError, LockKind, OpenOptions,
-    ReadControl, ReadRequest, ReadStats, VectorReader,
+    ReadControl, ReadRequest, ReadStats, StopFlag, VectorReader, with_causes,
 };
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -37,6 +39,8 @@ pub struct OpenReport {
     pub writes_replayed: u64,
     /// Ends of logs that were no whole record, and are left out.
     pub cut_off: Vec<CutOff>,
+    /// What earlier runs left behind and opening for writing could not remove, each with the reason. It is in nobody's way.
+    pub not_removed: Vec<String>,
 }
 
 /// The end of a log that was no whole record. Opening for writing cuts it off; opening for reading changes nothing.
@@ -90,9 +94,11 @@ pub(super) struct UnclosedLog {
     pub(super) len: u64,
 }
 
-/// Creates the directory of a collection, or takes an empty one.
-pub(super) fn create(directory: &dyn Directory, dir: &Path, schema: &Schema) -> Result<(), Error> {
-    schema.check()?;
+/// Who has a collection open.
+pub(super) type Lock = Arc<dyn DirectoryLock>;
+
+/// Creates the directory of a collection, or takes an empty one, and locks it.
+pub(super) fn claim(directory: &dyn Directory, dir: &Path) -> Result<Lock, Error> {
     if let Err(error) = directory.create_dir(dir) {
         // What an attempt that did not come to its end left behind is taken up.
         let ours = [LOCK, MANIFEST_NEW];
@@ -102,29 +108,31 @@ pub(super) fn create(directory: &dyn Directory, dir: &Path, schema: &Schema) -> 
             Err(_) => return Err(error.into()),
         }
     }
-    let _lock = lock(directory, dir, false)?;
+    let lock = lock(directory, dir, false)?;
     // Somebody else may have been faster.
     match directory.read(&dir.join(MANIFEST)) {
-        Ok(_) => return Err(Error::Exists { path: dir.to_owned() }),
-        Err(error) if error.is_not_found() => {}
-        Err(error) => return Err(error.into()),
+        Ok(_) => Err(Error::Exists { path: dir.to_owned() }),
+        Err(error) if error.is_not_found() => Ok(lock),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Makes a collection of an empty directory that is locked.
+pub(super) fn begin(directory: &dyn Directory, dir: &Path, schema: &Schema) -> Result<(), Error> {
+    schema.check()?;
     Manifest::new(schema.clone()).prepare(directory, dir)?;
     Manifest::replace(directory, dir)?;
     Ok(directory.sync_dir(parent(dir))?)
 }
 
 /// Locks a collection against others.
-pub(super) fn lock(
-    directory: &dyn Directory,
-    dir: &Path,
-    read_only: bool,
-) -> Result<Box<dyn DirectoryLock>, Error> {
+pub(super) fn lock(directory: &dyn Directory, dir: &Path, read_only: bool) -> Result<Lock, Error> {
     let kind = if read_only { LockKind::Shared } else { LockKind::Exclusive };
-    directory.lock(&dir.join(LOCK), kind).map_err(|error| match error {
-        LockError::Directory(error) => error.into(),
-        held @ LockError::Held { .. } => Error::InUse(held),
-    })
+    match directory.lock(&dir.join(LOCK), kind) {
+        Ok(lock) => Ok(Arc::from(lock)),
+        Err(LockError::Directory(error)) => Err(error.into()),
+        Err(held @ LockError::Held { .. }) => Err(Error::InUse(held)),
+    }
 }
 
 /// Refuses a link in the place of a segment's directory: through it, files of somebody else would be removed.
@@ -137,16 +145,17 @@ pub(super) fn check_segment_dir(directory: &dyn Directory, dir: &Path) -> Result
     }
 }
 
-/// Loads a collection. Call it inside the backend's `run`.
+/// Loads a collection, which may be locked already. Call it inside the backend's `run`.
 pub(super) async fn load(
     backend: &DynBackend,
     dir: &Path,
     options: &CollectionOptions,
+    held: Option<Lock>,
 ) -> Result<Loaded, Error> {
     let directory = backend.directory();
     // Without a manifest there is nothing to lock, and nothing to leave a lock file in.
     Manifest::read(&*directory, dir)?;
-    let lock = lock(&*directory, dir, options.read_only)?;
+    let lock = held.map_or_else(|| lock(&*directory, dir, options.read_only), Ok)?;
     let mut manifest = Manifest::read(&*directory, dir)?;
     for segment in &manifest.segments {
         check_segment_dir(&*directory, &segment_path(dir, segment.number))?;
@@ -178,12 +187,12 @@ pub(super) async fn load(
         keep_logs_in_doubt(&*directory, dir, &replay.report)?;
     }
     let log_next = last.map_or(manifest.log_first, |last| last + 1);
-    let Replay { mutable, touched, seq, report, unclosed, log_bytes, begun } = replay;
+    let Replay { mutable, touched, seq, mut report, unclosed, log_bytes, begun } = replay;
     check_leftovers(backend, dir, &manifest, seq + 1).await?;
     manifest.adopt(begun);
     // Only now: a manifest that is not the right one names too little.
     if !options.read_only {
-        remove_leftovers(&*directory, dir, &manifest)?;
+        report.not_removed = remove_leftovers(&*directory, dir, &mut manifest)?;
     }
     let segments_peak = segments.len();
     let version = Version { frozen: Vec::new(), segments };
@@ -303,6 +312,10 @@ impl Replay {
             return Err(Error::damaged(path, 0, reason));
         }
         while let Some((seq, ops)) = log.next_batch()? {
+            if seq >= NUMBER_END {
+                let reason = format!("it holds write {seq}; no write has a number above {}", NUMBER_END - 1);
+                return Err(Error::damaged(path, None, reason));
+            }
             for op in ops {
                 self.apply(path, op, schema)?;
             }
@@ -329,12 +342,7 @@ impl Replay {
                 self.mutable.delete(id);
             }
             LogOp::Put { id, payload, vector } => {
-                let damaged = |what: String| Error::damaged(path, None, format!("point {id}: {what}"));
-                let parsed = parse_payload(payload)
-                    .ok_or_else(|| damaged("its payload is no JSON object".to_owned()))?;
-                let keys = keys_of_fields(&parsed, &schema.indexes).map_err(|(field, kind, wrong)| {
-                    damaged(format!("{} in field {field}, which is indexed as {kind}", wrong.found))
-                })?;
+                let keys = check_op(path, &op, schema)?;
                 self.mutable.put(PreparedPoint { id, vector: vector.into(), payload: payload.into(), keys });
             }
         }
@@ -342,13 +350,28 @@ impl Replay {
     }
 }
 
+/// Checks what a log does to a point, as it was checked when it was written. Returns the values of the indexed fields.
+pub(super) fn check_op(path: &Path, op: &LogOp<'_>, schema: &Schema) -> Result<Vec<Vec<Key>>, Error> {
+    let LogOp::Put { id, payload, vector } = op else { return Ok(Vec::new()) };
+    let damaged = |what: String| Error::damaged(path, None, format!("point {id}: {what}"));
+    let components = element::decode(schema.element, vector).into_iter().enumerate();
+    if let Some((component, value)) = components.into_iter().find(|(_, value)| !value.is_finite()) {
+        return Err(damaged(format!("component {component} is {value}, which is not finite")));
+    }
+    let payload =
+        parse_payload(payload).ok_or_else(|| damaged("its payload is no JSON object".to_owned()))?;
+    keys_of_fields(&payload, &schema.indexes).map_err(|(field, kind, wrong)| {
+        damaged(format!("{} in field {field}, which is indexed as {kind}", wrong.found))
+    })
+}
+
 /// The numbers of all logs, and their lengths in bytes.
 fn list_logs(directory: &dyn Directory, dir: &Path) -> Result<BTreeMap<u64, u64>, Error> {
     let mut logs = BTreeMap::new();
     for entry in directory.list(dir)? {
         match entry.name.to_str().and_then(parse) {
-            Some(FileName::Log(number)) if number > NUMBER_MAX => {
-                let reason = format!("no log has a number above {NUMBER_MAX}");
+            Some(FileName::Log(number)) if number >= NUMBER_END => {
+                let reason = format!("no log has a number above {}", NUMBER_END - 1);
                 return Err(Error::damaged(&dir.join(entry.name), None, reason));
             }
             Some(FileName::Log(number)) => drop(logs.insert(number, entry.len)),
@@ -455,7 +478,8 @@ fn keep_logs_in_doubt(directory: &dyn Directory, dir: &Path, report: &OpenReport
             Err(error) if !error.is_not_found() => return Err(error.into()),
             _ => {}
         }
-        let copied = directory.copy(&cut_off.log, &new).and_then(|()| directory.rename(&new, copy));
+        let copied =
+            directory.copy(&cut_off.log, &new, &StopFlag::new()).and_then(|()| directory.rename(&new, copy));
         if let Err(error) = copied {
             let _ = directory.remove_file(&new);
             return Err(error.into());
@@ -469,30 +493,46 @@ fn keep_logs_in_doubt(directory: &dyn Directory, dir: &Path, report: &OpenReport
 }
 
 /// Removes what a run that did not come to its end left behind: whatever has a name of ours and is not named by the
-/// manifest.
-fn remove_leftovers(directory: &dyn Directory, dir: &Path, manifest: &Manifest) -> Result<(), Error> {
+/// manifest. What cannot be removed is told, and its number is given to nothing else.
+fn remove_leftovers(
+    directory: &dyn Directory,
+    dir: &Path,
+    manifest: &mut Manifest,
+) -> Result<Vec<String>, Error> {
+    let (mut not_removed, mut number_next) = (Vec::new(), manifest.number_next);
+    let mut told = |removed: Result<(), DirectoryError>, number: Option<u64>| {
+        let Err(error) = removed else { return };
+        let what = "an earlier run left it, and it is in nobody's way; remove it";
+        not_removed.push(format!("{}: {what}", with_causes(&error)));
+        // No other one is given.
+        let number = number.filter(|&number| number < NUMBER_END);
+        number_next = number_next.max(number.map_or(0, |number| number + 1));
+    };
     for entry in directory.list(dir)? {
         let path = dir.join(&entry.name);
         let Some(name) = entry.name.to_str() else { continue };
         match parse(name) {
-            Some(FileName::Log(number)) if number < manifest.log_first => directory.remove_file(&path)?,
+            Some(FileName::Log(number)) if number < manifest.log_first => {
+                told(directory.remove_file(&path), None);
+            }
             Some(FileName::Log(_) | FileName::Torn(_)) => {}
             Some(FileName::Segment(number)) => {
                 let Some(segment) = manifest.segments.iter().find(|segment| segment.number == number) else {
-                    directory.remove_dir_all(&path)?;
+                    told(directory.remove_dir_all(&path), Some(number));
                     continue;
                 };
                 for file in directory.list(&path)? {
                     let deleted = file.name.to_str().and_then(parse_deleted);
-                    if deleted.is_some_and(|number| Some(number) != segment.deleted) {
-                        directory.remove_file(&path.join(file.name))?;
+                    if deleted.is_some() && deleted != segment.deleted {
+                        told(directory.remove_file(&path.join(file.name)), deleted);
                     }
                 }
             }
-            None if name == MANIFEST_NEW || name == TORN_NEW => directory.remove_file(&path)?,
-            None if name == SNAPSHOT_NEW => directory.remove_dir_all(&path)?,
+            None if name == MANIFEST_NEW || name == TORN_NEW => told(directory.remove_file(&path), None),
+            None if name == SNAPSHOT_NEW => told(directory.remove_dir_all(&path), None),
             None => {}
         }
     }
-    Ok(())
+    manifest.number_next = number_next;
+    Ok(not_removed)
 }

@@ -24,7 +24,7 @@ pub(super) async fn ask<J, T>(
 
 /// Something under way in a collection: a future to await anywhere.
 ///
-/// Dropping it stops a read or an optimization. A write is not taken back.
+/// Dropping it stops a read, an optimization or a snapshot. A write is not taken back.
 #[must_use = "a future does nothing unless it is awaited or waited for"]
 pub struct Pending<T> {
     future: Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>,

@@ -43,7 +43,8 @@ impl BatchSize {
     }
 }
 
-fn prepare_point(schema: &Schema, point: &Point) -> Result<PreparedPoint, InputError> {
+/// Checks a point against the schema.
+pub(crate) fn prepare_point(schema: &Schema, point: &Point) -> Result<PreparedPoint, InputError> {
     let id = point.id;
     if point.vector.len() != schema.dim as usize {
         return Err(InputError::Dimension { id, found: point.vector.len(), dim: schema.dim });

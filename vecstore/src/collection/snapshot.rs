@@ -1,11 +1,14 @@
 //! Copying a collection whose files do not change meanwhile: snapshots and restoring them.
+//!
+//! Files of segments never change, and a manifest is replaced by another file: a copy may share them. Opening for writing cuts
+//! off the torn end of a log where it is, so each copy has logs of its own.
 
 use super::files::{FileName, LOCK, MANIFEST, SNAPSHOT_NEW, parent, parse, parse_deleted, segment_path};
 use super::manifest::Manifest;
 use super::open::check_segment_dir;
 use super::staging::{self, Staging, check_target};
 use crate::error::{Error, FormatError};
-use io_core::{Directory, DirectoryError};
+use io_core::{Directory, StopFlag};
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -15,6 +18,7 @@ pub(super) fn take(
     dir: &Path,
     manifest: &Manifest,
     target: &Path,
+    stop: &StopFlag,
 ) -> Result<(), Error> {
     check_target(directory, dir, target)?;
     // Within the collection: what a crash leaves of it is removed with the collection's other leftovers.
@@ -23,8 +27,8 @@ pub(super) fn take(
         .and_then(|()| Ok(directory.create_dir(&new)?))
         // So that whoever reads the copy finds something to lock, and makes no file.
         .and_then(|()| Ok(directory.write(&new.join(LOCK), &[])?))
-        .and_then(|()| copy_files(directory, dir, manifest, &new))
-        .and_then(|()| move_or_copy(directory, &new, target));
+        .and_then(|()| copy_files(directory, dir, manifest, &new, stop))
+        .and_then(|()| move_or_copy(directory, &new, target, stop));
     staging::remove_after_error(directory, &new, made)
 }
 
@@ -34,10 +38,11 @@ pub(super) fn restore(
     snapshot: &Path,
     manifest: &Manifest,
     target: &Path,
+    stop: &StopFlag,
 ) -> Result<(), Error> {
     check_target(directory, snapshot, target)?;
-    let (staging, _lock) = Staging::begin(directory, target, "restore")?;
-    let made = copy_files(directory, snapshot, manifest, &staging.dir);
+    let staging = Staging::begin(directory, target, "restore")?;
+    let made = copy_files(directory, snapshot, manifest, &staging.dir, stop);
     staging.end(made)
 }
 
@@ -49,12 +54,21 @@ fn remove_if_there(directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
 }
 
 /// Copies what the manifest names, and the logs it does not call done with, to a directory that has only a lock file.
-fn copy_files(directory: &dyn Directory, from: &Path, manifest: &Manifest, to: &Path) -> Result<(), Error> {
+fn copy_files(
+    directory: &dyn Directory,
+    from: &Path,
+    manifest: &Manifest,
+    to: &Path,
+    stop: &StopFlag,
+) -> Result<(), Error> {
     for entry in directory.list(from)? {
         let name = entry.name.to_str().unwrap_or_default();
         let is_log = matches!(parse(name), Some(FileName::Log(number)) if number >= manifest.log_first);
-        if is_log || name == MANIFEST {
-            link_or_copy(directory, &from.join(name), &to.join(name))?;
+        let (from, to) = (from.join(name), to.join(name));
+        if is_log {
+            copy(directory, &from, &to, stop)?;
+        } else if name == MANIFEST {
+            link_or_copy(directory, &from, &to, stop)?;
         }
     }
     for segment in &manifest.segments {
@@ -64,7 +78,7 @@ fn copy_files(directory: &dyn Directory, from: &Path, manifest: &Manifest, to: &
         for entry in directory.list(&from)? {
             let deleted = entry.name.to_str().and_then(parse_deleted);
             if deleted.is_none() || deleted == segment.deleted {
-                link_or_copy(directory, &from.join(&entry.name), &to.join(&entry.name))?;
+                link_or_copy(directory, &from.join(&entry.name), &to.join(&entry.name), stop)?;
             }
         }
         directory.sync_dir(&to)?;
@@ -75,39 +89,52 @@ fn copy_files(directory: &dyn Directory, from: &Path, manifest: &Manifest, to: &
 }
 
 /// Gives the copy its name, durably. On another file system it has to be copied once more.
-fn move_or_copy(directory: &dyn Directory, new: &Path, target: &Path) -> Result<(), Error> {
+fn move_or_copy(directory: &dyn Directory, new: &Path, target: &Path, stop: &StopFlag) -> Result<(), Error> {
     match staging::move_to(directory, new, target) {
         Err(Error::Format(FormatError::Directory(error)))
             if error.source.kind() == ErrorKind::CrossesDevices =>
         {
-            let copied = copy_tree(directory, new, target);
-            staging::remove_after_error(directory, target, copied.map_err(Error::from))?;
-            directory.remove_dir_all(new)?;
-            Ok(directory.sync_dir(parent(target))?)
+            let staging = Staging::begin(directory, target, "snapshot")?;
+            let copied = copy_tree(directory, new, &staging.dir, stop);
+            staging.end(copied)?;
+            Ok(directory.remove_dir_all(new)?)
         }
         moved => moved,
     }
 }
 
-/// Copies a directory; what a file system of its own has to do without is atomicity, so the manifest comes last.
-fn copy_tree(directory: &dyn Directory, from: &Path, to: &Path) -> Result<(), DirectoryError> {
-    directory.create_dir(to)?;
-    let mut entries = directory.list(from)?;
-    entries.sort_by_key(|entry| entry.name == MANIFEST);
-    for entry in entries {
+/// Copies what is in a directory, but for the lock file, to one that is there.
+fn copy_tree(directory: &dyn Directory, from: &Path, to: &Path, stop: &StopFlag) -> Result<(), Error> {
+    for entry in directory.list(from)?.into_iter().filter(|entry| entry.name != LOCK) {
         let (from, to) = (from.join(&entry.name), to.join(&entry.name));
-        if entry.is_dir { copy_tree(directory, &from, &to)? } else { directory.copy(&from, &to)? }
+        if entry.is_dir {
+            directory.create_dir(&to)?;
+            copy_tree(directory, &from, &to, stop)?;
+        } else {
+            copy(directory, &from, &to, stop)?;
+        }
     }
-    directory.sync_dir(to)
+    Ok(directory.sync_dir(to)?)
 }
 
-fn link_or_copy(directory: &dyn Directory, from: &Path, to: &Path) -> Result<(), Error> {
+fn copy(directory: &dyn Directory, from: &Path, to: &Path, stop: &StopFlag) -> Result<(), Error> {
+    let copied = directory.copy(from, to, stop);
+    copied.map_err(|error| match error.source.kind() {
+        ErrorKind::Interrupted if stop.is_stopped() => Error::Stopped,
+        _ => error.into(),
+    })
+}
+
+fn link_or_copy(directory: &dyn Directory, from: &Path, to: &Path, stop: &StopFlag) -> Result<(), Error> {
+    if stop.is_stopped() {
+        return Err(Error::Stopped);
+    }
     match directory.hard_link(from, to) {
         Ok(()) => Ok(()),
         // Not there, or no room: copying would not go better.
         Err(error) if matches!(error.source.kind(), ErrorKind::NotFound | ErrorKind::StorageFull) => {
             Err(error.into())
         }
-        Err(_) => Ok(directory.copy(from, to)?),
+        Err(_) => copy(directory, from, to, stop),
     }
 }

@@ -2,17 +2,17 @@
 //! name that was asked for is whole.
 
 use super::files::{LOCK, parent};
-use super::open;
+use super::open::{self, Lock};
 use crate::error::Error;
-use io_core::{Directory, DirectoryError, DirectoryLock};
-use std::io::{self, ErrorKind};
+use io_core::{Directory, DirectoryError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Fails where something is already, or where it would be taken for a leftover of the collection that it comes from.
+/// Fails where something is already, where no directory is to put it into, or where it would be taken for a leftover of the collection that it comes from.
 pub(super) fn check_target(directory: &dyn Directory, collection: &Path, target: &Path) -> Result<(), Error> {
     match directory.entry(target) {
         Ok(_) => return Err(Error::Exists { path: target.to_owned() }),
-        Err(error) if error.is_not_found() => {}
+        Err(error) if error.is_not_found() => drop(directory.entry(parent(target))?),
         Err(error) => return Err(error.into()),
     }
     if directory.is_within(target, collection)? {
@@ -26,27 +26,23 @@ pub(super) struct Staging<'a> {
     directory: &'a dyn Directory,
     pub(super) dir: PathBuf,
     target: &'a Path,
+    /// Held until the directory has the target's name: nobody else takes it over meanwhile.
+    pub(super) lock: Lock,
 }
 
 impl<'a> Staging<'a> {
     /// An empty directory beside the target but for its lock file, which is held; `suffix` says what for. One that is there
-    /// is of an attempt that did not come to its end, and is taken over; or it is of one that is under way, which is an error.
-    pub(super) fn begin(
-        directory: &'a dyn Directory,
-        target: &'a Path,
-        suffix: &str,
-    ) -> Result<(Self, Box<dyn DirectoryLock>), Error> {
+    /// is of an attempt that did not come to its end, and is taken over; or it is of one that is under way, or of another
+    /// user, which are errors.
+    pub(super) fn begin(directory: &'a dyn Directory, target: &'a Path, suffix: &str) -> Result<Self, Error> {
         let name = target.file_name().ok_or_else(|| Error::Exists { path: target.to_owned() })?;
         // A name that nobody else gives.
         let dir = target.with_file_name(format!(".{}.vecstore-{suffix}", name.display()));
         match directory.create_dir(&dir) {
             Ok(()) => {}
             Err(error) if error.source.kind() == ErrorKind::AlreadyExists => {
-                // Through a link, another directory's files would be removed.
-                if !directory.entry(&dir)?.is_dir {
-                    let reason = io::Error::new(ErrorKind::NotADirectory, "it is no directory; remove it");
-                    return Err(DirectoryError::new("take over", &dir, reason).into());
-                }
+                // Through a link, another directory's files would be removed. What is another user's, the target would be too.
+                directory.check_own(&dir)?;
             }
             Err(error) => return Err(error.into()),
         }
@@ -55,7 +51,7 @@ impl<'a> Staging<'a> {
             let path = dir.join(entry.name);
             if entry.is_dir { directory.remove_dir_all(&path)? } else { directory.remove_file(&path)? }
         }
-        Ok((Self { directory, dir, target }, lock))
+        Ok(Self { directory, dir, target, lock })
     }
 
     /// Gives the target its name. After an error nothing of it stays, or, where only that could not be made durable, all.
@@ -79,6 +75,10 @@ pub(super) fn remove_after_error<T>(
 
 /// Gives a directory its name, durably.
 pub(super) fn move_to(directory: &dyn Directory, new: &Path, target: &Path) -> Result<(), Error> {
-    directory.rename(new, target).map_err(|error| DirectoryError { path: target.to_owned(), ..error })?;
+    directory.rename(new, target).map_err(|error| match error.source.kind() {
+        // Somebody else was faster.
+        ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty => Error::Exists { path: target.to_owned() },
+        _ => DirectoryError { path: target.to_owned(), ..error }.into(),
+    })?;
     Ok(directory.sync_dir(parent(target))?)
 }

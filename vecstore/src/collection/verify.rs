@@ -4,7 +4,7 @@ use super::files::{
     FileName, LOCK, MANIFEST, deleted_path, log_path, parse, parse_deleted, segment_path, torn_path,
 };
 use super::manifest::{Manifest, ManifestSegment};
-use super::open::{check_done_logs, check_leftovers, check_segment_dir, lock};
+use super::open::{check_done_logs, check_leftovers, check_op, check_segment_dir, lock};
 use super::overlap::{LiveIds, Overlap, overlaps};
 use crate::element;
 use crate::error::Error;
@@ -25,7 +25,8 @@ use io_core::{BackendFactory, Directory, DynBackend, OpenOptions, ReadControl, R
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vecstore_format::ElementType;
 use vecstore_format::links;
@@ -35,6 +36,8 @@ use vecstore_format::{Expected, RandomId};
 
 /// Points that are checked at a time.
 const BATCH: u32 = 1024;
+/// Problems of a file that are told.
+const PROBLEMS_MAX: usize = 100;
 
 /// What verifying found.
 #[derive(Debug, Default)]
@@ -45,7 +48,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Points of segments whose vector, codes, payload, ids and links were compared.
     pub points: u64,
-    /// What is wrong: each names its file, and where in it.
+    /// What is wrong: each names its file, and where in it. Of a file with very many problems the first 100 are told, and
+    /// that there are more; its rest is not read.
     pub problems: Vec<Error>,
     /// What kept files from being read, such as permissions: nobody knows whether those are damaged.
     pub unread: Vec<Error>,
@@ -64,6 +68,7 @@ pub(super) async fn verify(backend: &DynBackend, dir: &Path, stop: &StopFlag) ->
         directory: Arc::clone(&directory),
         control: ReadControl::with_stop(stop.clone()),
         report: VerifyReport::default(),
+        told: BTreeMap::new(),
     };
     let path = dir.join(MANIFEST);
     // What is no collection gets no lock file.
@@ -99,9 +104,32 @@ struct Verifier<'a> {
     directory: Arc<dyn Directory>,
     control: ReadControl,
     report: VerifyReport,
+    /// How many problems of a file there were.
+    told: BTreeMap<PathBuf, usize>,
 }
 
 impl Verifier<'_> {
+    /// Notes what is wrong with a file, unless so much of it was told already.
+    fn problem(&mut self, path: &Path, error: Error) -> ControlFlow<()> {
+        let told = self.told.entry(path.to_owned()).or_default();
+        *told += 1;
+        if *told <= PROBLEMS_MAX {
+            self.report.problems.push(error);
+            return ControlFlow::Continue(());
+        }
+        if *told == PROBLEMS_MAX + 1 {
+            let reason = format!("there is more wrong with it than these {PROBLEMS_MAX} problems");
+            self.report.problems.push(Error::damaged(path, None, reason));
+        }
+        ControlFlow::Break(())
+    }
+
+    /// Notes that a file of a segment does not fit the others.
+    fn unfit(&mut self, dir: &Path, name: &str, reason: String) {
+        let path = dir.join(name);
+        let _ = self.problem(&path, Error::damaged(&path, None, reason));
+    }
+
     /// Notes what is wrong; only being stopped ends everything.
     fn note<T>(&mut self, result: Result<T, Error>) -> Result<Option<T>, Error> {
         match result {
@@ -195,7 +223,11 @@ impl Verifier<'_> {
             let reason = format!("it begins with write {}, where write {due} is due", header.first_seq);
             self.report.problems.push(Error::damaged(path, 0, reason));
         }
-        while log.next_batch()?.is_some() {}
+        while let Some((_, ops)) = log.next_batch()? {
+            for op in ops {
+                check_op(path, &op, &manifest.schema)?;
+            }
+        }
         match log.end() {
             LogEnd::Closed => {}
             LogEnd::Open { .. } => {
@@ -350,16 +382,16 @@ impl Verifier<'_> {
     async fn pages(&mut self, path: &Path, kind: PagesKind, expected: &Expected) -> Result<(), Error> {
         let reader = self.backend.open(path, &OpenOptions::default()).await?;
         let pages = Pages::open(reader, kind, expected).await?;
-        let problems = &mut self.report.problems;
-        ended(pages.verify(&self.control, |error| problems.push(error.into())).await?)?;
+        let control = self.control.clone();
+        ended(pages.verify(&control, |error| self.problem(path, error.into())).await?)?;
         Ok(pages.close().await?)
     }
 
     async fn records(&mut self, path: &Path, element: ElementType, expected: &Expected) -> Result<(), Error> {
         let records = Records::open(self.backend, path, &OpenOptions::default(), element, None).await?;
         records.file().check(expected)?;
-        let problems = &mut self.report.problems;
-        ended(records.file().verify(&self.control, |error| problems.push(error.into())).await?)?;
+        let control = self.control.clone();
+        ended(records.file().verify(&control, |error| self.problem(path, error.into())).await?)?;
         records.close().await
     }
 
@@ -378,12 +410,12 @@ impl Verifier<'_> {
     async fn compare(&mut self, segment: &SegmentReader) -> Result<(), Error> {
         let (data, schema) = (&segment.data, &segment.data.schema);
         let (control, mut stats) = (self.control.clone(), ReadStats::default());
-        let damaged = |name: &str, reason: String| Error::damaged(&data.dir.join(name), None, reason);
+        let dir = &data.dir;
         let codes = segment.codes.as_ref().expect("loaded cold");
         let graph = segment.graph.as_ref().expect("loaded cold");
         let mut vector = vec![0.0; schema.dim as usize];
-        // Of each field, what its values come to: the index has to come to the same.
-        let mut sums = vec![0u64; schema.indexes.len()];
+        // What the index of each field has to come to.
+        let mut values = vec![FieldValues::default(); schema.indexes.len()];
         let mut first = 0;
         while first < data.points {
             let points: Vec<u32> = (first..data.points.min(first + BATCH)).collect();
@@ -392,28 +424,33 @@ impl Verifier<'_> {
             for ((&point, &id), found) in points.iter().zip(&ids).zip(found) {
                 if found != Some(point) {
                     let reason = format!("point {point} has the id {id}, which leads to {found:?}");
-                    self.report.problems.push(damaged(IDS, reason));
+                    self.unfit(dir, IDS, reason);
                 }
             }
             let record_bytes = data.codec.record_bytes();
             let mut expected = vec![0; points.len() * record_bytes];
+            let (mut not_finite, mut wrong) = (Vec::new(), Vec::new());
             let sink = |index: usize, bytes: &[u8]| {
                 element::decode_into(schema.element, bytes, &mut vector);
+                if !vector.iter().all(|component| component.is_finite()) {
+                    not_finite.push(points[index]);
+                }
                 schema.distance.prepare(&mut vector);
                 data.codec.encode(&vector, &mut expected[index * record_bytes..][..record_bytes]);
             };
             segment.vectors.read(&points, &control, sink).await?;
-            let mut wrong = Vec::new();
+            for point in not_finite {
+                self.unfit(dir, VECTORS, format!("the vector of point {point} is not finite"));
+            }
             let sink = |index: usize, record: &[u8]| {
                 if record != &expected[index * record_bytes..][..record_bytes] {
                     wrong.push(points[index]);
                 }
             };
             codes.read(&points, &control, sink).await?;
-            let wrong = wrong.into_iter().map(|point| {
-                damaged(CODES, format!("the codes of point {point} are not those of its vector"))
-            });
-            self.report.problems.extend(wrong);
+            for point in wrong {
+                self.unfit(dir, CODES, format!("the codes of point {point} are not those of its vector"));
+            }
             for some in segment.payload_batches(&points) {
                 for (&point, payload) in some.iter().zip(segment.payloads(some, &control, &mut stats).await?)
                 {
@@ -422,12 +459,11 @@ impl Verifier<'_> {
                     let Some(keys) = keys else {
                         let reason =
                             format!("the payload of point {point} is no JSON object that fits the schema");
-                        self.report.problems.push(damaged(PAYLOAD, reason));
+                        self.unfit(dir, PAYLOAD, reason);
                         continue;
                     };
-                    for (sum, keys) in sums.iter_mut().zip(keys) {
-                        let own = keys.iter().map(|key| fingerprint(key, point));
-                        *sum = own.fold(*sum, u64::wrapping_add);
+                    for (values, keys) in values.iter_mut().zip(keys) {
+                        keys.iter().for_each(|key| values.add(key, point));
                     }
                 }
             }
@@ -440,23 +476,22 @@ impl Verifier<'_> {
                 Ok(())
             };
             ended(graph.read(LINKS_SECTION, &ranges, &control, sink).await?)?;
-            let wrong =
-                wrong.into_iter().map(|point| damaged(GRAPH, format!("the links of point {point} are none")));
-            self.report.problems.extend(wrong);
+            for point in wrong {
+                self.unfit(dir, GRAPH, format!("the links of point {point} are none"));
+            }
             self.report.points += points.len() as u64;
             first += BATCH;
         }
-        for ((field, kind), sum) in schema.indexes.iter().zip(sums) {
-            if index_sum(segment, field, *kind, &control).await? != sum {
-                let reason = format!("the index of field {field} does not hold the values of the payloads");
-                self.report.problems.push(damaged(FIELDS, reason));
+        for ((field, kind), values) in schema.indexes.iter().zip(values) {
+            if let Some(wrong) = compare_index(segment, (field, *kind), &values, &control).await? {
+                self.unfit(dir, FIELDS, format!("the index of field {field} {wrong}"));
             }
         }
         let in_order =
             data.ids.in_order(&segment.ids, None, data.points as usize, &control, &mut stats).await?;
         let complete = in_order.len() == data.points as usize && in_order.is_sorted_by(|a, b| a.0 < b.0);
         if !complete {
-            self.report.problems.push(damaged(IDS, "the sorted tables do not hold each id once".to_owned()));
+            self.unfit(dir, IDS, "the sorted tables do not hold each id once".to_owned());
         }
         Ok(())
     }
@@ -471,35 +506,60 @@ fn in_doubt(dir: &Path, number: u64) -> Error {
     Error::damaged(&log_path(dir, number), None, reason)
 }
 
-/// A value of a point as a number. Those of a whole index are added up, in any order, so that nothing has to be kept: that two
-/// different indexes come to the same is as unlikely as that of two random numbers.
-fn fingerprint(key: &Key, point: u32) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (key, point).hash(&mut hasher);
-    hasher.finish()
+/// The values of a field in all points.
+#[derive(Clone, Debug, Default)]
+struct FieldValues {
+    /// Each as a number, added up in any order, so that nothing has to be kept: that those of two different indexes come to the same is
+    /// as unlikely as that of two random numbers.
+    sum: u64,
+    /// The points with a value.
+    present: RoaringBitmap,
 }
 
-/// What the values of an index come to.
-async fn index_sum(
+impl FieldValues {
+    fn add(&mut self, key: &Key, point: u32) {
+        let mut hasher = DefaultHasher::new();
+        (key, point).hash(&mut hasher);
+        self.sum = self.sum.wrapping_add(hasher.finish());
+        self.present.insert(point);
+    }
+}
+
+/// What is wrong with an index, if it does not say what the payloads do. That terms and numbers are in order was checked when it
+/// was loaded.
+async fn compare_index(
     segment: &SegmentReader,
-    field: &str,
-    kind: FieldKind,
+    (field, kind): (&str, FieldKind),
+    expected: &FieldValues,
     control: &ReadControl,
-) -> Result<u64, Error> {
+) -> Result<Option<&'static str>, Error> {
     let fields = FieldsReader { data: &segment.data.fields, pages: &segment.fields, control };
-    let (mut sum, mut stats) = (0u64, ReadStats::default());
+    let (mut found, mut stats) = (FieldValues::default(), ReadStats::default());
+    let mut is_ordered = true;
     if kind.is_number() {
-        let mut from = 0;
+        let (mut from, mut before) = (0, None);
         while let Some(page) = fields.numbers(field, 0, u64::MAX, from, 64, &mut stats).await? {
-            let own = page.entries.iter().map(|&(number, point)| fingerprint(&Key::Number(number), point));
-            sum = own.fold(sum, u64::wrapping_add);
+            let points: Vec<u32> = page.entries.iter().map(|(_, point)| *point).collect();
+            let ids = segment.ids_of(&points, control, &mut stats).await?;
+            for (&(number, point), id) in page.entries.iter().zip(ids) {
+                found.add(&Key::Number(number), point);
+                is_ordered &= before.replace((number, id)).is_none_or(|before| before <= (number, id));
+            }
             from = page.next;
         }
-        return Ok(sum);
+    } else {
+        for (term, points) in fields.all_terms(field, &mut stats).await? {
+            let key = Key::Term(term);
+            points.iter().for_each(|point| found.add(&key, point));
+        }
     }
-    for (term, points) in fields.all_terms(field, &mut stats).await? {
-        let key = Key::Term(term);
-        sum = points.iter().map(|point| fingerprint(&key, point)).fold(sum, u64::wrapping_add);
-    }
-    Ok(sum)
+    Ok(if found.sum != expected.sum {
+        Some("does not hold the values of the payloads")
+    } else if *fields.present(field) != expected.present {
+        Some("does not list the points with a value")
+    } else if !is_ordered {
+        Some("has points of a number in another order than that of their ids")
+    } else {
+        None
+    })
 }

@@ -8,7 +8,7 @@
 //!
 //! Many writers share one sync: whatever has come in while the last group was made durable is the next group.
 
-use super::files::log_path;
+use super::files::{NUMBER_END, log_path};
 use super::install::Installation;
 use super::manifest::{Manifest, ManifestLog};
 use super::open::{Loaded, UnclosedLog};
@@ -40,6 +40,9 @@ const RETRY: Duration = Duration::from_secs(10);
 const FULL: usize = 4;
 /// Logs that protect the mutable segment; more than this, of many short runs, are sealed away.
 const LOGS_MAX: u64 = 16;
+
+/// What has the numbers of segments, and of files of deleted points.
+pub(super) const SEGMENTS: &str = "segments";
 
 /// Something to be written.
 pub(super) struct WriteJob {
@@ -73,7 +76,7 @@ pub(super) enum ControlJob {
     Number(Reply<u64>),
     Install(Box<Installation>, Reply<()>),
     /// Make a copy of the collection in a directory that does not exist.
-    Snapshot(PathBuf, Reply<()>),
+    Snapshot(PathBuf, StopFlag, Reply<()>),
     /// Look again whether writes have to wait.
     Wake,
 }
@@ -206,16 +209,17 @@ impl Writer {
             }
             ControlJob::Number(reply) => {
                 let number = self.manifest.number_next;
-                self.manifest.number_next += 1;
-                answer(&reply, Ok(number));
+                let left = self.check_number(number, SEGMENTS);
+                self.manifest.number_next += u64::from(left.is_ok());
+                answer(&reply, left.map(|()| number));
             }
             ControlJob::Install(installation, reply) => {
                 let installed = self.install(*installation).await;
                 answer(&reply, installed);
                 self.ask_optimizer().await;
             }
-            ControlJob::Snapshot(path, reply) => {
-                let taken = self.snapshot(&path).await;
+            ControlJob::Snapshot(path, stop, reply) => {
+                let taken = self.snapshot(&path, &stop).await;
                 answer(&reply, taken);
             }
             ControlJob::Wake => {}
@@ -324,7 +328,9 @@ impl Writer {
         let ids: BTreeSet<PointId> = group.iter().flat_map(|job| job.change.ids()).collect();
         let places = self.find(ids).await?;
         let mut seqs = vec![None; group.len()];
-        if group.iter().any(|job| job.change.body().is_some()) {
+        let records = group.iter().filter(|job| job.change.body().is_some()).count() as u64;
+        if records > 0 {
+            self.check_number(self.shared.state.read().seq + records, "writes")?;
             self.open_log().await?;
             let log = self.log.as_mut().expect("just opened");
             for (seq, job) in seqs.iter_mut().zip(group) {
@@ -404,6 +410,7 @@ impl Writer {
         self.rewrite_earlier_logs()?;
         let directory = self.shared.backend.directory();
         let (number, seq) = (self.log_next, self.shared.state.read().seq + 1);
+        self.check_number(number, "logs")?;
         // One that was begun and failed keeps its name, so that the next one gets another.
         self.log_next += 1;
         let path = log_path(&self.shared.dir, number);
@@ -454,6 +461,14 @@ impl Writer {
             // The kernel may have dropped what it did not write: another sync would only seem to succeed.
             Err(error) => Err(self.stop_writing(error.into())),
         }
+    }
+
+    /// Fails where a number is one that nothing may have.
+    pub(super) fn check_number(&self, number: u64, what: &'static str) -> Result<(), Error> {
+        if number < NUMBER_END {
+            return Ok(());
+        }
+        Err(Error::NumbersUsedUp { collection: self.shared.dir.clone(), what })
     }
 
     fn check_writable(&self) -> Result<(), Error> {
@@ -546,11 +561,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Copies the collection as it is now. The log is ended, so that every file but the manifest never changes again.
-    async fn snapshot(&mut self, target: &Path) -> Result<(), Error> {
+    /// Copies the collection as it is now. The log is ended, so that nothing is written to it meanwhile.
+    async fn snapshot(&mut self, target: &Path, stop: &StopFlag) -> Result<(), Error> {
         self.end_log().await?;
         let directory = self.shared.backend.directory();
-        snapshot::take(&*directory, &self.shared.dir, &self.manifest, target)
+        snapshot::take(&*directory, &self.shared.dir, &self.manifest, target, stop)
     }
 
     async fn close(&mut self) -> Result<(), Error> {

@@ -25,7 +25,7 @@ use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use vecstore_format::pages::{PAGE_DATA, Pages, PagesWriter};
-use vecstore_format::postings::{self, Postings, PostingsError};
+use vecstore_format::postings::{self, Postings};
 use vecstore_format::table::{page_range, per_page, section_bytes, write_table};
 
 const SECTIONS: usize = 4;
@@ -146,10 +146,13 @@ fn parse_group(bytes: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Option<(Vec<Term
     let u32_at = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let (group_bytes, count) = (u32_at(0)? as usize, u32_at(4)?);
     let mut at = GROUP_HEADER;
-    let mut terms = Vec::new();
+    let (mut terms, mut before) = (Vec::new(), None);
     for _ in 0..count {
         let len = u32_at(at)? as usize;
         let term = bytes.get(at + 4..)?.get(..len)?;
+        if before.replace(term).is_some_and(|before| before >= term) {
+            return None;
+        }
         at += 4 + len;
         let points = u32_at(at)?;
         let start = u64::from_le_bytes(bytes.get(at + 4..at + 12)?.try_into().ok()?);
@@ -218,6 +221,10 @@ impl FieldsData {
                 if main.len() as u64 != section_bytes(distinct, NUMBER_ENTRY) {
                     return Err(damaged(name, "its table is not as long as it says"));
                 }
+                let entries = main.chunks(PAGE_DATA).flat_map(|page| page.chunks_exact(NUMBER_ENTRY));
+                if !entries.map(|entry| parse_number(entry).0).is_sorted() {
+                    return Err(damaged(name, "its numbers are not in order"));
+                }
                 let firsts = main.chunks(PAGE_DATA).map(|page| parse_number(&page[..NUMBER_ENTRY]).0);
                 Lookup::Numbers { firsts: firsts.collect(), entries: distinct }
             } else {
@@ -244,7 +251,7 @@ type Group = (Box<[u8]>, Range<u64>);
 /// The groups of a dictionary. Between them may be zeros, up to the end of the page.
 fn groups(dictionary: &[u8]) -> Option<Vec<Group>> {
     let mut groups: Vec<Group> = Vec::new();
-    let mut at = 0;
+    let (mut at, mut before) = (0, None);
     while at < dictionary.len() {
         let rest = &dictionary[at..];
         let room = PAGE_DATA - at % PAGE_DATA;
@@ -255,11 +262,12 @@ fn groups(dictionary: &[u8]) -> Option<Vec<Group>> {
             at += room;
             continue;
         }
-        let (terms, bytes) = parse_group(rest, |_| true)?;
-        let first = terms.into_iter().next()?.term;
-        if groups.last().is_some_and(|(before, _)| *before >= first) {
+        let (mut terms, bytes) = parse_group(rest, |_| true)?;
+        if before.is_some_and(|before| before >= terms[0].term) {
             return None;
         }
+        before = terms.pop().map(|last| last.term);
+        let first = terms.into_iter().next().map(|first| first.term).or_else(|| before.clone())?;
         groups.push((first, at as u64..(at + bytes) as u64));
         at += bytes;
     }
@@ -511,16 +519,7 @@ impl FieldsReader<'_> {
         stats: &mut ReadStats,
     ) -> Result<RoaringBitmap, Error> {
         let mut points = RoaringBitmap::new();
-        self.each_postings(data, terms, stats, |index, postings| {
-            // Skipping pays where few of many are wanted.
-            let count = u64::from(terms[index].count);
-            points |= match within {
-                Some(within) if within.len() < count / 16 => postings.intersect(within)?,
-                _ => postings.to_bitmap()?,
-            };
-            Ok(())
-        })
-        .await?;
+        self.each_postings(data, terms, within, stats, |_, own| points |= own).await?;
         Ok(points)
     }
 
@@ -531,29 +530,41 @@ impl FieldsReader<'_> {
         stats: &mut ReadStats,
     ) -> Result<Vec<RoaringBitmap>, Error> {
         let mut sets = vec![RoaringBitmap::new(); terms.len()];
-        self.each_postings(data, terms, stats, |index, postings| {
-            sets[index] = postings.to_bitmap()?;
-            Ok(())
-        })
-        .await?;
+        self.each_postings(data, terms, None, stats, |index, own| sets[index] = own).await?;
         Ok(sets)
     }
 
+    /// The points of each term; if `within` is given, perhaps only those of it.
     async fn each_postings(
         &self,
         data: &FieldData,
         terms: &[Term],
+        within: Option<&RoaringBitmap>,
         stats: &mut ReadStats,
-        mut each: impl FnMut(usize, Postings<'_>) -> Result<(), PostingsError>,
+        mut each: impl FnMut(usize, RoaringBitmap),
     ) -> Result<(), Error> {
+        let bad = || self.damaged("the postings of a term are none");
+        let longest = |points: u32| u64::from(points) * postings::NUMBER_BYTES_MAX;
+        let is_possible = |term: &Term| {
+            term.count <= self.data.count && term.postings.end - term.postings.start <= longest(term.count)
+        };
+        if !terms.iter().all(is_possible) {
+            return Err(bad().into());
+        }
         let ranges: Vec<Range<u64>> = terms.iter().map(|term| term.postings.clone()).collect();
         let read = self
             .pages
             .read(data.section + 3, &ranges, self.control, |index, bytes| {
                 let count = terms[index].count as usize;
-                Postings::parse(bytes, count)
-                    .and_then(|postings| each(index, postings))
-                    .map_err(|PostingsError| self.damaged("the postings of a term are none"))
+                let points = match within {
+                    // Skipping pays where few of many are wanted.
+                    Some(within) if within.len() < count as u64 / 16 => {
+                        Postings::parse(bytes, count).and_then(|postings| postings.intersect(within)).ok()
+                    }
+                    _ => points_from_postings(bytes, count, self.data.count),
+                };
+                each(index, points.ok_or_else(bad)?);
+                Ok(())
             })
             .await?;
         stats.add(&ended(read)?);

@@ -15,8 +15,8 @@ use vecstore_format::vector_file::{RecordChecksums, VectorFile};
 pub(crate) struct Records(VectorFile<Box<dyn DynVectorReader>>);
 
 impl Records {
-    /// Opens a file whose components have to be of this type; with the checksums that another reader has read, if there are
-    /// any.
+    /// Opens a file whose components have to be of this type: with the checksums that another reader has read, or without any,
+    /// which are to be loaded before anything is read.
     pub(crate) async fn open(
         backend: &DynBackend,
         path: &Path,
@@ -26,11 +26,15 @@ impl Records {
     ) -> Result<Self, Error> {
         let reader = backend.open(path, options).await?;
         let file = match checksums {
-            None => VectorFile::open(reader).await?,
+            None => VectorFile::open_unchecked(reader).await?,
             Some(shared) => VectorFile::open_shared(reader, shared).await?,
         };
         file.check_element(element)?;
         Ok(Self(file))
+    }
+
+    pub(crate) async fn load_checksums(&mut self) -> Result<(), Error> {
+        Ok(self.0.load_checksums().await?)
     }
 
     pub(crate) fn file(&self) -> &VectorFile<Box<dyn DynVectorReader>> {

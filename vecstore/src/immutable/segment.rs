@@ -20,7 +20,9 @@ use crate::error::{Error, FormatError};
 use crate::point::PointId;
 use crate::schema::{Placement, Placements, Schema};
 use aligned_vec::{AVec, avec};
-use io_core::{AccessPattern, BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats};
+use io_core::{
+    AccessPattern, BackendFactory, DirectoryError, DynBackend, OpenOptions, ReadControl, ReadStats,
+};
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -177,9 +179,23 @@ fn placed(options: &OpenOptions, placement: Placement) -> OpenOptions {
 
 /// How a file is opened to be loaded: past the page cache if so asked, unless that is where it is to be.
 fn loading(options: &OpenOptions, placement: Placement) -> OpenOptions {
-    let populate = placement == Placement::Cached;
     let access = AccessPattern::Sequential;
-    OpenOptions { direct: options.direct && !populate, populate, access, ..options.clone() }
+    OpenOptions { direct: options.direct && placement != Placement::Cached, access, ..options.clone() }
+}
+
+/// Brings a file into the page cache if that is its place. Not before it is known to be as long as it should be.
+async fn bring_in(
+    backend: &DynBackend,
+    path: &Path,
+    options: &OpenOptions,
+    placement: Placement,
+) -> Result<(), Error> {
+    if placement != Placement::Cached {
+        return Ok(());
+    }
+    let reader = backend.open(path, &OpenOptions { populate: true, ..loading(options, placement) }).await?;
+    let closed = reader.close_dyn().await;
+    closed.map_err(|error| DirectoryError::new("close", path, error).into())
 }
 
 impl SegmentData {
@@ -248,19 +264,22 @@ impl SegmentData {
             }
         };
         let (file, options_of) = (dir.join(CODES), |placement| loading(options, placement));
-        let codes = Records::open(backend, &file, &options_of(place.codes), ElementType::U8, None).await?;
+        let mut codes =
+            Records::open(backend, &file, &options_of(place.codes), ElementType::U8, None).await?;
         codes.file().check(&info.expected(&path, CODES)?)?;
         codes.check(u64::from(points), codec.record_bytes() as u32)?;
+        codes.load_checksums().await?;
         let codes_data = match place.codes {
             Placement::Pinned => CodesData::Pinned(load_codes(&codes, codec.record_bytes(), points).await?),
             Placement::Cold | Placement::Cached => CodesData::OnDisk(codes.file().checksums().clone()),
         };
         codes.close().await?;
 
-        let (file, options) = (dir.join(VECTORS), options_of(place.vectors));
-        let vectors = Records::open(backend, &file, &options, schema.element, None).await?;
+        let (file, vectors_options) = (dir.join(VECTORS), options_of(place.vectors));
+        let mut vectors = Records::open(backend, &file, &vectors_options, schema.element, None).await?;
         vectors.file().check(&info.expected(&path, VECTORS)?)?;
         vectors.check(u64::from(points), schema.dim)?;
+        vectors.load_checksums().await?;
         let checksums = vectors.file().checksums().clone();
         let pinned_vectors = match place.vectors {
             Placement::Pinned => {
@@ -270,6 +289,17 @@ impl SegmentData {
         };
         vectors.close().await?;
 
+        let places = [
+            (GRAPH, place.graph),
+            (IDS, place.ids),
+            (PAYLOAD, place.payload),
+            (FIELDS, place.indexes),
+            (CODES, place.codes),
+            (VECTORS, place.vectors),
+        ];
+        for (name, placement) in places {
+            bring_in(backend, &dir.join(name), options, placement).await?;
+        }
         Ok(Self {
             number,
             id,

@@ -98,7 +98,7 @@ pub fn vector_file(bytes: &[u8]) {
             let last = file.header().count.saturating_sub(1) as u32;
             let sink = |_, _: &[u8]| ControlFlow::Continue(());
             let _ = file.read(&[0, last], &ReadControl::default(), sink).await;
-            file.verify(&ReadControl::default(), |_| {}).await?;
+            file.verify(&ReadControl::default(), |_| ControlFlow::Continue(())).await?;
             Ok(())
         });
     }

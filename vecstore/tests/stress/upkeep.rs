@@ -59,7 +59,7 @@ fn snapshot_contents(run: &Run, path: &Path, restored: bool) -> Points {
         return opened_contents(run, path, true);
     }
     let restored = path.with_file_name("restored");
-    Collection::restore(&run.backend, path, &restored).unwrap();
+    Collection::restore(&run.backend, path, &restored, &io_core::StopFlag::new()).unwrap();
     let found = opened_contents(run, &restored, false);
     run.verify(&restored);
     std::fs::remove_dir_all(&restored).unwrap();

@@ -2,7 +2,9 @@
 
 use super::SimulatedDisk;
 use super::state::{Change, Node, Operation, State};
-use crate::{Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind};
+use crate::{
+    Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind, StopFlag,
+};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -99,10 +101,13 @@ impl Directory for SimulatedDisk {
         })
     }
 
-    fn copy(&self, file: &Path, copy: &Path) -> Result<(), DirectoryError> {
+    fn copy(&self, file: &Path, copy: &Path, stop: &StopFlag) -> Result<(), DirectoryError> {
         let bytes = self.read_at(file, 0, usize::MAX)?;
         if self.lock().node(copy).is_ok() {
             return Err(DirectoryError::new("copy to", copy, io::ErrorKind::AlreadyExists.into()));
+        }
+        if stop.is_stopped() {
+            return Err(DirectoryError::new("copy to", copy, io::ErrorKind::Interrupted.into()));
         }
         self.write(copy, &bytes)
     }

@@ -1,7 +1,7 @@
 //! Names and small files that are traced.
 
 use crate::testing::disk::Recorder;
-use crate::{Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockKind};
+use crate::{Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockKind, StopFlag};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -54,6 +54,10 @@ impl Directory for TracedDirectory {
         self.inner.entry(path)
     }
 
+    fn check_own(&self, path: &Path) -> Result<(), DirectoryError> {
+        self.inner.check_own(path)
+    }
+
     fn is_within(&self, path: &Path, dir: &Path) -> Result<bool, DirectoryError> {
         self.inner.is_within(path, dir)
     }
@@ -85,13 +89,13 @@ impl Directory for TracedDirectory {
         recorded("link", file, self.recorder.linked(file, link))
     }
 
-    fn copy(&self, file: &Path, copy: &Path) -> Result<(), DirectoryError> {
+    fn copy(&self, file: &Path, copy: &Path, stop: &StopFlag) -> Result<(), DirectoryError> {
         // Nothing is written where the name is taken.
         if self.recorder.node(copy).is_ok() {
-            return self.inner.copy(file, copy);
+            return self.inner.copy(file, copy, stop);
         }
         let bytes = self.inner.read_at(file, 0, usize::MAX)?;
-        self.contents("copy to", copy, &bytes, || self.inner.copy(file, copy))
+        self.contents("copy to", copy, &bytes, || self.inner.copy(file, copy, stop))
     }
 
     fn remove_file(&self, path: &Path) -> Result<(), DirectoryError> {

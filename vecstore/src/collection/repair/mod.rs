@@ -2,26 +2,31 @@
 //!
 //! Codes, graph and indexes are made anew, so damage to them loses nothing. A point is lost when its id is damaged wherever
 //! it is kept, when its vector is, or when a damaged part of the log held it; where only its payload is damaged it is kept
-//! without one. What a checksum shows to be a single flipped bit is put back.
+//! without one. The same goes for vectors and payloads that are whole and that no collection takes. What a checksum shows to be a single flipped bit is put back.
 
 mod records;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use super::files::{FileName, MANIFEST, log_path, parse, parse_deleted, segment_path, torn_path};
 use super::manifest::{Manifest, ManifestSegment};
 use super::open::{check_done_logs, check_leftovers, lock};
 use super::options::CollectionOptions;
+use super::prepare::{BatchSize, prepare_point};
 use super::staging::{Staging, check_target};
 use super::{Collection, Durability, Selection};
 use crate::element;
 use crate::error::Error;
 use crate::immutable::build::parse_payload;
 use crate::immutable::segment::{SEGMENT_JSON, SegmentInfo};
-use crate::point::{Point, PointId};
+use crate::mutable::PreparedPoint;
+use crate::point::{Payload, Point, PointId};
 use crate::schema::Schema;
 use io_core::{BackendFactory, Directory, DynBackend, ReadControl, StopFlag, with_causes};
+use segment::Losses;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vecstore_format::checked_json;
 use vecstore_format::log::{LogBytes, LogOp, SalvagedBatch, SalvagedLog, salvage_log};
@@ -31,14 +36,16 @@ use vecstore_format::log::{LogBytes, LogOp, SalvagedBatch, SalvagedLog, salvage_
 pub struct RepairReport {
     /// Points in the new collection.
     pub points: u64,
-    /// Points of segments whose id or vector is damaged. Of one whose id is, nobody can tell whether the log has it anew.
+    /// Points of segments whose id or vector is damaged, and points whose vector no collection takes. Of one whose id is damaged,
+    /// nobody can tell whether the log has it anew.
     pub points_lost: u64,
-    /// Payloads that are damaged; their points have none now.
+    /// Payloads that are damaged, or that the collection does not take; their points have none now.
     pub payloads_lost: u64,
     /// Writes of the log, of one or many points each, that are damaged or missing: what they put or deleted is as it was
     /// before them.
     pub writes_lost: u64,
-    /// Whether more may be lost than is counted here: the notes say where nothing tells how much there was.
+    /// Whether more may be lost than is counted here: the notes say where nothing tells how much there was, which deleted points
+    /// may be back, and which vectors may have changed.
     pub more_lost: bool,
     /// What was wrong, and what came of it.
     pub notes: Vec<String>,
@@ -69,10 +76,8 @@ pub(super) async fn repair(
         Err(error) => (without_manifest(&*directory, dir, schema, error, &mut report)?, None),
     };
     check_target(&*directory, dir, target)?;
-    let (staging, lock) = Staging::begin(&*directory, target, "repair")?;
-    // The new collection takes it for itself.
-    drop(lock);
-    let report = save(backend, dir, &staging.dir, &manifest, due, stop, report).await;
+    let staging = Staging::begin(&*directory, target, "repair")?;
+    let report = save(backend, dir, &staging, &manifest, due, stop, report).await;
     staging.end(report)
 }
 
@@ -80,14 +85,14 @@ pub(super) async fn repair(
 async fn save(
     backend: &DynBackend,
     dir: &Path,
-    target: &Path,
+    staging: &Staging<'_>,
     manifest: &Manifest,
     due: Option<u64>,
     stop: &StopFlag,
     report: RepairReport,
 ) -> Result<RepairReport, Error> {
     let options = CollectionOptions { cores: 1, ..CollectionOptions::default() };
-    let new = Collection::create(backend, target, &manifest.schema, &options)?;
+    let new = Collection::begin(backend, &staging.dir, &manifest.schema, &options, staging.lock.clone())?;
     let mut salvage = Salvage {
         backend,
         directory: backend.directory(),
@@ -95,6 +100,8 @@ async fn save(
         control: ReadControl::with_stop(stop.clone()),
         new: &new,
         is_manifest_known: due.is_some(),
+        points_refused: Losses::default(),
+        payloads_refused: Losses::default(),
         report,
     };
     let saved = salvage.all(dir, manifest, due).await;
@@ -177,6 +184,9 @@ struct Salvage<'a> {
     new: &'a Collection,
     /// Whether the manifest says what belongs to the collection.
     is_manifest_known: bool,
+    /// Points and payloads that are whole, and that no collection takes.
+    points_refused: Losses,
+    payloads_refused: Losses,
     report: RepairReport,
 }
 
@@ -195,6 +205,7 @@ impl Salvage<'_> {
         let mut newer: BTreeSet<PointId> = BTreeSet::new();
         for (log, batches) in &mut writes {
             for &batch in &*batches {
+                self.check_stop()?;
                 newer.extend(log.points(batch)?.iter().map(LogOp::id));
             }
             log.release();
@@ -204,16 +215,62 @@ impl Salvage<'_> {
         }
         for (mut log, batches) in writes {
             for batch in batches {
+                self.check_stop()?;
                 self.replay(log.points(batch)?)?;
             }
         }
+        let (points, payloads) =
+            (std::mem::take(&mut self.points_refused), std::mem::take(&mut self.payloads_refused));
+        self.report.points_lost += points.count;
+        self.report.payloads_lost += payloads.count;
+        points.note("points are lost", &mut self.report.notes);
+        payloads.note("points have lost their payloads", &mut self.report.notes);
         self.new.sync().wait()?;
         self.report.points = self.new.count(None).wait()?;
         Ok(())
     }
 
+    fn check_stop(&self) -> Result<(), Error> {
+        if self.control.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    /// Puts in those points that collections take.
     fn put(&mut self, points: Vec<Point>) -> Result<(), Error> {
-        self.new.upsert(points, Durability::Written).wait().map(drop)
+        let (mut puts, mut ids, mut size) = (Vec::new(), BTreeSet::new(), BatchSize::default());
+        for point in points {
+            let Some(point) = self.prepare(point) else { continue };
+            // Of an id that is there twice the last one counts.
+            if !ids.insert(point.id) || size.add(&point).is_err() {
+                self.new.put(std::mem::take(&mut puts), Durability::Written).wait()?;
+                (ids, size) = (BTreeSet::from([point.id]), BatchSize::default());
+                size.add(&point)?;
+            }
+            puts.push(point);
+        }
+        self.new.put(puts, Durability::Written).wait().map(drop)
+    }
+
+    /// A point as collections take it, without its payload where they do not take that; none where they do not take its vector.
+    fn prepare(&mut self, mut point: Point) -> Option<PreparedPoint> {
+        let refused = match prepare_point(&self.schema, &point) {
+            Ok(prepared) => return Some(prepared),
+            Err(refused) => refused,
+        };
+        point.payload = Payload::new();
+        match prepare_point(&self.schema, &point) {
+            Ok(prepared) => {
+                self.payloads_refused.add(refused);
+                Some(prepared)
+            }
+            Err(refused) => {
+                self.points_refused.add(refused);
+                None
+            }
+        }
+    }
+
+    fn delete(&self, ids: Vec<PointId>) -> Result<(), Error> {
+        self.new.delete(Selection::Ids(ids), Durability::Written).wait().map(drop)
     }
 
     /// The numbers and lengths of the logs; what is kept of earlier ones is noted.
@@ -244,8 +301,9 @@ impl Salvage<'_> {
     ) -> Result<(Vec<Batches>, Option<u64>), Error> {
         let vector_bytes = self.schema.dim as usize * self.schema.element.bytes() as usize;
         let begun: Vec<u64> = manifest.begun().collect();
-        let mut salvaged = Vec::new();
+        let mut salvaged: Vec<(u64, PathBuf, SalvagedLog<'static>)> = Vec::new();
         for &(number, len) in logs {
+            self.check_stop()?;
             let path = log_path(dir, number);
             let open = |len| salvage_log(LogBytes::open(&self.directory, &path, len), vector_bytes);
             // Of one that cannot be read nothing is left.
@@ -279,11 +337,11 @@ impl Salvage<'_> {
             if own != number {
                 self.report.notes.push(format!("{} is log {own}, and was taken as that", path.display()));
             }
-            salvaged.push((own, log));
+            salvaged.push((own, path, log));
         }
-        salvaged.sort_by_key(|(number, _)| *number);
+        salvaged.sort_by_key(|(number, ..)| *number);
         // How much was in one that is missing the next one tells, and in the last nobody.
-        let is_lost = |number: &&u64| !salvaged.iter().any(|(own, _)| own == *number);
+        let is_lost = |number: &&u64| !salvaged.iter().any(|(own, ..)| own == *number);
         let lost: Vec<String> = begun
             .iter()
             .filter(is_lost)
@@ -291,8 +349,20 @@ impl Salvage<'_> {
             .collect();
         self.report.notes.extend(lost);
         self.report.more_lost |= begun.last().is_some_and(|last| is_lost(&last));
+        // What the manifest calls done with is in segments, unless it is wrong. Taking it again changes nothing: all that was
+        // written later follows.
+        let first = salvaged.iter().filter_map(|(.., log)| log.first_seq()).min();
+        if let Some((first, seq_first)) = first.zip(due).filter(|(first, seq_first)| first < seq_first) {
+            let what = "which it calls done with, are taken from its logs";
+            let path = dir.join(MANIFEST);
+            self.report.notes.push(format!(
+                "{}: its seq_first is {seq_first}; the writes from {first} on, {what}",
+                path.display()
+            ));
+            due = Some(first);
+        }
         let (mut writes, mut lost, mut end_lost) = (Vec::new(), 0u64, false);
-        for (_, log) in salvaged {
+        for (_, path, log) in salvaged {
             // The next number that is known tells how many writes are missing before it.
             let mut reach = |seq: u64, next: u64| {
                 let at = due.unwrap_or(seq);
@@ -304,7 +374,14 @@ impl Salvage<'_> {
                 reach(header.first_seq, header.first_seq);
             }
             let own = log.batches.iter().copied();
-            let batches = own.filter(|batch| reach(batch.seq, batch.seq.saturating_add(1))).collect();
+            let batches: Vec<SalvagedBatch> =
+                own.filter(|batch| reach(batch.seq, batch.seq.saturating_add(1))).collect();
+            let repeated = log.batches.len() - batches.len();
+            if repeated > 0 {
+                let what = "have numbers of writes before them, and were left out";
+                self.report.notes.push(format!("{}: {repeated} of its writes {what}", path.display()));
+                self.report.more_lost = true;
+            }
             if let Some(seq) = log.next_seq {
                 reach(seq, seq);
             }
@@ -320,16 +397,22 @@ impl Salvage<'_> {
         let (mut puts, mut deletes) = (Vec::new(), Vec::new());
         for op in ops {
             match op {
-                LogOp::Delete { id } => deletes.push(id),
+                LogOp::Delete { id } => {
+                    self.put(std::mem::take(&mut puts))?;
+                    deletes.push(id);
+                }
                 LogOp::Put { id, payload, vector } => {
+                    self.delete(std::mem::take(&mut deletes))?;
                     let payload = parse_payload(payload);
-                    self.report.payloads_lost += u64::from(payload.is_none());
+                    if payload.is_none() {
+                        self.payloads_refused.add(format!("point {id}: its payload is no JSON object"));
+                    }
                     let vector = element::decode(self.schema.element, vector);
                     puts.push(Point { id, vector, payload: payload.unwrap_or_default() });
                 }
             }
         }
         self.put(puts)?;
-        self.new.delete(Selection::Ids(deletes), Durability::Written).wait().map(drop)
+        self.delete(deletes)
     }
 }

@@ -84,7 +84,9 @@ impl SalvagedRecords {
             (Err(error), None) => return Err(error),
         };
         let offset = header.checksums_offset();
-        let bytes = file.len.saturating_sub(offset).min(header.count.saturating_mul(4)) / 4 * 4;
+        // What the header says may be far more than there is.
+        let records = header.count.min(count.map_or(u64::MAX, u64::from));
+        let bytes = file.len.saturating_sub(offset).min(records.saturating_mul(4)) / 4 * 4;
         let table = read(&*reader, offset, bytes).await?;
         let are_checksums_sound =
             is_header_sound && bytes / 4 == header.count && header.table_crc(&table) == header.checksums_crc;

@@ -15,6 +15,7 @@ use crate::immutable::segment::{
     untrained_codec,
 };
 use crate::point::{Payload, Point, PointId};
+use crate::schema::{Quantization, Schema};
 use io_core::{BackendFactory, OpenOptions, ReadControl, ReadStats, with_causes};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
@@ -30,18 +31,18 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// How often something is lost, and why the first time.
 #[derive(Default)]
-struct Losses {
-    count: u64,
+pub(super) struct Losses {
+    pub(super) count: u64,
     first: Option<String>,
 }
 
 impl Losses {
-    fn add(&mut self, reason: impl std::fmt::Display) {
+    pub(super) fn add(&mut self, reason: impl std::fmt::Display) {
         self.count += 1;
         self.first.get_or_insert_with(|| reason.to_string());
     }
 
-    fn note(self, what: &str, notes: &mut Vec<String>) {
+    pub(super) fn note(self, what: &str, notes: &mut Vec<String>) {
         if let Some(first) = self.first {
             notes.push(format!("{first}; for reasons such as this, {} {what}", self.count));
         }
@@ -230,6 +231,7 @@ impl Salvage<'_> {
                 path.display(),
                 vectors.unproven
             ));
+            self.report.more_lost = true;
         }
         self.report.points_lost += points_lost.count;
         self.report.payloads_lost += payloads_lost.count;
@@ -300,6 +302,7 @@ impl Salvage<'_> {
             Err(error) => {
                 let what = "points of this segment that were deleted or replaced may be back";
                 self.report.notes.push(format!("{}: {what}", with_causes(&error)));
+                self.report.more_lost = true;
                 RoaringBitmap::new()
             }
         })
@@ -317,6 +320,15 @@ impl Salvage<'_> {
                 return Err(Error::damaged(&vectors.dir.join(VECTORS), None, reason));
             }
             (Err(error), Proof::Nothing) => return Err(error),
+            // Zeros are what a lost page leaves, and fit the codes of many a vector.
+            (Ok(true), Proof::Nothing)
+                if is_short_code(&self.schema) || record.iter().all(|&byte| byte == 0) =>
+            {
+                let reason = format!(
+                    "the vector of point {point} has lost its checksum, and its code fits many vectors"
+                );
+                return Err(Error::damaged(&vectors.dir.join(VECTORS), None, reason));
+            }
             (_, Proof::Nothing) => vectors.unproven += 1,
             _ => vectors.mended += 1,
         }
@@ -368,6 +380,22 @@ impl Salvage<'_> {
         let records = SalvagedRecords::open(self.backend, &path, kind, Some(count), &owner, notes).await?;
         Ok(Codes { codec, records })
     }
+}
+
+/// Whether different vectors easily have the same code: one of less than 32 bits. Methods that are not named here begin each
+/// code with parameters of its vector, which have more.
+fn is_short_code(schema: &Schema) -> bool {
+    let bits = match schema.quantization {
+        Quantization::Int8Global { .. } => schema.dim * 8,
+        Quantization::Product { compression } => schema.dim.div_ceil(u32::from(compression) / 4) * 8,
+        Quantization::Binary => schema.dim,
+        Quantization::Int8
+        | Quantization::Int4
+        | Quantization::Rotated4
+        | Quantization::Rotated2
+        | Quantization::Rotated1 => return false,
+    };
+    bits < 32
 }
 
 /// A payload and its bytes of JSON.
