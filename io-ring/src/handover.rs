@@ -11,36 +11,38 @@
 
 #![allow(unsafe_code)]
 
-use crate::operation::{Operation, Running};
+use crate::operation::{Operation, OperationFile, Running};
 use crate::sync::{Arc, AtomicPtr};
 use std::ptr::{null_mut, without_provenance_mut};
 use std::sync::atomic::Ordering;
 
 /// Empty, and the ring will look again before it sleeps.
-const AWAKE: *mut Operation = null_mut();
+const fn awake<F>() -> *mut Operation<F> {
+    null_mut()
+}
 
 /// Empty, and the ring sleeps. No operation has this address: they are aligned.
-fn asleep() -> *mut Operation {
+const fn asleep<F>() -> *mut Operation<F> {
     without_provenance_mut(1)
 }
 
 /// From many threads to one.
-pub(crate) struct Handover {
-    head: AtomicPtr<Operation>,
+pub(crate) struct Handover<F: OperationFile> {
+    head: AtomicPtr<Operation<F>>,
 }
 
-impl Handover {
+impl<F: OperationFile> Handover<F> {
     pub(crate) fn new() -> Self {
-        Self { head: AtomicPtr::new(AWAKE) }
+        Self { head: AtomicPtr::new(awake()) }
     }
 
     /// Hands an operation in. `true`: the ring sleeps, and the caller has to wake it.
     #[must_use]
-    pub(crate) fn push(&self, operation: Running) -> bool {
+    pub(crate) fn push(&self, operation: Running<F>) -> bool {
         let pushed = Arc::into_raw(operation.into_shared()).cast_mut();
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
-            let next = if head == asleep() { AWAKE } else { head };
+            let next = if head == asleep() { awake() } else { head };
             // SAFETY: `pushed` came from an Arc whose count this stack now owns, so it is alive.
             unsafe { &*pushed }.next.store(next, Ordering::Relaxed);
             // Release: the ring is to see the link, and what the operation says.
@@ -52,10 +54,10 @@ impl Handover {
     }
 
     /// Takes everything that was handed in, oldest first. The ring is awake from here on.
-    pub(crate) fn take_all(&self) -> Taken {
-        let newest = self.head.swap(AWAKE, Ordering::Acquire);
-        let mut oldest_first = AWAKE;
-        let mut at = if newest == asleep() { AWAKE } else { newest };
+    pub(crate) fn take_all(&self) -> Taken<F> {
+        let newest = self.head.swap(awake(), Ordering::Acquire);
+        let mut oldest_first = awake();
+        let mut at = if newest == asleep() { awake() } else { newest };
         while !at.is_null() {
             // SAFETY: every operation of the chain is alive: the count its push gave away is still there.
             let operation = unsafe { &*at };
@@ -70,24 +72,24 @@ impl Handover {
     /// Says that the ring is about to sleep. `false`: something was handed in, so it must not.
     #[must_use]
     pub(crate) fn sleep(&self) -> bool {
-        let slept = self.head.compare_exchange(AWAKE, asleep(), Ordering::Relaxed, Ordering::Relaxed);
+        let slept = self.head.compare_exchange(awake(), asleep(), Ordering::Relaxed, Ordering::Relaxed);
         slept.is_ok()
     }
 }
 
-impl Drop for Handover {
+impl<F: OperationFile> Drop for Handover<F> {
     fn drop(&mut self) {
         drop(self.take_all());
     }
 }
 
 /// Operations taken from the stack.
-pub(crate) struct Taken(*mut Operation);
+pub(crate) struct Taken<F: OperationFile>(*mut Operation<F>);
 
-impl Iterator for Taken {
-    type Item = Running;
+impl<F: OperationFile> Iterator for Taken<F> {
+    type Item = Running<F>;
 
-    fn next(&mut self) -> Option<Running> {
+    fn next(&mut self) -> Option<Running<F>> {
         if self.0.is_null() {
             return None;
         }
@@ -100,7 +102,7 @@ impl Iterator for Taken {
     }
 }
 
-impl Drop for Taken {
+impl<F: OperationFile> Drop for Taken<F> {
     fn drop(&mut self) {
         self.for_each(drop);
     }

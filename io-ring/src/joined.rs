@@ -2,22 +2,22 @@
 
 #![allow(unsafe_code)]
 
-use crate::operation::Running;
+use crate::operation::{OperationFile, Running};
 
 /// Buffers in one vectored write, at most: what the system allows.
 const BUFFERS_MAX: usize = libc::UIO_MAXIOV as usize;
 
 /// A vectored write: its operations, by offset, and their buffers.
-pub(crate) struct Joined {
-    operations: Vec<Running>,
+pub(crate) struct Joined<F> {
+    operations: Vec<Running<F>>,
     vectors: Vec<libc::iovec>,
 }
 
 // SAFETY: the vectors point into the buffers of `operations`, which are this value's to give away.
-unsafe impl Send for Joined {}
+unsafe impl<F: OperationFile> Send for Joined<F> {}
 
-impl Joined {
-    pub(crate) fn new(first: Running) -> Self {
+impl<F: OperationFile> Joined<F> {
+    pub(crate) fn new(first: Running<F>) -> Self {
         let mut joined = Self { operations: Vec::new(), vectors: Vec::new() };
         joined.push(first);
         joined
@@ -28,14 +28,14 @@ impl Joined {
     }
 
     /// Adds an operation, which begins where the one before it ends.
-    pub(crate) fn push(&mut self, operation: Running) {
+    pub(crate) fn push(&mut self, operation: Running<F>) {
         let len = operation.order().len as usize;
         self.vectors.push(libc::iovec { iov_base: operation.buffer_ptr().cast(), iov_len: len });
         self.operations.push(operation);
     }
 
     /// The operation at the lowest offset.
-    pub(crate) fn first(&self) -> &Running {
+    pub(crate) fn first(&self) -> &Running<F> {
         &self.operations[0]
     }
 
@@ -51,7 +51,7 @@ impl Joined {
 
     /// Ends the operations that `result` tells about: those whose bytes were written, whole or in part; or the first, which
     /// failed. Returns the others, last first, to be put back in front of their lane.
-    pub(crate) fn finish(self, result: i32) -> Vec<Running> {
+    pub(crate) fn finish(self, result: i32) -> Vec<Running<F>> {
         let mut written = result;
         let mut operations = self.operations.into_iter();
         let mut told = false;

@@ -44,47 +44,41 @@
 
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
-#![cfg_attr(loom, allow(dead_code))]
 
+// A module uses only modules above it.
+mod descriptor;
 mod fork;
-mod handover;
-mod operation;
-mod registered;
+mod lanes;
+mod options;
 mod sync;
 
-#[cfg(not(loom))]
-mod descriptor;
-#[cfg(not(loom))]
-mod file;
-#[cfg(not(loom))]
-mod joined;
-#[cfg(not(loom))]
-mod lanes;
-#[cfg(not(loom))]
-mod pool;
-#[cfg(not(loom))]
-mod ring;
-#[cfg(not(loom))]
-mod runtime;
-#[cfg(not(loom))]
+mod place;
 mod setup;
-#[cfg(not(loom))]
+
+mod operation;
+
+mod handover;
+mod joined;
+mod pool;
+mod registered;
+
+mod ring;
+
+mod open_file;
+
+mod file;
 mod worker;
 
-#[cfg(not(loom))]
-pub use {
-    file::{RingPage, RingSink, RingSource},
-    ring::RingOptions,
-    runtime::RingBackend,
-};
+mod start;
 
-/// What loom tries in every order: the hand-over and the life of an operation, with files that only keep operations.
-#[cfg(loom)]
-#[path = "loom/file.rs"]
-mod file;
+mod runtime;
+
 #[cfg(all(test, loom))]
-#[path = "loom/models.rs"]
 mod models;
+
+pub use file::{RingPage, RingSink, RingSource};
+pub use options::RingOptions;
+pub use runtime::RingBackend;
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

@@ -12,9 +12,8 @@
 
 #![allow(unsafe_code)]
 
-use crate::file::SharedFile;
 use crate::fork;
-use crate::registered::Place;
+use crate::place::Place;
 use crate::sync::{Arc, AtomicPtr, AtomicU8, AtomicWaker, UnsafeCell, contain_panic};
 use aligned_vec::{AVec, ConstAlign};
 use io_core::{BLOCK_BYTES, Permit, SyncKind};
@@ -22,8 +21,16 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::ptr::null_mut;
+// loom looks into operations, not into files.
+use std::sync::Arc as FileArc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+
+/// The file of an operation, which keeps operations to use them again.
+pub(crate) trait OperationFile: Send + Sync + Sized + 'static {
+    /// Takes an operation back whose future is gone.
+    fn take_back(&self, idle: Idle<Self>);
+}
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +42,9 @@ pub(crate) enum Kind {
 }
 
 /// An operation as it is handed in.
-pub(crate) struct Order {
+pub(crate) struct Order<F> {
     pub(crate) kind: Kind,
-    pub(crate) file: SharedFile,
+    pub(crate) file: FileArc<F>,
     /// First byte of the file.
     pub(crate) offset: u64,
     /// Bytes of the buffer to be read or written.
@@ -46,7 +53,7 @@ pub(crate) struct Order {
     pub(crate) permit: Option<Permit>,
 }
 
-impl Order {
+impl<F> Order<F> {
     /// One past its last byte of the file.
     pub(crate) fn end(&self) -> u64 {
         self.offset + u64::from(self.len)
@@ -63,16 +70,16 @@ const ABANDONED: u8 = 2;
 /// The result of an operation of a ring that stayed behind in the process this one was forked from.
 const FORKED: i32 = i32::MIN;
 
-pub(crate) struct Operation {
+pub(crate) struct Operation<F> {
     /// The link of the hand-over.
     pub(crate) next: AtomicPtr<Self>,
     state: AtomicU8,
     waker: AtomicWaker,
-    content: UnsafeCell<Content>,
+    content: UnsafeCell<Content<F>>,
 }
 
-struct Content {
-    order: Option<Order>,
+struct Content<F> {
+    order: Option<Order<F>>,
     buffer: AVec<u8, ConstAlign<BLOCK_BYTES>>,
     /// Where the ring's table has the buffer, if it does.
     place: Option<Place>,
@@ -83,24 +90,24 @@ struct Content {
 }
 
 // SAFETY: everything but `content` is atomic, and that is touched by one side at a time, as the module says.
-unsafe impl Send for Operation {}
+unsafe impl<F: Send + Sync> Send for Operation<F> {}
 // SAFETY: as above.
-unsafe impl Sync for Operation {}
+unsafe impl<F: Send + Sync> Sync for Operation<F> {}
 
 /// An operation that nobody else looks into.
-pub(crate) struct Idle(Arc<Operation>);
+pub(crate) struct Idle<F>(Arc<Operation<F>>);
 
 /// The future's side of an operation on its way.
-pub(crate) struct Pending {
+pub(crate) struct Pending<F: OperationFile> {
     /// `None` once it has ended.
-    operation: Option<Arc<Operation>>,
+    operation: Option<Arc<Operation<F>>>,
     generation: u64,
 }
 
 /// The ring's side of an operation on its way.
-pub(crate) struct Running(Arc<Operation>);
+pub(crate) struct Running<F>(Arc<Operation<F>>);
 
-impl Idle {
+impl<F: OperationFile> Idle<F> {
     /// With a buffer of so many blocks.
     pub(crate) fn new(blocks: usize) -> Self {
         let mut buffer = AVec::with_capacity(BLOCK_BYTES, blocks * BLOCK_BYTES);
@@ -123,13 +130,13 @@ impl Idle {
         self.0.content.with_mut(|content| unsafe { &mut (*content).buffer })
     }
 
-    fn content_mut(&mut self) -> &mut Content {
+    fn content_mut(&mut self) -> &mut Content<F> {
         // SAFETY: as in `buffer_mut`.
         self.0.content.with_mut(|content| unsafe { &mut *content })
     }
 
     /// Splits it for its way through the ring.
-    pub(crate) fn start(mut self, order: Option<Order>) -> (Pending, Running) {
+    pub(crate) fn start(mut self, order: Option<Order<F>>) -> (Pending<F>, Running<F>) {
         debug_assert!(
             order.as_ref().is_none_or(|order| order.len as usize <= self.buffer().len()),
             "longer than its buffer"
@@ -141,31 +148,31 @@ impl Idle {
         (pending, Running(self.0))
     }
 
-    /// Puts the operation into the pool and returns the rest of the order.
+    /// Gives the operation back to its file and returns the rest of the order.
     fn recycle(mut self) -> Option<Permit> {
         let order = self.content_mut().order.take()?;
-        order.file.pool.put(self);
+        order.file.take_back(self);
         order.permit
     }
 }
 
 /// How an operation ended.
-pub(crate) struct Ended {
+pub(crate) struct Ended<F> {
     /// The bytes read or written.
     pub(crate) result: io::Result<u32>,
     /// The operation, to look into its buffer and to use it again. `None` after a fork.
-    pub(crate) idle: Option<Idle>,
+    pub(crate) idle: Option<Idle<F>>,
     /// What came with the order.
-    pub(crate) order: Option<Order>,
+    pub(crate) order: Option<Order<F>>,
 }
 
-impl Pending {
+impl<F: OperationFile> Pending<F> {
     /// Waits for the end. Dropped before, it lets the operation go on alone.
-    pub(crate) async fn ended(mut self) -> Ended {
+    pub(crate) async fn ended(mut self) -> Ended<F> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Ended> {
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Ended<F>> {
         let operation = self.operation.as_ref().expect("not polled after its end");
         // Acquire: the ring's writes, and the kernel's before them, are to be seen.
         let is_finished = || operation.state.load(Ordering::Acquire) == FINISHED;
@@ -187,14 +194,14 @@ impl Pending {
     }
 
     /// The ring is in another process, and so is whatever it may still write to: nobody finishes this operation here.
-    fn forked(&mut self) -> Option<Order> {
+    fn forked(&mut self) -> Option<Order<F>> {
         // Leaked: the list of what was handed in may still lead through it.
         let mut idle = ManuallyDrop::new(Idle(self.operation.take()?));
         idle.content_mut().order.take()
     }
 }
 
-impl Drop for Pending {
+impl<F: OperationFile> Drop for Pending<F> {
     fn drop(&mut self) {
         if self.generation != fork::generation() {
             drop(self.forked());
@@ -223,17 +230,17 @@ fn to_result(result: i32) -> io::Result<u32> {
     }
 }
 
-impl Running {
-    pub(crate) fn into_shared(self) -> Arc<Operation> {
+impl<F: OperationFile> Running<F> {
+    pub(crate) fn into_shared(self) -> Arc<Operation<F>> {
         self.0
     }
 
     /// Back from [`Running::into_shared`].
-    pub(crate) fn from_shared(operation: Arc<Operation>) -> Self {
+    pub(crate) fn from_shared(operation: Arc<Operation<F>>) -> Self {
         Self(operation)
     }
 
-    pub(crate) fn order(&self) -> &Order {
+    pub(crate) fn order(&self) -> &Order<F> {
         // SAFETY: the content is the ring's, which has this handle only, until `finish` takes it.
         let order = self.0.content.with(|content| unsafe { &(*content).order });
         order.as_ref().expect("the ring is given operations with orders only")

@@ -2,7 +2,7 @@
 //! lock.
 
 use crate::fork;
-use crate::operation::Idle;
+use crate::operation::{Idle, OperationFile};
 use crossbeam_queue::ArrayQueue;
 use io_core::BLOCK_BYTES;
 use std::sync::OnceLock;
@@ -16,15 +16,15 @@ const BLOCKS_MAX: usize = (1 << 20) / BLOCK_BYTES;
 const OF_A_SIZE_MAX: usize = 4096;
 
 /// The budgets of files bound how many are out; this bounds how many wait.
-pub(crate) struct Pool {
+pub(crate) struct Pool<F> {
     /// By the length of the buffer in blocks; made when first needed.
-    sizes: Box<[OnceLock<ArrayQueue<Idle>>]>,
+    sizes: Box<[OnceLock<ArrayQueue<Idle<F>>>]>,
     free_bytes: AtomicUsize,
     /// A fork may have come between the two steps of another thread's take or put, which then never ends.
     generation: u64,
 }
 
-impl Pool {
+impl<F: OperationFile> Pool<F> {
     pub(crate) fn new() -> Self {
         Self {
             sizes: (0..=BLOCKS_MAX).map(|_| OnceLock::new()).collect(),
@@ -34,7 +34,7 @@ impl Pool {
     }
 
     /// An operation with room for `len` bytes. What its buffer holds is unspecified.
-    pub(crate) fn take(&self, len: usize) -> Idle {
+    pub(crate) fn take(&self, len: usize) -> Idle<F> {
         let blocks = len.div_ceil(BLOCK_BYTES);
         if self.generation != fork::generation() {
             return Idle::new(blocks);
@@ -50,7 +50,7 @@ impl Pool {
     }
 
     /// Keeps an operation, if there is room.
-    pub(crate) fn put(&self, idle: Idle) {
+    pub(crate) fn put(&self, idle: Idle<F>) {
         if self.generation != fork::generation() {
             return;
         }

@@ -5,9 +5,8 @@
 
 #![allow(unsafe_code)]
 
-use crate::fork;
-use crate::operation::Running;
-use crossbeam_queue::ArrayQueue;
+use crate::operation::{OperationFile, Running};
+use crate::place::FreePlaces;
 use io_uring::IoUring;
 use rustix::process::{Resource, getrlimit};
 use std::sync::Arc;
@@ -17,23 +16,11 @@ const PLACES: u16 = 1024;
 
 /// The ring's table of buffers; its thread has it.
 pub(crate) struct Table {
-    free: Arc<Free>,
+    free: Arc<FreePlaces>,
     /// Bytes pinned for each place, those of a buffer that is gone included: the kernel keeps them until the next one comes.
     pinned: Vec<u64>,
     bytes: u64,
     bytes_max: u64,
-}
-
-/// Places without a buffer; any thread may give one back.
-struct Free {
-    places: ArrayQueue<u16>,
-    generation: u64,
-}
-
-/// A buffer's place in the table, free again when this is dropped.
-pub(crate) struct Place {
-    index: u16,
-    free: Arc<Free>,
 }
 
 impl Table {
@@ -50,27 +37,24 @@ impl Table {
     }
 
     pub(crate) fn with_room(count: u16, bytes_max: u64) -> Self {
-        let places = ArrayQueue::new(usize::from(count));
-        (0..count).try_for_each(|place| places.push(place)).expect("as much room as places");
-        Self {
-            free: Arc::new(Free { places, generation: fork::generation() }),
-            pinned: vec![0; usize::from(count)],
-            bytes: 0,
-            bytes_max,
-        }
+        Self { free: FreePlaces::new(count), pinned: vec![0; usize::from(count)], bytes: 0, bytes_max }
     }
 
     /// Where the operation's buffer is, if it is in the table or can come into it.
-    pub(crate) fn place(&mut self, ring: &IoUring, operation: &mut Running) -> Option<u16> {
+    pub(crate) fn place<F: OperationFile>(
+        &mut self,
+        ring: &IoUring,
+        operation: &mut Running<F>,
+    ) -> Option<u16> {
         if let Some(place) = operation.place() {
-            return Some(place.index);
+            return Some(place.index());
         }
         if !operation.is_used_again() || self.bytes_max == 0 {
             return None;
         }
         let len = operation.buffer_len() as u64;
-        let index = self.free.places.pop()?;
-        let place = Place { index, free: Arc::clone(&self.free) };
+        let place = self.free.take()?;
+        let index = place.index();
         let pinned = &mut self.pinned[usize::from(index)];
         let bytes = self.bytes - *pinned + len;
         if bytes > self.bytes_max {
@@ -93,15 +77,6 @@ impl Table {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        // After a fork the table is in the other process, and so may be who was just changing the queue.
-        if self.free.generation == fork::generation() {
-            let _ = self.free.places.push(self.index);
-        }
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -115,8 +90,17 @@ mod tests {
         ring
     }
 
+    /// The file of operations that have none.
+    struct NoFile;
+
+    impl OperationFile for NoFile {
+        fn take_back(&self, _idle: Idle<Self>) {
+            unreachable!("no operation has it")
+        }
+    }
+
     /// An operation on its way, which was used before or not.
-    fn running(blocks: usize, used: bool) -> Running {
+    fn running(blocks: usize, used: bool) -> Running<NoFile> {
         let (mut pending, running) = Idle::new(blocks).start(None);
         if !used {
             return running;
@@ -164,6 +148,10 @@ mod tests {
             (IoUring::new(4).expect("this system has io_uring"), Table::with_room(4, 1 << 20));
         assert_eq!(table.place(&ring, &mut running(1, true)), None);
         assert_eq!((table.bytes, table.bytes_max), (0, 0));
-        assert_eq!(table.free.places.len(), 4, "the place is free again");
+        assert_eq!(
+            std::iter::from_fn(|| table.free.take()).fuse().collect::<Vec<_>>().len(),
+            4,
+            "the place is free again"
+        );
     }
 }

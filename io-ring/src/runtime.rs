@@ -1,15 +1,15 @@
 //! The factory. Any executor will do; [`RingBackend::run`](BackendFactory::run) blocks on the future.
 
 use crate::file::{RingSink, RingSource};
-use crate::ring::{Ring, RingOptions};
+use crate::open_file::OpenFile;
+use crate::options::RingOptions;
+use crate::ring::{NAME, RUNTIME, Ring};
+use crate::start::{of_process, start};
 use io_core::{BackendFactory, OpenError, OpenOptions, PagedReader, PagedWriter, StartError, run_to_drain};
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-
-pub(crate) const NAME: &str = "ring";
-pub(crate) const RUNTIME: &str = "one ring for all threads";
 
 /// Opens files on an io_uring that all threads share. Readers, writers and their futures may be used under any executor,
 /// or none, and move between threads.
@@ -17,7 +17,7 @@ pub(crate) const RUNTIME: &str = "one ring for all threads";
 /// The default is the process's ring, which starts with the first file and ends some time after the last one.
 #[derive(Clone, Default)]
 pub struct RingBackend {
-    pub(crate) own: Option<Arc<Ring>>,
+    own: Option<Arc<Ring<OpenFile>>>,
 }
 
 impl RingBackend {
@@ -26,11 +26,11 @@ impl RingBackend {
     /// # Errors
     /// [`StartError`], with what to change.
     pub fn start(options: &RingOptions) -> Result<Self, StartError> {
-        Ok(Self { own: Some(Ring::start(options)?) })
+        Ok(Self { own: Some(start(options)?) })
     }
 
-    fn ring(&self) -> Result<Arc<Ring>, StartError> {
-        let Some(own) = &self.own else { return Ring::of_process() };
+    fn ring(&self) -> Result<Arc<Ring<OpenFile>>, StartError> {
+        let Some(own) = &self.own else { return of_process() };
         if own.is_of_another_process() {
             let source = io::Error::other(
                 "it was started before this process was forked, and stayed behind; start it anew",
@@ -72,3 +72,6 @@ impl BackendFactory for RingBackend {
         Ok(PagedWriter::new(RingSink::create(self.ring()?, path, options)?))
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

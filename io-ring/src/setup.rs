@@ -20,7 +20,7 @@
 //! | `SETUP_SINGLE_ISSUER` | 6.0 |
 //! | `SETUP_DEFER_TASKRUN` | 6.1 |
 
-use crate::ring::RingOptions;
+use crate::options::RingOptions;
 use io_uring::IoUring;
 use std::io;
 

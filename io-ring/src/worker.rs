@@ -2,11 +2,13 @@
 
 #![allow(unsafe_code)]
 
-use crate::joined::Joined;
+use crate::joined;
 use crate::lanes::{Lanes, Load, QUIET_BYTES};
-use crate::operation::{Kind, Running};
+use crate::open_file::OpenFile;
+use crate::operation::{self, Kind};
+use crate::options::RingOptions;
 use crate::registered::Table;
-use crate::ring::{RingOptions, Shared};
+use crate::ring;
 use crate::setup::make_ring;
 use io_core::{Lane, SyncKind};
 use io_uring::types::{Fd, FsyncFlags};
@@ -25,6 +27,10 @@ const WAKE: u64 = u64::MAX;
 /// keep them from waiting (`benches/README.md`), and a scheduler may leave it aside for as long as others come; but what is
 /// sealed may be what writes wait for. Buffered writes keep the usual priority: a journal's commit may wait for them.
 const LOW: u16 = (2 << 13) | 7;
+
+type Joined = joined::Joined<OpenFile>;
+type Running = operation::Running<OpenFile>;
+type Shared = ring::Shared<OpenFile>;
 
 pub(crate) struct Worker {
     ring: IoUring,
@@ -324,5 +330,5 @@ fn entry(what: &What, lane: Lane, place: Option<u16>) -> (squeue::Entry, Load) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
