@@ -34,6 +34,31 @@ pub struct BackendInfo {
     pub kernel_features: Vec<&'static str>,
 }
 
+impl BackendInfo {
+    /// What is in use for a file that was opened with these options, without lanes. `O_DIRECT` joins the features where the
+    /// options ask for it.
+    #[must_use]
+    pub fn new(
+        backend: &'static str,
+        runtime: &'static str,
+        options: &OpenOptions,
+        geometry: IoGeometry,
+        kernel_features: &[&'static str],
+    ) -> Self {
+        let direct = options.direct.then_some("O_DIRECT");
+        Self {
+            backend,
+            runtime,
+            io_mode: if options.direct { IoMode::Direct } else { IoMode::Buffered },
+            queue_depth: options.queue_depth,
+            bytes_in_flight_max: options.bytes_in_flight_max,
+            geometry,
+            lanes: false,
+            kernel_features: kernel_features.iter().copied().chain(direct).collect(),
+        }
+    }
+}
+
 impl fmt::Display for BackendInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({}, {}", self.backend, self.runtime, self.io_mode)?;

@@ -62,15 +62,17 @@
 
 #![deny(unsafe_code)]
 
-mod backend;
+pub mod backend;
 mod buffer;
 mod causes;
 mod control;
 mod directory;
 mod drive;
 mod error;
+mod factory;
 mod gate;
 mod geometry;
+mod handle;
 mod in_flight;
 mod meter;
 mod open;
@@ -78,6 +80,8 @@ mod plan;
 mod reader;
 mod regular;
 mod request;
+#[cfg(unix)]
+mod runtime_file;
 mod slots;
 mod source;
 mod write;
@@ -87,7 +91,6 @@ mod write_plan;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use backend::{BackendFactory, BackendInfo, DynBackend, DynBackendFactory, LocalBoxFuture};
 pub use buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
 pub use causes::{WithCauses, with_causes};
 pub use control::{ReadControl, StopFlag};
@@ -97,6 +100,7 @@ pub use directory::{
 };
 pub use drive::{DriveScratch, drive};
 pub use error::{OpenError, PlanError, ReadError, StartError, WriteError};
+pub use factory::{BackendFactory, BackendInfo, DynBackend, DynBackendFactory, LocalBoxFuture};
 pub use gate::{Gate, Permit, ReadLimits, drain_this_thread, run_to_drain};
 pub use geometry::IoGeometry;
 pub use meter::{Counters, Meter, Metered};

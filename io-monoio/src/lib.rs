@@ -38,7 +38,7 @@ mod buffer;
 mod file;
 mod runtime;
 
-pub use file::{MonoioSink, MonoioSource};
+pub use file::MonoioFile;
 pub use runtime::MonoioBackend;
 
 /// The README's example, compiled and run.

@@ -1,6 +1,7 @@
 //! Starting a monoio runtime, and finding out whether one is running.
 
-use crate::file::{MonoioSink, MonoioSource, open_reader, open_writer};
+use crate::file::MonoioFile;
+use io_core::backend::{RuntimeSink, RuntimeSource};
 use io_core::{
     BackendFactory, LocalBoxFuture, OpenError, OpenOptions, PagedReader, PagedWriter, StartError,
     run_to_drain,
@@ -37,8 +38,8 @@ impl Drop for Running {
 }
 
 impl BackendFactory for MonoioBackend {
-    type Reader = PagedReader<MonoioSource>;
-    type Writer = PagedWriter<MonoioSink>;
+    type Reader = PagedReader<RuntimeSource<MonoioFile>>;
+    type Writer = PagedWriter<RuntimeSink<MonoioFile>>;
 
     fn name(&self) -> &'static str {
         NAME
@@ -65,12 +66,12 @@ impl BackendFactory for MonoioBackend {
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
         check_inside()?;
-        open_reader(path, options)
+        RuntimeSource::open(path, options)
     }
 
     async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
         check_inside()?;
-        open_writer(path, options)
+        RuntimeSink::create(path, options)
     }
 }
 

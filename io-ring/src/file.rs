@@ -4,7 +4,7 @@ use crate::open_file::OpenFile;
 use crate::operation::{Ended, Idle, Kind, Order, Pending, forked_error};
 use crate::ring::{NAME, RUNTIME, Ring};
 use io_core::{
-    BackendInfo, FileInfo, IoGeometry, IoMode, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource, Permit,
+    BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource, Permit,
     SyncKind, create_std, open_std,
 };
 use std::fs::File;
@@ -23,18 +23,8 @@ struct Handle {
 impl Handle {
     fn new(ring: Arc<Ring<OpenFile>>, opened: (File, FileInfo, IoGeometry), options: &OpenOptions) -> Self {
         let (file, file_info, geometry) = opened;
-        let mut kernel_features = ring.features().to_vec();
-        kernel_features.extend(options.direct.then_some("O_DIRECT"));
-        let info = BackendInfo {
-            backend: NAME,
-            runtime: RUNTIME,
-            io_mode: if options.direct { IoMode::Direct } else { IoMode::Buffered },
-            queue_depth: options.queue_depth,
-            bytes_in_flight_max: options.bytes_in_flight_max,
-            geometry,
-            lanes: true,
-            kernel_features,
-        };
+        let info = BackendInfo::new(NAME, RUNTIME, options, geometry, ring.features());
+        let info = BackendInfo { lanes: true, ..info };
         Self { file: OpenFile::new(file, ring, options), file_info, info }
     }
 

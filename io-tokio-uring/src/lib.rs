@@ -37,7 +37,7 @@ mod buffer;
 mod file;
 mod runtime;
 
-pub use file::{TokioUringSink, TokioUringSource};
+pub use file::TokioUringFile;
 pub use runtime::TokioUringBackend;
 
 /// The README's example, compiled and run.

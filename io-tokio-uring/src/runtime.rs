@@ -1,6 +1,7 @@
 //! Starting a tokio-uring runtime, and finding out whether one is running.
 
-use crate::file::{TokioUringSink, TokioUringSource, open_reader, open_writer};
+use crate::file::TokioUringFile;
+use io_core::backend::{RuntimeSink, RuntimeSource};
 use io_core::{
     BackendFactory, LocalBoxFuture, OpenError, OpenOptions, PagedReader, PagedWriter, StartError,
     run_to_drain,
@@ -38,8 +39,8 @@ impl Drop for Running {
 }
 
 impl BackendFactory for TokioUringBackend {
-    type Reader = PagedReader<TokioUringSource>;
-    type Writer = PagedWriter<TokioUringSink>;
+    type Reader = PagedReader<RuntimeSource<TokioUringFile>>;
+    type Writer = PagedWriter<RuntimeSink<TokioUringFile>>;
 
     fn name(&self) -> &'static str {
         NAME
@@ -64,12 +65,12 @@ impl BackendFactory for TokioUringBackend {
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
         check_inside()?;
-        open_reader(path, options)
+        RuntimeSource::open(path, options)
     }
 
     async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
         check_inside()?;
-        open_writer(path, options)
+        RuntimeSink::create(path, options)
     }
 }
 
