@@ -1,7 +1,23 @@
 //! For authors of backends: what a runtime implements, and what it gets for that.
 //!
-//! Engines need nothing of this. They call what is at the root of the crate.
+//! | your runtime | implement |
+//! |---|---|
+//! | reads into buffers of the caller's | [`RuntimeFile`]; open files with [`RuntimeSource`] and [`RuntimeSink`] |
+//! | has memory of its own, or no buffers at all | [`PageSource`] and [`PageSink`], under [`PagedReader`] and [`PagedWriter`] |
+//! | needs neither plan nor driver, as a memory map | [`VectorReader`](crate::VectorReader) |
+//!
+//! In each case a [`BackendFactory`](crate::BackendFactory) opens the files, and its `run` ends with [`run_to_drain`].
+//! Engines need nothing of this module. They call what is at the root of the crate.
 
+pub use crate::buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
+pub use crate::gate::{Gate, Permit, run_to_drain};
 pub use crate::handle::Handle;
 #[cfg(unix)]
+pub use crate::open::{create_std, open_std};
+pub use crate::plan::{PlannedRead, ReadPlan};
+pub use crate::reader::PagedReader;
+#[cfg(unix)]
 pub use crate::runtime_file::{RuntimeFile, RuntimeSink, RuntimeSource};
+pub use crate::source::{PageSink, PageSource};
+pub use crate::write::PagedWriter;
+pub use crate::write_plan::{PlannedWrite, WritePlan};

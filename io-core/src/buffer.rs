@@ -26,7 +26,7 @@ pub(crate) fn new_block(len: usize) -> Block {
     block
 }
 
-/// Keeps buffers for reuse. The [`Gate`](crate::Gate) bounds how many are out; this bounds how many wait.
+/// Keeps buffers for reuse. The [`Gate`](crate::backend::Gate) bounds how many are out; this bounds how many wait.
 ///
 /// Clones share the pool; it stays on its thread.
 #[derive(Clone, Debug)]
@@ -77,18 +77,6 @@ impl BufferPool {
             }
         };
         Page { block, len, pool: Rc::clone(&self.0) }
-    }
-
-    /// Buffers made since the start; it stands still once the pool is warm.
-    #[must_use]
-    pub fn buffers_made(&self) -> u64 {
-        self.0.made.get()
-    }
-
-    /// Buffers leaked because their runtime went away before it saw their completion.
-    #[must_use]
-    pub fn buffers_leaked(&self) -> u64 {
-        self.0.leaked.get()
     }
 }
 
@@ -217,8 +205,8 @@ mod tests {
             assert_eq!(buffer.len(), len);
             assert_eq!(buffer.completed(len).len(), len);
         }
-        assert_eq!(pool.buffers_made(), 2, "one of one block and one of two");
-        assert_eq!(pool.buffers_leaked(), 0);
+        assert_eq!(pool.0.made.get(), 2, "one of one block and one of two");
+        assert_eq!(pool.0.leaked.get(), 0);
     }
 
     #[test]
@@ -243,7 +231,7 @@ mod tests {
         let lost = pool.take(10);
         let address = lost.as_ptr() as usize;
         drop(lost);
-        assert_eq!(pool.buffers_leaked(), 1);
+        assert_eq!(pool.0.leaked.get(), 1);
         assert_ne!(pool.take(10).as_ptr() as usize, address);
     }
 }

@@ -97,8 +97,8 @@ impl fmt::Display for LockHolder {
     }
 }
 
-/// A file that [`Directory::read`] reads whole is not longer than this.
-pub const SMALL_FILE_BYTES_MAX: usize = 64 << 20;
+/// [`Directory::read`] reads files up to this length, 64 MiB.
+pub(crate) const SMALL_FILE_BYTES_MAX: usize = 64 << 20;
 
 /// Held until it is dropped.
 pub trait DirectoryLock: Send + Sync + fmt::Debug {}
@@ -144,7 +144,7 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// The whole of a small file.
     ///
     /// # Errors
-    /// [`DirectoryError`]; of the kind [`io::ErrorKind::FileTooLarge`] if it has more than [`SMALL_FILE_BYTES_MAX`] bytes.
+    /// [`DirectoryError`]; of the kind [`io::ErrorKind::FileTooLarge`] if it has more than 64 MiB.
     fn read(&self, path: &Path) -> Result<Vec<u8>, DirectoryError> {
         let bytes = self.read_at(path, 0, SMALL_FILE_BYTES_MAX + 1)?;
         if bytes.len() <= SMALL_FILE_BYTES_MAX {

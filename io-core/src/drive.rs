@@ -1,12 +1,11 @@
 //! Carries a plan out: the one place where the promises about order, errors, stopping and dropping are kept.
 
+use crate::backend::{Gate, PageSource, Permit, PlannedRead, ReadPlan};
 use crate::buffer::{Block, new_block};
 use crate::gate::Waiter;
 use crate::in_flight::{InFlight, SlotTable};
 use crate::meter::Started;
-use crate::{
-    Gate, PageSource, Permit, PlannedRead, ReadControl, ReadError, ReadOutcome, ReadPlan, ReadStats,
-};
+use crate::{ReadControl, ReadError, ReadOutcome, ReadStats};
 use std::future::poll_fn;
 use std::io;
 use std::ops::ControlFlow;
@@ -17,7 +16,7 @@ const RETRIES_MAX: u32 = 1000;
 
 /// Memory that one batch after another uses, so that a read allocates nothing.
 #[derive(Default)]
-pub struct DriveScratch {
+pub(crate) struct DriveScratch {
     table: Option<SlotTable<Operation>>,
     assemblies: Vec<Assembly>,
     spare: Vec<Block>,
@@ -63,7 +62,7 @@ struct Assembly {
 ///
 /// # Panics
 /// When a physical read of the plan is larger than the gate's whole byte budget, or the sink panics.
-pub async fn drive<S, K>(
+pub(crate) async fn drive<S, K>(
     plan: &ReadPlan,
     source: &S,
     gate: &Gate,

@@ -133,7 +133,7 @@ pub trait BackendFactory: Clone + Send + Sync + 'static {
 }
 
 /// [`BackendFactory`] as an object; every backend is one.
-pub trait DynBackendFactory: Send + Sync {
+trait DynBackendFactory: Send + Sync {
     /// As [`BackendFactory::name`].
     fn name_dyn(&self) -> &'static str;
 

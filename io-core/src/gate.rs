@@ -17,14 +17,14 @@ use std::task::{Context, Poll, Waker};
 
 /// How much may be in flight at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadLimits {
+pub(crate) struct ReadLimits {
     /// Physical operations. More than 65,535 count as that many.
-    pub queue_depth: u32,
+    pub(crate) queue_depth: u32,
     /// Bytes of all of them. More than 256 TiB less one count as that many.
-    pub bytes_in_flight_max: u64,
+    pub(crate) bytes_in_flight_max: u64,
 }
 
-/// Hands out permits within [`ReadLimits`], first come, first served. Clones share it, across threads too.
+/// Hands out permits within the depth and the byte budget of a file, first come, first served. Clones share it, across threads too.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<GateState>);
 
@@ -63,8 +63,7 @@ pub struct Permit {
 
 impl Gate {
     /// A gate with nothing in flight.
-    #[must_use]
-    pub fn new(limits: ReadLimits) -> Self {
+    pub(crate) fn new(limits: ReadLimits) -> Self {
         Self(Arc::new(GateState {
             limits: ReadLimits {
                 queue_depth: limits.queue_depth.min(u32::from(u16::MAX)),
@@ -77,8 +76,7 @@ impl Gate {
     }
 
     /// The limits it keeps to.
-    #[must_use]
-    pub fn limits(&self) -> ReadLimits {
+    pub(crate) fn limits(&self) -> ReadLimits {
         self.0.limits
     }
 
@@ -95,7 +93,7 @@ impl Gate {
     }
 
     /// Waits until nothing is in flight.
-    pub async fn drained(&self) {
+    async fn drained(&self) {
         poll_fn(|cx| {
             if self.operations_in_flight() == 0 {
                 return Poll::Ready(());
@@ -346,14 +344,6 @@ impl Scope {
         };
         wake_all(held.into_iter());
     }
-}
-
-/// Waits until no operation that was started on this thread is in flight; new ones are held back meanwhile.
-///
-/// For users who run a runtime themselves, before they leave it. Inside a backend's `run` there is no need.
-pub async fn drain_this_thread() {
-    let scope = Scope::current();
-    scope.drain().await;
 }
 
 /// Puts the scope before back, also on a panic.

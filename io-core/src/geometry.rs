@@ -24,7 +24,7 @@ impl IoGeometry {
     }
 
     /// Why this geometry cannot be planned for, if it cannot.
-    pub fn check(&self) -> Result<(), &'static str> {
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
         if !self.offset_align.is_power_of_two() || !self.memory_align.is_power_of_two() {
             return Err("alignments must be powers of two");
         }
@@ -35,8 +35,7 @@ impl IoGeometry {
     }
 
     /// The largest aligned offset that is not above `offset`.
-    #[must_use]
-    pub fn align_down(&self, offset: u64) -> u64 {
+    pub(crate) fn align_down(&self, offset: u64) -> u64 {
         offset & !(u64::from(self.offset_align) - 1)
     }
 
@@ -44,8 +43,7 @@ impl IoGeometry {
     ///
     /// # Panics
     /// When the result does not fit in a `u64`; offsets inside a file always do.
-    #[must_use]
-    pub fn align_up(&self, offset: u64) -> u64 {
+    pub(crate) fn align_up(&self, offset: u64) -> u64 {
         offset.next_multiple_of(u64::from(self.offset_align))
     }
 }

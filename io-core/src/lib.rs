@@ -34,9 +34,9 @@
 //! | layer | what it does |
 //! |---|---|
 //! | [`VectorReader`], [`DynVectorReader`] | what engines call: native async with a generic sink, and its object-safe twin |
-//! | [`ReadPlan`], [`WritePlan`] | pure functions from requests to physical reads and writes |
-//! | [`PagedReader`], [`PagedWriter`] | plan and drive: keep the depth and the budget busy, re-issue short transfers, deliver |
-//! | [`PageSource`], [`PageSink`] | what a backend implements: one physical read; one physical write; sync |
+//! | [`ReadPlan`](backend::ReadPlan), [`WritePlan`](backend::WritePlan) | pure functions from requests to physical reads and writes |
+//! | [`PagedReader`](backend::PagedReader), [`PagedWriter`](backend::PagedWriter) | plan and drive: keep the depth and the budget busy, re-issue short transfers, deliver |
+//! | [`PageSource`](backend::PageSource), [`PageSink`](backend::PageSink) | what a backend implements: one physical read; one physical write; sync |
 //! | [`Directory`] | names, small files, durability of names, locks: the other door to the disk |
 //! | [`BackendFactory`], [`DynBackend`] | opens one `!Send` reader a core and starts an executor for it |
 //!
@@ -91,30 +91,22 @@ mod write_plan;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
 pub use causes::{WithCauses, with_causes};
 pub use control::{ReadControl, StopFlag};
 pub use directory::{
-    Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind,
-    SMALL_FILE_BYTES_MAX, StdDirectory,
+    Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind, StdDirectory,
 };
-pub use drive::{DriveScratch, drive};
 pub use error::{OpenError, PlanError, ReadError, StartError, WriteError};
-pub use factory::{BackendFactory, BackendInfo, DynBackend, DynBackendFactory, LocalBoxFuture};
-pub use gate::{Gate, Permit, ReadLimits, drain_this_thread, run_to_drain};
+pub use factory::{BackendFactory, BackendInfo, DynBackend, LocalBoxFuture};
 pub use geometry::IoGeometry;
 pub use meter::{Counters, Meter, Metered};
-pub use open::{AccessPattern, DirectAlign, FileInfo, IoMode, Lane, OpenOptions};
-#[cfg(unix)]
-pub use open::{create_std, open_std};
-pub use plan::{PlannedRead, ReadPlan};
-pub use reader::{DynSink, DynVectorReader, PagedReader, VectorReader};
+pub use open::{AccessPattern, FileInfo, IoMode, Lane, OpenOptions};
+pub use reader::{DynSink, DynVectorReader, VectorReader};
 pub use regular::{Links, open_regular};
 pub use request::{ReadOutcome, ReadRequest, ReadStats};
-pub use source::{PageSink, PageSource, SyncKind};
-pub use write::{DynPageWriter, PageWrite, PageWriter, PagedWriter, WriteOutcome};
+pub use source::SyncKind;
+pub use write::{DynPageWriter, PageWrite, PageWriter, WriteOutcome};
 pub use write_behind::WriteBehind;
-pub use write_plan::{PlannedWrite, WritePlan};
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

@@ -1,6 +1,8 @@
 //! How a file is opened, and the part of opening that all backends share.
 
-use crate::{IoGeometry, OpenError};
+#[cfg(unix)]
+use crate::IoGeometry;
+use crate::OpenError;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -128,26 +130,6 @@ impl OpenOptions {
         };
         Err(OpenError::BadOptions(problem))
     }
-
-    /// The geometry of a file opened with these options and read in units of `align` bytes.
-    #[must_use]
-    pub fn geometry(&self, align: DirectAlign) -> IoGeometry {
-        IoGeometry {
-            offset_align: align.offset,
-            memory_align: align.memory,
-            read_size_max: self.read_size_max,
-            gap_max: self.gap_max,
-        }
-    }
-}
-
-/// What the device and the file system want offsets and memory to be multiples of; 1 and 1 for buffered files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DirectAlign {
-    /// Of offsets and lengths.
-    pub offset: u32,
-    /// Of memory.
-    pub memory: u32,
 }
 
 /// An open file as readers and writers name it.
@@ -164,7 +146,7 @@ pub use unix::{create_std, open_std};
 
 #[cfg(unix)]
 mod unix {
-    use super::{AccessPattern, DirectAlign, FileInfo, IoGeometry, OpenError, OpenOptions, Path};
+    use super::{AccessPattern, FileInfo, IoGeometry, OpenError, OpenOptions, Path};
     use crate::regular::{self, Links};
     #[cfg(target_os = "linux")]
     use rustix::fs::OFlags;
@@ -189,7 +171,7 @@ mod unix {
             probe_direct_read(path, &file)?;
         }
         advise(path, &file, options)?;
-        Ok((file, FileInfo { path: path.into(), len: metadata.len() }, options.geometry(align)))
+        Ok((file, FileInfo { path: path.into(), len: metadata.len() }, geometry(options, align)))
     }
 
     /// Creates a file for writing. Whatever has its name already, a symbolic link too, is an error.
@@ -203,7 +185,23 @@ mod unix {
         how.read(true).write(true).create_new(true).mode(0o644).custom_flags(flags);
         let file = how.open(path).map_err(|error| explain(path, options, OpenError::io(path, error)))?;
         let align = if options.direct { direct_align(path, &file)? } else { BUFFERED };
-        Ok((file, FileInfo { path: path.into(), len: 0 }, options.geometry(align)))
+        Ok((file, FileInfo { path: path.into(), len: 0 }, geometry(options, align)))
+    }
+
+    /// What offsets and memory must be multiples of; 1 and 1 for buffered files.
+    #[derive(Clone, Copy)]
+    struct DirectAlign {
+        offset: u32,
+        memory: u32,
+    }
+
+    fn geometry(options: &OpenOptions, align: DirectAlign) -> IoGeometry {
+        IoGeometry {
+            offset_align: align.offset,
+            memory_align: align.memory,
+            read_size_max: options.read_size_max,
+            gap_max: options.gap_max,
+        }
     }
 
     const BUFFERED: DirectAlign = DirectAlign { offset: 1, memory: 1 };
@@ -262,7 +260,7 @@ mod unix {
     /// Some file systems take the flag and refuse the read.
     fn probe_direct_read(path: &Path, file: &File) -> Result<(), OpenError> {
         use std::os::unix::fs::FileExt;
-        let mut block = crate::buffer::new_block(crate::BLOCK_BYTES);
+        let mut block = crate::buffer::new_block(crate::backend::BLOCK_BYTES);
         match file.read_at(&mut block, 0) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {

@@ -44,7 +44,8 @@ struct Slot {
 /// from one batch to the next.
 ///
 /// ```
-/// use io_core::{IoGeometry, ReadPlan, ReadRequest};
+/// use io_core::backend::ReadPlan;
+/// use io_core::{IoGeometry, ReadRequest};
 ///
 /// let geometry = IoGeometry { offset_align: 512, memory_align: 512, read_size_max: 4096, gap_max: 512 };
 /// let mut plan = ReadPlan::default();

@@ -1,9 +1,9 @@
 //! What engines call: the reader, its object-safe twin, and the reader every page source gets.
 
-use crate::{
-    BackendInfo, DriveScratch, FileInfo, Gate, PageSource, ReadControl, ReadError, ReadLimits, ReadOutcome,
-    ReadPlan, ReadRequest, drive,
-};
+use crate::backend::{Gate, PageSource, ReadPlan};
+use crate::drive::{DriveScratch, drive};
+use crate::gate::ReadLimits;
+use crate::{BackendInfo, FileInfo, ReadControl, ReadError, ReadOutcome, ReadRequest};
 use std::io;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -184,7 +184,8 @@ impl<S: PageSource> PagedReader<S> {
     ///
     /// # Panics
     /// When reads are in flight.
-    pub fn into_source(self) -> S {
+    #[cfg(feature = "testing")]
+    pub(crate) fn into_source(self) -> S {
         assert_eq!(self.gate.operations_in_flight(), 0, "reads are in flight");
         self.source
     }
@@ -192,11 +193,6 @@ impl<S: PageSource> PagedReader<S> {
     /// What is in flight now.
     pub fn gate(&self) -> &Gate {
         &self.gate
-    }
-
-    /// The source.
-    pub fn source(&self) -> &S {
-        &self.source
     }
 
     fn take_scratch(&self) -> (ReadPlan, DriveScratch) {

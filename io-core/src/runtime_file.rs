@@ -1,10 +1,10 @@
 //! The adapter between the driver and a runtime that reads into, and writes from, buffers of the caller's.
 
-use crate::handle::Handle;
-use crate::{
-    BackendInfo, BufferPool, FileInfo, IoGeometry, KernelBuf, LocalBoxFuture, OpenError, OpenOptions, Page,
-    PageSink, PageSource, PagedReader, PagedWriter, Permit, SyncKind, create_std, open_std,
+use crate::backend::{
+    BufferPool, KernelBuf, Page, PageSink, PageSource, PagedReader, PagedWriter, Permit, create_std, open_std,
 };
+use crate::handle::Handle;
+use crate::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::io;
 use std::path::Path;

@@ -1,14 +1,15 @@
 //! What a backend implements: physical reads into its own pages, physical writes from its own buffers, and sync.
 //!
-//! The traits say nothing of plans, limits, retries or delivery: [`drive`](crate::drive) does that once for all.
+//! The traits say nothing of plans, limits, retries or delivery: `drive.rs` does that once for all.
 
-use crate::{BackendInfo, FileInfo, LocalBoxFuture, Permit};
+use crate::backend::Permit;
+use crate::{BackendInfo, FileInfo, LocalBoxFuture};
 use std::io;
 use std::ops::{Deref, DerefMut};
 
 /// One file, read in physical ranges by one runtime.
 ///
-/// A backend that has this gets a [`VectorReader`](crate::VectorReader) from [`PagedReader`](crate::PagedReader).
+/// A backend that has this gets a [`VectorReader`](crate::VectorReader) from [`PagedReader`](crate::backend::PagedReader).
 pub trait PageSource: 'static {
     /// The bytes of one read, in whatever memory the runtime reads into.
     type Page: Deref<Target = [u8]>;
@@ -66,7 +67,7 @@ pub enum SyncKind {
 
 /// One file, written in physical ranges by one runtime.
 ///
-/// A backend that has this gets a [`PageWriter`](crate::PageWriter) from [`PagedWriter`](crate::PagedWriter).
+/// A backend that has this gets a [`PageWriter`](crate::PageWriter) from [`PagedWriter`](crate::backend::PagedWriter).
 pub trait PageSink: 'static {
     /// Memory the runtime can write from.
     type Buffer: DerefMut<Target = [u8]>;

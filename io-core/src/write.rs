@@ -1,8 +1,10 @@
 //! Writing pages: what engines call, its object-safe twin, and the writer every page sink gets.
 
+use crate::backend::{Gate, PageSink, Permit, WritePlan};
+use crate::gate::ReadLimits;
 use crate::gate::Waiter;
 use crate::in_flight::{InFlight, SlotTable};
-use crate::{BackendInfo, FileInfo, Gate, PageSink, Permit, ReadLimits, SyncKind, WriteError, WritePlan};
+use crate::{BackendInfo, FileInfo, SyncKind, WriteError};
 use std::future::poll_fn;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -161,7 +163,8 @@ impl<S: PageSink> PagedWriter<S> {
     ///
     /// # Panics
     /// When writes are in flight.
-    pub fn into_sink(self) -> S {
+    #[cfg(feature = "testing")]
+    pub(crate) fn into_sink(self) -> S {
         assert_eq!(self.gate.operations_in_flight(), 0, "writes are in flight");
         self.sink
     }

@@ -5,10 +5,8 @@ use crate::runtime::{NAME, RUNTIME, os_error, spawn};
 use glommio::GlommioError;
 use glommio::io::{BufferedFile, DmaBuffer, DmaFile, OpenOptions as GlommioOptions, ReadResult};
 use io_core::backend::Handle;
-use io_core::{
-    BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource,
-    PagedReader, PagedWriter, Permit, SyncKind, create_std, open_std,
-};
+use io_core::backend::{PageSink, PageSource, PagedReader, PagedWriter, Permit, create_std, open_std};
+use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::io;
 use std::ops::{Deref, DerefMut};

@@ -3,10 +3,8 @@
 use crate::file::{GlommioSink, GlommioSource, open_reader, open_writer};
 use crate::kept::{self, Work};
 use glommio::{GlommioError, LocalExecutor, LocalExecutorBuilder, Placement};
-use io_core::{
-    BackendFactory, LocalBoxFuture, OpenError, OpenOptions, PagedReader, PagedWriter, StartError,
-    run_to_drain,
-};
+use io_core::backend::{PagedReader, PagedWriter, run_to_drain};
+use io_core::{BackendFactory, LocalBoxFuture, OpenError, OpenOptions, StartError};
 use std::cell::Cell;
 use std::fs::File;
 use std::io;

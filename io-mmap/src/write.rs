@@ -2,10 +2,8 @@
 //! instead of an error.
 
 use crate::runtime::NAME;
-use io_core::{
-    BackendInfo, BufferPool, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, Page, PageSink,
-    Permit, SyncKind,
-};
+use io_core::backend::{BufferPool, Page, PageSink, Permit};
+use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::future::ready;
 use std::io;

@@ -2,8 +2,9 @@
 
 use crate::buffer::RingBuf;
 use crate::runtime::{NAME, RUNTIME, spawn};
+use io_core::backend::KernelBuf;
 use io_core::backend::RuntimeFile;
-use io_core::{KernelBuf, LocalBoxFuture, SyncKind};
+use io_core::{LocalBoxFuture, SyncKind};
 use monoio::fs::File;
 use std::io;
 use std::rc::Rc;

@@ -3,10 +3,8 @@
 use crate::open_file::OpenFile;
 use crate::operation::{Ended, Idle, Kind, Order, Pending, forked_error};
 use crate::ring::{NAME, RUNTIME, Ring};
-use io_core::{
-    BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource, Permit,
-    SyncKind, create_std, open_std,
-};
+use io_core::backend::{PageSink, PageSource, Permit, create_std, open_std};
+use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::io;
 use std::ops::{Deref, DerefMut};

@@ -4,7 +4,7 @@
 use crate::fork;
 use crate::operation::{Idle, OperationFile};
 use crossbeam_queue::ArrayQueue;
-use io_core::BLOCK_BYTES;
+use io_core::backend::BLOCK_BYTES;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

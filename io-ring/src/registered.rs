@@ -82,7 +82,7 @@ mod tests {
     use super::*;
     use crate::operation::Idle;
 
-    const BLOCK: usize = io_core::BLOCK_BYTES;
+    const BLOCK: usize = io_core::backend::BLOCK_BYTES;
 
     fn ring() -> IoUring {
         let ring = IoUring::new(4).expect("this system has io_uring");

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use io_core::KernelBuf;
+use io_core::backend::KernelBuf;
 use tokio_uring::buf::{IoBuf, IoBufMut};
 
 /// A buffer on its way to the kernel and back.

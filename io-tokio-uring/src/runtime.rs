@@ -1,11 +1,9 @@
 //! Starting a tokio-uring runtime, and finding out whether one is running.
 
 use crate::file::TokioUringFile;
+use io_core::backend::{PagedReader, PagedWriter, run_to_drain};
 use io_core::backend::{RuntimeSink, RuntimeSource};
-use io_core::{
-    BackendFactory, LocalBoxFuture, OpenError, OpenOptions, PagedReader, PagedWriter, StartError,
-    run_to_drain,
-};
+use io_core::{BackendFactory, LocalBoxFuture, OpenError, OpenOptions, StartError};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;

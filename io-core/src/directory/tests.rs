@@ -162,7 +162,7 @@ mod planted {
         ("link", |path| told(StdDirectory.hard_link(path, &path.with_file_name("copy")))),
         ("lock", |path| told(StdDirectory.lock(path, LockKind::Exclusive))),
         ("lock to read", |path| told(StdDirectory.lock(path, LockKind::Shared))),
-        ("open", |path| told(crate::open_std(path, &crate::OpenOptions::default()))),
+        ("open", |path| told(crate::backend::open_std(path, &crate::OpenOptions::default()))),
     ];
 
     #[test]

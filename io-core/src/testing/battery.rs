@@ -23,10 +23,8 @@ use super::executor_cases::executor_cases;
 use super::fault_cases::fault_cases;
 use super::write_cases::{write_cases, write_fault_cases};
 use super::{Faults, FaultyBackend};
-use crate::{
-    BackendFactory, DynBackend, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource, PagedReader,
-    PagedWriter, StartError, with_causes,
-};
+use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter};
+use crate::{BackendFactory, DynBackend, LocalBoxFuture, OpenError, OpenOptions, StartError, with_causes};
 use libtest_mimic::{Arguments, Trial};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

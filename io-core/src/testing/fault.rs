@@ -1,8 +1,8 @@
 //! Injects faults between a backend and the driver: short transfers, EIO, EINTR, delays and so reordering.
 
+use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter, Permit};
 use crate::{
-    BackendFactory, BackendInfo, FileInfo, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource,
-    PagedReader, PagedWriter, Permit, StartError, SyncKind,
+    BackendFactory, BackendInfo, FileInfo, LocalBoxFuture, OpenError, OpenOptions, StartError, SyncKind,
 };
 use std::cell::RefCell;
 use std::future::poll_fn;

@@ -4,8 +4,9 @@ use super::RingBackend;
 use crate::file::RingSink;
 use crate::options::RingOptions;
 use crate::start::{start, start_with};
+use io_core::backend::PageSink;
 use io_core::{
-    BackendFactory, Lane, OpenOptions, PageSink, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind,
+    BackendFactory, Lane, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind,
     VectorReader,
 };
 use std::ops::ControlFlow;

@@ -7,7 +7,8 @@ pub use sink::TracedSink;
 
 use super::SimulatedDisk;
 use super::disk::Recorder;
-use crate::{BackendFactory, Directory, OpenError, OpenOptions, PageSink, PagedWriter, StartError};
+use crate::backend::{PageSink, PagedWriter};
+use crate::{BackendFactory, Directory, OpenError, OpenOptions, StartError};
 use directory::TracedDirectory;
 use std::io;
 use std::path::Path;
