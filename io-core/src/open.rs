@@ -164,7 +164,7 @@ mod unix {
         options.check()?;
         let flags = direct_flag(path, options)?;
         let opened = regular::open(path, Links::Refuse, File::options().read(true), flags);
-        let file = opened.map_err(|refusal| explain(path, options, refusal.into_open_error(path)))?;
+        let file = opened.map_err(|error| explain(path, options, error.into_open_error(path)))?;
         let metadata = file.metadata().map_err(|error| OpenError::io(path, error))?;
         let align = if options.direct { direct_align(path, &file)? } else { BUFFERED };
         if options.direct && metadata.len() > 0 {

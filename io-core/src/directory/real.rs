@@ -3,7 +3,7 @@
 use super::{
     Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind, StdDirectory,
 };
-use crate::regular::{self, Links, Refusal};
+use crate::regular::{self, Links, RegularFileError};
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -106,7 +106,7 @@ impl Directory for StdDirectory {
     }
 
     fn hard_link(&self, file: &Path, link: &Path) -> Result<(), DirectoryError> {
-        let linked = regular::check(file, Links::Refuse).map_err(Refusal::into);
+        let linked = regular::check(file, Links::Refuse).map_err(RegularFileError::into);
         let linked = linked.and_then(|()| fs::hard_link(file, link));
         linked.map_err(|error| DirectoryError::new("link", file, error))
     }
