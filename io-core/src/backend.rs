@@ -2,12 +2,12 @@
 //!
 //! | your runtime | implement |
 //! |---|---|
-//! | reads into buffers of the caller's | [`RuntimeFile`]; open files with [`RuntimeSource`] and [`RuntimeSink`] |
-//! | has memory of its own, or no buffers at all | [`PageSource`] and [`PageSink`], under [`PagedReader`] and [`PagedWriter`] |
-//! | needs neither plan nor driver, as a memory map | [`VectorReader`](crate::VectorReader) |
+//! | reads into the caller's buffers | `RuntimeFile`, which `RuntimeSource` and `RuntimeSink` open (Unix) |
+//! | reads into its own memory | [`PageSource`] and [`PageSink`], for [`PagedReader`] and [`PagedWriter`] |
+//! | needs no plan, as a memory map | [`VectorReader`](crate::VectorReader) |
 //!
-//! In each case a [`BackendFactory`](crate::BackendFactory) opens the files, and its `run` ends with [`run_to_drain`].
-//! Engines need nothing of this module. They call what is at the root of the crate.
+//! In each case a [`BackendFactory`](crate::BackendFactory) opens the files, and its `run` ends with
+//! [`run_to_drain`]. Engines need nothing of this module. They call what is at the root of the crate.
 
 pub use crate::buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
 pub use crate::gate::{Gate, Permit, run_to_drain};

@@ -1,10 +1,10 @@
-//! Aligned buffers that go to the kernel and come back: pooled, and never freed under the kernel's hands.
+//! Pooled, aligned buffers that go to the kernel and come back. None is freed while the kernel may use it.
 //!
 //! ```text
-//!          page            into_kernel               hand over             completed            drop
-//!   pool  -------->  Page  ------------->  KernelBuf  ----------->  runtime  --------->  Page  --------->  pool
-//!                                                                      |
-//!                                                                      '-- dropped without a completion: leaked
+//!        page          into_kernel            hand over           completed          drop
+//!  pool -------> Page -------------> KernelBuf ---------> runtime ----------> Page ------> pool
+//!                                                            |
+//!                                                            '-- dropped without a completion: leaked
 //! ```
 
 use aligned_vec::{AVec, ConstAlign};
@@ -13,7 +13,7 @@ use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-/// Buffers start at a multiple of this many bytes and are a multiple of it long; enough for any `O_DIRECT` device.
+/// Addresses and lengths of buffers are multiples of this many bytes, enough for any `O_DIRECT` device.
 pub const BLOCK_BYTES: usize = 4096;
 
 /// Memory of one buffer: aligned to and a multiple of [`BLOCK_BYTES`], zeroed when made.
@@ -26,9 +26,10 @@ pub(crate) fn new_block(len: usize) -> Block {
     block
 }
 
-/// Keeps buffers for reuse. The [`Gate`](crate::backend::Gate) bounds how many are out; this bounds how many wait.
+/// Keeps unused buffers. The [`Gate`](crate::backend::Gate) bounds the buffers in use; the pool bounds the
+/// unused ones.
 ///
-/// Clones share the pool; it stays on its thread.
+/// Clones share the pool. It stays on its thread.
 #[derive(Clone, Debug)]
 pub struct BufferPool(Rc<PoolState>);
 
@@ -55,13 +56,13 @@ impl BufferPool {
         }))
     }
 
-    /// A buffer of exactly `len` bytes, to be handed to the kernel for a read.
+    /// A buffer of exactly `len` bytes, for the kernel to read into.
     #[must_use]
     pub fn take(&self, len: usize) -> KernelBuf {
         self.page(len).into_kernel()
     }
 
-    /// A buffer of exactly `len` bytes, to be filled for a write. What it holds is unspecified.
+    /// A buffer of exactly `len` bytes, for the caller to fill. Its content is unspecified.
     #[must_use]
     pub fn page(&self, len: usize) -> Page {
         let blocks = len.div_ceil(BLOCK_BYTES);
@@ -82,7 +83,7 @@ impl BufferPool {
 
 impl PoolState {
     fn put(&self, block: Block) {
-        // The empty block that `into_kernel` leaves behind is not one to keep.
+        // `into_kernel` leaves an empty block behind, which is not kept.
         if block.is_empty() || self.free_bytes.get() + block.len() > self.free_bytes_max {
             return;
         }
@@ -98,8 +99,9 @@ impl PoolState {
 
 /// A buffer on its way to the kernel and back.
 ///
-/// Whoever sees the operation complete calls [`KernelBuf::completed`]. A buffer dropped without that, because a runtime
-/// was torn down with operations in flight, is leaked on purpose: the kernel may still write to it.
+/// [`KernelBuf::completed`] takes the buffer back when the operation has completed. A runtime that is torn
+/// down may drop the buffer before. The memory is then leaked on purpose, since the kernel may still write to
+/// it.
 #[derive(Debug)]
 pub struct KernelBuf {
     block: ManuallyDrop<Block>,
@@ -120,7 +122,7 @@ impl KernelBuf {
         self.len == 0
     }
 
-    /// Start of the buffer; it does not move until [`KernelBuf::completed`].
+    /// Start of the buffer. It does not move until [`KernelBuf::completed`].
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         self.block.as_ptr()
@@ -132,7 +134,7 @@ impl KernelBuf {
         self.block.as_mut_ptr()
     }
 
-    /// Takes the buffer back from the kernel: the operation is over and transferred `bytes`.
+    /// Takes the buffer back from the kernel: the operation has completed and transferred `bytes`.
     #[must_use]
     pub fn completed(mut self, bytes: usize) -> Page {
         let block = std::mem::replace(&mut self.block, ManuallyDrop::new(AVec::new(BLOCK_BYTES)));
@@ -148,14 +150,14 @@ impl KernelBuf {
 
 impl Drop for KernelBuf {
     fn drop(&mut self) {
-        // `block` is not dropped: either it is the empty one that `completed` left, or the kernel may still use it.
+        // `block` is not dropped. Either `completed` left it empty, or the kernel may still use it.
         if !self.block.is_empty() {
             self.pool.leaked.set(self.pool.leaked.get() + 1);
         }
     }
 }
 
-/// Bytes that were read or are to be written; the buffer returns to its pool when this is dropped.
+/// Bytes that were read or will be written. Dropping it returns the buffer to its pool.
 #[derive(Debug)]
 pub struct Page {
     block: Block,
@@ -164,7 +166,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// Gets the buffer ready for the kernel.
+    /// Turns the page into a buffer for the kernel.
     #[must_use]
     pub fn into_kernel(mut self) -> KernelBuf {
         let block = std::mem::replace(&mut self.block, AVec::new(BLOCK_BYTES));

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// A boxed future that stays on its thread.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// What an open file really uses, after what the system granted.
+/// What an open file really uses: what the system granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendInfo {
     /// The backend's name, as users select it.
@@ -28,15 +28,16 @@ pub struct BackendInfo {
     pub bytes_in_flight_max: u64,
     /// What physical operations look like.
     pub geometry: IoGeometry,
-    /// Whether operations of [`Lane::Background`](crate::Lane) give way to others here, and its writes end on the disk.
+    /// Whether [`Lane::Background`](crate::Lane) operations give way to others, and background writes end on
+    /// the disk.
     pub lanes: bool,
     /// Kernel features in use, such as `io_uring`, `O_DIRECT`, `MAP_POPULATE`.
     pub kernel_features: Vec<&'static str>,
 }
 
 impl BackendInfo {
-    /// What is in use for a file that was opened with these options, without lanes. `O_DIRECT` joins the features where the
-    /// options ask for it.
+    /// What a file opened with these options uses, without lanes. Adds `O_DIRECT` to the features if the
+    /// options have it.
     #[must_use]
     pub fn new(
         backend: &'static str,
@@ -74,7 +75,7 @@ impl fmt::Display for BackendInfo {
 
 /// A backend: opens readers and writers, which need not be `Send`, and starts the executor they live on.
 ///
-/// Cheap to clone and free to cross threads: give each core a clone, and let it open what it reads.
+/// It is cheap to clone and may cross threads. Give each core a clone, and let it open what it reads.
 pub trait BackendFactory: Clone + Send + Sync + 'static {
     /// Reads one file.
     type Reader: VectorReader + 'static;
@@ -89,8 +90,8 @@ pub trait BackendFactory: Clone + Send + Sync + 'static {
         Arc::new(StdDirectory)
     }
 
-    /// Starts an executor on this thread, runs `main` on it, and waits for everything of this thread that is in flight,
-    /// also when `main` panics.
+    /// Starts an executor on this thread and runs `main` on it. Then waits for all that this thread has in
+    /// flight, also when `main` panics.
     ///
     /// # Errors
     /// [`StartError`], before `main` is called.
@@ -101,11 +102,11 @@ pub trait BackendFactory: Clone + Send + Sync + 'static {
 
     /// Starts a thread of this name for `work`, which may call [`BackendFactory::run`]. It is not waited for.
     ///
-    /// A backend may keep such a thread, executor included, when `work` has returned. It then goes on to the next work of
-    /// the same name.
+    /// A backend may keep such a thread, executor included, when `work` has returned. The thread then takes
+    /// the next work of the same name.
     ///
     /// # Errors
-    /// What the system says. `work` is then dropped.
+    /// What the system says. `work` is dropped then.
     fn spawn_thread(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
         std::thread::Builder::new().name(name).spawn(work).map(drop)
     }
@@ -113,14 +114,14 @@ pub trait BackendFactory: Clone + Send + Sync + 'static {
     /// Opens an existing file for reading. Call it inside [`BackendFactory::run`].
     ///
     /// # Errors
-    /// [`OpenError`]; what was asked for and cannot be had is never silently left out.
+    /// [`OpenError`]. No option is ever silently left out.
     fn open(
         &self,
         path: &Path,
         options: &OpenOptions,
     ) -> impl Future<Output = Result<Self::Reader, OpenError>>;
 
-    /// Creates a file, empty, and opens it for writing; an existing one is an error. Call it inside
+    /// Creates an empty file and opens it for writing. An existing one is an error. Call it inside
     /// [`BackendFactory::run`].
     ///
     /// # Errors

@@ -2,11 +2,12 @@
 
 /// Alignment and size limits of physical reads and writes, in bytes.
 ///
-/// The planner obeys them; callers of [`VectorReader`](crate::VectorReader) never see them and may ask for any range.
+/// The planner obeys them; callers of [`VectorReader`](crate::VectorReader) never see them and may ask for
+/// any range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoGeometry {
-    /// Physical offsets and lengths are multiples of this (a power of two; 1 for buffered files, the device's logical
-    /// block for `O_DIRECT`).
+    /// Physical offsets and lengths are multiples of this (a power of two; 1 for buffered files, the device's
+    /// logical block for `O_DIRECT`).
     pub offset_align: u32,
     /// Buffers start at a multiple of this in memory (a power of two).
     pub memory_align: u32,

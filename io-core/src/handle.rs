@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
-/// A runtime's open file until it is closed, and what is told about it.
+/// A runtime's open file until it is closed, and what is known about it.
 #[derive(Debug)]
 pub struct Handle<F> {
     file: RefCell<Option<Rc<F>>>,

@@ -40,17 +40,16 @@ pub enum AccessPattern {
     Sequential,
 }
 
-/// Who waits for a file's operations, and so whose go first.
+/// The priority of a file's operations.
 ///
-/// `io-ring` has lanes of its own, and its documentation says what they do. The other backends take the operations of
-/// both as they come.
+/// `io-ring` has lanes, and its documentation says what they do. The other backends take all operations as
+/// they come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lane {
-    /// Somebody waits: a search for what it reads, a change for its journal to be durable. The default.
+    /// A caller waits: a search for what it reads, a change for its journal to be durable. The default.
     #[default]
     Foreground,
-    /// Nobody waits: segments written or merged behind the scenes. Never holds the other lane back for longer than a
-    /// slice takes.
+    /// No caller waits: segments are written or merged. It holds the other lane back by a slice at most.
     Background,
 }
 
@@ -78,12 +77,13 @@ pub struct OpenOptions {
     pub populate: bool,
     /// What the kernel is told about reads to come.
     pub access: AccessPattern,
-    /// Whose operations go first, where the backend has lanes.
+    /// The priority of operations, where the backend has lanes.
     pub lane: Lane,
 }
 
 impl Default for OpenOptions {
-    /// Buffered, 32 deep, 8 MiB in flight, reads of up to 256 KiB, gaps of up to 4 KiB, random access, foreground.
+    /// Buffered, 32 deep, 8 MiB in flight, reads of up to 256 KiB, gaps of up to 4 KiB, random access,
+    /// foreground.
     fn default() -> Self {
         Self {
             direct: false,
@@ -155,11 +155,12 @@ mod unix {
     use std::io;
     use std::os::unix::fs::OpenOptionsExt;
 
-    /// Opens an existing regular file for reading: checks the options, finds the length and the alignment, gives the advice.
-    /// A symbolic link is no file, as [`Links::Refuse`] has it.
+    /// Opens an existing regular file for reading. Checks the options, finds the length and the alignment,
+    /// and gives the advice. Refuses a symbolic link, as [`Links::Refuse`] does.
     ///
     /// # Errors
-    /// [`OpenError`]; `O_DIRECT` is checked with a read of the first block, not only with the flag.
+    /// [`OpenError`]. A read of the first block checks `O_DIRECT`, since some file systems take only the
+    /// flag.
     pub fn open_std(path: &Path, options: &OpenOptions) -> Result<(File, FileInfo, IoGeometry), OpenError> {
         options.check()?;
         let flags = direct_flag(path, options)?;
@@ -174,7 +175,7 @@ mod unix {
         Ok((file, FileInfo { path: path.into(), len: metadata.len() }, geometry(options, align)))
     }
 
-    /// Creates a file for writing. Whatever has its name already, a symbolic link too, is an error.
+    /// Creates a file for writing. An existing entry of its name, also a symbolic link, is an error.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -238,7 +239,7 @@ mod unix {
     #[cfg(target_os = "linux")]
     fn direct_align(path: &Path, file: &File) -> Result<DirectAlign, OpenError> {
         use rustix::fs::{AtFlags, StatxFlags};
-        // Where the kernel is older than 6.1, a whole page suits every device.
+        // Kernels before 6.1 do not tell. A whole page suits every device.
         const PAGE: DirectAlign = DirectAlign { offset: 4096, memory: 4096 };
         let Ok(stat) = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) else {
             return Ok(PAGE);
@@ -294,8 +295,8 @@ mod unix {
 
     const CHUNK: u64 = 1 << 20;
 
-    /// Tells the kernel that the next bytes will be needed: in pieces, since it takes no more of a piece than it would read
-    /// ahead, or one request of the device.
+    /// Tells the kernel that the next bytes will be needed. It does so in pieces, since the kernel takes no
+    /// more of a piece than its read-ahead or one request of the device.
     #[cfg(target_os = "linux")]
     fn announce(file: &File, offset: u64) {
         use rustix::fs::{Advice, fadvise};
@@ -309,8 +310,8 @@ mod unix {
     #[cfg(not(target_os = "linux"))]
     fn announce(_file: &File, _offset: u64) {}
 
-    /// Brings the whole file into the page cache. Reading makes sure of it, whatever the kernel makes of the advice; and the
-    /// advice has many reads under way at once, however little the kernel would read ahead.
+    /// Brings the whole file into the page cache. Reading guarantees that, even if the kernel ignores the
+    /// advice. The advice keeps many reads in flight, even if the kernel's read-ahead is short.
     fn read_through(file: &File) -> io::Result<()> {
         use std::os::unix::fs::FileExt;
         let mut chunk = vec![0; CHUNK as usize];

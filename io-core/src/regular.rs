@@ -1,16 +1,17 @@
 //! Opening what has to be a regular file.
 //!
-//! Anything else in its place is an error before it is opened: opening a pipe waits for its other end, opening a device may
-//! do something, and a symbolic link may lead to a file that is none of ours. What is put there between the look and the
-//! opening is refused too: on Unix `O_NOFOLLOW` stops at a link, `O_NONBLOCK` does not wait, and the open file is looked at
-//! again. Elsewhere only the first look is taken.
+//! Anything else in its place is an error before it is opened: opening a pipe waits for its other end,
+//! opening a device may do something, and a symbolic link may lead to a file that is none of ours. What is
+//! put there between the look and the opening is refused too: on Unix `O_NOFOLLOW` stops at a link,
+//! `O_NONBLOCK` does not wait, and the open file is looked at again. Elsewhere only the first look is taken.
 
 use crate::OpenError;
 use std::fs::{self, File, FileType};
 use std::io;
 use std::path::Path;
 
-/// What opening makes of a symbolic link in the place of a file. Links among the directories on the way are followed.
+/// What opening makes of a symbolic link in the place of a file. Links among the directories on the way are
+/// followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
     /// The file it leads to is opened: for files that a user names.
@@ -116,7 +117,8 @@ fn opened(path: &Path, links: Links, how: &mut fs::OpenOptions, flags: i32) -> i
         safe |= OFlags::NOFOLLOW;
     }
     let file = how.custom_flags(flags | safe.bits().cast_signed()).open(path)?;
-    // io_uring does not try again what would block in such a file, where its file system cannot read without blocking.
+    // io_uring does not try again what would block in such a file, where its file system cannot read without
+    // blocking.
     let kept = rustix::fs::fcntl_getfl(&file)? - OFlags::NONBLOCK;
     rustix::fs::fcntl_setfl(&file, kept)?;
     Ok(file)

@@ -12,8 +12,8 @@ use std::rc::Rc;
 
 /// An open file of one runtime: how one read, one write, a sync and the closing are done.
 ///
-/// [`RuntimeSource`] and [`RuntimeSink`] do the rest. The futures of reads and writes keep the buffer until the runtime has
-/// seen the operation complete.
+/// [`RuntimeSource`] and [`RuntimeSink`] do the rest. The futures of reads and writes keep the buffer until
+/// the runtime has seen the operation complete.
 pub trait RuntimeFile: Sized + 'static {
     /// The backend's name, as users select it.
     const BACKEND: &'static str;

@@ -19,7 +19,7 @@ enum GlommioFile {
 }
 
 impl GlommioFile {
-    /// Opens once more what is open as `opened`: whatever has its name meanwhile is not looked at.
+    /// Opens the file behind `opened` once more, even if another file has its name by now.
     async fn open(opened: &File, path: &Path, write: bool, options: &OpenOptions) -> Result<Self, OpenError> {
         let same = format!("/proc/{}/fd/{}", std::process::id(), opened.as_raw_fd());
         let mut how = GlommioOptions::new();
@@ -29,7 +29,7 @@ impl GlommioFile {
             return Ok(Self::Buffered(how.buffered_open(&same).await.map_err(failed)?));
         }
         let file = how.dma_open(&same).await.map_err(failed)?;
-        // glommio falls back to buffered reads without a word where it takes the file system for one without O_DIRECT.
+        // glommio falls back to buffered reads silently if it does not expect O_DIRECT of the file system.
         if !is_direct(&file).map_err(|error| OpenError::io(path, error))? {
             let reason = "glommio opened it buffered".to_owned();
             return Err(OpenError::DirectRefused { path: path.to_owned(), reason });
@@ -53,7 +53,7 @@ fn is_direct(file: &DmaFile) -> io::Result<bool> {
     Ok(flags & rustix::fs::OFlags::DIRECT.bits() != 0)
 }
 
-/// The handle of a file, with what glommio and the device say of their reads.
+/// The handle of a file. Its reads keep to the alignment of glommio and the longest read of the device.
 fn handle(
     file: GlommioFile,
     std: &File,

@@ -1,5 +1,5 @@
-//! Writing: positional writes of the standard library. A file being written is not mapped: a full disk would be a SIGBUS
-//! instead of an error.
+//! Writing: positional writes of the standard library. A file being written is not mapped: a full disk would
+//! be a SIGBUS instead of an error.
 
 use crate::runtime::NAME;
 use io_core::backend::{BufferPool, Page, PageSink, Permit};

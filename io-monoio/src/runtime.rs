@@ -12,7 +12,8 @@ use std::path::Path;
 pub(crate) const NAME: &str = "monoio";
 pub(crate) const RUNTIME: &str = "monoio 0.2";
 
-/// Entries of the submission queue. More reads than this may be in flight: a full queue is submitted and filled again.
+/// Entries of the submission queue. More reads than this may be in flight: a full queue is submitted and
+/// filled again.
 const RING_ENTRIES: u32 = 256;
 
 /// Opens files for monoio and starts its runtime.
@@ -81,12 +82,14 @@ fn check_inside() -> Result<(), OpenError> {
     Err(OpenError::WrongExecutor { backend: NAME, run: "MonoioBackend::run" })
 }
 
-/// monoio does not tell whether it is running, other than by a panic when it is not; that panic's message is printed.
+/// monoio does not tell whether it is running, other than by a panic when it is not; that panic's message is
+/// printed.
 fn is_inside_foreign_runtime() -> bool {
     catch_unwind(monoio::utils::is_legacy).is_ok_and(|is_legacy| !is_legacy)
 }
 
-/// Runs a task to its end with nobody waiting. Outside the runtime it is dropped: the buffers in it are leaked.
+/// Runs a task to its end with nobody waiting. Outside the runtime it is dropped: the buffers in it are
+/// leaked.
 pub(crate) fn spawn(task: LocalBoxFuture<'static, ()>) {
     // Without a runtime spawning panics, and this may be called while a panic unwinds.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(monoio::spawn(task))));

@@ -11,7 +11,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// An open file and what is told about it.
+/// An open file and what is known about it.
 struct Handle {
     file: Arc<OpenFile>,
     file_info: FileInfo,
@@ -44,7 +44,7 @@ impl Handle {
         self.file.ring().is_of_another_process().then(forked_error)
     }
 
-    /// An operation without a buffer.
+    /// Runs an operation that needs no buffer.
     async fn run(&self, kind: Kind) -> io::Result<()> {
         let ended = self.start(self.file.pool().take(0), kind, 0, 0, None).ended().await;
         let result = ended.result.map(drop);
@@ -55,9 +55,9 @@ impl Handle {
     }
 }
 
-/// Bytes that were read or are to be written; the buffer returns to its ring's pool when this is dropped.
+/// Bytes that were read or will be written. Dropping it returns the buffer to its ring's pool.
 pub struct RingPage {
-    /// `None` only while it is dropped or handed in.
+    /// `None` only while the page is dropped or handed in.
     idle: Option<Idle<OpenFile>>,
     len: usize,
     file: Arc<OpenFile>,
@@ -116,7 +116,7 @@ impl PageSource for RingSource {
         }
     }
 
-    /// Reads go on without their futures, and keep their permits.
+    /// Operations go on without their futures, and keep their permits.
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
         drop(task);
     }
@@ -138,7 +138,7 @@ impl PageSource for RingSource {
     }
 }
 
-/// What comes back of an operation that the budget counts.
+/// The file and the permit of an operation that the budget counts.
 fn returned(order: Option<Order<OpenFile>>) -> (Arc<OpenFile>, Permit) {
     let Some(Order { file, permit: Some(permit), .. }) = order else {
         unreachable!("the order comes back as it was handed in")
@@ -149,7 +149,8 @@ fn returned(order: Option<Order<OpenFile>>) -> (Arc<OpenFile>, Permit) {
 /// Writes one file through the ring.
 pub struct RingSink {
     handle: Handle,
-    /// The ring has no ftruncate in the kernels we support, so a second descriptor does it. `None` once closed.
+    /// io_uring has no ftruncate in the kernels we support, so a second descriptor does it. `None` once
+    /// closed.
     for_len: Mutex<Option<File>>,
 }
 

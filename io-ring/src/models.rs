@@ -1,5 +1,7 @@
-//! Each model runs in every order of its threads' steps, and with all that weak memory allows. loom itself sees to it that the
-//! content of an operation is touched by one side at a time, that no operation leaks, and that nobody waits for ever.
+//! loom runs each model in every order of its threads' steps, with all that weak memory allows.
+//!
+//! loom itself checks three things: one side at a time touches the content of an operation, no operation
+//! leaks, and no thread waits for ever.
 
 #![allow(unsafe_code)]
 
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// A file that keeps what comes back. What happened before `take_back` is seen after `take_all`, as with the pool.
+/// A file that keeps what comes back. `take_all` sees what happened before `take_back`, as with the pool.
 struct Kept(Mutex<Vec<Idle<Self>>>);
 
 impl Kept {
@@ -43,7 +45,8 @@ impl Wake for Wakes {
     }
 }
 
-/// A ring that sleeps whenever it may, and takes `total` operations. Returns their numbers, and how often it slept.
+/// A ring that sleeps whenever it may and takes `total` operations. Returns their numbers and how often it
+/// slept.
 fn take_all(handover: &Handover<Kept>, total: usize) -> (Vec<u64>, usize) {
     let (mut taken, mut slept) = (Vec::new(), 0);
     loop {
@@ -61,7 +64,7 @@ fn take_all(handover: &Handover<Kept>, total: usize) -> (Vec<u64>, usize) {
     }
 }
 
-/// All orders would take minutes where three threads meet; those with so few preemptions find what there is to find.
+/// All orders of three threads would take minutes. Orders with few preemptions find nearly all faults.
 fn with_few_preemptions(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
@@ -179,7 +182,7 @@ fn loom_a_future_that_blocks_is_woken() {
     });
 }
 
-/// Dropped after so many polls, an operation comes back once, from whichever side was second.
+/// An operation whose future is dropped after some polls comes back once, from the side that came second.
 fn dropped_after(polls: usize) {
     loom::model(move || {
         let file = Kept::new();
@@ -205,7 +208,7 @@ fn dropped_after(polls: usize) {
                 true
             }
             None => file.take_all().pop().is_some_and(|idle| {
-                // Used again at once, while the ring may still be on its way out of `finish`.
+                // It is used again at once, while the ring may still be in `finish`.
                 let (pending, running) = start(idle, &file, 1);
                 drop(pending);
                 running.finish(0);

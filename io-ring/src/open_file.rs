@@ -34,8 +34,8 @@ impl OpenFile {
 
     /// Whether a write ends only when its pages are on the disk.
     ///
-    /// Otherwise the background would fill the page cache. One sync would then send all of it to the device, ahead of
-    /// everybody's reads.
+    /// Otherwise the background would fill the page cache. One sync would then send all of it to the device,
+    /// ahead of everybody's reads.
     pub(crate) fn writes_back(&self) -> bool {
         self.lane == Lane::Background && !self.direct
     }

@@ -7,13 +7,14 @@ pub struct RingOptions {
     pub entries: u32,
     /// Operations in flight at most, over all files. More wait, in their lane.
     pub in_flight_max: u32,
-    /// Kernel threads at most for operations that block: syncs, and buffered writes that the file system cannot do
-    /// otherwise. Before Linux 5.15 the kernel's own bound holds.
+    /// Kernel threads at most for operations that block: syncs, and buffered writes that the file system
+    /// cannot do otherwise. Before Linux 5.15 the kernel's own bound holds.
     pub workers_max: u32,
-    /// Bytes of buffers at most that stay registered with the kernel. Direct operations on them take less CPU.
+    /// Bytes of buffers at most that stay registered with the kernel. Direct operations on them take less
+    /// CPU.
     ///
-    /// Registered buffers are locked in memory. A ring takes at most a quarter of the user's limit (`ulimit -l`), since
-    /// the user's other rings need some too. Before Linux 5.19 no buffer is registered.
+    /// Registered buffers are locked in memory. A ring takes at most a quarter of the user's limit (`ulimit
+    /// -l`), since the user's other rings need some too. Before Linux 5.19 no buffer is registered.
     pub registered_bytes_max: u64,
 }
 

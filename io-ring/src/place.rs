@@ -38,7 +38,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // After a fork the table is in the other process. A thread that stayed there may have been changing the queue.
+        // After a fork the table is in the other process. A thread that stayed there may have been changing
+        // the queue.
         if self.free.generation == fork::generation() {
             let _ = self.free.indices.push(self.index);
         }

@@ -1,7 +1,8 @@
-//! Buffers that the kernel has pinned ahead, so that an operation past the page cache need not look its pages up.
+//! The ring's table of registered buffers. The kernel keeps their pages pinned, so a direct operation saves
+//! the lookup.
 //!
-//! A buffer belongs to an operation, which is used again and again; from its second use on it has a place in the ring's table,
-//! and no other buffer gets that before the operation is gone. So a place never leads to another buffer's pages.
+//! A buffer gets a place at its operation's second use. It keeps the place until the operation is dropped. So
+//! a place never leads to another buffer's pages.
 
 #![allow(unsafe_code)]
 
@@ -11,21 +12,22 @@ use io_uring::IoUring;
 use rustix::process::{Resource, getrlimit};
 use std::sync::Arc;
 
-/// Buffers at most.
+/// Buffers in the table at most.
 const PLACES: u16 = 1024;
 
-/// The ring's table of buffers; its thread has it.
+/// The table. Only the ring's thread changes it.
 pub(crate) struct Table {
     free: Arc<FreePlaces>,
-    /// Bytes pinned for each place, those of a buffer that is gone included: the kernel keeps them until the next one comes.
+    /// Bytes pinned for each place. The kernel keeps a dropped buffer's pages until the place's next buffer
+    /// comes.
     pinned: Vec<u64>,
     bytes: u64,
     bytes_max: u64,
 }
 
 impl Table {
-    /// For so many bytes, if the user may lock four times as many: others of the user have their rings too. `None` if there
-    /// is no room at all, or on a kernel without such tables.
+    /// A table for `bytes_max` bytes, but at most a quarter of what the user may lock: the user's other rings
+    /// need some too. `None` if the user may lock nothing, or on a kernel without such tables.
     pub(crate) fn new(ring: &IoUring, bytes_max: u64) -> Option<Self> {
         let limit = getrlimit(Resource::Memlock).current;
         let bytes_max = limit.map_or(bytes_max, |limit| bytes_max.min(limit / 4));
@@ -40,7 +42,7 @@ impl Table {
         Self { free: FreePlaces::new(count), pinned: vec![0; usize::from(count)], bytes: 0, bytes_max }
     }
 
-    /// Where the operation's buffer is, if it is in the table or can come into it.
+    /// The place of the operation's buffer. `None` if it has none and cannot get one.
     pub(crate) fn place<F: OperationFile>(
         &mut self,
         ring: &IoUring,
@@ -58,16 +60,17 @@ impl Table {
         let pinned = &mut self.pinned[usize::from(index)];
         let bytes = self.bytes - *pinned + len;
         if bytes > self.bytes_max {
-            // It goes to the end of the queue. One of a buffer that is gone comes up in the end, and that one's bytes are freed.
+            // The place goes to the end of the queue. Later takes reach dropped buffers' places, which frees
+            // their bytes.
             return None;
         }
         let buffer = libc::iovec { iov_base: operation.buffer_ptr().cast(), iov_len: len as usize };
-        // SAFETY: the memory is the operation's, and the place is used with that operation only. When it is gone the kernel keeps
-        // the pages, whoever has the memory then.
+        // SAFETY: the memory is the operation's, and the place is used with that operation only. When the
+        // operation is dropped, the kernel keeps the pages, whoever gets the memory then.
         let registered =
             unsafe { ring.submitter().register_buffers_update(u32::from(index), &[buffer], None) };
         if registered.is_err() {
-            // No memory may be locked any more; so it is done without, from here on.
+            // The user may lock no more memory. No further buffer is registered.
             self.bytes_max = 0;
             return None;
         }
@@ -90,7 +93,7 @@ mod tests {
         ring
     }
 
-    /// The file of operations that have none.
+    /// The file of operations without one.
     struct NoFile;
 
     impl OperationFile for NoFile {
@@ -99,7 +102,7 @@ mod tests {
         }
     }
 
-    /// An operation on its way, which was used before or not.
+    /// An operation on its way, used before or not.
     fn running(blocks: usize, used: bool) -> Running<NoFile> {
         let (mut pending, running) = Idle::new(blocks).start(None);
         if !used {
@@ -134,7 +137,7 @@ mod tests {
         assert_eq!(table.place(&ring, &mut small), Some(1));
         assert_eq!(table.place(&ring, &mut third), None);
         assert_eq!(table.bytes, 3 * BLOCK as u64);
-        // The kernel keeps the pages of buffers that are gone, until their places are used again.
+        // The kernel keeps the pages of dropped buffers until their places are used again.
         drop((large, small));
         let places: Vec<_> = (0..3).filter_map(|_| table.place(&ring, &mut third)).collect();
         assert_eq!(places, [0], "after two that are empty, and would be one block too many");
@@ -143,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_kernel_that_refuses_is_not_asked_again() {
-        // Without a table, which is an error as any other.
+        // The ring has no table, so the kernel refuses.
         let (ring, mut table) =
             (IoUring::new(4).expect("this system has io_uring"), Table::with_room(4, 1 << 20));
         assert_eq!(table.place(&ring, &mut running(1, true)), None);

@@ -12,17 +12,18 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Opens files on an io_uring that all threads share. Readers, writers and their futures may be used under any executor,
-/// or none, and move between threads.
+/// Opens files on an io_uring that all threads share.
 ///
-/// The default is the process's ring, which starts with the first file and ends some time after the last one.
+/// Readers, writers and their futures work under any executor, or none. They may move between threads.
+///
+/// The default is the process's ring. It starts with the first file and ends after the last one.
 #[derive(Clone, Default)]
 pub struct RingBackend {
     own: Option<Arc<Ring<OpenFile>>>,
 }
 
 impl RingBackend {
-    /// Starts a ring of its own, which ends when this, its clones and all files opened with them are gone.
+    /// Starts a separate ring. It ends when this value, its clones and all files opened with them are gone.
     ///
     /// # Errors
     /// [`StartError`], with what to change.

@@ -13,7 +13,8 @@ use std::task::{Context, Waker};
 pub(crate) const NAME: &str = "tokio-uring";
 pub(crate) const RUNTIME: &str = "tokio-uring 0.5";
 
-/// Entries of the submission queue. More reads than this may be in flight: a full queue is submitted and filled again.
+/// Entries of the submission queue. More reads than this may be in flight: a full queue is submitted and
+/// filled again.
 const RING_ENTRIES: u32 = 256;
 
 /// Opens files for tokio-uring and starts its runtime.
@@ -80,8 +81,9 @@ fn check_inside() -> Result<(), OpenError> {
     Err(OpenError::WrongExecutor { backend: NAME, run: "TokioUringBackend::run" })
 }
 
-/// tokio-uring does not tell whether it is running; only its operations do, by a panic. So one is tried: a no-op, which a
-/// running ring swallows. Under plain tokio this prints that panic's message; without any tokio it is not even tried.
+/// tokio-uring does not tell whether it is running; only its operations do, by a panic. So one is tried: a
+/// no-op, which a running ring swallows. Under plain tokio this prints that panic's message; without any
+/// tokio it is not even tried.
 fn is_inside_foreign_runtime() -> bool {
     tokio::runtime::Handle::try_current().is_ok()
         && catch_unwind(|| {
@@ -91,7 +93,8 @@ fn is_inside_foreign_runtime() -> bool {
         .is_ok()
 }
 
-/// Runs a task to its end with nobody waiting. Outside the runtime it is dropped: the buffers in it are leaked.
+/// Runs a task to its end with nobody waiting. Outside the runtime it is dropped: the buffers in it are
+/// leaked.
 pub(crate) fn spawn(task: LocalBoxFuture<'static, ()>) {
     // Without a runtime spawning panics, and this may be called while a panic unwinds.
     if tokio::runtime::Handle::try_current().is_ok() {

@@ -238,7 +238,8 @@ struct NoLock;
 
 impl DirectoryLock for NoLock {}
 
-/// A reader of a store it may not write to can still lock it; nothing where there is no lock file and can be none.
+/// A reader of a store it may not write to can still lock it; nothing where there is no lock file and can be
+/// none.
 fn open_for_reader(path: &Path) -> io::Result<Option<File>> {
     match open_to_read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => match open_lock_file(path) {
@@ -269,8 +270,9 @@ fn holder(file: &mut File, kind: LockKind) -> LockHolder {
     LockHolder::Exclusive(String::from_utf8_lossy(&name).trim_matches(['\0', '\n']).to_owned())
 }
 
-/// Refuses a file that is no lock file: somebody may have given `LOCK` as a second name to a file of the user's. A lock file
-/// is empty, or holds the name of an owner that did not come to its end, of which a crash may have left only a part, or zeros.
+/// Refuses a file that is no lock file: somebody may have given `LOCK` as a second name to a file of the
+/// user's. A lock file is empty, or holds the name of an owner that did not come to its end, of which a crash
+/// may have left only a part, or zeros.
 fn check_content(file: &mut File) -> io::Result<()> {
     let mut content = Vec::new();
     file.take(OWNER_BYTES_MAX + 1).read_to_end(&mut content)?;

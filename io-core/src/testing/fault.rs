@@ -94,7 +94,8 @@ impl Drop for InFlight {
     }
 }
 
-/// A backend whose transfers go wrong as [`Faults`] say. Without faults it passes the battery like the backend in it.
+/// A backend whose transfers go wrong as [`Faults`] say. Without faults it passes the battery like the
+/// backend in it.
 #[derive(Clone, Debug)]
 pub struct FaultyBackend<B> {
     inner: B,

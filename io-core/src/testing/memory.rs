@@ -1,5 +1,5 @@
-//! A backend without a disk: files live in memory, and operations complete in an order that depends on a seed. The same
-//! seed gives the same order, so a failure can be replayed.
+//! A backend without a disk: files live in memory, and operations complete in an order that depends on a
+//! seed. The same seed gives the same order, so a failure can be replayed.
 
 use super::executor;
 use crate::backend::{

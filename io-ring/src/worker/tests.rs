@@ -15,7 +15,7 @@ use std::time::Instant;
 type Ended = operation::Ended<OpenFile>;
 type Pending = operation::Pending<OpenFile>;
 
-/// The ring of files under test. It has no thread: their operations go to the worker under test only.
+/// The ring of files under test. It has no thread, so their operations go to the worker under test only.
 fn no_ring() -> Arc<Ring<OpenFile>> {
     Ring::new(Arc::new(Shared::new().expect("an eventfd")), Vec::new())
 }
@@ -44,8 +44,8 @@ fn worker(options: &RingOptions) -> Worker {
     Worker::new(Arc::new(Shared::new().expect("an eventfd")), options, 0).expect("this system has io_uring")
 }
 
-/// Hands writes of so many bytes in, each where the one before ends, and says of how many operations the writes are that
-/// the kernel is given first.
+/// Hands in contiguous writes of these lengths. Returns how many operations are in each write of the first
+/// submission.
 fn joined_as(lane: Lane, lens: &[u32], also: impl FnOnce(&mut Worker)) -> Vec<usize> {
     let (_directory, file) = new_file(lane);
     let (mut worker, now, mut offset) = (worker(&RingOptions::default()), Instant::now(), 0);
@@ -80,9 +80,9 @@ fn writes_that_wait_and_follow_each_other_are_one() {
 #[test]
 fn not_more_are_joined_than_the_system_takes_buffers_or_the_lane_may_have_bytes() {
     assert_eq!(joined_as(Lane::Foreground, &[1; 1030], |_| ()), [1024, 6]);
-    // 4 MiB, quiet or not, in the foreground.
+    // The foreground has 4 MiB in any case.
     assert_eq!(joined_as(Lane::Foreground, &[256 << 10; 17], |_| ()), [16, 1]);
-    // While somebody waits, the background has two operations and 256 KiB.
+    // While there are foreground operations, the background has two operations and 256 KiB.
     let somebody_waits = |worker: &mut Worker| {
         let (_directory, other) = new_file(Lane::Foreground);
         let (pending, running) = start(&other, Kind::Sync(SyncKind::Data), 0, 0);
@@ -127,7 +127,7 @@ fn only_writes_of_one_file_without_a_gap_are_joined() {
     }
 }
 
-/// All results that the system may give for a joined write of 3, 4 and 5 bytes.
+/// Tries all results that the system may give for a joined write of 3, 4 and 5 bytes.
 #[test]
 fn each_operation_of_a_joined_write_gets_its_share_or_goes_again() {
     let (_directory, file) = new_file(Lane::Foreground);
@@ -157,7 +157,7 @@ fn each_operation_of_a_joined_write_gets_its_share_or_goes_again() {
     }
 }
 
-/// Has a background write of 4096 bytes done, but for its second half: its pages are on their way to the disk.
+/// Has the first half of a background write of 4096 bytes done. Its pages are then on their way to the disk.
 fn written_but_not_on_the_disk(file: &Arc<OpenFile>) -> (Worker, Pending, usize) {
     let mut worker = worker(&RingOptions::default());
     let (pending, running) = start(file, Kind::Write, 0, 4096);
@@ -182,7 +182,7 @@ fn a_background_write_ends_when_its_pages_are_on_the_disk() {
     assert_eq!(end(&mut pending).result.expect("is written"), 4096);
 }
 
-/// The system tells it once, and no later sync does.
+/// The system reports this once, and no later sync does.
 #[test]
 fn pages_that_cannot_be_written_are_the_writes_error_unless_there_is_nothing_to_write_back() {
     let (_directory, file) = new_file(Lane::Background);
@@ -213,7 +213,7 @@ fn what_has_ended_is_seen_also_where_the_ring_is_kept_from_waiting() {
     }
 }
 
-/// Buffers come and go while the table of pinned ones is small: each place has had many buffers in the end.
+/// Buffers come and go while the table is small. Each place has had many buffers in the end.
 #[test]
 fn reads_into_pinned_buffers_bring_their_own_bytes() {
     const BLOCK: usize = 4096;
@@ -231,7 +231,7 @@ fn reads_into_pinned_buffers_bring_their_own_bytes() {
     for _ in 0..5000 {
         let len = random.usize(1..=4) * BLOCK;
         let offset = random.usize(0..60) * BLOCK;
-        // Memory of buffers that are gone is what others get.
+        // Other allocations get the memory of dropped buffers.
         while waiting.len() > random.usize(0..16) {
             waiting.swap_remove(random.usize(0..waiting.len()));
         }
