@@ -1,10 +1,10 @@
-//! Aligned buffers that go to the kernel and come back: pooled, and never freed under the kernel's hands.
+//! Pooled, aligned buffers that go to the kernel and come back. None is freed while the kernel may use it.
 //!
 //! ```text
-//!          page            into_kernel               hand over             completed            drop
-//!   pool  -------->  Page  ------------->  KernelBuf  ----------->  runtime  --------->  Page  --------->  pool
-//!                                                                      |
-//!                                                                      '-- dropped without a completion: leaked
+//!        page          into_kernel            hand over           completed          drop
+//!  pool -------> Page -------------> KernelBuf ---------> runtime ----------> Page ------> pool
+//!                                                            |
+//!                                                            '-- dropped without a completion: leaked
 //! ```
 
 use aligned_vec::{AVec, ConstAlign};
@@ -13,7 +13,7 @@ use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-/// Buffers start at a multiple of this many bytes and are a multiple of it long; enough for any `O_DIRECT` device.
+/// Addresses and lengths of buffers are multiples of this many bytes, enough for any `O_DIRECT` device.
 pub const BLOCK_BYTES: usize = 4096;
 
 /// Memory of one buffer: aligned to and a multiple of [`BLOCK_BYTES`], zeroed when made.
@@ -26,9 +26,10 @@ pub(crate) fn new_block(len: usize) -> Block {
     block
 }
 
-/// Keeps buffers for reuse. The [`Gate`](crate::Gate) bounds how many are out; this bounds how many wait.
+/// Keeps unused buffers. The [`Gate`](crate::backend::Gate) bounds the buffers in use; the pool bounds the
+/// unused ones.
 ///
-/// Clones share the pool; it stays on its thread.
+/// Clones share the pool. It stays on its thread.
 #[derive(Clone, Debug)]
 pub struct BufferPool(Rc<PoolState>);
 
@@ -55,13 +56,13 @@ impl BufferPool {
         }))
     }
 
-    /// A buffer of exactly `len` bytes, to be handed to the kernel for a read.
+    /// A buffer of exactly `len` bytes, for the kernel to read into.
     #[must_use]
     pub fn take(&self, len: usize) -> KernelBuf {
         self.page(len).into_kernel()
     }
 
-    /// A buffer of exactly `len` bytes, to be filled for a write. What it holds is unspecified.
+    /// A buffer of exactly `len` bytes, for the caller to fill. Its content is unspecified.
     #[must_use]
     pub fn page(&self, len: usize) -> Page {
         let blocks = len.div_ceil(BLOCK_BYTES);
@@ -78,23 +79,11 @@ impl BufferPool {
         };
         Page { block, len, pool: Rc::clone(&self.0) }
     }
-
-    /// Buffers made since the start; it stands still once the pool is warm.
-    #[must_use]
-    pub fn buffers_made(&self) -> u64 {
-        self.0.made.get()
-    }
-
-    /// Buffers leaked because their runtime went away before it saw their completion.
-    #[must_use]
-    pub fn buffers_leaked(&self) -> u64 {
-        self.0.leaked.get()
-    }
 }
 
 impl PoolState {
     fn put(&self, block: Block) {
-        // The empty block that `into_kernel` leaves behind is not one to keep.
+        // `into_kernel` leaves an empty block behind, which is not kept.
         if block.is_empty() || self.free_bytes.get() + block.len() > self.free_bytes_max {
             return;
         }
@@ -110,8 +99,9 @@ impl PoolState {
 
 /// A buffer on its way to the kernel and back.
 ///
-/// Whoever sees the operation complete calls [`KernelBuf::completed`]. A buffer dropped without that, because a runtime
-/// was torn down with operations in flight, is leaked on purpose: the kernel may still write to it.
+/// [`KernelBuf::completed`] takes the buffer back when the operation has completed. A runtime that is torn
+/// down may drop the buffer before. The memory is then leaked on purpose, since the kernel may still write to
+/// it.
 #[derive(Debug)]
 pub struct KernelBuf {
     block: ManuallyDrop<Block>,
@@ -132,7 +122,7 @@ impl KernelBuf {
         self.len == 0
     }
 
-    /// Start of the buffer; it does not move until [`KernelBuf::completed`].
+    /// Start of the buffer. It does not move until [`KernelBuf::completed`].
     #[must_use]
     pub fn as_ptr(&self) -> *const u8 {
         self.block.as_ptr()
@@ -144,7 +134,7 @@ impl KernelBuf {
         self.block.as_mut_ptr()
     }
 
-    /// Takes the buffer back from the kernel: the operation is over and transferred `bytes`.
+    /// Takes the buffer back from the kernel: the operation has completed and transferred `bytes`.
     #[must_use]
     pub fn completed(mut self, bytes: usize) -> Page {
         let block = std::mem::replace(&mut self.block, ManuallyDrop::new(AVec::new(BLOCK_BYTES)));
@@ -160,14 +150,14 @@ impl KernelBuf {
 
 impl Drop for KernelBuf {
     fn drop(&mut self) {
-        // `block` is not dropped: either it is the empty one that `completed` left, or the kernel may still use it.
+        // `block` is not dropped. Either `completed` left it empty, or the kernel may still use it.
         if !self.block.is_empty() {
             self.pool.leaked.set(self.pool.leaked.get() + 1);
         }
     }
 }
 
-/// Bytes that were read or are to be written; the buffer returns to its pool when this is dropped.
+/// Bytes that were read or will be written. Dropping it returns the buffer to its pool.
 #[derive(Debug)]
 pub struct Page {
     block: Block,
@@ -176,7 +166,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// Gets the buffer ready for the kernel.
+    /// Turns the page into a buffer for the kernel.
     #[must_use]
     pub fn into_kernel(mut self) -> KernelBuf {
         let block = std::mem::replace(&mut self.block, AVec::new(BLOCK_BYTES));
@@ -217,8 +207,8 @@ mod tests {
             assert_eq!(buffer.len(), len);
             assert_eq!(buffer.completed(len).len(), len);
         }
-        assert_eq!(pool.buffers_made(), 2, "one of one block and one of two");
-        assert_eq!(pool.buffers_leaked(), 0);
+        assert_eq!(pool.0.made.get(), 2, "one of one block and one of two");
+        assert_eq!(pool.0.leaked.get(), 0);
     }
 
     #[test]
@@ -243,7 +233,7 @@ mod tests {
         let lost = pool.take(10);
         let address = lost.as_ptr() as usize;
         drop(lost);
-        assert_eq!(pool.buffers_leaked(), 1);
+        assert_eq!(pool.0.leaked.get(), 1);
         assert_ne!(pool.take(10).as_ptr() as usize, address);
     }
 }

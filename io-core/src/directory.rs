@@ -1,7 +1,8 @@
-//! What a store does to a disk besides reading and writing open files: names, small files, durability of names, locks.
+//! What a store does to a disk besides reading and writing open files: names, small files, durability of
+//! names, locks.
 //!
-//! Everything goes through [`Directory`], so that a simulated disk sees, and can interrupt, each step. The calls block:
-//! they are for opening, sealing and merging, never for a query.
+//! Everything goes through [`Directory`], so that a simulated disk can interrupt each step. The calls block.
+//! They are for opening, sealing and merging, never for a query.
 
 mod real;
 #[cfg(test)]
@@ -98,19 +99,19 @@ impl fmt::Display for LockHolder {
     }
 }
 
-/// A file that [`Directory::read`] reads whole is not longer than this.
-pub const SMALL_FILE_BYTES_MAX: usize = 64 << 20;
+/// [`Directory::read`] reads files up to this length, 64 MiB.
+pub(crate) const SMALL_FILE_BYTES_MAX: usize = 64 << 20;
 
 /// Held until it is dropped.
 pub trait DirectoryLock: Send + Sync + fmt::Debug {}
 
 /// Names and small files of one file system. Paths are as the backend's `open` and `create` take them.
 ///
-/// A file is a regular file: a symbolic link, a pipe or a device in the place of one is an error, and never waited for.
-/// Directories on the way to it may be links.
+/// A file is a regular file: a symbolic link, a pipe or a device in the place of one is an error, and never
+/// waited for. Directories on the way to it may be links.
 ///
-/// A new name, a rename and a removal are durable after [`Directory::sync_dir`] of the directory they are in; the bytes
-/// of a file after it was synced itself.
+/// A new name, a rename and a removal are durable after [`Directory::sync_dir`] of the directory they are in;
+/// the bytes of a file after it was synced itself.
 pub trait Directory: Send + Sync + fmt::Debug {
     /// Creates one directory; an existing one is an error.
     ///
@@ -124,8 +125,8 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// [`DirectoryError`].
     fn entry(&self, path: &Path) -> Result<DirectoryEntry, DirectoryError>;
 
-    /// Refuses what is no directory of one's own: a link to one, or one that another user owns or every user may write to. Where the
-    /// system has no such owners it is enough that it is a directory.
+    /// Refuses what is no directory of one's own: a link to one, or one that another user owns or every user
+    /// may write to. Where the system has no such owners it is enough that it is a directory.
     ///
     /// # Errors
     /// [`DirectoryError`].
@@ -137,7 +138,8 @@ pub trait Directory: Send + Sync + fmt::Debug {
         Err(DirectoryError::new("take over", path, reason))
     }
 
-    /// Whether `path`, which need not be there, is the directory `dir` or anything below it, whatever names lead to them.
+    /// Whether `path`, which need not be there, is the directory `dir` or anything below it, whatever names
+    /// lead to them.
     ///
     /// # Errors
     /// [`DirectoryError`].
@@ -158,7 +160,7 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// The whole of a small file.
     ///
     /// # Errors
-    /// [`DirectoryError`]; of the kind [`io::ErrorKind::FileTooLarge`] if it has more than [`SMALL_FILE_BYTES_MAX`] bytes.
+    /// [`DirectoryError`]; of the kind [`io::ErrorKind::FileTooLarge`] if it has more than 64 MiB.
     fn read(&self, path: &Path) -> Result<Vec<u8>, DirectoryError> {
         let bytes = self.read_at(path, 0, SMALL_FILE_BYTES_MAX + 1)?;
         if bytes.len() <= SMALL_FILE_BYTES_MAX {
@@ -169,8 +171,8 @@ pub trait Directory: Send + Sync + fmt::Debug {
         Err(DirectoryError::new("read", path, io::Error::new(io::ErrorKind::FileTooLarge, reason)))
     }
 
-    /// Creates a small file, writes and syncs it. What has its name already is removed, not written to: it may be another
-    /// file's second name.
+    /// Creates a small file, writes and syncs it. What has its name already is removed, not written to: it
+    /// may be another file's second name.
     ///
     /// # Errors
     /// [`DirectoryError`].
@@ -191,7 +193,8 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// Copies a file to a new name, durably. What has that name already is an error.
     ///
     /// # Errors
-    /// [`DirectoryError`], of the kind [`io::ErrorKind::Interrupted`] once `stop` is raised; a part of the copy may be there then.
+    /// [`DirectoryError`], of the kind [`io::ErrorKind::Interrupted`] once `stop` is raised; a part of the
+    /// copy may be there then.
     fn copy(&self, file: &Path, copy: &Path, stop: &StopFlag) -> Result<(), DirectoryError>;
 
     /// Removes a file's name.
@@ -212,9 +215,9 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// [`DirectoryError`]; nothing may be assumed durable then.
     fn sync_file(&self, path: &Path) -> Result<(), DirectoryError>;
 
-    /// Writes the first `len` bytes of a file again where they are, cuts off what follows, and syncs it. Takes no space. After
-    /// that they are on the disk also where an earlier sync of them failed: the kernel then forgets that they are not, and
-    /// another sync alone would succeed without writing them.
+    /// Writes the first `len` bytes of a file again where they are, cuts off what follows, and syncs it.
+    /// Takes no space. After that they are on the disk also where an earlier sync of them failed: the kernel
+    /// then forgets that they are not, and another sync alone would succeed without writing them.
     ///
     /// # Errors
     /// [`DirectoryError`]; the bytes are the same all the same.
@@ -226,15 +229,17 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// [`DirectoryError`]; nothing may be assumed durable then.
     fn sync_dir(&self, path: &Path) -> Result<(), DirectoryError>;
 
-    /// Locks a lock file against other processes and other opens of this one, without waiting. It is created if it is
-    /// not there and stays when the lock is dropped. An exclusive holder leaves the number of its process in it for others
-    /// to read. A reader that may not create it, as on read-only media, goes without: nobody has ever locked it to write.
+    /// Locks a lock file against other processes and other opens of this one, without waiting. It is created
+    /// if it is not there and stays when the lock is dropped. An exclusive holder leaves the number of its
+    /// process in it for others to read. A reader that may not create it, as on read-only media, goes
+    /// without: nobody has ever locked it to write.
     ///
-    /// Dropping an exclusive lock ends it for all processes; in one that was forked, dropping it changes nothing.
+    /// Dropping an exclusive lock ends it for all processes; in one that was forked, dropping it changes
+    /// nothing.
     ///
     /// # Errors
-    /// [`LockError`]; also where an exclusive holder would overwrite a file that is no lock file, and where the lock file was moved
-    /// or removed before it was locked.
+    /// [`LockError`]; also where an exclusive holder would overwrite a file that is no lock file, and where
+    /// the lock file was moved or removed before it was locked.
     fn lock(&self, path: &Path, kind: LockKind) -> Result<Box<dyn DirectoryLock>, LockError>;
 }
 

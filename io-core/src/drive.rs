@@ -1,23 +1,22 @@
 //! Carries a plan out: the one place where the promises about order, errors, stopping and dropping are kept.
 
+use crate::backend::{Gate, PageSource, Permit, PlannedRead, ReadPlan};
 use crate::buffer::{Block, new_block};
 use crate::gate::Waiter;
 use crate::in_flight::{InFlight, SlotTable};
 use crate::meter::Started;
-use crate::{
-    Gate, PageSource, Permit, PlannedRead, ReadControl, ReadError, ReadOutcome, ReadPlan, ReadStats,
-};
+use crate::{ReadControl, ReadError, ReadOutcome, ReadStats};
 use std::future::poll_fn;
 use std::io;
 use std::ops::ControlFlow;
 use std::task::{Context, Poll};
 
-/// Re-issues of one read without a byte of progress (EINTR, EAGAIN, less than an alignment unit) before it is an error.
+/// Re-issues of one read without progress (EINTR, EAGAIN, less than an alignment unit) before it is an error.
 const RETRIES_MAX: u32 = 1000;
 
-/// Memory that one batch after another uses, so that a read allocates nothing.
+/// Memory that a batch leaves to the next one, so that a read allocates nothing.
 #[derive(Default)]
-pub struct DriveScratch {
+pub(crate) struct DriveScratch {
     table: Option<SlotTable<Operation>>,
     assemblies: Vec<Assembly>,
     spare: Vec<Block>,
@@ -36,7 +35,7 @@ struct Operation {
     /// Requests served, as positions in the plan.
     first: u32,
     count: u32,
-    /// Everything before this offset of the file has been taken from earlier, short completions of the same read.
+    /// Earlier, short completions of the same read brought everything before this offset of the file.
     consumed: u64,
     retries: u32,
     started: Started,
@@ -51,19 +50,20 @@ struct Assembly {
 
 /// Reads what `plan` says from `source` and hands every request to `sink`.
 ///
-/// Keeps as many reads in flight as `gate` permits; re-issues short reads and retries EINTR and EAGAIN; on the first
-/// error, the stop flag or `ControlFlow::Break`, submits and delivers nothing more and waits for what is in flight.
+/// Keeps as many reads in flight as `gate` permits. Re-issues short reads and retries EINTR and EAGAIN. After
+/// the first error, the stop flag or `ControlFlow::Break`, it submits and delivers nothing, and waits for
+/// what is in flight.
 ///
 /// # Errors
 /// [`ReadError::Io`] and [`ReadError::Truncated`].
 ///
 /// # Cancel safety
-/// Dropping the future hands what is in flight to [`PageSource::spawn`]; buffers return to their pool when the runtime
-/// has seen them complete.
+/// Dropping the future hands what is in flight to [`PageSource::spawn`]. Buffers return to their pool when
+/// the runtime has seen them complete.
 ///
 /// # Panics
 /// When a physical read of the plan is larger than the gate's whole byte budget, or the sink panics.
-pub async fn drive<S, K>(
+pub(crate) async fn drive<S, K>(
     plan: &ReadPlan,
     source: &S,
     gate: &Gate,
@@ -186,7 +186,7 @@ where
         }
     }
 
-    /// Gives up what has not been submitted.
+    /// Gives up the reads that have not been submitted.
     fn fail_next(&mut self, error: io::Error) {
         let Some(read) = self.delivery.plan.reads().get(self.next_read) else { return };
         if matches!(self.state, State::Running) {
@@ -234,7 +234,7 @@ impl Operation {
     }
 }
 
-/// One physical read ended: delivers what it brought and returns what has to be read again, if anything.
+/// Delivers what one physical read brought, and returns the read that must follow, if any.
 fn complete<S, F, K>(
     operation: Operation,
     (result, permit): (io::Result<S::Page>, Permit),
@@ -330,7 +330,7 @@ where
         if self.control.is_stopped() {
             return ControlFlow::Break(());
         }
-        // Counted first: a sink that breaks has been given this request.
+        // Counted first: a sink that breaks has received this request.
         self.delivered += 1;
         if let Some(meter) = &self.control.meter {
             meter.update(|counters| counters.delivered += 1);
@@ -338,7 +338,7 @@ where
         (self.sink)(index, bytes)
     }
 
-    /// `page` holds the file's bytes from `page_offset`; those of `fresh` have not been seen before.
+    /// `page` holds the file's bytes from `page_offset` on. Those of `fresh` are new.
     fn take(
         &mut self,
         page: &[u8],
@@ -388,7 +388,7 @@ where
         flow
     }
 
-    /// The first request of `positions` that still misses bytes from `available` on.
+    /// The first request of `positions` that misses bytes from `available` on.
     fn unserved(&self, available: u64, mut positions: std::ops::Range<u32>) -> (usize, u64, u32) {
         let first = positions.start;
         let position = positions.find(|&position| self.plan.span(position).1 > available).unwrap_or(first);

@@ -1,6 +1,7 @@
 //! What can go wrong, one enum a phase: starting an executor, opening, planning, reading, writing.
 //!
-//! An error prints its own part, and its cause is its `source`: [`with_causes`](crate::with_causes) prints both.
+//! An error prints its own part, and its cause is its `source`: [`with_causes`](crate::with_causes) prints
+//! both.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,7 +55,8 @@ pub enum PlanError {
     },
 }
 
-/// A batch of reads that failed. Requests delivered before stay delivered; [`ReadError::delivered`] counts them.
+/// A batch of reads that failed. Requests delivered before stay delivered; [`ReadError::delivered`] counts
+/// them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -315,8 +317,8 @@ pub enum StartError {
 impl StartError {
     /// Turns the error of setting a ring up into one that tells the user what to do.
     ///
-    /// `EPERM` is the sysctl or a sandbox, `ENOSYS` an old kernel or a sandbox, `ENOMEM` the locked-memory limit, `EMFILE` and
-    /// `ENFILE` that of open files, `EAGAIN` that of threads.
+    /// `EPERM` is the sysctl or a sandbox, `ENOSYS` an old kernel or a sandbox, `ENOMEM` the locked-memory
+    /// limit, `EMFILE` and `ENFILE` that of open files, `EAGAIN` that of threads.
     #[must_use]
     pub fn from_ring_setup(runtime: &'static str, source: io::Error) -> Self {
         const EPERM: i32 = 1;

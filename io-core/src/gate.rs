@@ -1,9 +1,9 @@
 //! The depth and the byte budget of one open file, and the count of what is in flight in one `run`.
 //!
-//! A [`Permit`] lives as long as the physical operation it was given for, even when the batch that asked for it is gone.
-//! So the budget, `close` and the end of a backend's `run` all see the truth: what the kernel may still write to.
+//! A [`Permit`] lives as long as its physical operation, even when the batch is gone. So the budget, `close`
+//! and the end of a backend's `run` count every buffer that the kernel may still write to.
 //!
-//! Giving and returning a permit takes no lock, since that happens with every read; waiting for one does.
+//! Giving and returning a permit takes no lock, since that happens with every read. Waiting for one does.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -17,23 +17,26 @@ use std::task::{Context, Poll, Waker};
 
 /// How much may be in flight at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadLimits {
+pub(crate) struct ReadLimits {
     /// Physical operations. More than 65,535 count as that many.
-    pub queue_depth: u32,
+    pub(crate) queue_depth: u32,
     /// Bytes of all of them. More than 256 TiB less one count as that many.
-    pub bytes_in_flight_max: u64,
+    pub(crate) bytes_in_flight_max: u64,
 }
 
-/// Hands out permits within [`ReadLimits`], first come, first served. Clones share it, across threads too.
+/// Hands out permits within the depth and the byte budget of a file, first come, first served.
+///
+/// Clones share it, also across threads.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<GateState>);
 
 #[derive(Debug)]
 struct GateState {
     limits: ReadLimits,
-    /// What is in flight: operations in the bits from [`BYTES_BITS`] on, bytes below. One word, so that both change in one step.
+    /// In flight: operations in the bits from [`BYTES_BITS`] on, bytes below. One word, so that both change
+    /// in one step.
     taken: AtomicU64,
-    /// How many wait, for those who return a permit and only want to know whether to look.
+    /// The number of waiters. Returning a permit reads it instead of taking the lock.
     waiting: AtomicUsize,
     waiters: Mutex<Waiters>,
 }
@@ -46,14 +49,14 @@ struct Waiters {
     ticket_next: u64,
     /// Batches that were refused, oldest first.
     queue: VecDeque<(u64, Waker)>,
-    /// Who waits for nothing to be in flight.
+    /// Tasks that wait until nothing is in flight.
     idle: Vec<Waker>,
 }
 
 /// The right to have one operation of so many bytes in flight. Dropping it gives the right back.
 ///
-/// A backend gets one with each operation and gives it back with the result; where an operation goes on without its
-/// future, the permit goes on with it.
+/// A backend gets a permit with each operation and returns it with the result. An operation that goes on
+/// without its future keeps the permit.
 #[derive(Debug)]
 pub struct Permit {
     gate: Arc<GateState>,
@@ -63,8 +66,7 @@ pub struct Permit {
 
 impl Gate {
     /// A gate with nothing in flight.
-    #[must_use]
-    pub fn new(limits: ReadLimits) -> Self {
+    pub(crate) fn new(limits: ReadLimits) -> Self {
         Self(Arc::new(GateState {
             limits: ReadLimits {
                 queue_depth: limits.queue_depth.min(u32::from(u16::MAX)),
@@ -77,8 +79,7 @@ impl Gate {
     }
 
     /// The limits it keeps to.
-    #[must_use]
-    pub fn limits(&self) -> ReadLimits {
+    pub(crate) fn limits(&self) -> ReadLimits {
         self.0.limits
     }
 
@@ -95,7 +96,7 @@ impl Gate {
     }
 
     /// Waits until nothing is in flight.
-    pub async fn drained(&self) {
+    async fn drained(&self) {
         poll_fn(|cx| {
             if self.operations_in_flight() == 0 {
                 return Poll::Ready(());
@@ -105,13 +106,13 @@ impl Gate {
                 push_once(&mut waiters.idle, cx.waker());
                 self.0.note_waiting(&waiters);
             }
-            // The last permit may have come back before it could see that somebody waits.
+            // The last permit may have come back before it could see this waiter.
             if self.operations_in_flight() == 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
 
-    /// Waits until nothing is in flight, or until `lost` says why that will never be.
+    /// Waits until nothing is in flight, or until `lost` returns an error.
     pub(crate) async fn drained_unless(&self, lost: impl Fn() -> Option<io::Error>) -> io::Result<()> {
         let mut drained = pin!(self.drained());
         poll_fn(|cx| match lost() {
@@ -121,7 +122,7 @@ impl Gate {
         .await
     }
 
-    /// A place in the queue of those who want permits; one a batch.
+    /// A place in the queue for permits, one a batch.
     pub(crate) fn waiter(&self) -> Waiter {
         Waiter { gate: Arc::clone(&self.0), ticket: None }
     }
@@ -129,7 +130,7 @@ impl Gate {
 
 impl GateState {
     fn waiters(&self) -> MutexGuard<'_, Waiters> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -160,7 +161,7 @@ impl GateState {
         (idle, waiters.queue.front().map(|(_, waker)| waker.clone()))
     }
 
-    /// Wakes who is first. Outside the lock, as in [`Permit`]'s drop.
+    /// Wakes the first in the queue. The lock is not held, as in [`Permit`]'s drop.
     fn wake_front(&self) {
         let front = self.waiters().queue.front().map(|(_, waker)| waker.clone());
         if let Some(waker) = front {
@@ -170,7 +171,8 @@ impl GateState {
 }
 
 impl Permit {
-    /// Runs an operation and gives the permit back with its result. For runtimes whose operations end with their futures.
+    /// Runs an operation and returns the permit with its result, for runtimes whose operations end with their
+    /// futures.
     pub async fn over<F: Future>(self, operation: F) -> (F::Output, Self) {
         (operation.await, self)
     }
@@ -178,14 +180,15 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        // All is counted before anybody is woken. Outside the locks: a waker may drop a task, and with it a place in a queue.
+        // All is counted before a task is woken. No lock is held: a waker may drop a task, and its place in a
+        // queue.
         let of_scope = self.scope.left();
         let (idle, front) = self.gate.give_back(self.bytes);
         wake_all(of_scope.into_iter().chain(idle).chain(front));
     }
 }
 
-/// Polled again for another reason, a task is not to be woken once for each time.
+/// Keeps one waker a task, however often the task is polled.
 fn push_once(wakers: &mut Vec<Waker>, waker: &Waker) {
     if !wakers.iter().any(|queued| queued.will_wake(waker)) {
         wakers.push(waker.clone());
@@ -212,7 +215,8 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    /// Gives a permit for `bytes` when they fit and nobody waits ahead; else queues this batch and wakes it later.
+    /// Gives a permit for `bytes` when they fit and nobody waits ahead; else queues this batch and wakes it
+    /// later.
     pub(crate) fn poll_acquire(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<Permit> {
         debug_assert!(bytes <= self.gate.limits.bytes_in_flight_max, "a permit that could never be given");
         let scope = Scope::current();
@@ -227,7 +231,7 @@ impl Waiter {
         Poll::Ready(Permit { gate: Arc::clone(&self.gate), scope, bytes })
     }
 
-    /// Takes what is wanted if it is this batch's turn and it fits; queues the batch otherwise.
+    /// Takes the bytes if it is this batch's turn and they fit. Queues the batch otherwise.
     fn take_in_turn(&mut self, bytes: u64, cx: &Context<'_>) -> bool {
         {
             let mut waiters = self.gate.waiters();
@@ -241,7 +245,7 @@ impl Waiter {
                 }
             }
             self.gate.note_waiting(&waiters);
-            // Only now, queued and seen to be: a permit that comes back from here on wakes this batch.
+            // The batch is queued now, so a permit that comes back from here on wakes it.
             let first = waiters.queue.front().is_some_and(|(ticket, _)| Some(*ticket) == self.ticket);
             if !first || !self.gate.try_take(bytes) {
                 return false;
@@ -251,7 +255,7 @@ impl Waiter {
         true
     }
 
-    /// Gives the place up, so that whoever is next may go.
+    /// Gives the place up, so that the next batch may go.
     pub(crate) fn leave(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             let left = {
@@ -273,8 +277,8 @@ impl Drop for Waiter {
     }
 }
 
-/// What was started in one `run`, over all gates. What somebody else's runtime left behind, which may never end, is not in
-/// it.
+/// The operations of one `run`, over all gates. Operations that another runtime left behind, and that may
+/// never end, are not counted.
 #[derive(Default, Debug)]
 struct Scope {
     operations: AtomicUsize,
@@ -284,7 +288,7 @@ struct Scope {
 
 #[derive(Default, Debug)]
 struct ScopeWaiters {
-    /// Who waits for nothing to be in flight.
+    /// Tasks that wait until nothing is in flight.
     idle: Vec<Waker>,
     /// Batches held back while the scope drains.
     held: Vec<Waker>,
@@ -304,7 +308,7 @@ impl Scope {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether nothing may start now, because the scope drains; who asks is woken when it has.
+    /// Whether nothing may start now, because the scope drains. The task is woken when the scope has drained.
     fn holds_back(&self, cx: &Context<'_>) -> bool {
         if !self.draining.load(SeqCst) {
             return false;
@@ -334,7 +338,7 @@ impl Scope {
         self.draining.store(true, SeqCst);
         poll_fn(|cx| {
             push_once(&mut self.waiters().idle, cx.waker());
-            // Looked at after the waker was left: the last one to end sees that, or is seen here.
+            // The waker was left first. So the last operation sees it, or its end is seen here.
             if self.operations.load(SeqCst) == 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
@@ -348,14 +352,6 @@ impl Scope {
     }
 }
 
-/// Waits until no operation that was started on this thread is in flight; new ones are held back meanwhile.
-///
-/// For users who run a runtime themselves, before they leave it. Inside a backend's `run` there is no need.
-pub async fn drain_this_thread() {
-    let scope = Scope::current();
-    scope.drain().await;
-}
-
 /// Puts the scope before back, also on a panic.
 struct Restore(Arc<Scope>);
 
@@ -365,7 +361,8 @@ impl Drop for Restore {
     }
 }
 
-/// Runs `future` and then waits for all it has in flight on this thread, also when it panics; the panic then goes on.
+/// Runs `future` and then waits for all it has in flight on this thread, also when it panics. The panic then
+/// goes on.
 ///
 /// For a backend's `run`: `runtime.block_on(run_to_drain(main()))`.
 pub async fn run_to_drain<F: Future>(future: F) -> F::Output {
@@ -373,7 +370,7 @@ pub async fn run_to_drain<F: Future>(future: F) -> F::Output {
     let _restore = Restore(SCOPE.replace(Arc::clone(&scope)));
     let mut future = std::pin::pin!(future);
     let result = poll_fn(|cx| {
-        // Unwind safety: after a panic nothing looks at the future again, it is only dropped.
+        // Unwind safety: after a panic the future is only dropped.
         let polled = std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         match polled {
             Ok(Poll::Pending) => Poll::Pending,

@@ -2,11 +2,12 @@
 
 /// Alignment and size limits of physical reads and writes, in bytes.
 ///
-/// The planner obeys them; callers of [`VectorReader`](crate::VectorReader) never see them and may ask for any range.
+/// The planner obeys them; callers of [`VectorReader`](crate::VectorReader) never see them and may ask for
+/// any range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoGeometry {
-    /// Physical offsets and lengths are multiples of this (a power of two; 1 for buffered files, the device's logical
-    /// block for `O_DIRECT`).
+    /// Physical offsets and lengths are multiples of this (a power of two; 1 for buffered files, the device's
+    /// logical block for `O_DIRECT`).
     pub offset_align: u32,
     /// Buffers start at a multiple of this in memory (a power of two).
     pub memory_align: u32,
@@ -24,7 +25,7 @@ impl IoGeometry {
     }
 
     /// Why this geometry cannot be planned for, if it cannot.
-    pub fn check(&self) -> Result<(), &'static str> {
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
         if !self.offset_align.is_power_of_two() || !self.memory_align.is_power_of_two() {
             return Err("alignments must be powers of two");
         }
@@ -35,8 +36,7 @@ impl IoGeometry {
     }
 
     /// The largest aligned offset that is not above `offset`.
-    #[must_use]
-    pub fn align_down(&self, offset: u64) -> u64 {
+    pub(crate) fn align_down(&self, offset: u64) -> u64 {
         offset & !(u64::from(self.offset_align) - 1)
     }
 
@@ -44,8 +44,7 @@ impl IoGeometry {
     ///
     /// # Panics
     /// When the result does not fit in a `u64`; offsets inside a file always do.
-    #[must_use]
-    pub fn align_up(&self, offset: u64) -> u64 {
+    pub(crate) fn align_up(&self, offset: u64) -> u64 {
         offset.next_multiple_of(u64::from(self.offset_align))
     }
 }

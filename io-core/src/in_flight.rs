@@ -1,4 +1,5 @@
-//! The operations of one batch that are on their way: their futures, what is known of each, and the free slots.
+//! The operations of one batch that are on their way: their futures, what is known of each, and the free
+//! slots.
 
 use crate::slots::{SlotWakers, Slots};
 use std::future::poll_fn;
@@ -60,8 +61,8 @@ impl<F: Future, T> InFlight<F, T> {
         self.table.wakers.mark_ready(slot);
     }
 
-    /// Polls what wants to be polled and calls `done` for each operation that ended. What `done` returns goes on in the
-    /// same slot. Says whether anything was polled.
+    /// Polls what wants to be polled and calls `done` for each operation that ended. What `done` returns goes
+    /// on in the same slot. Says whether anything was polled.
     pub(crate) fn poll_ready(&mut self, mut done: impl FnMut(T, F::Output) -> Option<(F, T)>) -> bool {
         let Self { futures, table: SlotTable { wakers, entries, free }, .. } = self;
         wakers.take_ready(|slot| {

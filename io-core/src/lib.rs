@@ -1,44 +1,54 @@
 //! Batched vector reads by offset, for storage engines that do not want to know their async runtime.
 //!
-//! A storage engine depends on this crate and asks for many byte ranges of a file at once, through
-//! [`VectorReader::read_vectors`]. Each range is handed to a callback as soon as it has been read. A *backend* crate
-//! (memory map, tokio-uring, glommio, monoio, …) supplies the reader; this crate depends on none of them.
+//! A storage engine asks for many byte ranges of a file at once, through [`VectorReader::read_vectors`]. A
+//! callback gets each range as soon as it has been read. A *backend* crate (memory map, tokio-uring, glommio,
+//! monoio, …) supplies the reader. This crate depends on none of them.
+//!
+//! The root holds what engines call. [`backend`] holds what authors of backends need.
 //!
 //! # The promises of a reader
 //!
-//! Every [`VectorReader`] keeps these, and [`testing::battery`](crate::testing) (feature `testing`) checks them, one
-//! case a promise:
+//! Every [`VectorReader`] keeps these, and [`testing::battery`](crate::testing) (feature `testing`) checks
+//! them, one case a promise:
 //!
 //! 1. On success every request is delivered exactly once; otherwise at most once.
-//! 2. The order of delivery is unspecified. The sink gets the caller's index and exactly `len` bytes, valid during the
-//!    call.
-//! 3. Reading past the end is an error that names the file, the request's index, offset and length; it is found before
-//!    any IO. A short read is re-issued inside, never seen by the caller, never a panic.
+//! 2. The order of delivery is unspecified. The sink gets the caller's index and exactly `len` bytes, valid
+//!    during the call.
+//! 3. Reading past the end is an error that names the file, the request's index, offset and length; it is
+//!    found before any IO. A short read is re-issued inside, never seen by the caller, never a panic.
 //! 4. A zero-length request delivers an empty slice and does no IO. An empty batch is `Ok`.
 //! 5. The sink runs only while the returned future is being polled, never after it ended, never re-entrantly.
-//! 6. The first error wins: nothing more is submitted, nothing more is delivered, what is in flight is drained, and the
-//!    error is returned with its source. It says how many requests had been delivered.
-//! 7. The [`StopFlag`] is looked at before each submission and each delivery. *Stopped* is an outcome that carries the
-//!    count delivered, not an error. A sink ends the batch itself with `ControlFlow::Break`, with the same outcome.
-//! 8. Dropping the future at any point is memory-safe: a buffer belongs to the runtime until its completion and returns
-//!    to the pool late. A panic in the sink is the same as a drop.
+//! 6. The first error wins: nothing more is submitted, nothing more is delivered, what is in flight is
+//!    drained, and the error is returned with its source. It says how many requests had been delivered.
+//! 7. The [`StopFlag`] is looked at before each submission and each delivery. *Stopped* is an outcome that
+//!    carries the count delivered, not an error. A sink ends the batch itself with `ControlFlow::Break`, with
+//!    the same outcome.
+//! 8. Dropping the future at any point is memory-safe: a buffer belongs to the runtime until its completion
+//!    and returns to the pool late. A panic in the sink is the same as a drop.
 //! 9. In flight never exceeds the depth and the byte budget. An exhausted budget waits; it does not allocate.
-//! 10. Counters hold the identity `started = completed + failed + abandoned + in flight` and tell bytes wanted from bytes
-//!     read. Metering is a wrapper, [`Metered`].
+//! 10. Counters hold the identity `started = completed + failed + abandoned + in flight` and tell bytes
+//!     wanted from bytes read. Metering is a wrapper, [`Metered`].
 //! 11. `close().await` drains. Leaving a backend's `run` drains too.
-//! 12. Opening chooses buffered or `O_DIRECT`, `populate` and the access pattern. What the system does not support is an
-//!     error; a fallback is never silent: [`VectorReader::info`] says what is really in use.
+//! 12. Opening chooses buffered or `O_DIRECT`, `populate` and the access pattern. What the system does not
+//!     support is an error; a fallback is never silent: [`VectorReader::info`] says what is really in use.
 //!
 //! # Layers
 //!
 //! | layer | what it does |
 //! |---|---|
-//! | [`VectorReader`], [`DynVectorReader`] | what engines call: native async with a generic sink, and its object-safe twin |
+//! | [`VectorReader`], [`DynVectorReader`] | engines call them: native async, and object-safe |
 //! | [`ReadPlan`], [`WritePlan`] | pure functions from requests to physical reads and writes |
-//! | [`PagedReader`], [`PagedWriter`] | plan and drive: keep the depth and the budget busy, re-issue short transfers, deliver |
-//! | [`PageSource`], [`PageSink`] | what a backend implements: one physical read; one physical write; sync |
-//! | [`Directory`] | names, small files, durability of names, locks: the other door to the disk |
+//! | [`PagedReader`], [`PagedWriter`] | plan and drive: fill the depth, re-issue short transfers, deliver |
+//! | [`PageSource`], [`PageSink`] | a backend implements them: one physical read; one write and sync |
+//! | [`Directory`] | names, small files, durability of names, locks |
 //! | [`BackendFactory`], [`DynBackend`] | opens one `!Send` reader a core and starts an executor for it |
+//!
+//! [`ReadPlan`]: backend::ReadPlan
+//! [`WritePlan`]: backend::WritePlan
+//! [`PagedReader`]: backend::PagedReader
+//! [`PagedWriter`]: backend::PagedWriter
+//! [`PageSource`]: backend::PageSource
+//! [`PageSink`]: backend::PageSink
 //!
 //! # Example
 //!
@@ -62,15 +72,17 @@
 
 #![deny(unsafe_code)]
 
-mod backend;
+pub mod backend;
 mod buffer;
 mod causes;
 mod control;
 mod directory;
 mod drive;
 mod error;
+mod factory;
 mod gate;
 mod geometry;
+mod handle;
 mod in_flight;
 mod meter;
 mod open;
@@ -78,6 +90,8 @@ mod plan;
 mod reader;
 mod regular;
 mod request;
+#[cfg(unix)]
+mod runtime_file;
 mod slots;
 mod source;
 mod write;
@@ -87,30 +101,22 @@ mod write_plan;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use backend::{BackendFactory, BackendInfo, DynBackend, DynBackendFactory, LocalBoxFuture};
-pub use buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
 pub use causes::{WithCauses, with_causes};
 pub use control::{ReadControl, StopFlag};
 pub use directory::{
-    Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind,
-    SMALL_FILE_BYTES_MAX, StdDirectory,
+    Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind, StdDirectory,
 };
-pub use drive::{DriveScratch, drive};
 pub use error::{OpenError, PlanError, ReadError, StartError, WriteError};
-pub use gate::{Gate, Permit, ReadLimits, drain_this_thread, run_to_drain};
+pub use factory::{BackendFactory, BackendInfo, DynBackend, LocalBoxFuture};
 pub use geometry::IoGeometry;
 pub use meter::{Counters, Meter, Metered};
-pub use open::{AccessPattern, DirectAlign, FileInfo, IoMode, Lane, OpenOptions};
-#[cfg(unix)]
-pub use open::{create_std, open_std};
-pub use plan::{PlannedRead, ReadPlan};
-pub use reader::{DynSink, DynVectorReader, PagedReader, VectorReader};
+pub use open::{AccessPattern, FileInfo, IoMode, Lane, OpenOptions};
+pub use reader::{DynSink, DynVectorReader, VectorReader};
 pub use regular::{Links, open_regular};
 pub use request::{ReadOutcome, ReadRequest, ReadStats};
-pub use source::{PageSink, PageSource, SyncKind};
-pub use write::{DynPageWriter, PageWrite, PageWriter, PagedWriter, WriteOutcome};
+pub use source::SyncKind;
+pub use write::{DynPageWriter, PageWrite, PageWriter, WriteOutcome};
 pub use write_behind::WriteBehind;
-pub use write_plan::{PlannedWrite, WritePlan};
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

@@ -59,7 +59,7 @@ impl Meter {
         *self.lock()
     }
 
-    /// Changes the counts; for backends that do not go through [`drive`](crate::drive).
+    /// Changes the counts; for readers that count themselves, as a memory map's does.
     pub fn update(&self, change: impl FnOnce(&mut Counters)) {
         change(&mut self.lock());
     }

@@ -1,6 +1,8 @@
 //! How a file is opened, and the part of opening that all backends share.
 
-use crate::{IoGeometry, OpenError};
+#[cfg(unix)]
+use crate::IoGeometry;
+use crate::OpenError;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,17 +40,16 @@ pub enum AccessPattern {
     Sequential,
 }
 
-/// Who waits for a file's operations, and so whose go first.
+/// The priority of a file's operations.
 ///
-/// `io-ring` has lanes of its own, and its documentation says what they do. The other backends take the operations of
-/// both as they come.
+/// `io-ring` has lanes, and its documentation says what they do. The other backends take all operations as
+/// they come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lane {
-    /// Somebody waits: a search for what it reads, a change for its journal to be durable. The default.
+    /// A caller waits: a search for what it reads, a change for its journal to be durable. The default.
     #[default]
     Foreground,
-    /// Nobody waits: segments written or merged behind the scenes. Never holds the other lane back for longer than a
-    /// slice takes.
+    /// No caller waits: segments are written or merged. It holds the other lane back by a slice at most.
     Background,
 }
 
@@ -76,12 +77,13 @@ pub struct OpenOptions {
     pub populate: bool,
     /// What the kernel is told about reads to come.
     pub access: AccessPattern,
-    /// Whose operations go first, where the backend has lanes.
+    /// The priority of operations, where the backend has lanes.
     pub lane: Lane,
 }
 
 impl Default for OpenOptions {
-    /// Buffered, 32 deep, 8 MiB in flight, reads of up to 256 KiB, gaps of up to 4 KiB, random access, foreground.
+    /// Buffered, 32 deep, 8 MiB in flight, reads of up to 256 KiB, gaps of up to 4 KiB, random access,
+    /// foreground.
     fn default() -> Self {
         Self {
             direct: false,
@@ -128,26 +130,6 @@ impl OpenOptions {
         };
         Err(OpenError::BadOptions(problem))
     }
-
-    /// The geometry of a file opened with these options and read in units of `align` bytes.
-    #[must_use]
-    pub fn geometry(&self, align: DirectAlign) -> IoGeometry {
-        IoGeometry {
-            offset_align: align.offset,
-            memory_align: align.memory,
-            read_size_max: self.read_size_max,
-            gap_max: self.gap_max,
-        }
-    }
-}
-
-/// What the device and the file system want offsets and memory to be multiples of; 1 and 1 for buffered files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DirectAlign {
-    /// Of offsets and lengths.
-    pub offset: u32,
-    /// Of memory.
-    pub memory: u32,
 }
 
 /// An open file as readers and writers name it.
@@ -164,7 +146,7 @@ pub use unix::{create_std, open_std};
 
 #[cfg(unix)]
 mod unix {
-    use super::{AccessPattern, DirectAlign, FileInfo, IoGeometry, OpenError, OpenOptions, Path};
+    use super::{AccessPattern, FileInfo, IoGeometry, OpenError, OpenOptions, Path};
     use crate::regular::{self, Links};
     #[cfg(target_os = "linux")]
     use rustix::fs::OFlags;
@@ -173,26 +155,27 @@ mod unix {
     use std::io;
     use std::os::unix::fs::OpenOptionsExt;
 
-    /// Opens an existing regular file for reading: checks the options, finds the length and the alignment, gives the advice.
-    /// A symbolic link is no file, as [`Links::Refuse`] has it.
+    /// Opens an existing regular file for reading. Checks the options, finds the length and the alignment,
+    /// and gives the advice. Refuses a symbolic link, as [`Links::Refuse`] does.
     ///
     /// # Errors
-    /// [`OpenError`]; `O_DIRECT` is checked with a read of the first block, not only with the flag.
+    /// [`OpenError`]. A read of the first block checks `O_DIRECT`, since some file systems take only the
+    /// flag.
     pub fn open_std(path: &Path, options: &OpenOptions) -> Result<(File, FileInfo, IoGeometry), OpenError> {
         options.check()?;
         let flags = direct_flag(path, options)?;
         let opened = regular::open(path, Links::Refuse, File::options().read(true), flags);
-        let file = opened.map_err(|refusal| explain(path, options, refusal.into_open_error(path)))?;
+        let file = opened.map_err(|error| explain(path, options, error.into_open_error(path)))?;
         let metadata = file.metadata().map_err(|error| OpenError::io(path, error))?;
         let align = if options.direct { direct_align(path, &file)? } else { BUFFERED };
         if options.direct && metadata.len() > 0 {
             probe_direct_read(path, &file)?;
         }
         advise(path, &file, options)?;
-        Ok((file, FileInfo { path: path.into(), len: metadata.len() }, options.geometry(align)))
+        Ok((file, FileInfo { path: path.into(), len: metadata.len() }, geometry(options, align)))
     }
 
-    /// Creates a file for writing. Whatever has its name already, a symbolic link too, is an error.
+    /// Creates a file for writing. An existing entry of its name, also a symbolic link, is an error.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -203,7 +186,23 @@ mod unix {
         how.read(true).write(true).create_new(true).mode(0o644).custom_flags(flags);
         let file = how.open(path).map_err(|error| explain(path, options, OpenError::io(path, error)))?;
         let align = if options.direct { direct_align(path, &file)? } else { BUFFERED };
-        Ok((file, FileInfo { path: path.into(), len: 0 }, options.geometry(align)))
+        Ok((file, FileInfo { path: path.into(), len: 0 }, geometry(options, align)))
+    }
+
+    /// What offsets and memory must be multiples of; 1 and 1 for buffered files.
+    #[derive(Clone, Copy)]
+    struct DirectAlign {
+        offset: u32,
+        memory: u32,
+    }
+
+    fn geometry(options: &OpenOptions, align: DirectAlign) -> IoGeometry {
+        IoGeometry {
+            offset_align: align.offset,
+            memory_align: align.memory,
+            read_size_max: options.read_size_max,
+            gap_max: options.gap_max,
+        }
     }
 
     const BUFFERED: DirectAlign = DirectAlign { offset: 1, memory: 1 };
@@ -240,7 +239,7 @@ mod unix {
     #[cfg(target_os = "linux")]
     fn direct_align(path: &Path, file: &File) -> Result<DirectAlign, OpenError> {
         use rustix::fs::{AtFlags, StatxFlags};
-        // Where the kernel is older than 6.1, a whole page suits every device.
+        // Kernels before 6.1 do not tell. A whole page suits every device.
         const PAGE: DirectAlign = DirectAlign { offset: 4096, memory: 4096 };
         let Ok(stat) = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) else {
             return Ok(PAGE);
@@ -262,7 +261,7 @@ mod unix {
     /// Some file systems take the flag and refuse the read.
     fn probe_direct_read(path: &Path, file: &File) -> Result<(), OpenError> {
         use std::os::unix::fs::FileExt;
-        let mut block = crate::buffer::new_block(crate::BLOCK_BYTES);
+        let mut block = crate::buffer::new_block(crate::backend::BLOCK_BYTES);
         match file.read_at(&mut block, 0) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
@@ -296,8 +295,8 @@ mod unix {
 
     const CHUNK: u64 = 1 << 20;
 
-    /// Tells the kernel that the next bytes will be needed: in pieces, since it takes no more of a piece than it would read
-    /// ahead, or one request of the device.
+    /// Tells the kernel that the next bytes will be needed. It does so in pieces, since the kernel takes no
+    /// more of a piece than its read-ahead or one request of the device.
     #[cfg(target_os = "linux")]
     fn announce(file: &File, offset: u64) {
         use rustix::fs::{Advice, fadvise};
@@ -311,8 +310,8 @@ mod unix {
     #[cfg(not(target_os = "linux"))]
     fn announce(_file: &File, _offset: u64) {}
 
-    /// Brings the whole file into the page cache. Reading makes sure of it, whatever the kernel makes of the advice; and the
-    /// advice has many reads under way at once, however little the kernel would read ahead.
+    /// Brings the whole file into the page cache. Reading guarantees that, even if the kernel ignores the
+    /// advice. The advice keeps many reads in flight, even if the kernel's read-ahead is short.
     fn read_through(file: &File) -> io::Result<()> {
         use std::os::unix::fs::FileExt;
         let mut chunk = vec![0; CHUNK as usize];

@@ -1,9 +1,9 @@
-//! From requests to physical reads, as a pure function: nothing here does IO.
+//! Turns requests into physical reads, as a pure function without IO.
 //!
 //! ```text
-//! requests   [--b--]  [-a-]        [----------c----------]       (any order, overlapping, repeated)
-//! sorted        a        b             c
-//! reads      |----------------|    |-------|-------|-----|       merged across a small gap; split at the maximum
+//! requests   [--a--]  [-b-]        [----------c----------]     in any order, overlapping, repeated
+//! sorted        a        b                    c
+//! reads      |------------|        |-------|-------|-----|     merged across a gap; split at the maximum
 //! ```
 
 use crate::{IoGeometry, PlanError, ReadRequest};
@@ -13,7 +13,7 @@ use crate::{IoGeometry, PlanError, ReadRequest};
 pub struct PlannedRead {
     /// First byte, aligned.
     pub offset: u64,
-    /// Bytes, aligned; with an alignment above 1 it may reach past the end of the file by less than one unit.
+    /// Bytes, aligned. An aligned read may reach past the end of the file by less than one unit.
     pub len: u32,
     /// Position in the plan's order of the first request served.
     pub first: u32,
@@ -29,7 +29,7 @@ impl PlannedRead {
     }
 }
 
-/// A request's place in the plan. The derived order is the plan's: by offset, then length, then the caller's index.
+/// A request's place in the plan. The derived order is the plan's: by offset, length and the caller's index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Slot {
     offset: u64,
@@ -39,12 +39,13 @@ struct Slot {
 
 /// Which physical reads serve a batch of requests.
 ///
-/// Requests are sorted by offset, identical ones read once, neighbours merged when the bytes between them are at most
-/// `gap_max` and the whole stays within `read_size_max`, and a request longer than that is split. A plan keeps its memory
-/// from one batch to the next.
+/// The plan sorts requests by offset and reads identical ones once. It merges neighbours with at most
+/// `gap_max` bytes between them, up to `read_size_max`, and splits a longer request. A plan keeps its memory
+/// for the next batch.
 ///
 /// ```
-/// use io_core::{IoGeometry, ReadPlan, ReadRequest};
+/// use io_core::backend::ReadPlan;
+/// use io_core::{IoGeometry, ReadRequest};
 ///
 /// let geometry = IoGeometry { offset_align: 512, memory_align: 512, read_size_max: 4096, gap_max: 512 };
 /// let mut plan = ReadPlan::default();
@@ -66,7 +67,8 @@ impl ReadPlan {
     /// Plans a batch, replacing the plan before.
     ///
     /// # Errors
-    /// [`PlanError::PastEnd`] for the first request that reaches past `file_len`; [`PlanError::TooManyRequests`].
+    /// [`PlanError::PastEnd`] for the first request that reaches past `file_len`;
+    /// [`PlanError::TooManyRequests`].
     pub fn build(
         &mut self,
         requests: &[ReadRequest],
@@ -115,7 +117,7 @@ impl ReadPlan {
         self.bytes_wanted
     }
 
-    /// Requests that ride on a read another, different request started.
+    /// Requests served by a read that another, different request started.
     #[must_use]
     pub fn merged(&self) -> u64 {
         self.merged
@@ -151,7 +153,7 @@ impl ReadPlan {
     }
 
     fn coalesce(&mut self, geometry: &IoGeometry) {
-        // Reads that end with the request before: one, or the pieces of a split request.
+        // Reads of the request before: one, or the pieces of a split request.
         let mut last_reads = 0..0;
         // One past the last wanted byte of the read being grown.
         let mut wanted_end = 0;

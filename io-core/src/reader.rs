@@ -1,9 +1,9 @@
-//! What engines call: the reader, its object-safe twin, and the reader every page source gets.
+//! What engines call: the reader, its object-safe twin, and the reader over any page source.
 
-use crate::{
-    BackendInfo, DriveScratch, FileInfo, Gate, PageSource, ReadControl, ReadError, ReadLimits, ReadOutcome,
-    ReadPlan, ReadRequest, drive,
-};
+use crate::backend::{Gate, PageSource, ReadPlan};
+use crate::drive::{DriveScratch, drive};
+use crate::gate::ReadLimits;
+use crate::{BackendInfo, FileInfo, ReadControl, ReadError, ReadOutcome, ReadRequest};
 use std::io;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -12,20 +12,21 @@ use std::sync::{Mutex, PoisonError};
 
 /// Reads many byte ranges of one file, in one batch. See the [crate's documentation](crate) for its promises.
 ///
-/// Readers and their futures stay on the thread that opened them; open one on each core. Where a backend's may move, as
-/// `io-ring`'s do, it says so, and the compiler knows it of the concrete type.
+/// Readers and their futures stay on the thread that opened them, so each core opens its own. Some backends'
+/// readers may move, as `io-ring`'s do. The backend says so, and the compiler knows it of the concrete type.
 pub trait VectorReader {
     /// Reads every request and hands each, as it arrives, to `sink(index, bytes)`.
     ///
-    /// `bytes` has exactly the length asked for and is valid during the call. Where the file offset is a multiple of 4,
-    /// so is the address of readers that come with this family. Callers that need an alignment check it.
+    /// `bytes` has exactly the length asked for and is valid during the call. In the readers of this family,
+    /// the address is a multiple of 4 where the file offset is. Callers that need an alignment check it.
     ///
     /// # Errors
-    /// [`ReadError`]; requests delivered before it stay delivered, and it says how many.
+    /// [`ReadError`], which says how many requests were delivered. They stay delivered.
     ///
     /// # Cancel safety
-    /// The future may be dropped at any point: nothing is delivered any more, and buffers return to their pool when the
-    /// runtime has seen them complete. Requests that were delivered are lost track of, so read again from the start.
+    /// The future may be dropped at any point. Nothing is delivered from then on, and buffers return to their
+    /// pool when the runtime has seen them complete. The caller does not learn what was delivered, and reads
+    /// again from the start.
     fn read_vectors<S>(
         &self,
         requests: &[ReadRequest],
@@ -151,13 +152,14 @@ impl<R: VectorReader> VectorReader for Rc<R> {
 
 /// The reader over any [`PageSource`]: plans each batch and drives it.
 ///
-/// Several batches may run at once on one reader; they share its depth and its byte budget, first come, first served. So a
-/// batch must be polled or dropped: one that is kept and not polled holds its share, and those behind it wait.
+/// Several batches may run at once on one reader. They share its depth and its byte budget, first come, first
+/// served. So a batch must be polled or dropped: a batch that is kept and not polled holds its share, and
+/// those behind it wait.
 #[derive(Debug)]
 pub struct PagedReader<S> {
     source: S,
     gate: Gate,
-    /// Memory of batches that ended, for those to come; as many as ever ran at once.
+    /// Memory of batches that ended, for later ones: as many as ever ran at once.
     scratch: Mutex<Vec<(ReadPlan, DriveScratch)>>,
     closed: AtomicBool,
 }
@@ -184,19 +186,15 @@ impl<S: PageSource> PagedReader<S> {
     ///
     /// # Panics
     /// When reads are in flight.
-    pub fn into_source(self) -> S {
+    #[cfg(feature = "testing")]
+    pub(crate) fn into_source(self) -> S {
         assert_eq!(self.gate.operations_in_flight(), 0, "reads are in flight");
         self.source
     }
 
-    /// What is in flight now.
+    /// What is in flight.
     pub fn gate(&self) -> &Gate {
         &self.gate
-    }
-
-    /// The source.
-    pub fn source(&self) -> &S {
-        &self.source
     }
 
     fn take_scratch(&self) -> (ReadPlan, DriveScratch) {

@@ -1,16 +1,17 @@
 //! Opening what has to be a regular file.
 //!
-//! Anything else in its place is an error before it is opened: opening a pipe waits for its other end, opening a device may
-//! do something, and a symbolic link may lead to a file that is none of ours. What is put there between the look and the
-//! opening is refused too: on Unix `O_NOFOLLOW` stops at a link, `O_NONBLOCK` does not wait, and the open file is looked at
-//! again. Elsewhere only the first look is taken.
+//! Anything else in its place is an error before it is opened: opening a pipe waits for its other end,
+//! opening a device may do something, and a symbolic link may lead to a file that is none of ours. What is
+//! put there between the look and the opening is refused too: on Unix `O_NOFOLLOW` stops at a link,
+//! `O_NONBLOCK` does not wait, and the open file is looked at again. Elsewhere only the first look is taken.
 
 use crate::OpenError;
 use std::fs::{self, File, FileType};
 use std::io;
 use std::path::Path;
 
-/// What opening makes of a symbolic link in the place of a file. Links among the directories on the way are followed.
+/// What opening makes of a symbolic link in the place of a file. Links among the directories on the way are
+/// followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
     /// The file it leads to is opened: for files that a user names.
@@ -21,14 +22,14 @@ pub enum Links {
 
 /// Why a file was not opened.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum RegularFileError {
     /// It is this instead of a file.
     NotAFile(&'static str),
     /// What the system said.
     Io(io::Error),
 }
 
-impl Refusal {
+impl RegularFileError {
     pub(crate) fn into_open_error(self, path: &Path) -> OpenError {
         match self {
             Self::NotAFile(found) => OpenError::NotAFile { path: path.to_owned(), found },
@@ -37,13 +38,13 @@ impl Refusal {
     }
 }
 
-impl From<Refusal> for io::Error {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NotAFile(found) => {
+impl From<RegularFileError> for io::Error {
+    fn from(error: RegularFileError) -> Self {
+        match error {
+            RegularFileError::NotAFile(found) => {
                 Self::new(io::ErrorKind::InvalidData, format!("it is {found}, not a regular file"))
             }
-            Refusal::Io(source) => source,
+            RegularFileError::Io(source) => source,
         }
     }
 }
@@ -53,7 +54,7 @@ impl From<Refusal> for io::Error {
 /// # Errors
 /// [`OpenError::NotAFile`], [`OpenError::Io`].
 pub fn open_regular(path: &Path, links: Links) -> Result<File, OpenError> {
-    open(path, links, fs::OpenOptions::new().read(true), 0).map_err(|refusal| refusal.into_open_error(path))
+    open(path, links, fs::OpenOptions::new().read(true), 0).map_err(|error| error.into_open_error(path))
 }
 
 /// Opens a regular file as `how` says, and with further flags of open(2) on Unix.
@@ -62,15 +63,15 @@ pub(crate) fn open(
     links: Links,
     how: &mut fs::OpenOptions,
     flags: i32,
-) -> Result<File, Refusal> {
+) -> Result<File, RegularFileError> {
     check(path, links)?;
-    let file = opened(path, links, how, flags).map_err(Refusal::Io)?;
-    check_type(file.metadata().map_err(Refusal::Io)?.file_type())?;
+    let file = opened(path, links, how, flags).map_err(RegularFileError::Io)?;
+    check_type(file.metadata().map_err(RegularFileError::Io)?.file_type())?;
     Ok(file)
 }
 
 /// Refuses what is no regular file. A file that is not there passes.
-pub(crate) fn check(path: &Path, links: Links) -> Result<(), Refusal> {
+pub(crate) fn check(path: &Path, links: Links) -> Result<(), RegularFileError> {
     let metadata = match links {
         Links::Follow => fs::metadata(path),
         Links::Refuse => fs::symlink_metadata(path),
@@ -82,8 +83,8 @@ pub(crate) fn check(path: &Path, links: Links) -> Result<(), Refusal> {
     }
 }
 
-fn check_type(file_type: FileType) -> Result<(), Refusal> {
-    if file_type.is_file() { Ok(()) } else { Err(Refusal::NotAFile(name(file_type))) }
+fn check_type(file_type: FileType) -> Result<(), RegularFileError> {
+    if file_type.is_file() { Ok(()) } else { Err(RegularFileError::NotAFile(name(file_type))) }
 }
 
 fn name(file_type: FileType) -> &'static str {
@@ -116,7 +117,8 @@ fn opened(path: &Path, links: Links, how: &mut fs::OpenOptions, flags: i32) -> i
         safe |= OFlags::NOFOLLOW;
     }
     let file = how.custom_flags(flags | safe.bits().cast_signed()).open(path)?;
-    // io_uring does not try again what would block in such a file, where its file system cannot read without blocking.
+    // io_uring does not try again what would block in such a file, where its file system cannot read without
+    // blocking.
     let kept = rustix::fs::fcntl_getfl(&file)? - OFlags::NONBLOCK;
     rustix::fs::fcntl_setfl(&file, kept)?;
     Ok(file)

@@ -28,7 +28,8 @@ impl ReadRequest {
 pub struct ReadOutcome {
     /// Requests handed to the sink.
     pub delivered: usize,
-    /// True when the stop flag or the sink ended the batch early; then `delivered` may be less than was asked for.
+    /// True when the stop flag or the sink ended the batch early; then `delivered` may be less than was asked
+    /// for.
     pub stopped: bool,
     /// What the batch cost.
     pub stats: ReadStats,
@@ -37,8 +38,8 @@ pub struct ReadOutcome {
 /// What one batch asked for and what it cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadStats {
-    /// Physical reads completed, re-issued ones included. Over a memory map each delivered slice counts as one, since
-    /// only the kernel knows its reads.
+    /// Physical reads completed, re-issued ones included. Over a memory map each delivered slice counts as
+    /// one, since only the kernel knows its reads.
     pub reads: u64,
     /// Bytes the requests asked for, duplicates counted as often as they were asked for.
     pub bytes_wanted: u64,

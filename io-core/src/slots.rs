@@ -1,4 +1,5 @@
-//! A fixed number of futures in one allocation, each with a waker of its own, so that one completion costs one poll.
+//! A fixed number of futures in one allocation, each with a waker of its own, so that one completion costs
+//! one poll.
 //!
 //! The only `unsafe` of this crate is here: pinning the elements of a boxed slice.
 
@@ -38,8 +39,8 @@ impl Ready {
     }
 }
 
-/// The wakers of a set of slots. Made once and used for one batch after another: a waker is reference counted, and
-/// making one for every read would be an allocation a read.
+/// The wakers of a set of slots. Made once and used for one batch after another: a waker is reference
+/// counted, and making one for every read would be an allocation a read.
 pub(crate) struct SlotWakers {
     ready: Arc<Ready>,
     wakers: Vec<Waker>,
@@ -95,8 +96,9 @@ impl<F: Future> Slots<F> {
         self.pinned(slot).set(Some(future));
     }
 
-    /// Polls the future in `slot`; a finished one is dropped in place. An empty slot is pending, and so is one that only a
-    /// larger batch had: its waker was late, called by another thread after the operation had been seen to end.
+    /// Polls the future in `slot`; a finished one is dropped in place. An empty slot is pending, and so is
+    /// one that only a larger batch had: its waker was late, called by another thread after the operation had
+    /// been seen to end.
     pub(crate) fn poll(&mut self, slot: u32, waker: &Waker) -> Poll<F::Output> {
         if slot as usize >= self.0.len() {
             return Poll::Pending;
@@ -113,8 +115,9 @@ impl<F: Future> Slots<F> {
     }
 
     fn pinned(&mut self, slot: u32) -> Pin<&mut Option<F>> {
-        // SAFETY: the slice is boxed and never resized, replaced or moved out of, so its elements stay where they are;
-        // they are reached only through this function, which gives them out pinned, and dropped in place.
+        // SAFETY: the slice is boxed and never resized, replaced or moved out of, so its elements stay where
+        // they are; they are reached only through this function, which gives them out pinned, and dropped in
+        // place.
         unsafe { self.0.as_mut().map_unchecked_mut(|slots| &mut slots[slot as usize]) }
     }
 }

@@ -1,27 +1,30 @@
-//! What a backend implements: physical reads into its own pages, physical writes from its own buffers, and sync.
+//! What a backend implements: physical reads into its own pages, physical writes from its own buffers, and
+//! sync.
 //!
-//! The traits say nothing of plans, limits, retries or delivery: [`drive`](crate::drive) does that once for all.
+//! `drive.rs` and `write.rs` do planning, limits, retries and delivery for all backends.
 
-use crate::{BackendInfo, FileInfo, LocalBoxFuture, Permit};
+use crate::backend::Permit;
+use crate::{BackendInfo, FileInfo, LocalBoxFuture};
 use std::io;
 use std::ops::{Deref, DerefMut};
 
 /// One file, read in physical ranges by one runtime.
 ///
-/// A backend that has this gets a [`VectorReader`](crate::VectorReader) from [`PagedReader`](crate::PagedReader).
+/// [`PagedReader`](crate::backend::PagedReader) makes a [`VectorReader`](crate::VectorReader) of it.
 pub trait PageSource: 'static {
-    /// The bytes of one read, in whatever memory the runtime reads into.
+    /// The bytes of one read, in the runtime's memory.
     type Page: Deref<Target = [u8]>;
 
-    /// Reads up to `len` bytes at `offset`; fewer is a short read, none is the end of the file.
+    /// Reads up to `len` bytes at `offset`. Fewer is a short read, and none is the end of the file.
     ///
-    /// The driver asks only for what [`BackendInfo::geometry`] allows, and polls the future to its end even when the
-    /// batch was dropped (through [`PageSource::spawn`]). The future owns what it needs, buffer included.
+    /// The driver asks only for what [`BackendInfo::geometry`] allows. It polls the future to its end even
+    /// when the batch was dropped (through [`PageSource::spawn`]). The future owns what it needs, buffer
+    /// included.
     ///
-    /// `permit` comes back with the result ([`Permit::over`]). It is dropped no sooner than the kernel is done with the buffer.
+    /// `permit` comes back with the result ([`Permit::over`]). It outlives the kernel's use of the buffer.
     ///
     /// # Errors
-    /// What the system says. `EINTR` and `EAGAIN` are retried by the driver.
+    /// What the system says. The driver retries `EINTR` and `EAGAIN`.
     fn read(
         &self,
         offset: u64,
@@ -29,15 +32,17 @@ pub trait PageSource: 'static {
         permit: Permit,
     ) -> impl Future<Output = (io::Result<Self::Page>, Permit)> + 'static;
 
-    /// Runs a future to its end on the runtime of this thread, with nobody waiting for it.
+    /// Runs a future to its end on the runtime of this thread. Nothing waits for it.
     ///
-    /// The driver hands over the reads of a dropped batch this way. Must not panic: outside the runtime it drops the
-    /// future, and the buffers in it are leaked rather than freed. A backend whose reads go on without their futures,
-    /// permits included, drops it too.
+    /// The driver hands over the reads of a dropped batch this way. This must not panic. Outside the runtime
+    /// it drops the future, which leaks the buffers in it. It also drops the future if reads keep their
+    /// permits and go on without it.
     fn spawn(&self, task: LocalBoxFuture<'static, ()>);
 
-    /// Why operations never end any more: their ring stayed behind at a fork. Those in flight are then polled once more, and
-    /// say so; no new one is asked for, and nobody waits for permits, which may be held by threads that stayed behind too.
+    /// Returns `Some(error)` once the ring is lost to a fork. Pending operations then fail with it.
+    ///
+    /// The driver polls them once more and starts no other. It does not wait for permits, since threads that
+    /// stayed behind may hold some.
     fn lost(&self) -> Option<io::Error> {
         None
     }
@@ -48,7 +53,7 @@ pub trait PageSource: 'static {
     /// What is really in use.
     fn info(&self) -> &BackendInfo;
 
-    /// Closes the file. Nothing is in flight any more when it is called.
+    /// Closes the file. Nothing is in flight when it is called.
     ///
     /// # Errors
     /// What the system says.
@@ -66,7 +71,7 @@ pub enum SyncKind {
 
 /// One file, written in physical ranges by one runtime.
 ///
-/// A backend that has this gets a [`PageWriter`](crate::PageWriter) from [`PagedWriter`](crate::PagedWriter).
+/// [`PagedWriter`](crate::backend::PagedWriter) makes a [`PageWriter`](crate::PageWriter) of it.
 pub trait PageSink: 'static {
     /// Memory the runtime can write from.
     type Buffer: DerefMut<Target = [u8]>;
@@ -74,11 +79,13 @@ pub trait PageSink: 'static {
     /// A buffer of exactly `len` bytes.
     fn buffer(&self, len: usize) -> Self::Buffer;
 
-    /// Writes the buffer at `offset` and says how many bytes were taken; fewer is a partial write. The permit is as with
-    /// [`PageSource::read`].
+    /// Writes the buffer at `offset` and returns the number of bytes written. Fewer than all is a partial
+    /// write.
+    ///
+    /// The permit is as with [`PageSource::read`].
     ///
     /// # Errors
-    /// What the system says. `EINTR` and `EAGAIN` are retried by the driver.
+    /// What the system says. The driver retries `EINTR` and `EAGAIN`.
     fn write(
         &self,
         offset: u64,
@@ -89,7 +96,7 @@ pub trait PageSink: 'static {
     /// Makes completed writes durable.
     ///
     /// # Errors
-    /// What the system says; after one, nothing may be assumed durable.
+    /// What the system says. Nothing may be assumed durable then.
     fn sync(&self, kind: SyncKind) -> impl Future<Output = io::Result<()>>;
 
     /// Cuts or extends the file to `len` bytes.
@@ -112,7 +119,7 @@ pub trait PageSink: 'static {
     /// What is really in use.
     fn info(&self) -> &BackendInfo;
 
-    /// Closes the file. Nothing is in flight any more when it is called.
+    /// Closes the file. Nothing is in flight when it is called.
     ///
     /// # Errors
     /// What the system says.

@@ -1,8 +1,10 @@
-//! Writing pages: what engines call, its object-safe twin, and the writer every page sink gets.
+//! Writing pages: what engines call, its object-safe twin, and the writer over any page sink.
 
+use crate::backend::{Gate, PageSink, Permit, WritePlan};
+use crate::gate::ReadLimits;
 use crate::gate::Waiter;
 use crate::in_flight::{InFlight, SlotTable};
-use crate::{BackendInfo, FileInfo, Gate, PageSink, Permit, ReadLimits, SyncKind, WriteError, WritePlan};
+use crate::{BackendInfo, FileInfo, SyncKind, WriteError};
 use std::future::poll_fn;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +19,8 @@ const RETRIES_MAX: u32 = 1000;
 pub struct PageWrite<'a> {
     /// First byte of the file.
     pub offset: u64,
-    /// What to write there. With `O_DIRECT`, offset and length are multiples of the geometry's `offset_align`.
+    /// What to write there. With `O_DIRECT`, offset and length are multiples of the geometry's
+    /// `offset_align`.
     pub bytes: &'a [u8],
 }
 
@@ -32,22 +35,23 @@ pub struct WriteOutcome {
 
 /// Writes many pages of one file, in one batch.
 pub trait PageWriter {
-    /// Writes every page: sorted by offset, contiguous ones merged, a partial write carried on, as many at once as the
-    /// depth and the byte budget allow. Durable only after [`PageWriter::sync`].
+    /// Writes every page, as many at once as the depth and the byte budget allow. Sorts them by offset,
+    /// merges contiguous ones and continues partial writes. The pages are durable only after
+    /// [`PageWriter::sync`].
     ///
     /// # Errors
     /// [`WriteError::Plan`] before anything is written; [`WriteError::Io`] when what is in flight has ended.
     ///
     /// # Cancel safety
-    /// Dropping the future is memory-safe. Any part of the batch may have been written or be written a little later;
-    /// [`PageWriter::close`] waits for it.
+    /// Dropping the future is memory-safe. Any part of the batch may have been written or be written a little
+    /// later. [`PageWriter::close`] waits for it.
     fn write_pages(&self, writes: &[PageWrite<'_>])
     -> impl Future<Output = Result<WriteOutcome, WriteError>>;
 
     /// Makes completed writes durable.
     ///
     /// # Errors
-    /// [`WriteError::Finish`]; nothing may be assumed durable then.
+    /// [`WriteError::Finish`]. Nothing may be assumed durable then.
     fn sync(&self, kind: SyncKind) -> impl Future<Output = Result<(), WriteError>>;
 
     /// Cuts or extends the file, for a tail shorter than the alignment.
@@ -161,7 +165,8 @@ impl<S: PageSink> PagedWriter<S> {
     ///
     /// # Panics
     /// When writes are in flight.
-    pub fn into_sink(self) -> S {
+    #[cfg(feature = "testing")]
+    pub(crate) fn into_sink(self) -> S {
         assert_eq!(self.gate.operations_in_flight(), 0, "writes are in flight");
         self.sink
     }
@@ -242,7 +247,7 @@ async fn drive_writes<S: PageSink>(
     gate: &Gate,
 ) -> Result<WriteOutcome, WriteError> {
     let slots = u32::try_from(plan.writes().len()).unwrap_or(u32::MAX).min(gate.limits().queue_depth);
-    // A remainder is filled anew from the caller's pages, so that a buffer need not come back from the runtime.
+    // A remainder is copied again from the caller's pages. So a buffer need not come back from the runtime.
     let start = |offset, len: u32, permit| {
         let mut buffer = sink.buffer(len as usize);
         plan.gather(pages, offset, &mut buffer);
@@ -322,7 +327,7 @@ where
         }
     }
 
-    /// Gives up what has not been submitted.
+    /// Gives up the writes that have not been submitted.
     fn fail_next(&mut self, source: io::Error) {
         let Some(write) = self.plan.writes().get(self.next_write) else { return };
         if self.error.is_none() {
@@ -342,7 +347,7 @@ impl<S: PageSink, F: Future + 'static, N> Drop for Batch<'_, S, F, N> {
     }
 }
 
-/// One physical write ended: counts it and returns what has to be written again, if anything.
+/// Counts one physical write, and returns the write that must follow, if any.
 fn complete<S: PageSink>(
     mut operation: Operation,
     result: io::Result<usize>,
@@ -355,7 +360,7 @@ fn complete<S: PageSink>(
             let bytes = (bytes as u64).min(u64::from(operation.len)) as u32;
             outcome.bytes_written += u64::from(bytes);
             outcome.writes += 1;
-            // A write that stops inside an alignment unit is carried on from the unit's start.
+            // After a write that stops inside an alignment unit, the next one begins at the unit's start.
             let geometry = &sink.info().geometry;
             let next = geometry.align_down(operation.offset + u64::from(bytes));
             let again = (operation.offset + u64::from(bytes) - next) as u32;

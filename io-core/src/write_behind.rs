@@ -7,11 +7,12 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// Batches on their way at most. What comes from a processor and what goes to a disk then hardly wait for each other.
+/// Batches on their way at most. What comes from a processor and what goes to a disk then hardly wait for
+/// each other.
 const BATCHES_MAX: usize = 4;
 
-/// How far ahead of its bytes a long file is made. A write past the page cache that makes its file longer keeps all others of
-/// the file waiting, in ext4 and elsewhere; one into what the file has already does not.
+/// How far ahead of its bytes a long file is made. A write past the page cache that makes its file longer
+/// keeps all others of the file waiting, in ext4 and elsewhere; one into what the file has already does not.
 const LEN_AHEAD_MAX: u64 = 64 << 20;
 
 /// A batch on its way, until it has ended. It gives its bytes' memory back.
@@ -32,8 +33,9 @@ impl Batch {
 
 /// A writer that is a few batches behind its caller. After an error the file is not to be used.
 ///
-/// Errors come from a later call than the one they belong to; [`WriteBehind::settled`] tells those that are left.
-/// Where the backend's operations run only while they are polled, as writes through a map's file do, it just writes.
+/// Errors come from a later call than the one they belong to; [`WriteBehind::settled`] tells those that are
+/// left. Where the backend's operations run only while they are polled, as writes through a map's file do, it
+/// just writes.
 pub struct WriteBehind<W> {
     writer: Rc<W>,
     batches: VecDeque<Batch>,
@@ -61,8 +63,8 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
         Self { writer: Rc::new(writer), batches: VecDeque::new(), end: 0, len_ahead: 0, spare: Vec::new() }
     }
 
-    /// Begins to write the first `len` bytes of `bytes` at `offset`; the rest stays in `bytes`. Waits only while too much
-    /// is on its way.
+    /// Begins to write the first `len` bytes of `bytes` at `offset`; the rest stays in `bytes`. Waits only
+    /// while too much is on its way.
     ///
     /// # Errors
     /// [`WriteError`] of this or an earlier batch.
@@ -103,8 +105,8 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
         Ok(())
     }
 
-    /// All of them, whichever is waited for: they share the writer's budget, and one that is not polled would keep its place
-    /// in the queue for that from those behind it.
+    /// All of them, whichever is waited for: they share the writer's budget, and one that is not polled would
+    /// keep its place in the queue for that from those behind it.
     fn poll_all(&mut self, cx: &mut Context<'_>) {
         self.batches.iter_mut().for_each(|batch| batch.poll(cx));
     }

@@ -19,7 +19,8 @@ impl PlannedWrite {
     }
 }
 
-/// Which physical writes carry a batch of page writes: sorted by offset, contiguous ones merged, long ones split.
+/// Which physical writes carry a batch of page writes: sorted by offset, contiguous ones merged, long ones
+/// split.
 #[derive(Clone, Debug, Default)]
 pub struct WritePlan {
     /// Offset, length and caller's index of each write that has bytes, by offset.
@@ -31,8 +32,8 @@ impl WritePlan {
     /// Plans a batch, replacing the plan before. Empty writes are left out.
     ///
     /// # Errors
-    /// [`PlanError::Misaligned`] where the file needs aligned writes; [`PlanError::Overlap`] when the result would
-    /// depend on the order of two writes.
+    /// [`PlanError::Misaligned`] where the file needs aligned writes; [`PlanError::Overlap`] when the result
+    /// would depend on the order of two writes.
     pub fn build(&mut self, writes: &[PageWrite<'_>], geometry: &IoGeometry) -> Result<(), PlanError> {
         self.order.clear();
         self.writes.clear();

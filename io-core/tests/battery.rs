@@ -1,4 +1,5 @@
-//! The conformance battery on the in-memory backend, and on a trace of it: it checks the driver, and the battery itself.
+//! The conformance battery on the in-memory backend, and on a trace of it: it checks the driver, and the
+//! battery itself.
 
 use io_core::OpenOptions;
 use io_core::testing::{Battery, MemoryBackend, TracedBackend};

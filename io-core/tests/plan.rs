@@ -1,6 +1,7 @@
 //! Properties of the read planner and the write planner, over random batches and geometries.
 
-use io_core::{IoGeometry, PageWrite, PlanError, ReadPlan, ReadRequest, WritePlan};
+use io_core::backend::{ReadPlan, WritePlan};
+use io_core::{IoGeometry, PageWrite, PlanError, ReadRequest};
 use proptest::prelude::*;
 use std::collections::HashSet;
 

@@ -16,7 +16,8 @@ fn names(disk: &SimulatedDisk, dir: &str) -> Vec<String> {
     entries.into_iter().map(|entry| entry.name.into_string().unwrap()).collect()
 }
 
-/// Creates a file of two sectors of `1` that is synced, and overwrites the second and a third with `2` without a sync.
+/// Creates a file of two sectors of `1` that is synced, and overwrites the second and a third with `2`
+/// without a sync.
 fn half_synced(disk: &SimulatedDisk, path: &Path) {
     disk.run(|| async {
         let file = disk.create(path, &OpenOptions::default()).await.unwrap();

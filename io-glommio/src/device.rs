@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 /// The longest read the device takes in one piece, in bytes, where it is known.
 ///
-/// glommio may hang on a longer direct read, which the kernel then splits (DataDog/glommio issues 633 and 635).
+/// glommio may hang on a longer direct read, which the kernel then splits (DataDog/glommio issues 633 and
+/// 635).
 pub(crate) fn read_bytes_max(file: &File) -> Option<u32> {
     use std::os::linux::fs::MetadataExt;
     let device = file.metadata().ok()?.st_dev();

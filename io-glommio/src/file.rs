@@ -4,17 +4,14 @@ use crate::device::read_bytes_max;
 use crate::runtime::{NAME, RUNTIME, os_error, spawn};
 use glommio::GlommioError;
 use glommio::io::{BufferedFile, DmaBuffer, DmaFile, OpenOptions as GlommioOptions, ReadResult};
-use io_core::{
-    BackendInfo, FileInfo, IoGeometry, IoMode, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource,
-    PagedReader, PagedWriter, Permit, SyncKind, create_std, open_std,
-};
-use std::cell::RefCell;
+use io_core::backend::Handle;
+use io_core::backend::{PageSink, PageSource, PagedReader, PagedWriter, Permit, create_std, open_std};
+use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::rc::Rc;
 
 enum GlommioFile {
     Direct(DmaFile),
@@ -22,7 +19,7 @@ enum GlommioFile {
 }
 
 impl GlommioFile {
-    /// Opens once more what is open as `opened`: whatever has its name meanwhile is not looked at.
+    /// Opens the file behind `opened` once more, even if another file has its name by now.
     async fn open(opened: &File, path: &Path, write: bool, options: &OpenOptions) -> Result<Self, OpenError> {
         let same = format!("/proc/{}/fd/{}", std::process::id(), opened.as_raw_fd());
         let mut how = GlommioOptions::new();
@@ -32,7 +29,7 @@ impl GlommioFile {
             return Ok(Self::Buffered(how.buffered_open(&same).await.map_err(failed)?));
         }
         let file = how.dma_open(&same).await.map_err(failed)?;
-        // glommio falls back to buffered reads without a word where it takes the file system for one without O_DIRECT.
+        // glommio falls back to buffered reads silently if it does not expect O_DIRECT of the file system.
         if !is_direct(&file).map_err(|error| OpenError::io(path, error))? {
             let reason = "glommio opened it buffered".to_owned();
             return Err(OpenError::DirectRefused { path: path.to_owned(), reason });
@@ -56,59 +53,25 @@ fn is_direct(file: &DmaFile) -> io::Result<bool> {
     Ok(flags & rustix::fs::OFlags::DIRECT.bits() != 0)
 }
 
-/// An open file, until it is closed.
-struct Handle {
-    file: RefCell<Option<Rc<GlommioFile>>>,
+/// The handle of a file. Its reads keep to the alignment of glommio and the longest read of the device.
+fn handle(
+    file: GlommioFile,
+    std: &File,
     file_info: FileInfo,
-    info: BackendInfo,
-}
-
-impl Handle {
-    fn new(
-        file: GlommioFile,
-        std: &File,
-        file_info: FileInfo,
-        mut geometry: IoGeometry,
-        options: &OpenOptions,
-    ) -> Self {
-        let (io_mode, kernel_features) = match &file {
-            GlommioFile::Direct(file) => {
-                let align = u32::try_from(file.alignment()).unwrap_or(4096);
-                geometry.offset_align = geometry.offset_align.max(align);
-                geometry.memory_align = geometry.memory_align.max(align);
-                if let Some(device_max) = read_bytes_max(std) {
-                    let whole = device_max / geometry.offset_align * geometry.offset_align;
-                    geometry.read_size_max = geometry.read_size_max.min(whole.max(geometry.offset_align));
-                }
-                (IoMode::Direct, vec!["io_uring", "O_DIRECT"])
-            }
-            GlommioFile::Buffered(_) => (IoMode::Buffered, vec!["io_uring"]),
-        };
-        let info = BackendInfo {
-            backend: NAME,
-            runtime: RUNTIME,
-            io_mode,
-            queue_depth: options.queue_depth,
-            bytes_in_flight_max: options.bytes_in_flight_max,
-            geometry,
-            lanes: false,
-            kernel_features,
-        };
-        Self { file: RefCell::new(Some(Rc::new(file))), file_info, info }
-    }
-
-    fn file(&self) -> io::Result<Rc<GlommioFile>> {
-        self.file.borrow().clone().ok_or_else(|| io::Error::other("the file is closed"))
-    }
-
-    async fn close(&self) -> io::Result<()> {
-        let file = self.file.borrow_mut().take();
-        match file.map(Rc::try_unwrap) {
-            Some(Ok(file)) => file.close().await,
-            // Whoever still holds it closes it by dropping it.
-            Some(Err(_)) | None => Ok(()),
+    mut geometry: IoGeometry,
+    options: &OpenOptions,
+) -> Handle<GlommioFile> {
+    if let GlommioFile::Direct(file) = &file {
+        let align = u32::try_from(file.alignment()).unwrap_or(4096);
+        geometry.offset_align = geometry.offset_align.max(align);
+        geometry.memory_align = geometry.memory_align.max(align);
+        if let Some(device_max) = read_bytes_max(std) {
+            let whole = device_max / geometry.offset_align * geometry.offset_align;
+            geometry.read_size_max = geometry.read_size_max.min(whole.max(geometry.offset_align));
         }
     }
+    let info = BackendInfo::new(NAME, RUNTIME, options, geometry, &["io_uring"]);
+    Handle::new(file, file_info, info)
 }
 
 pub(crate) async fn open_reader(
@@ -117,7 +80,7 @@ pub(crate) async fn open_reader(
 ) -> Result<PagedReader<GlommioSource>, OpenError> {
     let (std, file_info, geometry) = open_std(path, options)?;
     let file = GlommioFile::open(&std, path, false, options).await?;
-    Ok(PagedReader::new(GlommioSource(Handle::new(file, &std, file_info, geometry, options))))
+    Ok(PagedReader::new(GlommioSource(handle(file, &std, file_info, geometry, options))))
 }
 
 pub(crate) async fn open_writer(
@@ -126,12 +89,12 @@ pub(crate) async fn open_writer(
 ) -> Result<PagedWriter<GlommioSink>, OpenError> {
     let (std, file_info, geometry) = create_std(path, options)?;
     let file = GlommioFile::open(&std, path, true, options).await?;
-    let handle = Handle::new(file, &std, file_info, geometry, options);
+    let handle = handle(file, &std, file_info, geometry, options);
     Ok(PagedWriter::new(GlommioSink { handle, std }))
 }
 
 /// Reads one file through the rings of this thread.
-pub struct GlommioSource(Handle);
+pub struct GlommioSource(Handle<GlommioFile>);
 
 impl PageSource for GlommioSource {
     type Page = ReadResult;
@@ -157,15 +120,15 @@ impl PageSource for GlommioSource {
     }
 
     fn file(&self) -> &FileInfo {
-        &self.0.file_info
+        self.0.file_info()
     }
 
     fn info(&self) -> &BackendInfo {
-        &self.0.info
+        self.0.info()
     }
 
     async fn close(&self) -> io::Result<()> {
-        self.0.close().await
+        self.0.close(GlommioFile::close).await
     }
 }
 
@@ -199,7 +162,7 @@ impl DerefMut for GlommioBuffer {
 
 /// Writes one file through the rings of this thread.
 pub struct GlommioSink {
-    handle: Handle,
+    handle: Handle<GlommioFile>,
     /// For what glommio has no operation for: fsync and ftruncate, which block.
     std: File,
 }
@@ -256,14 +219,14 @@ impl PageSink for GlommioSink {
     }
 
     fn file(&self) -> &FileInfo {
-        &self.handle.file_info
+        self.handle.file_info()
     }
 
     fn info(&self) -> &BackendInfo {
-        &self.handle.info
+        self.handle.info()
     }
 
     async fn close(&self) -> io::Result<()> {
-        self.handle.close().await
+        self.handle.close(GlommioFile::close).await
     }
 }

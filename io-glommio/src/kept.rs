@@ -1,8 +1,8 @@
 //! Threads that keep their executor.
 //!
-//! glommio 0.9 never drops the header of a task (`RawTask::destroy`), and each header shares the executor's eventfd. An
-//! executor that has run anything therefore leaves one eventfd behind. Threads that are started here keep theirs instead,
-//! and take up the next work of the same name.
+//! glommio 0.9 never drops the header of a task (`RawTask::destroy`), and each header shares the executor's
+//! eventfd. An executor that has run anything therefore leaves one eventfd behind. Threads that are started
+//! here keep theirs instead, and take up the next work of the same name.
 
 use glommio::LocalExecutor;
 use std::cell::{Cell, RefCell};

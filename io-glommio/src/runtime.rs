@@ -3,10 +3,8 @@
 use crate::file::{GlommioSink, GlommioSource, open_reader, open_writer};
 use crate::kept::{self, Work};
 use glommio::{GlommioError, LocalExecutor, LocalExecutorBuilder, Placement};
-use io_core::{
-    BackendFactory, LocalBoxFuture, OpenError, OpenOptions, PagedReader, PagedWriter, StartError,
-    run_to_drain,
-};
+use io_core::backend::{PagedReader, PagedWriter, run_to_drain};
+use io_core::{BackendFactory, LocalBoxFuture, OpenError, OpenOptions, StartError};
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
@@ -23,7 +21,8 @@ const RING_ENTRIES: usize = 256;
 /// Memory that glommio wants to be allowed to lock.
 const LOCKED_BYTES_MIN: u64 = 512 * 1024;
 
-/// File descriptors that glommio takes to start: of a notifier, three rings, a ring that is only probed and a second notifier.
+/// File descriptors that glommio takes to start: of a notifier, three rings, a ring that is only probed and a
+/// second notifier.
 const DESCRIPTORS: usize = 6;
 
 /// Memory that glommio takes to start, most of it for its own buffers.
@@ -81,8 +80,8 @@ impl BackendFactory for GlommioBackend {
         Ok(output)
     }
 
-    /// The thread keeps its executor, and goes on to the next work of the same name: an executor that ends leaves an eventfd
-    /// behind in glommio 0.9.
+    /// The thread keeps its executor, and goes on to the next work of the same name: an executor that ends
+    /// leaves an eventfd behind in glommio 0.9.
     fn spawn_thread(&self, name: String, work: Work) -> io::Result<()> {
         kept::spawn(name, work)
     }
@@ -113,7 +112,8 @@ fn check_system() -> Result<(), StartError> {
         return Err(StartError::LockedMemory { runtime: RUNTIME, reason });
     }
     let failed = |error| StartError::from_ring_setup(RUNTIME, error);
-    // glommio panics where it gets no memory, descriptor, ring or thread; ours, dropped at once, find that out.
+    // glommio panics where it gets no memory, descriptor, ring or thread; ours, dropped at once, find that
+    // out.
     if Vec::<u8>::new().try_reserve_exact(MEMORY_BYTES).is_err() {
         let reason = format!("it needs {MEMORY_BYTES} bytes of memory; raise the limit (`ulimit -v`)");
         return Err(failed(io::Error::new(io::ErrorKind::OutOfMemory, reason)));
@@ -143,7 +143,8 @@ fn check_inside() -> Result<(), OpenError> {
     Err(OpenError::WrongExecutor { backend: NAME, run: "GlommioBackend::run" })
 }
 
-/// glommio does not tell whether it is running, other than by a panic when it is not; that panic's message is printed.
+/// glommio does not tell whether it is running, other than by a panic when it is not; that panic's message is
+/// printed.
 fn is_inside_foreign_executor() -> bool {
     catch_unwind(|| glommio::executor().id()).is_ok()
 }

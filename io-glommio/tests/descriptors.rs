@@ -1,4 +1,5 @@
-//! Threads that keep their executor leave nothing behind. A process of its own: all its descriptors are counted.
+//! Threads that keep their executor leave nothing behind. A process of its own: all its descriptors are
+//! counted.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "a skip must be seen")]
@@ -30,7 +31,8 @@ fn executors_that_start_again_and_again_leave_nothing_open() {
         eprintln!("skipped: {refused}");
         return;
     }
-    // A thread may not be idle yet when the next work comes. Then there is one more, with the descriptors of its executor.
+    // A thread may not be idle yet when the next work comes. Then there is one more, with the descriptors of
+    // its executor.
     let (mut threads, mut others) = (BTreeSet::new(), BTreeSet::new());
     let before = descriptors();
     for _ in 0..100 {

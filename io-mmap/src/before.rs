@@ -1,4 +1,5 @@
-//! A map in front of another backend: what is in memory is a slice, what is not is read without blocking the thread.
+//! A map in front of another backend: what is in memory is a slice, what is not is read without blocking the
+//! thread.
 
 use crate::file::{advise, check};
 use crate::known::Known;
@@ -19,11 +20,13 @@ use std::sync::Arc;
 /// Slices delivered between two looks at whether the thread had to wait for one of them.
 const LOOK_EVERY: u32 = 64;
 
-/// Reads what is in memory from a map and everything else through another backend, on whose executor it lives.
+/// Reads what is in memory from a map and everything else through another backend, on whose executor it
+/// lives.
 ///
-/// What is in memory is what the reader has read before, and what `populate` brought in: each page goes through the other
-/// backend once. Where the kernel has dropped such a page since, its slice blocks the thread as one of a plain map does, and
-/// the reader takes less for granted. A reader keeps 3 bits for each page of its file.
+/// What is in memory is what the reader has read before, and what `populate` brought in: each page goes
+/// through the other backend once. Where the kernel has dropped such a page since, its slice blocks the
+/// thread as one of a plain map does, and the reader takes less for granted. A reader keeps 3 bits for each
+/// page of its file.
 ///
 /// As with a map, a file that is truncated while it is open may kill the process, and there is no `O_DIRECT`.
 ///
@@ -365,7 +368,8 @@ mod tests {
         // Seen at the 64th slice: what comes later is older knowledge, which is as good and is used again.
         assert_eq!(read(&reader, &requests), 0);
         FAULTS.set(2);
-        // Seen at the 56th, since the last look was 8 slices ago: those between were not used since the first turn.
+        // Seen at the 56th, since the last look was 8 slices ago: those between were not used since the first
+        // turn.
         assert_eq!(read(&reader, &requests[..56]), 0);
         assert_eq!(read(&reader, &requests), 8);
         assert_eq!(read(&reader, &requests), 0);

@@ -1,4 +1,5 @@
-//! Which pages of a file are in memory, as far as one reader can know without asking: those it has read of late.
+//! Which pages of a file are in memory, as far as one reader can know without asking: those it has read of
+//! late.
 //!
 //! ```text
 //! read  ──> recent  ──(a page known here was gone)──> older  ──(again)──> forgotten
@@ -6,8 +7,9 @@
 //!             └──────────────── read again ─────────────┘
 //! ```
 //!
-//! The kernel drops first what has not been used for long, so what is found missing says how far back memory reaches: the
-//! older half of what is known is then given up. Asking (`mincore`) would take longer than a page takes to be read from a map.
+//! The kernel drops first what has not been used for long, so what is found missing says how far back memory
+//! reaches: the older half of what is known is then given up. Asking (`mincore`) would take longer than a
+//! page takes to be read from a map.
 
 use std::ops::RangeInclusive;
 

@@ -1,4 +1,5 @@
-//! The map itself. The only `unsafe` of this crate is here: mapping a file, and asking the kernel about pages and faults.
+//! The map itself. The only `unsafe` of this crate is here: mapping a file, and asking the kernel about pages
+//! and faults.
 
 #![allow(unsafe_code)]
 
@@ -13,8 +14,9 @@ pub(crate) fn map(file: &File, len: usize, populate: bool) -> io::Result<Mmap> {
     if populate {
         options.populate();
     }
-    // SAFETY: the map is read-only and no longer than the file. Whoever changes the file under it changes bytes we only
-    // copy or hand out as plain bytes; whoever truncates it gets this process killed, as the crate's documentation says.
+    // SAFETY: the map is read-only and no longer than the file. Whoever changes the file under it changes
+    // bytes we only copy or hand out as plain bytes; whoever truncates it gets this process killed, as the
+    // crate's documentation says.
     unsafe { options.map(file) }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::file::MmapReader;
 use crate::write::FileSink;
-use io_core::{BackendFactory, OpenError, OpenOptions, PagedWriter, StartError, run_to_drain};
+use io_core::backend::{PagedWriter, run_to_drain};
+use io_core::{BackendFactory, OpenError, OpenOptions, StartError};
 use std::path::Path;
 
 pub(crate) const NAME: &str = "mmap";

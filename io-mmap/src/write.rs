@@ -1,11 +1,9 @@
-//! Writing: positional writes of the standard library. A file being written is not mapped: a full disk would be a SIGBUS
-//! instead of an error.
+//! Writing: positional writes of the standard library. A file being written is not mapped: a full disk would
+//! be a SIGBUS instead of an error.
 
 use crate::runtime::NAME;
-use io_core::{
-    BackendInfo, BufferPool, FileInfo, IoGeometry, IoMode, LocalBoxFuture, OpenError, OpenOptions, Page,
-    PageSink, Permit, SyncKind,
-};
+use io_core::backend::{BufferPool, Page, PageSink, Permit};
+use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::future::ready;
 use std::io;
@@ -24,16 +22,8 @@ impl FileSink {
     pub(crate) fn create(path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
         options.check()?;
         let file = File::create_new(path).map_err(|error| OpenError::io(path, error))?;
-        let info = BackendInfo {
-            backend: NAME,
-            runtime: "none",
-            io_mode: IoMode::Buffered,
-            queue_depth: options.queue_depth,
-            bytes_in_flight_max: options.bytes_in_flight_max,
-            geometry: IoGeometry::buffered(options.read_size_max, options.gap_max),
-            lanes: false,
-            kernel_features: Vec::new(),
-        };
+        let geometry = IoGeometry::buffered(options.read_size_max, options.gap_max);
+        let info = BackendInfo::new(NAME, "none", options, geometry, &[]);
         let pool = BufferPool::new(options.bytes_in_flight_max as usize);
         Ok(Self { file, pool, file_info: FileInfo { path: path.into(), len: 0 }, info })
     }

@@ -2,14 +2,14 @@
 
 #![allow(unsafe_code)]
 
-use io_core::KernelBuf;
+use io_core::backend::KernelBuf;
 use monoio::buf::{IoBuf, IoBufMut};
 
 /// A buffer on its way to the kernel and back.
 pub(crate) struct RingBuf(pub(crate) KernelBuf);
 
-// SAFETY: a `KernelBuf` owns its memory on the heap and does not move it; a runtime that drops it early leaks it, so the
-// pointer stays valid for as long as the kernel may use it. All of its bytes are initialized.
+// SAFETY: a `KernelBuf` owns its memory on the heap and does not move it; a runtime that drops it early leaks
+// it, so the pointer stays valid for as long as the kernel may use it. All of its bytes are initialized.
 unsafe impl IoBuf for RingBuf {
     fn read_ptr(&self) -> *const u8 {
         self.0.as_ptr()

@@ -1,10 +1,9 @@
 //! Starting a monoio runtime, and finding out whether one is running.
 
-use crate::file::{MonoioSink, MonoioSource, open_reader, open_writer};
-use io_core::{
-    BackendFactory, LocalBoxFuture, OpenError, OpenOptions, PagedReader, PagedWriter, StartError,
-    run_to_drain,
-};
+use crate::file::MonoioFile;
+use io_core::backend::{PagedReader, PagedWriter, run_to_drain};
+use io_core::backend::{RuntimeSink, RuntimeSource};
+use io_core::{BackendFactory, LocalBoxFuture, OpenError, OpenOptions, StartError};
 use monoio::{IoUringDriver, RuntimeBuilder};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +12,8 @@ use std::path::Path;
 pub(crate) const NAME: &str = "monoio";
 pub(crate) const RUNTIME: &str = "monoio 0.2";
 
-/// Entries of the submission queue. More reads than this may be in flight: a full queue is submitted and filled again.
+/// Entries of the submission queue. More reads than this may be in flight: a full queue is submitted and
+/// filled again.
 const RING_ENTRIES: u32 = 256;
 
 /// Opens files for monoio and starts its runtime.
@@ -37,8 +37,8 @@ impl Drop for Running {
 }
 
 impl BackendFactory for MonoioBackend {
-    type Reader = PagedReader<MonoioSource>;
-    type Writer = PagedWriter<MonoioSink>;
+    type Reader = PagedReader<RuntimeSource<MonoioFile>>;
+    type Writer = PagedWriter<RuntimeSink<MonoioFile>>;
 
     fn name(&self) -> &'static str {
         NAME
@@ -65,12 +65,12 @@ impl BackendFactory for MonoioBackend {
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
         check_inside()?;
-        open_reader(path, options)
+        RuntimeSource::open(path, options)
     }
 
     async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
         check_inside()?;
-        open_writer(path, options)
+        RuntimeSink::create(path, options)
     }
 }
 
@@ -82,12 +82,14 @@ fn check_inside() -> Result<(), OpenError> {
     Err(OpenError::WrongExecutor { backend: NAME, run: "MonoioBackend::run" })
 }
 
-/// monoio does not tell whether it is running, other than by a panic when it is not; that panic's message is printed.
+/// monoio does not tell whether it is running, other than by a panic when it is not; that panic's message is
+/// printed.
 fn is_inside_foreign_runtime() -> bool {
     catch_unwind(monoio::utils::is_legacy).is_ok_and(|is_legacy| !is_legacy)
 }
 
-/// Runs a task to its end with nobody waiting. Outside the runtime it is dropped: the buffers in it are leaked.
+/// Runs a task to its end with nobody waiting. Outside the runtime it is dropped: the buffers in it are
+/// leaked.
 pub(crate) fn spawn(task: LocalBoxFuture<'static, ()>) {
     // Without a runtime spawning panics, and this may be called while a panic unwinds.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(monoio::spawn(task))));

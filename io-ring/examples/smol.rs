@@ -1,4 +1,5 @@
-//! Writing and reading under smol: a journal whose every record is durable before the next, and a batch that reads them all.
+//! Writing and reading under smol: a journal whose every record is durable before the next, and a batch that
+//! reads them all.
 //!
 //! `cargo run -p io-ring --example smol`
 

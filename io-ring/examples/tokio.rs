@@ -1,4 +1,5 @@
-//! Batched reads under tokio's multi-thread runtime: tasks on any thread share one reader and the process's one ring.
+//! Batched reads under tokio's multi-thread runtime: tasks on any thread share one reader and the process's
+//! one ring.
 //!
 //! `cargo run -p io-ring --example tokio -- [FILE]`
 

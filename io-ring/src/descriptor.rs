@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 const CLOSED: RawFd = -1;
 
-/// An open file until it is taken to be closed, or dropped.
+/// An open file, until it is taken or dropped.
 pub(crate) struct Descriptor(AtomicI32);
 
 impl Descriptor {
@@ -16,13 +16,15 @@ impl Descriptor {
         Self(AtomicI32::new(file.into_raw_fd()))
     }
 
-    /// The descriptor, or what the system refuses as a bad one. Valid only as long as nobody takes it: the ring's thread,
-    /// which alone asks, is also the one that takes.
+    /// The descriptor, or -1, which the system refuses as a bad one.
+    ///
+    /// Only the ring's thread calls this and [`Descriptor::take`]. So the number stays valid while it is
+    /// used.
     pub(crate) fn raw(&self) -> RawFd {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The descriptor, to be closed by the caller.
+    /// The descriptor, for the caller to close.
     pub(crate) fn take(&self) -> RawFd {
         self.0.swap(CLOSED, Ordering::Relaxed)
     }
@@ -32,7 +34,7 @@ impl Drop for Descriptor {
     fn drop(&mut self) {
         let fd = *self.0.get_mut();
         if fd != CLOSED {
-            // SAFETY: it came from a `File` and was not taken, so it is open and nobody else's.
+            // SAFETY: the descriptor came from a `File` and was not taken, so it is open and owned here.
             drop(unsafe { OwnedFd::from_raw_fd(fd) });
         }
     }

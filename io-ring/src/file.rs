@@ -1,100 +1,66 @@
 //! Files opened for the ring: one physical read, one physical write, sync.
 
-use crate::descriptor::Descriptor;
+use crate::open_file::OpenFile;
 use crate::operation::{Ended, Idle, Kind, Order, Pending, forked_error};
-use crate::pool::Pool;
-use crate::ring::Ring;
-use crate::runtime::{NAME, RUNTIME};
-use io_core::{
-    BackendInfo, FileInfo, IoGeometry, IoMode, Lane, LocalBoxFuture, OpenError, OpenOptions, PageSink,
-    PageSource, Permit, SyncKind, create_std, open_std,
-};
+use crate::ring::{NAME, RUNTIME, Ring};
+use io_core::backend::{PageSink, PageSource, Permit, create_std, open_std};
+use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What an operation needs of its file.
-pub(crate) struct OpenFile {
-    pub(crate) descriptor: Descriptor,
-    pub(crate) pool: Arc<Pool>,
-    pub(crate) lane: Lane,
-    pub(crate) direct: bool,
-    ring: Arc<Ring>,
-}
-
-/// The handles and the operations of a file share it.
-pub(crate) type SharedFile = Arc<OpenFile>;
-
-impl OpenFile {
-    /// Whether a write is over only when its pages are on the disk: so that the background does not leave the page cache
-    /// full of what one sync then sends to the device ahead of everybody's reads.
-    pub(crate) fn writes_back(&self) -> bool {
-        self.lane == Lane::Background && !self.direct
-    }
-}
-
-/// An open file and what is told about it.
-pub(crate) struct Handle {
-    pub(crate) file: SharedFile,
+/// An open file and what is known about it.
+struct Handle {
+    file: Arc<OpenFile>,
     file_info: FileInfo,
     info: BackendInfo,
 }
 
 impl Handle {
-    fn new(ring: Arc<Ring>, opened: (File, FileInfo, IoGeometry), options: &OpenOptions) -> Self {
+    fn new(ring: Arc<Ring<OpenFile>>, opened: (File, FileInfo, IoGeometry), options: &OpenOptions) -> Self {
         let (file, file_info, geometry) = opened;
-        let mut kernel_features = ring.features().to_vec();
-        kernel_features.extend(options.direct.then_some("O_DIRECT"));
-        let info = BackendInfo {
-            backend: NAME,
-            runtime: RUNTIME,
-            io_mode: if options.direct { IoMode::Direct } else { IoMode::Buffered },
-            queue_depth: options.queue_depth,
-            bytes_in_flight_max: options.bytes_in_flight_max,
-            geometry,
-            lanes: true,
-            kernel_features,
-        };
-        let file = OpenFile {
-            descriptor: Descriptor::new(file),
-            pool: Arc::clone(ring.pool()),
-            lane: options.lane,
-            direct: options.direct,
-            ring,
-        };
-        Self { file: Arc::new(file), file_info, info }
+        let info = BackendInfo::new(NAME, RUNTIME, options, geometry, ring.features());
+        let info = BackendInfo { lanes: true, ..info };
+        Self { file: OpenFile::new(file, ring, options), file_info, info }
     }
 
-    fn start(&self, idle: Idle, kind: Kind, offset: u64, len: u32, permit: Option<Permit>) -> Pending {
+    fn start(
+        &self,
+        idle: Idle<OpenFile>,
+        kind: Kind,
+        offset: u64,
+        len: u32,
+        permit: Option<Permit>,
+    ) -> Pending<OpenFile> {
         let order = Order { kind, file: Arc::clone(&self.file), offset, len, permit };
         let (pending, running) = idle.start(Some(order));
-        self.file.ring.submit(running);
+        self.file.ring().submit(running);
         pending
     }
 
     fn lost(&self) -> Option<io::Error> {
-        self.file.ring.is_of_another_process().then(forked_error)
+        self.file.ring().is_of_another_process().then(forked_error)
     }
 
-    /// An operation without a buffer.
-    pub(crate) async fn run(&self, kind: Kind) -> io::Result<()> {
-        let ended = self.start(self.file.pool.take(0), kind, 0, 0, None).ended().await;
+    /// Runs an operation that needs no buffer.
+    async fn run(&self, kind: Kind) -> io::Result<()> {
+        let ended = self.start(self.file.pool().take(0), kind, 0, 0, None).ended().await;
         let result = ended.result.map(drop);
         if let Some(idle) = ended.idle {
-            self.file.pool.put(idle);
+            self.file.pool().put(idle);
         }
         result
     }
 }
 
-/// Bytes that were read or are to be written; the buffer returns to its ring's pool when this is dropped.
+/// Bytes that were read or will be written. Dropping it returns the buffer to its ring's pool.
 pub struct RingPage {
-    /// `None` only while it is dropped or handed in.
-    idle: Option<Idle>,
+    /// `None` only while the page is dropped or handed in.
+    idle: Option<Idle<OpenFile>>,
     len: usize,
-    file: SharedFile,
+    file: Arc<OpenFile>,
 }
 
 impl Deref for RingPage {
@@ -114,16 +80,20 @@ impl DerefMut for RingPage {
 impl Drop for RingPage {
     fn drop(&mut self) {
         if let Some(idle) = self.idle.take() {
-            self.file.pool.put(idle);
+            self.file.pool().put(idle);
         }
     }
 }
 
 /// Reads one file through the ring.
-pub struct RingSource(pub(crate) Handle);
+pub struct RingSource(Handle);
 
 impl RingSource {
-    pub(crate) fn open(ring: Arc<Ring>, path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
+    pub(crate) fn open(
+        ring: Arc<Ring<OpenFile>>,
+        path: &Path,
+        options: &OpenOptions,
+    ) -> Result<Self, OpenError> {
         Ok(Self(Handle::new(ring, open_std(path, options)?, options)))
     }
 }
@@ -138,7 +108,7 @@ impl PageSource for RingSource {
         permit: Permit,
     ) -> impl Future<Output = (io::Result<RingPage>, Permit)> + 'static {
         let pending =
-            self.0.start(self.0.file.pool.take(len as usize), Kind::Read, offset, len, Some(permit));
+            self.0.start(self.0.file.pool().take(len as usize), Kind::Read, offset, len, Some(permit));
         async move {
             let Ended { result, idle, order } = pending.ended().await;
             let (file, permit) = returned(order);
@@ -146,7 +116,7 @@ impl PageSource for RingSource {
         }
     }
 
-    /// Reads go on without their futures, and keep their permits.
+    /// Operations go on without their futures, and keep their permits.
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
         drop(task);
     }
@@ -168,8 +138,8 @@ impl PageSource for RingSource {
     }
 }
 
-/// What comes back of an operation that the budget counts.
-fn returned(order: Option<Order>) -> (SharedFile, Permit) {
+/// The file and the permit of an operation that the budget counts.
+fn returned(order: Option<Order<OpenFile>>) -> (Arc<OpenFile>, Permit) {
     let Some(Order { file, permit: Some(permit), .. }) = order else {
         unreachable!("the order comes back as it was handed in")
     };
@@ -178,13 +148,18 @@ fn returned(order: Option<Order>) -> (SharedFile, Permit) {
 
 /// Writes one file through the ring.
 pub struct RingSink {
-    pub(crate) handle: Handle,
-    /// The ring has no ftruncate in the kernels we support, so a second descriptor does it. `None` once closed.
+    handle: Handle,
+    /// io_uring has no ftruncate in the kernels we support, so a second descriptor does it. `None` once
+    /// closed.
     for_len: Mutex<Option<File>>,
 }
 
 impl RingSink {
-    pub(crate) fn create(ring: Arc<Ring>, path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
+    pub(crate) fn create(
+        ring: Arc<Ring<OpenFile>>,
+        path: &Path,
+        options: &OpenOptions,
+    ) -> Result<Self, OpenError> {
         let (file, file_info, geometry) = create_std(path, options)?;
         let for_len = file.try_clone().map_err(|error| OpenError::io(path, error))?;
         let handle = Handle::new(ring, (file, file_info, geometry), options);
@@ -202,7 +177,7 @@ impl PageSink for RingSink {
 
     fn buffer(&self, len: usize) -> RingPage {
         let file = Arc::clone(&self.handle.file);
-        RingPage { idle: Some(file.pool.take(len)), len, file }
+        RingPage { idle: Some(file.pool().take(len)), len, file }
     }
 
     fn write(
@@ -218,7 +193,7 @@ impl PageSink for RingSink {
             let Ended { result, idle, order } = pending.ended().await;
             let (file, permit) = returned(order);
             if let Some(idle) = idle {
-                file.pool.put(idle);
+                file.pool().put(idle);
             }
             (result.map(|bytes| bytes as usize), permit)
         }

@@ -1,4 +1,4 @@
-//! Finding out, at the cost of one load, that this process was forked: threads, and so the ring, stay behind.
+//! Detects a fork at the cost of one load. Threads, and so the ring, stay behind at a fork.
 
 #![allow(unsafe_code)]
 
@@ -19,7 +19,7 @@ pub(crate) fn watch() {
     }
     static WATCHING: Once = Once::new();
     WATCHING.call_once(|| {
-        // SAFETY: the handler only adds to an atomic number, which any moment of a new process allows.
+        // SAFETY: the handler only adds to an atomic number, which is allowed at any moment after a fork.
         let failed = unsafe { libc::pthread_atfork(None, None, Some(forked)) };
         assert_eq!(failed, 0, "pthread_atfork fails for want of memory only");
     });

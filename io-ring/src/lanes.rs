@@ -1,14 +1,14 @@
-//! Which operation goes next: foreground before background, and of the background never more than a slice at once while
-//! somebody waits.
+//! Which operation goes next: foreground before background.
 //!
-//! A device serves its queue in its own order, so what counts is how much background work is in that queue when a
-//! foreground operation comes. With no foreground operation for a while, the background may fill the device.
+//! A device serves its queue in its own order. So a foreground operation waits for the background work that
+//! is in the queue when it comes. The background is therefore limited to a slice while there are foreground
+//! operations. After a while without any, it may fill the device.
 
 use io_core::Lane;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Background bytes in flight while there are foreground operations; a single operation may be longer.
+/// Background bytes in flight while there are foreground operations. A single operation may be longer.
 const SLICE_BYTES: u64 = 256 << 10;
 /// Background operations in flight meanwhile.
 const SLICE_OPERATIONS: usize = 2;
@@ -16,18 +16,19 @@ const SLICE_OPERATIONS: usize = 2;
 pub(crate) const QUIET_BYTES: u64 = 4 << 20;
 /// Background operations in flight then.
 const QUIET_OPERATIONS: usize = 32;
-/// Foreground operations that go ahead of a background one while none of its lane is in flight. A foreground that never
-/// pauses would hold it back for ever.
+/// Foreground operations that may overtake a background one while no background one is in flight. A
+/// foreground that never pauses would hold it back for ever.
 const AHEAD_MAX: usize = 1024;
-/// How long there must have been no foreground operation. Searches that come one after the other leave gaps.
+/// The background fills the device after this time without a foreground operation. Consecutive searches leave
+/// gaps.
 const QUIET_AFTER: Duration = Duration::from_millis(50);
 
-/// What is known of an operation that waits.
+/// The cost of one operation, or of several joined ones.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     pub(crate) lane: Lane,
     pub(crate) bytes: u64,
-    /// Whether the kernel may give it to a worker thread, of which there are few.
+    /// Whether the kernel may give it to one of its few worker threads.
     pub(crate) blocks: bool,
 }
 
@@ -37,14 +38,14 @@ pub(crate) struct Lanes<T> {
     foreground: VecDeque<T>,
     background: VecDeque<T>,
     foreground_in_flight: usize,
-    /// When there last was a foreground operation.
+    /// When the last foreground operation came or ended.
     foreground_last: Option<Instant>,
     background_in_flight: usize,
-    /// Foreground operations taken since the background, with none in flight, waits.
+    /// Foreground operations taken while a background one waits and none is in flight.
     ahead: usize,
     background_bytes: u64,
     background_blocking: usize,
-    /// Background operations in flight that may hold a worker thread, at most; the other half is for the foreground.
+    /// Background operations at most that may hold a worker thread. The other half is for the foreground.
     background_blocking_max: usize,
 }
 
@@ -79,12 +80,12 @@ impl<T> Lanes<T> {
         self.queue(lane).push_back(operation);
     }
 
-    /// Puts one back that could not be done; it is the next one.
+    /// Puts an operation back as the next one of its lane.
     pub(crate) fn push_front(&mut self, lane: Lane, operation: T) {
         self.queue(lane).push_front(operation);
     }
 
-    /// The lane to take the next operation from, and how many bytes it may have when several are joined.
+    /// The lane of the next operation, and how many bytes it may have when several are joined.
     pub(crate) fn next(&self, now: Instant) -> Option<(Lane, u64)> {
         let is_held_back = self.ahead >= AHEAD_MAX && !self.background.is_empty();
         if !self.foreground.is_empty() && !is_held_back {
@@ -98,7 +99,7 @@ impl<T> Lanes<T> {
         let (operations_max, bytes_max) =
             if busy { (SLICE_OPERATIONS, SLICE_BYTES) } else { (QUIET_OPERATIONS, QUIET_BYTES) };
         let room = bytes_max.saturating_sub(self.background_bytes);
-        // With none in flight one goes, whatever its size: the background always gets on.
+        // One of any size goes when none is in flight. So the background always makes progress.
         let goes = self.background_in_flight == 0 || (self.background_in_flight < operations_max && room > 0);
         goes.then_some((Lane::Background, room))
     }
@@ -130,7 +131,7 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// It came back.
+    /// An operation came back from the kernel.
     pub(crate) fn ended(&mut self, load: Load, now: Instant) {
         match load.lane {
             Lane::Foreground => {

@@ -1,15 +1,16 @@
 //! One io_uring for the whole process: the backend of [`io_core`] for any executor, or none.
 //!
 //! ```text
-//!  any thread                     hand-over                  the ring's thread                         kernel
-//!  read ──> Operation ──push──> stack, lock-free ──take──> lanes ──issue──> submission queue ──────────> ...
-//!             ^                      │ asleep?                foreground      (writes that follow each
-//!             │ waker                └── eventfd, read        background       other joined)             │
-//!             └───────────────────────── through the ring <────────────────── completion queue <─────────┘
+//!  any thread                   hand-over                the ring's thread                   kernel
+//!  read ──> Operation ──push──> lock-free stack ──take──> lanes ──issue──> submission queue ──> ...
+//!             ^                    │ asleep?              foreground       (contiguous writes     │
+//!             │ waker              └── eventfd, read      background        are joined)           │
+//!             └──────────────────────── through the ring <──────────── completion queue <─────────┘
 //! ```
 //!
-//! Readers, writers and their futures are `Send`; a reader may be shared between threads. No runtime is needed:
-//! [`RingBackend::run`](io_core::BackendFactory::run) blocks the calling thread on a future, and so may anything else.
+//! Readers, writers and their futures are `Send`. Threads may share a reader. No runtime is needed:
+//! [`RingBackend::run`](io_core::BackendFactory::run) blocks the calling thread on a future, and any executor
+//! will do.
 //!
 //! ```
 //! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
@@ -39,52 +40,47 @@
 //!
 //! # Lanes
 //!
-//! [`Lane::Foreground`](io_core::Lane) operations go ahead of [`Lane::Background`](io_core::Lane) ones; `lanes.rs` has the
-//! numbers. The journal of a store is foreground, its segments are background.
+//! A lane is a priority. [`Lane::Foreground`](io_core::Lane) operations go ahead of
+//! [`Lane::Background`](io_core::Lane) ones; `lanes.rs` has the numbers. A store's journal is foreground. Its
+//! segments are background.
 
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]
-#![cfg_attr(loom, allow(dead_code))]
 
+// A module uses only modules above it.
+mod descriptor;
 mod fork;
-mod handover;
-mod operation;
-mod registered;
+mod lanes;
+mod options;
 mod sync;
 
-#[cfg(not(loom))]
-mod descriptor;
-#[cfg(not(loom))]
-mod file;
-#[cfg(not(loom))]
-mod joined;
-#[cfg(not(loom))]
-mod lanes;
-#[cfg(not(loom))]
-mod pool;
-#[cfg(not(loom))]
-mod ring;
-#[cfg(not(loom))]
-mod runtime;
-#[cfg(not(loom))]
+mod place;
 mod setup;
-#[cfg(not(loom))]
+
+mod operation;
+
+mod handover;
+mod joined;
+mod pool;
+mod registered;
+
+mod ring;
+
+mod open_file;
+
+mod file;
 mod worker;
 
-#[cfg(not(loom))]
-pub use {
-    file::{RingPage, RingSink, RingSource},
-    ring::RingOptions,
-    runtime::RingBackend,
-};
+mod start;
 
-/// What loom tries in every order: the hand-over and the life of an operation, with files that only keep operations.
-#[cfg(loom)]
-#[path = "loom/file.rs"]
-mod file;
+mod runtime;
+
 #[cfg(all(test, loom))]
-#[path = "loom/models.rs"]
 mod models;
+
+pub use file::{RingPage, RingSink, RingSource};
+pub use options::RingOptions;
+pub use runtime::RingBackend;
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

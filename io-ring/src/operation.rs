@@ -1,31 +1,41 @@
-//! One operation, its buffer, and who may touch them when.
+//! One operation with its buffer, and who may touch them when.
 //!
 //! ```text
-//!  Idle ──start──> Pending (the future)  +  Running (the ring) ──finish──> the future is woken and has it back as Idle
+//!  Idle ──start──> Pending (the future) + Running (the ring) ──finish──> the future wakes and has an Idle
 //!                     │
-//!                     └─ dropped: the operation goes on, and the ring gives it back to the pool when it has ended
+//!                     └─ dropped: the operation goes on, and returns to its file when it has ended
 //! ```
 //!
-//! The content belongs to the ring from `start` to `finish`; then to the future, or, where that was dropped first, to the
-//! ring again. One atomic swap on either side decides which. An operation is made once and used again and again, buffer
-//! included, so that a read allocates nothing.
+//! The content belongs to the ring from `start` to `finish`, and then to the future. If the future was
+//! dropped first, it stays with the ring. One atomic swap on each side decides this. Operations are used
+//! again, buffer included, so that a read allocates nothing.
+//!
+//! Operations are generic over their file. So nothing here depends on rings, pools or descriptors.
 
 #![allow(unsafe_code)]
 
-use crate::file::SharedFile;
 use crate::fork;
-use crate::registered::Place;
+use crate::place::Place;
 use crate::sync::{Arc, AtomicPtr, AtomicU8, AtomicWaker, UnsafeCell, contain_panic};
 use aligned_vec::{AVec, ConstAlign};
-use io_core::{BLOCK_BYTES, Permit, SyncKind};
+use io_core::SyncKind;
+use io_core::backend::{BLOCK_BYTES, Permit};
 use std::future::poll_fn;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::ptr::null_mut;
+// loom models operations. Files are shared by the standard library's `Arc`.
+use std::sync::Arc as FileArc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-/// What is to be done.
+/// The file of an operation, which keeps operations to use them again.
+pub(crate) trait OperationFile: Send + Sync + Sized + 'static {
+    /// Takes back an operation whose future is gone.
+    fn take_back(&self, idle: Idle<Self>);
+}
+
+/// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Read,
@@ -34,47 +44,47 @@ pub(crate) enum Kind {
     Close,
 }
 
-/// An operation as it is handed in.
-pub(crate) struct Order {
+/// An operation's task.
+pub(crate) struct Order<F> {
     pub(crate) kind: Kind,
-    pub(crate) file: SharedFile,
+    pub(crate) file: FileArc<F>,
     /// First byte of the file.
     pub(crate) offset: u64,
-    /// Bytes of the buffer to be read or written.
+    /// Bytes of the buffer to read or write.
     pub(crate) len: u32,
-    /// Not for syncing and closing, which the budget does not count.
+    /// `None` for syncing and closing, which the budget does not count.
     pub(crate) permit: Option<Permit>,
 }
 
-impl Order {
-    /// One past its last byte of the file.
+impl<F> Order<F> {
+    /// One past the last byte in the file.
     pub(crate) fn end(&self) -> u64 {
         self.offset + u64::from(self.len)
     }
 }
 
-/// Nobody has finished it, and its future is still there; or nobody has started it.
+/// The operation is idle, or it has not ended and its future is still there.
 const RUNNING: u8 = 0;
 /// The ring has finished it.
 const FINISHED: u8 = 1;
-/// Its future is gone, and the ring has not finished it.
+/// The future is gone, and the ring has not finished it.
 const ABANDONED: u8 = 2;
 
-/// The result of an operation of a ring that stayed behind in the process this one was forked from.
+/// The result of an operation whose ring stayed behind at a fork.
 const FORKED: i32 = i32::MIN;
 
-pub(crate) struct Operation {
+pub(crate) struct Operation<F> {
     /// The link of the hand-over.
     pub(crate) next: AtomicPtr<Self>,
     state: AtomicU8,
     waker: AtomicWaker,
-    content: UnsafeCell<Content>,
+    content: UnsafeCell<Content<F>>,
 }
 
-struct Content {
-    order: Option<Order>,
+struct Content<F> {
+    order: Option<Order<F>>,
     buffer: AVec<u8, ConstAlign<BLOCK_BYTES>>,
-    /// Where the ring's table has the buffer, if it does.
+    /// The buffer's place in the ring's table, if it has one.
     place: Option<Place>,
     /// Whether it has been through the ring before.
     used: bool,
@@ -82,26 +92,27 @@ struct Content {
     result: i32,
 }
 
-// SAFETY: everything but `content` is atomic, and that is touched by one side at a time, as the module says.
-unsafe impl Send for Operation {}
+// SAFETY: everything but `content` is atomic. One side at a time touches `content`, as the module says. Its
+// file may be shared and dropped on any thread.
+unsafe impl<F: Send + Sync> Send for Operation<F> {}
 // SAFETY: as above.
-unsafe impl Sync for Operation {}
+unsafe impl<F: Send + Sync> Sync for Operation<F> {}
 
-/// An operation that nobody else looks into.
-pub(crate) struct Idle(Arc<Operation>);
+/// An operation with one owner.
+pub(crate) struct Idle<F>(Arc<Operation<F>>);
 
 /// The future's side of an operation on its way.
-pub(crate) struct Pending {
+pub(crate) struct Pending<F: OperationFile> {
     /// `None` once it has ended.
-    operation: Option<Arc<Operation>>,
+    operation: Option<Arc<Operation<F>>>,
     generation: u64,
 }
 
 /// The ring's side of an operation on its way.
-pub(crate) struct Running(Arc<Operation>);
+pub(crate) struct Running<F>(Arc<Operation<F>>);
 
-impl Idle {
-    /// With a buffer of so many blocks.
+impl<F: OperationFile> Idle<F> {
+    /// An operation with a buffer of so many blocks.
     pub(crate) fn new(blocks: usize) -> Self {
         let mut buffer = AVec::with_capacity(BLOCK_BYTES, blocks * BLOCK_BYTES);
         buffer.resize(blocks * BLOCK_BYTES, 0);
@@ -123,51 +134,51 @@ impl Idle {
         self.0.content.with_mut(|content| unsafe { &mut (*content).buffer })
     }
 
-    fn content_mut(&mut self) -> &mut Content {
+    fn content_mut(&mut self) -> &mut Content<F> {
         // SAFETY: as in `buffer_mut`.
         self.0.content.with_mut(|content| unsafe { &mut *content })
     }
 
-    /// Splits it for its way through the ring.
-    pub(crate) fn start(mut self, order: Option<Order>) -> (Pending, Running) {
+    /// Splits the operation into the future's side and the ring's.
+    pub(crate) fn start(mut self, order: Option<Order<F>>) -> (Pending<F>, Running<F>) {
         debug_assert!(
             order.as_ref().is_none_or(|order| order.len as usize <= self.buffer().len()),
             "longer than its buffer"
         );
         self.content_mut().order = order;
-        // The hand-over publishes it.
+        // Relaxed: the hand-over publishes it.
         self.0.state.store(RUNNING, Ordering::Relaxed);
         let pending = Pending { operation: Some(Arc::clone(&self.0)), generation: fork::generation() };
         (pending, Running(self.0))
     }
 
-    /// Puts the operation into the pool and returns the rest of the order.
+    /// Gives the operation back to its file and returns the rest of the order.
     fn recycle(mut self) -> Option<Permit> {
         let order = self.content_mut().order.take()?;
-        order.file.pool.put(self);
+        order.file.take_back(self);
         order.permit
     }
 }
 
 /// How an operation ended.
-pub(crate) struct Ended {
+pub(crate) struct Ended<F> {
     /// The bytes read or written.
     pub(crate) result: io::Result<u32>,
-    /// The operation, to look into its buffer and to use it again. `None` after a fork.
-    pub(crate) idle: Option<Idle>,
+    /// The operation with its buffer, to use again. `None` after a fork.
+    pub(crate) idle: Option<Idle<F>>,
     /// What came with the order.
-    pub(crate) order: Option<Order>,
+    pub(crate) order: Option<Order<F>>,
 }
 
-impl Pending {
-    /// Waits for the end. Dropped before, it lets the operation go on alone.
-    pub(crate) async fn ended(mut self) -> Ended {
+impl<F: OperationFile> Pending<F> {
+    /// Waits for the end. If this is dropped before, the operation goes on alone.
+    pub(crate) async fn ended(mut self) -> Ended<F> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Ended> {
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Ended<F>> {
         let operation = self.operation.as_ref().expect("not polled after its end");
-        // Acquire: the ring's writes, and the kernel's before them, are to be seen.
+        // Acquire: the future must see the ring's writes and the kernel's before them.
         let is_finished = || operation.state.load(Ordering::Acquire) == FINISHED;
         if !is_finished() {
             operation.waker.register(cx.waker());
@@ -177,7 +188,7 @@ impl Pending {
                 }
                 return Poll::Ready(Ended { result: to_result(FORKED), idle: None, order: self.forked() });
             }
-            // It ended in between. An operation in a pool does not keep a task.
+            // The operation ended in between. In a pool, it must not keep a task alive.
             drop(operation.waker.take());
         }
         let mut idle = Idle(self.operation.take().expect("looked at above"));
@@ -186,29 +197,29 @@ impl Pending {
         Poll::Ready(Ended { result, idle: Some(idle), order })
     }
 
-    /// The ring is in another process, and so is whatever it may still write to: nobody finishes this operation here.
-    fn forked(&mut self) -> Option<Order> {
-        // Leaked: the list of what was handed in may still lead through it.
+    /// Takes the order out of an operation whose ring is in another process. It never ends here.
+    fn forked(&mut self) -> Option<Order<F>> {
+        // Leaked: the stack of operations handed in may still lead through it.
         let mut idle = ManuallyDrop::new(Idle(self.operation.take()?));
         idle.content_mut().order.take()
     }
 }
 
-impl Drop for Pending {
+impl<F: OperationFile> Drop for Pending<F> {
     fn drop(&mut self) {
         if self.generation != fork::generation() {
             drop(self.forked());
         }
         let Some(operation) = self.operation.take() else { return };
         drop(operation.waker.take());
-        // AcqRel: whoever comes second sees what the other one did.
+        // AcqRel: the side that comes second sees what the other one did.
         if operation.state.swap(ABANDONED, Ordering::AcqRel) == FINISHED {
             drop(Idle(operation).recycle());
         }
     }
 }
 
-/// What is said of a file whose ring stayed behind.
+/// The error of a file whose ring stayed behind at a fork.
 pub(crate) fn forked_error() -> io::Error {
     io::Error::other(
         "the file was opened before this process was forked, and its ring stayed behind; open it anew",
@@ -223,23 +234,23 @@ fn to_result(result: i32) -> io::Result<u32> {
     }
 }
 
-impl Running {
-    pub(crate) fn into_shared(self) -> Arc<Operation> {
+impl<F: OperationFile> Running<F> {
+    pub(crate) fn into_shared(self) -> Arc<Operation<F>> {
         self.0
     }
 
     /// Back from [`Running::into_shared`].
-    pub(crate) fn from_shared(operation: Arc<Operation>) -> Self {
+    pub(crate) fn from_shared(operation: Arc<Operation<F>>) -> Self {
         Self(operation)
     }
 
-    pub(crate) fn order(&self) -> &Order {
-        // SAFETY: the content is the ring's, which has this handle only, until `finish` takes it.
+    pub(crate) fn order(&self) -> &Order<F> {
+        // SAFETY: until `finish`, the content is the ring's, and this is the ring's only handle.
         let order = self.0.content.with(|content| unsafe { &(*content).order });
         order.as_ref().expect("the ring is given operations with orders only")
     }
 
-    /// Start of the buffer. It stays where it is, and the kernel's, until [`Running::finish`].
+    /// Start of the buffer. Until [`Running::finish`] it does not move, and it is the kernel's.
     pub(crate) fn buffer_ptr(&self) -> *mut u8 {
         // SAFETY: as in `order`.
         self.0.content.with_mut(|content| unsafe { (*content).buffer.as_mut_ptr() })
@@ -256,31 +267,30 @@ impl Running {
         self.0.content.with(|content| unsafe { (*content).used })
     }
 
-    /// Where the ring's table has the buffer.
+    /// The buffer's place in the ring's table.
     pub(crate) fn place(&self) -> Option<&Place> {
         // SAFETY: as in `order`.
         self.0.content.with(|content| unsafe { (*content).place.as_ref() })
     }
 
-    /// The ring's table has the buffer from here on.
+    /// Notes that the ring's table has the buffer from here on.
     pub(crate) fn set_place(&mut self, place: Place) {
         // SAFETY: as in `order`.
         self.0.content.with_mut(|content| unsafe { (*content).place = Some(place) });
     }
 
-    /// Whether nobody waits any more.
+    /// Whether the future is gone.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.0.state.load(Ordering::Relaxed) == ABANDONED
     }
 
-    /// The operation has ended: the kernel does not touch the buffer any more.
+    /// Ends the operation. The kernel no longer touches the buffer.
     pub(crate) fn finish(self, result: i32) {
-        // SAFETY: as in `order`; the handle is used up.
+        // SAFETY: as in `order`. This call consumes the handle.
         let content = self.0.content.with_mut(|content| unsafe { &mut *content });
         content.result = result;
         content.used = true;
-        // Wakers, of a future or of who waits for a permit, are the callers' code. Their panic must not take the ring down,
-        // on which everybody waits.
+        // Wakers are the callers' code, and may panic. That must not end the ring, on which all files depend.
         contain_panic(|| {
             if self.0.state.swap(FINISHED, Ordering::AcqRel) == ABANDONED {
                 drop(Idle(self.0).recycle());
@@ -290,7 +300,7 @@ impl Running {
         });
     }
 
-    /// Ends an operation that never gets to a ring, since that stayed behind in another process.
+    /// Ends an operation whose ring stayed behind at a fork.
     pub(crate) fn finish_forked(self) {
         self.finish(FORKED);
     }

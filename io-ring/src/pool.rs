@@ -1,30 +1,30 @@
-//! Operations that wait to be used again by any file of the ring, by the size of their buffers. Taking and putting takes no
-//! lock.
+//! Idle operations by the size of their buffers, for any file of the ring. Taking and putting takes no lock.
 
 use crate::fork;
-use crate::operation::Idle;
+use crate::operation::{Idle, OperationFile};
 use crossbeam_queue::ArrayQueue;
-use io_core::BLOCK_BYTES;
+use io_core::backend::BLOCK_BYTES;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes of buffers that wait.
+/// Bytes of idle buffers at most.
 const FREE_BYTES_MAX: usize = 32 << 20;
-/// Longer buffers are not kept.
+/// The longest buffers that are kept.
 const BLOCKS_MAX: usize = (1 << 20) / BLOCK_BYTES;
-/// Operations of one size that wait.
+/// Idle operations of one size at most.
 const OF_A_SIZE_MAX: usize = 4096;
 
-/// The budgets of files bound how many are out; this bounds how many wait.
-pub(crate) struct Pool {
-    /// By the length of the buffer in blocks; made when first needed.
-    sizes: Box<[OnceLock<ArrayQueue<Idle>>]>,
+/// The budgets of files bound the operations in use. The pool bounds the idle ones.
+pub(crate) struct Pool<F> {
+    /// Idle operations by their blocks. A queue is made when it is first needed.
+    sizes: Box<[OnceLock<ArrayQueue<Idle<F>>>]>,
     free_bytes: AtomicUsize,
-    /// A fork may have come between the two steps of another thread's take or put, which then never ends.
+    /// A fork may interrupt another thread's take or put, which then never ends. So a forked process uses no
+    /// queue.
     generation: u64,
 }
 
-impl Pool {
+impl<F: OperationFile> Pool<F> {
     pub(crate) fn new() -> Self {
         Self {
             sizes: (0..=BLOCKS_MAX).map(|_| OnceLock::new()).collect(),
@@ -33,8 +33,8 @@ impl Pool {
         }
     }
 
-    /// An operation with room for `len` bytes. What its buffer holds is unspecified.
-    pub(crate) fn take(&self, len: usize) -> Idle {
+    /// An operation with room for `len` bytes. The content of its buffer is unspecified.
+    pub(crate) fn take(&self, len: usize) -> Idle<F> {
         let blocks = len.div_ceil(BLOCK_BYTES);
         if self.generation != fork::generation() {
             return Idle::new(blocks);
@@ -49,8 +49,8 @@ impl Pool {
         }
     }
 
-    /// Keeps an operation, if there is room.
-    pub(crate) fn put(&self, idle: Idle) {
+    /// Keeps an operation if there is room.
+    pub(crate) fn put(&self, idle: Idle<F>) {
         if self.generation != fork::generation() {
             return;
         }

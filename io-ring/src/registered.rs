@@ -1,44 +1,33 @@
-//! Buffers that the kernel has pinned ahead, so that an operation past the page cache need not look its pages up.
+//! The ring's table of registered buffers. The kernel keeps their pages pinned, so a direct operation saves
+//! the lookup.
 //!
-//! A buffer belongs to an operation, which is used again and again; from its second use on it has a place in the ring's table,
-//! and no other buffer gets that before the operation is gone. So a place never leads to another buffer's pages.
+//! A buffer gets a place at its operation's second use. It keeps the place until the operation is dropped. So
+//! a place never leads to another buffer's pages.
 
 #![allow(unsafe_code)]
 
-use crate::fork;
-use crate::operation::Running;
-use crossbeam_queue::ArrayQueue;
+use crate::operation::{OperationFile, Running};
+use crate::place::FreePlaces;
 use io_uring::IoUring;
 use rustix::process::{Resource, getrlimit};
 use std::sync::Arc;
 
-/// Buffers at most.
+/// Buffers in the table at most.
 const PLACES: u16 = 1024;
 
-/// The ring's table of buffers; its thread has it.
+/// The table. Only the ring's thread changes it.
 pub(crate) struct Table {
-    free: Arc<Free>,
-    /// Bytes pinned for each place, those of a buffer that is gone included: the kernel keeps them until the next one comes.
+    free: Arc<FreePlaces>,
+    /// Bytes pinned for each place. The kernel keeps a dropped buffer's pages until the place's next buffer
+    /// comes.
     pinned: Vec<u64>,
     bytes: u64,
     bytes_max: u64,
 }
 
-/// Places without a buffer; any thread may give one back.
-struct Free {
-    places: ArrayQueue<u16>,
-    generation: u64,
-}
-
-/// A buffer's place in the table, free again when this is dropped.
-pub(crate) struct Place {
-    index: u16,
-    free: Arc<Free>,
-}
-
 impl Table {
-    /// For so many bytes, if the user may lock four times as many: others of the user have their rings too. `None` if there
-    /// is no room at all, or on a kernel without such tables.
+    /// A table for `bytes_max` bytes, but at most a quarter of what the user may lock: the user's other rings
+    /// need some too. `None` if the user may lock nothing, or on a kernel without such tables.
     pub(crate) fn new(ring: &IoUring, bytes_max: u64) -> Option<Self> {
         let limit = getrlimit(Resource::Memlock).current;
         let bytes_max = limit.map_or(bytes_max, |limit| bytes_max.min(limit / 4));
@@ -50,40 +39,38 @@ impl Table {
     }
 
     pub(crate) fn with_room(count: u16, bytes_max: u64) -> Self {
-        let places = ArrayQueue::new(usize::from(count));
-        (0..count).try_for_each(|place| places.push(place)).expect("as much room as places");
-        Self {
-            free: Arc::new(Free { places, generation: fork::generation() }),
-            pinned: vec![0; usize::from(count)],
-            bytes: 0,
-            bytes_max,
-        }
+        Self { free: FreePlaces::new(count), pinned: vec![0; usize::from(count)], bytes: 0, bytes_max }
     }
 
-    /// Where the operation's buffer is, if it is in the table or can come into it.
-    pub(crate) fn place(&mut self, ring: &IoUring, operation: &mut Running) -> Option<u16> {
+    /// The place of the operation's buffer. `None` if it has none and cannot get one.
+    pub(crate) fn place<F: OperationFile>(
+        &mut self,
+        ring: &IoUring,
+        operation: &mut Running<F>,
+    ) -> Option<u16> {
         if let Some(place) = operation.place() {
-            return Some(place.index);
+            return Some(place.index());
         }
         if !operation.is_used_again() || self.bytes_max == 0 {
             return None;
         }
         let len = operation.buffer_len() as u64;
-        let index = self.free.places.pop()?;
-        let place = Place { index, free: Arc::clone(&self.free) };
+        let place = self.free.take()?;
+        let index = place.index();
         let pinned = &mut self.pinned[usize::from(index)];
         let bytes = self.bytes - *pinned + len;
         if bytes > self.bytes_max {
-            // It goes to the end of the queue. One of a buffer that is gone comes up in the end, and that one's bytes are freed.
+            // The place goes to the end of the queue. Later takes reach dropped buffers' places, which frees
+            // their bytes.
             return None;
         }
         let buffer = libc::iovec { iov_base: operation.buffer_ptr().cast(), iov_len: len as usize };
-        // SAFETY: the memory is the operation's, and the place is used with that operation only. When it is gone the kernel keeps
-        // the pages, whoever has the memory then.
+        // SAFETY: the memory is the operation's, and the place is used with that operation only. When the
+        // operation is dropped, the kernel keeps the pages, whoever gets the memory then.
         let registered =
             unsafe { ring.submitter().register_buffers_update(u32::from(index), &[buffer], None) };
         if registered.is_err() {
-            // No memory may be locked any more; so it is done without, from here on.
+            // The user may lock no more memory. No further buffer is registered.
             self.bytes_max = 0;
             return None;
         }
@@ -93,21 +80,12 @@ impl Table {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        // After a fork the table is in the other process, and so may be who was just changing the queue.
-        if self.free.generation == fork::generation() {
-            let _ = self.free.places.push(self.index);
-        }
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::operation::Idle;
 
-    const BLOCK: usize = io_core::BLOCK_BYTES;
+    const BLOCK: usize = io_core::backend::BLOCK_BYTES;
 
     fn ring() -> IoUring {
         let ring = IoUring::new(4).expect("this system has io_uring");
@@ -115,8 +93,17 @@ mod tests {
         ring
     }
 
-    /// An operation on its way, which was used before or not.
-    fn running(blocks: usize, used: bool) -> Running {
+    /// The file of operations without one.
+    struct NoFile;
+
+    impl OperationFile for NoFile {
+        fn take_back(&self, _idle: Idle<Self>) {
+            unreachable!("no operation has it")
+        }
+    }
+
+    /// An operation on its way, used before or not.
+    fn running(blocks: usize, used: bool) -> Running<NoFile> {
         let (mut pending, running) = Idle::new(blocks).start(None);
         if !used {
             return running;
@@ -150,7 +137,7 @@ mod tests {
         assert_eq!(table.place(&ring, &mut small), Some(1));
         assert_eq!(table.place(&ring, &mut third), None);
         assert_eq!(table.bytes, 3 * BLOCK as u64);
-        // The kernel keeps the pages of buffers that are gone, until their places are used again.
+        // The kernel keeps the pages of dropped buffers until their places are used again.
         drop((large, small));
         let places: Vec<_> = (0..3).filter_map(|_| table.place(&ring, &mut third)).collect();
         assert_eq!(places, [0], "after two that are empty, and would be one block too many");
@@ -159,11 +146,15 @@ mod tests {
 
     #[test]
     fn a_kernel_that_refuses_is_not_asked_again() {
-        // Without a table, which is an error as any other.
+        // The ring has no table, so the kernel refuses.
         let (ring, mut table) =
             (IoUring::new(4).expect("this system has io_uring"), Table::with_room(4, 1 << 20));
         assert_eq!(table.place(&ring, &mut running(1, true)), None);
         assert_eq!((table.bytes, table.bytes_max), (0, 0));
-        assert_eq!(table.free.places.len(), 4, "the place is free again");
+        assert_eq!(
+            std::iter::from_fn(|| table.free.take()).fuse().collect::<Vec<_>>().len(),
+            4,
+            "the place is free again"
+        );
     }
 }

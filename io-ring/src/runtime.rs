@@ -1,36 +1,38 @@
 //! The factory. Any executor will do; [`RingBackend::run`](BackendFactory::run) blocks on the future.
 
 use crate::file::{RingSink, RingSource};
-use crate::ring::{Ring, RingOptions};
-use io_core::{BackendFactory, OpenError, OpenOptions, PagedReader, PagedWriter, StartError, run_to_drain};
+use crate::open_file::OpenFile;
+use crate::options::RingOptions;
+use crate::ring::{NAME, RUNTIME, Ring};
+use crate::start::{of_process, start};
+use io_core::backend::{PagedReader, PagedWriter, run_to_drain};
+use io_core::{BackendFactory, OpenError, OpenOptions, StartError};
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(crate) const NAME: &str = "ring";
-pub(crate) const RUNTIME: &str = "one ring for all threads";
-
-/// Opens files on an io_uring that all threads share. Readers, writers and their futures may be used under any executor,
-/// or none, and move between threads.
+/// Opens files on an io_uring that all threads share.
 ///
-/// The default is the process's ring, which starts with the first file and ends some time after the last one.
+/// Readers, writers and their futures work under any executor, or none. They may move between threads.
+///
+/// The default is the process's ring. It starts with the first file and ends after the last one.
 #[derive(Clone, Default)]
 pub struct RingBackend {
-    pub(crate) own: Option<Arc<Ring>>,
+    own: Option<Arc<Ring<OpenFile>>>,
 }
 
 impl RingBackend {
-    /// Starts a ring of its own, which ends when this, its clones and all files opened with them are gone.
+    /// Starts a separate ring. It ends when this value, its clones and all files opened with them are gone.
     ///
     /// # Errors
     /// [`StartError`], with what to change.
     pub fn start(options: &RingOptions) -> Result<Self, StartError> {
-        Ok(Self { own: Some(Ring::start(options)?) })
+        Ok(Self { own: Some(start(options)?) })
     }
 
-    fn ring(&self) -> Result<Arc<Ring>, StartError> {
-        let Some(own) = &self.own else { return Ring::of_process() };
+    fn ring(&self) -> Result<Arc<Ring<OpenFile>>, StartError> {
+        let Some(own) = &self.own else { return of_process() };
         if own.is_of_another_process() {
             let source = io::Error::other(
                 "it was started before this process was forked, and stayed behind; start it anew",
@@ -72,3 +74,6 @@ impl BackendFactory for RingBackend {
         Ok(PagedWriter::new(RingSink::create(self.ring()?, path, options)?))
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,6 +1,6 @@
-//! Making a ring, on kernels of any age from 5.10 on.
+//! Makes a ring, on any kernel from 5.10 on.
 //!
-//! What the worker needs is there from then on:
+//! The worker needs these features, which all such kernels have:
 //!
 //! | what | since |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | `READ`, `WRITE`, `CLOSE`, `SETUP_CLAMP` | 5.6 |
 //! | a read of an eventfd that waits without a worker | 5.8 |
 //!
-//! What it uses where it is there, and does without otherwise:
+//! It uses these features where the kernel has them:
 //!
 //! | what | since |
 //! |---|---|
@@ -20,12 +20,14 @@
 //! | `SETUP_SINGLE_ISSUER` | 6.0 |
 //! | `SETUP_DEFER_TASKRUN` | 6.1 |
 
-use crate::ring::RingOptions;
+use crate::options::RingOptions;
 use io_uring::IoUring;
 use std::io;
 
-/// A ring with as much of what helps a single submitting thread as the kernel has, and the names of that. The first
-/// `setups_skipped` of what it tries are left out, as if the kernel were older.
+/// A ring for a single submitting thread, with the newest setup that the kernel takes, and that setup's
+/// features.
+///
+/// The first `setups_skipped` setups are not tried, as if the kernel were older.
 pub(crate) fn make_ring(
     options: &RingOptions,
     setups_skipped: usize,
@@ -37,11 +39,11 @@ pub(crate) fn make_ring(
         builder.setup_cqsize(completions).setup_clamp().dontfork();
         builder
     };
-    // 6.1: completions are worked on when this thread waits for them, and not by interrupting it. The flag says that there
-    // are some, for when it is kept from waiting.
+    // 6.1: the kernel processes completions when this thread waits for them, and does not interrupt it. The
+    // flag says that there are completions, for a thread that does not wait.
     let mut newest = builder();
     newest.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_submit_all();
-    // 5.19: no interrupts between processors for them.
+    // 5.19: completions cause no interrupts between processors.
     let mut newer = builder();
     newer.setup_coop_taskrun().setup_submit_all();
     let attempts = [
@@ -53,7 +55,7 @@ pub(crate) fn make_ring(
     for (builder, features) in attempts.into_iter().skip(setups_skipped) {
         match builder.build(entries) {
             Ok(ring) => return Ok((ring, features)),
-            // Says a kernel that does not know a flag.
+            // The kernel does not know a flag.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => refused = error,
             Err(error) => return Err(error),
         }

@@ -1,4 +1,4 @@
-//! What is shared between threads, in the form that loom can replace.
+//! The primitives that threads share, in a form that loom can replace.
 
 #[cfg(not(loom))]
 pub(crate) use {
@@ -14,7 +14,7 @@ pub(crate) use {
     loom::sync::atomic::{AtomicPtr, AtomicU8},
 };
 
-/// The standard one with loom's methods.
+/// The standard library's cell, with loom's methods.
 #[cfg(not(loom))]
 #[derive(Debug, Default)]
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
@@ -34,19 +34,19 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-/// Calls what may panic and does not let the panic out.
+/// Calls `call` and contains its panic.
 #[cfg(not(loom))]
 pub(crate) fn contain_panic(call: impl FnOnce()) {
     drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)));
 }
 
-/// Under loom it lets it out: it is how loom says what it found.
+/// Lets a panic out under loom: loom reports its findings that way.
 #[cfg(loom)]
 pub(crate) fn contain_panic(call: impl FnOnce()) {
     call();
 }
 
-/// loom's one with the other one's methods.
+/// loom's waker, with the methods of `atomic_waker`'s.
 #[cfg(loom)]
 #[derive(Debug)]
 pub(crate) struct AtomicWaker(loom::future::AtomicWaker);

@@ -1,12 +1,14 @@
-//! The ring's thread: takes what was handed in, gives it to the kernel, and ends what the kernel has done.
+//! The ring's thread: takes operations, gives them to the kernel, and ends them when the kernel has.
 
 #![allow(unsafe_code)]
 
-use crate::joined::Joined;
+use crate::joined;
 use crate::lanes::{Lanes, Load, QUIET_BYTES};
-use crate::operation::{Kind, Running};
+use crate::open_file::OpenFile;
+use crate::operation::{self, Kind};
+use crate::options::RingOptions;
 use crate::registered::Table;
-use crate::ring::{RingOptions, Shared};
+use crate::ring;
 use crate::setup::make_ring;
 use io_core::{Lane, SyncKind};
 use io_uring::types::{Fd, FsyncFlags};
@@ -18,13 +20,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// The read of the eventfd, among the indices of the slab.
+/// The user data of the eventfd's read. The others are indices of the slab.
 const WAKE: u64 = u64::MAX;
 
-/// IO priority of background operations: the lowest of the usual class. In the idle class searches fare the same, since slices
-/// keep them from waiting (`benches/README.md`), and a scheduler may leave it aside for as long as others come; but what is
-/// sealed may be what writes wait for. Buffered writes keep the usual priority: a journal's commit may wait for them.
+/// The kernel's IO priority of background operations: the lowest of the usual class.
+///
+/// A scheduler may starve the idle class, and writers may wait for a seal. Searches fare the same in both
+/// classes (`benches/README.md`), since slices keep them from waiting. Buffered writes keep the usual
+/// priority, since a journal's commit may wait for them.
 const LOW: u16 = (2 << 13) | 7;
+
+type Joined = joined::Joined<OpenFile>;
+type Running = operation::Running<OpenFile>;
+type Shared = ring::Shared<OpenFile>;
 
 pub(crate) struct Worker {
     ring: IoUring,
@@ -34,16 +42,16 @@ pub(crate) struct Worker {
     in_flight: Slab<Flight>,
     in_flight_max: usize,
     registered: Option<Table>,
-    /// What the read of the eventfd writes to.
+    /// The target of the eventfd's read.
     wake_count: Box<u64>,
     wake_armed: bool,
 }
 
-/// What the kernel has.
+/// What the kernel has in one entry.
 struct Flight {
     what: What,
     load: Load,
-    /// Bytes written, of a background write whose pages are on their way to the disk.
+    /// Bytes of a background write whose pages are on their way to the disk.
     written: Option<i32>,
 }
 
@@ -67,7 +75,7 @@ impl What {
         }
     }
 
-    /// With a write that begins where this one ends.
+    /// Adds a write that begins where this one ends.
     fn and(self, next: Running) -> Self {
         let mut joined = match self {
             Self::One(first) => Box::new(Joined::new(first)),
@@ -78,7 +86,7 @@ impl What {
     }
 }
 
-/// A panic of this thread would leave everybody waiting, and buffers with the kernel.
+/// A panic of this thread would leave all callers waiting, and buffers with the kernel.
 struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
@@ -90,7 +98,7 @@ impl Drop for AbortOnPanic {
 }
 
 impl Worker {
-    /// Makes the ring, as on an older kernel if setups are skipped. Call it on the thread that runs it.
+    /// Makes the ring, as on an older kernel if setups are skipped. The calling thread must also run it.
     pub(crate) fn new(shared: Arc<Shared>, options: &RingOptions, setups_skipped: usize) -> io::Result<Self> {
         let (ring, mut features) = make_ring(options, setups_skipped)?;
         // Before 5.15 the kernel does not know the call and bounds the threads itself.
@@ -99,7 +107,7 @@ impl Worker {
         }
         let registered = Table::new(&ring, options.registered_bytes_max);
         features.extend(registered.is_some().then_some("REGISTERED_BUFFERS"));
-        // One completion is the eventfd's. Never more in flight than completions have room, so none overflows.
+        // One completion is the eventfd's. The queue has room for all others in flight, so none overflows.
         let room = ring.params().cq_entries().saturating_sub(1).max(1);
         Ok(Self {
             in_flight_max: room.min(options.in_flight_max).max(1) as usize,
@@ -135,7 +143,7 @@ impl Worker {
             let wait = !submit_more && self.shared.handover.sleep();
             match self.ring.submit_and_wait(usize::from(wait)) {
                 Ok(_) => {}
-                // A signal; or the kernel lacks memory or room for completions just now.
+                // A signal came, or the kernel lacks memory or room for completions at the moment.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) => {
                     std::thread::yield_now();
@@ -146,7 +154,7 @@ impl Worker {
         }
     }
 
-    /// Fills the submission queue. Whether it is full and there would be more.
+    /// Fills the submission queue. `true`: it is full, and there is more to submit.
     fn issue(&mut self, now: Instant) -> bool {
         if !self.wake_armed && !self.shared.stopping.load(Ordering::Acquire) {
             let read =
@@ -177,7 +185,7 @@ impl Worker {
         false
     }
 
-    /// A write together with those behind it that go on where it ends.
+    /// Joins a write with those behind it that continue it.
     fn joined(&mut self, first: Running, lane: Lane, bytes_max: u64) -> What {
         let order = first.order();
         if order.kind != Kind::Write {
@@ -199,7 +207,7 @@ impl Worker {
         what
     }
 
-    /// Where the kernel has the buffer pinned. Through the page cache that brings nothing.
+    /// The place of the operation's registered buffer. Only direct operations gain from one.
     fn place(&mut self, what: &mut What) -> Option<u16> {
         let What::One(operation) = what else { return None };
         let order = operation.order();
@@ -208,8 +216,8 @@ impl Worker {
     }
 
     fn push(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: buffers, io vectors and descriptors of the entry are kept in `in_flight`, and the eventfd and its count
-        // in `self`, until the completion: `run` ends only when all have come.
+        // SAFETY: `in_flight` keeps the entry's buffers, io vectors and descriptors until the completion, and
+        // `self` keeps the eventfd and its count. `run` ends only when all completions have come.
         unsafe { self.ring.submission().push(entry) }.is_ok()
     }
 
@@ -235,7 +243,7 @@ impl Worker {
         }
         let Flight { what, load, written } = self.in_flight.remove(index);
         let result = match written {
-            // Its pages could not be written. A sync would not tell that again.
+            // The pages could not be written. No later sync reports that again.
             Some(_) if result < 0 && !is_unsupported(result) => result,
             Some(written) => written,
             None => result,
@@ -251,7 +259,7 @@ impl Worker {
         }
     }
 
-    /// Goes on with the second half of a background write: its pages go to the disk. `false`: it has none.
+    /// Begins the second half of a background write: its pages go to the disk. `false`: it has none.
     fn write_back(&mut self, index: usize, written: i32) -> bool {
         let flight = &mut self.in_flight[index];
         let order = flight.what.first().order();
@@ -267,17 +275,17 @@ impl Worker {
             .build()
             .user_data(index as u64);
         flight.written = Some(written);
-        // Without room just now, the sync that is to come does it.
+        // If the queue is full, the caller's sync writes the pages.
         self.push(&range)
     }
 }
 
-/// Not a failed write: the file system has nothing to write back.
+/// Whether the file system has nothing to write back, which is no failure.
 fn is_unsupported(result: i32) -> bool {
     matches!(-result, libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::ESPIPE)
 }
 
-/// What the kernel is told, and what it means to the lanes.
+/// The kernel's entry, and its load for the lanes.
 fn entry(what: &What, lane: Lane, place: Option<u16>) -> (squeue::Entry, Load) {
     let order = what.first().order();
     let (file, fd) = (&order.file, Fd(order.file.descriptor.raw()));
@@ -324,5 +332,5 @@ fn entry(what: &What, lane: Lane, place: Option<u16>) -> (squeue::Entry, Load) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -1,5 +1,5 @@
-//! In the steady state a read allocates nothing, on the caller's thread or on the ring's: a batch costs the same few
-//! allocations, however many reads it has.
+//! In the steady state a read allocates nothing, on the caller's thread or on the ring's: a batch costs the
+//! same few allocations, however many reads it has.
 #![cfg(target_os = "linux")]
 
 mod common;

@@ -1,4 +1,5 @@
-//! The conformance battery on the ring, buffered and past the page cache; and on a ring so small that it is always full.
+//! The conformance battery on the ring, buffered and past the page cache; and on a ring so small that it is
+//! always full.
 
 use io_core::OpenOptions;
 use io_core::testing::Battery;

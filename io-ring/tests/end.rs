@@ -1,4 +1,5 @@
-//! A ring ends with its last handle and its last operation. One test, alone in its process: it counts threads.
+//! A ring ends with its last handle and its last operation. One test, alone in its process: it counts
+//! threads.
 #![cfg(target_os = "linux")]
 
 mod common;

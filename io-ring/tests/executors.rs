@@ -1,4 +1,5 @@
-//! Readers and writers of concrete type are shared by tasks and threads under any executor, and their futures are `Send`.
+//! Readers and writers of concrete type are shared by tasks and threads under any executor, and their futures
+//! are `Send`.
 #![cfg(target_os = "linux")]
 
 mod common;

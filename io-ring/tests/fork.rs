@@ -29,7 +29,8 @@ fn poll_to_be_told<T, E: Error + 'static>(future: Pin<&mut impl Future<Output = 
 
 /// Runs `child` in a forked process and returns its status, which is 0 when it says `Ok`.
 fn in_child(child: impl FnOnce() -> Result<(), u8>) -> libc::pid_t {
-    // SAFETY: the child uses nothing but memory of its own, the system's allocator, which allows a fork, and what is tested.
+    // SAFETY: the child uses nothing but memory of its own, the system's allocator, which allows a fork, and
+    // what is tested.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork");
     if pid > 0 {
@@ -118,7 +119,8 @@ fn the_child_is_told_and_goes_on_with_new_files_and_the_parent_with_its_own() {
     pollster::block_on(writer.close()).expect("everything came back");
     assert_eq!(std::fs::read(&written).expect("is there"), page);
 
-    // And at any moment of reads that go on. Looked at in the end, so that the other thread is stopped in any case.
+    // And at any moment of reads that go on. Looked at in the end, so that the other thread is stopped in any
+    // case.
     let mut statuses = Vec::new();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

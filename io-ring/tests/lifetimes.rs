@@ -189,7 +189,8 @@ fn wakers_that_panic_take_neither_the_ring_down_nor_permits_away() {
     let (control, all) = (ReadControl::default(), requests(0..100));
     let bad = Waker::from(Arc::new(Panics));
     let stalled = Stalled::new(&backend);
-    // The permits of the first come back on the ring's thread, and there wake the second, which waits for them.
+    // The permits of the first come back on the ring's thread, and there wake the second, which waits for
+    // them.
     let mut first = Box::pin(reader.read_vectors(&all, &control, ignore));
     assert!(first.as_mut().poll(&mut Context::from_waker(&bad)).is_pending());
     drop(first);

@@ -1,4 +1,5 @@
-//! Operations that block get kernel threads, of which there are never more than asked for. One test, alone in its process.
+//! Operations that block get kernel threads, of which there are never more than asked for. One test, alone in
+//! its process.
 #![cfg(target_os = "linux")]
 
 mod common;

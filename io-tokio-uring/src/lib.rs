@@ -1,8 +1,10 @@
-//! The [tokio-uring](https://docs.rs/tokio-uring) backend of [`io_core`]: one io_uring a thread, inside a tokio runtime.
+//! The [tokio-uring](https://docs.rs/tokio-uring) backend of [`io_core`]: one io_uring a thread, inside a
+//! tokio runtime.
 //!
 //! Reads go into pooled, aligned buffers, buffered or past the page cache. Start the executor with
-//! [`TokioUringBackend::run`](io_core::BackendFactory::run), or use the backend inside a `tokio_uring` runtime of yours;
-//! then close readers before it ends, since that runtime frees nothing the kernel still writes to only by leaking it.
+//! [`TokioUringBackend::run`](io_core::BackendFactory::run), or use the backend inside a `tokio_uring`
+//! runtime of yours; then close readers before it ends, since that runtime frees nothing the kernel still
+//! writes to only by leaking it.
 //!
 //! ```
 //! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
@@ -37,7 +39,7 @@ mod buffer;
 mod file;
 mod runtime;
 
-pub use file::{TokioUringSink, TokioUringSource};
+pub use file::TokioUringFile;
 pub use runtime::TokioUringBackend;
 
 /// The README's example, compiled and run.

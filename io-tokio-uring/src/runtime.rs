@@ -1,10 +1,9 @@
 //! Starting a tokio-uring runtime, and finding out whether one is running.
 
-use crate::file::{TokioUringSink, TokioUringSource, open_reader, open_writer};
-use io_core::{
-    BackendFactory, LocalBoxFuture, OpenError, OpenOptions, PagedReader, PagedWriter, StartError,
-    run_to_drain,
-};
+use crate::file::TokioUringFile;
+use io_core::backend::{PagedReader, PagedWriter, run_to_drain};
+use io_core::backend::{RuntimeSink, RuntimeSource};
+use io_core::{BackendFactory, LocalBoxFuture, OpenError, OpenOptions, StartError};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -14,7 +13,8 @@ use std::task::{Context, Waker};
 pub(crate) const NAME: &str = "tokio-uring";
 pub(crate) const RUNTIME: &str = "tokio-uring 0.5";
 
-/// Entries of the submission queue. More reads than this may be in flight: a full queue is submitted and filled again.
+/// Entries of the submission queue. More reads than this may be in flight: a full queue is submitted and
+/// filled again.
 const RING_ENTRIES: u32 = 256;
 
 /// Opens files for tokio-uring and starts its runtime.
@@ -38,8 +38,8 @@ impl Drop for Running {
 }
 
 impl BackendFactory for TokioUringBackend {
-    type Reader = PagedReader<TokioUringSource>;
-    type Writer = PagedWriter<TokioUringSink>;
+    type Reader = PagedReader<RuntimeSource<TokioUringFile>>;
+    type Writer = PagedWriter<RuntimeSink<TokioUringFile>>;
 
     fn name(&self) -> &'static str {
         NAME
@@ -64,12 +64,12 @@ impl BackendFactory for TokioUringBackend {
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
         check_inside()?;
-        open_reader(path, options)
+        RuntimeSource::open(path, options)
     }
 
     async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
         check_inside()?;
-        open_writer(path, options)
+        RuntimeSink::create(path, options)
     }
 }
 
@@ -81,8 +81,9 @@ fn check_inside() -> Result<(), OpenError> {
     Err(OpenError::WrongExecutor { backend: NAME, run: "TokioUringBackend::run" })
 }
 
-/// tokio-uring does not tell whether it is running; only its operations do, by a panic. So one is tried: a no-op, which a
-/// running ring swallows. Under plain tokio this prints that panic's message; without any tokio it is not even tried.
+/// tokio-uring does not tell whether it is running; only its operations do, by a panic. So one is tried: a
+/// no-op, which a running ring swallows. Under plain tokio this prints that panic's message; without any
+/// tokio it is not even tried.
 fn is_inside_foreign_runtime() -> bool {
     tokio::runtime::Handle::try_current().is_ok()
         && catch_unwind(|| {
@@ -92,7 +93,8 @@ fn is_inside_foreign_runtime() -> bool {
         .is_ok()
 }
 
-/// Runs a task to its end with nobody waiting. Outside the runtime it is dropped: the buffers in it are leaked.
+/// Runs a task to its end with nobody waiting. Outside the runtime it is dropped: the buffers in it are
+/// leaked.
 pub(crate) fn spawn(task: LocalBoxFuture<'static, ()>) {
     // Without a runtime spawning panics, and this may be called while a panic unwinds.
     if tokio::runtime::Handle::try_current().is_ok() {

@@ -4,7 +4,7 @@ use super::{
     Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind, StdDirectory,
 };
 use crate::StopFlag;
-use crate::regular::{self, Links, Refusal};
+use crate::regular::{self, Links, RegularFileError};
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -126,7 +126,7 @@ impl Directory for StdDirectory {
     }
 
     fn hard_link(&self, file: &Path, link: &Path) -> Result<(), DirectoryError> {
-        let linked = regular::check(file, Links::Refuse).map_err(Refusal::into);
+        let linked = regular::check(file, Links::Refuse).map_err(RegularFileError::into);
         let linked = linked.and_then(|()| fs::hard_link(file, link));
         linked.map_err(|error| DirectoryError::new("link", file, error))
     }
@@ -270,7 +270,8 @@ struct NoLock;
 
 impl DirectoryLock for NoLock {}
 
-/// A reader of a store it may not write to can still lock it; nothing where there is no lock file and can be none.
+/// A reader of a store it may not write to can still lock it; nothing where there is no lock file and can be
+/// none.
 fn open_for_reader(path: &Path) -> io::Result<Option<File>> {
     match open_to_read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => match open_lock_file(path) {
@@ -285,7 +286,8 @@ fn may_not_write(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }
 
-/// Whether an open file still has this name. The lock of one that lost it keeps nobody from what has the name now.
+/// Whether an open file still has this name. The lock of one that lost it keeps nobody from what has the name
+/// now.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -319,8 +321,9 @@ fn holder(file: &mut File, kind: LockKind) -> LockHolder {
     LockHolder::Exclusive(String::from_utf8_lossy(&name).trim_matches(['\0', '\n']).to_owned())
 }
 
-/// Refuses a file that is no lock file: somebody may have given `LOCK` as a second name to a file of the user's. A lock file
-/// is empty, or holds the name of an owner that did not come to its end, of which a crash may have left only a part, or zeros.
+/// Refuses a file that is no lock file: somebody may have given `LOCK` as a second name to a file of the
+/// user's. A lock file is empty, or holds the name of an owner that did not come to its end, of which a crash
+/// may have left only a part, or zeros.
 fn check_content(file: &mut File) -> io::Result<()> {
     let mut content = Vec::new();
     file.take(OWNER_BYTES_MAX + 1).read_to_end(&mut content)?;

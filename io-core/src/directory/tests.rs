@@ -79,7 +79,8 @@ fn a_lock_is_held_against_others_and_says_by_whom() {
     drop(lock(LockKind::Exclusive).unwrap());
 }
 
-/// A process that is forked shares its parent's open files, and so its locks. A second handle to the same open file does too.
+/// A process that is forked shares its parent's open files, and so its locks. A second handle to the same
+/// open file does too.
 #[test]
 fn a_lock_that_a_forked_process_holds_is_not_taken_for_a_readers() {
     let temp = tempfile::tempdir().unwrap();
@@ -189,7 +190,7 @@ mod planted {
         ("link", |path| told(StdDirectory.hard_link(path, &path.with_file_name("copy")))),
         ("lock", |path| told(StdDirectory.lock(path, LockKind::Exclusive))),
         ("lock to read", |path| told(StdDirectory.lock(path, LockKind::Shared))),
-        ("open", |path| told(crate::open_std(path, &crate::OpenOptions::default()))),
+        ("open", |path| told(crate::backend::open_std(path, &crate::OpenOptions::default()))),
     ];
 
     #[test]
@@ -273,7 +274,8 @@ mod planted {
     }
 }
 
-/// Of a file far longer than memory a piece can be read; it is not read whole. Elsewhere such a file takes space on the disk.
+/// Of a file far longer than memory a piece can be read; it is not read whole. Elsewhere such a file takes
+/// space on the disk.
 #[cfg(unix)]
 #[test]
 fn a_long_file_is_read_in_pieces_only() {

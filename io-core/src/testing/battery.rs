@@ -15,18 +15,16 @@
 //! }
 //! ```
 //!
-//! Each case is a test of its own. Where the system refuses what a subject needs, its cases are shown as *ignored* and
-//! the reason is printed.
+//! Each case is a test of its own. Where the system refuses what a subject needs, its cases are shown as
+//! *ignored* and the reason is printed.
 
 use super::cases::reader_cases;
 use super::executor_cases::executor_cases;
 use super::fault_cases::fault_cases;
 use super::write_cases::{write_cases, write_fault_cases};
 use super::{Faults, FaultyBackend};
-use crate::{
-    BackendFactory, DynBackend, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource, PagedReader,
-    PagedWriter, StartError, with_causes,
-};
+use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter};
+use crate::{BackendFactory, DynBackend, LocalBoxFuture, OpenError, OpenOptions, StartError, with_causes};
 use libtest_mimic::{Arguments, Trial};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,7 +36,8 @@ pub(super) const FILE_LEN: u64 = (3 << 20) + 1237;
 
 /// The byte at `offset` of that file.
 pub(super) fn byte_at(offset: u64) -> u8 {
-    // Any function that no shift, no stale page and no zeroed buffer can imitate: the finalizer of splitmix64.
+    // Any function that no shift, no stale page and no zeroed buffer can imitate: the finalizer of
+    // splitmix64.
     let mut x = (offset / 8).wrapping_add(0x9E37_79B9_7F4A_7C15);
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -123,8 +122,8 @@ impl Battery {
         self
     }
 
-    /// Adds all of [`Battery::any`], the same behind a fault wrapper that injects nothing, and the promises about faults,
-    /// which need a backend made of a page source and a page sink.
+    /// Adds all of [`Battery::any`], the same behind a fault wrapper that injects nothing, and the promises
+    /// about faults, which need a backend made of a page source and a page sink.
     #[must_use]
     pub fn paged<B, S, K>(self, label: &str, backend: &B, options: &OpenOptions) -> Self
     where
@@ -143,8 +142,8 @@ impl Battery {
         battery
     }
 
-    /// Adds what a backend with a runtime of its own owes it. `own_runtime` runs a future as a user does who starts that
-    /// runtime without the backend.
+    /// Adds what a backend with a runtime of its own owes it. `own_runtime` runs a future as a user does who
+    /// starts that runtime without the backend.
     #[must_use]
     pub fn executor<B: BackendFactory>(
         mut self,
@@ -203,8 +202,8 @@ impl Battery {
     }
 }
 
-/// Whether the system refuses what the subject needs; says so on the standard error output. Any other failure is none:
-/// the cases run, and fail.
+/// Whether the system refuses what the subject needs; says so on the standard error output. Any other failure
+/// is none: the cases run, and fail.
 #[allow(clippy::print_stderr, reason = "a skip must be seen, whatever captures the tests' output")]
 fn refusal<B: BackendFactory>(subject: &Subject<B>, label: &str) -> bool {
     let opened = subject

@@ -490,7 +490,8 @@ fn no_file<B: BackendFactory>(subject: &Subject<B>) {
         let (link, pipe) = (subject.new_path(), subject.new_path());
         std::os::unix::fs::symlink(subject.file(), &link).expect("a link");
         mkfifoat(CWD, &pipe, Mode::RWXU).expect("a pipe");
-        // With both ends open nobody waits for long, so that a backend that opens it fails instead of hanging.
+        // With both ends open nobody waits for long, so that a backend that opens it fails instead of
+        // hanging.
         let _ends = std::fs::File::options().read(true).write(true).open(&pipe).expect("opens");
         for (path, is) in [(&link, "a symbolic link"), (&pipe, "a pipe")] {
             let error = subject.backend.open(path, &subject.options).await.map(drop).expect_err(is);

@@ -1,5 +1,5 @@
-//! A small executor for simulated backends: from a seed it decides which operation under way completes next, so that a
-//! failure can be replayed.
+//! A small executor for simulated backends: from a seed it decides which operation under way completes next,
+//! so that a failure can be replayed.
 
 use crate::{BackendInfo, IoGeometry, IoMode, LocalBoxFuture, OpenOptions, StartError};
 use std::cell::{Cell, RefCell};

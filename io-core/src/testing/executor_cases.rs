@@ -1,4 +1,5 @@
-//! What a backend owes its runtime: starting, nesting, the user's own runtime, wakes from other threads, a hasty end.
+//! What a backend owes its runtime: starting, nesting, the user's own runtime, wakes from other threads, a
+//! hasty end.
 
 use super::MemoryBackend;
 use super::battery::Subject;

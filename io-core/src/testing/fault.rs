@@ -1,8 +1,8 @@
 //! Injects faults between a backend and the driver: short transfers, EIO, EINTR, delays and so reordering.
 
+use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter, Permit};
 use crate::{
-    BackendFactory, BackendInfo, FileInfo, LocalBoxFuture, OpenError, OpenOptions, PageSink, PageSource,
-    PagedReader, PagedWriter, Permit, StartError, SyncKind,
+    BackendFactory, BackendInfo, FileInfo, LocalBoxFuture, OpenError, OpenOptions, StartError, SyncKind,
 };
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -94,7 +94,8 @@ impl Drop for InFlight {
     }
 }
 
-/// A backend whose transfers go wrong as [`Faults`] say. Without faults it passes the battery like the backend in it.
+/// A backend whose transfers go wrong as [`Faults`] say. Without faults it passes the battery like the
+/// backend in it.
 #[derive(Clone, Debug)]
 pub struct FaultyBackend<B> {
     inner: B,

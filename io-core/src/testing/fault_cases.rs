@@ -3,10 +3,8 @@
 use super::Faults;
 use super::battery::{Case, FILE_LEN, Subject};
 use super::cases::{check_bytes, read_and_check};
-use crate::{
-    BackendFactory, Metered, OpenOptions, PageSink, PageSource, PagedReader, PagedWriter, ReadControl,
-    ReadError, ReadRequest, VectorReader,
-};
+use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter};
+use crate::{BackendFactory, Metered, OpenOptions, ReadControl, ReadError, ReadRequest, VectorReader};
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::task::Poll;

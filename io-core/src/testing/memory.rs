@@ -1,10 +1,13 @@
-//! A backend without a disk: files live in memory, and operations complete in an order that depends on a seed. The same
-//! seed gives the same order, so a failure can be replayed.
+//! A backend without a disk: files live in memory, and operations complete in an order that depends on a
+//! seed. The same seed gives the same order, so a failure can be replayed.
 
 use super::executor;
+use crate::backend::{
+    BufferPool, Page, PageSink, PageSource, PagedReader, PagedWriter, Permit, run_to_drain,
+};
 use crate::{
-    BackendFactory, BackendInfo, BufferPool, FileInfo, Links, LocalBoxFuture, OpenError, OpenOptions, Page,
-    PageSink, PageSource, PagedReader, PagedWriter, Permit, StartError, SyncKind, open_regular, run_to_drain,
+    BackendFactory, BackendInfo, FileInfo, Links, LocalBoxFuture, OpenError, OpenOptions, StartError,
+    SyncKind, open_regular,
 };
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -2,9 +2,12 @@
 //!
 //! * [`Battery`]: the conformance battery, one readable case a promise, for any backend.
 //! * [`FaultyBackend`]: wraps a backend and injects short transfers, errors and delays from a seed.
-//! * [`MemoryBackend`]: files in memory, with completions delayed and reordered from a seed; no system call at all.
-//! * [`SimulatedDisk`]: a whole file system in memory that loses, tears and reorders at a crash what was not synced.
-//! * [`TracedBackend`]: wraps a backend of real files and records what it does as the history of a simulated disk.
+//! * [`MemoryBackend`]: files in memory, with completions delayed and reordered from a seed; no system call
+//!   at all.
+//! * [`SimulatedDisk`]: a whole file system in memory that loses, tears and reorders at a crash what was not
+//!   synced.
+//! * [`TracedBackend`]: wraps a backend of real files and records what it does as the history of a simulated
+//!   disk.
 
 mod battery;
 mod cases;

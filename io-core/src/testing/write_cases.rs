@@ -2,9 +2,10 @@
 
 use super::Faults;
 use super::battery::{Case, Subject, byte_at};
+use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter};
 use crate::{
-    BackendFactory, OpenError, PageSink, PageSource, PageWrite, PageWriter, PagedReader, PagedWriter,
-    PlanError, ReadControl, ReadRequest, SyncKind, VectorReader, WriteError,
+    BackendFactory, OpenError, PageWrite, PageWriter, PlanError, ReadControl, ReadRequest, SyncKind,
+    VectorReader, WriteError,
 };
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -1,33 +1,36 @@
-//! What goes to the kernel together, and on kernels of any age.
+//! What goes to the kernel together, and how operations end.
 
-use super::{What, Worker};
-use crate::file::{RingSink, RingSource, SharedFile};
-use crate::joined::Joined;
-use crate::operation::{Ended, Idle, Kind, Order, Pending, Running};
+use super::{Joined, Running, Shared, What, Worker};
+use crate::open_file::OpenFile;
+use crate::operation::{self, Idle, Kind, Order};
+use crate::options::RingOptions;
 use crate::registered::Table;
-use crate::ring::{Ring, RingOptions, Shared};
-use crate::runtime::RingBackend;
-use io_core::{
-    BackendFactory, Lane, OpenOptions, PageSink, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind,
-    VectorReader,
-};
-use std::ops::ControlFlow;
+use crate::ring::Ring;
+use io_core::backend::{create_std, open_std};
+use io_core::{Lane, OpenOptions, SyncKind};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-/// A file to write to, whose operations go to no ring but the one under test.
-fn sink(lane: Lane) -> (tempfile::TempDir, RingSink) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let ring = Ring::start(&RingOptions::default()).expect("this system has io_uring");
-    let options = OpenOptions { lane, queue_depth: 4096, ..OpenOptions::default() };
-    let sink = RingSink::create(ring, &directory.path().join("file"), &options).expect("creates");
-    (directory, sink)
+type Ended = operation::Ended<OpenFile>;
+type Pending = operation::Pending<OpenFile>;
+
+/// The ring of files under test. It has no thread, so their operations go to the worker under test only.
+fn no_ring() -> Arc<Ring<OpenFile>> {
+    Ring::new(Arc::new(Shared::new().expect("an eventfd")), Vec::new())
 }
 
-fn start(file: &SharedFile, kind: Kind, offset: u64, len: u32) -> (Pending, Running) {
+/// A file to write to.
+fn new_file(lane: Lane) -> (tempfile::TempDir, Arc<OpenFile>) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let options = OpenOptions { lane, queue_depth: 4096, ..OpenOptions::default() };
+    let (file, ..) = create_std(&directory.path().join("file"), &options).expect("creates");
+    (directory, OpenFile::new(file, no_ring(), &options))
+}
+
+fn start(file: &Arc<OpenFile>, kind: Kind, offset: u64, len: u32) -> (Pending, Running) {
     let order = Order { kind, file: Arc::clone(file), offset, len, permit: None };
-    file.pool.take(len as usize).start(Some(order))
+    file.pool().take(len as usize).start(Some(order))
 }
 
 fn end(pending: &mut Pending) -> Ended {
@@ -41,15 +44,15 @@ fn worker(options: &RingOptions) -> Worker {
     Worker::new(Arc::new(Shared::new().expect("an eventfd")), options, 0).expect("this system has io_uring")
 }
 
-/// Hands writes of so many bytes in, each where the one before ends, and says of how many operations the writes are that
-/// the kernel is given first.
+/// Hands in contiguous writes of these lengths. Returns how many operations are in each write of the first
+/// submission.
 fn joined_as(lane: Lane, lens: &[u32], also: impl FnOnce(&mut Worker)) -> Vec<usize> {
-    let (_directory, sink) = sink(lane);
+    let (_directory, file) = new_file(lane);
     let (mut worker, now, mut offset) = (worker(&RingOptions::default()), Instant::now(), 0);
     also(&mut worker);
     let mut pending: Vec<_> = Vec::new();
     for &len in lens {
-        let (future, running) = start(&sink.handle.file, Kind::Write, offset, len);
+        let (future, running) = start(&file, Kind::Write, offset, len);
         worker.lanes.push(lane, running, now);
         pending.push((future, len));
         offset += u64::from(len);
@@ -77,12 +80,12 @@ fn writes_that_wait_and_follow_each_other_are_one() {
 #[test]
 fn not_more_are_joined_than_the_system_takes_buffers_or_the_lane_may_have_bytes() {
     assert_eq!(joined_as(Lane::Foreground, &[1; 1030], |_| ()), [1024, 6]);
-    // 4 MiB, quiet or not, in the foreground.
+    // The foreground has 4 MiB in any case.
     assert_eq!(joined_as(Lane::Foreground, &[256 << 10; 17], |_| ()), [16, 1]);
-    // While somebody waits, the background has two operations and 256 KiB.
+    // While there are foreground operations, the background has two operations and 256 KiB.
     let somebody_waits = |worker: &mut Worker| {
-        let (_directory, other) = sink(Lane::Foreground);
-        let (pending, running) = start(&other.handle.file, Kind::Sync(SyncKind::Data), 0, 0);
+        let (_directory, other) = new_file(Lane::Foreground);
+        let (pending, running) = start(&other, Kind::Sync(SyncKind::Data), 0, 0);
         drop(pending);
         worker.lanes.push(Lane::Foreground, running, Instant::now());
     };
@@ -92,17 +95,16 @@ fn not_more_are_joined_than_the_system_takes_buffers_or_the_lane_may_have_bytes(
 
 #[test]
 fn only_writes_of_one_file_without_a_gap_are_joined() {
-    let ((_a, first), (_b, second)) = (sink(Lane::Foreground), sink(Lane::Foreground));
+    let ((_a, first), (_b, second)) = (new_file(Lane::Foreground), new_file(Lane::Foreground));
     let (mut worker, now) = (worker(&RingOptions::default()), Instant::now());
-    let (first, second) = (&first.handle.file, &second.handle.file);
     let handed_in = [
-        (first, Kind::Write, 0),
-        (first, Kind::Write, 100),
-        (second, Kind::Write, 200),
-        (second, Kind::Write, 400),
-        (second, Kind::Write, 500),
-        (second, Kind::Sync(SyncKind::Data), 600),
-        (second, Kind::Write, 600),
+        (&first, Kind::Write, 0),
+        (&first, Kind::Write, 100),
+        (&second, Kind::Write, 200),
+        (&second, Kind::Write, 400),
+        (&second, Kind::Write, 500),
+        (&second, Kind::Sync(SyncKind::Data), 600),
+        (&second, Kind::Write, 600),
     ];
     let pending: Vec<_> = handed_in
         .iter()
@@ -125,13 +127,13 @@ fn only_writes_of_one_file_without_a_gap_are_joined() {
     }
 }
 
-/// All results that the system may give for a joined write of 3, 4 and 5 bytes.
+/// Tries all results that the system may give for a joined write of 3, 4 and 5 bytes.
 #[test]
 fn each_operation_of_a_joined_write_gets_its_share_or_goes_again() {
-    let (_directory, sink) = sink(Lane::Foreground);
+    let (_directory, file) = new_file(Lane::Foreground);
     let spans = [(0, 3), (3, 7), (7, 12)];
     for result in (0..=12).chain([-libc::EIO, -libc::ENOSPC, -libc::EAGAIN]) {
-        let writes = spans.map(|(from, to)| start(&sink.handle.file, Kind::Write, from, (to - from) as u32));
+        let writes = spans.map(|(from, to)| start(&file, Kind::Write, from, (to - from) as u32));
         let (pending, running): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
         let mut running = running.into_iter();
         let mut joined = Joined::new(running.next().expect("three of them"));
@@ -155,8 +157,8 @@ fn each_operation_of_a_joined_write_gets_its_share_or_goes_again() {
     }
 }
 
-/// Has a background write of 4096 bytes done, but for its second half: its pages are on their way to the disk.
-fn written_but_not_on_the_disk(file: &SharedFile) -> (Worker, Pending, usize) {
+/// Has the first half of a background write of 4096 bytes done. Its pages are then on their way to the disk.
+fn written_but_not_on_the_disk(file: &Arc<OpenFile>) -> (Worker, Pending, usize) {
     let mut worker = worker(&RingOptions::default());
     let (pending, running) = start(file, Kind::Write, 0, 4096);
     worker.lanes.push(file.lane, running, Instant::now());
@@ -171,8 +173,8 @@ fn written_but_not_on_the_disk(file: &SharedFile) -> (Worker, Pending, usize) {
 
 #[test]
 fn a_background_write_ends_when_its_pages_are_on_the_disk() {
-    let (_directory, sink) = sink(Lane::Background);
-    let (worker, mut pending, index) = written_but_not_on_the_disk(&sink.handle.file);
+    let (_directory, file) = new_file(Lane::Background);
+    let (worker, mut pending, index) = written_but_not_on_the_disk(&file);
     assert_eq!(worker.in_flight[index].written, Some(4096));
     assert!(pending.poll(&Context::from_waker(Waker::noop())).is_pending());
     worker.shared.stop();
@@ -180,12 +182,12 @@ fn a_background_write_ends_when_its_pages_are_on_the_disk() {
     assert_eq!(end(&mut pending).result.expect("is written"), 4096);
 }
 
-/// The system tells it once, and no later sync does.
+/// The system reports this once, and no later sync does.
 #[test]
 fn pages_that_cannot_be_written_are_the_writes_error_unless_there_is_nothing_to_write_back() {
-    let (_directory, sink) = sink(Lane::Background);
+    let (_directory, file) = new_file(Lane::Background);
     for (result, expected) in [(-libc::EIO, Err(libc::EIO)), (-libc::EINVAL, Ok(4096)), (0, Ok(4096))] {
-        let (mut worker, mut pending, index) = written_but_not_on_the_disk(&sink.handle.file);
+        let (mut worker, mut pending, index) = written_but_not_on_the_disk(&file);
         worker.completed(index, result, Instant::now());
         let ended = end(&mut pending).result.map_err(|error| error.raw_os_error().expect("the system's"));
         assert_eq!(ended, expected);
@@ -194,11 +196,11 @@ fn pages_that_cannot_be_written_are_the_writes_error_unless_there_is_nothing_to_
 
 #[test]
 fn what_has_ended_is_seen_also_where_the_ring_is_kept_from_waiting() {
-    let (_directory, sink) = sink(Lane::Foreground);
+    let (_directory, file) = new_file(Lane::Foreground);
     for setups_skipped in 0..3 {
         let shared = Arc::new(Shared::new().expect("an eventfd"));
         let Ok(mut worker) = Worker::new(shared, &RingOptions::default(), setups_skipped) else { continue };
-        let (mut pending, running) = start(&sink.handle.file, Kind::Sync(SyncKind::All), 0, 0);
+        let (mut pending, running) = start(&file, Kind::Sync(SyncKind::All), 0, 0);
         worker.lanes.push(Lane::Foreground, running, Instant::now());
         worker.issue(Instant::now());
         while !worker.in_flight.is_empty() {
@@ -211,76 +213,7 @@ fn what_has_ended_is_seen_also_where_the_ring_is_kept_from_waiting() {
     }
 }
 
-#[test]
-fn a_closed_file_is_a_bad_one() {
-    let (directory, sink) = sink(Lane::Foreground);
-    let path = directory.path().join("file");
-    let open_ones = || {
-        let descriptors = std::fs::read_dir("/proc/self/fd").expect("there is /proc");
-        let files = descriptors.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
-        files.filter(|file| *file == path).count()
-    };
-    assert_eq!(open_ones(), 2);
-    pollster::block_on(sink.close()).expect("closes");
-    assert_eq!(open_ones(), 0);
-    let refused = [
-        pollster::block_on(sink.sync(SyncKind::All)),
-        pollster::block_on(sink.set_len(1)),
-        pollster::block_on(sink.close()),
-    ];
-    for refused in refused {
-        assert_eq!(refused.expect_err("it is closed").raw_os_error(), Some(libc::EBADF));
-    }
-}
-
-/// Writes a file, in either lane, and reads it.
-fn writes_and_reads(backend: &RingBackend) {
-    let bytes: Vec<u8> = (0..100_000u32).map(|at| (at % 251) as u8).collect();
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("file");
-    let run = backend.run(|| async {
-        for lane in [Lane::Foreground, Lane::Background] {
-            let options = OpenOptions { lane, gap_max: 0, ..OpenOptions::default() };
-            let writer = backend.create(&path, &options).await.expect("creates");
-            writer.write_pages(&[PageWrite { offset: 0, bytes: &bytes }]).await.expect("writes");
-            writer.sync(SyncKind::All).await.expect("syncs");
-            writer.close().await.expect("closes");
-            let reader = backend.open(&path, &options).await.expect("opens");
-            let requests: Vec<_> = (0..100).map(|at| ReadRequest::new(at * 1000, 900)).collect();
-            let check = |index: usize, read: &[u8]| {
-                assert_eq!(read, &bytes[index * 1000..index * 1000 + 900]);
-                ControlFlow::Continue(())
-            };
-            let read = reader.read_vectors(&requests, &ReadControl::default(), check).await;
-            assert_eq!(read.expect("reads").delivered, 100);
-            reader.close().await.expect("closes");
-            std::fs::remove_file(&path).expect("was created");
-        }
-    });
-    run.expect("starts");
-}
-
-#[test]
-fn a_kernel_with_less_does_as_well() {
-    let newer = [&[][..], &["DEFER_TASKRUN"], &["DEFER_TASKRUN", "COOP_TASKRUN"]];
-    for (setups_skipped, newer) in newer.into_iter().enumerate() {
-        let ring =
-            Ring::start_with(&RingOptions::default(), setups_skipped).expect("this system has io_uring");
-        assert!(!ring.features().iter().any(|feature| newer.contains(feature)), "{:?}", ring.features());
-        writes_and_reads(&RingBackend { own: Some(ring) });
-    }
-}
-
-#[test]
-fn a_ring_of_any_size_works() {
-    for size in [0, 1, 5, u32::MAX] {
-        let options =
-            RingOptions { entries: size, in_flight_max: size, workers_max: size, ..RingOptions::default() };
-        writes_and_reads(&RingBackend::start(&options).expect("this system has io_uring"));
-    }
-}
-
-/// Buffers come and go while the table of pinned ones is small: each place has had many buffers in the end.
+/// Buffers come and go while the table is small. Each place has had many buffers in the end.
 #[test]
 fn reads_into_pinned_buffers_bring_their_own_bytes() {
     const BLOCK: usize = 4096;
@@ -288,17 +221,17 @@ fn reads_into_pinned_buffers_bring_their_own_bytes() {
     let path = directory.path().join("file");
     let content: Vec<u8> = (0..64 * BLOCK).map(|at| (at / 16 * 31 + at) as u8).collect();
     std::fs::write(&path, &content).expect("writes");
-    let ring = Ring::start(&RingOptions::default()).expect("this system has io_uring");
     let options = OpenOptions { direct: true, ..OpenOptions::default() };
-    let source = RingSource::open(ring, &path, &options).expect("this file system has O_DIRECT");
+    let (file, ..) = open_std(&path, &options).expect("this file system has O_DIRECT");
+    let file = OpenFile::new(file, no_ring(), &options);
     let mut worker = worker(&RingOptions::default());
     worker.registered = worker.registered.take().map(|_| Table::with_room(3, 1 << 20));
     let mut random = fastrand::Rng::with_seed(5);
-    let (mut waiting, mut other, mut pinned): (Vec<Idle>, _, _) = (Vec::new(), Vec::new(), 0);
+    let (mut waiting, mut other, mut pinned): (Vec<Idle<OpenFile>>, _, _) = (Vec::new(), Vec::new(), 0);
     for _ in 0..5000 {
         let len = random.usize(1..=4) * BLOCK;
         let offset = random.usize(0..60) * BLOCK;
-        // Memory of buffers that are gone is what others get.
+        // Other allocations get the memory of dropped buffers.
         while waiting.len() > random.usize(0..16) {
             waiting.swap_remove(random.usize(0..waiting.len()));
         }
@@ -306,7 +239,7 @@ fn reads_into_pinned_buffers_bring_their_own_bytes() {
         other.truncate(random.usize(0..16));
         let at = waiting.iter().position(|idle| idle.buffer().len() == len);
         let idle = at.map_or_else(|| Idle::new(len / BLOCK), |at| waiting.swap_remove(at));
-        let file = Arc::clone(&source.0.file);
+        let file = Arc::clone(&file);
         let order = Order { kind: Kind::Read, file, offset: offset as u64, len: len as u32, permit: None };
         let (mut pending, running) = idle.start(Some(order));
         worker.lanes.push(Lane::Foreground, running, Instant::now());

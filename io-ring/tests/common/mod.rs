@@ -87,7 +87,8 @@ impl Wake for Wakes {
     }
 }
 
-/// A ring whose thread is held inside a waker, so that whatever is handed in stays in flight, until this is dropped.
+/// A ring whose thread is held inside a waker, so that whatever is handed in stays in flight, until this is
+/// dropped.
 pub(crate) struct Stalled {
     _release: Sender<()>,
     _woken: Pin<Box<dyn Future<Output = ()>>>,

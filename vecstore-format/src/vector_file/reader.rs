@@ -63,8 +63,8 @@ impl<R: VectorReader> VectorFile<R> {
     }
 
     /// Opens a file without its table of checksums: the header is checked, and records are not, except by
-    /// [`VectorFile::verify`]. For salvaging what can be checked in another way, and for looking at the header
-    /// before the table is read.
+    /// [`VectorFile::verify`]. For salvaging what can be checked in another way, and for looking at the
+    /// header before the table is read.
     ///
     /// # Errors
     /// As [`VectorFile::open`].

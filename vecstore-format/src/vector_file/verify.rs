@@ -12,8 +12,8 @@ const VERIFY_BYTES: u64 = 1 << 20;
 
 impl<R: VectorReader> VectorFile<R> {
     /// Reads the whole file and reports every record and every padding that is damaged, until `damaged` has
-    /// enough of them; or the table of checksums, if that is damaged. `delivered` of the outcome counts pieces
-    /// of the file. The table is read in pieces too, and need not have been loaded.
+    /// enough of them; or the table of checksums, if that is damaged. `delivered` of the outcome counts
+    /// pieces of the file. The table is read in pieces too, and need not have been loaded.
     ///
     /// # Errors
     /// [`FormatError::Read`]; what is damaged is no error of this call.

@@ -1,7 +1,8 @@
 //! The backends of this build, plain and traced.
 
+use io_core::backend::{PageSink, PagedWriter};
 use io_core::testing::{SimulatedDisk, TracedBackend};
-use io_core::{BackendFactory, DynBackend, PageSink, PagedWriter, StartError};
+use io_core::{BackendFactory, DynBackend, StartError};
 use std::io::Write;
 use std::path::Path;
 use vecstore::backends::BackendKind;

@@ -2,10 +2,13 @@
 
 use super::SimulatedDisk;
 use super::state::{Change, Fate, Operation};
+use crate::backend::{
+    BufferPool, Page, PageSink, PageSource, PagedReader, PagedWriter, Permit, run_to_drain,
+};
 use crate::testing::executor;
 use crate::{
-    BackendFactory, BackendInfo, BufferPool, Directory, FileInfo, LocalBoxFuture, OpenError, OpenOptions,
-    Page, PageSink, PageSource, PagedReader, PagedWriter, Permit, StartError, SyncKind, run_to_drain,
+    BackendFactory, BackendInfo, Directory, FileInfo, LocalBoxFuture, OpenError, OpenOptions, StartError,
+    SyncKind,
 };
 use std::io;
 use std::path::Path;

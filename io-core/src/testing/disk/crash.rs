@@ -58,7 +58,8 @@ pub(super) fn surviving(state: &State, changes: usize, seed: u64) -> Vec<Node> {
     durable
 }
 
-/// A file or directory that is named for the first time exists from then on; whether its name does is another question.
+/// A file or directory that is named for the first time exists from then on; whether its name does is another
+/// question.
 fn make_node(nodes: &mut Vec<Node>, change: &Change) {
     if let Change::Name { node, is_dir, .. } = change
         && *node >= nodes.len()

@@ -1,13 +1,14 @@
-//! A simulated disk: a file system in memory that keeps a history of everything done to it, and makes from any point of
-//! that history the disk as a power cut there could have left it.
+//! A simulated disk: a file system in memory that keeps a history of everything done to it, and makes from
+//! any point of that history the disk as a power cut there could have left it.
 //!
 //! ```text
 //! history:  create a | write a | sync a | write a | rename a b | sync dir | ...
-//!                                                ^ crash here: "write a" was not synced. Any of its 512-byte sectors may
-//!                                                  be there or not; the name `a` was not synced: it may be missing
+//!                                                ^ crash here: "write a" was not synced, so each of its
+//!                                                  512-byte sectors may be missing; so may the name `a`
 //! ```
 //!
-//! * The bytes of a file are safe once *it* was synced, a name once its *directory* was synced; neither implies the other.
+//! * The bytes of a file are safe once *it* was synced, a name once its *directory* was synced; neither
+//!   implies the other.
 //! * What a failed sync did not write is lost for good, though later syncs succeed: as Linux does it.
 //! * One run gives a crash point for each of its operations; nothing has to be run again.
 
@@ -78,15 +79,16 @@ impl SimulatedDisk {
         self.lock().history.get(change).is_some_and(state::Change::is_sync)
     }
 
-    /// The disk as a power cut after the first `changes` of its history may leave it. Which of the unsynced changes
-    /// survive, and in which sectors, depends on `seed`.
+    /// The disk as a power cut after the first `changes` of its history may leave it. Which of the unsynced
+    /// changes survive, and in which sectors, depends on `seed`.
     #[must_use]
     pub fn crash(&self, changes: usize, seed: u64) -> Self {
         let nodes = crash::surviving(&self.lock(), changes, seed);
         Self { seed: self.seed, state: Arc::new(Mutex::new(State::with_nodes(nodes))) }
     }
 
-    /// Operations of every kind done so far, those that change nothing included: each is a point to inject a fault at.
+    /// Operations of every kind done so far, those that change nothing included: each is a point to inject a
+    /// fault at.
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.lock().operations

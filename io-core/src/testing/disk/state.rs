@@ -17,7 +17,8 @@ pub enum FaultKind {
     Io,
     /// From this operation on everything that needs space fails with ENOSPC.
     NoSpace,
-    /// The operation, if it needs space, needs more than there is, and fails with ENOSPC; later ones find enough.
+    /// The operation, if it needs space, needs more than there is, and fails with ENOSPC; later ones find
+    /// enough.
     TooLarge,
     /// A read or write transfers only a part; other operations are not touched.
     Short,
@@ -30,7 +31,8 @@ pub enum FaultKind {
 /// A fault at one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskFault {
-    /// The number of the operation, counted as [`SimulatedDisk::operations`](super::SimulatedDisk::operations) does.
+    /// The number of the operation, counted as
+    /// [`SimulatedDisk::operations`](super::SimulatedDisk::operations) does.
     pub at: u64,
     /// What goes wrong.
     pub kind: FaultKind,

@@ -1,8 +1,8 @@
 //! Recording: the history of a simulated disk, as a real one makes it.
 //!
-//! A change has begun when it is handed to the system, and is over when the system says so. From its beginning on a power
-//! cut may keep any part of it; a sync covers it if it was over when the sync began. A change that fails is never over: any
-//! part of it may be there, and no sync says that it is.
+//! A change has begun when it is handed to the system, and is over when the system says so. From its
+//! beginning on a power cut may keep any part of it; a sync covers it if it was over when the sync began. A
+//! change that fails is never over: any part of it may be there, and no sync says that it is.
 
 use super::SimulatedDisk;
 use super::state::{Change, Covers, Node, NodeId, ROOT, State};
@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug)]
 pub(in crate::testing) struct Begun(Vec<usize>);
 
-/// Tells a simulated disk what is done to the files below a real directory, which is the simulated disk's `/`.
+/// Tells a simulated disk what is done to the files below a real directory, which is the simulated disk's
+/// `/`.
 #[derive(Clone, Debug)]
 pub(in crate::testing) struct Recorder {
     root: Arc<Path>,
@@ -154,7 +155,8 @@ fn begin(state: &mut State, change: Change) -> usize {
     number
 }
 
-/// Copies what is in a real directory to a node. Only files and directories: no other has a place on a simulated disk.
+/// Copies what is in a real directory to a node. Only files and directories: no other has a place on a
+/// simulated disk.
 fn copy_dir(path: &Path, node: NodeId, nodes: &mut Vec<Node>) -> io::Result<()> {
     for entry in std::fs::read_dir(path)? {
         let (entry, new) = (entry?, nodes.len());

@@ -7,17 +7,20 @@ pub use sink::TracedSink;
 
 use super::SimulatedDisk;
 use super::disk::Recorder;
-use crate::{BackendFactory, Directory, OpenError, OpenOptions, PageSink, PagedWriter, StartError};
+use crate::backend::{PageSink, PagedWriter};
+use crate::{BackendFactory, Directory, OpenError, OpenOptions, StartError};
 use directory::TracedDirectory;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A backend that works on real files as the one in it does, and records every change as the history of a [`SimulatedDisk`].
+/// A backend that works on real files as the one in it does, and records every change as the history of a
+/// [`SimulatedDisk`].
 ///
-/// What the simulated disk can make of its own history it then makes of a real run, with all its threads: the disk as a
-/// power cut at any moment may leave it ([`SimulatedDisk::crash`]). A write may be torn from when it is handed to the inner
-/// backend, and is covered by a sync that is begun after it was over. Names are recorded when they are there.
+/// What the simulated disk can make of its own history it then makes of a real run, with all its threads: the
+/// disk as a power cut at any moment may leave it ([`SimulatedDisk::crash`]). A write may be torn from when
+/// it is handed to the inner backend, and is covered by a sync that is begun after it was over. Names are
+/// recorded when they are there.
 ///
 /// ```
 /// use io_core::testing::{MemoryBackend, SimulatedDisk, TracedBackend};
@@ -41,8 +44,8 @@ pub struct TracedBackend<B> {
 }
 
 impl<B> TracedBackend<B> {
-    /// Traces what `inner` does below the directory `root`. What is there already counts as durable; to write elsewhere is an
-    /// error.
+    /// Traces what `inner` does below the directory `root`. What is there already counts as durable; to write
+    /// elsewhere is an error.
     ///
     /// # Errors
     /// What keeps the directory from being read.

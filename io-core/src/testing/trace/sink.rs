@@ -1,7 +1,8 @@
 //! Writing files that are traced.
 
+use crate::backend::{PageSink, Permit};
 use crate::testing::disk::Recorder;
-use crate::{BackendInfo, FileInfo, LocalBoxFuture, PageSink, Permit, SyncKind};
+use crate::{BackendInfo, FileInfo, LocalBoxFuture, SyncKind};
 use std::io;
 
 /// A page sink whose physical writes and syncs are recorded.

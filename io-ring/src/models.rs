@@ -1,17 +1,38 @@
-//! Each model runs in every order of its threads' steps, and with all that weak memory allows. loom itself sees to it that the
-//! content of an operation is touched by one side at a time, that no operation leaks, and that nobody waits for ever.
+//! loom runs each model in every order of its threads' steps, with all that weak memory allows.
+//!
+//! loom itself checks three things: one side at a time touches the content of an operation, no operation
+//! leaks, and no thread waits for ever.
 
 #![allow(unsafe_code)]
 
-use crate::file::{OpenFile, SharedFile};
 use crate::handover::Handover;
-use crate::operation::{Ended, Idle, Kind, Order, Pending, Running};
+use crate::operation::{Ended, Idle, Kind, OperationFile, Order, Pending, Running};
+use loom::sync::Mutex;
 use loom::thread;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-fn start(idle: Idle, file: &SharedFile, offset: u64) -> (Pending, Running) {
+/// A file that keeps what comes back. `take_all` sees what happened before `take_back`, as with the pool.
+struct Kept(Mutex<Vec<Idle<Self>>>);
+
+impl Kept {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Vec::new())))
+    }
+
+    fn take_all(&self) -> Vec<Idle<Self>> {
+        std::mem::take(&mut self.0.lock().expect("no panic"))
+    }
+}
+
+impl OperationFile for Kept {
+    fn take_back(&self, idle: Idle<Self>) {
+        self.0.lock().expect("no panic").push(idle);
+    }
+}
+
+fn start(idle: Idle<Kept>, file: &Arc<Kept>, offset: u64) -> (Pending<Kept>, Running<Kept>) {
     idle.start(Some(Order { kind: Kind::Read, file: Arc::clone(file), offset, len: 0, permit: None }))
 }
 
@@ -24,8 +45,9 @@ impl Wake for Wakes {
     }
 }
 
-/// A ring that sleeps whenever it may, and takes `total` operations. Returns their numbers, and how often it slept.
-fn take_all(handover: &Handover, total: usize) -> (Vec<u64>, usize) {
+/// A ring that sleeps whenever it may and takes `total` operations. Returns their numbers and how often it
+/// slept.
+fn take_all(handover: &Handover<Kept>, total: usize) -> (Vec<u64>, usize) {
     let (mut taken, mut slept) = (Vec::new(), 0);
     loop {
         for operation in handover.take_all() {
@@ -42,7 +64,7 @@ fn take_all(handover: &Handover, total: usize) -> (Vec<u64>, usize) {
     }
 }
 
-/// All orders would take minutes where three threads meet; those with so few preemptions find what there is to find.
+/// All orders of three threads would take minutes. Orders with few preemptions find nearly all faults.
 fn with_few_preemptions(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
@@ -52,7 +74,7 @@ fn with_few_preemptions(model: impl Fn() + Sync + Send + 'static) {
 /// `counts`: how many operations each pusher hands in.
 fn hand_over(counts: &'static [u64]) {
     with_few_preemptions(move || {
-        let file = OpenFile::new();
+        let file = Kept::new();
         let (handover, ring) = (Arc::new(Handover::new()), thread::current());
         let pushers = counts.iter().enumerate().map(|(pusher, &count)| {
             let (file, handover, ring) = (Arc::clone(&file), Arc::clone(&handover), ring.clone());
@@ -79,7 +101,7 @@ fn hand_over(counts: &'static [u64]) {
             let numbers: Vec<u64> = of_pusher.map(|&number| number % 100).collect();
             assert_eq!(numbers, (0..count).collect::<Vec<_>>(), "all, in the order they were handed in");
         }
-        assert_eq!(file.pool.take_all().len() as u64, total, "all came back");
+        assert_eq!(file.take_all().len() as u64, total, "all came back");
     });
 }
 
@@ -101,7 +123,7 @@ fn loom_two_threads_hand_in_while_the_ring_takes() {
 #[test]
 fn loom_what_was_handed_in_and_never_taken_does_not_leak() {
     loom::model(|| {
-        let (handover, file) = (Arc::new(Handover::new()), OpenFile::new());
+        let (handover, file) = (Arc::new(Handover::new()), Kept::new());
         let (mut pending, running) = start(Idle::new(0), &file, 0);
         let pusher = thread::spawn({
             let handover = Arc::clone(&handover);
@@ -119,7 +141,7 @@ fn loom_what_was_handed_in_and_never_taken_does_not_leak() {
 #[test]
 fn loom_a_future_sees_what_the_ring_left_and_is_woken_once() {
     loom::model(|| {
-        let file = OpenFile::new();
+        let file = Kept::new();
         let (mut pending, running) = start(Idle::new(1), &file, 7);
         let ring = thread::spawn(move || {
             // SAFETY: the buffer has 4096 bytes, and is the ring's until `finish`.
@@ -151,7 +173,7 @@ fn loom_a_future_sees_what_the_ring_left_and_is_woken_once() {
 #[test]
 fn loom_a_future_that_blocks_is_woken() {
     loom::model(|| {
-        let file = OpenFile::new();
+        let file = Kept::new();
         let (pending, running) = start(Idle::new(0), &file, 0);
         let ring = thread::spawn(move || running.finish(-libc::EIO));
         let ended = loom::future::block_on(pending.ended());
@@ -160,10 +182,10 @@ fn loom_a_future_that_blocks_is_woken() {
     });
 }
 
-/// Dropped after so many polls, an operation comes back once, from whichever side was second.
+/// An operation whose future is dropped after some polls comes back once, from the side that came second.
 fn dropped_after(polls: usize) {
     loom::model(move || {
-        let file = OpenFile::new();
+        let file = Kept::new();
         let (mut pending, running) = start(Idle::new(0), &file, 0);
         let ring = thread::spawn(move || {
             let result = if running.is_abandoned() { -libc::ECANCELED } else { 0 };
@@ -182,11 +204,11 @@ fn dropped_after(polls: usize) {
         let came_back = match ended {
             Some(ended) => {
                 ended.result.expect("a future that is there is not cancelled");
-                file.pool.put(ended.idle.expect("no fork"));
+                file.take_back(ended.idle.expect("no fork"));
                 true
             }
-            None => file.pool.take_all().pop().is_some_and(|idle| {
-                // Used again at once, while the ring may still be on its way out of `finish`.
+            None => file.take_all().pop().is_some_and(|idle| {
+                // It is used again at once, while the ring may still be in `finish`.
                 let (pending, running) = start(idle, &file, 1);
                 drop(pending);
                 running.finish(0);
@@ -194,7 +216,7 @@ fn dropped_after(polls: usize) {
             }),
         };
         ring.join().expect("no panic");
-        let in_pool = file.pool.take_all();
+        let in_pool = file.take_all();
         assert_eq!(in_pool.len(), 1, "came back to the future's side: {came_back}");
         drop(waker);
         assert_eq!(Arc::strong_count(&wakes), 1, "nothing keeps the task");
@@ -215,7 +237,7 @@ fn loom_a_future_dropped_after_polls_leaves_its_operation_to_whoever_is_second()
 #[test]
 fn loom_an_operation_used_again_is_not_hurt_by_the_late_wake_of_its_life_before() {
     with_few_preemptions(|| {
-        let file = OpenFile::new();
+        let file = Kept::new();
         let (mut pending, running) = start(Idle::new(0), &file, 0);
         let ring = thread::spawn(move || running.finish(1));
         let wakes = Arc::<Wakes>::default();

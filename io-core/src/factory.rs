@@ -1,0 +1,263 @@
+//! Backends as values: what opens files and starts executors, chosen by type or at run time.
+
+use crate::{
+    Directory, DynPageWriter, DynVectorReader, IoGeometry, IoMode, OpenError, OpenOptions, PageWriter,
+    StartError, StdDirectory, VectorReader,
+};
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A boxed future that stays on its thread.
+pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// What an open file really uses: what the system granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendInfo {
+    /// The backend's name, as users select it.
+    pub backend: &'static str,
+    /// The runtime and its version, or what stands in for one.
+    pub runtime: &'static str,
+    /// How bytes come from the disk.
+    pub io_mode: IoMode,
+    /// Physical operations in flight at most.
+    pub queue_depth: u32,
+    /// Bytes in flight at most.
+    pub bytes_in_flight_max: u64,
+    /// What physical operations look like.
+    pub geometry: IoGeometry,
+    /// Whether [`Lane::Background`](crate::Lane) operations give way to others, and background writes end on
+    /// the disk.
+    pub lanes: bool,
+    /// Kernel features in use, such as `io_uring`, `O_DIRECT`, `MAP_POPULATE`.
+    pub kernel_features: Vec<&'static str>,
+}
+
+impl BackendInfo {
+    /// What a file opened with these options uses, without lanes. Adds `O_DIRECT` to the features if the
+    /// options have it.
+    #[must_use]
+    pub fn new(
+        backend: &'static str,
+        runtime: &'static str,
+        options: &OpenOptions,
+        geometry: IoGeometry,
+        kernel_features: &[&'static str],
+    ) -> Self {
+        let direct = options.direct.then_some("O_DIRECT");
+        Self {
+            backend,
+            runtime,
+            io_mode: if options.direct { IoMode::Direct } else { IoMode::Buffered },
+            queue_depth: options.queue_depth,
+            bytes_in_flight_max: options.bytes_in_flight_max,
+            geometry,
+            lanes: false,
+            kernel_features: kernel_features.iter().copied().chain(direct).collect(),
+        }
+    }
+}
+
+impl fmt::Display for BackendInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}, {}", self.backend, self.runtime, self.io_mode)?;
+        if self.io_mode != IoMode::Mapped {
+            write!(f, ", depth {}, {} KiB in flight", self.queue_depth, self.bytes_in_flight_max / 1024)?;
+        }
+        if !self.kernel_features.is_empty() {
+            write!(f, ", {}", self.kernel_features.join(" + "))?;
+        }
+        write!(f, ")")
+    }
+}
+
+/// A backend: opens readers and writers, which need not be `Send`, and starts the executor they live on.
+///
+/// It is cheap to clone and may cross threads. Give each core a clone, and let it open what it reads.
+pub trait BackendFactory: Clone + Send + Sync + 'static {
+    /// Reads one file.
+    type Reader: VectorReader + 'static;
+    /// Writes one file.
+    type Writer: PageWriter + 'static;
+
+    /// The name users select it by.
+    fn name(&self) -> &'static str;
+
+    /// The file system that [`BackendFactory::open`] and [`BackendFactory::create`] find their files on.
+    fn directory(&self) -> Arc<dyn Directory> {
+        Arc::new(StdDirectory)
+    }
+
+    /// Starts an executor on this thread and runs `main` on it. Then waits for all that this thread has in
+    /// flight, also when `main` panics.
+    ///
+    /// # Errors
+    /// [`StartError`], before `main` is called.
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future;
+
+    /// Starts a thread of this name for `work`, which may call [`BackendFactory::run`]. It is not waited for.
+    ///
+    /// A backend may keep such a thread, executor included, when `work` has returned. The thread then takes
+    /// the next work of the same name.
+    ///
+    /// # Errors
+    /// What the system says. `work` is dropped then.
+    fn spawn_thread(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        std::thread::Builder::new().name(name).spawn(work).map(drop)
+    }
+
+    /// Opens an existing file for reading. Call it inside [`BackendFactory::run`].
+    ///
+    /// # Errors
+    /// [`OpenError`]. No option is ever silently left out.
+    fn open(
+        &self,
+        path: &Path,
+        options: &OpenOptions,
+    ) -> impl Future<Output = Result<Self::Reader, OpenError>>;
+
+    /// Creates an empty file and opens it for writing. An existing one is an error. Call it inside
+    /// [`BackendFactory::run`].
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    fn create(
+        &self,
+        path: &Path,
+        options: &OpenOptions,
+    ) -> impl Future<Output = Result<Self::Writer, OpenError>>;
+}
+
+/// [`BackendFactory`] as an object; every backend is one.
+trait DynBackendFactory: Send + Sync {
+    /// As [`BackendFactory::name`].
+    fn name_dyn(&self) -> &'static str;
+
+    /// As [`BackendFactory::directory`].
+    fn directory_dyn(&self) -> Arc<dyn Directory>;
+
+    /// As [`BackendFactory::run`]; `main` leaves its result where it likes.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    fn run_dyn<'a>(&self, main: Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>) -> Result<(), StartError>;
+
+    /// As [`BackendFactory::spawn_thread`].
+    ///
+    /// # Errors
+    /// What the system says.
+    fn spawn_thread_dyn(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()>;
+
+    /// As [`BackendFactory::open`].
+    fn open_dyn<'a>(
+        &'a self,
+        path: &'a Path,
+        options: &'a OpenOptions,
+    ) -> LocalBoxFuture<'a, Result<Box<dyn DynVectorReader>, OpenError>>;
+
+    /// As [`BackendFactory::create`].
+    fn create_dyn<'a>(
+        &'a self,
+        path: &'a Path,
+        options: &'a OpenOptions,
+    ) -> LocalBoxFuture<'a, Result<Box<dyn DynPageWriter>, OpenError>>;
+}
+
+impl<B: BackendFactory> DynBackendFactory for B {
+    fn name_dyn(&self) -> &'static str {
+        self.name()
+    }
+
+    fn directory_dyn(&self) -> Arc<dyn Directory> {
+        self.directory()
+    }
+
+    fn run_dyn<'a>(&self, main: Box<dyn FnOnce() -> LocalBoxFuture<'a, ()> + 'a>) -> Result<(), StartError> {
+        self.run(main)
+    }
+
+    fn spawn_thread_dyn(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        self.spawn_thread(name, work)
+    }
+
+    fn open_dyn<'a>(
+        &'a self,
+        path: &'a Path,
+        options: &'a OpenOptions,
+    ) -> LocalBoxFuture<'a, Result<Box<dyn DynVectorReader>, OpenError>> {
+        Box::pin(async move {
+            let reader: Box<dyn DynVectorReader> = Box::new(self.open(path, options).await?);
+            Ok(reader)
+        })
+    }
+
+    fn create_dyn<'a>(
+        &'a self,
+        path: &'a Path,
+        options: &'a OpenOptions,
+    ) -> LocalBoxFuture<'a, Result<Box<dyn DynPageWriter>, OpenError>> {
+        Box::pin(async move {
+            let writer: Box<dyn DynPageWriter> = Box::new(self.create(path, options).await?);
+            Ok(writer)
+        })
+    }
+}
+
+/// A backend chosen at run time. Code generic over [`BackendFactory`] takes it like any other, compiled once.
+#[derive(Clone)]
+pub struct DynBackend(Arc<dyn DynBackendFactory>);
+
+impl DynBackend {
+    /// Hides which backend it is.
+    #[must_use]
+    pub fn new<B: BackendFactory>(backend: B) -> Self {
+        Self(Arc::new(backend))
+    }
+}
+
+impl fmt::Debug for DynBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DynBackend").field(&self.0.name_dyn()).finish()
+    }
+}
+
+impl BackendFactory for DynBackend {
+    type Reader = Box<dyn DynVectorReader>;
+    type Writer = Box<dyn DynPageWriter>;
+
+    fn name(&self) -> &'static str {
+        self.0.name_dyn()
+    }
+
+    fn directory(&self) -> Arc<dyn Directory> {
+        self.0.directory_dyn()
+    }
+
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        let mut output = None;
+        let slot = &mut output;
+        self.0.run_dyn(Box::new(move || Box::pin(async move { *slot = Some(main().await) })))?;
+        Ok(output.expect("an executor that ran to its end has run `main` to its end"))
+    }
+
+    fn spawn_thread(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        self.0.spawn_thread_dyn(name, work)
+    }
+
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        self.0.open_dyn(path, options).await
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        self.0.create_dyn(path, options).await
+    }
+}

@@ -1,0 +1,55 @@
+//! Starting a ring and its thread.
+
+use crate::fork;
+use crate::open_file::OpenFile;
+use crate::options::RingOptions;
+use crate::ring::{RUNTIME, Ring, Shared};
+use crate::worker::Worker;
+use io_core::StartError;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+
+/// Starts a ring and its thread.
+pub(crate) fn start(options: &RingOptions) -> Result<Arc<Ring<OpenFile>>, StartError> {
+    start_with(options, 0)
+}
+
+/// As [`start`], as on an older kernel if setups are skipped.
+pub(crate) fn start_with(
+    options: &RingOptions,
+    setups_skipped: usize,
+) -> Result<Arc<Ring<OpenFile>>, StartError> {
+    fork::watch();
+    let failed = |source| StartError::from_ring_setup(RUNTIME, source);
+    let shared = Arc::new(Shared::new().map_err(failed)?);
+    let (started, start) = mpsc::sync_channel(1);
+    let (for_thread, options) = (Arc::clone(&shared), options.clone());
+    // The ring is made on its own thread: the kernel then knows that no other one submits.
+    let thread = std::thread::Builder::new().name("io-ring".into()).spawn(move || {
+        match Worker::new(for_thread, &options, setups_skipped) {
+            Ok(worker) => {
+                let _ = started.send(Ok(worker.features().to_vec()));
+                worker.run();
+            }
+            Err(error) => drop(started.send(Err(error))),
+        }
+    });
+    thread.map_err(failed)?;
+    let features = start.recv().map_err(|_| failed(io::Error::other("its thread ended")))?;
+    Ok(Ring::new(shared, features.map_err(failed)?))
+}
+
+/// The process's ring: the running one, or a new one.
+pub(crate) fn of_process() -> Result<Arc<Ring<OpenFile>>, StartError> {
+    // One for each generation: that of the process before may be locked by a thread that stayed behind.
+    static OF_PROCESS: [Mutex<Weak<Ring<OpenFile>>>; 16] = [const { Mutex::new(Weak::new()) }; 16];
+    let of_process = &OF_PROCESS[fork::generation() as usize % OF_PROCESS.len()];
+    // It is replaced in one step, so a panic leaves it whole.
+    let mut of_process = of_process.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(ring) = of_process.upgrade().filter(|ring| !ring.is_of_another_process()) {
+        return Ok(ring);
+    }
+    let ring = start(&RingOptions::default())?;
+    *of_process = Arc::downgrade(&ring);
+    Ok(ring)
+}
