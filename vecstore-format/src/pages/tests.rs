@@ -175,6 +175,29 @@ fn a_flipped_bit_of_a_header_is_put_back_wherever_it_is() {
     assert!(!mend_header(&mut garbled, PagesKind::Payload));
 }
 
+/// A caller that has enough of damage ends the reading, and is not told that somebody else stopped it.
+#[test]
+fn enough_of_what_is_damaged_is_no_stop() {
+    let mut damaged = written(&[vec![1; 9000]]).get(Path::new(PATH)).unwrap();
+    damaged[PAGE..].fill(0xA5);
+    let memory = MemoryBackend::new(1);
+    memory.put(Path::new(PATH), damaged);
+    let backend = DynBackend::new(memory);
+    let (found, outcome) = backend
+        .run(|| async {
+            let pages = open(&backend, PagesKind::Payload).await.unwrap();
+            let mut found = Vec::new();
+            let first = |error| {
+                found.push(error);
+                ControlFlow::Break(())
+            };
+            let outcome = pages.verify(&ReadControl::default(), first).await.unwrap();
+            (found, outcome)
+        })
+        .unwrap();
+    assert_eq!((found.len(), outcome.stopped), (1, false), "{found:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 

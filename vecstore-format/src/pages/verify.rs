@@ -42,9 +42,10 @@ impl Pages {
                 })
                 .await?;
             outcome.delivered += batch.delivered;
-            outcome.stopped = batch.stopped;
             outcome.stats.add(&batch.stats);
-            if flow.is_break() || outcome.stopped {
+            // Enough of what is damaged is no stop.
+            outcome.stopped = batch.stopped && flow.is_continue();
+            if batch.stopped || flow.is_break() {
                 return Ok(outcome);
             }
             all_checksums.update(&checksums);
