@@ -1,6 +1,7 @@
 //! A search service over HTTP: one collection, JSON in and JSON out.
 //!
-//! `service DIRECTORY ADDRESS [BACKEND]`, such as `service data 127.0.0.1:8080 ring`. `docs/tutorial.md` explains each part.
+//! `service DIRECTORY ADDRESS [BACKEND]`, such as `service data 127.0.0.1:8080 ring`.
+//! `docs/tutorial.md` explains each part.
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
