@@ -87,7 +87,8 @@ async fn snapshot(State(app): State<Arc<App>>, Path(name): Path<String>) -> Resu
 }
 
 async fn health(State(app): State<Arc<App>>) -> Result<(StatusCode, Json<Value>), Failure> {
-    let info = tokio::task::spawn_blocking(move || app.notes.info()).await.map_err(|_| Error::WorkerLost)??;
+    let info =
+        tokio::task::spawn_blocking(move || app.notes.info()).await.map_err(|_| Error::WorkerLost)??;
     let is_well = info.read_only.is_none() && info.background_error.is_none();
     let status = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let problems = json!({ "read_only": info.read_only, "background_error": info.background_error });
