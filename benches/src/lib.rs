@@ -105,10 +105,14 @@ pub fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     (values[0], f64::midpoint(lower, upper), values[values.len() - 1])
 }
 
-/// The examples of the repository's README, compiled here because this crate has every backend.
+/// The examples of the README and of the documents, compiled here because this crate has every backend.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
-mod readme {}
+#[doc = include_str!("../../docs/guides/choose-a-backend.md")]
+#[doc = include_str!("../../docs/guides/tune-recall.md")]
+#[doc = include_str!("../../docs/guides/write-a-backend.md")]
+#[doc = include_str!("../../docs/reference/filters.md")]
+mod documents {}
 
 #[cfg(test)]
 mod tests {
