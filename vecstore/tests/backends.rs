@@ -281,6 +281,6 @@ fn a_reader_on_a_runtime_of_its_own_needs_no_threads() {
             .unwrap();
         assert_eq!(found.hits.len(), 10, "{kind}");
         let error = collection.search(SearchRequest::new(queries[0].clone())).wait().unwrap_err();
-        assert!(matches!(error, vecstore::error::Error::Closed), "{kind}: {error}");
+        assert!(matches!(error, vecstore::error::Error::NoCores), "{kind}: {error}");
     }
 }

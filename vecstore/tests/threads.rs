@@ -19,7 +19,7 @@ use vecstore::collection::{
 };
 use vecstore::error::Error;
 use vecstore::point::{Point, PointId};
-use vecstore::schema::Schema;
+use vecstore::schema::{Placement, Placements, Schema};
 
 const DIR: &str = "/c";
 
@@ -191,7 +191,10 @@ fn whoever_waits_for_a_thread_that_ends_gets_an_error() {
         let failing = Failing::new(&disk, None);
         let backend = DynBackend::new(failing.clone());
         let options = CollectionOptions { background: true, seal_points: 5, ..options() };
-        let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options).unwrap();
+        // The optimizer opens what is cached once more before the segment is there: a panic then it survives too.
+        let placement = Placements { ids: Placement::Pinned, ..Placements::default() };
+        let schema = Schema { placement, ..Schema::new(2) };
+        let collection = Collection::create(&backend, Path::new(DIR), &schema, &options).unwrap();
         put(&collection, 0..3).unwrap();
         // Held up, so that the jobs behind it wait when the thread ends.
         let (reached, at_it) = mpsc::sync_channel(1);
