@@ -239,6 +239,26 @@ fn a_threshold_holds_for_vectors_also_where_codes_decide() {
     assert!(left_out > 0, "some are decided by their codes");
 }
 
+/// As below, where one of the short ones is better than all others by far: its code seems to decide.
+#[test]
+fn a_long_vector_is_found_behind_one_that_seems_sure() {
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..12 {
+        let axis = |x: f32| [vec![x], vec![0.0; DIM - 1]].concat();
+        let mut vectors = vec![axis(0.1); 400];
+        vectors[0] = axis(1.0);
+        let mut long = axis(1.01);
+        long[1..].iter_mut().for_each(|x| *x = 1000.0 * normal(&mut random));
+        vectors.push(long);
+        let collection = sealed(Distance::Dot, Placement::Pinned, &vectors);
+        for rescore in [Rescore::Undecided { part: 1.0 }, Rescore::All] {
+            let params = SearchParams { rescore, ..SearchParams::default() };
+            let found = &search(&collection, &[axis(1.0)], 1, params)[0];
+            assert_eq!((place(&found.hits[0]), found.stats.undecided), (400, false), "{rescore:?}");
+        }
+    }
+}
+
 /// Bounds grow with the length of a vector, so that one of a worse score than all candidates may be the best of all.
 #[test]
 fn a_long_vector_behind_many_short_ones_is_found() {

@@ -68,6 +68,10 @@ impl DiskSearch<'_> {
         let mut candidates: Vec<Scored> = waiting.drain(..first.min(waiting.len())).collect();
         let asked_for = candidates.len();
         decide(&mut candidates, &waiting, known, self.request.wanted(), part);
+        let may_be_better = |at_least: f32| rests.iter().any(|&(_, at_most)| at_most >= at_least);
+        for candidate in &mut candidates {
+            candidate.sure &= !may_be_better(candidate.at_least(part));
+        }
         let (sure, undecided): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|candidate| self.is_told(candidate, part));
         stats.vectors_spared += (asked_for - undecided.len()) as u64;

@@ -394,7 +394,7 @@ impl Collection {
 
     /// Makes a copy of the collection as it is now, in a directory that does not exist yet: a collection of its own, which
     /// can be opened where it is. Where the file system allows, the files of segments are shared by hard links, which costs no
-    /// space: they never change once they are written. Logs are copied.
+    /// space: they never change once they are written. Logs are copied, and writes wait meanwhile.
     ///
     /// # Errors
     /// [`Error::Exists`]; [`Error::Inside`] where the copy would be in the collection itself; [`Error::Stopped`] when the

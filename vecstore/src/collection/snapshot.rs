@@ -97,7 +97,9 @@ fn move_or_copy(directory: &dyn Directory, new: &Path, target: &Path, stop: &Sto
             let staging = Staging::begin(directory, target, "snapshot")?;
             let copied = copy_tree(directory, new, &staging.dir, stop);
             staging.end(copied)?;
-            Ok(directory.remove_dir_all(new)?)
+            // The snapshot is whole: what stays here is removed by the next one, or the next opening.
+            let _ = directory.remove_dir_all(new);
+            Ok(())
         }
         moved => moved,
     }

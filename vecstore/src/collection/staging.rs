@@ -47,18 +47,28 @@ impl<'a> Staging<'a> {
             Err(error) => return Err(error.into()),
         }
         let lock = open::lock(directory, &dir, false)?;
-        for entry in directory.list(&dir)?.into_iter().filter(|entry| entry.name != LOCK) {
-            let path = dir.join(entry.name);
-            if entry.is_dir { directory.remove_dir_all(&path)? } else { directory.remove_file(&path)? }
-        }
+        clear(directory, &dir)?;
         Ok(Self { directory, dir, target, lock })
     }
 
     /// Gives the target its name. After an error nothing of it stays, or, where only that could not be made durable, all.
     pub(super) fn end<T>(self, made: Result<T, Error>) -> Result<T, Error> {
         let moved = made.and_then(|made| move_to(self.directory, &self.dir, self.target).map(|()| made));
+        if moved.is_err() {
+            // The lock file goes last: whoever takes the directory over then finds nothing else in it.
+            let _ = clear(self.directory, &self.dir);
+        }
         remove_after_error(self.directory, &self.dir, moved)
     }
+}
+
+/// Removes everything but the lock file.
+fn clear(directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
+    for entry in directory.list(dir)?.into_iter().filter(|entry| entry.name != LOCK) {
+        let path = dir.join(entry.name);
+        if entry.is_dir { directory.remove_dir_all(&path)? } else { directory.remove_file(&path)? }
+    }
+    Ok(())
 }
 
 /// The error that led here is the one to report.

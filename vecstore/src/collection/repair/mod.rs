@@ -247,6 +247,9 @@ impl Salvage<'_> {
             }
             puts.push(point);
         }
+        if puts.is_empty() {
+            return Ok(());
+        }
         self.new.put(puts, Durability::Written).wait().map(drop)
     }
 
@@ -270,6 +273,9 @@ impl Salvage<'_> {
     }
 
     fn delete(&self, ids: Vec<PointId>) -> Result<(), Error> {
+        if ids.is_empty() {
+            return Ok(());
+        }
         self.new.delete(Selection::Ids(ids), Durability::Written).wait().map(drop)
     }
 
