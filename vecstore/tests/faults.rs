@@ -215,7 +215,7 @@ fn a_fault_at_any_operation_loses_nothing_acknowledged() {
     assert!(failed > points / 20, "most faults went unnoticed: {failed} of {points}");
 }
 
-/// What a run that did not come to its end left, and what cannot be removed, is in nobody's way.
+/// A leftover that cannot be removed keeps no writer from opening the collection.
 #[test]
 fn a_leftover_that_stays_hinders_no_writer() {
     let disk = SimulatedDisk::new(9);

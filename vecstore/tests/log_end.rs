@@ -188,8 +188,7 @@ fn what_may_be_damage_is_kept_and_told() {
     assert!(is_damage_at(&error, batch.start), "{error}");
 }
 
-/// A restored collection, and a snapshot, are collections of their own, also where their logs have no clean end: who opens them cuts
-/// off what is torn in their logs, and in no other ones.
+/// A snapshot and a restored collection have logs of their own. Opening one for writing cuts off a torn end in its own logs only.
 #[test]
 fn writing_to_a_copy_leaves_the_log_it_comes_from() {
     let disk = SimulatedDisk::new(5);

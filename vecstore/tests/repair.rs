@@ -1,5 +1,5 @@
-//! Repair of what has valid checksums and says the impossible, and of what left nothing to count by: the rest is saved, and what is
-//! lost is counted, or said to be more than can be counted.
+//! Repair of files that have valid checksums and impossible contents, and of files that are gone. Repair saves the rest. It
+//! counts what is lost, or says that more is lost than it can count.
 
 use io_core::testing::SimulatedDisk;
 use io_core::{Directory, DynBackend, StopFlag};
@@ -375,7 +375,7 @@ fn a_code_that_fits_many_vectors_proves_none() {
         let disk = SimulatedDisk::new(7);
         let (path, bytes, expected) = coded(&disk, method);
         assert_eq!(bytes.len(), table + 400 * 4);
-        // From the middle of the second page on, the checksums included: zeros fit none, whatever their codes are.
+        // Zeros from the middle of the second page on, checksums included. No checksum fits a vector of zeros.
         let mut zeroed = bytes.clone();
         zeroed[records + PAGE + 44 * 16..].fill(0);
         let (report, found) = repair(&with(&disk, &[(&path, &zeroed)]));

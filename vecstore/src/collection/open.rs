@@ -492,8 +492,8 @@ fn keep_logs_in_doubt(directory: &dyn Directory, dir: &Path, report: &OpenReport
     Ok(())
 }
 
-/// Removes what a run that did not come to its end left behind: whatever has a name of ours and is not named by the
-/// manifest. What cannot be removed is told, and its number is given to nothing else.
+/// Removes what an interrupted run left behind: files and segments with names of ours that the manifest does not list.
+/// The report lists what could not be removed. The number of such a leftover is never used again.
 fn remove_leftovers(
     directory: &dyn Directory,
     dir: &Path,

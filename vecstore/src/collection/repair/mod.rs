@@ -1,8 +1,8 @@
 //! Repair: what is intact of a damaged collection goes into a new one, and what is lost is said.
 //!
-//! Codes, graph and indexes are made anew, so damage to them loses nothing. A point is lost when its id is damaged wherever
-//! it is kept, when its vector is, or when a damaged part of the log held it; where only its payload is damaged it is kept
-//! without one. The same goes for vectors and payloads that are whole and that no collection takes. What a checksum shows to be a single flipped bit is put back.
+//! Codes, graph and indexes are made anew, so damage to them loses nothing. A point is lost in three cases: its id is damaged
+//! wherever it is kept, its vector is damaged, or a damaged part of the log held it. A point whose payload alone is damaged
+//! is kept without one. The same goes for vectors and payloads that are whole and that no collection takes. What a checksum shows to be a single flipped bit is put back.
 
 mod records;
 mod segment;
@@ -36,8 +36,8 @@ use vecstore_format::log::{LogBytes, LogOp, SalvagedBatch, SalvagedLog, salvage_
 pub struct RepairReport {
     /// Points in the new collection.
     pub points: u64,
-    /// Points of segments whose id or vector is damaged, and points whose vector no collection takes. Of one whose id is damaged,
-    /// nobody can tell whether the log has it anew.
+    /// Points of segments whose id or vector is damaged, and points whose vector no collection takes. A point with a
+    /// damaged id counts as lost, although the log may hold a newer version of it.
     pub points_lost: u64,
     /// Payloads that are damaged, or that the collection does not take; their points have none now.
     pub payloads_lost: u64,
