@@ -161,7 +161,7 @@ fn points_are_refused_when_memory_is_full_and_sealing_fails() {
     let (id, Error::Full { points, .. }) = &refused else { panic!("{refused:?}") };
     // 5 that are frozen, and four times as many.
     assert_eq!((*id, *points), (25, 20));
-    let message = refused.1.to_string();
+    let message = io_core::with_causes(&refused.1).to_string();
     assert!(message.contains("20 points wait") && message.contains("segment-0000"), "{message}");
     // What makes room goes on, and so does reading.
     assert_eq!(delete(&collection, 0..2).unwrap(), 2);
