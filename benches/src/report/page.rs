@@ -2,6 +2,7 @@
 
 use super::claims::{Claim, Finding};
 use super::inline::{self, escaped};
+use super::plots::Drawing;
 use super::runs::{Outcome, Run};
 use super::summary::CLAIMS;
 use super::{Cell, Table, plots};
@@ -135,9 +136,12 @@ fn write_table(page: &mut String, table: &Table) -> Result<()> {
     for note in &table.notes {
         writeln!(page, "<p>{}</p>", inline::html(note))?;
     }
+    writeln!(page, "<div class=\"plots\">")?;
     for plot in &table.plots {
         let drawn = plots::draw(table, plot)?;
-        writeln!(page, "<h4>{} by {}</h4>", escaped(&plot.y), escaped(&plot.x))?;
+        // Single drawings stand beside each other; many of one plot have a row of their own.
+        let class = if drawn.drawings.len() > 1 { "plot many" } else { "plot" };
+        writeln!(page, "<div class=\"{class}\"><h4>{} by {}</h4>", escaped(&plot.y), escaped(&plot.x))?;
         if !drawn.key.is_empty() {
             write!(page, "<ul class=\"key\">")?;
             for (name, class) in &drawn.key {
@@ -146,12 +150,14 @@ fn write_table(page: &mut String, table: &Table) -> Result<()> {
             writeln!(page, "</ul>")?;
         }
         writeln!(page, "<div class=\"plots\">")?;
-        for drawing in drawn.drawings {
-            let caption = escaped(&drawing.of);
-            writeln!(page, "<figure><figcaption>{caption}</figcaption>{}</figure>", drawing.svg)?;
+        for Drawing { of, svg } in drawn.drawings {
+            let caption =
+                if of.is_empty() { of } else { format!("<figcaption>{}</figcaption>", escaped(&of)) };
+            writeln!(page, "<figure>{caption}{svg}</figure>")?;
         }
-        writeln!(page, "</div>")?;
+        writeln!(page, "</div></div>")?;
     }
+    writeln!(page, "</div>")?;
     // Where it is drawn, the table is for those who want the very figures.
     let open = if table.plots.is_empty() { " open" } else { "" };
     writeln!(

@@ -17,7 +17,7 @@ const WIDTH: f64 = 380.0;
 /// Of the drawing of lines.
 const HEIGHT: f64 = 240.0;
 /// Of a character, about.
-const CHARACTER: f64 = 6.8;
+const CHARACTER: f64 = 7.6;
 const LINE: f64 = 15.0;
 
 /// The colours of these are the same in all drawings.
@@ -157,10 +157,13 @@ fn index_of(all: &mut Vec<String>, wanted: String) -> usize {
     })
 }
 
-/// The class of a series: the colour of its backend if it has that name, else one by its number. With more series than
+/// The class of a series: the colour of its backend if its name ends in one's, else one by its number. With more series than
 /// colours, those of the second round are dashed.
 fn class(name: &str, names: &[String]) -> String {
-    let own = |name: &str| BY_NAME.iter().find(|(known, _)| name == *known).map(|(_, colour)| *colour);
+    let own = |name: &str| {
+        let backend = name.rsplit(", ").next()?;
+        BY_NAME.iter().find(|(known, _)| backend == *known).map(|(_, colour)| *colour)
+    };
     if let Some(colour) = own(name) {
         return format!("s{colour}");
     }
@@ -397,7 +400,10 @@ mod tests {
     #[test]
     fn a_backend_has_its_colour_wherever_it_is() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        assert_eq!(class("ring", &names(&["ring"])), class("ring", &names(&["a", "mmap", "ring"])));
+        assert_eq!(
+            class("ring", &names(&["ring"])),
+            class("store, ring", &names(&["a", "mmap", "store, ring"]))
+        );
         let many: Vec<String> = ["fio", "mmap", "ring"].map(str::to_owned).into_iter().collect();
         let many: Vec<String> = many.into_iter().chain((0..9).map(|number| number.to_string())).collect();
         let mut classes: Vec<_> = many.iter().map(|name| class(name, &many)).collect();
