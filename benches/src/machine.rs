@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The machine, the disk and the tools. What could not be found out is "unknown", and what nobody wrote down is empty or 0.
+/// The machine, the disk and the tools. What could not be found out is "unknown". What was not written down
+/// is empty or 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Machine {

@@ -26,7 +26,7 @@ pub(super) fn html(markdown: &str) -> String {
     html + &escaped(rest)
 }
 
-/// What a text has between this mark, with which it begins, and the next one. Beside the marks there is no space.
+/// What a text that begins with this mark has before the next one. Inside the marks no space is beside them.
 fn inside<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
     let opened = text.strip_prefix(mark)?;
     let inside = &opened[..opened.find(mark)?];

@@ -112,6 +112,7 @@ fn rows<const N: usize>(text: &mut String, columns: &[&str; N], rows: impl Itera
 mod tests {
     use super::*;
     use crate::report::runs::{kept_dir, load};
+    use crate::scenarios::SCENARIOS;
 
     /// Nobody types a figure: `report results` makes the document again.
     #[test]
@@ -134,6 +135,19 @@ mod tests {
         assert!(without.is_empty(), "{without:?}");
         for scenario in notes(&results).unwrap().keys() {
             assert!(runs.iter().any(|run| run.scenario == *scenario), "{scenario}");
+        }
+    }
+
+    #[test]
+    fn each_scenario_has_results_of_each_of_its_disks() {
+        let runs = load(&kept_dir()).unwrap();
+        for scenario in SCENARIOS {
+            for disk in scenario.disks.iter().map(|disk| disk.name()) {
+                let is_there =
+                    runs.iter().any(|run| (run.scenario.as_str(), &run.disk) == (scenario.name, &disk));
+                // `peers/compare.py` measures more than the scenario `graph`.
+                assert!(is_there || scenario.name == "graph", "{}, {disk}", scenario.name);
+            }
         }
     }
 

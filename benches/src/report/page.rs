@@ -2,10 +2,10 @@
 
 use super::claims::{Claim, Finding};
 use super::inline::{self, escaped};
-use super::plots::Drawing;
+use super::plots::{Drawing, Drawings};
 use super::runs::{Outcome, Run};
 use super::summary::CLAIMS;
-use super::{Cell, Table, plots};
+use super::{Cell, Plot, Table, plots};
 use std::error::Error;
 use std::fmt::Write;
 
@@ -136,35 +136,48 @@ fn write_table(page: &mut String, table: &Table) -> Result<()> {
     for note in &table.notes {
         writeln!(page, "<p>{}</p>", inline::html(note))?;
     }
+    let drawn: Vec<(&Plot, Drawings)> =
+        table.plots.iter().map(|plot| Ok((plot, plots::draw(table, plot)?))).collect::<Result<_>>()?;
     writeln!(page, "<div class=\"plots\">")?;
-    for plot in &table.plots {
-        let drawn = plots::draw(table, plot)?;
-        // Single drawings stand beside each other; many of one plot have a row of their own.
-        let class = if drawn.drawings.len() > 1 { "plot many" } else { "plot" };
-        writeln!(page, "<div class=\"{class}\"><h4>{} by {}</h4>", escaped(&plot.y), escaped(&plot.x))?;
-        if !drawn.key.is_empty() {
-            write!(page, "<ul class=\"key\">")?;
-            for (name, class) in &drawn.key {
-                write!(page, "<li><i class=\"{class}\"></i>{}</li>", escaped(name))?;
-            }
-            writeln!(page, "</ul>")?;
-        }
-        writeln!(page, "<div class=\"plots\">")?;
-        for Drawing { of, svg } in drawn.drawings {
-            let caption =
-                if of.is_empty() { of } else { format!("<figcaption>{}</figcaption>", escaped(&of)) };
-            writeln!(page, "<figure>{caption}{svg}</figure>")?;
-        }
-        writeln!(page, "</div></div>")?;
+    for (plot, drawn) in &drawn {
+        write_plot(page, plot, drawn)?;
     }
-    writeln!(page, "</div>")?;
-    // Where it is drawn, the table is for those who want the very figures.
-    let open = if table.plots.is_empty() { " open" } else { "" };
-    writeln!(
-        page,
-        "<details{open}><summary>Table, {} rows</summary><div class=\"wide\"><table><tr>",
-        table.rows.len()
-    )?;
+    // Beside many drawings there is no room for the table.
+    let (class, open) = match &drawn[..] {
+        [] => ("many", " open"),
+        [(_, one)] if one.drawings.len() == 1 => ("beside", " open"),
+        _ => ("many", ""),
+    };
+    writeln!(page, "<details class=\"{class}\"{open}><summary>Table, rows: {}</summary>", table.rows.len())?;
+    write_cells(page, table)?;
+    writeln!(page, "</details></div>")?;
+    Ok(())
+}
+
+fn write_plot(page: &mut String, plot: &Plot, drawn: &Drawings) -> Result<()> {
+    let Drawings { key, drawings } = drawn;
+    // Single drawings stand beside each other; many of one plot have a row of their own.
+    let class = if drawings.len() > 1 { " class=\"many\"" } else { "" };
+    writeln!(page, "<div{class}><h4>{} by {}</h4>", escaped(&plot.y), escaped(&plot.x))?;
+    if !key.is_empty() {
+        write!(page, "<ul class=\"key\">")?;
+        for (name, class) in key {
+            write!(page, "<li><i class=\"{class}\"></i>{}</li>", escaped(name))?;
+        }
+        writeln!(page, "</ul>")?;
+    }
+    writeln!(page, "<div class=\"plots\">")?;
+    for Drawing { of, svg } in drawings {
+        let of = escaped(of);
+        let caption = if of.is_empty() { of } else { format!("<figcaption>{of}</figcaption>") };
+        writeln!(page, "<figure>{caption}{svg}</figure>")?;
+    }
+    writeln!(page, "</div></div>")?;
+    Ok(())
+}
+
+fn write_cells(page: &mut String, table: &Table) -> Result<()> {
+    writeln!(page, "<div class=\"wide\"><table><tr>")?;
     for column in &table.columns {
         write!(page, "<th>{}</th>", escaped(column))?;
     }
@@ -177,7 +190,7 @@ fn write_table(page: &mut String, table: &Table) -> Result<()> {
         }
         writeln!(page, "</tr>")?;
     }
-    writeln!(page, "</table></div></details>")?;
+    writeln!(page, "</table></div>")?;
     Ok(())
 }
 
@@ -185,7 +198,7 @@ fn write_table(page: &mut String, table: &Table) -> Result<()> {
 mod tests {
     use super::*;
     use crate::machine::Machine;
-    use crate::report::{Plot, Report};
+    use crate::report::Report;
 
     fn run(scenario: &str, outcome: Outcome) -> Run {
         Run {
@@ -206,9 +219,9 @@ mod tests {
             .note("*cold*: a & b")
             .plot(Plot::new("depth", "reads/s", "backend"));
         reads.row([1usize.into(), "ring".into(), Cell::spread([1.5, 2.5, 3.5])]);
-        let mut scroll = Table::new("Scroll", &["contender", "ratio"]);
-        scroll.row(["mmap".into(), 5.0.into()]);
-        scroll.row(["ring".into(), 7.0.into()]);
+        let mut scroll = Table::new("Scroll", &["ids", "contender", "ratio"]);
+        scroll.row(["UUIDs".into(), "mmap".into(), 5.0.into()]);
+        scroll.row(["UUIDs".into(), "ring".into(), 7.0.into()]);
         let done = |scenario: &str, table: &Table| {
             Outcome::Done(Report { scenario: scenario.to_owned(), tables: vec![table.clone()] })
         };
@@ -233,9 +246,9 @@ mod tests {
             "cargo bench &quot;x&quot;",
             "Commit 27f2da9, today, 1 s. A&amp;B 3000. Source: a &lt; b.",
             "Aim: at least 6. Met in 1 of 2.",
-            "<td>mmap: ratio</td><td>at least 6</td><td class=\"n\">5</td>",
+            "<td>UUIDs, mmap: ratio</td><td>at least 6</td><td class=\"n\">5</td>",
         ] {
-            assert!(page.contains(shown), "{shown} in {page}");
+            assert!(page.contains(shown), "{shown}");
         }
         for external in ["src=", "url(", "@import", "<script", "<link", "http"] {
             assert!(!page.contains(external), "{external}");
@@ -257,7 +270,7 @@ mod tests {
             run.command.insert_str(0, "BENCH_QUICK=1 ");
         }
         let page = html(&runs).unwrap();
-        assert!(page.contains("scroll, local disk</a> (quick)") && !page.contains("Aim: "), "{page}");
+        assert!(page.contains("scroll, local disk</a> (quick)") && !page.contains("Aim: "));
     }
 
     #[test]

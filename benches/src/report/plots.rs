@@ -1,7 +1,7 @@
 //! Drawings of a table, as SVG: medians, with lines from the least to the most.
 //!
-//! Numbers along an axis make lines. Names make horizontal bars, or, on a logarithmic axis, dots: a bar there has no
-//! beginning. The page's style sheet has the colours: series `n` is of class `s{n}`.
+//! Numbers along an axis make lines. Names make horizontal bars. On a logarithmic axis they make dots, since
+//! a bar there has no beginning. The page's style sheet has the colours, as the classes `s0`, `s1` and so on.
 
 use super::axis::{Axis, short};
 use super::inline::escaped;
@@ -145,7 +145,7 @@ fn pictures(table: &Table, plot: &Plot) -> Result<Vec<Picture>> {
 /// A place along the axis: short if that loses nothing.
 fn named(cell: &Cell) -> String {
     match cell {
-        Cell::Number(number) if *number >= 10_000.0 && number % 1000.0 == 0.0 => short(*number),
+        Cell::Number(number) if *number >= 1000.0 && number % 1000.0 == 0.0 => short(*number),
         cell => cell.to_string(),
     }
 }
@@ -157,8 +157,8 @@ fn index_of(all: &mut Vec<String>, wanted: String) -> usize {
     })
 }
 
-/// The class of a series: the colour of its backend if its name ends in one's, else one by its number. With more series than
-/// colours, those of the second round are dashed.
+/// The class of a series: the colour of its backend if its name ends in one's, else one by its number.
+/// If there are more series than colours, the later ones of a colour are dashed.
 fn class(name: &str, names: &[String]) -> String {
     let own = |name: &str| {
         let backend = name.rsplit(", ").next()?;

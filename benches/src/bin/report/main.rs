@@ -62,7 +62,8 @@ mod linux {
             #[arg(long)]
             kept: bool,
         },
-        /// Puts results into the repository, in the place of those of the same scenario and disk; makes RESULTS.md
+        /// Puts results into the repository, in place of those of the same scenario and disk; makes
+        /// RESULTS.md
         Keep {
             /// A directory that `run` has written
             #[arg(long)]

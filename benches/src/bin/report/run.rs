@@ -207,7 +207,8 @@ pub(crate) fn record(args: &RecordArgs) -> Result<()> {
     save(&args.out, &args.scenario, &runs)
 }
 
-/// Builds the benches and the slow disk, and says where they are: cargo itself has no place under a memory cap.
+/// Builds the benches and the slow disk, and says where they are. Cargo itself does not fit under a memory
+/// cap.
 fn built(chosen: &[&Scenario]) -> Result<BTreeMap<String, PathBuf>> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["bench", "-p", "benches", "--no-run", "--quiet", "--message-format=json-render-diagnostics"]);
