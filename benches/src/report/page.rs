@@ -142,15 +142,14 @@ fn write_table(page: &mut String, table: &Table) -> Result<()> {
     for (plot, drawn) in &drawn {
         write_plot(page, plot, drawn)?;
     }
-    // Beside many drawings there is no room for the table.
-    let (class, open) = match &drawn[..] {
-        [] => ("many", " open"),
-        [(_, one)] if one.drawings.len() == 1 => ("beside", " open"),
-        _ => ("many", ""),
-    };
-    writeln!(page, "<details class=\"{class}\"{open}><summary>Table, rows: {}</summary>", table.rows.len())?;
+    // One drawing leaves room beside it. Two or more fill the row, so that the table comes below, and folded.
+    let beside = matches!(&drawn[..], [(_, one)] if one.drawings.len() == 1);
+    let (before, after) = if beside { ("", "</div>") } else { ("</div>", "") };
+    let class = if beside { " class=\"beside\"" } else { "" };
+    let open = if beside || drawn.is_empty() { " open" } else { "" };
+    writeln!(page, "{before}<details{class}{open}><summary>Table, rows: {}</summary>", table.rows.len())?;
     write_cells(page, table)?;
-    writeln!(page, "</details></div>")?;
+    writeln!(page, "</details>{after}")?;
     Ok(())
 }
 
