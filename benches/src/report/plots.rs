@@ -17,7 +17,7 @@ const WIDTH: f64 = 380.0;
 /// Of the drawing of lines.
 const HEIGHT: f64 = 240.0;
 /// Of a character, about.
-const CHARACTER: f64 = 7.6;
+const CHARACTER: f64 = 8.2;
 const LINE: f64 = 15.0;
 
 /// The colours of these are the same in all drawings.
