@@ -8,7 +8,7 @@ Each round runs every system once, in a process of its own, so that a machine wh
 medians over the rounds; ratios are against the best peer of the same round. CPU time is that of all threads: unlike the
 clock it does not count what else the machine does. All hold everything in memory, use m=16, ef_construct=128 and cosine,
 and search all queries at once. vecstore's time to build includes writing its files, and its bytes a vector are codes and graph;
-hnswlib's are its saved index, usearch's what it says it uses, vectors included in both.
+hnswlib's are its saved index, usearch's what it says it uses, vectors included in both. BENCH_JSON=file gets the table as JSON.
 """
 
 import argparse
@@ -119,24 +119,23 @@ def at_recall(rows, figure):
     return rows[0][figure] if rows and rows[0]["recall"] >= RECALL else None
 
 
-def spread(values, digits=0):
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:.{digits}f} ({low:.{digits}f}..{high:.{digits}f})"
+def spread(values):
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
-def print_table(rounds):
+def table(rounds):
+    """As the benches write theirs, of which `report record` keeps one."""
     peers = [name for name in rounds[0] if not name.startswith("vecstore")]
-    columns = ["system", "bytes a vector", "build s", "ratio", "build CPU s", "ratio"]
-    columns += [f"ef at recall {RECALL}", "q/s", "ratio", "CPU us a query", "ratio"]
-    print("| " + " | ".join(columns) + " |")
-    print("|---" * len(columns) + "|")
+    columns = ["system", "bytes a vector", "build s", "build s, ratio", "build CPU s", "build CPU s, ratio"]
+    columns += ["ef", "q/s", "q/s, ratio", "CPU us a query", "CPU us a query, ratio"]
+    table_rows = []
     for name in rounds[0]:
         first = [rows[name][0] for rows in rounds]
-        cells = [name, f"{first[0]['bytes']:.0f}"]
+        cells = [name, first[0]["bytes"]]
         for figure in ("build_seconds", "build_cpu_seconds"):
             least = [min(rows[peer][0][figure] for peer in peers) for rows in rounds]
-            cells.append(spread([row[figure] for row in first], 1))
-            cells.append(spread([row[figure] / best for row, best in zip(first, least)], 2))
+            cells.append(spread([row[figure] for row in first]))
+            cells.append(spread([row[figure] / best for row, best in zip(first, least)]))
         for figure, best_of in (("qps", max), ("cpu_us", min)):
             figures = [at_recall(rows[name], figure) for rows in rounds]
             if None in figures:
@@ -145,12 +144,35 @@ def print_table(rounds):
                 cells += ["-", "-"]
                 continue
             if figure == "qps":
-                cells.append(str(next(row["ef"] for row in rounds[0][name] if row["recall"] >= RECALL)))
+                cells.append(next(row["ef"] for row in rounds[0][name] if row["recall"] >= RECALL))
             reached = [[at_recall(rows[peer], figure) for peer in peers] for rows in rounds]
             best = [best_of((value for value in others if value), default=None) for others in reached]
             ratios = [own / value for own, value in zip(figures, best) if value]
-            cells += [spread(figures), spread(ratios, 2) if len(ratios) == len(figures) else "-"]
-        print("| " + " | ".join(cells) + " |")
+            cells += [spread(figures), spread(ratios) if len(ratios) == len(figures) else "-"]
+        table_rows.append(cells)
+    notes = [f"Rounds: {len(rounds)}. *ratio*: to the best peer of the same round."]
+    plots = [{"x": "system", "y": "q/s", "series": "system", "pictures": [], "log": False}]
+    title = f"Graph beside peers: figures at recall@10 of {RECALL}"
+    return {"title": title, "notes": notes, "columns": columns, "rows": table_rows, "plots": plots}
+
+
+def shown(cell):
+    def number(x):
+        return f"{x:.0f}" if x >= 100 else f"{x:.3g}"
+
+    if isinstance(cell, dict):
+        return f"{number(cell['median'])} ({number(cell['min'])}..{number(cell['max'])})"
+    return cell if isinstance(cell, str) else number(cell)
+
+
+def print_table(rounds):
+    made = table(rounds)
+    print("| " + " | ".join(made["columns"]) + " |")
+    print("|---" * len(made["columns"]) + "|")
+    for row in made["rows"]:
+        print("| " + " | ".join(map(shown, row)) + " |")
+    if path := os.environ.get("BENCH_JSON"):
+        pathlib.Path(path).write_text(json.dumps({"scenario": "graph_peers", "tables": [made]}))
 
 
 def main():

@@ -46,8 +46,8 @@ pub fn sequential_write(dir: &Path, mib: usize, direct: bool) -> Result<f64> {
     Ok(number(&job?, "/write/bw_bytes")? / f64::from(1 << 20))
 }
 
-/// Reads pieces of `len` bytes of a file in random order, none twice, through an io_uring for as long as `time`: reads a
-/// second, CPU us a read, and the 50th and 99th percentile of a read's time in us.
+/// Reads pieces of `len` bytes of a file in random order, none twice, through an io_uring for as long as
+/// `time`: reads a second, CPU us a read, and the 50th and 99th percentile of a read's time in us.
 ///
 /// # Errors
 /// fio's failure, with what it said.

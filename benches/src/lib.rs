@@ -1,8 +1,8 @@
 //! What the benches share: the data file, the baselines, and what something has cost.
 //!
-//! The baselines do what a backend's user would otherwise write by hand, and no more: [`ring`] keeps a bare io_uring full,
-//! [`map`] loops over slices of a memory map. All contenders touch the same bytes with [`touch`]. [`slow_disk`] is a disk to
-//! measure on.
+//! The baselines do what a backend's user would otherwise write by hand. [`ring`] keeps a bare io_uring
+//! full, and [`map`] loops over slices of a memory map. All contenders touch the same bytes with [`touch`].
+//! [`slow_disk`] is a disk to measure on.
 
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]

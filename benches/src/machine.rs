@@ -1,12 +1,15 @@
 //! What a report was made on.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The machine, the disk and the tools. What could not be found out is "unknown".
+/// The machine, the disk and the tools. What could not be found out is "unknown". What was not written down
+/// is empty or 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Machine {
     /// Model of the processor.
     pub cpu: String,
@@ -42,6 +45,21 @@ impl Machine {
             disk: last_line(&said_by("df", &["--output=source", &dir])),
             rustc: said_by("rustc", &["--version"]),
         }
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cpu, cores, memory_mib, kernel, file_system, disk, rustc } = self;
+        let counted =
+            |count: u64, unit: &str| if count == 0 { String::new() } else { format!("{count} {unit}") };
+        let file_system = match (file_system.as_str(), disk.as_str()) {
+            (file_system, "") => file_system.to_owned(),
+            (file_system, disk) => format!("{file_system} on {disk}"),
+        };
+        let (cores, memory) = (counted(*cores as u64, "cores"), counted(*memory_mib, "MiB of memory"));
+        let parts = [cpu, &cores, &memory, kernel, &file_system, rustc].map(String::as_str);
+        f.write_str(&parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -89,6 +107,16 @@ mod tests {
         let text = "cpu\t: 1\nmodel name\t: A 3000: fast\nmodel name\t: B\n";
         assert_eq!(field(text, "model name"), "A 3000: fast");
         assert_eq!(field(text, "model"), "unknown");
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_machine_is_not_shown() {
+        let (cpu, kernel) = ("A 3000".to_owned(), "Linux 6.18".to_owned());
+        let known = Machine { cpu, cores: 2, kernel, ..Machine::default() };
+        assert_eq!(known.to_string(), "A 3000, 2 cores, Linux 6.18");
+        let disk =
+            Machine { file_system: "ext4".to_owned(), disk: "/dev/vda".to_owned(), ..Machine::default() };
+        assert_eq!(disk.to_string(), "ext4 on /dev/vda");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! How much memory something takes: the bytes of the heap that are in use, counted by the allocator. And, for whoever keeps to a
-//! cap, how to give it back.
+//! How much memory something takes: the bytes of the heap that are in use, counted by the allocator. And,
+//! for whoever keeps to a cap, how to give it back.
 
 #![allow(unsafe_code)]
 
@@ -41,8 +41,8 @@ pub fn bytes_of<T>(make: impl FnOnce() -> T) -> (T, usize) {
     (made, IN_USE.load(Relaxed).saturating_sub(before))
 }
 
-/// Has glibc give large pieces of memory back to the system when they are freed. Otherwise it learns from each one to keep
-/// the next, up to 64 MiB an arena, which a process under a cap may not have.
+/// Has glibc give large pieces of memory back to the system when they are freed. Otherwise it learns from
+/// each one to keep the next, up to 64 MiB an arena, which a process under a cap may not have.
 pub fn give_back_when_freed() {
     // SAFETY: it sets a number of the allocator's, at any time.
     let _ = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20) };

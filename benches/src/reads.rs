@@ -11,8 +11,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// What [`Recorder::finish`] tells.
 pub const FIGURES: [&str; 5] = ["reads/s", "CPU us/read", "p50 us", "p99 us", "disk/wanted"];
 
-/// At most `count` vectors of `len` bytes in random order, of a file that is full of them. No two are neighbours or touch the
-/// same page, so that nobody can merge reads and none warms another's page.
+/// At most `count` vectors of `len` bytes in random order, of a file that is full of them. No two are
+/// neighbours or touch the same page, so that nobody can merge reads and none warms another's page.
 #[must_use]
 pub fn random_requests(file_bytes: u64, len: u32, count: usize, seed: u64) -> Vec<ReadRequest> {
     let mut random = fastrand::Rng::with_seed(seed);
@@ -95,7 +95,8 @@ impl Recorder {
         self.delivered.push((index, self.started.elapsed()));
     }
 
-    /// Stops the clocks; [`FIGURES`]. A read lasts from when it could be begun, as `issue` says, until [`Recorder::take`].
+    /// Stops the clocks; [`FIGURES`]. A read lasts from when it could be begun, as `issue` says, until
+    /// [`Recorder::take`].
     ///
     /// # Errors
     /// When other bytes than the file's were read, or not all.

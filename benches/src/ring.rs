@@ -1,5 +1,5 @@
-//! The baseline of the ring backends: a bare io_uring, kept full. A buffer of its own for each read in flight; submits
-//! what is free and reaps what is there with one system call a turn.
+//! The baseline of the ring backends: a bare io_uring, kept full. A buffer of its own for each read in
+//! flight; submits what is free and reaps what is there with one system call a turn.
 
 #![allow(unsafe_code)]
 
@@ -120,8 +120,8 @@ impl BareRing {
                 let request = requests[next];
                 let buffer = self.buffers[slot].as_mut_ptr();
                 let entry = self.entry(slot, buffer, request).user_data(slot as u64);
-                // SAFETY: the buffer outlives the read: all reads are reaped before this function returns, or the
-                // bench ends; and its slot is not free until then.
+                // SAFETY: the buffer outlives the read: all reads are reaped before this function returns,
+                // or the bench ends; and its slot is not free until then.
                 unsafe { self.ring.submission().push(&entry) }.expect("as many entries as slots");
                 slots[slot] = next;
                 next += 1;

@@ -1,4 +1,5 @@
-//! Paired rounds: every contender runs once a round, in one run, and is compared with the first one of the same round.
+//! Paired rounds: every contender runs once a round, in one run, and is compared with the first one of the
+//! same round.
 
 use crate::report::{Cell, Table};
 use std::error::Error;

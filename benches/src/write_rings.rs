@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Which rings there are, and whether they were told to share the first one's kernel threads (`IORING_SETUP_ATTACH_WQ`).
+/// Which rings there are, and whether they were told to share the first one's kernel threads
+/// (`IORING_SETUP_ATTACH_WQ`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
     /// A ring a file.
@@ -105,8 +106,8 @@ fn write_files(paths: &[PathBuf], mib: usize, pooling: Pooling, attach: Option<R
             while writing.next < chunks && writing.next - writing.done < DEPTH as usize {
                 let write = opcode::Write::new(fd, bytes.as_ptr(), CHUNK as u32);
                 let write = write.offset((writing.next * CHUNK) as u64).build().user_data(at as u64);
-                // SAFETY: the bytes and the files outlive the writes: all are reaped before this function returns, or
-                // the bench ends.
+                // SAFETY: the bytes and the files outlive the writes: all are reaped before this function
+                // returns, or the bench ends.
                 unsafe { rings[writing.ring].submission().push(&write) }?;
                 writing.next += 1;
             }

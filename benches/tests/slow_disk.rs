@@ -1,5 +1,5 @@
-//! The slow disk through its binary: what a command sees of it, and that nothing of it stays. Where the machine cannot make
-//! one, the tests say why and end.
+//! The slow disk through its binary: what a command sees of it, and that nothing of it stays. Where the
+//! machine cannot make one, the tests say why and end.
 
 #![cfg(target_os = "linux")]
 

@@ -26,7 +26,7 @@ const WAKE: u64 = u64::MAX;
 /// The kernel's IO priority of background operations: the lowest of the usual class.
 ///
 /// A scheduler may starve the idle class, and writers may wait for a seal. Searches fare the same in both
-/// classes (`benches/README.md`), since slices keep them from waiting. Buffered writes keep the usual
+/// classes (`benches/METHOD.md`), since slices keep them from waiting. Buffered writes keep the usual
 /// priority, since a journal's commit may wait for them.
 const LOW: u16 = (2 << 13) | 7;
 

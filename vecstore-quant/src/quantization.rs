@@ -65,7 +65,7 @@ impl Quantization {
     }
 
     /// Candidates to rescore for each hit wanted, if a search does not say: as many as these codes need to find 98 % of what
-    /// the vectors would, on the data that `benches/README.md` has the tables of, but at most 16. `binary`, `rotated1` and
+    /// the vectors would, on the data that `benches/RESULTS.md` has the tables of, but at most 16. `binary`, `rotated1` and
     /// `product` at x32 and x64 fall short of that where there are few components.
     #[must_use]
     pub fn oversampling(self) -> f32 {

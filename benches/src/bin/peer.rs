@@ -1,4 +1,5 @@
-//! vecstore as one of those that `benches/peers/disk.py` compares: builds a collection, or searches as it is told to, line by line.
+//! vecstore as one of those that `benches/peers/disk.py` compares: builds a collection, or searches as it is
+//! told to, line by line.
 
 use benches::cpu_time;
 use benches::data::Vectors;
@@ -27,7 +28,8 @@ const BATCH: usize = 1000;
 enum Args {
     /// Makes a collection of one segment, of the vectors of a file
     Build { collection: PathBuf, vectors: PathBuf, quantization: Quantization },
-    /// Says `started`, opens the collection at the first line, answers every other one, which says what to search, with a line of JSON
+    /// Says `started`, opens the collection at the first line, answers every other one, which says what to
+    /// search, with a line of JSON
     Search(Opening),
 }
 

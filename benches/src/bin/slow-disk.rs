@@ -1,7 +1,7 @@
 //! Runs a command on a disk as slow as a network drive: `slow-disk run --latency-us 1000 -- COMMAND ARGS...`
 //!
-//! The command finds the directory in `BENCH_DIR`. Ends with the command's status, 128 and the signal if one ended it, 77 if
-//! the machine lacks what it takes ("skipped: ..."), or 125 if the disk failed.
+//! The command finds the directory in `BENCH_DIR`. Ends with the command's status, 128 and the signal if one
+//! ended it, 77 if the machine lacks what it takes ("skipped: ..."), or 125 if the disk failed.
 
 #![allow(clippy::print_stderr, reason = "what the command prints is its own")]
 
@@ -65,7 +65,8 @@ mod linux {
         /// Memory for the command and for the page cache of its files
         #[arg(long)]
         memory_max_mib: Option<u64>,
-        /// No slow disk, only the cap on memory: the command works where BENCH_DIR says, or where it would anyway
+        /// No slow disk, only the cap on memory: the command works where BENCH_DIR says, or where it would
+        /// anyway
         #[arg(long, requires = "memory_max_mib", conflicts_with_all = ["latency_us", "parallelism", "size_mib", "read_ahead_kb", "dir"])]
         local: bool,
         /// Where the disk's bytes are kept

@@ -1,7 +1,13 @@
 //! What a scenario has found: tables, printed for whoever runs it and written as JSON for the report.
 
+mod axis;
+pub mod claims;
+mod inline;
+pub mod markdown;
 pub mod page;
 pub mod plots;
+pub mod runs;
+pub mod summary;
 
 use crate::spread;
 use comfy_table::presets::ASCII_MARKDOWN;
@@ -44,6 +50,15 @@ impl Cell {
         let (min, median, max) = spread(values);
         Self::Spread { min, median, max }
     }
+
+    /// The number, or the median of several.
+    #[must_use]
+    pub fn value(&self) -> Option<f64> {
+        match self {
+            Self::Number(value) | Self::Spread { median: value, .. } => Some(*value),
+            Self::Text(_) => None,
+        }
+    }
 }
 
 impl From<&str> for Cell {
@@ -76,7 +91,7 @@ impl From<u64> for Cell {
     }
 }
 
-/// With as many places as tell something: 1234, 123, 12.3, 1.23, 0.123.
+/// With as many places as tell something: 1,234, 123, 12.3, 1.23, 0.123.
 fn number(f: &mut fmt::Formatter<'_>, number: f64) -> fmt::Result {
     let places = match number.abs() {
         size if size.fract() == 0.0 || size >= 100.0 => 0,
@@ -84,7 +99,16 @@ fn number(f: &mut fmt::Formatter<'_>, number: f64) -> fmt::Result {
         1.0.. => 2,
         _ => 3,
     };
-    write!(f, "{number:.places$}")
+    let digits = format!("{number:.places$}");
+    // No number of four digits and more has places.
+    let first = digits.len() - digits.trim_start_matches('-').len() + 1;
+    for (at, digit) in digits.char_indices() {
+        if places == 0 && at >= first && (digits.len() - at).is_multiple_of(3) {
+            f.write_str(",")?;
+        }
+        write!(f, "{digit}")?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for Cell {
@@ -192,6 +216,12 @@ impl Table {
         self
     }
 
+    /// The place of a column.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column == name)
+    }
+
     /// One more row.
     ///
     /// # Panics
@@ -267,7 +297,9 @@ mod tests {
     fn cells_have_as_many_places_as_tell_something() {
         let shown =
             [1234.5, 123.0, 12.345, 1.2345, 0.12345, 0.0, -7.25].map(|number| Cell::from(number).to_string());
-        assert_eq!(shown, ["1234", "123", "12.3", "1.23", "0.123", "0", "-7.25"]);
+        assert_eq!(shown, ["1,234", "123", "12.3", "1.23", "0.123", "0", "-7.25"]);
+        let large = [-123_456.0, 1e6, 12_345.6].map(|number| Cell::from(number).to_string());
+        assert_eq!(large, ["-123,456", "1,000,000", "12,346"]);
         assert_eq!(Cell::spread([3.5, 1.5, 2.5]).to_string(), "2.50 (1.50..3.50)");
         assert_eq!(Cell::spread([2.0]).to_string(), "2");
         assert_eq!(Cell::spread([]), Cell::from("-"));

@@ -1,32 +1,26 @@
-//! Drawings of a table, as SVG: medians, with error bars from the least to the most.
+//! Drawings of a table, as SVG: medians, with lines from the least to the most.
+//!
+//! Numbers along an axis make lines. Names make horizontal bars. On a logarithmic axis they make dots, since
+//! a bar there has no beginning. The page's style sheet has the colours, as the classes `s0`, `s1` and so on.
 
+use super::axis::{Axis, short};
+use super::inline::escaped;
 use super::{Cell, Plot, Table};
-use plotters::prelude::*;
-use std::collections::BTreeSet;
 use std::error::Error;
+use std::fmt::Write as _;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-const SIZE: (u32, u32) = (760, 300);
-/// Of that, for the names of the series.
-const NAMES_WIDTH: u32 = 170;
-/// What is written as this becomes the page's colour for text, light or dark.
-const TEXT: RGBColor = RGBColor(1, 2, 3);
-const GRID: RGBColor = RGBColor(128, 128, 128);
+/// Colours that the style sheet has.
+pub const COLOURS: usize = 8;
+const WIDTH: f64 = 380.0;
+/// Of the drawing of lines.
+const HEIGHT: f64 = 240.0;
+/// Of a character, about.
+const CHARACTER: f64 = 8.2;
+const LINE: f64 = 15.0;
 
-/// Colours that are told apart also by those who do not see red or green (after Okabe and Ito, 2008).
-const COLOURS: [RGBColor; 8] = [
-    RGBColor(0, 114, 178),
-    RGBColor(230, 159, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(213, 94, 0),
-    RGBColor(204, 121, 167),
-    RGBColor(86, 180, 233),
-    RGBColor(150, 140, 40),
-    RGBColor(120, 120, 120),
-];
-
-/// The same in all drawings.
+/// The colours of these are the same in all drawings.
 const BY_NAME: [(&str, usize); 7] = [
     ("mmap", 0),
     ("tokio-uring", 1),
@@ -44,6 +38,15 @@ pub struct Drawing {
     pub of: String,
     /// An `svg` element.
     pub svg: String,
+}
+
+/// All drawings of a plot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drawings {
+    /// Names of the series and their classes; none where the axis names them.
+    pub key: Vec<(String, String)>,
+    /// One for each combination of values.
+    pub drawings: Vec<Drawing>,
 }
 
 /// One value of one series.
@@ -65,28 +68,39 @@ struct Picture {
     series: Vec<(String, Vec<Value>)>,
 }
 
+impl Picture {
+    fn values(&self) -> impl Iterator<Item = &Value> {
+        self.series.iter().flat_map(|(_, values)| values)
+    }
+
+    fn axis(&self, log: bool) -> Axis {
+        Axis::of(self.values().flat_map(|value| [value.min, value.max]), log)
+    }
+}
+
 /// All drawings of a plot.
 ///
 /// # Errors
-/// When a column is not there, or what the drawing library says.
-pub fn draw(table: &Table, plot: &Plot) -> Result<Vec<Drawing>> {
-    let names: Vec<String> = names_of(table, plot)?;
-    let column = |name: &str| column(table, name);
-    let x_is_number =
-        table.rows.iter().all(|row| column(&plot.x).is_ok_and(|at| matches!(row[at], Cell::Number(_))));
-    let mut drawings = Vec::new();
-    for picture in pictures(table, plot)? {
-        if picture.series.iter().any(|(_, values)| !values.is_empty()) {
-            let svg = svg(&picture, plot, x_is_number, &names)?;
-            drawings.push(Drawing { of: picture.of, svg });
-        }
-    }
-    Ok(drawings)
+/// When a column is not there.
+pub fn draw(table: &Table, plot: &Plot) -> Result<Drawings> {
+    let names = names_of(table, plot)?;
+    let x = column(table, &plot.x)?;
+    let lines = table.rows.iter().all(|row| matches!(row[x], Cell::Number(_)));
+    let class = |name: &str| class(name, &names);
+    let drawings = pictures(table, plot)?.into_iter().filter(|picture| picture.values().next().is_some());
+    let drawings = drawings.map(|picture| {
+        let svg = if lines { in_lines(&picture, plot, class) } else { in_bars(&picture, plot, class) };
+        Drawing { of: picture.of, svg }
+    });
+    let key = if plot.x == plot.series { &[][..] } else { &names };
+    Ok(Drawings {
+        key: key.iter().map(|name| (name.clone(), class(name))).collect(),
+        drawings: drawings.collect(),
+    })
 }
 
 fn column(table: &Table, name: &str) -> Result<usize> {
-    let at = table.columns.iter().position(|column| column == name);
-    at.ok_or_else(|| format!("the table {:?} has no column {name:?}", table.title).into())
+    table.column(name).ok_or_else(|| format!("the table {:?} has no column {name:?}", table.title).into())
 }
 
 /// The names of all series, which have the same colours in all pictures of a plot.
@@ -94,10 +108,7 @@ fn names_of(table: &Table, plot: &Plot) -> Result<Vec<String>> {
     let at = column(table, &plot.series)?;
     let mut names: Vec<String> = Vec::new();
     for row in &table.rows {
-        let name = row[at].to_string();
-        if !names.contains(&name) {
-            names.push(name);
-        }
+        index_of(&mut names, row[at].to_string());
     }
     Ok(names)
 }
@@ -120,7 +131,7 @@ fn pictures(table: &Table, plot: &Plot) -> Result<Vec<Picture>> {
             Cell::Spread { min, median, max } => (min, median, max),
             Cell::Text(_) => continue,
         };
-        let place = index_of(&mut picture.places, &row[x].to_string(), |name| name.clone());
+        let place = index_of(&mut picture.places, named(&row[x]));
         let name = row[series].to_string();
         let at = picture.series.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
             picture.series.push((name, Vec::new()));
@@ -131,127 +142,155 @@ fn pictures(table: &Table, plot: &Plot) -> Result<Vec<Picture>> {
     Ok(pictures)
 }
 
-fn index_of<T>(all: &mut Vec<T>, wanted: &T, make: impl FnOnce(&T) -> T) -> usize
-where
-    T: PartialEq,
-{
-    all.iter().position(|known| known == wanted).unwrap_or_else(|| {
-        all.push(make(wanted));
+/// A place along the axis: short if that loses nothing.
+fn named(cell: &Cell) -> String {
+    match cell {
+        Cell::Number(number) if *number >= 1000.0 && number % 1000.0 == 0.0 => short(*number),
+        cell => cell.to_string(),
+    }
+}
+
+fn index_of(all: &mut Vec<String>, wanted: String) -> usize {
+    all.iter().position(|known| *known == wanted).unwrap_or_else(|| {
+        all.push(wanted);
         all.len() - 1
     })
 }
 
-/// The colour of a series: that of its backend if its name begins with one's, else by its number.
-fn colour(name: &str, names: &[String]) -> RGBColor {
-    let own = |name: &str| BY_NAME.iter().find(|(known, _)| name == *known).map(|(_, colour)| *colour);
+/// The class of a series: the colour of its backend if its name ends in one's, else one by its number.
+/// If there are more series than colours, the later ones of a colour are dashed.
+fn class(name: &str, names: &[String]) -> String {
+    let own = |name: &str| {
+        let backend = name.rsplit(", ").next()?;
+        BY_NAME.iter().find(|(known, _)| backend == *known).map(|(_, colour)| *colour)
+    };
     if let Some(colour) = own(name) {
-        return COLOURS[colour];
+        return format!("s{colour}");
     }
-    let taken: BTreeSet<usize> = names.iter().filter_map(|name| own(name)).collect();
-    let free: Vec<usize> = (0..COLOURS.len()).filter(|colour| !taken.contains(colour)).collect();
+    let taken: Vec<usize> = names.iter().filter_map(|name| own(name)).collect();
+    let free: Vec<usize> = (0..COLOURS).filter(|colour| !taken.contains(colour)).collect();
     let others = names.iter().filter(|name| own(name).is_none());
     let number = others.take_while(|other| *other != name).count();
-    COLOURS[if free.is_empty() { number % COLOURS.len() } else { free[number % free.len()] }]
+    let dashed = if number >= free.len() { " dashed" } else { "" };
+    format!("s{}{dashed}", free[number % free.len()])
 }
 
-/// The axis from 0, or, if it is logarithmic, from the power of ten below the least.
-fn range(picture: &Picture, log: bool) -> (f64, f64) {
-    let values = || picture.series.iter().flat_map(|(_, values)| values);
-    let most = values().map(|value| value.max).fold(0.0, f64::max);
-    if !log {
-        return (0.0, if most > 0.0 { most * 1.05 } else { 1.0 });
+fn text(svg: &mut String, anchor: &str, x: f64, y: f64, text: &str) {
+    let _ = write!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>", escaped(text));
+}
+
+fn line(svg: &mut String, class: &str, from: (f64, f64), to: (f64, f64)) {
+    let ((x1, y1), (x2, y2)) = (from, to);
+    let _ =
+        write!(svg, "<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>");
+}
+
+fn dot(svg: &mut String, class: &str, (x, y): (f64, f64)) {
+    let _ = write!(svg, "<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"/>");
+}
+
+fn begun(height: f64, picture: &Picture, plot: &Plot) -> String {
+    let what = format!("{} by {}. {}", plot.y, plot.x, picture.of);
+    let what = escaped(what.trim_end());
+    format!("<svg viewBox=\"0 0 {WIDTH:.0} {height:.0}\" role=\"img\" aria-label=\"{what}\">")
+}
+
+fn in_lines(picture: &Picture, plot: &Plot, class: impl Fn(&str) -> String) -> String {
+    const LEFT: f64 = 50.0;
+    const TOP: f64 = 26.0;
+    const BOTTOM: f64 = HEIGHT - 40.0;
+    let mut svg = begun(HEIGHT, picture, plot);
+    let axis = picture.axis(plot.log);
+    let y = |value: f64| BOTTOM - (BOTTOM - TOP) * axis.part(value);
+    let step = (WIDTH - LEFT) / picture.places.len() as f64;
+    let x = |value: &Value| LEFT + step * (value.place as f64 + 0.5);
+    text(&mut svg, "start", 2.0, 14.0, &plot.y);
+    for tick in axis.ticks() {
+        line(&mut svg, "grid", (LEFT, y(tick)), (WIDTH, y(tick)));
+        text(&mut svg, "end", LEFT - 6.0, y(tick) + 4.0, &short(tick));
     }
-    let least = values().map(|value| value.min).filter(|min| *min > 0.0).fold(f64::INFINITY, f64::min);
-    let least = if least.is_finite() { least } else { 1.0 };
-    (least.log10().floor(), most.max(least).log10().ceil().max(least.log10().floor() + 1.0))
+    // Names that would run into one another leave some out.
+    let widest = picture.places.iter().map(|place| place.chars().count()).max().unwrap_or_default();
+    let every = ((widest as f64 + 1.0) * CHARACTER / step).ceil().max(1.0) as usize;
+    for (at, place) in picture.places.iter().enumerate().step_by(every) {
+        text(&mut svg, "middle", LEFT + step * (at as f64 + 0.5), BOTTOM + 17.0, place);
+    }
+    text(&mut svg, "middle", (LEFT + WIDTH) / 2.0, HEIGHT - 5.0, &plot.x);
+    for (name, values) in &picture.series {
+        let class = class(name);
+        let points = values.iter().map(|value| format!("{:.1},{:.1}", x(value), y(value.median)));
+        let points: Vec<String> = points.collect();
+        let _ = write!(svg, "<polyline class=\"{class}\" points=\"{}\"/>", points.join(" "));
+        for value in values {
+            if value.min < value.max {
+                line(&mut svg, "spread", (x(value), y(value.min)), (x(value), y(value.max)));
+            }
+            dot(&mut svg, &class, (x(value), y(value.median)));
+        }
+    }
+    svg + "</svg>"
 }
 
-fn svg(picture: &Picture, plot: &Plot, lines: bool, names: &[String]) -> Result<String> {
-    let mut svg = String::new();
-    let (low, high) = range(picture, plot.log);
-    // Where a value is on the axis.
-    let y = |value: f64| if plot.log { value.max(10f64.powf(low)).log10() } else { value };
-    {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        // Where the axis names the series already, each bar has its place for itself.
-        let names_itself = plot.x == plot.series;
-        let font = ("sans-serif", 12).into_font().color(&TEXT);
-        let mut chart = ChartBuilder::on(&area)
-            .margin(8)
-            .margin_right(if names_itself { 8 } else { NAMES_WIDTH })
-            .x_label_area_size(46)
-            .y_label_area_size(62)
-            .right_y_label_area_size(0)
-            .build_cartesian_2d(0.0..picture.places.len() as f64, low..high)?;
-        // In the middle of each place; the library puts labels where it likes, so that they are drawn here.
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .x_labels(0)
-            .x_desc(plot.x.clone())
-            .y_desc(plot.y.clone())
-            .y_label_formatter(&|at| Cell::from(if plot.log { 10f64.powf(*at) } else { *at }).to_string())
-            .y_labels(if plot.log { (high - low) as usize + 1 } else { 6 })
-            .axis_style(GRID)
-            .bold_line_style(GRID.mix(0.4))
-            .light_line_style(TRANSPARENT)
-            .label_style(font.clone())
-            .axis_desc_style(font.clone())
-            .draw()?;
-        let small = || ("sans-serif", 11).into_font().color(&TEXT);
-        for (at, place) in picture.places.iter().enumerate() {
-            chart.draw_series(in_lines(place).into_iter().enumerate().map(|(line, text)| {
-                EmptyElement::at((at as f64 + 0.5, low))
-                    + Text::new(text, (0, 6 + 12 * line as i32), small().pos(LABEL_AT))
-            }))?;
+fn in_bars(picture: &Picture, plot: &Plot, class: impl Fn(&str) -> String) -> String {
+    /// Of a bar and what is free beside it.
+    const BAR: f64 = 14.0;
+    /// For a number beside the longest bar.
+    const NUMBERS: f64 = 58.0;
+    // Where the axis names the series already, each place has one bar.
+    let names_itself = plot.x == plot.series;
+    let beside = if names_itself { 1 } else { picture.series.len().max(1) };
+    let names: Vec<Vec<String>> = picture.places.iter().map(|place| wrapped(place)).collect();
+    let longest = names.iter().flatten().map(|line| line.chars().count()).max().unwrap_or_default();
+    let left = longest as f64 * CHARACTER + 10.0;
+    let heights: Vec<f64> =
+        names.iter().map(|lines| (lines.len() as f64 * LINE).max(beside as f64 * BAR) + 8.0).collect();
+    let bottom: f64 = 4.0 + heights.iter().sum::<f64>();
+    let mut svg = begun(bottom + 40.0, picture, plot);
+    let axis = picture.axis(plot.log);
+    let x = |value: f64| left + (WIDTH - NUMBERS - left) * axis.part(value);
+    for tick in axis.ticks() {
+        line(&mut svg, "grid", (x(tick), 4.0), (x(tick), bottom));
+        text(&mut svg, "middle", x(tick), bottom + 17.0, &short(tick));
+    }
+    text(&mut svg, "middle", (left + WIDTH - NUMBERS) / 2.0, bottom + 35.0, &plot.y);
+    let mut top = 4.0;
+    for (place, (lines, height)) in names.iter().zip(&heights).enumerate() {
+        let middle = top + height / 2.0;
+        let first = middle - (lines.len() as f64 - 1.0) * LINE / 2.0 + 4.0;
+        for (at, name) in lines.iter().enumerate() {
+            text(&mut svg, "end", left - 6.0, first + at as f64 * LINE, name);
         }
-        let beside = if names_itself { 1 } else { picture.series.len().max(1) };
-        let width = 0.8 / beside as f64;
         for (number, (name, values)) in picture.series.iter().enumerate() {
-            let colour = colour(name, names);
-            // Lines go through the middle of the place; bars and their error bars stand beside each other.
-            let shift = if lines { 0.5 } else { 0.1 + width * ((number % beside) as f64 + 0.5) };
-            let at = |value: &Value| value.place as f64 + shift;
-            if lines {
-                let points = values.iter().map(|value| (at(value), y(value.median)));
-                chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
-                let points =
-                    values.iter().map(|value| Circle::new((at(value), y(value.median)), 3, colour.filled()));
-                chart.draw_series(points)?;
-            } else {
-                let bars = values.iter().map(|value| {
-                    let (left, right) = (at(value) - width * 0.45, at(value) + width * 0.45);
-                    Rectangle::new([(left, low), (right, y(value.median))], colour.mix(0.8).filled())
-                });
-                chart.draw_series(bars)?;
-            }
-            let bars = values.iter().filter(|value| value.min < value.max).map(|value| {
-                ErrorBar::new_vertical(
-                    at(value),
-                    y(value.min),
-                    y(value.median),
-                    y(value.max),
-                    TEXT.stroke_width(1),
-                    6,
-                )
-            });
-            chart.draw_series(bars)?;
-        }
-        if !names_itself {
-            for (number, (name, _)) in picture.series.iter().enumerate() {
-                let (x, y) = ((SIZE.0 - NAMES_WIDTH + 14) as i32, 16 + 18 * number as i32);
-                area.draw(&Rectangle::new([(x, y), (x + 10, y + 8)], colour(name, names).filled()))?;
-                area.draw(&Text::new(name.clone(), (x + 16, y - 1), small()))?;
+            let of_place = values.iter().filter(|value| value.place == place);
+            let shift = if names_itself { 0.5 } else { number as f64 + 0.5 };
+            let y = middle - beside as f64 * BAR / 2.0 + shift * BAR;
+            for Value { min, median, max, .. } in of_place {
+                let class = class(name);
+                if !plot.log {
+                    let (width, height) = (x(*median) - left, BAR - 4.0);
+                    let top = y - height / 2.0;
+                    let _ = write!(
+                        svg,
+                        "<rect class=\"{class}\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>"
+                    );
+                }
+                if min < max {
+                    line(&mut svg, "spread", (x(*min), y), (x(*max), y));
+                }
+                if plot.log {
+                    dot(&mut svg, &class, (x(*median), y));
+                }
+                text(&mut svg, "start", x(*max) + 6.0, y + 4.0, &short(*median));
             }
         }
-        area.present()?;
+        top += height;
     }
-    Ok(svg.replace("#010203", "currentColor"))
+    svg + "</svg>"
 }
 
 /// A name in lines that are not long.
-fn in_lines(name: &str) -> Vec<String> {
-    const LONG: usize = 14;
+fn wrapped(name: &str) -> Vec<String> {
+    const LONG: usize = 20;
     let mut lines: Vec<String> = Vec::new();
     for word in name.split(' ') {
         match lines.last_mut().filter(|line| line.len() + word.len() < LONG) {
@@ -265,11 +304,6 @@ fn in_lines(name: &str) -> Vec<String> {
     lines
 }
 
-const LABEL_AT: plotters::style::text_anchor::Pos = plotters::style::text_anchor::Pos {
-    h_pos: plotters::style::text_anchor::HPos::Center,
-    v_pos: plotters::style::text_anchor::VPos::Top,
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,8 +312,8 @@ mod tests {
         let mut table = Table::new("t", &["disk", "depth", "backend", "reads/s"]);
         for (disk, depth, backend, rates) in [
             ("local", 1usize, "mmap", [1.0, 2.0, 3.0]),
-            ("local", 8, "mmap", [10.0, 20.0, 30.0]),
-            ("local", 8, "ring", [40.0, 50.0, 60.0]),
+            ("local", 16_000, "mmap", [10.0, 20.0, 30.0]),
+            ("local", 16_000, "ring", [40.0, 50.0, 60.0]),
             ("slow", 8, "ring", [4.0, 5.0, 6.0]),
         ] {
             table.row([disk.into(), depth.into(), backend.into(), Cell::spread(rates)]);
@@ -298,7 +332,7 @@ mod tests {
             [
                 Picture {
                     of: "disk: local".to_owned(),
-                    places: vec!["1".to_owned(), "8".to_owned()],
+                    places: vec!["1".to_owned(), "16 k".to_owned()],
                     series: vec![
                         ("mmap".to_owned(), vec![value(0, [1.0, 2.0, 3.0]), value(1, [10.0, 20.0, 30.0])]),
                         ("ring".to_owned(), vec![value(1, [40.0, 50.0, 60.0])]),
@@ -311,36 +345,70 @@ mod tests {
                 },
             ]
         );
-        assert_eq!(range(&pictures[0], false), (0.0, 63.0));
-        assert_eq!(range(&pictures[0], true), (0.0, 2.0));
     }
 
-    /// Heights of the bars, from the drawing itself: they are as the numbers are.
+    /// The numbers of an attribute of the elements that begin so.
+    fn numbers(svg: &str, element: &str, attribute: &str) -> Vec<f64> {
+        let number = |element: &str| {
+            let (_, after) = element.split_once(&format!(" {attribute}=\""))?;
+            after.split('"').next()?.parse().ok()
+        };
+        svg.split(element).skip(1).filter_map(number).collect()
+    }
+
+    fn close(one: f64, other: f64) -> bool {
+        (one - other).abs() < 0.2
+    }
+
+    /// From the drawing itself: bars are as long as the numbers are large.
     #[test]
-    fn bars_are_as_high_as_the_numbers_say() {
+    fn bars_are_as_long_as_the_numbers_say() {
         let mut table = Table::new("t", &["what", "who", "rate"]);
         for (what, rate) in [("a", 10.0), ("b", 20.0), ("c", 40.0)] {
             table.row([what.into(), "me".into(), rate.into()]);
         }
-        let drawings = draw(&table, &Plot::new("what", "rate", "who")).unwrap();
-        let rects = drawings[0].svg.split("<rect ").skip(1);
-        let height = |rect: &str| -> Option<f64> {
-            let (_, height) = rect.split_once("height=\"")?;
-            rect.contains("opacity=\"0.8\"").then(|| height.split('"').next()?.parse().ok()).flatten()
-        };
-        let heights: Vec<f64> = rects.filter_map(height).collect();
-        assert_eq!(heights.len(), 3, "{}", drawings[0].svg);
-        let close = |ratio: f64, expected: f64| (ratio - expected).abs() < 0.05;
-        assert!(close(heights[1] / heights[0], 2.0) && close(heights[2] / heights[0], 4.0), "{heights:?}");
+        let drawn = draw(&table, &Plot::new("what", "rate", "who")).unwrap();
+        let widths = numbers(&drawn.drawings[0].svg, "<rect", "width");
+        let [one, two, four] = widths[..] else { panic!("{widths:?}") };
+        assert!(close(two, 2.0 * one) && close(four, 4.0 * one), "{widths:?}");
+        assert_eq!(drawn.key, [("me".to_owned(), "s0".to_owned())]);
+    }
+
+    /// On a logarithmic axis equal ratios are equal distances, and there are no bars.
+    #[test]
+    fn dots_and_lines_keep_ratios_on_a_logarithmic_axis() {
+        let mut table = Table::new("t", &["depth", "name", "rate"]);
+        for (depth, rate) in [(1usize, 10.0), (2, 100.0), (3, 1000.0)] {
+            table.row([depth.into(), format!("n{depth}").into(), rate.into()]);
+        }
+        let by_name = draw(&table, &Plot::new("name", "rate", "name").log()).unwrap();
+        let by_depth = draw(&table, &Plot::new("depth", "rate", "name").log()).unwrap();
+        for (drawn, attribute) in [(&by_name, "cx"), (&by_depth, "cy")] {
+            let svg = &drawn.drawings[0].svg;
+            let places = numbers(svg, "<circle", attribute);
+            assert!(places.len() == 3 && !svg.contains("<rect"), "{svg}");
+            assert!(
+                places[0] != places[1] && close(places[1] - places[0], places[2] - places[1]),
+                "{places:?}"
+            );
+        }
+        // The axis names them.
+        assert!(by_name.key.is_empty());
+        assert_eq!(by_depth.key.len(), 3);
     }
 
     #[test]
     fn a_backend_has_its_colour_wherever_it_is() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        assert_eq!(colour("ring", &names(&["ring"])), colour("ring", &names(&["a", "mmap", "ring"])));
-        let all = names(&["fio", "x", "mmap", "y", "ring"]);
-        let colours: BTreeSet<_> =
-            all.iter().map(|name| colour(name, &all)).map(|c| (c.0, c.1, c.2)).collect();
-        assert_eq!(colours.len(), all.len());
+        assert_eq!(
+            class("ring", &names(&["ring"])),
+            class("store, ring", &names(&["a", "mmap", "store, ring"]))
+        );
+        let many: Vec<String> = ["fio", "mmap", "ring"].map(str::to_owned).into_iter().collect();
+        let many: Vec<String> = many.into_iter().chain((0..9).map(|number| number.to_string())).collect();
+        let mut classes: Vec<_> = many.iter().map(|name| class(name, &many)).collect();
+        classes.sort();
+        classes.dedup();
+        assert_eq!(classes.len(), many.len());
     }
 }

@@ -20,7 +20,8 @@ pub(super) struct MemoryCap {
 
 impl MemoryCap {
     pub(super) fn create(name: &str, bytes: u64) -> Result<Self, Error> {
-        // A version 2 root that does not have the controller, or does not hand it down, has no limit in its children.
+        // A version 2 root that does not have the controller, or does not hand it down, has no limit in its
+        // children.
         for (root, limit) in HIERARCHIES {
             if !Path::new(root).join("cgroup.procs").exists() {
                 continue;

@@ -57,12 +57,13 @@ pub(super) fn mount(dir: &Path, backing: File, options: &Options) -> Result<Serv
     let drive = Drive { backing, size: options.size, latency: options.latency, counts: Arc::clone(&counts) };
     let mut config = Config::default();
     config.mount_options = vec![MountOption::FSName("slow-disk".into())];
-    // A thread takes a request from the kernel when it is done with the one before: the servers are the threads.
+    // A thread takes a request from the kernel when it is done with the one before: the servers are the
+    // threads.
     config.n_threads = Some(options.parallelism);
     let session = Session::new(drive, dir, &config).doing(|| format!("mount FUSE at {}", dir.display()))?;
     let serve = move || {
-        // Its threads inherit both, where the process may have them. A drive does not wait for this machine's cores, nor
-        // for memory that is free only once the drive has written what is in it.
+        // Its threads inherit both, where the process may have them. A drive does not wait for this
+        // machine's cores, nor for memory that is free only once the drive has written what is in it.
         let _ = setpriority_process(None, -20);
         let _ = configure_io_flusher_behavior(true);
         session.run()

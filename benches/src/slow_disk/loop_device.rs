@@ -20,8 +20,9 @@ pub(super) fn attach(file: &Path) -> Result<PathBuf, Error> {
 /// Makes a mounted device like a network drive. It may have been another file's before, with other settings.
 pub(super) fn configure(device: &Path, read_ahead_kb: u32) -> Result<(), Error> {
     let queue = Path::new("/sys/block").join(device.file_name().unwrap_or_default()).join("queue");
-    // The drive says done when it is, so there is nothing to flush; and a loop device would hold up all other requests
-    // for as long as a flush takes. Reading ahead comes last: the kernel begins anew with every other change.
+    // The drive says done when it is, so there is nothing to flush; and a loop device would hold up all
+    // other requests for as long as a flush takes. Reading ahead comes last: the kernel begins anew with
+    // every other change.
     for (setting, value) in [("write_cache", "write through"), ("read_ahead_kb", &read_ahead_kb.to_string())]
     {
         let setting = queue.join(setting);
@@ -35,7 +36,8 @@ pub(super) fn detach_below(dir: &Path) -> Result<(), Error> {
     let doing = || "list /sys/block".to_owned();
     for entry in fs::read_dir("/sys/block").doing(doing)? {
         let device = entry.doing(doing)?;
-        // Read rather than asked of losetup, which would ask the file system that may be dead. Only attached ones have it.
+        // Read rather than asked of losetup, which would ask the file system that may be dead. Only attached
+        // ones have it.
         let Ok(file) = fs::read_to_string(device.path().join("loop/backing_file")) else { continue };
         if Path::new(&file).starts_with(dir) {
             run(Command::new("losetup").arg("--detach").arg(Path::new("/dev").join(device.file_name())))?;

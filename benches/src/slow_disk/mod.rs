@@ -1,14 +1,16 @@
-//! A network drive on one machine: a block device that answers after a fixed time, a fixed number of requests at once.
+//! A network drive on one machine: a block device that answers after a fixed time, a fixed number of
+//! requests at once.
 //!
 //! ```text
 //! ext4 ── loop device, direct IO ── the one file of a FUSE file system ── servers that sleep ── an unlinked file
 //! ```
 //!
-//! To the kernel it is a block device like any other: a ring's reads wait in it, not in a thread; a map's faults wait for it.
+//! To the kernel it is a block device like any other: a ring's reads wait in it, not in a thread; a map's
+//! faults wait for it.
 //!
-//! All of a disk lies below a directory of its own in [`HOME`], which its process holds locked. Of a process that was
-//! killed there remain the mounts, the loop device and the cgroup; their names lead to that directory, and with its lock
-//! gone the next run takes them down.
+//! All of a disk lies below a directory of its own in [`HOME`], which its process holds locked. Of a process
+//! that was killed there remain the mounts, the loop device and the cgroup; their names lead to that
+//! directory, and with its lock gone the next run takes them down.
 
 mod cgroup;
 mod fuse;
@@ -134,7 +136,8 @@ impl SlowDisk {
         self.place.disk()
     }
 
-    /// A command that finds the directory, if there is a disk, in [`DIR_VARIABLE`], and keeps within the memory cap, if there is one.
+    /// A command that finds the directory, if there is a disk, in [`DIR_VARIABLE`], and keeps within the
+    /// memory cap, if there is one.
     #[must_use]
     pub fn command(&self, program: &OsStr) -> Command {
         let mut command = match &self.cgroup {
@@ -197,7 +200,8 @@ impl fmt::Display for Served {
     }
 }
 
-/// Removes the disks of processes that were killed, and tells how many there were. Others' disks are left alone.
+/// Removes the disks of processes that were killed, and tells how many there were. Others' disks are left
+/// alone.
 ///
 /// # Errors
 /// What could not be removed.

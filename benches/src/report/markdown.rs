@@ -1,0 +1,160 @@
+//! The results that the repository keeps, as one Markdown document.
+
+use super::claims::Finding;
+use super::runs::{Outcome, Run};
+use super::summary::CLAIMS;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::{fs, io};
+
+const HEAD: &str = "# Results
+
+`report` makes this document from the files in [results](results). Do not edit it. [METHOD.md](METHOD.md)
+says how things are measured, and [README.md](README.md) how to measure them again.
+
+A figure is the median of the rounds, with the least and the most in brackets. Compare figures within a table only.
+
+## Summary
+";
+
+/// Notes of scenarios: what their figures mean, by the scenario's name.
+///
+/// # Errors
+/// The files'.
+pub fn notes(results: &Path) -> io::Result<BTreeMap<String, String>> {
+    let mut notes = BTreeMap::new();
+    for entry in fs::read_dir(results.join("notes"))? {
+        let path = entry?.path();
+        if let Some(scenario) = path.file_stem() {
+            notes.insert(scenario.to_string_lossy().into_owned(), fs::read_to_string(&path)?);
+        }
+    }
+    Ok(notes)
+}
+
+/// The document.
+#[must_use]
+pub fn document(runs: &[Run], notes: &BTreeMap<String, String>) -> String {
+    let findings = Finding::all(CLAIMS, runs);
+    let mut text = HEAD.to_owned();
+    rows(
+        &mut text,
+        &["scenario", "what was found", "aim", "met"],
+        findings.iter().map(|finding| {
+            let Finding { claim, found } = finding;
+            let aim = claim.aim.map(|aim| aim.to_string()).unwrap_or_default();
+            let scenario = format!("[{0}](#{0})", claim.scenario);
+            [scenario, claim.sentence(found), aim, finding.met()]
+        }),
+    );
+    text.push_str("\n## Missed targets\n");
+    let missed =
+        findings.iter().flat_map(|finding| finding.missed().map(move |found| (finding.claim, found)));
+    rows(
+        &mut text,
+        &["scenario", "disk", "what", "aim", "measured"],
+        missed.map(|(claim, found)| {
+            let aim = found.aim.map(|(aim, _)| aim.to_string()).unwrap_or_default();
+            let figure = super::Cell::from(found.figure).to_string();
+            let what = format!("{}: {}", found.row, claim.what());
+            [claim.scenario.to_owned(), found.disk.clone(), what, aim, figure]
+        }),
+    );
+    let mut scenarios: Vec<String> = runs.iter().map(|run| format!("[{0}](#{0})", run.scenario)).collect();
+    scenarios.dedup();
+    let _ = write!(text, "\nAll scenarios: {}.\n", scenarios.join(", "));
+    for runs in runs.chunk_by(|one, other| one.scenario == other.scenario) {
+        let scenario = &runs[0].scenario;
+        let _ = write!(text, "\n## {scenario}\n");
+        if let Some(note) = notes.get(scenario) {
+            let _ = write!(text, "\n{}\n", note.trim());
+        }
+        for run in runs {
+            write_run(&mut text, run);
+        }
+    }
+    text
+}
+
+fn write_run(text: &mut String, run: &Run) {
+    let Run { disk, command, date, commit, source, machine, seconds, outcome, .. } = run;
+    let took = seconds.map(|seconds| format!(", {seconds:.0} s")).unwrap_or_default();
+    let source = source.as_ref().map(|source| format!("\nSource: {source}.\n")).unwrap_or_default();
+    let _ = write!(
+        text,
+        "\n### {}, {disk}\n\n```sh\n{command}\n```\n\nCommit {commit}, {date}{took}. {machine}.\n{source}",
+        run.scenario
+    );
+    match outcome {
+        Outcome::Done(report) => {
+            for table in &report.tables {
+                let _ = write!(text, "\n#{table}");
+            }
+        }
+        Outcome::Skipped(why) => {
+            let _ = write!(text, "\nSkipped: {why}\n");
+        }
+        Outcome::Failed(why) => {
+            let _ = write!(text, "\nFailed: {why}\n");
+        }
+    }
+}
+
+fn rows<const N: usize>(text: &mut String, columns: &[&str; N], rows: impl Iterator<Item = [String; N]>) {
+    let _ = write!(text, "\n| {} |\n|{}\n", columns.join(" | "), "---|".repeat(N));
+    for row in rows {
+        let _ = writeln!(text, "| {} |", row.join(" | "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::runs::{kept_dir, load};
+    use crate::scenarios::SCENARIOS;
+
+    /// Nobody types a figure: `report results` makes the document again.
+    #[test]
+    fn the_document_is_what_the_kept_runs_make() {
+        let results = kept_dir();
+        let document = document(&load(&results).unwrap(), &notes(&results).unwrap());
+        let kept = fs::read_to_string(results.with_file_name("RESULTS.md")).unwrap();
+        let differs = document.lines().zip(kept.lines()).position(|(made, kept)| made != kept);
+        assert!(
+            document == kept,
+            "run `report results`: line {differs:?} of RESULTS.md is not what it makes"
+        );
+    }
+
+    #[test]
+    fn each_claim_has_figures_and_each_note_a_scenario() {
+        let results = kept_dir();
+        let runs = load(&results).unwrap();
+        let without: Vec<_> = CLAIMS.iter().filter(|claim| claim.found(&runs).is_empty()).collect();
+        assert!(without.is_empty(), "{without:?}");
+        for scenario in notes(&results).unwrap().keys() {
+            assert!(runs.iter().any(|run| run.scenario == *scenario), "{scenario}");
+        }
+    }
+
+    #[test]
+    fn each_scenario_has_results_of_each_of_its_disks() {
+        let runs = load(&kept_dir()).unwrap();
+        for scenario in SCENARIOS {
+            for disk in scenario.disks.iter().map(|disk| disk.name()) {
+                let is_there =
+                    runs.iter().any(|run| (run.scenario.as_str(), &run.disk) == (scenario.name, &disk));
+                // `peers/compare.py` measures more than the scenario `graph`.
+                assert!(is_there || scenario.name == "graph", "{}, {disk}", scenario.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_small() {
+        let files = fs::read_dir(kept_dir()).unwrap();
+        let bytes: u64 = files.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+        assert!(bytes < 1 << 20, "{bytes} bytes");
+    }
+}
