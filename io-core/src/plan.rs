@@ -8,7 +8,7 @@
 
 use crate::{IoGeometry, PlanError, ReadRequest};
 
-/// One physical read, and which requests take bytes from it.
+/// One physical read, and the requests that take bytes from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlannedRead {
     /// First byte, aligned.
@@ -64,7 +64,7 @@ pub struct ReadPlan {
 }
 
 impl ReadPlan {
-    /// Plans a batch, replacing the plan before.
+    /// Plans a batch, and replaces the previous plan.
     ///
     /// # Errors
     /// [`PlanError::PastEnd`] for the first request that reaches past `file_len`;
@@ -111,7 +111,7 @@ impl ReadPlan {
         self.order[position as usize].index as usize
     }
 
-    /// Bytes asked for, duplicates counted as often as they were asked for.
+    /// Bytes asked for. A duplicate counts each time.
     #[must_use]
     pub fn bytes_wanted(&self) -> u64 {
         self.bytes_wanted
@@ -123,7 +123,7 @@ impl ReadPlan {
         self.merged
     }
 
-    /// Requests for the very range of another one.
+    /// Requests for exactly the range of another request.
     #[must_use]
     pub fn duplicates(&self) -> u64 {
         self.duplicates
@@ -153,7 +153,7 @@ impl ReadPlan {
     }
 
     fn coalesce(&mut self, geometry: &IoGeometry) {
-        // Reads of the request before: one, or the pieces of a split request.
+        // The reads of the previous request: one read, or the pieces of a split request.
         let mut last_reads = 0..0;
         // One past the last wanted byte of the read being grown.
         let mut wanted_end = 0;
