@@ -27,8 +27,7 @@ pub(crate) fn new_block(len: usize) -> Block {
     block
 }
 
-/// Keeps unused buffers. The [`Gate`](crate::backend::Gate) bounds the buffers in use; the pool bounds the
-/// unused ones.
+/// Keeps unused buffers, within a bound. The [`Gate`](crate::backend::Gate) bounds the buffers in use.
 ///
 /// Clones share the pool. It stays on its thread.
 #[derive(Clone, Debug)]

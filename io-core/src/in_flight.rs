@@ -52,7 +52,7 @@ impl<F: Future, T> InFlight<F, T> {
     /// Adds an operation. The next [`InFlight::poll_ready`] polls it for the first time.
     ///
     /// # Panics
-    /// When there is no room.
+    /// If there is no room.
     pub(crate) fn insert(&mut self, future: F, entry: T) {
         let slot = self.table.free.pop().expect("the caller looked for room");
         self.futures.set(slot, future);

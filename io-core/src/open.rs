@@ -295,8 +295,8 @@ mod unix {
 
     const CHUNK: u64 = 1 << 20;
 
-    /// Tells the kernel that the next bytes will be needed, in pieces. Of each piece, the kernel reads no
-    /// more than its read-ahead or one request of the device.
+    /// Tells the kernel that the next bytes will be needed, in pieces. The kernel reads no more of a piece
+    /// than its read-ahead, or one request of the device.
     #[cfg(target_os = "linux")]
     fn announce(file: &File, offset: u64) {
         use rustix::fs::{Advice, fadvise};

@@ -37,7 +37,7 @@ struct Slot {
     index: u32,
 }
 
-/// Which physical reads serve a batch of requests.
+/// The physical reads that serve a batch of requests.
 ///
 /// The plan sorts requests by offset and reads identical ones once. It merges neighbours with at most
 /// `gap_max` bytes between them, up to `read_size_max`, and splits a longer request. A plan keeps its memory
@@ -67,8 +67,8 @@ impl ReadPlan {
     /// Plans a batch, and replaces the previous plan.
     ///
     /// # Errors
-    /// [`PlanError::PastEnd`] for the first request that reaches past `file_len`;
-    /// [`PlanError::TooManyRequests`].
+    /// [`PlanError::PastEnd`] for the first request that reaches past `file_len`.
+    /// [`PlanError::TooManyRequests`] for a batch that the plan cannot index.
     pub fn build(
         &mut self,
         requests: &[ReadRequest],
@@ -105,7 +105,7 @@ impl ReadPlan {
     /// The caller's index of the request at `position` of the plan's order.
     ///
     /// # Panics
-    /// When `position` is outside every [`PlannedRead`] of this plan.
+    /// If `position` is outside every [`PlannedRead`] of this plan.
     #[must_use]
     pub fn request_index(&self, position: u32) -> usize {
         self.order[position as usize].index as usize

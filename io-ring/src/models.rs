@@ -1,7 +1,7 @@
 //! loom runs each model in every order of its threads' steps, with all that weak memory allows.
 //!
-//! loom itself checks three things: one side at a time touches the content of an operation, no operation
-//! leaks, and no thread waits for ever.
+//! loom itself checks that only one side at a time touches the content of an operation. It also checks that
+//! no operation leaks, and that no thread waits for ever.
 
 #![allow(unsafe_code)]
 

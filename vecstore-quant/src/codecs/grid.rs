@@ -1,9 +1,9 @@
 //! Finds the grid point that is nearest to a vector in direction (extended RaBitQ, arXiv 2409.09913).
 //!
-//! The components of the grid are the odd halves from `-(2^bits - 1) / 2` on: the levels of a code of `bits`
-//! bits, around zero. Only the direction counts. So the grid may be laid over the vector at any scale, and
-//! each scale gives another code. The search tries a few scales around the best one for normal components. It
-//! then improves the best code, a component at a time.
+//! The components of the grid are the odd halves from `-(2^bits - 1) / 2` on. They are the levels of a code
+//! of `bits` bits, around zero. Only the direction counts. So the grid may be laid over the vector at any
+//! scale, and each scale gives another code. The search tries a few scales around the best one for normal
+//! components. It then improves the best code, a component at a time.
 //!
 //! The best code of all takes a sort to find. Let `e` be 1 minus the squared cosine between code and vector.
 //! On average, the `e` that this search finds is within 2 % of the best one.

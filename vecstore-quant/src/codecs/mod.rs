@@ -28,7 +28,7 @@ use crate::quantization::{Compression, Quantile, Quantization};
 use model::ModelReader;
 use std::fmt;
 
-/// Maximum of vectors that training uses. Of a larger sample it takes this many, evenly spread.
+/// Maximum of vectors that training uses. It takes this many of a larger sample, evenly spread.
 pub const SAMPLE_MAX: usize = 16_384;
 
 /// The part of all scores that lie within [`Scorer::bound`], if there is one: three standard deviations of a
@@ -94,8 +94,8 @@ pub trait Scorer: fmt::Debug + Send + Sync {
         scores[0]
     }
 
-    /// How far the score of the vector itself may be from `score`, the score of this record. The difference
-    /// is not larger for at least [`CONFIDENCE`] of the records. `None` if the codec has no bound.
+    /// The largest difference between the score of the vector itself and `score`, the score of this record.
+    /// At least [`CONFIDENCE`] of the records keep to it. `None` if the codec has no bound.
     ///
     /// # Panics
     ///
@@ -158,7 +158,7 @@ pub fn train(
 ///
 /// # Errors
 ///
-/// If codecs do not have this dimension, if the length is not the one of such a model, or if a number is not
+/// If codecs do not have this dimension, if the length does not fit such a model, or if a number is not
 /// finite. Nothing is allocated before the length is checked.
 pub fn from_model(
     method: Quantization,

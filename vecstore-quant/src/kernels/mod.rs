@@ -25,8 +25,8 @@ use std::sync::OnceLock;
 
 /// Scores some records of a batch. For each point it gives the sum of its code with a query, as `f32`.
 ///
-/// Panics if a point has no record, if a record is too short for the query, or if there are not as many sums
-/// as points.
+/// Panics if a point has no record, if a record is too short for the query, or if there are more or fewer
+/// sums than points.
 pub type Scan<Q> = fn(Records<'_>, points: &[u32], query: &[Q], sums: &mut [f32]);
 
 /// One implementation of every kernel.

@@ -35,8 +35,8 @@ impl<'a> Records<'a> {
     }
 }
 
-/// The windows of a record that a query of `wanted` windows needs: the whole ones, and the one that is moved
-/// to the record's end.
+/// The windows of a record that a query of `wanted` windows needs. They are the whole ones, and the one that
+/// is moved to the record's end.
 #[inline]
 pub(super) fn windows(record: &[u8], skip: usize, wanted: usize) -> (&[[u8; WINDOW]], Option<&[u8; WINDOW]>) {
     let (whole, _) = record[skip..].as_chunks();
