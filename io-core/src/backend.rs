@@ -1,13 +1,13 @@
-//! For authors of backends: what a runtime implements, and what it gets for that.
+//! For authors of backends: the traits that a runtime implements, and the types that serve them.
 //!
 //! | your runtime | implement |
 //! |---|---|
 //! | reads into the caller's buffers | `RuntimeFile`, which `RuntimeSource` and `RuntimeSink` open (Unix) |
 //! | reads into its own memory | [`PageSource`] and [`PageSink`], for [`PagedReader`] and [`PagedWriter`] |
-//! | needs no plan, as a memory map | [`VectorReader`](crate::VectorReader) |
+//! | needs no plan, such as a memory map | [`VectorReader`](crate::VectorReader) |
 //!
 //! In each case a [`BackendFactory`](crate::BackendFactory) opens the files, and its `run` ends with
-//! [`run_to_drain`]. Engines need nothing of this module. They call what is at the root of the crate.
+//! [`run_to_drain`]. Engines do not need this module. They call the items at the root of the crate.
 
 pub use crate::buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
 pub use crate::gate::{Gate, Permit, run_to_drain};

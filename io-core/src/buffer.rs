@@ -13,10 +13,11 @@ use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-/// Addresses and lengths of buffers are multiples of this many bytes, enough for any `O_DIRECT` device.
+/// Buffers have addresses and lengths that are multiples of this many bytes. That suits any `O_DIRECT`
+/// device.
 pub const BLOCK_BYTES: usize = 4096;
 
-/// Memory of one buffer: aligned to and a multiple of [`BLOCK_BYTES`], zeroed when made.
+/// The memory of one buffer, zeroed when made. Its address and length are multiples of [`BLOCK_BYTES`].
 pub(crate) type Block = AVec<u8, ConstAlign<BLOCK_BYTES>>;
 
 pub(crate) fn new_block(len: usize) -> Block {
@@ -26,8 +27,7 @@ pub(crate) fn new_block(len: usize) -> Block {
     block
 }
 
-/// Keeps unused buffers. The [`Gate`](crate::backend::Gate) bounds the buffers in use; the pool bounds the
-/// unused ones.
+/// Keeps unused buffers, within a bound. The [`Gate`](crate::backend::Gate) bounds the buffers in use.
 ///
 /// Clones share the pool. It stays on its thread.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl BufferPool {
 
 impl PoolState {
     fn put(&self, block: Block) {
-        // `into_kernel` leaves an empty block behind, which is not kept.
+        // `into_kernel` leaves an empty block behind. The pool does not keep it.
         if block.is_empty() || self.free_bytes.get() + block.len() > self.free_bytes_max {
             return;
         }
@@ -100,8 +100,8 @@ impl PoolState {
 /// A buffer on its way to the kernel and back.
 ///
 /// [`KernelBuf::completed`] takes the buffer back when the operation has completed. A runtime that is torn
-/// down may drop the buffer before. The memory is then leaked on purpose, since the kernel may still write to
-/// it.
+/// down may drop the buffer earlier. The memory is then leaked on purpose, since the kernel may still write
+/// to it.
 #[derive(Debug)]
 pub struct KernelBuf {
     block: ManuallyDrop<Block>,
@@ -134,7 +134,7 @@ impl KernelBuf {
         self.block.as_mut_ptr()
     }
 
-    /// Takes the buffer back from the kernel: the operation has completed and transferred `bytes`.
+    /// Takes the buffer back from the kernel. The operation has completed and transferred `bytes`.
     #[must_use]
     pub fn completed(mut self, bytes: usize) -> Page {
         let block = std::mem::replace(&mut self.block, ManuallyDrop::new(AVec::new(BLOCK_BYTES)));

@@ -1,10 +1,10 @@
-//! What a caller can do to a batch while it runs.
+//! Stopping and counting a batch while it runs.
 
 use crate::Meter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A flag that ends batches early. It goes up once and never comes down; clones share it, across threads too.
+/// A flag that ends batches early. Once up, it never comes down. Clones share it, also across threads.
 #[derive(Clone, Debug, Default)]
 pub struct StopFlag(Arc<AtomicBool>);
 
@@ -30,9 +30,9 @@ impl StopFlag {
 /// How a batch is controlled and counted. The default neither stops nor counts.
 #[derive(Clone, Debug, Default)]
 pub struct ReadControl {
-    /// Looked at before each submission and each delivery.
+    /// The batch looks at it before each submission and each delivery.
     pub stop: Option<StopFlag>,
-    /// Counts what the batch does. [`Metered`](crate::Metered) sets it; a backend only has to pass it on.
+    /// Counts what the batch does. [`Metered`](crate::Metered) sets it. A backend only has to pass it on.
     pub meter: Option<Meter>,
 }
 

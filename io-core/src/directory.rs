@@ -1,5 +1,5 @@
-//! What a store does to a disk besides reading and writing open files: names, small files, durability of
-//! names, locks.
+//! The operations of a store on a disk besides reading and writing open files: names, small files, durability
+//! of names, locks.
 //!
 //! Everything goes through [`Directory`], so that a simulated disk can interrupt each step. The calls block.
 //! They are for opening, sealing and merging, never for a query.
@@ -19,22 +19,22 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {operation} {}{}", path.display(), what_to_do(source))]
 pub struct DirectoryError {
-    /// What was to be done, as it fits behind "cannot".
+    /// The attempted operation, worded to follow "cannot".
     pub operation: &'static str,
-    /// To what.
+    /// The file or directory.
     pub path: PathBuf,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }
 
 impl DirectoryError {
-    /// For implementations of [`Directory`].
+    /// Describes a failed operation, for implementations of [`Directory`].
     #[must_use]
     pub fn new(operation: &'static str, path: &Path, source: io::Error) -> Self {
         Self { operation, path: path.to_owned(), source }
     }
 
-    /// Whether the file or directory is not there.
+    /// Whether the file or directory does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
@@ -46,13 +46,13 @@ impl DirectoryError {
 pub struct DirectoryEntry {
     /// The last component of its path.
     pub name: OsString,
-    /// A directory, not a file.
+    /// Whether it is a directory.
     pub is_dir: bool,
-    /// Length of a file in bytes; 0 for a directory.
+    /// Length of a file in bytes. A directory has 0.
     pub len: u64,
 }
 
-/// How many may hold a lock together.
+/// How many holders a lock may have at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockKind {
     /// One holder.
@@ -64,25 +64,25 @@ pub enum LockKind {
 /// A lock that was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Somebody else holds it.
+    /// Another holder has it.
     #[error("{} is locked by {holder}", path.display())]
     Held {
         /// The lock file.
         path: PathBuf,
-        /// Who, as far as that is known.
+        /// The holder, as far as it is known.
         holder: LockHolder,
     },
-    /// It cannot be tried.
+    /// The attempt to lock failed.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
 }
 
-/// Who holds a lock.
+/// The holder of a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LockHolder {
-    /// Others, together.
+    /// One or more shared holders.
     Shared,
-    /// One, alone. What it wrote into the file, or nothing.
+    /// One exclusive holder, with the name that it left in the file. The name may be empty.
     Exclusive(String),
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for LockHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shared => f.write_str("others that have it open for reading"),
-            // A lock goes with an open file, which a process that is forked has too.
+            // A lock belongs to an open file. A forked process has that open file too.
             Self::Exclusive(name) if name.is_empty() => {
                 f.write_str("a process that left no name; it may be one that the last owner forked")
             }
@@ -99,34 +99,35 @@ impl fmt::Display for LockHolder {
     }
 }
 
-/// [`Directory::read`] reads files up to this length, 64 MiB.
+/// The longest file that [`Directory::read`] reads: 64 MiB.
 pub(crate) const SMALL_FILE_BYTES_MAX: usize = 64 << 20;
 
-/// Held until it is dropped.
+/// A lock, held until it is dropped.
 pub trait DirectoryLock: Send + Sync + fmt::Debug {}
 
-/// Names and small files of one file system. Paths are as the backend's `open` and `create` take them.
+/// The names and small files of one file system. Paths are as the backend's `open` and `create` take them.
 ///
-/// A file is a regular file: a symbolic link, a pipe or a device in the place of one is an error, and never
-/// waited for. Directories on the way to it may be links.
+/// A file is a regular file. A symbolic link, a pipe or a device in its place is an error, and no call waits
+/// for it. Directories on the way to it may be links.
 ///
-/// A new name, a rename and a removal are durable after [`Directory::sync_dir`] of the directory they are in;
-/// the bytes of a file after it was synced itself.
+/// A new name, a rename and a removal become durable by [`Directory::sync_dir`] of the directory with the
+/// name. The bytes of a file become durable when the file itself is synced.
 pub trait Directory: Send + Sync + fmt::Debug {
-    /// Creates one directory; an existing one is an error.
+    /// Creates one directory. An existing one is an error.
     ///
     /// # Errors
     /// [`DirectoryError`], as for all calls here.
     fn create_dir(&self, path: &Path) -> Result<(), DirectoryError>;
 
-    /// What has a name. What a symbolic link leads to is not looked at.
+    /// The entry that has this name. A symbolic link is not followed.
     ///
     /// # Errors
     /// [`DirectoryError`].
     fn entry(&self, path: &Path) -> Result<DirectoryEntry, DirectoryError>;
 
-    /// Refuses what is no directory of one's own: a link to one, or one that another user owns or every user
-    /// may write to. Where the system has no such owners it is enough that it is a directory.
+    /// Refuses anything but a directory of the caller's own. It refuses a link to a directory, and a
+    /// directory that another user owns or every user may write to. On a system without such owners, any
+    /// directory passes.
     ///
     /// # Errors
     /// [`DirectoryError`].
@@ -138,29 +139,29 @@ pub trait Directory: Send + Sync + fmt::Debug {
         Err(DirectoryError::new("take over", path, reason))
     }
 
-    /// Whether `path`, which need not be there, is the directory `dir` or anything below it, whatever names
-    /// lead to them.
+    /// Whether `path` is the directory `dir` or lies below it, whatever names lead to them. `path` need not
+    /// exist.
     ///
     /// # Errors
     /// [`DirectoryError`].
     fn is_within(&self, path: &Path, dir: &Path) -> Result<bool, DirectoryError>;
 
-    /// What is in a directory, by name.
+    /// The entries of a directory, sorted by name.
     ///
     /// # Errors
     /// [`DirectoryError`].
     fn list(&self, path: &Path) -> Result<Vec<DirectoryEntry>, DirectoryError>;
 
-    /// The bytes of a file from an offset on: `bytes_max` of them, or as many as there are.
+    /// The bytes of a file from `offset` on: `bytes_max` of them, or as many as there are.
     ///
     /// # Errors
     /// [`DirectoryError`].
     fn read_at(&self, path: &Path, offset: u64, bytes_max: usize) -> Result<Vec<u8>, DirectoryError>;
 
-    /// The whole of a small file.
+    /// All bytes of a small file.
     ///
     /// # Errors
-    /// [`DirectoryError`]; of the kind [`io::ErrorKind::FileTooLarge`] if it has more than 64 MiB.
+    /// [`DirectoryError`], of the kind [`io::ErrorKind::FileTooLarge`] if the file has more than 64 MiB.
     fn read(&self, path: &Path) -> Result<Vec<u8>, DirectoryError> {
         let bytes = self.read_at(path, 0, SMALL_FILE_BYTES_MAX + 1)?;
         if bytes.len() <= SMALL_FILE_BYTES_MAX {
@@ -171,14 +172,14 @@ pub trait Directory: Send + Sync + fmt::Debug {
         Err(DirectoryError::new("read", path, io::Error::new(io::ErrorKind::FileTooLarge, reason)))
     }
 
-    /// Creates a small file, writes and syncs it. What has its name already is removed, not written to: it
-    /// may be another file's second name.
+    /// Creates a small file, writes and syncs it. An existing file of that name is removed and never written
+    /// to, since it may have a second name elsewhere.
     ///
     /// # Errors
     /// [`DirectoryError`].
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), DirectoryError>;
 
-    /// Gives a file or directory another name on the same file system, replacing a file of that name at once.
+    /// Renames a file or directory on the same file system. Replaces a file of the new name atomically.
     ///
     /// # Errors
     /// [`DirectoryError`].
@@ -187,14 +188,14 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// Gives a file a second name on the same file system.
     ///
     /// # Errors
-    /// [`DirectoryError`]; some file systems have no hard links.
+    /// [`DirectoryError`]. Some file systems have no hard links.
     fn hard_link(&self, file: &Path, link: &Path) -> Result<(), DirectoryError>;
 
-    /// Copies a file to a new name, durably. What has that name already is an error.
+    /// Copies a file to a new name, durably. A name that exists already is an error.
     ///
     /// # Errors
-    /// [`DirectoryError`], of the kind [`io::ErrorKind::Interrupted`] once `stop` is raised; a part of the
-    /// copy may be there then.
+    /// [`DirectoryError`], of the kind [`io::ErrorKind::Interrupted`] once `stop` is raised. A part of the
+    /// copy may exist then.
     fn copy(&self, file: &Path, copy: &Path, stop: &StopFlag) -> Result<(), DirectoryError>;
 
     /// Removes a file's name.
@@ -203,43 +204,46 @@ pub trait Directory: Send + Sync + fmt::Debug {
     /// [`DirectoryError`].
     fn remove_file(&self, path: &Path) -> Result<(), DirectoryError>;
 
-    /// Removes a directory with all that is in it, one name after the other.
+    /// Removes a directory with its content, one name after the other.
     ///
     /// # Errors
-    /// [`DirectoryError`]; some of it may be gone then.
+    /// [`DirectoryError`]. A part of the directory may be gone then.
     fn remove_dir_all(&self, path: &Path) -> Result<(), DirectoryError>;
 
-    /// Makes a file's bytes durable, whoever wrote them.
+    /// Makes a file's bytes durable, also those written through other handles.
     ///
     /// # Errors
-    /// [`DirectoryError`]; nothing may be assumed durable then.
+    /// [`DirectoryError`]. Nothing may be assumed durable then.
     fn sync_file(&self, path: &Path) -> Result<(), DirectoryError>;
 
-    /// Writes the first `len` bytes of a file again where they are, cuts off what follows, and syncs it.
-    /// Takes no space. After that they are on the disk also where an earlier sync of them failed: the kernel
-    /// then forgets that they are not, and another sync alone would succeed without writing them.
+    /// Writes the first `len` bytes of a file again in place, cuts off the rest, and syncs the file. It takes
+    /// no space.
+    ///
+    /// After this call the bytes are on the disk, even if an earlier sync of them failed. After a failed sync
+    /// the kernel counts the bytes as written. Another sync would then succeed without writing them.
     ///
     /// # Errors
-    /// [`DirectoryError`]; the bytes are the same all the same.
+    /// [`DirectoryError`]. The bytes of the file stay the same.
     fn rewrite(&self, path: &Path, len: u64) -> Result<(), DirectoryError>;
 
     /// Makes the names in a directory durable.
     ///
     /// # Errors
-    /// [`DirectoryError`]; nothing may be assumed durable then.
+    /// [`DirectoryError`]. Nothing may be assumed durable then.
     fn sync_dir(&self, path: &Path) -> Result<(), DirectoryError>;
 
-    /// Locks a lock file against other processes and other opens of this one, without waiting. It is created
-    /// if it is not there and stays when the lock is dropped. An exclusive holder leaves the number of its
-    /// process in it for others to read. A reader that may not create it, as on read-only media, goes
-    /// without: nobody has ever locked it to write.
+    /// Locks a lock file without waiting, against other processes and other opens in this process. Creates a
+    /// missing file. The file stays when the lock is dropped. An exclusive holder writes the number of its
+    /// process into the file, for others to read.
     ///
-    /// Dropping an exclusive lock ends it for all processes; in one that was forked, dropping it changes
-    /// nothing.
+    /// A reader that may not create the file, as on read-only media, goes without a lock. No process has ever
+    /// locked such a file for writing.
+    ///
+    /// Dropping an exclusive lock ends it for all processes. Dropping it in a forked process changes nothing.
     ///
     /// # Errors
-    /// [`LockError`]; also where an exclusive holder would overwrite a file that is no lock file, and where
-    /// the lock file was moved or removed before it was locked.
+    /// [`LockError`]. An exclusive holder does not overwrite a file that is no lock file. A lock file that
+    /// was moved or removed before it was locked is an error too.
     fn lock(&self, path: &Path, kind: LockKind) -> Result<Box<dyn DirectoryLock>, LockError>;
 }
 

@@ -1,4 +1,4 @@
-//! Carries a plan out: the one place where the promises about order, errors, stopping and dropping are kept.
+//! Carries out a plan. Only this file keeps the promises about order, errors, stopping and dropping.
 
 use crate::backend::{Gate, PageSource, Permit, PlannedRead, ReadPlan};
 use crate::buffer::{Block, new_block};
@@ -11,7 +11,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::task::{Context, Poll};
 
-/// Re-issues of one read without progress (EINTR, EAGAIN, less than an alignment unit) before it is an error.
+/// A read may be re-issued this often without progress. EINTR, EAGAIN and less than an alignment unit are
+/// no progress.
 const RETRIES_MAX: u32 = 1000;
 
 /// Memory that a batch leaves to the next one, so that a read allocates nothing.
@@ -28,7 +29,7 @@ impl std::fmt::Debug for DriveScratch {
     }
 }
 
-/// One physical read on its way.
+/// One physical read in flight.
 struct Operation {
     offset: u64,
     len: u32,
@@ -51,18 +52,18 @@ struct Assembly {
 /// Reads what `plan` says from `source` and hands every request to `sink`.
 ///
 /// Keeps as many reads in flight as `gate` permits. Re-issues short reads and retries EINTR and EAGAIN. After
-/// the first error, the stop flag or `ControlFlow::Break`, it submits and delivers nothing, and waits for
-/// what is in flight.
+/// the first error, the stop flag or `ControlFlow::Break`, it submits and delivers nothing more, and waits
+/// for the reads in flight.
 ///
 /// # Errors
 /// [`ReadError::Io`] and [`ReadError::Truncated`].
 ///
 /// # Cancel safety
-/// Dropping the future hands what is in flight to [`PageSource::spawn`]. Buffers return to their pool when
+/// Dropping the future hands the reads in flight to [`PageSource::spawn`]. Buffers return to their pool when
 /// the runtime has seen them complete.
 ///
 /// # Panics
-/// When a physical read of the plan is larger than the gate's whole byte budget, or the sink panics.
+/// If a physical read of the plan is larger than the gate's whole byte budget, or the sink panics.
 pub(crate) async fn drive<S, K>(
     plan: &ReadPlan,
     source: &S,
@@ -141,7 +142,7 @@ where
         }
     }
 
-    /// Ready when the batch is over and nothing of it is in flight.
+    /// Ready when the batch is over and has no read in flight.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(in_flight) = &self.in_flight else { return Poll::Ready(()) };
         in_flight.register(cx);
@@ -234,7 +235,7 @@ impl Operation {
     }
 }
 
-/// Delivers what one physical read brought, and returns the read that must follow, if any.
+/// Delivers the bytes of one physical read. Returns the read that must follow, if any.
 fn complete<S, F, K>(
     operation: Operation,
     (result, permit): (io::Result<S::Page>, Permit),
@@ -338,7 +339,8 @@ where
         (self.sink)(index, bytes)
     }
 
-    /// `page` holds the file's bytes from `page_offset` on. Those of `fresh` are new.
+    /// Delivers bytes of a page. `page` holds the file's bytes from `page_offset` on. Those in `fresh` are
+    /// new.
     fn take(
         &mut self,
         page: &[u8],

@@ -1,6 +1,6 @@
-//! What can go wrong, one enum a phase: starting an executor, opening, planning, reading, writing.
+//! Errors, one enum for each phase: starting an executor, opening, planning, reading, writing.
 //!
-//! An error prints its own part, and its cause is its `source`: [`with_causes`](crate::with_causes) prints
+//! An error prints only its own part. Its cause is its `source`. [`with_causes`](crate::with_causes) prints
 //! both.
 
 use std::io;
@@ -29,7 +29,7 @@ pub enum PlanError {
         /// Requests in the batch.
         count: usize,
     },
-    /// A write that is not aligned as the file needs it.
+    /// A write without the alignment that the file needs.
     #[error(
         "write {index} ({len} bytes at offset {offset}) is not a multiple of {align} bytes, as O_DIRECT needs"
     )]
@@ -40,7 +40,7 @@ pub enum PlanError {
         offset: u64,
         /// Bytes to write.
         len: usize,
-        /// What offset and length must be multiples of.
+        /// Offset and length must be multiples of this many bytes.
         align: u32,
     },
     /// Two writes of one batch touch the same bytes, so that the result would depend on their order.
@@ -55,17 +55,17 @@ pub enum PlanError {
     },
 }
 
-/// A batch of reads that failed. Requests delivered before stay delivered; [`ReadError::delivered`] counts
+/// A batch of reads that failed. Requests delivered before stay delivered. [`ReadError::delivered`] counts
 /// them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The batch could not be planned; nothing was read or delivered.
+    /// The batch could not be planned. Nothing was read or delivered.
     #[error("cannot read {}", file.display())]
     Plan {
         /// The file.
         file: Arc<Path>,
-        /// Which request, and why.
+        /// The request at fault, and the reason.
         source: PlanError,
     },
     /// The device, the file system or the runtime reported an error.
@@ -81,11 +81,11 @@ pub enum ReadError {
         len: u32,
         /// Requests delivered before.
         delivered: usize,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The file ended before the length it had when it was opened: somebody truncated it.
+    /// The file is shorter than when it was opened, because another process truncated it.
     #[error("{}: ends at offset {end}, inside request {index} ({len} bytes at offset {offset}): it was truncated after it was opened", file.display())]
     Truncated {
         /// The file.
@@ -96,7 +96,7 @@ pub enum ReadError {
         offset: u64,
         /// Its bytes.
         len: u32,
-        /// Where the file ends now, as far as was seen.
+        /// The end of the file now, as far as the read saw it.
         end: u64,
         /// Requests delivered before.
         delivered: usize,
@@ -129,16 +129,16 @@ impl ReadError {
     }
 }
 
-/// A batch of writes, or a sync, that failed. What had been written before may be on the disk.
+/// A batch of writes, or a sync, that failed. Writes that completed before may be on the disk.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The batch could not be planned; nothing was written.
+    /// The batch could not be planned. Nothing was written.
     #[error("cannot write {}", file.display())]
     Plan {
         /// The file.
         file: Arc<Path>,
-        /// Which write, and why.
+        /// The write at fault, and the reason.
         source: PlanError,
     },
     /// A physical write failed.
@@ -152,18 +152,18 @@ pub enum WriteError {
         len: u32,
         /// Bytes of the batch that had been written.
         bytes_written: u64,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// Sync, truncate or close failed: nothing may be assumed about what is durable.
+    /// A sync, a change of length or a close failed. Nothing may be assumed durable.
     #[error("{}: {operation} failed", file.display())]
     Finish {
         /// The file.
         file: Arc<Path>,
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -184,32 +184,32 @@ pub enum OpenError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// Something else is in the place of a file.
     #[error("{} is {found}, not a regular file", path.display())]
     NotAFile {
-        /// What was named.
+        /// Its path.
         path: PathBuf,
-        /// What it is: a directory, a pipe, a device, a symbolic link.
+        /// Its type: a directory, a pipe, a device, a symbolic link.
         found: &'static str,
     },
-    /// The file system does not do `O_DIRECT`.
+    /// The file system does not support `O_DIRECT`.
     #[error("{}: its file system refuses O_DIRECT ({reason}); open it buffered (leave out `direct`), or move it to a file system that has it, such as ext4 or xfs", path.display())]
     DirectRefused {
         /// The file.
         path: PathBuf,
-        /// How it was found out.
+        /// The sign of it, such as EINVAL from open(2).
         reason: String,
     },
-    /// This backend cannot do what was asked, whatever the system.
+    /// The backend does not support the request, on any system.
     #[error("{backend} cannot {what}")]
     Unsupported {
         /// The backend's name.
         backend: &'static str,
-        /// What was asked for, and what to do instead.
+        /// The request, and what to do instead.
         what: String,
     },
     /// Options that contradict each other or are out of range.
@@ -225,12 +225,12 @@ pub enum OpenError {
     WrongExecutor {
         /// The backend's name.
         backend: &'static str,
-        /// What starts the right one.
+        /// The call that starts the right executor.
         run: &'static str,
     },
 }
 
-/// The limit to raise, where the process has reached one of its own.
+/// The limit to raise, if the error says that the process or the system has reached one.
 pub(crate) fn what_to_do(error: &io::Error) -> &'static str {
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;
@@ -259,9 +259,9 @@ pub enum StartError {
     IoUringRefused {
         /// The runtime.
         runtime: &'static str,
-        /// What to look at.
+        /// What to check or change.
         hint: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -272,28 +272,28 @@ pub enum StartError {
     LockedMemory {
         /// The runtime.
         runtime: &'static str,
-        /// What it said.
+        /// The message of the runtime or the system.
         reason: String,
     },
-    /// The process, or the system, may have no more files open.
+    /// The process or the system has reached its limit of open files.
     #[error(
         "{runtime} did not start (raise the limit of open files, `ulimit -n`, or use fewer cores and collections)"
     )]
     Descriptors {
         /// The runtime.
         runtime: &'static str,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The process, or its user, may have no more threads.
+    /// The process or its user has reached its limit of threads.
     #[error(
         "{runtime} did not start a thread (raise the limit of processes, `ulimit -u` or `pids` of the container, or of memory, `ulimit -v`, or use fewer cores)"
     )]
     Threads {
         /// The runtime.
         runtime: &'static str,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -303,22 +303,27 @@ pub enum StartError {
         /// The runtime.
         runtime: &'static str,
     },
-    /// Anything else.
+    /// Any other failure.
     #[error("{runtime} did not start{}", what_to_do(source))]
     Io {
         /// The runtime.
         runtime: &'static str,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
 }
 
 impl StartError {
-    /// Turns the error of setting a ring up into one that tells the user what to do.
+    /// Turns an error of ring setup into one that tells the user what to do.
     ///
-    /// `EPERM` is the sysctl or a sandbox, `ENOSYS` an old kernel or a sandbox, `ENOMEM` the locked-memory
-    /// limit, `EMFILE` and `ENFILE` that of open files, `EAGAIN` that of threads.
+    /// | error | likely cause |
+    /// |---|---|
+    /// | `EPERM` | the sysctl, or a sandbox |
+    /// | `ENOSYS` | an old kernel, or a sandbox |
+    /// | `ENOMEM` | the limit of locked memory |
+    /// | `EMFILE`, `ENFILE` | the limit of open files |
+    /// | `EAGAIN` | the limit of threads |
     #[must_use]
     pub fn from_ring_setup(runtime: &'static str, source: io::Error) -> Self {
         const EPERM: i32 = 1;

@@ -1,4 +1,4 @@
-//! Backends as values: what opens files and starts executors, chosen by type or at run time.
+//! Backends open files and start executors. A program chooses one by type or at run time.
 
 use crate::{
     Directory, DynPageWriter, DynVectorReader, IoGeometry, IoMode, OpenError, OpenOptions, PageWriter,
@@ -13,30 +13,30 @@ use std::sync::Arc;
 /// A boxed future that stays on its thread.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// What an open file really uses: what the system granted.
+/// The settings that an open file really uses, as the system granted them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendInfo {
     /// The backend's name, as users select it.
     pub backend: &'static str,
-    /// The runtime and its version, or what stands in for one.
+    /// The runtime and its version, or what takes the place of a runtime.
     pub runtime: &'static str,
     /// How bytes come from the disk.
     pub io_mode: IoMode,
-    /// Physical operations in flight at most.
+    /// Maximum of physical operations in flight.
     pub queue_depth: u32,
-    /// Bytes in flight at most.
+    /// Maximum of bytes in flight.
     pub bytes_in_flight_max: u64,
-    /// What physical operations look like.
+    /// Alignment and size limits of physical operations.
     pub geometry: IoGeometry,
-    /// Whether [`Lane::Background`](crate::Lane) operations give way to others, and background writes end on
-    /// the disk.
+    /// Whether [`Lane::Background`](crate::Lane) operations give way to others. If so, a background write
+    /// ends only when its bytes are on the disk.
     pub lanes: bool,
     /// Kernel features in use, such as `io_uring`, `O_DIRECT`, `MAP_POPULATE`.
     pub kernel_features: Vec<&'static str>,
 }
 
 impl BackendInfo {
-    /// What a file opened with these options uses, without lanes. Adds `O_DIRECT` to the features if the
+    /// Describes a file opened with these options, without lanes. Adds `O_DIRECT` to the features if the
     /// options have it.
     #[must_use]
     pub fn new(
@@ -73,16 +73,17 @@ impl fmt::Display for BackendInfo {
     }
 }
 
-/// A backend: opens readers and writers, which need not be `Send`, and starts the executor they live on.
+/// A backend opens readers and writers, and starts the executor they live on. Readers and writers need not be
+/// `Send`.
 ///
-/// It is cheap to clone and may cross threads. Give each core a clone, and let it open what it reads.
+/// It is cheap to clone and may cross threads. Give each core a clone, which opens that core's files.
 pub trait BackendFactory: Clone + Send + Sync + 'static {
     /// Reads one file.
     type Reader: VectorReader + 'static;
     /// Writes one file.
     type Writer: PageWriter + 'static;
 
-    /// The name users select it by.
+    /// The name that users select the backend by.
     fn name(&self) -> &'static str;
 
     /// The file system that [`BackendFactory::open`] and [`BackendFactory::create`] find their files on.
@@ -90,8 +91,8 @@ pub trait BackendFactory: Clone + Send + Sync + 'static {
         Arc::new(StdDirectory)
     }
 
-    /// Starts an executor on this thread and runs `main` on it. Then waits for all that this thread has in
-    /// flight, also when `main` panics.
+    /// Starts an executor on this thread and runs `main` on it. Then waits for all operations that this
+    /// thread has in flight, also if `main` panics.
     ///
     /// # Errors
     /// [`StartError`], before `main` is called.
@@ -100,13 +101,14 @@ pub trait BackendFactory: Clone + Send + Sync + 'static {
         M: FnOnce() -> F,
         F: Future;
 
-    /// Starts a thread of this name for `work`, which may call [`BackendFactory::run`]. It is not waited for.
+    /// Starts a thread of this name for `work`, and does not wait for it. `work` may call
+    /// [`BackendFactory::run`].
     ///
-    /// A backend may keep such a thread, executor included, when `work` has returned. The thread then takes
+    /// A backend may keep such a thread with its executor after `work` has returned. The thread then takes
     /// the next work of the same name.
     ///
     /// # Errors
-    /// What the system says. `work` is dropped then.
+    /// The system's error. `work` is dropped then.
     fn spawn_thread(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
         std::thread::Builder::new().name(name).spawn(work).map(drop)
     }
@@ -114,7 +116,7 @@ pub trait BackendFactory: Clone + Send + Sync + 'static {
     /// Opens an existing file for reading. Call it inside [`BackendFactory::run`].
     ///
     /// # Errors
-    /// [`OpenError`]. No option is ever silently left out.
+    /// [`OpenError`]. No option is silently ignored.
     fn open(
         &self,
         path: &Path,
@@ -133,7 +135,7 @@ pub trait BackendFactory: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Writer, OpenError>>;
 }
 
-/// [`BackendFactory`] as an object; every backend is one.
+/// The object-safe form of [`BackendFactory`]. Every backend implements it.
 trait DynBackendFactory: Send + Sync {
     /// As [`BackendFactory::name`].
     fn name_dyn(&self) -> &'static str;
@@ -141,7 +143,7 @@ trait DynBackendFactory: Send + Sync {
     /// As [`BackendFactory::directory`].
     fn directory_dyn(&self) -> Arc<dyn Directory>;
 
-    /// As [`BackendFactory::run`]; `main` leaves its result where it likes.
+    /// As [`BackendFactory::run`]. `main` stores its result itself.
     ///
     /// # Errors
     /// [`StartError`].
@@ -150,7 +152,7 @@ trait DynBackendFactory: Send + Sync {
     /// As [`BackendFactory::spawn_thread`].
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn spawn_thread_dyn(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()>;
 
     /// As [`BackendFactory::open`].
@@ -208,12 +210,13 @@ impl<B: BackendFactory> DynBackendFactory for B {
     }
 }
 
-/// A backend chosen at run time. Code generic over [`BackendFactory`] takes it like any other, compiled once.
+/// A backend chosen at run time. Code generic over [`BackendFactory`] takes it like any other, compiled only
+/// once.
 #[derive(Clone)]
 pub struct DynBackend(Arc<dyn DynBackendFactory>);
 
 impl DynBackend {
-    /// Hides which backend it is.
+    /// Wraps a backend of any type.
     #[must_use]
     pub fn new<B: BackendFactory>(backend: B) -> Self {
         Self(Arc::new(backend))

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// How much may be in flight at once.
+/// Limits of what may be in flight at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReadLimits {
     /// Physical operations. More than 65,535 count as that many.
@@ -148,7 +148,7 @@ impl GateState {
         took.is_ok()
     }
 
-    /// Returns whom to wake.
+    /// Returns the wakers to call.
     #[must_use]
     fn give_back(&self, bytes: u64) -> (Vec<Waker>, Option<Waker>) {
         let left = self.taken.fetch_sub((1 << BYTES_BITS) + bytes, SeqCst) - (1 << BYTES_BITS) - bytes;
@@ -161,7 +161,7 @@ impl GateState {
         (idle, waiters.queue.front().map(|(_, waker)| waker.clone()))
     }
 
-    /// Wakes the first in the queue. The lock is not held, as in [`Permit`]'s drop.
+    /// Wakes the first batch in the queue. No lock is held meanwhile, for the reason in [`Permit`]'s drop.
     fn wake_front(&self) {
         let front = self.waiters().queue.front().map(|(_, waker)| waker.clone());
         if let Some(waker) = front {
@@ -180,8 +180,8 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        // All is counted before a task is woken. No lock is held: a waker may drop a task, and its place in a
-        // queue.
+        // Everything is counted before a task is woken. No lock is held, because a waker may drop a task with
+        // its place in a queue.
         let of_scope = self.scope.left();
         let (idle, front) = self.gate.give_back(self.bytes);
         wake_all(of_scope.into_iter().chain(idle).chain(front));
@@ -195,7 +195,8 @@ fn push_once(wakers: &mut Vec<Waker>, waker: &Waker) {
     }
 }
 
-/// Wakers are callers' code: where one panics, the others are woken all the same, and then the panic goes on.
+/// Calls all wakers. They are callers' code: one may panic. The others are still called, and then the panic
+/// goes on.
 fn wake_all(wakers: impl Iterator<Item = Waker>) {
     let mut panic = None;
     for waker in wakers {
@@ -215,7 +216,7 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    /// Gives a permit for `bytes` when they fit and nobody waits ahead; else queues this batch and wakes it
+    /// Gives a permit if `bytes` fit and no batch waits ahead. Otherwise queues this batch and wakes it
     /// later.
     pub(crate) fn poll_acquire(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<Permit> {
         debug_assert!(bytes <= self.gate.limits.bytes_in_flight_max, "a permit that could never be given");
@@ -277,8 +278,8 @@ impl Drop for Waiter {
     }
 }
 
-/// The operations of one `run`, over all gates. Operations that another runtime left behind, and that may
-/// never end, are not counted.
+/// The operations of one `run`, over all gates. Operations that another runtime left behind are not counted,
+/// since they may never end.
 #[derive(Default, Debug)]
 struct Scope {
     operations: AtomicUsize,
@@ -304,7 +305,7 @@ impl Scope {
     }
 
     fn waiters(&self) -> MutexGuard<'_, ScopeWaiters> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -325,7 +326,7 @@ impl Scope {
         self.operations.fetch_add(1, SeqCst);
     }
 
-    /// Returns whom to wake.
+    /// Returns the wakers to call.
     #[must_use]
     fn left(&self) -> Vec<Waker> {
         if self.operations.fetch_sub(1, SeqCst) == 1 && self.draining.load(SeqCst) {
@@ -338,7 +339,8 @@ impl Scope {
         self.draining.store(true, SeqCst);
         poll_fn(|cx| {
             push_once(&mut self.waiters().idle, cx.waker());
-            // The waker was left first. So the last operation sees it, or its end is seen here.
+            // The waker is stored first. So the last operation sees it, or this check sees that operation's
+            // end.
             if self.operations.load(SeqCst) == 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
@@ -352,7 +354,7 @@ impl Scope {
     }
 }
 
-/// Puts the scope before back, also on a panic.
+/// Restores the previous scope, also on a panic.
 struct Restore(Arc<Scope>);
 
 impl Drop for Restore {
@@ -361,8 +363,8 @@ impl Drop for Restore {
     }
 }
 
-/// Runs `future` and then waits for all it has in flight on this thread, also when it panics. The panic then
-/// goes on.
+/// Runs `future`, and then waits for all its operations in flight on this thread, also if it panics. The
+/// panic then goes on.
 ///
 /// For a backend's `run`: `runtime.block_on(run_to_drain(main()))`.
 pub async fn run_to_drain<F: Future>(future: F) -> F::Output {

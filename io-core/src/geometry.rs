@@ -1,19 +1,19 @@
-//! What the physical reads and writes of one open file must look like.
+//! The limits of physical reads and writes of one open file.
 
 /// Alignment and size limits of physical reads and writes, in bytes.
 ///
-/// The planner obeys them; callers of [`VectorReader`](crate::VectorReader) never see them and may ask for
+/// The planner obeys them. Callers of [`VectorReader`](crate::VectorReader) never see them and may ask for
 /// any range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoGeometry {
-    /// Physical offsets and lengths are multiples of this (a power of two; 1 for buffered files, the device's
-    /// logical block for `O_DIRECT`).
+    /// Physical offsets and lengths are multiples of this power of two. It is 1 for buffered files, and the
+    /// device's logical block for `O_DIRECT`.
     pub offset_align: u32,
-    /// Buffers start at a multiple of this in memory (a power of two).
+    /// Buffers start at a multiple of this power of two in memory.
     pub memory_align: u32,
-    /// No physical read or write is longer than this (a multiple of `offset_align`).
+    /// No physical read or write is longer than this. It is a multiple of `offset_align`.
     pub read_size_max: u32,
-    /// Two neighbours are read in one go when no more than this many unwanted bytes lie between them.
+    /// Two neighbours become one read if at most this many unwanted bytes lie between them.
     pub gap_max: u32,
 }
 
@@ -24,7 +24,7 @@ impl IoGeometry {
         Self { offset_align: 1, memory_align: 1, read_size_max, gap_max }
     }
 
-    /// Why this geometry cannot be planned for, if it cannot.
+    /// Checks that the planner can work with this geometry. The error is the reason.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         if !self.offset_align.is_power_of_two() || !self.memory_align.is_power_of_two() {
             return Err("alignments must be powers of two");
@@ -43,7 +43,7 @@ impl IoGeometry {
     /// The smallest aligned offset that is not below `offset`.
     ///
     /// # Panics
-    /// When the result does not fit in a `u64`; offsets inside a file always do.
+    /// If the result does not fit in a `u64`. Offsets inside a file always fit.
     pub(crate) fn align_up(&self, offset: u64) -> u64 {
         offset.next_multiple_of(u64::from(self.offset_align))
     }

@@ -23,15 +23,15 @@ impl<F> Handle<F> {
     /// The file, for an operation to keep until it ends.
     ///
     /// # Errors
-    /// Once the file is closed.
+    /// If the file is closed.
     pub fn file(&self) -> io::Result<Rc<F>> {
         self.file.borrow().clone().ok_or_else(|| io::Error::other("the file is closed"))
     }
 
-    /// Closes the file as `close` does it. Does nothing the second time.
+    /// Closes the file with `close`. A second call does nothing.
     ///
     /// # Errors
-    /// What `close` returns.
+    /// The error of `close`.
     pub async fn close<C>(&self, close: impl FnOnce(F) -> C) -> io::Result<()>
     where
         C: Future<Output = io::Result<()>>,
@@ -50,7 +50,7 @@ impl<F> Handle<F> {
         &self.file_info
     }
 
-    /// What is really in use.
+    /// The settings that are really in use.
     #[must_use]
     pub fn info(&self) -> &BackendInfo {
         &self.info

@@ -1,11 +1,10 @@
-//! The operations of one batch that are on their way: their futures, what is known of each, and the free
-//! slots.
+//! The operations of one batch that are in flight: their futures, their entries, and the free slots.
 
 use crate::slots::{SlotWakers, Slots};
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-/// What outlives a batch and serves the next one, so that a read allocates nothing.
+/// Memory that outlives a batch and serves the next one. So a read allocates nothing.
 pub(crate) struct SlotTable<T> {
     wakers: SlotWakers,
     entries: Vec<Option<T>>,
@@ -30,7 +29,7 @@ pub(crate) struct InFlight<F, T> {
 }
 
 impl<F: Future, T> InFlight<F, T> {
-    /// Room for `slots` operations, which the table must have.
+    /// Room for `slots` operations. The table must have that many.
     pub(crate) fn new(mut table: SlotTable<T>, slots: u32) -> Self {
         debug_assert!(slots as usize <= table.entries.len());
         table.free.clear();
@@ -50,10 +49,10 @@ impl<F: Future, T> InFlight<F, T> {
         self.table.wakers.register(cx.waker());
     }
 
-    /// Adds an operation; it is polled for the first time by the next [`InFlight::poll_ready`].
+    /// Adds an operation. The next [`InFlight::poll_ready`] polls it for the first time.
     ///
     /// # Panics
-    /// When there is no room.
+    /// If there is no room.
     pub(crate) fn insert(&mut self, future: F, entry: T) {
         let slot = self.table.free.pop().expect("the caller looked for room");
         self.futures.set(slot, future);
@@ -61,13 +60,13 @@ impl<F: Future, T> InFlight<F, T> {
         self.table.wakers.mark_ready(slot);
     }
 
-    /// Polls what wants to be polled and calls `done` for each operation that ended. What `done` returns goes
-    /// on in the same slot. Says whether anything was polled.
+    /// Polls each operation that was woken, and calls `done` for each that ended. An operation that `done`
+    /// returns takes the same slot. Returns whether anything was polled.
     pub(crate) fn poll_ready(&mut self, mut done: impl FnMut(T, F::Output) -> Option<(F, T)>) -> bool {
         let Self { futures, table: SlotTable { wakers, entries, free }, .. } = self;
         wakers.take_ready(|slot| {
             let Poll::Ready(output) = futures.poll(slot, wakers.waker(slot)) else { return };
-            // Freed before `done` runs: it calls the caller's sink, which may panic.
+            // The slot is freed before `done` runs, because `done` calls the caller's sink, which may panic.
             free.push(slot);
             let entry = entries[slot as usize].take().expect("a future has an entry");
             if let Some((future, entry)) = done(entry, output) {
@@ -79,7 +78,7 @@ impl<F: Future, T> InFlight<F, T> {
         })
     }
 
-    /// Has all polled by the next [`InFlight::poll_ready`].
+    /// Makes the next [`InFlight::poll_ready`] poll all operations.
     pub(crate) fn mark_all_ready(&self) {
         for (slot, entry) in self.table.entries.iter().enumerate() {
             if entry.is_some() {
@@ -88,9 +87,9 @@ impl<F: Future, T> InFlight<F, T> {
         }
     }
 
-    /// Waits for everything in flight to end and drops it.
+    /// Waits for all operations in flight to end, and drops them.
     pub(crate) async fn drain(mut self) {
-        // A sink that panicked cut `poll_ready` short, which had taken more wakes than it used.
+        // A panic of the sink ends `poll_ready` early. The wakes that it had taken but not used are lost.
         self.mark_all_ready();
         poll_fn(|cx| {
             self.register(cx);

@@ -8,29 +8,32 @@
 //!
 //! # The promises of a reader
 //!
-//! Every [`VectorReader`] keeps these, and [`testing::battery`](crate::testing) (feature `testing`) checks
-//! them, one case a promise:
+//! Every [`VectorReader`] keeps these. [`testing::battery`](crate::testing) (feature `testing`) checks them,
+//! with cases for each promise:
 //!
-//! 1. On success every request is delivered exactly once; otherwise at most once.
+//! 1. On success every request is delivered exactly once. Otherwise each is delivered at most once.
 //! 2. The order of delivery is unspecified. The sink gets the caller's index and exactly `len` bytes, valid
 //!    during the call.
-//! 3. Reading past the end is an error that names the file, the request's index, offset and length; it is
-//!    found before any IO. A short read is re-issued inside, never seen by the caller, never a panic.
+//! 3. Reading past the end is an error that names the file, the request's index, offset and length. It is
+//!    found before any IO. A short read is re-issued inside. The caller never sees it.
 //! 4. A zero-length request delivers an empty slice and does no IO. An empty batch is `Ok`.
-//! 5. The sink runs only while the returned future is being polled, never after it ended, never re-entrantly.
-//! 6. The first error wins: nothing more is submitted, nothing more is delivered, what is in flight is
-//!    drained, and the error is returned with its source. It says how many requests had been delivered.
-//! 7. The [`StopFlag`] is looked at before each submission and each delivery. *Stopped* is an outcome that
-//!    carries the count delivered, not an error. A sink ends the batch itself with `ControlFlow::Break`, with
-//!    the same outcome.
-//! 8. Dropping the future at any point is memory-safe: a buffer belongs to the runtime until its completion
-//!    and returns to the pool late. A panic in the sink is the same as a drop.
-//! 9. In flight never exceeds the depth and the byte budget. An exhausted budget waits; it does not allocate.
-//! 10. Counters hold the identity `started = completed + failed + abandoned + in flight` and tell bytes
+//! 5. The sink runs only while the returned future is being polled, and never re-entrantly. It never runs
+//!    after the future has ended.
+//! 6. The first error wins. Nothing more is submitted or delivered, and the reads in flight are drained. The
+//!    error is returned with its source. It says how many requests had been delivered.
+//! 7. The batch looks at the [`StopFlag`] before each submission and each delivery. *Stopped* is an outcome
+//!    that carries the count delivered, not an error. A sink ends the batch itself with `ControlFlow::Break`,
+//!    with the same outcome.
+//! 8. Dropping the future at any point is memory-safe. A buffer belongs to the runtime until its completion,
+//!    and returns to the pool late. A panic in the sink counts as a drop.
+//! 9. Operations in flight never exceed the depth and the byte budget. When the budget is exhausted, a batch
+//!    waits. It does not allocate.
+//! 10. Counters hold the identity `started = completed + failed + abandoned + in flight`. They tell bytes
 //!     wanted from bytes read. Metering is a wrapper, [`Metered`].
 //! 11. `close().await` drains. Leaving a backend's `run` drains too.
-//! 12. Opening chooses buffered or `O_DIRECT`, `populate` and the access pattern. What the system does not
-//!     support is an error; a fallback is never silent: [`VectorReader::info`] says what is really in use.
+//! 12. Opening chooses buffered or `O_DIRECT`, `populate` and the access pattern. An option that the system
+//!     does not support is an error. No fallback is silent: [`VectorReader::info`] says what is really in
+//!     use.
 //!
 //! # Layers
 //!

@@ -5,20 +5,20 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A reading of a [`Meter`].
+/// The counts of a [`Meter`] at one moment.
 ///
 /// `started = completed + failed + abandoned + in_flight` at every moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Physical reads handed to the runtime; over a memory map, slices delivered.
+    /// Physical reads handed to the runtime. Over a memory map, slices delivered.
     pub started: u64,
-    /// Those that returned bytes.
+    /// Physical reads that returned bytes.
     pub completed: u64,
-    /// Those that returned an error, retried ones included.
+    /// Physical reads that returned an error, retried ones included.
     pub failed: u64,
-    /// Those whose batch was dropped before they ended.
+    /// Physical reads that had not ended when their batch was dropped.
     pub abandoned: u64,
-    /// Those that have not ended.
+    /// Physical reads that have not ended.
     pub in_flight: u64,
     /// Batches started.
     pub batches: u64,
@@ -28,21 +28,21 @@ pub struct Counters {
     pub bytes_wanted: u64,
     /// Bytes that completed reads returned.
     pub bytes_read: u64,
-    /// Requests that rode on a read another, different request had started.
+    /// Requests served by a read that another, different request had started.
     pub merged: u64,
-    /// Requests for the very range of another one of their batch.
+    /// Requests for exactly the range of another request of their batch.
     pub duplicates: u64,
 }
 
 impl Counters {
-    /// Bytes read for each byte wanted; 1 is neither waste nor saving. `None` before anything was wanted.
+    /// Bytes read for each byte wanted. 1 is neither waste nor saving. `None` before anything was wanted.
     #[must_use]
     pub fn read_amplification(&self) -> Option<f64> {
         (self.bytes_wanted > 0).then(|| self.bytes_read as f64 / self.bytes_wanted as f64)
     }
 }
 
-/// Counts of reads. Clones share them, across threads too.
+/// Counts reads. Clones share the counts, also across threads.
 #[derive(Clone, Debug, Default)]
 pub struct Meter(Arc<Mutex<Counters>>);
 
@@ -53,24 +53,24 @@ impl Meter {
         Self::default()
     }
 
-    /// What has been counted so far.
+    /// The counts so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
         *self.lock()
     }
 
-    /// Changes the counts; for readers that count themselves, as a memory map's does.
+    /// Changes the counts. For readers that count themselves, such as a memory map's.
     pub fn update(&self, change: impl FnOnce(&mut Counters)) {
         change(&mut self.lock());
     }
 
     fn lock(&self) -> MutexGuard<'_, Counters> {
-        // Counting does not panic; a caller's `change` may, and the counts are as good as it left them.
+        // Counting does not panic, but a caller's `change` may. The counts then stay as `change` left them.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One physical read on its way. It must be told how the read ended; dropped untold, the read was abandoned.
+/// One physical read in flight. It is counted when it ends. Dropped before, it counts as abandoned.
 pub(crate) struct Started(Option<Meter>);
 
 impl Started {
@@ -128,12 +128,12 @@ pub struct Metered<R> {
 }
 
 impl<R> Metered<R> {
-    /// Counts from zero.
+    /// Wraps a reader and counts from zero.
     pub fn new(inner: R) -> Self {
         Self::with_meter(inner, Meter::new())
     }
 
-    /// Adds to a meter, which several readers may share.
+    /// Wraps a reader and adds to a meter, which several readers may share.
     pub fn with_meter(inner: R, meter: Meter) -> Self {
         Self { inner, meter }
     }
@@ -145,7 +145,7 @@ impl<R> Metered<R> {
 }
 
 impl<R: VectorReader> VectorReader for Metered<R> {
-    /// Counts into this wrapper's meter; a meter already in `control` is set aside for the batch.
+    /// Counts into this wrapper's meter. The batch ignores a meter that is already in `control`.
     async fn read_vectors<S>(
         &self,
         requests: &[ReadRequest],

@@ -1,4 +1,4 @@
-//! How a file is opened, and the part of opening that all backends share.
+//! Options of opening a file, and the part of opening that all backends share.
 
 #[cfg(unix)]
 use crate::IoGeometry;
@@ -28,12 +28,12 @@ impl fmt::Display for IoMode {
     }
 }
 
-/// What the kernel is told about reads to come.
+/// The access pattern that the kernel is told to expect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccessPattern {
-    /// Read ahead as the kernel sees fit.
+    /// The kernel's usual read-ahead.
     Normal,
-    /// No read-ahead: requests are scattered. The default, since vectors are read by offset.
+    /// No read-ahead, because requests are scattered. The default, since vectors are read by offset.
     #[default]
     Random,
     /// Much read-ahead.
@@ -42,14 +42,14 @@ pub enum AccessPattern {
 
 /// The priority of a file's operations.
 ///
-/// `io-ring` has lanes, and its documentation says what they do. The other backends take all operations as
-/// they come.
+/// `io-ring` has lanes, and its documentation says what they do. The other backends ignore the lane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lane {
-    /// A caller waits: a search for what it reads, a change for its journal to be durable. The default.
+    /// A caller waits, such as a search for its reads or a change for its journal. The default.
     #[default]
     Foreground,
-    /// No caller waits: segments are written or merged. It holds the other lane back by a slice at most.
+    /// No caller waits, as when segments are written or merged. It delays the other lane by one slice at
+    /// most.
     Background,
 }
 
@@ -63,19 +63,19 @@ pub enum Lane {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenOptions {
-    /// Past the page cache (`O_DIRECT`), or an error. Files are buffered (or mapped) otherwise.
+    /// Bypass the page cache (`O_DIRECT`), or fail. Without it, files are buffered or mapped.
     pub direct: bool,
-    /// Physical operations in flight at most.
+    /// Maximum of physical operations in flight.
     pub queue_depth: u32,
-    /// Bytes in flight at most.
+    /// Maximum of bytes in flight.
     pub bytes_in_flight_max: u64,
-    /// No physical operation is longer than this many bytes; a multiple of 4096, up to 1 GiB.
+    /// No physical operation is longer than this many bytes. It is a multiple of 4096, up to 1 GiB.
     pub read_size_max: u32,
-    /// Neighbours with no more than this many unwanted bytes between them are read in one go.
+    /// Two neighbours become one read if at most this many unwanted bytes lie between them.
     pub gap_max: u32,
     /// Bring the whole file into the page cache on opening. Not together with `direct`.
     pub populate: bool,
-    /// What the kernel is told about reads to come.
+    /// The access pattern that the kernel is told to expect.
     pub access: AccessPattern,
     /// The priority of operations, where the backend has lanes.
     pub lane: Lane,
@@ -132,12 +132,12 @@ impl OpenOptions {
     }
 }
 
-/// An open file as readers and writers name it.
+/// An open file, as readers and writers name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileInfo {
-    /// As it was opened.
+    /// The path that was opened.
     pub path: Arc<Path>,
-    /// Length when it was opened, in bytes. 0 for a file being written.
+    /// Length when it was opened, in bytes. A file being written has 0.
     pub len: u64,
 }
 
@@ -159,8 +159,8 @@ mod unix {
     /// and gives the advice. Refuses a symbolic link, as [`Links::Refuse`] does.
     ///
     /// # Errors
-    /// [`OpenError`]. A read of the first block checks `O_DIRECT`, since some file systems take only the
-    /// flag.
+    /// [`OpenError`]. A read of the first block checks `O_DIRECT`, since some file systems accept the flag
+    /// and refuse the read.
     pub fn open_std(path: &Path, options: &OpenOptions) -> Result<(File, FileInfo, IoGeometry), OpenError> {
         options.check()?;
         let flags = direct_flag(path, options)?;
@@ -175,7 +175,7 @@ mod unix {
         Ok((file, FileInfo { path: path.into(), len: metadata.len() }, geometry(options, align)))
     }
 
-    /// Creates a file for writing. An existing entry of its name, also a symbolic link, is an error.
+    /// Creates a file for writing. An existing entry of its name is an error, also a symbolic link.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -189,7 +189,7 @@ mod unix {
         Ok((file, FileInfo { path: path.into(), len: 0 }, geometry(options, align)))
     }
 
-    /// What offsets and memory must be multiples of; 1 and 1 for buffered files.
+    /// Offsets and memory addresses are multiples of these. Both are 1 for buffered files.
     #[derive(Clone, Copy)]
     struct DirectAlign {
         offset: u32,
@@ -207,7 +207,7 @@ mod unix {
 
     const BUFFERED: DirectAlign = DirectAlign { offset: 1, memory: 1 };
 
-    /// What open(2) says for a file system without O_DIRECT.
+    /// Recognizes the EINVAL of open(2) on a file system without `O_DIRECT`.
     fn explain(path: &Path, options: &OpenOptions, error: OpenError) -> OpenError {
         match &error {
             OpenError::Io { source, .. }
@@ -239,7 +239,7 @@ mod unix {
     #[cfg(target_os = "linux")]
     fn direct_align(path: &Path, file: &File) -> Result<DirectAlign, OpenError> {
         use rustix::fs::{AtFlags, StatxFlags};
-        // Kernels before 6.1 do not tell. A whole page suits every device.
+        // Kernels before 6.1 do not report the alignment. A whole page suits every device.
         const PAGE: DirectAlign = DirectAlign { offset: 4096, memory: 4096 };
         let Ok(stat) = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN) else {
             return Ok(PAGE);
@@ -258,7 +258,7 @@ mod unix {
         Err(refused(path, "this system has none".to_owned()))
     }
 
-    /// Some file systems take the flag and refuse the read.
+    /// Some file systems accept the flag and refuse the read.
     fn probe_direct_read(path: &Path, file: &File) -> Result<(), OpenError> {
         use std::os::unix::fs::FileExt;
         let mut block = crate::buffer::new_block(crate::backend::BLOCK_BYTES);
@@ -295,14 +295,14 @@ mod unix {
 
     const CHUNK: u64 = 1 << 20;
 
-    /// Tells the kernel that the next bytes will be needed. It does so in pieces, since the kernel takes no
-    /// more of a piece than its read-ahead or one request of the device.
+    /// Tells the kernel that the next bytes will be needed, in pieces. The kernel reads no more of a piece
+    /// than its read-ahead, or one request of the device.
     #[cfg(target_os = "linux")]
     fn announce(file: &File, offset: u64) {
         use rustix::fs::{Advice, fadvise};
         const PIECE: std::num::NonZeroU64 = std::num::NonZeroU64::new(128 << 10).expect("not zero");
         for piece in (offset..offset + CHUNK).step_by(PIECE.get() as usize) {
-            // Only advice: the read tells what is wrong with a file.
+            // This is only advice. The read reports what is wrong with a file.
             let _ = fadvise(file, piece, Some(PIECE), Advice::WillNeed);
         }
     }

@@ -8,7 +8,7 @@
 
 use crate::{IoGeometry, PlanError, ReadRequest};
 
-/// One physical read, and which requests take bytes from it.
+/// One physical read, and the requests that take bytes from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlannedRead {
     /// First byte, aligned.
@@ -37,7 +37,7 @@ struct Slot {
     index: u32,
 }
 
-/// Which physical reads serve a batch of requests.
+/// The physical reads that serve a batch of requests.
 ///
 /// The plan sorts requests by offset and reads identical ones once. It merges neighbours with at most
 /// `gap_max` bytes between them, up to `read_size_max`, and splits a longer request. A plan keeps its memory
@@ -64,11 +64,11 @@ pub struct ReadPlan {
 }
 
 impl ReadPlan {
-    /// Plans a batch, replacing the plan before.
+    /// Plans a batch, and replaces the previous plan.
     ///
     /// # Errors
-    /// [`PlanError::PastEnd`] for the first request that reaches past `file_len`;
-    /// [`PlanError::TooManyRequests`].
+    /// [`PlanError::PastEnd`] for the first request that reaches past `file_len`.
+    /// [`PlanError::TooManyRequests`] for a batch that the plan cannot index.
     pub fn build(
         &mut self,
         requests: &[ReadRequest],
@@ -105,13 +105,13 @@ impl ReadPlan {
     /// The caller's index of the request at `position` of the plan's order.
     ///
     /// # Panics
-    /// When `position` is outside every [`PlannedRead`] of this plan.
+    /// If `position` is outside every [`PlannedRead`] of this plan.
     #[must_use]
     pub fn request_index(&self, position: u32) -> usize {
         self.order[position as usize].index as usize
     }
 
-    /// Bytes asked for, duplicates counted as often as they were asked for.
+    /// Bytes asked for. A duplicate counts each time.
     #[must_use]
     pub fn bytes_wanted(&self) -> u64 {
         self.bytes_wanted
@@ -123,7 +123,7 @@ impl ReadPlan {
         self.merged
     }
 
-    /// Requests for the very range of another one.
+    /// Requests for exactly the range of another request.
     #[must_use]
     pub fn duplicates(&self) -> u64 {
         self.duplicates
@@ -153,7 +153,7 @@ impl ReadPlan {
     }
 
     fn coalesce(&mut self, geometry: &IoGeometry) {
-        // Reads of the request before: one, or the pieces of a split request.
+        // The reads of the previous request: one read, or the pieces of a split request.
         let mut last_reads = 0..0;
         // One past the last wanted byte of the read being grown.
         let mut wanted_end = 0;

@@ -1,4 +1,4 @@
-//! What engines call: the reader, its object-safe twin, and the reader over any page source.
+//! The reader that engines call, its object-safe form, and the reader over any page source.
 
 use crate::backend::{Gate, PageSource, ReadPlan};
 use crate::drive::{DriveScratch, drive};
@@ -12,8 +12,9 @@ use std::sync::{Mutex, PoisonError};
 
 /// Reads many byte ranges of one file, in one batch. See the [crate's documentation](crate) for its promises.
 ///
-/// Readers and their futures stay on the thread that opened them, so each core opens its own. Some backends'
-/// readers may move, as `io-ring`'s do. The backend says so, and the compiler knows it of the concrete type.
+/// Readers and their futures stay on the thread that opened them, so each core opens its own. Readers of some
+/// backends may move, as those of `io-ring` do. The backend's documentation says so, and its own types are
+/// `Send`.
 pub trait VectorReader {
     /// Reads every request and hands each, as it arrives, to `sink(index, bytes)`.
     ///
@@ -39,21 +40,22 @@ pub trait VectorReader {
     /// The file, with its length at the time of opening.
     fn file(&self) -> &FileInfo;
 
-    /// What is really in use.
+    /// The settings that are really in use.
     fn info(&self) -> &BackendInfo;
 
-    /// Waits for everything in flight, dropped batches included, and closes the file. Later reads fail with
-    /// [`ReadError::Closed`]; closing twice is allowed.
+    /// Waits for all reads in flight, dropped batches included, and closes the file. Later reads fail with
+    /// [`ReadError::Closed`]. A second close does nothing.
     ///
     /// # Errors
-    /// What the system says on closing.
+    /// The system's error on closing.
     fn close(&self) -> impl Future<Output = io::Result<()>>;
 }
 
 /// The sink of a [`DynVectorReader`].
 pub type DynSink<'a> = dyn for<'b> FnMut(usize, &'b [u8]) -> ControlFlow<()> + 'a;
 
-/// [`VectorReader`] as an object, for a choice at run time; every reader is one. A batch costs one box more.
+/// The object-safe form of [`VectorReader`], for a choice at run time. Every reader implements it. A batch
+/// costs one more box.
 #[async_trait::async_trait(?Send)]
 pub trait DynVectorReader {
     /// As [`VectorReader::read_vectors`].
@@ -153,13 +155,13 @@ impl<R: VectorReader> VectorReader for Rc<R> {
 /// The reader over any [`PageSource`]: plans each batch and drives it.
 ///
 /// Several batches may run at once on one reader. They share its depth and its byte budget, first come, first
-/// served. So a batch must be polled or dropped: a batch that is kept and not polled holds its share, and
-/// those behind it wait.
+/// served. A batch must be polled or dropped. A batch that is kept and not polled holds its share, and the
+/// batches behind it wait.
 #[derive(Debug)]
 pub struct PagedReader<S> {
     source: S,
     gate: Gate,
-    /// Memory of batches that ended, for later ones: as many as ever ran at once.
+    /// Memory of batches that ended, for later ones. It has one entry for each batch that ran at once.
     scratch: Mutex<Vec<(ReadPlan, DriveScratch)>>,
     closed: AtomicBool,
 }
@@ -168,7 +170,7 @@ impl<S: PageSource> PagedReader<S> {
     /// A reader over `source`, within the depth and the byte budget of its [`BackendInfo`].
     ///
     /// # Panics
-    /// When the source's geometry cannot be planned for, or its largest read exceeds its byte budget.
+    /// If the planner cannot work with the source's geometry, or the largest read exceeds the byte budget.
     pub fn new(source: S) -> Self {
         let info = source.info();
         assert_eq!(info.geometry.check(), Ok(()), "{}: bad geometry", info.backend);
@@ -185,14 +187,14 @@ impl<S: PageSource> PagedReader<S> {
     /// The source, to wrap it in another one.
     ///
     /// # Panics
-    /// When reads are in flight.
+    /// If reads are in flight.
     #[cfg(feature = "testing")]
     pub(crate) fn into_source(self) -> S {
         assert_eq!(self.gate.operations_in_flight(), 0, "reads are in flight");
         self.source
     }
 
-    /// What is in flight.
+    /// The gate, which counts what is in flight.
     pub fn gate(&self) -> &Gate {
         &self.gate
     }

@@ -1,31 +1,33 @@
-//! Opening what has to be a regular file.
+//! Opening a path that must lead to a regular file.
 //!
-//! Anything else in its place is an error before it is opened: opening a pipe waits for its other end,
-//! opening a device may do something, and a symbolic link may lead to a file that is none of ours. What is
-//! put there between the look and the opening is refused too: on Unix `O_NOFOLLOW` stops at a link,
-//! `O_NONBLOCK` does not wait, and the open file is looked at again. Elsewhere only the first look is taken.
+//! Any other type of file is an error that is found before the file is opened. Opening a pipe would wait for
+//! its other end. Opening a device may have effects. A symbolic link may lead to another program's file.
+//!
+//! Another process may replace the file between this check and the opening. On Unix, `O_NOFOLLOW` refuses a
+//! link, `O_NONBLOCK` prevents waiting, and the type of the open file is checked again. Other systems have
+//! the first check only.
 
 use crate::OpenError;
 use std::fs::{self, File, FileType};
 use std::io;
 use std::path::Path;
 
-/// What opening makes of a symbolic link in the place of a file. Links among the directories on the way are
+/// How opening treats a symbolic link in the place of a file. Links among the directories on the way are
 /// followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// The file it leads to is opened: for files that a user names.
+    /// Opens the file it leads to. For files that a user names.
     Follow,
-    /// It is no file: for files that a program expects under a name of its own.
+    /// Refuses it. For files that a program expects under a name of its own.
     Refuse,
 }
 
 /// Why a file was not opened.
 #[derive(Debug)]
 pub(crate) enum RegularFileError {
-    /// It is this instead of a file.
+    /// It is of this other type.
     NotAFile(&'static str),
-    /// What the system said.
+    /// The system's error.
     Io(io::Error),
 }
 
@@ -57,7 +59,7 @@ pub fn open_regular(path: &Path, links: Links) -> Result<File, OpenError> {
     open(path, links, fs::OpenOptions::new().read(true), 0).map_err(|error| error.into_open_error(path))
 }
 
-/// Opens a regular file as `how` says, and with further flags of open(2) on Unix.
+/// Opens a regular file with the options in `how`. On Unix, `flags` are further flags of open(2).
 pub(crate) fn open(
     path: &Path,
     links: Links,
@@ -70,7 +72,7 @@ pub(crate) fn open(
     Ok(file)
 }
 
-/// Refuses what is no regular file. A file that is not there passes.
+/// Refuses anything but a regular file. A missing file passes.
 pub(crate) fn check(path: &Path, links: Links) -> Result<(), RegularFileError> {
     let metadata = match links {
         Links::Follow => fs::metadata(path),
@@ -78,7 +80,7 @@ pub(crate) fn check(path: &Path, links: Links) -> Result<(), RegularFileError> {
     };
     match metadata {
         Ok(metadata) => check_type(metadata.file_type()),
-        // Opening it says what is wrong.
+        // Opening the file reports the error.
         Err(_) => Ok(()),
     }
 }
@@ -117,8 +119,8 @@ fn opened(path: &Path, links: Links, how: &mut fs::OpenOptions, flags: i32) -> i
         safe |= OFlags::NOFOLLOW;
     }
     let file = how.custom_flags(flags | safe.bits().cast_signed()).open(path)?;
-    // io_uring does not try again what would block in such a file, where its file system cannot read without
-    // blocking.
+    // The open file must not keep `O_NONBLOCK`. With it, io_uring does not retry a read that would block, on
+    // file systems that cannot read without blocking.
     let kept = rustix::fs::fcntl_getfl(&file)? - OFlags::NONBLOCK;
     rustix::fs::fcntl_setfl(&file, kept)?;
     Ok(file)

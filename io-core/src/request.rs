@@ -1,11 +1,11 @@
-//! What a caller asks for, and what it is told when the batch ends.
+//! Requests of a batch, and its outcome.
 
 /// One byte range of a file. Its index in the batch is the caller's handle for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReadRequest {
     /// First byte, from the start of the file.
     pub offset: u64,
-    /// Bytes wanted; 0 is allowed and does no IO.
+    /// Bytes wanted. 0 is allowed and does no IO.
     pub len: u32,
 }
 
@@ -23,31 +23,31 @@ impl ReadRequest {
     }
 }
 
-/// How a batch ended when it did not fail.
+/// The outcome of a batch that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadOutcome {
     /// Requests handed to the sink.
     pub delivered: usize,
-    /// True when the stop flag or the sink ended the batch early; then `delivered` may be less than was asked
+    /// Whether the stop flag or the sink ended the batch early. `delivered` may then be less than was asked
     /// for.
     pub stopped: bool,
-    /// What the batch cost.
+    /// The cost of the batch.
     pub stats: ReadStats,
 }
 
-/// What one batch asked for and what it cost.
+/// The requests of one batch in figures, and their cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadStats {
     /// Physical reads completed, re-issued ones included. Over a memory map each delivered slice counts as
     /// one, since only the kernel knows its reads.
     pub reads: u64,
-    /// Bytes the requests asked for, duplicates counted as often as they were asked for.
+    /// Bytes that the requests asked for. A duplicate counts each time.
     pub bytes_wanted: u64,
-    /// Bytes the physical reads returned.
+    /// Bytes that the physical reads returned.
     pub bytes_read: u64,
     /// Requests served by a physical read that another, different request had started.
     pub merged: u64,
-    /// Requests for the very range of another one of the batch.
+    /// Requests for exactly the range of another request of the batch.
     pub duplicates: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The adapter between the driver and a runtime that reads into, and writes from, buffers of the caller's.
+//! The adapter between the driver and a runtime whose operations use the caller's buffers.
 
 use crate::backend::{
     BufferPool, KernelBuf, Page, PageSink, PageSource, PagedReader, PagedWriter, Permit, create_std, open_std,
@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
-/// An open file of one runtime: how one read, one write, a sync and the closing are done.
+/// An open file of one runtime, with its basic operations: read, write, sync and close.
 ///
 /// [`RuntimeSource`] and [`RuntimeSink`] do the rest. The futures of reads and writes keep the buffer until
 /// the runtime has seen the operation complete.
@@ -20,10 +20,10 @@ pub trait RuntimeFile: Sized + 'static {
     /// The runtime and its version.
     const RUNTIME: &'static str;
 
-    /// Takes an open file over.
+    /// Takes over an open file.
     ///
     /// # Errors
-    /// What the runtime says.
+    /// The runtime's error.
     fn from_std(file: File) -> io::Result<Self>;
 
     /// Reads once, and returns the number of bytes with the buffer.
@@ -43,13 +43,13 @@ pub trait RuntimeFile: Sized + 'static {
     /// As [`PageSink::sync`].
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn sync(&self, kind: SyncKind) -> impl Future<Output = io::Result<()>>;
 
     /// Closes the file.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn close(self) -> impl Future<Output = io::Result<()>>;
 
     /// As [`PageSource::spawn`].

@@ -1,5 +1,5 @@
-//! A fixed number of futures in one allocation, each with a waker of its own, so that one completion costs
-//! one poll.
+//! A fixed number of futures in one allocation. Each has a waker of its own, so that one completion costs one
+//! poll.
 //!
 //! The only `unsafe` of this crate is here: pinning the elements of a boxed slice.
 
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Which slots want to be polled, and whom to wake for it.
+/// The slots that want to be polled, and the task to wake for them.
 struct Ready {
     words: Box<[AtomicU64]>,
     parent: AtomicWaker,
@@ -39,8 +39,8 @@ impl Ready {
     }
 }
 
-/// The wakers of a set of slots. Made once and used for one batch after another: a waker is reference
-/// counted, and making one for every read would be an allocation a read.
+/// The wakers of a set of slots, made once and used by one batch after another. A waker is reference counted,
+/// so a waker for each read would be an allocation for each read.
 pub(crate) struct SlotWakers {
     ready: Arc<Ready>,
     wakers: Vec<Waker>,
@@ -56,12 +56,12 @@ impl SlotWakers {
         Self { ready, wakers }
     }
 
-    /// Wakes of the slots now go to this task.
+    /// Directs the wakes of the slots to this task.
     pub(crate) fn register(&self, parent: &Waker) {
         self.ready.parent.register(parent);
     }
 
-    /// Calls `poll` for every slot that wants to be polled, and says whether there was one.
+    /// Calls `poll` for every slot that wants to be polled. Returns whether there was one.
     pub(crate) fn take_ready(&self, mut poll: impl FnMut(u32)) -> bool {
         let mut any = false;
         for (word, bits) in self.ready.words.iter().enumerate() {
@@ -96,9 +96,10 @@ impl<F: Future> Slots<F> {
         self.pinned(slot).set(Some(future));
     }
 
-    /// Polls the future in `slot`; a finished one is dropped in place. An empty slot is pending, and so is
-    /// one that only a larger batch had: its waker was late, called by another thread after the operation had
-    /// been seen to end.
+    /// Polls the future in `slot`, and drops a finished one in place. An empty slot is pending.
+    ///
+    /// So is a slot that only a larger batch had. Another thread may call its waker late, after the operation
+    /// was seen to end.
     pub(crate) fn poll(&mut self, slot: u32, waker: &Waker) -> Poll<F::Output> {
         if slot as usize >= self.0.len() {
             return Poll::Pending;
@@ -115,9 +116,8 @@ impl<F: Future> Slots<F> {
     }
 
     fn pinned(&mut self, slot: u32) -> Pin<&mut Option<F>> {
-        // SAFETY: the slice is boxed and never resized, replaced or moved out of, so its elements stay where
-        // they are; they are reached only through this function, which gives them out pinned, and dropped in
-        // place.
+        // SAFETY: the slice is boxed and never resized, replaced or moved out of, so its elements do not
+        // move. Only this function reaches them, and it hands them out pinned. They are dropped in place.
         unsafe { self.0.as_mut().map_unchecked_mut(|slots| &mut slots[slot as usize]) }
     }
 }

@@ -1,5 +1,5 @@
-//! What a backend implements: physical reads into its own pages, physical writes from its own buffers, and
-//! sync.
+//! The traits that a backend implements: physical reads into its own pages, physical writes from its own
+//! buffers, and sync.
 //!
 //! `drive.rs` and `write.rs` do planning, limits, retries and delivery for all backends.
 
@@ -15,16 +15,16 @@ pub trait PageSource: 'static {
     /// The bytes of one read, in the runtime's memory.
     type Page: Deref<Target = [u8]>;
 
-    /// Reads up to `len` bytes at `offset`. Fewer is a short read, and none is the end of the file.
+    /// Reads up to `len` bytes at `offset`. Fewer bytes are a short read. No bytes are the end of the file.
     ///
-    /// The driver asks only for what [`BackendInfo::geometry`] allows. It polls the future to its end even
-    /// when the batch was dropped (through [`PageSource::spawn`]). The future owns what it needs, buffer
-    /// included.
+    /// The driver asks only for ranges that [`BackendInfo::geometry`] allows. It polls the future to its end,
+    /// even if the batch was dropped (through [`PageSource::spawn`]). The future owns everything it needs,
+    /// buffer included.
     ///
     /// `permit` comes back with the result ([`Permit::over`]). It outlives the kernel's use of the buffer.
     ///
     /// # Errors
-    /// What the system says. The driver retries `EINTR` and `EAGAIN`.
+    /// The system's error. The driver retries `EINTR` and `EAGAIN`.
     fn read(
         &self,
         offset: u64,
@@ -34,9 +34,9 @@ pub trait PageSource: 'static {
 
     /// Runs a future to its end on the runtime of this thread. Nothing waits for it.
     ///
-    /// The driver hands over the reads of a dropped batch this way. This must not panic. Outside the runtime
-    /// it drops the future, which leaks the buffers in it. It also drops the future if reads keep their
-    /// permits and go on without it.
+    /// The driver hands over the reads of a dropped batch this way. An implementation must not panic. Outside
+    /// the runtime it drops the future, which leaks the buffers in it. It also drops the future if its reads
+    /// keep their permits and go on without it.
     fn spawn(&self, task: LocalBoxFuture<'static, ()>);
 
     /// Returns `Some(error)` once the ring is lost to a fork. Pending operations then fail with it.
@@ -50,13 +50,13 @@ pub trait PageSource: 'static {
     /// The file, with its length at the time of opening.
     fn file(&self) -> &FileInfo;
 
-    /// What is really in use.
+    /// The settings that are really in use.
     fn info(&self) -> &BackendInfo;
 
     /// Closes the file. Nothing is in flight when it is called.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn close(&self) -> impl Future<Output = io::Result<()>>;
 }
 
@@ -85,7 +85,7 @@ pub trait PageSink: 'static {
     /// The permit is as with [`PageSource::read`].
     ///
     /// # Errors
-    /// What the system says. The driver retries `EINTR` and `EAGAIN`.
+    /// The system's error. The driver retries `EINTR` and `EAGAIN`.
     fn write(
         &self,
         offset: u64,
@@ -96,13 +96,13 @@ pub trait PageSink: 'static {
     /// Makes completed writes durable.
     ///
     /// # Errors
-    /// What the system says. Nothing may be assumed durable then.
+    /// The system's error. Nothing may be assumed durable then.
     fn sync(&self, kind: SyncKind) -> impl Future<Output = io::Result<()>>;
 
     /// Cuts or extends the file to `len` bytes.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn set_len(&self, len: u64) -> impl Future<Output = io::Result<()>>;
 
     /// As [`PageSource::spawn`].
@@ -116,12 +116,12 @@ pub trait PageSink: 'static {
     /// The file.
     fn file(&self) -> &FileInfo;
 
-    /// What is really in use.
+    /// The settings that are really in use.
     fn info(&self) -> &BackendInfo;
 
     /// Closes the file. Nothing is in flight when it is called.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn close(&self) -> impl Future<Output = io::Result<()>>;
 }

@@ -1,4 +1,4 @@
-//! Writing pages: what engines call, its object-safe twin, and the writer over any page sink.
+//! The writer that engines call, its object-safe form, and the writer over any page sink.
 
 use crate::backend::{Gate, PageSink, Permit, WritePlan};
 use crate::gate::ReadLimits;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-/// Failures of one physical write without a byte of progress (EINTR, EAGAIN) before it is an error.
+/// A write may fail this often without a byte of progress (EINTR, EAGAIN) before that is an error.
 const RETRIES_MAX: u32 = 1000;
 
 /// Bytes to be written at one place.
@@ -19,17 +19,17 @@ const RETRIES_MAX: u32 = 1000;
 pub struct PageWrite<'a> {
     /// First byte of the file.
     pub offset: u64,
-    /// What to write there. With `O_DIRECT`, offset and length are multiples of the geometry's
+    /// The bytes to write there. With `O_DIRECT`, offset and length are multiples of the geometry's
     /// `offset_align`.
     pub bytes: &'a [u8],
 }
 
-/// What a batch of writes did.
+/// The outcome of a batch of writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriteOutcome {
     /// Bytes written.
     pub bytes_written: u64,
-    /// Physical writes completed, those of a remainder included.
+    /// Physical writes completed, also those of the rest of a partial write.
     pub writes: u64,
 }
 
@@ -40,11 +40,12 @@ pub trait PageWriter {
     /// [`PageWriter::sync`].
     ///
     /// # Errors
-    /// [`WriteError::Plan`] before anything is written; [`WriteError::Io`] when what is in flight has ended.
+    /// [`WriteError::Plan`] before anything is written. [`WriteError::Io`] once the writes in flight have
+    /// ended.
     ///
     /// # Cancel safety
-    /// Dropping the future is memory-safe. Any part of the batch may have been written or be written a little
-    /// later. [`PageWriter::close`] waits for it.
+    /// Dropping the future is memory-safe. Any part of the batch may have been written, or may be written a
+    /// little later. [`PageWriter::close`] waits for it.
     fn write_pages(&self, writes: &[PageWrite<'_>])
     -> impl Future<Output = Result<WriteOutcome, WriteError>>;
 
@@ -63,17 +64,17 @@ pub trait PageWriter {
     /// The file.
     fn file(&self) -> &FileInfo;
 
-    /// What is really in use.
+    /// The settings that are really in use.
     fn info(&self) -> &BackendInfo;
 
-    /// Waits for everything in flight and closes the file. It does not sync.
+    /// Waits for all writes in flight and closes the file. It does not sync.
     ///
     /// # Errors
     /// [`WriteError::Finish`].
     fn close(&self) -> impl Future<Output = Result<(), WriteError>>;
 }
 
-/// [`PageWriter`] as an object; every writer is one.
+/// The object-safe form of [`PageWriter`]. Every writer implements it.
 #[async_trait::async_trait(?Send)]
 pub trait DynPageWriter {
     /// As [`PageWriter::write_pages`].
@@ -164,7 +165,7 @@ impl<S: PageSink> PagedWriter<S> {
     /// The sink, to wrap it in another one.
     ///
     /// # Panics
-    /// When writes are in flight.
+    /// If writes are in flight.
     #[cfg(feature = "testing")]
     pub(crate) fn into_sink(self) -> S {
         assert_eq!(self.gate.operations_in_flight(), 0, "writes are in flight");
@@ -233,7 +234,7 @@ impl<S: PageSink> PageWriter for PagedWriter<S> {
     }
 }
 
-/// One physical write on its way.
+/// One physical write in flight.
 struct Operation {
     offset: u64,
     len: u32,
@@ -247,7 +248,8 @@ async fn drive_writes<S: PageSink>(
     gate: &Gate,
 ) -> Result<WriteOutcome, WriteError> {
     let slots = u32::try_from(plan.writes().len()).unwrap_or(u32::MAX).min(gate.limits().queue_depth);
-    // A remainder is copied again from the caller's pages. So a buffer need not come back from the runtime.
+    // The rest of a partial write is copied again from the caller's pages. So a buffer need not come back
+    // from the runtime.
     let start = |offset, len: u32, permit| {
         let mut buffer = sink.buffer(len as usize);
         plan.gather(pages, offset, &mut buffer);
@@ -347,7 +349,7 @@ impl<S: PageSink, F: Future + 'static, N> Drop for Batch<'_, S, F, N> {
     }
 }
 
-/// Counts one physical write, and returns the write that must follow, if any.
+/// Counts one physical write. Returns the write that must follow, if any.
 fn complete<S: PageSink>(
     mut operation: Operation,
     result: io::Result<usize>,

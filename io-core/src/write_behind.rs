@@ -1,4 +1,4 @@
-//! Writing from front to back without waiting: batches are written while the next one is collected.
+//! Writes a file from front to back. Earlier batches are written while the next one is collected.
 
 use crate::{LocalBoxFuture, PageWrite, PageWriter, WriteError};
 use std::collections::VecDeque;
@@ -7,15 +7,14 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// Batches on their way at most. What comes from a processor and what goes to a disk then hardly wait for
-/// each other.
+/// Maximum of batches in flight. With so many, the processor and the disk hardly wait for each other.
 const BATCHES_MAX: usize = 4;
 
-/// How far ahead of its bytes a long file is made. A write past the page cache that makes its file longer
-/// keeps all others of the file waiting, in ext4 and elsewhere; one into what the file has already does not.
+/// A long file gets its length up to this many bytes ahead. An `O_DIRECT` write that extends its file makes
+/// all other writes of the file wait, in ext4 and elsewhere. A write within the file's length does not.
 const LEN_AHEAD_MAX: u64 = 64 << 20;
 
-/// A batch on its way, until it has ended. It gives its bytes' memory back.
+/// A batch, in flight or ended. Its result is the memory of its bytes, for reuse.
 enum Batch {
     Writing(LocalBoxFuture<'static, Result<Vec<u8>, WriteError>>),
     Ended(Result<Vec<u8>, WriteError>),
@@ -31,17 +30,17 @@ impl Batch {
     }
 }
 
-/// A writer that is a few batches behind its caller. After an error the file is not to be used.
+/// A writer that is a few batches behind its caller. After an error the file must not be used.
 ///
-/// Errors come from a later call than the one they belong to; [`WriteBehind::settled`] tells those that are
-/// left. Where the backend's operations run only while they are polled, as writes through a map's file do, it
-/// just writes.
+/// An error is returned by a later call than the one it belongs to. [`WriteBehind::settled`] returns those
+/// that are left. The operations of some backends run only while they are polled, as writes of `io-mmap` do.
+/// There each call writes its own batch.
 pub struct WriteBehind<W> {
     writer: Rc<W>,
     batches: VecDeque<Batch>,
     /// One past the last byte that was taken.
     end: u64,
-    /// The length the file was given, where that is more.
+    /// The length that the file was given ahead of its bytes.
     len_ahead: u64,
     /// Memory of batches that ended.
     spare: Vec<Vec<u8>>,
@@ -58,19 +57,19 @@ impl<W: fmt::Debug> fmt::Debug for WriteBehind<W> {
 }
 
 impl<W: PageWriter + 'static> WriteBehind<W> {
-    /// With nothing on its way.
+    /// A writer with nothing in flight.
     pub fn new(writer: W) -> Self {
         Self { writer: Rc::new(writer), batches: VecDeque::new(), end: 0, len_ahead: 0, spare: Vec::new() }
     }
 
-    /// Begins to write the first `len` bytes of `bytes` at `offset`; the rest stays in `bytes`. Waits only
-    /// while too much is on its way.
+    /// Starts to write the first `len` bytes of `bytes` at `offset`. The rest stays in `bytes`. Waits only
+    /// while too many batches are in flight.
     ///
     /// # Errors
     /// [`WriteError`] of this or an earlier batch.
     ///
     /// # Cancel safety
-    /// Dropped before its end, it has either taken the bytes or not.
+    /// A future that is dropped early has either taken the bytes or not.
     pub async fn write(&mut self, offset: u64, bytes: &mut Vec<u8>, len: usize) -> Result<(), WriteError> {
         while self.batches.len() >= BATCHES_MAX {
             self.oldest_ended().await?;
@@ -86,7 +85,7 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
             batch.clear();
             Ok(batch)
         })));
-        // Polled, its operations are with the backend.
+        // The first poll hands the batch's operations to the backend.
         poll_fn(|cx| {
             self.poll_all(cx);
             Poll::Ready(())
@@ -95,7 +94,7 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
         Ok(())
     }
 
-    /// Gives the file a length ahead of its bytes, once it turns out to be a long one.
+    /// Sets the file's length ahead of its bytes, once the file turns out to be long.
     async fn grow(&mut self, end: u64) -> Result<(), WriteError> {
         self.end = self.end.max(end);
         if self.end > self.len_ahead && !self.batches.is_empty() {
@@ -105,8 +104,8 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
         Ok(())
     }
 
-    /// All of them, whichever is waited for: they share the writer's budget, and one that is not polled would
-    /// keep its place in the queue for that from those behind it.
+    /// Polls all batches, because they share the writer's budget. A batch that is not polled would keep its
+    /// place in the queue, and hold back the batches behind it.
     fn poll_all(&mut self, cx: &mut Context<'_>) {
         self.batches.iter_mut().for_each(|batch| batch.poll(cx));
     }
@@ -128,10 +127,10 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
         Ok(())
     }
 
-    /// Waits for everything on its way.
+    /// Waits for all batches in flight.
     ///
     /// # Errors
-    /// [`WriteError`] of any batch that has not been told.
+    /// [`WriteError`] of any batch that no call has returned yet.
     pub async fn settled(&mut self) -> Result<(), WriteError> {
         while !self.batches.is_empty() {
             self.oldest_ended().await?;
@@ -143,8 +142,8 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
         Ok(())
     }
 
-    /// The writer, for what is not written this way. What is on its way is ahead of that only after
-    /// [`WriteBehind::settled`].
+    /// The writer, for calls of other kinds. Call [`WriteBehind::settled`] first if they must come after the
+    /// batches in flight.
     pub fn writer(&self) -> &W {
         &self.writer
     }
@@ -157,7 +156,7 @@ mod tests {
     use crate::{BackendFactory, OpenOptions};
     use std::path::Path;
 
-    /// Batches that are larger than all that may be in flight queue for the budget, again and again.
+    /// Batches larger than the byte budget queue for it, again and again.
     #[test]
     fn batches_that_share_a_small_budget_all_arrive() {
         for seed in 0..20 {

@@ -1,8 +1,8 @@
-//! From page writes to physical writes, as a pure function.
+//! Turns page writes into physical writes, as a pure function without IO.
 
 use crate::{IoGeometry, PageWrite, PlanError};
 
-/// One physical write and where its bytes come from.
+/// One physical write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlannedWrite {
     /// First byte, aligned.
@@ -19,8 +19,8 @@ impl PlannedWrite {
     }
 }
 
-/// Which physical writes carry a batch of page writes: sorted by offset, contiguous ones merged, long ones
-/// split.
+/// The physical writes of a batch of page writes. They are sorted by offset. Contiguous ones are merged, and
+/// long ones are split.
 #[derive(Clone, Debug, Default)]
 pub struct WritePlan {
     /// Offset, length and caller's index of each write that has bytes, by offset.
@@ -29,11 +29,11 @@ pub struct WritePlan {
 }
 
 impl WritePlan {
-    /// Plans a batch, replacing the plan before. Empty writes are left out.
+    /// Plans a batch, and replaces the previous plan. Empty writes are left out.
     ///
     /// # Errors
-    /// [`PlanError::Misaligned`] where the file needs aligned writes; [`PlanError::Overlap`] when the result
-    /// would depend on the order of two writes.
+    /// [`PlanError::Misaligned`] if the file needs aligned writes. [`PlanError::Overlap`] if the result would
+    /// depend on the order of two writes.
     pub fn build(&mut self, writes: &[PageWrite<'_>], geometry: &IoGeometry) -> Result<(), PlanError> {
         self.order.clear();
         self.writes.clear();
@@ -76,7 +76,7 @@ impl WritePlan {
     }
 }
 
-/// Appends bytes to the physical writes: onto the last one as far as it may grow, and in new ones from there.
+/// Appends bytes to the physical writes: to the last one as far as it may grow, and then to new ones.
 fn push(writes: &mut Vec<PlannedWrite>, mut offset: u64, mut len: u64, size_max: u32) {
     if let Some(last) = writes.last_mut().filter(|last| last.end() == offset) {
         let grow = len.min(u64::from(size_max - last.len));

@@ -1,5 +1,5 @@
-//! In the steady state a read allocates nothing: a batch costs the same few allocations, however many reads
-//! it has.
+//! In the steady state a read allocates nothing. A batch costs the same few allocations for any number of
+//! reads.
 
 use io_core::testing::MemoryBackend;
 use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadRequest, VectorReader};
@@ -29,8 +29,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations of one batch of `reads` single reads, once everything is warm. The in-memory disk itself
-/// allocates once a read, for its queue; that is taken off.
+/// Allocations of one batch of `reads` single reads, once everything is warm. The in-memory disk allocates
+/// once a read, for its queue. The result excludes that.
 fn allocations_per_batch<B: BackendFactory>(backend: &B, reads: u64) -> u64 {
     let requests: Vec<_> = (0..reads).map(|read| ReadRequest::new(read * 8192, 400)).collect();
     let run = backend.run(|| async {

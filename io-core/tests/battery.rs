@@ -1,4 +1,4 @@
-//! The conformance battery on the in-memory backend, and on a trace of it: it checks the driver, and the
+//! The conformance battery on the in-memory backend, and on a trace of it. It checks the driver, and the
 //! battery itself.
 
 use io_core::OpenOptions;

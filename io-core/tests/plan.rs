@@ -44,7 +44,7 @@ fn parts(plan: &ReadPlan, requests: &[ReadRequest]) -> Vec<Vec<(u64, u64)>> {
     parts
 }
 
-/// What each distinct request would cost if it were read alone.
+/// Bytes to read if each distinct request were read alone.
 fn bytes_alone(requests: &[ReadRequest], geometry: &IoGeometry) -> u64 {
     let distinct: HashSet<_> = requests.iter().filter(|request| request.len > 0).collect();
     let align = u64::from(geometry.offset_align);

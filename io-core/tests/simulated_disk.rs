@@ -1,4 +1,4 @@
-//! What the simulated disk promises to keep, and what it may lose.
+//! The simulated disk keeps what was synced, and may lose the rest.
 
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
 use io_core::{
@@ -16,8 +16,8 @@ fn names(disk: &SimulatedDisk, dir: &str) -> Vec<String> {
     entries.into_iter().map(|entry| entry.name.into_string().unwrap()).collect()
 }
 
-/// Creates a file of two sectors of `1` that is synced, and overwrites the second and a third with `2`
-/// without a sync.
+/// Creates a file with two synced sectors of `1`. Then writes `2` over the second and a third, without a
+/// sync.
 fn half_synced(disk: &SimulatedDisk, path: &Path) {
     disk.run(|| async {
         let file = disk.create(path, &OpenOptions::default()).await.unwrap();
@@ -52,7 +52,7 @@ fn synced_bytes_survive_and_others_sector_by_sector() {
         }
         seen.insert(rest);
     }
-    // Second sector old or new; third missing, a hole of zeros, or there.
+    // The second sector is old or new. The third is missing, a hole of zeros, or there.
     let all: BTreeSet<Vec<u8>> =
         [vec![1], vec![2], vec![1, 0], vec![2, 0], vec![1, 2], vec![2, 2]].into_iter().collect();
     assert_eq!(seen, all);
@@ -82,7 +82,7 @@ fn names_survive_when_their_directory_was_synced() {
         (content.to_owned(), names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
     };
     assert_eq!(seen, [state("a", &["a"]), state("a", &["a", "b"]), state("b", &["a"])].into_iter().collect());
-    // The same disk, earlier: each change is a point to crash after.
+    // The same disk, one change earlier.
     let before_rename = disk.crash(disk.history_len() - 1, SimulatedDisk::KEEP_ALL);
     assert_eq!(names(&before_rename, "/d"), ["a", "b"]);
     assert_eq!(disk.describe(disk.history_len() - 1), "rename b to a");
@@ -132,7 +132,7 @@ fn faults_hit_the_operation_they_name() {
         .map_err(|error| with_causes(&*error).to_string())
     };
     assert_eq!(read(), Ok(1024));
-    // Opening is one operation, the read the next; a short read is asked for again.
+    // Opening is one operation, and the read is the next. The reader re-issues a short read.
     disk.set_fault(Some(DiskFault::new(disk.operations() + 1, FaultKind::Short)));
     assert_eq!(read(), Ok(1024));
     assert!(disk.has_failed());

@@ -1,4 +1,4 @@
-//! What a trace says of the files is true, and what it says of syncs is no more than that.
+//! A trace is true to the files, and claims no more as synced than really was.
 
 use io_core::testing::{Faults, FaultyBackend, MemoryBackend, SimulatedDisk, TracedBackend};
 use io_core::{
@@ -13,7 +13,7 @@ use std::task::Poll;
 
 const SECTOR: usize = 512;
 
-/// Every file of the simulated disk with its bytes, and every directory without.
+/// All files of the simulated disk with their bytes, and all directories with `None`.
 fn simulated(disk: &SimulatedDisk, dir: &Path, found: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
     for entry in disk.list(dir).unwrap() {
         let path = dir.join(entry.name);
@@ -24,7 +24,7 @@ fn simulated(disk: &SimulatedDisk, dir: &Path, found: &mut BTreeMap<PathBuf, Opt
     }
 }
 
-/// The same of a real directory, with the names it has on the simulated disk.
+/// The same for a real directory, under the names that it has on the simulated disk.
 fn real(dir: &Path, name: &Path, found: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
     for entry in fs::read_dir(dir).unwrap() {
         let (path, name) = {
@@ -61,7 +61,7 @@ fn the_trace_holds_what_the_directory_holds() {
             3..8 => ("write", files.write(&one, &step.to_le_bytes())),
             8..12 => ("rename", files.rename(&one, &other)),
             12..15 => ("link", files.hard_link(&one, &other)),
-            // A file cannot be copied to itself, by any of its names.
+            // A file cannot be copied to itself under any of its names.
             15..20 if files.read(&one).ok() != files.read(&other).ok() => {
                 ("copy", files.copy(&one, &other, &StopFlag::new()))
             }
@@ -80,7 +80,7 @@ fn the_trace_holds_what_the_directory_holds() {
         if step % 20 > 0 {
             continue;
         }
-        // Made from the history alone.
+        // This disk is made from the history alone.
         let all = backend.disk().crash(backend.disk().history_len(), SimulatedDisk::KEEP_ALL);
         simulated(&all, Path::new("/"), &mut crashed);
         assert_eq!(crashed, found, "step {step}: {name} {one:?} {other:?}: {result:?}");
@@ -108,7 +108,7 @@ fn a_sync_covers_what_was_over_when_it_began() {
                 let (mut write, mut sync) = (pin!(file.write_pages(&pages)), pin!(file.sync(SyncKind::Data)));
                 let (mut written, mut synced) = (false, false);
                 poll_fn(|cx| {
-                    // The write first: it is under way when the sync begins.
+                    // The write is polled first. So it is in flight when the sync begins.
                     written = written || write.as_mut().poll(cx).map(Result::unwrap).is_ready();
                     synced = synced || sync.as_mut().poll(cx).map(Result::unwrap).is_ready();
                     if written && synced { Poll::Ready(()) } else { Poll::Pending }

@@ -1,12 +1,11 @@
-//! What the block device under a file says of itself.
+//! The limits of the block device under a file.
 
 use std::fs::File;
 use std::path::PathBuf;
 
-/// The longest read the device takes in one piece, in bytes, where it is known.
+/// The longest read that the device takes in one piece, in bytes, if it is known.
 ///
-/// glommio may hang on a longer direct read, which the kernel then splits (DataDog/glommio issues 633 and
-/// 635).
+/// The kernel splits a longer direct read, and glommio may then hang (DataDog/glommio issues 633 and 635).
 pub(crate) fn read_bytes_max(file: &File) -> Option<u32> {
     use std::os::linux::fs::MetadataExt;
     let device = file.metadata().ok()?.st_dev();

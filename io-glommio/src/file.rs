@@ -19,7 +19,7 @@ enum GlommioFile {
 }
 
 impl GlommioFile {
-    /// Opens the file behind `opened` once more, even if another file has its name by now.
+    /// Opens the file behind `opened` once more, even if another file has taken its name.
     async fn open(opened: &File, path: &Path, write: bool, options: &OpenOptions) -> Result<Self, OpenError> {
         let same = format!("/proc/{}/fd/{}", std::process::id(), opened.as_raw_fd());
         let mut how = GlommioOptions::new();
@@ -163,7 +163,7 @@ impl DerefMut for GlommioBuffer {
 /// Writes one file through the rings of this thread.
 pub struct GlommioSink {
     handle: Handle<GlommioFile>,
-    /// For what glommio has no operation for: fsync and ftruncate, which block.
+    /// For fsync and ftruncate, which glommio does not have. They block.
     std: File,
 }
 
@@ -177,7 +177,7 @@ impl PageSink for GlommioSink {
                 buffer.trim_to_size(len);
                 GlommioBuffer::Dma(buffer)
             }
-            // A closed file gets a buffer too; writing it then fails.
+            // A closed file gets a buffer too. Writing it then fails.
             Ok(GlommioFile::Buffered(_)) | Err(_) => GlommioBuffer::Heap(vec![0; len]),
         }
     }

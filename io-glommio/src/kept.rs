@@ -2,7 +2,7 @@
 //!
 //! glommio 0.9 never drops the header of a task (`RawTask::destroy`), and each header shares the executor's
 //! eventfd. An executor that has run anything therefore leaves one eventfd behind. Threads that are started
-//! here keep theirs instead, and take up the next work of the same name.
+//! here keep their executor instead, and take the next work of the same name.
 
 use glommio::LocalExecutor;
 use std::cell::{Cell, RefCell};
@@ -15,9 +15,9 @@ pub(crate) type Work = Box<dyn FnOnce() + Send>;
 
 /// A thread that waits for work.
 struct Idle {
-    /// Work of another name may need another priority, or whatever else belongs to a thread.
+    /// Work of another name may need another priority of its thread.
     name: String,
-    /// A forked process has no thread but its own.
+    /// A forked process does not have its parent's threads.
     process: u32,
     work: Sender<Work>,
 }
@@ -34,14 +34,14 @@ pub(crate) fn take() -> Option<LocalExecutor> {
     EXECUTOR.take()
 }
 
-/// Keeps an executor where the thread was started here; drops it elsewhere.
+/// Keeps an executor if the thread was started here. Drops it otherwise.
 pub(crate) fn keep(executor: LocalExecutor) {
     if KEEPS.get() {
         EXECUTOR.set(Some(executor));
     }
 }
 
-/// Runs work on a thread of that name: an idle one, or a new one.
+/// Runs work on a thread of that name, an idle one or a new one.
 pub(crate) fn spawn(name: String, mut work: Work) -> io::Result<()> {
     while let Some(idle) = idle(&name) {
         match idle.work.send(work) {
@@ -61,7 +61,8 @@ fn idle(name: &str) -> Option<Idle> {
 
 fn serve(name: &str, mut work: Work) {
     KEEPS.set(true);
-    // After a panic nobody knows what state the executor is in. The panic's message was printed.
+    // After a panic the state of the executor is unknown, so the thread ends. The panic's message was
+    // printed.
     while catch_unwind(AssertUnwindSafe(work)).is_ok() {
         let (sender, next) = channel();
         let idle = Idle { name: name.to_owned(), process: std::process::id(), work: sender };

@@ -1,16 +1,18 @@
-//! The [glommio](https://docs.rs/glommio) backend of [`io_core`]: an executor a core with io_uring
-//! underneath.
+//! The [glommio](https://docs.rs/glommio) backend of [`io_core`]: one executor a core, over io_uring.
 //!
-//! Direct files are `DmaFile`s and bytes are delivered from glommio's own DMA buffers; buffered files are
-//! `BufferedFile`s. Start the executor with [`GlommioBackend::run`](io_core::BackendFactory::run), or use the
-//! backend inside a `LocalExecutor` of yours; then close readers before it ends.
+//! Direct files are `DmaFile`s, and their bytes are delivered from glommio's own DMA buffers. Buffered files
+//! are `BufferedFile`s.
 //!
-//! glommio refuses to start when less than 512 KiB of memory may be locked (`ulimit -l`), and registers its
-//! buffers with the ring only when it may lock all of them (10 MiB an executor); without that it works, at
-//! more CPU a read.
+//! Start the executor with [`GlommioBackend::run`](io_core::BackendFactory::run), or use the backend inside
+//! your own `LocalExecutor`. Close readers before your own executor ends.
 //!
-//! glommio 0.9 leaves an eventfd behind for each executor that has run. Who starts executors again and again
-//! does so on threads of [`spawn_thread`](io_core::BackendFactory::spawn_thread), which keep theirs.
+//! glommio does not start if less than 512 KiB of memory may be locked (`ulimit -l`). It registers its
+//! buffers with the ring only if it may lock all of them, 10 MiB an executor. Otherwise a read takes more
+//! CPU.
+//!
+//! glommio 0.9 leaves an eventfd behind for each executor that has run. A program that starts executors again
+//! and again should do so on threads of [`spawn_thread`](io_core::BackendFactory::spawn_thread). They keep
+//! their executor.
 //!
 //! ```
 //! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};

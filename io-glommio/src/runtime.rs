@@ -15,20 +15,19 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) const NAME: &str = "glommio";
 pub(crate) const RUNTIME: &str = "glommio 0.9";
 
-/// Entries of each of glommio's rings. More reads than this may be asked for: glommio queues them itself.
+/// Entries of each of glommio's rings. More reads may be submitted, since glommio queues them itself.
 const RING_ENTRIES: usize = 256;
 
-/// Memory that glommio wants to be allowed to lock.
+/// Bytes of memory that glommio must be allowed to lock.
 const LOCKED_BYTES_MIN: u64 = 512 * 1024;
 
-/// File descriptors that glommio takes to start: of a notifier, three rings, a ring that is only probed and a
-/// second notifier.
+/// File descriptors that glommio needs to start: two notifiers, three rings, and a ring that it only probes.
 const DESCRIPTORS: usize = 6;
 
-/// Memory that glommio takes to start, most of it for its own buffers.
+/// Bytes of memory that glommio needs to start, most of them for its own buffers.
 const MEMORY_BYTES: usize = 12 << 20;
 
-/// Executors start one after the other: what one has found to be free is not to be taken by the next one.
+/// Executors start one after the other. So none takes what another has just found to be free.
 static STARTING: Mutex<()> = Mutex::new(());
 
 /// Opens files for glommio and starts its executor.
@@ -42,7 +41,7 @@ thread_local! {
     static RUNNING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Lowers the flag again, also on a panic.
+/// Lowers the flag when dropped, also on a panic.
 struct Running;
 
 impl Drop for Running {
@@ -60,7 +59,8 @@ impl BackendFactory for GlommioBackend {
     }
 
     /// # Panics
-    /// Inside a glommio executor that was started otherwise: glommio does not tell that one is running.
+    /// Inside a glommio executor that was started without this backend. glommio does not tell that one is
+    /// running.
     fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
     where
         M: FnOnce() -> F,
@@ -80,8 +80,8 @@ impl BackendFactory for GlommioBackend {
         Ok(output)
     }
 
-    /// The thread keeps its executor, and goes on to the next work of the same name: an executor that ends
-    /// leaves an eventfd behind in glommio 0.9.
+    /// The thread keeps its executor, and takes the next work of the same name. In glommio 0.9, an executor
+    /// that ends leaves an eventfd behind.
     fn spawn_thread(&self, name: String, work: Work) -> io::Result<()> {
         kept::spawn(name, work)
     }
@@ -104,7 +104,7 @@ fn start() -> Result<LocalExecutor, StartError> {
     made.map_err(|error: GlommioError<()>| StartError::from_ring_setup(RUNTIME, os_error(error)))
 }
 
-/// What glommio would panic about, or report in words that help nobody.
+/// Finds the faults that glommio would panic about, or report without saying what to do.
 fn check_system() -> Result<(), StartError> {
     use rustix::process::{Resource, getrlimit};
     if let Some(limit) = getrlimit(Resource::Memlock).current.filter(|limit| *limit < LOCKED_BYTES_MIN) {
@@ -112,8 +112,8 @@ fn check_system() -> Result<(), StartError> {
         return Err(StartError::LockedMemory { runtime: RUNTIME, reason });
     }
     let failed = |error| StartError::from_ring_setup(RUNTIME, error);
-    // glommio panics where it gets no memory, descriptor, ring or thread; ours, dropped at once, find that
-    // out.
+    // glommio panics if it gets no memory, descriptor, ring or thread. These trials find that out, and free
+    // everything at once.
     if Vec::<u8>::new().try_reserve_exact(MEMORY_BYTES).is_err() {
         let reason = format!("it needs {MEMORY_BYTES} bytes of memory; raise the limit (`ulimit -v`)");
         return Err(failed(io::Error::new(io::ErrorKind::OutOfMemory, reason)));
@@ -127,7 +127,7 @@ fn check_system() -> Result<(), StartError> {
     thread.join().map_err(|_| failed(io::Error::other("a thread that does nothing panicked")))
 }
 
-/// glommio's errors, with the operating system's number where there is one.
+/// glommio's error, with the operating system's error number if there is one.
 pub(crate) fn os_error<T>(error: GlommioError<T>) -> io::Error {
     match error.raw_os_error() {
         Some(number) => io::Error::from_raw_os_error(number),
@@ -135,7 +135,7 @@ pub(crate) fn os_error<T>(error: GlommioError<T>) -> io::Error {
     }
 }
 
-/// An error unless a glommio executor, ours or the user's own, runs on this thread.
+/// Fails unless a glommio executor runs on this thread, started by this backend or by the user.
 fn check_inside() -> Result<(), OpenError> {
     if RUNNING.get() || is_inside_foreign_executor() {
         return Ok(());
@@ -143,13 +143,12 @@ fn check_inside() -> Result<(), OpenError> {
     Err(OpenError::WrongExecutor { backend: NAME, run: "GlommioBackend::run" })
 }
 
-/// glommio does not tell whether it is running, other than by a panic when it is not; that panic's message is
-/// printed.
+/// A panic is glommio's only sign that it is not running. The panic's message is printed.
 fn is_inside_foreign_executor() -> bool {
     catch_unwind(|| glommio::executor().id()).is_ok()
 }
 
-/// Runs a task to its end with nobody waiting. Outside the executor it is dropped.
+/// Runs a task to its end. Nothing waits for it. Outside the executor the task is dropped.
 pub(crate) fn spawn(task: LocalBoxFuture<'static, ()>) {
     // Without an executor spawning panics, and this may be called while a panic unwinds.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(glommio::spawn_local(task).detach())));

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         .run()
 }
 
-/// As a user does who starts this runtime himself.
+/// Runs a future in this runtime, started without the backend, as a user may do.
 fn own_runtime(main: LocalBoxFuture<'static, ()>) {
     glommio::LocalExecutor::default().run(main);
 }

@@ -1,5 +1,5 @@
-//! Threads that keep their executor leave nothing behind. A process of its own: all its descriptors are
-//! counted.
+//! Threads that keep their executor leave nothing behind. The test has a process of its own, because it
+//! counts all descriptors.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "a skip must be seen")]
@@ -9,7 +9,7 @@ use io_glommio::GlommioBackend;
 use std::collections::BTreeSet;
 use std::sync::mpsc::sync_channel;
 
-/// Runs an executor on a thread of that name, and tells which.
+/// Runs an executor on a thread of that name. Returns the thread's id.
 fn run(name: &str) -> Result<std::thread::ThreadId, String> {
     let backend = GlommioBackend::default();
     let (done, ended) = sync_channel(1);
@@ -31,8 +31,8 @@ fn executors_that_start_again_and_again_leave_nothing_open() {
         eprintln!("skipped: {refused}");
         return;
     }
-    // A thread may not be idle yet when the next work comes. Then there is one more, with the descriptors of
-    // its executor.
+    // A thread may not be idle yet when the next work comes. Another thread then starts, with the descriptors
+    // of its executor.
     let (mut threads, mut others) = (BTreeSet::new(), BTreeSet::new());
     let before = descriptors();
     for _ in 0..100 {

@@ -1,4 +1,4 @@
-//! A map in front of another backend: what is in memory is a slice, what is not is read without blocking the
+//! A map in front of another backend. Known pages come from the map. Others are read without blocking the
 //! thread.
 
 use crate::file::{advise, check};
@@ -17,18 +17,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Slices delivered between two looks at whether the thread had to wait for one of them.
+/// Slices delivered between two checks for major faults.
 const LOOK_EVERY: u32 = 64;
 
-/// Reads what is in memory from a map and everything else through another backend, on whose executor it
-/// lives.
+/// Reads known pages from a map, and all others through another backend. It lives on that backend's executor.
 ///
-/// What is in memory is what the reader has read before, and what `populate` brought in: each page goes
-/// through the other backend once. Where the kernel has dropped such a page since, its slice blocks the
-/// thread as one of a plain map does, and the reader takes less for granted. A reader keeps 3 bits for each
-/// page of its file.
+/// The known pages are those that the reader has read before, and those that `populate` brought in. So each
+/// page goes through the other backend once. If the kernel has dropped a known page since, its slice blocks
+/// the thread, as with a plain map. The reader then forgets the older half of the known pages. It keeps 3
+/// bits for each page of its file.
 ///
-/// As with a map, a file that is truncated while it is open may kill the process, and there is no `O_DIRECT`.
+/// As with a map, truncating an open file may kill the process, and there is no `O_DIRECT`.
 ///
 /// ```
 /// use io_core::BackendFactory;
@@ -90,13 +89,13 @@ impl<B: BackendFactory> BackendFactory for MmapBefore<B> {
 #[derive(Debug)]
 pub struct MmapBeforeReader<R> {
     reader: R,
-    /// `None` when the file is empty, which cannot be mapped.
+    /// `None` if the file is empty, since an empty file cannot be mapped.
     map: Option<Mmap>,
     info: BackendInfo,
     known: RefCell<Known>,
-    /// How often the thread has had to wait for a page of any map.
+    /// Returns the major faults of this thread, over all maps.
     major_faults: fn() -> i64,
-    /// That when last looked at, and slices delivered since.
+    /// The major faults at the last check, and the slices delivered since.
     faults: Cell<i64>,
     unlooked: Cell<u32>,
     spare: RefCell<Missing>,
@@ -111,7 +110,7 @@ struct Missing {
 }
 
 impl<R: VectorReader> MmapBeforeReader<R> {
-    /// `file` is what the path of `reader` led to before it was opened.
+    /// `file` is the file that the path led to before `reader` was opened.
     fn new(name: &'static str, file: &File, reader: R, options: &OpenOptions) -> Result<Self, OpenError> {
         let FileInfo { path, len } = reader.file();
         let failed = |error| OpenError::io(path, error);
@@ -141,7 +140,7 @@ impl<R: VectorReader> MmapBeforeReader<R> {
         })
     }
 
-    /// Called for every slice delivered.
+    /// Counts a delivered slice. Every [`LOOK_EVERY`] slices, checks for major faults.
     fn look(&self) {
         self.unlooked.set(self.unlooked.get() + 1);
         if self.unlooked.get() < LOOK_EVERY {
@@ -154,7 +153,7 @@ impl<R: VectorReader> MmapBeforeReader<R> {
         }
     }
 
-    /// Delivers what is known to be in memory, and collects the rest, unless it is told to stop.
+    /// Delivers the requests on known pages, and collects the others. Ends early if the batch is stopped.
     fn deliver_known(
         &self,
         requests: &[ReadRequest],
@@ -224,7 +223,7 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
         if let Some(meter) = &control.meter {
             let missing_bytes: u64 = missing.requests.iter().map(|request| u64::from(request.len)).sum();
             meter.update(|counters| {
-                // The other reader counts the batch and what it is asked for.
+                // The other reader counts the batch, and the bytes that it is asked for.
                 counters.batches += u64::from(!goes_on);
                 counters.bytes_wanted += bytes_wanted - if goes_on { missing_bytes } else { 0 };
             });
@@ -278,7 +277,7 @@ mod tests {
     const PAGE: u64 = 4096;
     const PAGES: u64 = 200;
 
-    /// Over a map that counts what it is asked for.
+    /// A reader before a map that counts its requests.
     type Counted = MmapBeforeReader<Metered<MmapReader>>;
 
     fn byte_at(offset: u64) -> u8 {
@@ -305,7 +304,7 @@ mod tests {
         MmapBeforeReader::new("mmap before mmap", &file, wrap(reader), options).unwrap()
     }
 
-    /// Reads and checks; how many of the requests the other reader served.
+    /// Reads and checks the bytes. Returns how many of the requests the other reader served.
     fn read(reader: &Counted, requests: &[ReadRequest]) -> u64 {
         let meter = |reader: &Counted| reader.reader.meter().counters().delivered;
         let before = meter(reader);
@@ -334,7 +333,7 @@ mod tests {
         assert_eq!(read(&reader, &every_page()[50..60]), 10);
         assert_eq!(read(&reader, &every_page()), PAGES - 10);
         assert_eq!(read(&reader, &every_page()), 0);
-        // Across the pages that were read, too.
+        // A request across several known pages comes from the map too.
         assert_eq!(read(&reader, &[ReadRequest::new(100, 9000), ReadRequest::new(PAGE, 0)]), 0);
     }
 
@@ -365,11 +364,12 @@ mod tests {
         let requests = every_page();
         assert_eq!(read(&reader, &requests), PAGES);
         FAULTS.set(1);
-        // Seen at the 64th slice: what comes later is older knowledge, which is as good and is used again.
+        // The reader sees the fault at the 64th slice. Pages read after that are older ones. They are still
+        // known, and become recent again.
         assert_eq!(read(&reader, &requests), 0);
         FAULTS.set(2);
-        // Seen at the 56th, since the last look was 8 slices ago: those between were not used since the first
-        // turn.
+        // The reader sees this fault at the 56th slice, since 8 slices followed the last check. Pages 56 to
+        // 63 were not used since the first fault.
         assert_eq!(read(&reader, &requests[..56]), 0);
         assert_eq!(read(&reader, &requests), 8);
         assert_eq!(read(&reader, &requests), 0);

@@ -1,4 +1,4 @@
-//! Telling the kernel of reads to come, while that helps, and keeping out of the way when it does not.
+//! Announces reads to the kernel while that helps, and does nothing when it does not.
 //!
 //! ```text
 //!          every page looked at was there
@@ -12,7 +12,7 @@
 use io_core::ReadRequest;
 use memmap2::Mmap;
 
-/// Requests looked at, or advised, before the first of them is touched.
+/// Requests that are checked and announced before the first of them is touched.
 pub(crate) const CHUNK: usize = 256;
 
 #[cfg(target_os = "linux")]
@@ -25,7 +25,7 @@ mod linux {
     use memmap2::Advice;
     use std::cell::Cell;
 
-    /// Knows whether the file has been found in memory of late.
+    /// Remembers whether the file was found in memory lately.
     #[derive(Debug)]
     pub(crate) struct Advisor {
         warm: Cell<bool>,
@@ -44,7 +44,7 @@ mod linux {
             if self.warm.get() {
                 return;
             }
-            // A single request gains nothing by being announced: its own fault is as fast.
+            // Announcing a single request gains nothing: its own fault is as fast.
             if chunk.len() < 2 {
                 return;
             }
@@ -55,7 +55,7 @@ mod linux {
                 let pages = (offset + len - start).div_ceil(self.page_bytes);
                 if !all_resident(map, start, pages, self.page_bytes) {
                     missing = true;
-                    // Advice may be refused; the read then waits for its own fault.
+                    // Advice may be refused. The read then waits for its own fault.
                     let _ = map.advise_range(Advice::WillNeed, start, offset + len - start);
                 }
             }
@@ -75,7 +75,7 @@ mod linux {
     }
 }
 
-/// Elsewhere the kernel reads as it sees fit.
+/// On other systems the kernel gets no advice.
 #[cfg(not(target_os = "linux"))]
 #[derive(Debug)]
 pub(crate) struct Advisor;

@@ -1,4 +1,4 @@
-//! The reader: requests become slices of the map.
+//! The reader, which turns requests into slices of the map.
 
 use crate::cold::{Advisor, CHUNK};
 use crate::map::map;
@@ -16,7 +16,7 @@ use std::path::Path;
 /// Reads one file through a map of it.
 #[derive(Debug)]
 pub struct MmapReader {
-    /// `None` when the file is empty, which cannot be mapped.
+    /// `None` if the file is empty, since an empty file cannot be mapped.
     map: Option<Mmap>,
     file: FileInfo,
     info: BackendInfo,
@@ -63,7 +63,7 @@ impl MmapReader {
     }
 }
 
-/// Refuses a batch with a request past the end, before anything of it is delivered; adds up its bytes.
+/// Refuses a batch with a request past the end, before any delivery. Returns the bytes of all requests.
 pub(crate) fn check(requests: &[ReadRequest], file: &FileInfo) -> Result<u64, ReadError> {
     let mut bytes_wanted = 0;
     for (index, request) in requests.iter().enumerate() {
@@ -149,7 +149,7 @@ impl VectorReader for MmapReader {
         &self.info
     }
 
-    /// Later reads fail; the map goes with the reader.
+    /// Later reads fail. The map ends with the reader.
     async fn close(&self) -> io::Result<()> {
         self.closed.set(true);
         Ok(())
@@ -166,7 +166,7 @@ pub(crate) fn advise(map: &Mmap, access: AccessPattern) -> io::Result<()> {
     })
 }
 
-/// Elsewhere there is no such advice.
+/// Other systems have no such advice.
 #[cfg(not(unix))]
 pub(crate) fn advise(_map: &Mmap, _access: AccessPattern) -> io::Result<()> {
     Ok(())

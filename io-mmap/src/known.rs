@@ -1,5 +1,4 @@
-//! Which pages of a file are in memory, as far as one reader can know without asking: those it has read of
-//! late.
+//! The pages of a file that one reader takes to be in memory, without asking: those it has read lately.
 //!
 //! ```text
 //! read  ──> recent  ──(a page known here was gone)──> older  ──(again)──> forgotten
@@ -7,18 +6,18 @@
 //!             └──────────────── read again ─────────────┘
 //! ```
 //!
-//! The kernel drops first what has not been used for long, so what is found missing says how far back memory
-//! reaches: the older half of what is known is then given up. Asking (`mincore`) would take longer than a
-//! page takes to be read from a map.
+//! The kernel first drops pages that were unused for long. So a missing page shows how far back memory
+//! reaches, and the older half of the known pages is forgotten. Asking (`mincore`) would take longer than
+//! reading a page from a map.
 
 use std::ops::RangeInclusive;
 
-/// Of each page of a file, whether it is known.
+/// Whether each page of a file is known.
 #[derive(Debug)]
 pub(crate) struct Known {
     pages: Vec<Pages64>,
     page_shift: u32,
-    /// How often something known was gone.
+    /// How often a known page was missing.
     turn: u64,
 }
 
@@ -27,19 +26,20 @@ pub(crate) struct Known {
 struct Pages64 {
     recent: u64,
     older: u64,
-    /// When looked at last: who comes later makes up for the turns between, so that a turn costs nothing.
+    /// The turn of the last access. The next access makes up for the turns between. So a turn itself costs
+    /// nothing.
     turn: u64,
 }
 
 impl Known {
-    /// For a file of `len` bytes, of which everything is in memory if `all`.
+    /// For a file of `len` bytes. All pages are known if `all`.
     pub(crate) fn new(len: u64, page_bytes: usize, all: bool) -> Self {
         let page_shift = page_bytes.trailing_zeros();
         let pages = Pages64 { recent: if all { u64::MAX } else { 0 }, ..Pages64::default() };
         Self { pages: vec![pages; (len >> page_shift) as usize / 64 + 1], page_shift, turn: 0 }
     }
 
-    /// The pages of these bytes, which are more than none.
+    /// The pages of these bytes. `len` is not 0.
     fn span(&self, offset: u64, len: u32) -> RangeInclusive<u64> {
         offset >> self.page_shift..=(offset + u64::from(len) - 1) >> self.page_shift
     }
@@ -54,7 +54,7 @@ impl Known {
         (pages, 1 << (page % 64))
     }
 
-    /// Whether all pages of these bytes, which are more than none, are known. They are about to be read.
+    /// Whether all pages of these bytes are known. The known ones count as used. `len` is not 0.
     pub(crate) fn use_if_all(&mut self, offset: u64, len: u32) -> bool {
         self.span(offset, len).all(|page| {
             let (pages, bit) = self.at(page);
@@ -64,7 +64,7 @@ impl Known {
         })
     }
 
-    /// These bytes, more than none, have been read.
+    /// Makes the pages of these bytes known, after they were read. `len` is not 0.
     pub(crate) fn add(&mut self, offset: u64, len: u32) {
         for page in self.span(offset, len) {
             let (pages, bit) = self.at(page);
@@ -72,7 +72,7 @@ impl Known {
         }
     }
 
-    /// Something known was gone.
+    /// Forgets the older half, because a known page was missing.
     pub(crate) fn forget_older(&mut self) {
         self.turn += 1;
     }
@@ -88,7 +88,7 @@ mod tests {
         assert!(!known.use_if_all(5000, 10));
         known.add(4096, 4096);
         assert!(known.use_if_all(5000, 10));
-        // Its second half lies on a page that was not read.
+        // The request's second half lies on a page that was not read.
         assert!(!known.use_if_all(8000, 400));
         known.add(8000, 400);
         assert!(known.use_if_all(8000, 400));

@@ -1,18 +1,18 @@
 //! The memory-map backend of [`io_core`]: the default, for any system and any executor.
 //!
-//! A read is a slice of the map: no plan, no copy, no allocation. When the pages of a batch are not in
-//! memory, the kernel is told of the whole batch before its first page is touched, so that the disk works on
-//! many reads at once instead of one fault after the other.
+//! A read is a slice of the map: no plan, no copy, no allocation. If pages of a batch are not in memory, the
+//! kernel learns of the whole batch before its first page is touched. So the disk works on many reads at
+//! once, instead of one fault after the other.
 //!
-//! `MmapBefore` (Linux) is a map before another backend, for files of which memory holds a part: what the map
-//! would have to wait for is read through the other one.
+//! `MmapBefore` (Linux) is a map before another backend, for files that fit into memory only in part. Pages
+//! that the map would have to wait for are read through the other backend.
 //!
 //! # Truncation
 //!
-//! The length is checked when the file is opened, and no slice reaches past it. If somebody *truncates* the
-//! file later, a touch of the pages that are gone kills the process with SIGBUS; no check can prevent that,
-//! since the file may shrink between the check and the touch. So map files that are immutable once written,
-//! and replace them by renaming. The ring backends report `ReadError::Truncated` instead.
+//! The length is checked when the file is opened, and no slice reaches past it. If another process
+//! *truncates* the file later, touching a missing page kills this process with SIGBUS. No check can prevent
+//! that, since the file may shrink between the check and the touch. So map only files that never change once
+//! they are written, and replace them by renaming. The ring backends report `ReadError::Truncated` instead.
 //!
 //! ```
 //! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};

@@ -7,20 +7,21 @@ use memmap2::{Mmap, MmapOptions};
 use std::fs::File;
 use std::io;
 
-/// Maps `len` bytes of `file`, which must not be 0, with all pages brought in if `populate`.
+/// Maps `len` bytes of `file`. `len` must not be 0. Brings in all pages if `populate`.
 pub(crate) fn map(file: &File, len: usize, populate: bool) -> io::Result<Mmap> {
     let mut options = MmapOptions::new();
     options.len(len);
     if populate {
         options.populate();
     }
-    // SAFETY: the map is read-only and no longer than the file. Whoever changes the file under it changes
-    // bytes we only copy or hand out as plain bytes; whoever truncates it gets this process killed, as the
-    // crate's documentation says.
+    // SAFETY: the map is read-only and no longer than the file. A change of the file under it changes bytes
+    // that we only copy or hand out as plain bytes. A truncation kills this process, as the crate's
+    // documentation says.
     unsafe { options.map(file) }
 }
 
-/// Which of the `pages` pages from `offset` (a multiple of the page size) on are in memory; true if all are.
+/// Whether `pages` pages from `offset` on are in memory. Looks at 64 pages at most. `offset` is a multiple of
+/// the page size.
 #[cfg(target_os = "linux")]
 pub(crate) fn all_resident(map: &Mmap, offset: usize, pages: usize, page_bytes: usize) -> bool {
     const PAGES_MAX: usize = 64;
@@ -31,11 +32,11 @@ pub(crate) fn all_resident(map: &Mmap, offset: usize, pages: usize, page_bytes: 
     let start = map[offset..].as_ptr();
     // SAFETY: the pages lie in the map, and `states` has a byte for each. The kernel only writes to `states`.
     let result = unsafe { libc::mincore(start.cast_mut().cast(), pages * page_bytes, states.as_mut_ptr()) };
-    // What cannot be asked is taken for resident: the advice it saves was optional.
+    // If the system does not answer, the pages count as resident. The advice that this saves is optional.
     result != 0 || states[..pages].iter().all(|state| state & 1 == 1)
 }
 
-/// Times this thread has waited for the disk on touching a page.
+/// Major faults of this thread: how often touching a page waited for the disk.
 #[cfg(target_os = "linux")]
 pub(crate) fn major_faults() -> i64 {
     // SAFETY: an all-zero `rusage` is a valid one.

@@ -1,4 +1,4 @@
-//! The factory. A map needs no executor; [`MmapBackend::run`](BackendFactory::run) blocks on the future.
+//! The factory. A map needs no executor. [`MmapBackend::run`](BackendFactory::run) blocks on the future.
 
 use crate::file::MmapReader;
 use crate::write::FileSink;

@@ -1,5 +1,5 @@
-//! Writing: positional writes of the standard library. A file being written is not mapped: a full disk would
-//! be a SIGBUS instead of an error.
+//! Writes with positional writes of the standard library. A file being written is not mapped, because a full
+//! disk would then be a SIGBUS instead of an error.
 
 use crate::runtime::NAME;
 use io_core::backend::{BufferPool, Page, PageSink, Permit};
@@ -56,7 +56,7 @@ impl PageSink for FileSink {
         self.file.set_len(len)
     }
 
-    /// Nothing is ever in flight between two polls, so there is nothing to run on.
+    /// No write is in flight between two polls, so no task has to go on.
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
         drop(task);
     }

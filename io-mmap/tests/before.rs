@@ -27,7 +27,7 @@ fn an_error_tells_the_index_and_the_count_of_the_whole_batch() {
         let error = read(&[page(1), page(2), page(3), page(1)]).await.expect_err("a fault");
         let ReadError::Io { index, offset, delivered, .. } = error else { panic!("{error}") };
         assert_eq!((index, offset, delivered), (1, 2 * 4096, 3));
-        // What failed is not taken for known.
+        // A page whose read failed is not known.
         let transfers = faulty.log().transfers();
         assert_eq!(read(&[page(1), page(2)]).await.expect("reads").delivered, 2);
         assert_eq!(faulty.log().transfers(), transfers + 1);

@@ -1,9 +1,11 @@
 //! The [monoio](https://docs.rs/monoio) backend of [`io_core`]: one io_uring a thread.
 //!
-//! Reads go into pooled, aligned buffers, buffered or past the page cache. Start the executor with
-//! [`MonoioBackend::run`](io_core::BackendFactory::run), or use the backend inside a monoio runtime of yours
-//! (built with its io_uring driver); then close readers before it ends: monoio's ring does not wait for what
-//! is in flight, and buffers still in flight are leaked rather than freed under the kernel's hands.
+//! Reads go into pooled, aligned buffers, buffered or past the page cache.
+//!
+//! Start the executor with [`MonoioBackend::run`](io_core::BackendFactory::run), or use the backend inside
+//! your own monoio runtime, built with its io_uring driver. Close readers before your own runtime ends.
+//! monoio's ring does not wait for operations in flight. Their buffers are leaked, since the kernel may still
+//! write to them.
 //!
 //! ```
 //! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};

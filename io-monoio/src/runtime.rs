@@ -12,8 +12,8 @@ use std::path::Path;
 pub(crate) const NAME: &str = "monoio";
 pub(crate) const RUNTIME: &str = "monoio 0.2";
 
-/// Entries of the submission queue. More reads than this may be in flight: a full queue is submitted and
-/// filled again.
+/// Entries of the submission queue. More reads than this may be in flight, since a full queue is submitted
+/// and filled again.
 const RING_ENTRIES: u32 = 256;
 
 /// Opens files for monoio and starts its runtime.
@@ -27,7 +27,7 @@ thread_local! {
     static RUNNING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Lowers the flag again, also on a panic.
+/// Lowers the flag when dropped, also on a panic.
 struct Running;
 
 impl Drop for Running {
@@ -45,7 +45,8 @@ impl BackendFactory for MonoioBackend {
     }
 
     /// # Panics
-    /// Inside a monoio runtime that was started otherwise: monoio does not tell that one is running.
+    /// Inside a monoio runtime that was started without this backend. monoio does not tell that one is
+    /// running.
     fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
     where
         M: FnOnce() -> F,
@@ -74,7 +75,7 @@ impl BackendFactory for MonoioBackend {
     }
 }
 
-/// An error unless a monoio runtime, ours or the user's own, runs on this thread.
+/// Fails unless a monoio runtime runs on this thread, started by this backend or by the user.
 fn check_inside() -> Result<(), OpenError> {
     if RUNNING.get() || is_inside_foreign_runtime() {
         return Ok(());
@@ -82,13 +83,12 @@ fn check_inside() -> Result<(), OpenError> {
     Err(OpenError::WrongExecutor { backend: NAME, run: "MonoioBackend::run" })
 }
 
-/// monoio does not tell whether it is running, other than by a panic when it is not; that panic's message is
-/// printed.
+/// A panic is monoio's only sign that it is not running. The panic's message is printed.
 fn is_inside_foreign_runtime() -> bool {
     catch_unwind(monoio::utils::is_legacy).is_ok_and(|is_legacy| !is_legacy)
 }
 
-/// Runs a task to its end with nobody waiting. Outside the runtime it is dropped: the buffers in it are
+/// Runs a task to its end. Nothing waits for it. Outside the runtime the task is dropped, and its buffers are
 /// leaked.
 pub(crate) fn spawn(task: LocalBoxFuture<'static, ()>) {
     // Without a runtime spawning panics, and this may be called while a panic unwinds.

@@ -1,5 +1,5 @@
-//! Writing and reading under smol: a journal whose every record is durable before the next, and a batch that
-//! reads them all.
+//! Writing and reading under smol. Each record of a journal is durable before the next one is written. One
+//! batch then reads all records.
 //!
 //! `cargo run -p io-ring --example smol`
 
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("journal");
     let backend = RingBackend::default();
-    // `spawn` moves the future to smol's own threads: all of it is Send.
+    // `spawn` moves the future to smol's own threads. All of it is `Send`.
     smol::block_on(smol::spawn(async move {
         let journal = backend.create(&path, &OpenOptions::default()).await?;
         for record in 0..32u8 {

@@ -1,5 +1,5 @@
-//! Batched reads under tokio's multi-thread runtime: tasks on any thread share one reader and the process's
-//! one ring.
+//! Batched reads under tokio's multi-thread runtime. Tasks on any thread share one reader, and the one ring
+//! of the process.
 //!
 //! `cargo run -p io-ring --example tokio -- [FILE]`
 

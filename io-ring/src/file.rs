@@ -138,7 +138,7 @@ impl PageSource for RingSource {
     }
 }
 
-/// The file and the permit of an operation that the budget counts.
+/// Takes the file and the permit out of the order of a read or write.
 fn returned(order: Option<Order<OpenFile>>) -> (Arc<OpenFile>, Permit) {
     let Some(Order { file, permit: Some(permit), .. }) = order else {
         unreachable!("the order comes back as it was handed in")
@@ -167,7 +167,7 @@ impl RingSink {
     }
 
     fn for_len(&self) -> MutexGuard<'_, Option<File>> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         self.for_len.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

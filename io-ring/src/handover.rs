@@ -1,4 +1,4 @@
-//! Operations get from any thread to the ring's through a lock-free stack.
+//! A lock-free stack takes operations from any thread to the ring's thread.
 //!
 //! The empty stack also says whether the ring sleeps. So one compare-and-swap hands an operation in. Exactly
 //! one thread finds the ring asleep, and wakes it.

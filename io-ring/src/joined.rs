@@ -4,7 +4,7 @@
 
 use crate::operation::{OperationFile, Running};
 
-/// Buffers in one vectored write at most: the system's limit.
+/// Maximum of buffers in one vectored write: the system's limit.
 const BUFFERS_MAX: usize = libc::UIO_MAXIOV as usize;
 
 /// A vectored write: its operations, by offset, and their buffers.

@@ -1,4 +1,4 @@
-//! Which operation goes next: foreground before background.
+//! Decides which operation goes next: foreground before background.
 //!
 //! A device serves its queue in its own order. So a foreground operation waits for the background work that
 //! is in the queue when it comes. The background is therefore limited to a slice while there are foreground
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 /// Background bytes in flight while there are foreground operations. A single operation may be longer.
 const SLICE_BYTES: u64 = 256 << 10;
-/// Background operations in flight meanwhile.
+/// Background operations in flight while there are foreground operations.
 const SLICE_OPERATIONS: usize = 2;
-/// Background bytes in flight when nothing else is going on.
+/// Background bytes in flight after a while without foreground operations.
 pub(crate) const QUIET_BYTES: u64 = 4 << 20;
-/// Background operations in flight then.
+/// Background operations in flight after a while without foreground operations.
 const QUIET_OPERATIONS: usize = 32;
 /// Foreground operations that may overtake a background one while no background one is in flight. A
 /// foreground that never pauses would hold it back for ever.
@@ -45,12 +45,12 @@ pub(crate) struct Lanes<T> {
     ahead: usize,
     background_bytes: u64,
     background_blocking: usize,
-    /// Background operations at most that may hold a worker thread. The other half is for the foreground.
+    /// Maximum of background operations that may hold a worker thread. The other half is for the foreground.
     background_blocking_max: usize,
 }
 
 impl<T> Lanes<T> {
-    /// For a ring with so many worker threads.
+    /// For a ring with this many worker threads.
     pub(crate) fn new(workers: usize) -> Self {
         Self {
             foreground: VecDeque::new(),

@@ -41,7 +41,7 @@
 //! # Lanes
 //!
 //! A lane is a priority. [`Lane::Foreground`](io_core::Lane) operations go ahead of
-//! [`Lane::Background`](io_core::Lane) ones; `lanes.rs` has the numbers. A store's journal is foreground. Its
+//! [`Lane::Background`](io_core::Lane) ones. `lanes.rs` has the numbers. A store's journal is foreground. Its
 //! segments are background.
 
 #![cfg(target_os = "linux")]

@@ -1,7 +1,7 @@
 //! loom runs each model in every order of its threads' steps, with all that weak memory allows.
 //!
-//! loom itself checks three things: one side at a time touches the content of an operation, no operation
-//! leaks, and no thread waits for ever.
+//! loom itself checks that only one side at a time touches the content of an operation. It also checks that
+//! no operation leaks, and that no thread waits for ever.
 
 #![allow(unsafe_code)]
 
@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// A file that keeps what comes back. `take_all` sees what happened before `take_back`, as with the pool.
+/// A file that keeps the operations that come back. `take_all` sees what happened before `take_back`, as with
+/// the pool.
 struct Kept(Mutex<Vec<Idle<Self>>>);
 
 impl Kept {
@@ -182,7 +183,7 @@ fn loom_a_future_that_blocks_is_woken() {
     });
 }
 
-/// An operation whose future is dropped after some polls comes back once, from the side that came second.
+/// Drops a future after some polls. Its operation comes back once, from the side that came second.
 fn dropped_after(polls: usize) {
     loom::model(move || {
         let file = Kept::new();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// The handles and the operations of a file share it.
 ///
-/// It keeps its ring. So a ring does not end while an operation is on its way.
+/// It keeps its ring. So a ring does not end while an operation is in flight.
 pub(crate) struct OpenFile {
     pub(crate) descriptor: Descriptor,
     pub(crate) lane: Lane,
@@ -35,7 +35,7 @@ impl OpenFile {
     /// Whether a write ends only when its pages are on the disk.
     ///
     /// Otherwise the background would fill the page cache. One sync would then send all of it to the device,
-    /// ahead of everybody's reads.
+    /// ahead of all reads.
     pub(crate) fn writes_back(&self) -> bool {
         self.lane == Lane::Background && !self.direct
     }

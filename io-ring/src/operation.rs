@@ -1,4 +1,4 @@
-//! One operation with its buffer, and who may touch them when.
+//! One operation with its buffer, and the rule for who may touch them when.
 //!
 //! ```text
 //!  Idle ──start──> Pending (the future) + Running (the ring) ──finish──> the future wakes and has an Idle
@@ -63,14 +63,14 @@ impl<F> Order<F> {
     }
 }
 
-/// The operation is idle, or it has not ended and its future is still there.
+/// The operation is idle, or it has not ended and its future still exists.
 const RUNNING: u8 = 0;
 /// The ring has finished it.
 const FINISHED: u8 = 1;
 /// The future is gone, and the ring has not finished it.
 const ABANDONED: u8 = 2;
 
-/// The result of an operation whose ring stayed behind at a fork.
+/// The result of an operation that lost its ring at a fork.
 const FORKED: i32 = i32::MIN;
 
 pub(crate) struct Operation<F> {
@@ -101,14 +101,14 @@ unsafe impl<F: Send + Sync> Sync for Operation<F> {}
 /// An operation with one owner.
 pub(crate) struct Idle<F>(Arc<Operation<F>>);
 
-/// The future's side of an operation on its way.
+/// The future's side of an operation in flight.
 pub(crate) struct Pending<F: OperationFile> {
     /// `None` once it has ended.
     operation: Option<Arc<Operation<F>>>,
     generation: u64,
 }
 
-/// The ring's side of an operation on its way.
+/// The ring's side of an operation in flight.
 pub(crate) struct Running<F>(Arc<Operation<F>>);
 
 impl<F: OperationFile> Idle<F> {
@@ -166,7 +166,7 @@ pub(crate) struct Ended<F> {
     pub(crate) result: io::Result<u32>,
     /// The operation with its buffer, to use again. `None` after a fork.
     pub(crate) idle: Option<Idle<F>>,
-    /// What came with the order.
+    /// The order that was handed in.
     pub(crate) order: Option<Order<F>>,
 }
 
@@ -188,7 +188,7 @@ impl<F: OperationFile> Pending<F> {
                 }
                 return Poll::Ready(Ended { result: to_result(FORKED), idle: None, order: self.forked() });
             }
-            // The operation ended in between. In a pool, it must not keep a task alive.
+            // The operation ended in between. It may go to a pool, and must not keep a task alive there.
             drop(operation.waker.take());
         }
         let mut idle = Idle(self.operation.take().expect("looked at above"));
@@ -199,7 +199,7 @@ impl<F: OperationFile> Pending<F> {
 
     /// Takes the order out of an operation whose ring is in another process. It never ends here.
     fn forked(&mut self) -> Option<Order<F>> {
-        // Leaked: the stack of operations handed in may still lead through it.
+        // The operation is leaked. The stack of the hand-over may still lead through it.
         let mut idle = ManuallyDrop::new(Idle(self.operation.take()?));
         idle.content_mut().order.take()
     }
@@ -219,7 +219,7 @@ impl<F: OperationFile> Drop for Pending<F> {
     }
 }
 
-/// The error of a file whose ring stayed behind at a fork.
+/// The error of a file that lost its ring at a fork.
 pub(crate) fn forked_error() -> io::Error {
     io::Error::other(
         "the file was opened before this process was forked, and its ring stayed behind; open it anew",
@@ -239,7 +239,7 @@ impl<F: OperationFile> Running<F> {
         self.0
     }
 
-    /// Back from [`Running::into_shared`].
+    /// Reverses [`Running::into_shared`].
     pub(crate) fn from_shared(operation: Arc<Operation<F>>) -> Self {
         Self(operation)
     }
@@ -300,7 +300,7 @@ impl<F: OperationFile> Running<F> {
         });
     }
 
-    /// Ends an operation whose ring stayed behind at a fork.
+    /// Ends an operation that lost its ring at a fork.
     pub(crate) fn finish_forked(self) {
         self.finish(FORKED);
     }

@@ -1,16 +1,16 @@
-//! How large a ring is.
+//! The size of a ring.
 
-/// How large a ring is.
+/// The size of a ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RingOptions {
-    /// Entries of the submission queue: what one system call submits at most.
+    /// Entries of the submission queue. One system call submits this many at most.
     pub entries: u32,
-    /// Operations in flight at most, over all files. More wait, in their lane.
+    /// Maximum of operations in flight, over all files. More operations wait, in their lane.
     pub in_flight_max: u32,
-    /// Kernel threads at most for operations that block: syncs, and buffered writes that the file system
+    /// Maximum of kernel threads for operations that block: syncs, and buffered writes that the file system
     /// cannot do otherwise. Before Linux 5.15 the kernel's own bound holds.
     pub workers_max: u32,
-    /// Bytes of buffers at most that stay registered with the kernel. Direct operations on them take less
+    /// Maximum of bytes in buffers that stay registered with the kernel. Direct operations on them take less
     /// CPU.
     ///
     /// Registered buffers are locked in memory. A ring takes at most a quarter of the user's limit (`ulimit

@@ -10,7 +10,7 @@ pub(crate) struct FreePlaces {
     generation: u64,
 }
 
-/// A buffer's place in the table, free again when this is dropped.
+/// A buffer's place in the table. Dropping this frees the place.
 pub(crate) struct Place {
     index: u16,
     free: Arc<FreePlaces>,
@@ -24,7 +24,7 @@ impl FreePlaces {
         Arc::new(Self { indices, generation: fork::generation() })
     }
 
-    /// The place that has been free for longest.
+    /// The place that has been free longest.
     pub(crate) fn take(self: &Arc<Self>) -> Option<Place> {
         Some(Place { index: self.indices.pop()?, free: Arc::clone(self) })
     }

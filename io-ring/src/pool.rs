@@ -7,14 +7,14 @@ use io_core::backend::BLOCK_BYTES;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes of idle buffers at most.
+/// Maximum of bytes in idle buffers.
 const FREE_BYTES_MAX: usize = 32 << 20;
-/// The longest buffers that are kept.
+/// The longest buffer that is kept, in blocks.
 const BLOCKS_MAX: usize = (1 << 20) / BLOCK_BYTES;
-/// Idle operations of one size at most.
+/// Maximum of idle operations of one size.
 const OF_A_SIZE_MAX: usize = 4096;
 
-/// The budgets of files bound the operations in use. The pool bounds the idle ones.
+/// Keeps idle operations, within bounds. The budgets of files bound the operations in use.
 pub(crate) struct Pool<F> {
     /// Idle operations by their blocks. A queue is made when it is first needed.
     sizes: Box<[OnceLock<ArrayQueue<Idle<F>>>]>,

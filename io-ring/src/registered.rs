@@ -12,7 +12,7 @@ use io_uring::IoUring;
 use rustix::process::{Resource, getrlimit};
 use std::sync::Arc;
 
-/// Buffers in the table at most.
+/// Maximum of buffers in the table.
 const PLACES: u16 = 1024;
 
 /// The table. Only the ring's thread changes it.
@@ -26,7 +26,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table for `bytes_max` bytes, but at most a quarter of what the user may lock: the user's other rings
+    /// A table for `bytes_max` bytes, but at most a quarter of what the user may lock. The user's other rings
     /// need some too. `None` if the user may lock nothing, or on a kernel without such tables.
     pub(crate) fn new(ring: &IoUring, bytes_max: u64) -> Option<Self> {
         let limit = getrlimit(Resource::Memlock).current;
@@ -65,8 +65,8 @@ impl Table {
             return None;
         }
         let buffer = libc::iovec { iov_base: operation.buffer_ptr().cast(), iov_len: len as usize };
-        // SAFETY: the memory is the operation's, and the place is used with that operation only. When the
-        // operation is dropped, the kernel keeps the pages, whoever gets the memory then.
+        // SAFETY: the memory belongs to the operation, and only that operation uses the place. After the
+        // operation is dropped, the kernel keeps the pages, even if the memory is used again.
         let registered =
             unsafe { ring.submitter().register_buffers_update(u32::from(index), &[buffer], None) };
         if registered.is_err() {
@@ -93,7 +93,7 @@ mod tests {
         ring
     }
 
-    /// The file of operations without one.
+    /// A type for operations that have no file.
     struct NoFile;
 
     impl OperationFile for NoFile {
@@ -102,7 +102,7 @@ mod tests {
         }
     }
 
-    /// An operation on its way, used before or not.
+    /// An operation in flight, used before or not.
     fn running(blocks: usize, used: bool) -> Running<NoFile> {
         let (mut pending, running) = Idle::new(blocks).start(None);
         if !used {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) const NAME: &str = "ring";
 pub(crate) const RUNTIME: &str = "one ring for all threads";
 
-/// A running ring. It ends when all handles are gone and all operations with them.
+/// A running ring. It ends when all handles and all operations are gone.
 pub(crate) struct Ring<F: OperationFile> {
     shared: Arc<Shared<F>>,
     generation: u64,
@@ -21,12 +21,12 @@ pub(crate) struct Ring<F: OperationFile> {
     pool: Pool<F>,
 }
 
-/// What the ring's thread and the others share.
+/// The state that the ring's thread and the others share.
 pub(crate) struct Shared<F: OperationFile> {
     pub(crate) handover: Handover<F>,
     /// Wakes the ring's thread, which keeps a read of this in flight.
     pub(crate) wake: OwnedFd,
-    /// No handle is left.
+    /// Whether all handles are gone.
     pub(crate) stopping: AtomicBool,
 }
 
@@ -37,11 +37,11 @@ impl<F: OperationFile> Shared<F> {
     }
 
     fn wake(&self) {
-        // It fails only when the counter would overflow, and then the ring is awake.
+        // The write fails only if the counter would overflow. The ring is then awake.
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
-    /// Has the ring end when nothing is in flight any more.
+    /// Makes the ring end once nothing is in flight.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.wake();
@@ -49,7 +49,7 @@ impl<F: OperationFile> Shared<F> {
 }
 
 impl<F: OperationFile> Ring<F> {
-    /// The handle of a ring whose thread has `shared` too and uses these features of the kernel.
+    /// The handle of a ring. The ring's thread has `shared` too, and uses these features of the kernel.
     pub(crate) fn new(shared: Arc<Shared<F>>, features: Vec<&'static str>) -> Arc<Self> {
         Arc::new(Self { shared, generation: fork::generation(), features, pool: Pool::new() })
     }
@@ -59,7 +59,7 @@ impl<F: OperationFile> Ring<F> {
         &self.features
     }
 
-    /// Operations to be used again.
+    /// Idle operations, to use again.
     pub(crate) fn pool(&self) -> &Pool<F> {
         &self.pool
     }

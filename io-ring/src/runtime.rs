@@ -1,4 +1,4 @@
-//! The factory. Any executor will do; [`RingBackend::run`](BackendFactory::run) blocks on the future.
+//! The factory. Any executor will do. [`RingBackend::run`](BackendFactory::run) blocks on the future.
 
 use crate::file::{RingSink, RingSource};
 use crate::open_file::OpenFile;

@@ -10,7 +10,7 @@
 //! | `READ`, `WRITE`, `CLOSE`, `SETUP_CLAMP` | 5.6 |
 //! | a read of an eventfd that waits without a worker | 5.8 |
 //!
-//! It uses these features where the kernel has them:
+//! It uses these features if the kernel has them:
 //!
 //! | what | since |
 //! |---|---|
@@ -24,8 +24,8 @@ use crate::options::RingOptions;
 use io_uring::IoUring;
 use std::io;
 
-/// A ring for a single submitting thread, with the newest setup that the kernel takes, and that setup's
-/// features.
+/// Makes a ring for a single submitting thread, with the newest setup that the kernel takes. Returns that
+/// setup's features too.
 ///
 /// The first `setups_skipped` setups are not tried, as if the kernel were older.
 pub(crate) fn make_ring(

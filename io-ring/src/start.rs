@@ -14,7 +14,7 @@ pub(crate) fn start(options: &RingOptions) -> Result<Arc<Ring<OpenFile>>, StartE
     start_with(options, 0)
 }
 
-/// As [`start`], as on an older kernel if setups are skipped.
+/// As [`start`]. The first `setups_skipped` setups are not tried, as if the kernel were older.
 pub(crate) fn start_with(
     options: &RingOptions,
     setups_skipped: usize,
@@ -24,7 +24,7 @@ pub(crate) fn start_with(
     let shared = Arc::new(Shared::new().map_err(failed)?);
     let (started, start) = mpsc::sync_channel(1);
     let (for_thread, options) = (Arc::clone(&shared), options.clone());
-    // The ring is made on its own thread: the kernel then knows that no other one submits.
+    // The ring is made on its own thread, so the kernel knows that no other thread submits.
     let thread = std::thread::Builder::new().name("io-ring".into()).spawn(move || {
         match Worker::new(for_thread, &options, setups_skipped) {
             Ok(worker) => {
@@ -41,7 +41,7 @@ pub(crate) fn start_with(
 
 /// The process's ring: the running one, or a new one.
 pub(crate) fn of_process() -> Result<Arc<Ring<OpenFile>>, StartError> {
-    // One for each generation: that of the process before may be locked by a thread that stayed behind.
+    // One for each generation of forks. A thread that stayed behind may hold the lock of an earlier one.
     static OF_PROCESS: [Mutex<Weak<Ring<OpenFile>>>; 16] = [const { Mutex::new(Weak::new()) }; 16];
     let of_process = &OF_PROCESS[fork::generation() as usize % OF_PROCESS.len()];
     // It is replaced in one step, so a panic leaves it whole.

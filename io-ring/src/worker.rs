@@ -1,4 +1,4 @@
-//! The ring's thread: takes operations, gives them to the kernel, and ends them when the kernel has.
+//! The ring's thread takes operations, gives them to the kernel, and ends them at their completions.
 
 #![allow(unsafe_code)]
 
@@ -47,11 +47,11 @@ pub(crate) struct Worker {
     wake_armed: bool,
 }
 
-/// What the kernel has in one entry.
+/// The content of one entry that the kernel has.
 struct Flight {
     what: What,
     load: Load,
-    /// Bytes of a background write whose pages are on their way to the disk.
+    /// The bytes of a background write, while its pages go to the disk.
     written: Option<i32>,
 }
 
@@ -98,7 +98,7 @@ impl Drop for AbortOnPanic {
 }
 
 impl Worker {
-    /// Makes the ring, as on an older kernel if setups are skipped. The calling thread must also run it.
+    /// Makes the ring. The first `setups_skipped` setups are not tried. The calling thread must also run it.
     pub(crate) fn new(shared: Arc<Shared>, options: &RingOptions, setups_skipped: usize) -> io::Result<Self> {
         let (ring, mut features) = make_ring(options, setups_skipped)?;
         // Before 5.15 the kernel does not know the call and bounds the threads itself.
@@ -259,7 +259,8 @@ impl Worker {
         }
     }
 
-    /// Begins the second half of a background write: its pages go to the disk. `false`: it has none.
+    /// Begins the second half of a background write: its pages go to the disk. `false`: there is no second
+    /// half.
     fn write_back(&mut self, index: usize, written: i32) -> bool {
         let flight = &mut self.in_flight[index];
         let order = flight.what.first().order();
@@ -280,7 +281,7 @@ impl Worker {
     }
 }
 
-/// Whether the file system has nothing to write back, which is no failure.
+/// Whether the file system has nothing to write back. That is no failure.
 fn is_unsupported(result: i32) -> bool {
     matches!(-result, libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::ESPIPE)
 }

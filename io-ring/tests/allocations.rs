@@ -1,5 +1,5 @@
-//! In the steady state a read allocates nothing, on the caller's thread or on the ring's: a batch costs the
-//! same few allocations, however many reads it has.
+//! In the steady state a read allocates nothing, on the caller's thread or on the ring's. A batch costs the
+//! same few allocations for any number of reads.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -33,7 +33,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations of one batch of so many reads, once everything is warm.
+/// Allocations of one batch of `reads` reads, once everything is warm.
 fn allocations_per_batch<B: BackendFactory>(backend: &B, path: &Path, reads: u64) -> u64 {
     let requests: Vec<_> = (0..reads).map(|read| ReadRequest::new(read * 8192, 400)).collect();
     let run = backend.run(|| async {

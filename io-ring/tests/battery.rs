@@ -1,5 +1,5 @@
-//! The conformance battery on the ring, buffered and past the page cache; and on a ring so small that it is
-//! always full.
+//! The conformance battery on the ring, buffered and past the page cache. It also runs on a ring so small
+//! that it is always full.
 
 use io_core::OpenOptions;
 use io_core::testing::Battery;
@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     let mut battery = Battery::new(Path::new(env!("CARGO_TARGET_TMPDIR")))
         .paged("buffered", &backend, &OpenOptions::default())
         .paged("direct", &backend, &OpenOptions::direct());
-    // Where io_uring is refused, the process's ring says so.
+    // If the system refuses io_uring, the cases of the process's ring report it.
     if let Ok(small) = RingBackend::start(&RingOptions {
         entries: 1,
         in_flight_max: 3,

@@ -24,7 +24,7 @@ fn starting_and_opening_say_so_and_open_files_are_read_on() {
     }
     assert!(taken.len() > 10);
 
-    // None for the eventfd; then none for the ring.
+    // First there is no descriptor for the eventfd, then none for the ring.
     for _ in 0..2 {
         let error = RingBackend::start(&RingOptions::default()).expect_err("no descriptor is left");
         assert!(
@@ -35,7 +35,7 @@ fn starting_and_opening_say_so_and_open_files_are_read_on() {
         assert!(matches!(error.map(drop), Err(OpenError::Start(StartError::Descriptors { .. }))));
         taken.pop();
     }
-    // What was taken for the eventfd came back, and there is one for the ring.
+    // The eventfd gave its descriptor back, and there is one for the ring.
     let second = RingBackend::start(&RingOptions::default()).expect("two descriptors are left");
     let error = pollster::block_on(second.open(&path, &options())).map(drop).expect_err("and now none");
     assert!(

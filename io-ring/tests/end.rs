@@ -1,4 +1,4 @@
-//! A ring ends with its last handle and its last operation. One test, alone in its process: it counts
+//! A ring ends with its last handle and its last operation. One test, alone in its process, because it counts
 //! threads.
 #![cfg(target_os = "linux")]
 
@@ -39,7 +39,7 @@ fn its_thread_is_gone_once_nothing_is_left_of_it() {
     wait_for_rings(0);
     assert_eq!(gate.operations_in_flight(), 0, "they ended first");
 
-    // The process's ring is shared, ends too, and comes back.
+    // The process's ring is shared. It ends too, and comes back.
     for _ in 0..3 {
         let readers = [(); 2]
             .map(|()| pollster::block_on(RingBackend::default().open(&path, &options())).expect("opens"));

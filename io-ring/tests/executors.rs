@@ -1,5 +1,4 @@
-//! Readers and writers of concrete type are shared by tasks and threads under any executor, and their futures
-//! are `Send`.
+//! Tasks and threads under any executor share readers and writers of concrete type. Their futures are `Send`.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -16,7 +15,7 @@ use std::sync::Arc;
 const TASKS: u64 = 8;
 const REQUESTS: u64 = 512;
 
-/// One of several that run at once: overlapping batches, more than fit into the depth.
+/// Reads overlapping batches. Several tasks do so at once, with more reads than fit into the depth.
 async fn read_batches(reader: Arc<Reader>, task: u64) {
     for batch in 0..10 {
         let first = (task * 37 + batch * 11) % (REQUESTS - 100);

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-/// Whether it is the error that a file of the process before gives, and says what to do.
+/// Whether the error is that of a file opened before the fork, and says what to do.
 fn tells_of_fork<T>(result: Result<T, impl Error + 'static>) -> bool {
     let error = result.err().map(|error| with_causes(&error).to_string());
     error.is_some_and(|error| error.contains("before this process was forked") && error.contains("anew"))
@@ -27,10 +27,11 @@ fn poll_to_be_told<T, E: Error + 'static>(future: Pin<&mut impl Future<Output = 
     }
 }
 
-/// Runs `child` in a forked process and returns its status, which is 0 when it says `Ok`.
+/// Runs `child` in a forked process and returns its process id. The child's status is 0 if `child` returns
+/// `Ok`.
 fn in_child(child: impl FnOnce() -> Result<(), u8>) -> libc::pid_t {
-    // SAFETY: the child uses nothing but memory of its own, the system's allocator, which allows a fork, and
-    // what is tested.
+    // SAFETY: the child uses only memory of its own, the system's allocator, which allows a fork, and the
+    // code under test.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork");
     if pid > 0 {
@@ -40,13 +41,13 @@ fn in_child(child: impl FnOnce() -> Result<(), u8>) -> libc::pid_t {
     unsafe { libc::alarm(10) };
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
     let status = done.map_or(255, |done| done.err().unwrap_or(0));
-    // SAFETY: the child ends here; its destructors are the parent's to run.
+    // SAFETY: the child ends here. Its destructors are the parent's to run.
     unsafe { libc::_exit(i32::from(status)) }
 }
 
 fn status(child: libc::pid_t) -> (bool, i32) {
     let mut status = 0;
-    // SAFETY: waits for a child of this process; `status` lives.
+    // SAFETY: waits for a child of this process. `status` outlives the call.
     let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
     assert_eq!(waited, child);
     (libc::WIFEXITED(status), libc::WEXITSTATUS(status))
@@ -68,11 +69,11 @@ fn the_child_is_told_and_goes_on_with_new_files_and_the_parent_with_its_own() {
     let writes = [PageWrite { offset: 0, bytes: &page }];
 
     let stalled = Stalled::new(&backend);
-    // Its reads go on without it, and hold their permits.
+    // The reads of the dropped batch go on without it, and hold their permits.
     let mut dropped = Box::pin(reader.read_vectors(&some, &control, ignore));
     assert!(poll_once(dropped.as_mut()).is_pending());
     drop(dropped);
-    // Fills the depth; what is left of it waits, and so does the next batch.
+    // This batch fills the depth. The rest of it waits, and so does the next batch.
     let mut pending = Box::pin(reader.read_vectors(&all, &control, ignore));
     assert!(poll_once(pending.as_mut()).is_pending());
     let mut waiting = Box::pin(reader.read_vectors(&some, &control, ignore));
@@ -85,7 +86,7 @@ fn the_child_is_told_and_goes_on_with_new_files_and_the_parent_with_its_own() {
 
     let child = in_child(|| {
         let is_told = |number, is_told: bool| if is_told { Ok(()) } else { Err(number) };
-        // The wait for permits first: what it waits for never comes.
+        // The batch that waits for permits comes first. Its permits never come.
         is_told(1, poll_to_be_told(waiting.as_mut()))?;
         is_told(2, poll_to_be_told(pending.as_mut()))?;
         is_told(3, poll_to_be_told(writing.as_mut()))?;
@@ -119,8 +120,8 @@ fn the_child_is_told_and_goes_on_with_new_files_and_the_parent_with_its_own() {
     pollster::block_on(writer.close()).expect("everything came back");
     assert_eq!(std::fs::read(&written).expect("is there"), page);
 
-    // And at any moment of reads that go on. Looked at in the end, so that the other thread is stopped in any
-    // case.
+    // Now forks at any moment of reads that go on. The statuses are checked at the end, so the other thread
+    // is always stopped.
     let mut statuses = Vec::new();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -145,7 +146,7 @@ fn the_child_is_told_and_goes_on_with_new_files_and_the_parent_with_its_own() {
         busy.join().expect("the parent's reads are right");
     });
 
-    // And while another thread starts the process's ring.
+    // Now forks while another thread starts the process's ring.
     drop(of_process);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! A disk that is full. Without the right to mount a small one, that is said, and nothing is looked at.
+//! Writes to a full disk. If the process may not mount a small disk, the test says so and checks nothing.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -10,7 +10,7 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// A file system in memory of so many pages, unmounted in the end.
+/// A file system in memory of so many pages. It is unmounted at the end.
 struct SmallDisk(tempfile::TempDir);
 
 fn c_string(bytes: &[u8]) -> CString {
@@ -18,18 +18,18 @@ fn c_string(bytes: &[u8]) -> CString {
 }
 
 impl SmallDisk {
-    /// `None` where this process may not mount.
+    /// `None` if this process may not mount.
     fn of_pages(pages: u32) -> Option<Self> {
         let directory = directory();
         let (target, tmpfs) = (c_string(directory.path().as_os_str().as_bytes()), c_string(b"tmpfs"));
         let options = c_string(format!("size={}", pages * 4096).as_bytes());
-        // SAFETY: all are strings that end with 0, and live.
+        // SAFETY: all arguments are strings that end with 0 and outlive the call.
         let mounted = unsafe {
             libc::mount(tmpfs.as_ptr(), target.as_ptr(), tmpfs.as_ptr(), 0, options.as_ptr().cast())
         };
         if mounted != 0 {
             let reason = std::io::Error::last_os_error();
-            // Past the harness, which keeps what is printed to itself.
+            // This bypasses the harness, which captures what is printed.
             let _ = writeln!(std::io::stderr(), "SKIPPED: a full disk: a tmpfs cannot be mounted: {reason}");
             return None;
         }
@@ -52,7 +52,7 @@ impl Drop for SmallDisk {
 const DISK: u32 = 16;
 const PAGES: u64 = 20;
 
-/// A batch a page, in order, all handed in while the ring is held still, so that it joins them.
+/// Writes a batch for each page, in order. The ring is held until all are handed in, so it joins them.
 fn write_pages_at_once(writer: &Writer, stalled: Stalled) -> Vec<Result<WriteOutcome, WriteError>> {
     let bytes = bytes_at(0, PAGES as usize * 4096);
     let pages: Vec<_> = bytes.chunks(4096).enumerate().collect();
@@ -89,7 +89,7 @@ fn of_joined_writes_those_that_fit_are_written_and_each_other_one_fails() {
             }
         }
         assert!(std::fs::read(&path).expect("is there") == bytes_at(0, DISK as usize * 4096));
-        // With room again, the same writer goes on.
+        // Once there is room again, the same writer goes on.
         pollster::block_on(writer.set_len(0)).expect("cuts");
         let page = bytes_at(0, 4096);
         let writes = [PageWrite { offset: 0, bytes: &page }];

@@ -1,4 +1,4 @@
-//! A ring that nobody asks for anything does nothing at all. One test, alone in its process.
+//! A ring without operations does nothing at all. One test, alone in its process.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -27,14 +27,14 @@ fn its_thread_neither_runs_nor_is_woken() {
         let status = of_thread("status");
         status.lines().any(|line| line.starts_with("State:\tS"))
     };
-    // Time on a processor in nanoseconds, time waiting for one, and how often; and how often it slept.
+    // Nanoseconds on a processor and of waiting for one, and time slices. Then the context switches.
     let did = || {
         let status = of_thread("status");
         let switches: Vec<_> =
             status.lines().filter(|line| line.contains("ctxt_switches")).map(str::to_owned).collect();
         (of_thread("schedstat"), switches)
     };
-    // It is on its way back to sleep from the last completion.
+    // After the last completion, the thread may still be on its way to sleep.
     let before = loop {
         let before = did();
         if sleeps() && before == did() {
@@ -42,7 +42,7 @@ fn its_thread_neither_runs_nor_is_woken() {
         }
         std::thread::yield_now();
     };
-    // Longer than anything in it that knows time.
+    // This is longer than any time that the ring waits for.
     let (_never, wait) = channel::<()>();
     assert!(wait.recv_timeout(Duration::from_millis(300)).is_err());
     assert_eq!(did(), before);

@@ -33,7 +33,7 @@ fn a_batch_polled_by_one_thread_ends_on_another() {
             batch
         }
     });
-    // The thread that asked has ended.
+    // The thread that polled first has ended.
     let batch = batch.join().expect("polls");
     assert_eq!(reader.gate().operations_in_flight(), DEPTH);
     drop(stalled);
@@ -55,7 +55,7 @@ fn what_was_dropped_holds_its_permits_until_the_ring_is_done_and_close_waits_for
     assert!(poll_once(first.as_mut()).is_pending());
     drop(first);
     assert_eq!(in_flight(), full, "dropped, and on its way");
-    // On a thread that ends with it.
+    // The second batch is dropped, on a thread that then ends.
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut second = Box::pin(reader.read_vectors(&requests, &control, ignore));
@@ -83,7 +83,7 @@ fn a_batch_dropped_after_any_number_of_polls_leaves_the_reader_whole() {
     for polls in 0..10_000 {
         let mut batch = pin!(reader.read_vectors(&all, &control, ignore));
         for poll in 0..polls {
-            // Whether or not anything came meanwhile.
+            // The batch is polled whether or not a completion came meanwhile.
             std::thread::yield_now();
             if poll_once(batch.as_mut()).is_ready() {
                 polls_at_the_end = Some(poll);
@@ -189,14 +189,14 @@ fn wakers_that_panic_take_neither_the_ring_down_nor_permits_away() {
     let (control, all) = (ReadControl::default(), requests(0..100));
     let bad = Waker::from(Arc::new(Panics));
     let stalled = Stalled::new(&backend);
-    // The permits of the first come back on the ring's thread, and there wake the second, which waits for
-    // them.
+    // The permits of the first batch come back on the ring's thread. There they wake the second batch, which
+    // waits for them.
     let mut first = Box::pin(reader.read_vectors(&all, &control, ignore));
     assert!(first.as_mut().poll(&mut Context::from_waker(&bad)).is_pending());
     drop(first);
     let mut second = Box::pin(reader.read_vectors(&all, &control, ignore));
     assert!(second.as_mut().poll(&mut Context::from_waker(&bad)).is_pending());
-    // And reads of a future that waits itself, of another file, whose waker panics for each that ends.
+    // The third batch reads another file. Its waker panics for each read that ends.
     let other = pollster::block_on(backend.open(&file_of(directory.path(), 100), &options())).expect("opens");
     let mut third = Box::pin(other.read_vectors(&all, &control, ignore));
     assert!(third.as_mut().poll(&mut Context::from_waker(&bad)).is_pending());

@@ -1,5 +1,5 @@
-//! Operations that block get kernel threads, of which there are never more than asked for. One test, alone in
-//! its process.
+//! Operations that block get kernel threads, and never more than the option allows. One test, alone in its
+//! process.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -23,7 +23,7 @@ fn workers() -> usize {
     names.filter(|name| name.starts_with("iou-wrk-")).count()
 }
 
-/// Starts all, then waits for each.
+/// Starts all futures, then waits for each.
 fn at_once<T>(futures: impl Iterator<Item = impl Future<Output = Result<T, WriteError>>>) {
     let mut started = Vec::new();
     for future in futures {
@@ -44,7 +44,7 @@ fn buffered_writes_and_syncs_of_many_files_keep_to_the_workers_there_are() {
     let options = RingOptions { workers_max: WORKERS_MAX, ..RingOptions::default() };
     let backend = RingBackend::start(&options).expect("this system has io_uring");
     let asked = pollster::block_on(backend.create(&directory.path().join("asked"), &OpenOptions::default()));
-    // From 5.15 on.
+    // Kernels from 5.15 on have this feature.
     let is_bounded = asked.expect("creates").info().kernel_features.contains(&"IOWQ_MAX_WORKERS");
     let seen_max = AtomicUsize::new(0);
     let page = bytes_at(0, 4096);
@@ -61,7 +61,7 @@ fn buffered_writes_and_syncs_of_many_files_keep_to_the_workers_there_are() {
                 let writers: Vec<_> = writers.collect();
                 for round in 0..PAGES {
                     let writes = [PageWrite { offset: round * 4096, bytes: page }];
-                    // All files of the thread at once: with all threads, 32 operations.
+                    // All files of the thread are written at once. With all threads, these are 32 operations.
                     at_once(writers.iter().map(|writer| writer.write_pages(&writes)));
                     at_once(writers.iter().map(|writer| writer.sync(SyncKind::Data)));
                     seen_max.fetch_max(workers(), Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Buffers in the form tokio-uring takes them.
+//! Buffers in the form that tokio-uring takes.
 
 #![allow(unsafe_code)]
 
@@ -8,8 +8,8 @@ use tokio_uring::buf::{IoBuf, IoBufMut};
 /// A buffer on its way to the kernel and back.
 pub(crate) struct RingBuf(pub(crate) KernelBuf);
 
-// SAFETY: a `KernelBuf` owns its memory on the heap and does not move it; a runtime that drops it early leaks
-// it, so the pointer stays valid for as long as the kernel may use it. All of its bytes are initialized.
+// SAFETY: a `KernelBuf` owns its memory on the heap and does not move it. A runtime that drops it early leaks
+// it. So the pointer stays valid for as long as the kernel may use it. All of its bytes are initialized.
 unsafe impl IoBuf for RingBuf {
     fn stable_ptr(&self) -> *const u8 {
         self.0.as_ptr()
@@ -24,12 +24,12 @@ unsafe impl IoBuf for RingBuf {
     }
 }
 
-// SAFETY: as above; nobody else looks at the bytes until the runtime has given the buffer back.
+// SAFETY: as above. Nothing else touches the bytes until the runtime has given the buffer back.
 unsafe impl IoBufMut for RingBuf {
     fn stable_mut_ptr(&mut self) -> *mut u8 {
         self.0.as_mut_ptr()
     }
 
-    /// Nothing to note: all bytes are initialized from the start.
+    /// Does nothing, because all bytes are initialized from the start.
     unsafe fn set_init(&mut self, _pos: usize) {}
 }

@@ -1,4 +1,4 @@
-//! One read, one write, sync and close of a file of tokio-uring's.
+//! Operations on a file of tokio-uring: one read, one write, sync and close.
 
 use crate::buffer::RingBuf;
 use crate::runtime::{NAME, RUNTIME, spawn};

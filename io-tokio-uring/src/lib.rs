@@ -1,10 +1,11 @@
 //! The [tokio-uring](https://docs.rs/tokio-uring) backend of [`io_core`]: one io_uring a thread, inside a
 //! tokio runtime.
 //!
-//! Reads go into pooled, aligned buffers, buffered or past the page cache. Start the executor with
-//! [`TokioUringBackend::run`](io_core::BackendFactory::run), or use the backend inside a `tokio_uring`
-//! runtime of yours; then close readers before it ends, since that runtime frees nothing the kernel still
-//! writes to only by leaking it.
+//! Reads go into pooled, aligned buffers, buffered or past the page cache.
+//!
+//! Start the executor with [`TokioUringBackend::run`](io_core::BackendFactory::run), or use the backend
+//! inside your own `tokio_uring` runtime. Close readers before your own runtime ends. Otherwise it leaks the
+//! buffers that the kernel still writes to.
 //!
 //! ```
 //! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};

@@ -13,8 +13,8 @@ use std::task::{Context, Waker};
 pub(crate) const NAME: &str = "tokio-uring";
 pub(crate) const RUNTIME: &str = "tokio-uring 0.5";
 
-/// Entries of the submission queue. More reads than this may be in flight: a full queue is submitted and
-/// filled again.
+/// Entries of the submission queue. More reads than this may be in flight, since a full queue is submitted
+/// and filled again.
 const RING_ENTRIES: u32 = 256;
 
 /// Opens files for tokio-uring and starts its runtime.
@@ -28,7 +28,7 @@ thread_local! {
     static RUNNING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Lowers the flag again, also on a panic.
+/// Lowers the flag when dropped, also on a panic.
 struct Running;
 
 impl Drop for Running {
@@ -73,7 +73,7 @@ impl BackendFactory for TokioUringBackend {
     }
 }
 
-/// An error unless a tokio-uring runtime, ours or the user's own, runs on this thread.
+/// Fails unless a tokio-uring runtime runs on this thread, started by this backend or by the user.
 fn check_inside() -> Result<(), OpenError> {
     if RUNNING.get() || is_inside_foreign_runtime() {
         return Ok(());
@@ -81,9 +81,9 @@ fn check_inside() -> Result<(), OpenError> {
     Err(OpenError::WrongExecutor { backend: NAME, run: "TokioUringBackend::run" })
 }
 
-/// tokio-uring does not tell whether it is running; only its operations do, by a panic. So one is tried: a
-/// no-op, which a running ring swallows. Under plain tokio this prints that panic's message; without any
-/// tokio it is not even tried.
+/// tokio-uring does not tell whether it is running. Only its operations do, by a panic. So this tries a
+/// no-op, which a running ring takes. Under plain tokio the panic's message is printed. Without any tokio
+/// there is no trial.
 fn is_inside_foreign_runtime() -> bool {
     tokio::runtime::Handle::try_current().is_ok()
         && catch_unwind(|| {
@@ -93,7 +93,7 @@ fn is_inside_foreign_runtime() -> bool {
         .is_ok()
 }
 
-/// Runs a task to its end with nobody waiting. Outside the runtime it is dropped: the buffers in it are
+/// Runs a task to its end. Nothing waits for it. Outside the runtime the task is dropped, and its buffers are
 /// leaked.
 pub(crate) fn spawn(task: LocalBoxFuture<'static, ()>) {
     // Without a runtime spawning panics, and this may be called while a panic unwinds.

@@ -1,7 +1,7 @@
-//! What "near" means: the three distances, as scores that are better when higher.
+//! The three distances, as scores that are better when higher.
 //!
-//! Everything in this crate ranks by a **score, higher is better**, so that heaps, graph search and merging need one
-//! rule only:
+//! Everything in this crate ranks by a **score, higher is better**. So heaps, graph search and merging need
+//! only one rule:
 //!
 //! | distance | score | [`Distance::reported`] |
 //! |---|---|---|
@@ -9,9 +9,9 @@
 //! | dot | dot product | the score |
 //! | euclid | minus the squared distance | the distance, 0 or more |
 //!
-//! Equal scores rank by id, lower first. Vectors and queries pass [`Distance::prepare`] before they are scored as `f32`
-//! or encoded; [`OriginalScorer`] scores vectors as they were given, so a file may keep them untouched. How sums are
-//! computed is left to the kernels.
+//! Equal scores rank by id, lower first. Vectors and queries pass [`Distance::prepare`] before they are
+//! scored as `f32` or encoded. [`OriginalScorer`] scores vectors as they were given, so a file may keep them
+//! unchanged. The kernels decide how sums are computed.
 
 use crate::kernels::Kernels;
 use half::f16;
@@ -43,10 +43,11 @@ impl Distance {
         }
     }
 
-    /// Brings a vector or a query into the form that [`Distance::score`] and the codes expect: of length 1 for cosine (a
-    /// zero vector stays zero), unchanged for the others.
+    /// Brings a vector or a query into the form that [`Distance::score`] and the codes expect. For cosine
+    /// that is length 1, and a zero vector stays zero. For the others nothing changes.
     ///
-    /// The norm is summed in `f64`, one component after the other, so the result is the same on every machine.
+    /// The norm is summed in `f64`, one component after the other, so the result is the same on every
+    /// machine.
     pub fn prepare(self, vector: &mut [f32]) {
         if self != Self::Cosine {
             return;
@@ -63,13 +64,13 @@ impl Distance {
     ///
     /// # Panics
     ///
-    /// When the lengths differ.
+    /// If the lengths differ.
     #[must_use]
     pub fn score(self, a: &[f32], b: &[f32]) -> f32 {
         self.score_with(Kernels::get(), a, b)
     }
 
-    /// [`Distance::score`] with the table of kernels at hand, for inner loops.
+    /// As [`Distance::score`], with a given table of kernels, for inner loops.
     #[must_use]
     #[inline]
     pub fn score_with(self, kernels: &Kernels, a: &[f32], b: &[f32]) -> f32 {
@@ -79,7 +80,8 @@ impl Distance {
         }
     }
 
-    /// The number a user expects to see for a score: the distance itself for euclid, the score for the others.
+    /// The number that a user expects to see for a score: the distance itself for euclid, the score for the
+    /// others.
     #[must_use]
     pub fn reported(self, score: f32) -> f32 {
         match self {
@@ -99,7 +101,7 @@ impl fmt::Display for Distance {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown distance {name:?}: use one of cosine, dot, euclid")]
 pub struct UnknownDistanceError {
-    /// What was given.
+    /// The name given.
     pub name: String,
 }
 
@@ -114,13 +116,15 @@ impl FromStr for Distance {
     }
 }
 
-/// The index of the first component that is NaN or infinite: such a vector has no meaningful score and is refused.
+/// The index of the first component that is NaN or infinite. A vector with such a component has no meaningful
+/// score.
 #[must_use]
 pub fn first_non_finite(vector: &[f32]) -> Option<usize> {
     vector.iter().position(|x| !x.is_finite())
 }
 
-/// Scores original vectors, as they were given and in their own element type, for one query: what rescoring does.
+/// Scores original vectors for one query, as they were given and in their own element type. Rescoring uses
+/// it.
 ///
 /// Under cosine a stored vector is normalised while it is scored, so the file keeps what the user gave.
 #[derive(Clone, Debug)]
@@ -133,7 +137,7 @@ pub struct OriginalScorer {
 }
 
 impl OriginalScorer {
-    /// A scorer for this query, which is prepared here.
+    /// A scorer for this query. It prepares the query.
     #[must_use]
     pub fn new(distance: Distance, query: &[f32]) -> Self {
         let mut query = query.to_vec();
@@ -142,7 +146,7 @@ impl OriginalScorer {
         Self { distance, query, zeros, kernels: Kernels::get() }
     }
 
-    /// The query as it was prepared.
+    /// The prepared query.
     pub fn query(&self) -> &[f32] {
         &self.query
     }
@@ -151,7 +155,7 @@ impl OriginalScorer {
     ///
     /// # Panics
     ///
-    /// When its dimension is not that of the query.
+    /// If its dimension is not that of the query.
     #[must_use]
     pub fn score_f32(&self, vector: &[f32]) -> f32 {
         self.score_by(vector, self.kernels.dot_f32, self.kernels.l2_f32)
@@ -161,7 +165,7 @@ impl OriginalScorer {
     ///
     /// # Panics
     ///
-    /// When its dimension is not that of the query.
+    /// If its dimension is not that of the query.
     #[must_use]
     pub fn score_f16(&self, vector: &[f16]) -> f32 {
         self.score_by(vector, self.kernels.dot_f16, self.kernels.l2_f16)
@@ -171,7 +175,7 @@ impl OriginalScorer {
     ///
     /// # Panics
     ///
-    /// When its dimension is not that of the query.
+    /// If its dimension is not that of the query.
     #[must_use]
     pub fn score_u8(&self, vector: &[u8]) -> f32 {
         self.score_by(vector, self.kernels.dot_u8, self.kernels.l2_u8)
@@ -191,7 +195,7 @@ impl OriginalScorer {
                 if norm_sq.is_normal() {
                     return dot(vector, &self.query) / norm_sq.sqrt();
                 }
-                // All zeros, or so large or small that the squares leave the range of f32.
+                // All components are zero, or so large or small that the squares leave the range of `f32`.
                 let mut prepared: Vec<f32> = vector.iter().map(|&x| x.into()).collect();
                 self.distance.prepare(&mut prepared);
                 (self.kernels.dot_f32)(&prepared, &self.query)

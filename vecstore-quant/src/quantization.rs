@@ -1,11 +1,11 @@
-//! The methods by the names they have in a schema.
+//! The methods, under the names that they have in a schema.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// How vectors become codes. In JSON: `"int8"`, `{"int8_global": {"quantile": 0.99}}`, `{"product": {"compression": 16}}` and
-/// so on.
+/// A method that turns vectors into codes. In JSON: `"int8"`, `{"int8_global": {"quantile": 0.99}}`,
+/// `{"product": {"compression": 16}}` and so on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Quantization {
@@ -14,7 +14,7 @@ pub enum Quantization {
     Int8,
     /// A byte a component, with one range for all vectors.
     Int8Global {
-        /// The part of the components that is within the range; the rest is cut off. 0.99 if not given.
+        /// The part of the components that is within the range. The rest is cut off. The default is 0.99.
         #[serde(default)]
         quantile: Quantile,
     },
@@ -22,11 +22,11 @@ pub enum Quantization {
     Int4,
     /// A byte for several components: the nearest of 256 centroids.
     Product {
-        /// Bytes of the vector as `f32` to a byte of the code: 4, 8, 16, 32 or 64. 16 if not given.
+        /// Bytes of the vector as `f32` for a byte of the code: 4, 8, 16, 32 or 64. The default is 16.
         #[serde(default)]
         compression: Compression,
     },
-    /// A bit a component: on which side of the mean it is.
+    /// A bit a component: the side of the mean on which it lies.
     Binary,
     /// Four bits a component, rotated, with an error bound.
     Rotated4,
@@ -64,9 +64,10 @@ impl Quantization {
         }
     }
 
-    /// Candidates to rescore for each hit wanted, if a search does not say: as many as these codes need to find 98 % of what
-    /// the vectors would, on the data that `benches/RESULTS.md` has the tables of, but at most 16. `binary`, `rotated1` and
-    /// `product` at x32 and x64 fall short of that where there are few components.
+    /// Candidates to rescore for each hit wanted, if a search does not say: 16 at most.
+    ///
+    /// With so many, these codes find 98 % of what the vectors would find. `benches/RESULTS.md` has the
+    /// figures. `binary`, `rotated1` and `product` at x32 and x64 find less if there are few components.
     #[must_use]
     pub fn oversampling(self) -> f32 {
         match self {
@@ -82,8 +83,9 @@ impl Quantization {
         }
     }
 
-    /// Candidates rescored at most, if a search does not say, where bounds leave undecided which points are the hits. None where
-    /// bounds are not certain: then no more are rescored than [`Quantization::oversampling`] says.
+    /// Maximum of candidates to rescore while bounds leave undecided which points are the hits, if a search
+    /// does not say. `None` if bounds are not certain. A search then rescores only as many as
+    /// [`Quantization::oversampling`] says.
     #[must_use]
     pub fn candidates_max(self) -> Option<usize> {
         (self == Self::Int8).then_some(1000)
@@ -91,7 +93,7 @@ impl Quantization {
 }
 
 impl fmt::Display for Quantization {
-    /// `rotated4`, `product=16`, as it is parsed.
+    /// Writes `rotated4` or `product=16`, as it is parsed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Int8Global { quantile } => write!(f, "{}={}", self.name(), quantile.get()),
@@ -108,7 +110,7 @@ pub enum UnknownQuantizationError {
     /// No such name.
     #[error("unknown quantization {name:?}: use one of {}", Quantization::ALL.map(Quantization::name).join(", "))]
     Name {
-        /// What was given.
+        /// The name given.
         name: String,
     },
     /// A parameter that is no number, or for a method that has none.
@@ -116,7 +118,7 @@ pub enum UnknownQuantizationError {
     Parameter {
         /// The method.
         method: &'static str,
-        /// What was given.
+        /// The parameter given.
         parameter: String,
     },
     /// A parameter out of its range.
@@ -127,8 +129,8 @@ pub enum UnknownQuantizationError {
 impl FromStr for Quantization {
     type Err = UnknownQuantizationError;
 
-    /// A name, and behind an equals sign its parameter if it is not to be the default: `int8`, `int8_global=0.999`,
-    /// `product=32`.
+    /// Parses a name, and behind an equals sign its parameter, unless that is the default: `int8`,
+    /// `int8_global=0.999`, `product=32`.
     fn from_str(text: &str) -> Result<Self, UnknownQuantizationError> {
         let (name, parameter) =
             text.split_once('=').map_or((text, None), |(name, parameter)| (name, Some(parameter)));
@@ -153,10 +155,10 @@ impl FromStr for Quantization {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QuantizationParameterError {
-    /// No quantile that leaves a range.
+    /// A quantile that leaves no range.
     #[error("a quantile of {0}: use one above 0.5, up to 1")]
     Quantile(f32),
-    /// No compression that product codes have.
+    /// A compression that product codes do not have.
     #[error("a compression of {0}: use one of 4, 8, 16, 32, 64")]
     Compression(u32),
 }
@@ -166,7 +168,7 @@ pub enum QuantizationParameterError {
 #[serde(try_from = "f32", into = "f32")]
 pub struct Quantile(f32);
 
-/// Never NaN.
+/// A quantile is never NaN.
 impl Eq for Quantile {}
 
 impl Quantile {
@@ -203,7 +205,7 @@ impl From<Quantile> for f32 {
     }
 }
 
-/// How much shorter than the vectors, of `f32`, product codes are.
+/// How many times shorter product codes are than their vectors of `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub enum Compression {

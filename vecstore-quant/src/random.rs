@@ -1,7 +1,8 @@
-//! Numbers that look random and never change: not between machines, not between versions of this crate. Codecs, graphs and
-//! demo data are functions of their seed, so the generator is part of their definition.
+//! Numbers that look random and never change, between machines or between versions of this crate. Codecs,
+//! graphs and demo data are functions of their seed, so the generator is part of their definition.
 
-/// A generator of numbers that look random: SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+/// A generator of numbers that look random: SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom
+/// number generators", 2014).
 ///
 /// The same seed and index give the same numbers on every machine and in every version of this crate.
 #[derive(Clone, Debug)]
@@ -32,8 +33,8 @@ impl SplitMix64 {
         (self.next_u64() >> 40) as f32 / (1u64 << 24) as f32
     }
 
-    /// Near enough to a normal distribution of mean 0 and variance 1: the sum of twelve uniforms (Irwin-Hall). Additions
-    /// only, since `ln` and `cos` differ between machines.
+    /// Near enough to a normal distribution of mean 0 and variance 1: the sum of twelve uniforms
+    /// (Irwin-Hall). It only adds, since `ln` and `cos` differ between machines.
     pub fn normal(&mut self) -> f32 {
         (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
     }

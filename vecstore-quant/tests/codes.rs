@@ -1,7 +1,8 @@
-//! Recall of the codes on real vectors, against plain implementations of what they are: a dense random rotation, the best grid
-//! point by trying many scales, all in `f64`.
+//! Recall of the codes on real vectors, compared with plain implementations of their definitions. These have
+//! a dense random rotation, and find the best grid point by trying many scales, all in `f64`.
 //!
-//! `data/words.i8` holds 1,000 word vectors of GloVe (public domain, PDDL) and 40 more as queries, 100 components each, times 256.
+//! `data/words.i8` holds 1,000 word vectors of GloVe (public domain, PDDL), and 40 more as queries. Each has
+//! 100 components, times 256.
 
 use vecstore_quant::Distance;
 use vecstore_quant::{Quantization, train};
@@ -9,7 +10,7 @@ use vecstore_quant::{Quantization, train};
 const DIM: usize = 100;
 const POINTS: usize = 1000;
 const LIMIT: usize = 10;
-/// What chance may take away from the recall of 400 neighbours: two of the standard deviations of a recall of 0.8.
+/// Recall that chance may take away: two standard deviations of a recall of 0.8 over 400 neighbours.
 const CHANCE: f64 = 0.04;
 
 fn words() -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
@@ -40,7 +41,7 @@ fn random_rotation(seed: u64) -> Vec<Vec<f64>> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut basis: Vec<Vec<f64>> = Vec::new();
     while basis.len() < DIM {
-        // As good as normally distributed.
+        // The components are nearly normally distributed.
         let mut axis: Vec<f64> = (0..DIM).map(|_| (0..12).map(|_| random.f64()).sum::<f64>() - 6.0).collect();
         for other in &basis {
             let along = dot(&axis, other);
@@ -53,7 +54,7 @@ fn random_rotation(seed: u64) -> Vec<Vec<f64>> {
     basis
 }
 
-/// The grid point nearest in direction, of those that scaling and rounding leads to.
+/// The grid point nearest in direction, among those that scaling and rounding give.
 fn best_grid_point(vector: &[f64], bits: u32) -> Vec<f64> {
     let outermost = f64::from((1u32 << bits) - 1) / 2.0;
     let largest = vector.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
@@ -66,7 +67,7 @@ fn best_grid_point(vector: &[f64], bits: u32) -> Vec<f64> {
     candidates.max_by(|a, b| cosine(a).total_cmp(&cosine(b))).unwrap()
 }
 
-/// RaBitQ by its definition: for each point, what it scores with a query of any precision.
+/// RaBitQ by its definition. Gives the scores of all points with a query that is not rounded.
 fn reference_rotated(points: &[Vec<f32>], bits: u32) -> impl Fn(&[f32]) -> Vec<f64> {
     let points: Vec<Vec<f64>> = points.iter().map(|point| wide(point)).collect();
     let mean: Vec<f64> =
@@ -95,7 +96,7 @@ fn reference_rotated(points: &[Vec<f32>], bits: u32) -> impl Fn(&[f32]) -> Vec<f
     }
 }
 
-/// A byte a component between the smallest and the largest.
+/// A byte a component, between the smallest and the largest of a vector.
 fn reference_int8(points: &[Vec<f32>]) -> impl Fn(&[f32]) -> Vec<f64> {
     let decoded: Vec<Vec<f64>> = points
         .iter()
@@ -119,7 +120,7 @@ fn best(scores: impl IntoIterator<Item = f64>, count: usize) -> Vec<usize> {
     order.into_iter().map(|(_, point)| point).collect()
 }
 
-/// How many of the true neighbours are among the candidates, which is what rescoring finds.
+/// The part of the true neighbours that is among the candidates. Rescoring finds these.
 fn recall(truth: &[Vec<usize>], candidates: impl Fn(usize) -> Vec<usize>) -> f64 {
     let found = truth.iter().enumerate().map(|(query, truth)| {
         let candidates = candidates(query);
@@ -137,7 +138,7 @@ fn codes_find_what_their_definitions_find() {
         best(points.iter().map(|point| dot(&query, &wide(point))), LIMIT)
     };
     let truth: Vec<Vec<usize>> = queries.iter().map(|query| exact(query)).collect();
-    // Each with the oversampling that it is judged by.
+    // Each method has the oversampling that it is judged by.
     for (method, oversampling, least) in [
         (Quantization::Int8, 2, 0.995),
         (Quantization::Int4, 2, 0.9),

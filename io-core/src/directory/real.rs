@@ -10,9 +10,9 @@ use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// What an owner leaves in its lock file begins so; its number and a newline follow.
+/// An owner's name in its lock file begins with this. The number of its process and a newline follow.
 const OWNER: &[u8] = b"process ";
-/// No owner leaves more.
+/// The longest name of an owner, in bytes.
 const OWNER_BYTES_MAX: u64 = 64;
 
 fn entry(name: &OsStr, metadata: &Metadata) -> DirectoryEntry {
@@ -63,7 +63,7 @@ impl Directory for StdDirectory {
     fn is_within(&self, path: &Path, dir: &Path) -> Result<bool, DirectoryError> {
         let failed = |path: &Path, error| DirectoryError::new("look at", path, error);
         let sought = Identity::of(dir).map_err(|error| failed(dir, error))?;
-        // What is not there yet is going to be in the first directory on the way up that is.
+        // A path that does not exist yet will lie in its first ancestor that exists.
         let there = path.ancestors().find_map(|path| fs::canonicalize(or_here(path)).ok());
         for ancestor in there.iter().flat_map(|there| there.ancestors()) {
             if Identity::of(ancestor).map_err(|error| failed(ancestor, error))? == sought {
@@ -74,12 +74,12 @@ impl Directory for StdDirectory {
     }
 
     fn list(&self, path: &Path) -> Result<Vec<DirectoryEntry>, DirectoryError> {
-        // Of the entry itself: a link to a directory is no directory of ours.
+        // The metadata of the entry itself: a link to a directory does not count as a directory.
         let listed = |listed: io::Result<fs::DirEntry>| {
             let listed = listed?;
             match listed.metadata() {
                 Ok(metadata) => Ok(Some(entry(&listed.file_name(), &metadata))),
-                // Removed meanwhile.
+                // It was removed meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),
             }
@@ -108,7 +108,8 @@ impl Directory for StdDirectory {
         let file = match File::create_new(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 fs::remove_file(path).map_err(failed)?;
-                // So that no crash brings it back under a name that the new one is given later.
+                // Without this sync, a crash could bring the old file back under a name that the new file
+                // gets later.
                 self.sync_dir(or_here(path.parent().unwrap_or(path)))?;
                 File::create_new(path)
             }
@@ -132,9 +133,10 @@ impl Directory for StdDirectory {
     }
 
     fn copy(&self, file: &Path, copy: &Path, stop: &StopFlag) -> Result<(), DirectoryError> {
-        /// Bytes that are copied before `stop` is looked at again.
+        /// The copy looks at `stop` after each piece of so many bytes.
         const PIECE: u64 = 16 << 20;
-        // What can be opened but not copied is no fault of the source, nearly always.
+        // Once the source is open, a failure is nearly always the target's. So the error then names the
+        // target.
         let source = open_to_read(file).map_err(|error| DirectoryError::new("copy", file, error))?;
         let copied = File::create_new(copy).and_then(|mut target| {
             let mut copied = PIECE;
@@ -183,14 +185,14 @@ impl Directory for StdDirectory {
     #[cfg(unix)]
     fn sync_dir(&self, path: &Path) -> Result<(), DirectoryError> {
         use rustix::fs::{Mode, OFlags};
-        // Whatever is no directory is not even opened.
+        // `DIRECTORY` makes the open fail for anything but a directory.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
         let synced = opened.map_err(io::Error::from).and_then(|dir| File::from(dir).sync_all());
         synced.map_err(|error| DirectoryError::new("sync", path, error))
     }
 
-    /// Elsewhere directories cannot be synced; names are as durable as the system makes them.
+    /// Other systems cannot sync directories. Names are as durable as the system makes them.
     #[cfg(not(unix))]
     fn sync_dir(&self, _path: &Path) -> Result<(), DirectoryError> {
         Ok(())
@@ -228,12 +230,12 @@ impl Directory for StdDirectory {
     }
 }
 
-/// The path, or the current directory for the empty one.
+/// The path. The empty path stands for the current directory.
 fn or_here(path: &Path) -> &Path {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
-/// What tells a directory from all others, whatever it is called.
+/// The identity of a directory, independent of its names.
 #[derive(PartialEq, Eq)]
 struct Identity {
     #[cfg(unix)]
@@ -256,7 +258,7 @@ impl Identity {
     }
 }
 
-/// The operating system's lock on the file goes with the file.
+/// A shared lock. The operating system ends it when the file is closed.
 #[derive(Debug)]
 struct FileLock {
     _file: File,
@@ -264,14 +266,14 @@ struct FileLock {
 
 impl DirectoryLock for FileLock {}
 
-/// Of a reader where nothing can be written.
+/// The lock of a reader that cannot create a lock file.
 #[derive(Debug)]
 struct NoLock;
 
 impl DirectoryLock for NoLock {}
 
-/// A reader of a store it may not write to can still lock it; nothing where there is no lock file and can be
-/// none.
+/// Opens the lock file for a reader, which need not have the right to write. `None` if there is no lock file
+/// and none can be created.
 fn open_for_reader(path: &Path) -> io::Result<Option<File>> {
     match open_to_read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => match open_lock_file(path) {
@@ -286,8 +288,8 @@ fn may_not_write(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }
 
-/// Whether an open file still has this name. The lock of one that lost it keeps nobody from what has the name
-/// now.
+/// Whether an open file still has this name. A lock on a file that lost its name does not protect the file
+/// that has the name now.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -299,20 +301,20 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Elsewhere a file that is open keeps its name.
+/// On other systems an open file keeps its name.
 #[cfg(not(unix))]
 fn is_at(_file: &File, _path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// The file may be anybody's until it is locked, so nothing of it is changed.
+/// Opens the file without changing it. Until the lock is taken, it may belong to another process.
 fn open_lock_file(path: &Path) -> io::Result<File> {
     open(path, File::options().read(true).write(true).create(true).truncate(false))
 }
 
-/// Who holds a lock that was not to be had. All of it is only for the message.
+/// Finds out who holds a lock, only for the error's message.
 fn holder(file: &mut File, kind: LockKind) -> LockHolder {
-    // What others share, one more may share.
+    // If a shared lock succeeds, all other holders are shared ones.
     if kind == LockKind::Exclusive && file.try_lock_shared().is_ok() {
         return LockHolder::Shared;
     }
@@ -321,9 +323,9 @@ fn holder(file: &mut File, kind: LockKind) -> LockHolder {
     LockHolder::Exclusive(String::from_utf8_lossy(&name).trim_matches(['\0', '\n']).to_owned())
 }
 
-/// Refuses a file that is no lock file: somebody may have given `LOCK` as a second name to a file of the
-/// user's. A lock file is empty, or holds the name of an owner that did not come to its end, of which a crash
-/// may have left only a part, or zeros.
+/// Refuses a file that is no lock file, since `LOCK` may be a second name of a user's file. A lock file is
+/// empty, or holds the name of an owner that did not end cleanly. A crash may have left only a part of that
+/// name, or zeros.
 fn check_content(file: &mut File) -> io::Result<()> {
     let mut content = Vec::new();
     file.take(OWNER_BYTES_MAX + 1).read_to_end(&mut content)?;
@@ -341,7 +343,7 @@ fn check_content(file: &mut File) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, reason))
 }
 
-/// An exclusive lock, which takes its holder's name out of the file when it goes.
+/// An exclusive lock. Dropping it removes the owner's name from the file.
 #[derive(Debug)]
 struct OwnerLock {
     file: File,
@@ -349,13 +351,13 @@ struct OwnerLock {
 }
 
 impl OwnerLock {
-    /// A disk that is full keeps nobody from what is there: without a name only a message is less exact.
+    /// Writes the owner's name. A failure, as on a full disk, is ignored: only a message becomes less exact.
     fn leave_name(&self) {
         let mut file = &self.file;
         let _ = file
             .set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
-            // In one piece: whoever is killed in the middle leaves as little as can be.
+            // One write keeps the moment short in which a kill leaves a part of the name.
             .and_then(|_| file.write_all(format!("process {}\n", self.process).as_bytes()));
     }
 }
@@ -364,10 +366,10 @@ impl DirectoryLock for OwnerLock {}
 
 impl Drop for OwnerLock {
     fn drop(&mut self) {
-        // A process that was forked has the same open file, and the lock is not its own to give back.
+        // A forked process has the same open file. It must not release its parent's lock.
         if self.process == std::process::id() {
             let _ = self.file.set_len(0);
-            // Not only by closing the file: a process that was forked still has it open.
+            // Closing the file is not enough: a forked process may still have it open.
             let _ = self.file.unlock();
         }
     }
@@ -377,7 +379,7 @@ impl Drop for OwnerLock {
 mod tests {
     use super::*;
 
-    /// Somebody renamed or removed the directory between opening the file and locking it.
+    /// Another process renames or removes the file between its opening and its locking.
     #[cfg(unix)]
     #[test]
     fn a_lock_file_that_lost_its_name_is_told() {
@@ -391,7 +393,7 @@ mod tests {
         assert!(!is_at(&file, &path).unwrap() && is_at(&new, &path).unwrap());
     }
 
-    /// In a process that is forked the lock is another handle to the same open file.
+    /// A second handle to the same open file stands in for a forked process.
     #[test]
     fn a_lock_ends_with_its_owner_and_not_with_a_process_that_it_forked() {
         let temp = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The real file system: what its calls do, and what they leave alone.
+//! Tests of the real file system: the effects of its calls, and the files that they must not touch.
 
 use super::*;
 use crate::with_causes;
@@ -43,7 +43,7 @@ fn names_and_small_files() {
 fn a_copy_is_whole_or_stops() {
     let temp = tempfile::tempdir().unwrap();
     let at = |name: &str| temp.path().join(name);
-    // Nearly all of it is a hole, where the file system has them; more than is copied at once.
+    // The file is longer than one piece of the copy. Most of it is a hole, on file systems that have holes.
     let len = (16 << 20) * 2 + 5;
     fs::write(at("file"), b"first").unwrap();
     File::options().write(true).open(at("file")).unwrap().set_len(len).unwrap();
@@ -79,8 +79,8 @@ fn a_lock_is_held_against_others_and_says_by_whom() {
     drop(lock(LockKind::Exclusive).unwrap());
 }
 
-/// A process that is forked shares its parent's open files, and so its locks. A second handle to the same
-/// open file does too.
+/// A forked process shares its parent's open files, and so its locks. A second handle to the same open file
+/// stands in for it.
 #[test]
 fn a_lock_that_a_forked_process_holds_is_not_taken_for_a_readers() {
     let temp = tempfile::tempdir().unwrap();
@@ -102,7 +102,7 @@ fn a_lock_that_a_forked_process_holds_is_not_taken_for_a_readers() {
     }
 }
 
-/// What a crash may have left in a lock file is overwritten; what is anything else is not.
+/// Locking overwrites anything that a crash may have left in a lock file, and nothing else.
 #[test]
 fn only_a_lock_file_is_overwritten() {
     let temp = tempfile::tempdir().unwrap();
@@ -157,7 +157,7 @@ fn what_is_within_a_directory() {
     }
     let missing = StdDirectory.is_within(&dir, &temp.path().join("missing")).unwrap_err();
     assert!(missing.is_not_found() && missing.path.ends_with("missing"));
-    // From where the process is.
+    // Relative paths start at the current directory of the process.
     assert!(StdDirectory.is_within(Path::new("x/y"), Path::new(".")).unwrap());
     assert!(!StdDirectory.is_within(Path::new("../x"), Path::new(".")).unwrap());
 }
@@ -167,7 +167,7 @@ mod planted {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// Runs something that must not wait for anything; a run that does fails.
+    /// Runs `act` on a thread of its own, and fails if it hangs.
     fn without_waiting<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
         let (done, waiting) = std::sync::mpsc::channel();
         std::thread::spawn(move || done.send(act()));
@@ -181,7 +181,7 @@ mod planted {
         result.map(drop).map_err(|error| with_causes(&error).to_string())
     }
 
-    /// Every call that opens a file that is there.
+    /// Every call that opens an existing file.
     const CALLS: [(&str, Call); 8] = [
         ("read", |path| told(StdDirectory.read(path))),
         ("sync", |path| told(StdDirectory.sync_file(path))),
@@ -239,7 +239,7 @@ mod planted {
         assert_eq!(fs::read(at("file")).unwrap(), b"kept");
     }
 
-    /// Whatever somebody has put where a file is to be made.
+    /// Another process may have put anything under the name of a new file.
     #[test]
     fn nothing_is_written_through_a_name_that_is_there() {
         let temp = tempfile::tempdir().unwrap();
@@ -274,8 +274,8 @@ mod planted {
     }
 }
 
-/// Of a file far longer than memory a piece can be read; it is not read whole. Elsewhere such a file takes
-/// space on the disk.
+/// A piece of a file far longer than memory can be read, but not the whole file. Unix only: elsewhere such a
+/// file takes space on the disk.
 #[cfg(unix)]
 #[test]
 fn a_long_file_is_read_in_pieces_only() {

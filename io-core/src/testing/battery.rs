@@ -1,6 +1,6 @@
-//! The harness: which cases run on which backend, on a file they all read.
+//! The harness runs the cases on each backend, over one file that all cases read.
 //!
-//! A backend's `tests/battery.rs`, with `harness = false` for it in `Cargo.toml`, is
+//! A backend has this `tests/battery.rs`, with `harness = false` for it in `Cargo.toml`:
 //!
 //! ```no_run
 //! use io_core::OpenOptions;
@@ -15,8 +15,8 @@
 //! }
 //! ```
 //!
-//! Each case is a test of its own. Where the system refuses what a subject needs, its cases are shown as
-//! *ignored* and the reason is printed.
+//! Each case is a test of its own. If the system refuses something that a subject needs, its cases are shown
+//! as *ignored*. The reason is printed.
 
 use super::cases::reader_cases;
 use super::executor_cases::executor_cases;
@@ -31,25 +31,24 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Length of the file that the cases read: not a multiple of anything.
+/// Length in bytes of the file that the cases read. It is odd, so no block size divides it.
 pub(super) const FILE_LEN: u64 = (3 << 20) + 1237;
 
 /// The byte at `offset` of that file.
 pub(super) fn byte_at(offset: u64) -> u8 {
-    // Any function that no shift, no stale page and no zeroed buffer can imitate: the finalizer of
-    // splitmix64.
+    // The finalizer of splitmix64. A shift, a stale page or a zeroed buffer gives other bytes.
     let mut x = (offset / 8).wrapping_add(0x9E37_79B9_7F4A_7C15);
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     ((x ^ (x >> 31)) >> (offset % 8 * 8)) as u8
 }
 
-/// A backend under test, with the options its files are opened with.
+/// A backend under test, and the options for opening its files.
 #[derive(Clone, Debug)]
 pub struct Subject<B> {
     /// The backend.
     pub backend: B,
-    /// How files are opened.
+    /// The options for opening files.
     pub options: OpenOptions,
     dir: Arc<tempfile::TempDir>,
 }
@@ -60,7 +59,7 @@ impl<B: BackendFactory> Subject<B> {
         self.dir.path().join("pattern")
     }
 
-    /// A path of its own for a case that writes.
+    /// A new path, for a case that writes.
     pub(super) fn new_path(&self) -> PathBuf {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         self.dir.path().join(format!("new-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
@@ -96,10 +95,10 @@ pub struct Battery {
 }
 
 impl Battery {
-    /// A battery whose files live in a new directory below `dir`, removed at the end.
+    /// A battery with its files in a new directory below `dir`. The directory is removed at the end.
     ///
     /// # Panics
-    /// When the directory or the file to read cannot be made.
+    /// If the directory or the file to read cannot be made.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         std::fs::create_dir_all(dir).expect("the directory for the battery's files");
@@ -110,7 +109,7 @@ impl Battery {
         Self { dir: Arc::new(dir), trials: Vec::new() }
     }
 
-    /// Adds every promise that any reader and writer must keep, also through [`DynBackend`].
+    /// Adds the promises that every reader and writer must keep, also through [`DynBackend`].
     #[must_use]
     pub fn any<B: BackendFactory>(mut self, label: &str, backend: &B, options: &OpenOptions) -> Self {
         let subject = self.subject(backend, options);
@@ -122,8 +121,8 @@ impl Battery {
         self
     }
 
-    /// Adds all of [`Battery::any`], the same behind a fault wrapper that injects nothing, and the promises
-    /// about faults, which need a backend made of a page source and a page sink.
+    /// Adds all of [`Battery::any`], and the same behind a fault wrapper that injects nothing. Adds the
+    /// promises about faults too. They need a backend made of a page source and a page sink.
     #[must_use]
     pub fn paged<B, S, K>(self, label: &str, backend: &B, options: &OpenOptions) -> Self
     where
@@ -142,8 +141,8 @@ impl Battery {
         battery
     }
 
-    /// Adds what a backend with a runtime of its own owes it. `own_runtime` runs a future as a user does who
-    /// starts that runtime without the backend.
+    /// Adds the promises of a backend with a runtime. `own_runtime` runs a future in that runtime, started
+    /// without the backend, as a user may do.
     #[must_use]
     pub fn executor<B: BackendFactory>(
         mut self,
@@ -202,8 +201,8 @@ impl Battery {
     }
 }
 
-/// Whether the system refuses what the subject needs; says so on the standard error output. Any other failure
-/// is none: the cases run, and fail.
+/// Whether the system refuses something that the subject needs. Prints the reason to standard error. After
+/// any other failure the cases run, and fail.
 #[allow(clippy::print_stderr, reason = "a skip must be seen, whatever captures the tests' output")]
 fn refusal<B: BackendFactory>(subject: &Subject<B>, label: &str) -> bool {
     let opened = subject

@@ -1,6 +1,6 @@
-//! The promises that every reader keeps, one case each, named after the promise in the crate's documentation.
+//! The promises that every reader keeps. A case has the number of its promise in the crate's documentation.
 //!
-//! Panics that a case means to happen are raised with `resume_unwind`, which prints nothing.
+//! Intended panics use `resume_unwind`, which prints nothing.
 
 use super::battery::{Case, FILE_LEN, Subject, byte_at};
 use crate::{
@@ -91,7 +91,7 @@ pub(super) async fn read_and_check<R: VectorReader>(
     Ok(outcome)
 }
 
-/// Polls `future` up to `polls` times, letting the executor turn in between, and says whether it ended.
+/// Polls `future` up to `polls` times, with turns of the executor in between. Returns its output if it ended.
 async fn poll_times<F: Future>(future: F, polls: u32) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
@@ -104,7 +104,7 @@ async fn poll_times<F: Future>(future: F, polls: u32) -> Option<F::Output> {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending if left == 0 => Poll::Ready(None),
             Poll::Pending => {
-                // Woken at once: the next poll must find the reader in whatever state it is in.
+                // It wakes itself at once. So the next poll may find the reader in any state.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -298,7 +298,7 @@ fn dropped<B: BackendFactory>(subject: &Subject<B>) {
             });
             let _ = poll_times(reading, polls).await;
             ended.set(true);
-            // While reads of the dropped batch are still on their way, others get their own bytes.
+            // Reads of the dropped batch may still be in flight. Other batches get their own bytes.
             read_and_check(&reader, &scattered(11, 20)).await.expect("the reader goes on");
         }
         reader.close().await.expect("closes");
@@ -368,7 +368,7 @@ fn main_panics<B: BackendFactory>(subject: &Subject<B>) {
     let panic = ran.expect_err("the panic goes on");
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"main's own panic"));
     assert_eq!(meter.counters().in_flight, 0, "the executor was left with reads in flight");
-    // The thread is fit for another executor.
+    // The thread can start another executor.
     subject.run(|| async {
         read_and_check(&subject.open().await, &scattered(16, 20)).await.expect("a good batch");
     });
@@ -482,7 +482,7 @@ fn cannot_open<B: BackendFactory>(subject: &Subject<B>) {
     });
 }
 
-/// What is put in a file's place: nobody follows it, or waits for it.
+/// Something else stands in a file's place. A backend neither follows it nor waits for it.
 #[cfg(target_os = "linux")]
 fn no_file<B: BackendFactory>(subject: &Subject<B>) {
     use rustix::fs::{CWD, Mode, mkfifoat};
@@ -490,8 +490,7 @@ fn no_file<B: BackendFactory>(subject: &Subject<B>) {
         let (link, pipe) = (subject.new_path(), subject.new_path());
         std::os::unix::fs::symlink(subject.file(), &link).expect("a link");
         mkfifoat(CWD, &pipe, Mode::RWXU).expect("a pipe");
-        // With both ends open nobody waits for long, so that a backend that opens it fails instead of
-        // hanging.
+        // Both ends are open. So a backend that opens the pipe fails the case instead of hanging.
         let _ends = std::fs::File::options().read(true).write(true).open(&pipe).expect("opens");
         for (path, is) in [(&link, "a symbolic link"), (&pipe, "a pipe")] {
             let error = subject.backend.open(path, &subject.options).await.map(drop).expect_err(is);

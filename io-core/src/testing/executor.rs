@@ -1,5 +1,5 @@
-//! A small executor for simulated backends: from a seed it decides which operation under way completes next,
-//! so that a failure can be replayed.
+//! A small executor for simulated backends. A seed decides which operation in flight completes next. So a
+//! failure can be replayed.
 
 use crate::{BackendInfo, IoGeometry, IoMode, LocalBoxFuture, OpenOptions, StartError};
 use std::cell::{Cell, RefCell};
@@ -14,7 +14,7 @@ thread_local! {
     static EXECUTOR: RefCell<Option<Executor>> = const { RefCell::new(None) };
 }
 
-/// Takes the thread's executor away again, also on a panic.
+/// Removes the thread's executor when dropped, also on a panic.
 pub(super) struct Entered;
 
 impl Entered {
@@ -31,15 +31,15 @@ impl Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        // Dropped outside the borrow: tasks may look at the executor while they go.
+        // The executor is dropped outside the borrow, because its tasks may use it while they are dropped.
         let executor = EXECUTOR.take();
         drop(executor);
     }
 }
 
-/// What a backend on this executor says of itself.
+/// The settings of a backend on this executor.
 pub(super) fn info(backend: &'static str, options: &OpenOptions) -> BackendInfo {
-    // Direct files get a device's alignment, so that the planner is tested with one.
+    // Direct files get a device's alignment, to test the planner with one.
     let (io_mode, align) = if options.direct { (IoMode::Direct, 512) } else { (IoMode::Buffered, 1) };
     BackendInfo {
         backend,
@@ -58,7 +58,7 @@ pub(super) fn info(backend: &'static str, options: &OpenOptions) -> BackendInfo 
     }
 }
 
-/// Whether this thread is inside of it.
+/// Whether this thread runs the executor.
 pub(super) fn is_entered() -> bool {
     EXECUTOR.with_borrow(Option::is_some)
 }
@@ -66,7 +66,7 @@ pub(super) fn is_entered() -> bool {
 #[derive(Default)]
 struct Executor {
     random: fastrand::Rng,
-    /// Operations under way.
+    /// Operations in flight.
     pending: Vec<Rc<Operation>>,
     tasks: Vec<LocalBoxFuture<'static, ()>>,
 }
@@ -100,10 +100,10 @@ pub(super) fn block_on<F: Future>(main: F) -> F::Output {
                 return output;
             }
             poll_tasks(&mut cx);
-            // Also when the tasks keep waking themselves, as a busy loop does, the disk goes on.
+            // The disk makes progress even if tasks keep waking themselves.
             complete_some();
         } else if !complete_some() {
-            // Only another thread can wake us now.
+            // Only another thread can wake this one now.
             std::thread::park();
         }
     }
@@ -121,7 +121,7 @@ fn poll_tasks(cx: &mut Context<'_>) {
     });
 }
 
-/// Completes a few operations of the executor's choice at once, as a ring does; says whether there was one.
+/// Completes a few operations at once, as a ring does. The seed chooses them. Returns whether there was one.
 fn complete_some() -> bool {
     let count = EXECUTOR.with_borrow_mut(|executor| match executor {
         Some(executor) => executor.random.usize(1..=4).min(executor.pending.len()),
@@ -142,7 +142,7 @@ fn complete_some() -> bool {
     count > 0
 }
 
-/// Ends when the executor chooses so.
+/// Ends when the executor chooses this operation.
 pub(super) async fn completion() {
     let operation = Rc::new(Operation::default());
     EXECUTOR.with_borrow_mut(|executor| {

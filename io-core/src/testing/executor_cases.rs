@@ -1,5 +1,5 @@
-//! What a backend owes its runtime: starting, nesting, the user's own runtime, wakes from other threads, a
-//! hasty end.
+//! Cases for a backend with a runtime: starting, nesting, a runtime that the user started, wakes from other
+//! threads, an early end.
 
 use super::MemoryBackend;
 use super::battery::Subject;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 
-/// Runs a future as a user does who starts the backend's runtime without the backend.
+/// Runs a future in the backend's runtime, started without the backend, as a user may do.
 pub(super) type OwnRuntime = fn(LocalBoxFuture<'static, ()>);
 
 type ExecutorCase<B> = (&'static str, fn(&Subject<B>, OwnRuntime));
@@ -59,7 +59,8 @@ fn own_runtime<B: BackendFactory>(subject: &Subject<B>, own: OwnRuntime) {
 fn own_runtime_ends<B: BackendFactory>(subject: &Subject<B>, own: OwnRuntime) {
     let inside = subject.clone();
     own(Box::pin(async move {
-        // Neither closed nor drained: what the kernel still writes to must not be used again.
+        // The reader is neither closed nor drained. Memory that the kernel still writes to must not be
+        // reused.
         let options = OpenOptions { queue_depth: 128, ..inside.options.clone() };
         let reader = inside.backend.open(&inside.file(), &options).await.expect("opens");
         let (requests, control) = (requests(), ReadControl::default());
@@ -71,7 +72,7 @@ fn own_runtime_ends<B: BackendFactory>(subject: &Subject<B>, own: OwnRuntime) {
         })
         .await;
     }));
-    // Memory that a late read would land in, if its buffer had been freed.
+    // If a buffer had been freed, a late read would land in this memory.
     let fresh: Vec<Vec<u8>> = (0..256).map(|_| vec![0xA5; 4096]).collect();
     subject.run(|| async {
         read_and_check(&subject.open().await, &requests()).await.expect("a good batch");
@@ -88,7 +89,7 @@ fn foreign_wakes<B: BackendFactory>(subject: &Subject<B>, _own: OwnRuntime) {
         for wake in 1..=WAKES {
             sender.0.store(wake, Ordering::Release);
             sender.1.wake();
-            // The next wake only when this one has arrived, so that none can stand in for another.
+            // The next wake waits until this one has arrived. So no wake can stand in for another.
             while acknowledged.load(Ordering::Acquire) < wake {
                 std::thread::yield_now();
             }

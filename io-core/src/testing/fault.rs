@@ -1,4 +1,4 @@
-//! Injects faults between a backend and the driver: short transfers, EIO, EINTR, delays and so reordering.
+//! Injects faults between a backend and the driver: short transfers, EIO, EINTR, and delays, which reorder.
 
 use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter, Permit};
 use crate::{
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
-/// Which faults, and how often: rates from 0 (never) to 1 (always). The default injects nothing.
+/// The faults to inject. Rates go from 0 (never) to 1 (always). The default injects nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Faults {
-    /// Same seed, same faults.
+    /// The same seed gives the same faults.
     pub seed: u64,
     /// Transfers cut short, to at least one byte.
     pub short: f64,
@@ -33,7 +33,7 @@ pub struct Faults {
     pub no_space_from: Option<u64>,
 }
 
-/// What passed through a [`FaultyBackend`]: all its files, on all threads.
+/// Counts of what passed through a [`FaultyBackend`], over all its files and threads.
 #[derive(Debug, Default)]
 pub struct FaultLog {
     transfers: AtomicU64,
@@ -94,8 +94,8 @@ impl Drop for InFlight {
     }
 }
 
-/// A backend whose transfers go wrong as [`Faults`] say. Without faults it passes the battery like the
-/// backend in it.
+/// A backend whose transfers fail as [`Faults`] says. Without faults it passes the battery as the inner
+/// backend does.
 #[derive(Clone, Debug)]
 pub struct FaultyBackend<B> {
     inner: B,
@@ -109,7 +109,7 @@ impl<B> FaultyBackend<B> {
         Self { inner, faults, log: Arc::default() }
     }
 
-    /// What has passed through.
+    /// Counts of what has passed through.
     pub fn log(&self) -> &FaultLog {
         &self.log
     }
@@ -159,7 +159,7 @@ struct Injector {
     log: Arc<FaultLog>,
 }
 
-/// What is going to happen to one transfer.
+/// The fate of one transfer.
 struct Fate {
     error: Option<io::Error>,
     bytes_max: usize,
@@ -212,7 +212,7 @@ pub struct FaultySource<S> {
     injector: Injector,
 }
 
-/// The bytes a faulty read lets through.
+/// The bytes that a faulty read lets through.
 #[derive(Debug)]
 pub struct FaultyPage<P> {
     page: P,
@@ -240,7 +240,7 @@ impl<S: PageSource> PageSource for FaultySource<S> {
         let fate = self.injector.fate(len as usize);
         let in_flight = InFlight::new(&self.injector.log, u64::from(len));
         async move {
-            // The read is done in any case: what failed later may still have written to its buffer.
+            // The read is always carried out. A read that fails later may still have written to its buffer.
             let (page, permit) = read.await;
             hold(fate.turns_held).await;
             drop(in_flight);
@@ -295,7 +295,7 @@ impl<K: PageSink> PageSink for FaultySink<K> {
         let len = buffer.len();
         let fate = self.injector.fate(len);
         let in_flight = InFlight::new(&self.injector.log, len as u64);
-        // A write that is to fail or fall short must not reach the disk whole.
+        // A write that will fail or fall short must not reach the disk whole.
         let taken = if fate.error.is_some() {
             0
         } else if fate.bytes_max < len {

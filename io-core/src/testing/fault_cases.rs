@@ -1,4 +1,4 @@
-//! What readers do when the device misbehaves; for backends made of a page source.
+//! Cases with faults of the device, for backends made of a page source.
 
 use super::Faults;
 use super::battery::{Case, FILE_LEN, Subject};
@@ -79,7 +79,7 @@ where
     K: PageSink,
 {
     if subject.backend.name() == "memory" {
-        // Its files are its own: nobody else can truncate them.
+        // Its files are in its own memory, so no other process can truncate them.
         return;
     }
     let path = subject.new_path();
@@ -121,7 +121,7 @@ where
             subject.faulty(Faults { seed: at, io_error_at: Some(at), delay: 0.5, ..Faults::default() });
         faulty.run(|| async {
             let reader = Metered::new(faulty.open().await);
-            // Far enough apart that nothing merges, so that the reads are numbered by offset.
+            // The requests are too far apart to merge, so the reads are numbered by offset.
             let requests: Vec<_> = (0..100).map(|i| ReadRequest::new(i * 30_000, 100)).collect();
             let mut delivered = 0;
             let error = reader
@@ -207,7 +207,7 @@ where
         let log = faulty.backend.log();
         assert!(log.in_flight_max() <= u64::from(queue_depth), "{log:?} with depth {queue_depth}");
         assert!(log.bytes_in_flight_max() <= bytes_in_flight_max, "{log:?} with {bytes_in_flight_max} bytes");
-        // And they are used: whichever limit binds is nearly reached.
+        // The limits are used too: the one that binds is nearly reached.
         let depth_reached = log.in_flight_max() == u64::from(queue_depth);
         let budget_reached = log.bytes_in_flight_max() + (16 << 10) > bytes_in_flight_max;
         assert!(depth_reached || budget_reached, "{log:?} within {queue_depth} and {bytes_in_flight_max}");

@@ -1,5 +1,5 @@
-//! A backend without a disk: files live in memory, and operations complete in an order that depends on a
-//! seed. The same seed gives the same order, so a failure can be replayed.
+//! A backend without a disk. Files live in memory, and a seed decides the order of completions. The same seed
+//! gives the same order, so a failure can be replayed.
 
 use super::executor;
 use crate::backend::{
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 type Bytes = Arc<Mutex<Vec<u8>>>;
 
-/// Files in memory. Clones share them; a file that is not there is looked for on the real disk and copied.
+/// Files in memory. Clones share them. A missing file is copied from the real disk if it is there.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryBackend {
     seed: u64,
@@ -26,13 +26,13 @@ pub struct MemoryBackend {
 }
 
 impl MemoryBackend {
-    /// No files yet; completions in an order that depends on `seed` only.
+    /// A backend without files. The order of completions depends on `seed` only.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { seed, files: Arc::default() }
     }
 
-    /// Puts a file, replacing one of that name.
+    /// Puts a file. Replaces one of that name.
     pub fn put(&self, path: &Path, bytes: Vec<u8>) {
         lock(&self.files).insert(path.to_owned(), Arc::new(Mutex::new(bytes)));
     }

@@ -1,12 +1,11 @@
 //! Tools for testing backends and what is built on readers (feature `testing`).
 //!
-//! * [`Battery`]: the conformance battery, one readable case a promise, for any backend.
+//! * [`Battery`]: the conformance battery for any backend, with cases for each promise.
 //! * [`FaultyBackend`]: wraps a backend and injects short transfers, errors and delays from a seed.
-//! * [`MemoryBackend`]: files in memory, with completions delayed and reordered from a seed; no system call
-//!   at all.
-//! * [`SimulatedDisk`]: a whole file system in memory that loses, tears and reorders at a crash what was not
-//!   synced.
-//! * [`TracedBackend`]: wraps a backend of real files and records what it does as the history of a simulated
+//! * [`MemoryBackend`]: files in memory, with completions delayed and reordered from a seed. It needs no
+//!   disk.
+//! * [`SimulatedDisk`]: a whole file system in memory. A crash loses, tears and reorders unsynced changes.
+//! * [`TracedBackend`]: wraps a backend of real files and records its changes as the history of a simulated
 //!   disk.
 
 mod battery;

@@ -88,7 +88,7 @@ fn tail<B: BackendFactory>(subject: &Subject<B>) {
         let writer = subject.backend.create(&path, &subject.options).await.expect("creates");
         let all = pages(0, 5);
         let (head, rest) = all.split_at(2 * PAGE as usize);
-        // Far apart first, so that there is a hole until the second batch.
+        // The far pages come first. So the file has a hole until the second batch.
         writer.write_pages(&[PageWrite { offset: 2 * PAGE, bytes: rest }]).await.expect("writes");
         writer.write_pages(&[PageWrite { offset: 0, bytes: head }]).await.expect("writes");
         writer.write_pages(&[]).await.expect("an empty batch");

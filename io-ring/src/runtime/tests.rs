@@ -1,4 +1,4 @@
-//! The backend on kernels of any age, with rings of any size.
+//! Tests of the backend on kernels of any age, with rings of any size.
 
 use super::RingBackend;
 use crate::file::RingSink;

@@ -1,4 +1,4 @@
-//! What goes to the kernel together, and how operations end.
+//! Tests of joined writes, and of the ends of operations.
 
 use super::{Joined, Running, Shared, What, Worker};
 use crate::open_file::OpenFile;
@@ -80,7 +80,7 @@ fn writes_that_wait_and_follow_each_other_are_one() {
 #[test]
 fn not_more_are_joined_than_the_system_takes_buffers_or_the_lane_may_have_bytes() {
     assert_eq!(joined_as(Lane::Foreground, &[1; 1030], |_| ()), [1024, 6]);
-    // The foreground has 4 MiB in any case.
+    // The foreground always has 4 MiB.
     assert_eq!(joined_as(Lane::Foreground, &[256 << 10; 17], |_| ()), [16, 1]);
     // While there are foreground operations, the background has two operations and 256 KiB.
     let somebody_waits = |worker: &mut Worker| {
@@ -157,7 +157,7 @@ fn each_operation_of_a_joined_write_gets_its_share_or_goes_again() {
     }
 }
 
-/// Has the first half of a background write of 4096 bytes done. Its pages are then on their way to the disk.
+/// Does the first half of a background write of 4096 bytes. Its pages then go to the disk.
 fn written_but_not_on_the_disk(file: &Arc<OpenFile>) -> (Worker, Pending, usize) {
     let mut worker = worker(&RingOptions::default());
     let (pending, running) = start(file, Kind::Write, 0, 4096);
@@ -182,7 +182,7 @@ fn a_background_write_ends_when_its_pages_are_on_the_disk() {
     assert_eq!(end(&mut pending).result.expect("is written"), 4096);
 }
 
-/// The system reports this once, and no later sync does.
+/// The system reports such an error once. No later sync reports it again.
 #[test]
 fn pages_that_cannot_be_written_are_the_writes_error_unless_there_is_nothing_to_write_back() {
     let (_directory, file) = new_file(Lane::Background);
@@ -213,7 +213,7 @@ fn what_has_ended_is_seen_also_where_the_ring_is_kept_from_waiting() {
     }
 }
 
-/// Buffers come and go while the table is small. Each place has had many buffers in the end.
+/// Buffers come and go, and the table is small. In the end each place has had many buffers.
 #[test]
 fn reads_into_pinned_buffers_bring_their_own_bytes() {
     const BLOCK: usize = 4096;

@@ -1,6 +1,6 @@
-//! Files whose bytes are known, and a ring held still.
+//! Files with known bytes, and a ring whose thread is held.
 
-// Each test binary uses some of it.
+// Each test binary uses a part of this module.
 #![allow(dead_code)]
 
 use io_core::{BackendFactory, OpenOptions, PageWriter, ReadControl, ReadRequest, SyncKind, VectorReader};
@@ -16,7 +16,8 @@ use std::task::{Context, Poll, Wake, Waker};
 pub(crate) type Reader = <RingBackend as BackendFactory>::Reader;
 pub(crate) type Writer = <RingBackend as BackendFactory>::Writer;
 
-/// Bytes of a request of [`requests`]. Each is a physical read of its own: the gaps are larger.
+/// Bytes of each request of [`requests`]. The gaps between them are larger, so each is a physical read of its
+/// own.
 pub(crate) const LEN: u32 = 400;
 const STRIDE: u64 = 8192;
 
@@ -25,12 +26,12 @@ pub(crate) fn options() -> OpenOptions {
     OpenOptions { gap_max: 0, ..OpenOptions::default() }
 }
 
-/// A ring of its own.
+/// A ring besides the process's one.
 pub(crate) fn ring() -> RingBackend {
     RingBackend::start(&RingOptions::default()).expect("this system has io_uring")
 }
 
-/// What the files hold.
+/// The byte at `offset` of each file.
 pub(crate) fn byte_at(offset: u64) -> u8 {
     (offset ^ (offset >> 8) ^ (offset >> 16)) as u8
 }
@@ -39,7 +40,7 @@ pub(crate) fn bytes_at(offset: u64, len: usize) -> Vec<u8> {
     (offset..offset + len as u64).map(byte_at).collect()
 }
 
-/// A directory for files of this test, removed in the end.
+/// A directory for files of this test. It is removed at the end.
 pub(crate) fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory can be written to")
 }
@@ -56,7 +57,7 @@ pub(crate) fn requests(range: std::ops::Range<u64>) -> Vec<ReadRequest> {
     range.rev().map(|number| ReadRequest::new(number * STRIDE + number % 100, LEN)).collect()
 }
 
-/// Reads all of a batch and checks every byte, and that each request is delivered once.
+/// Reads a batch. Checks every byte, and that each request is delivered once.
 pub(crate) async fn read_and_check(reader: &Reader, requests: &[ReadRequest]) {
     let mut seen = vec![0; requests.len()];
     let outcome = reader
@@ -72,7 +73,7 @@ pub(crate) async fn read_and_check(reader: &Reader, requests: &[ReadRequest]) {
     assert!(seen.iter().all(|&times| times == 1));
 }
 
-/// Polls once, with nobody to wake.
+/// Polls once, with a waker that does nothing.
 pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
@@ -87,8 +88,8 @@ impl Wake for Wakes {
     }
 }
 
-/// A ring whose thread is held inside a waker, so that whatever is handed in stays in flight, until this is
-/// dropped.
+/// Holds a ring's thread inside a waker until this is dropped. Operations that are handed in meanwhile stay
+/// in flight.
 pub(crate) struct Stalled {
     _release: Sender<()>,
     _woken: Pin<Box<dyn Future<Output = ()>>>,
@@ -101,7 +102,7 @@ struct BlockingWaker {
 
 impl Wake for BlockingWaker {
     fn wake(self: Arc<Self>) {
-        // Neither fails but where the test has gone on without it.
+        // Both calls fail only if the test has gone on without this waker.
         let _ = self.entered.send(());
         let _ = self.release.lock().expect("one waits").recv();
     }
@@ -120,7 +121,7 @@ impl Stalled {
             let mut woken: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
                 writer.sync(SyncKind::All).await.expect("syncs");
             });
-            // One that ended at once woke nobody.
+            // A sync that ended at once woke nothing.
             if woken.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
                 drop(waker);
                 has_entered.recv().expect("the ring wakes it");
@@ -130,12 +131,12 @@ impl Stalled {
     }
 }
 
-/// The numbers of the threads of this process with this name.
+/// The ids of the threads of this process with this name.
 pub(crate) fn threads_named(name: &str) -> Vec<u32> {
     let tasks = std::fs::read_dir("/proc/self/task").expect("there is /proc");
     let tasks = tasks.filter_map(|task| {
         let path = task.ok()?.path();
-        // One that has ended meanwhile is not there.
+        // A thread that has ended meanwhile has no entry.
         let comm = std::fs::read_to_string(path.join("comm")).ok()?;
         (comm.trim_end() == name).then(|| path.file_name()?.to_str()?.parse().ok()).flatten()
     });

@@ -1,9 +1,9 @@
-//! A bit a component: on which side of the sample's mean it is, and nothing else. The idea is that of Charikar, "Similarity
-//! estimation techniques from rounding algorithms" (2002), but the query is not rounded to bits.
+//! One bit a component: the side of the sample's mean on which it lies. The idea is that of Charikar,
+//! "Similarity estimation techniques from rounding algorithms" (2002), but the query is not rounded to bits.
 //!
-//! Vectors are taken to be as far from the mean as those of the sample are on average. For cosine that ranks well enough to
-//! be rescored; where lengths differ much, [`super::Quantization::Rotated1`] knows them. Up to 160 components its records are no
-//! longer than these, which have at least 32 bytes, and it finds more.
+//! The score takes each vector to be as far from the mean as those of the sample are on average. For cosine,
+//! that ranks well enough for rescoring. If lengths differ much, [`super::Quantization::Rotated1`] is better,
+//! because it stores them. Up to 160 components the records of both have 32 bytes, and `Rotated1` finds more.
 
 use super::centre::Centre;
 use super::model::{ModelError, ModelReader, put_floats};
@@ -14,9 +14,9 @@ use crate::distance::Distance;
 #[derive(Clone, Debug)]
 pub(super) struct Binary {
     centre: Centre,
-    /// Mean distance from the mean.
+    /// The mean distance of the sample's vectors from their mean.
     norm: f32,
-    /// Mean of what of a score depends on the vector alone.
+    /// The mean of the part of a score that depends on the vector alone.
     own: f32,
     layout: Layout<1>,
 }
@@ -88,7 +88,7 @@ impl Codec for Binary {
 struct BinaryScorer {
     packed: PackedQuery<1>,
     own: f32,
-    /// What a step of the query is worth in a score.
+    /// The factor that one step of the query has in a score.
     scale: f32,
 }
 

@@ -1,7 +1,7 @@
-//! A centre, as the mean of the sample, which vectors and queries are taken relative to before they are encoded: codes then describe
-//! what tells vectors apart.
+//! A centre, such as the mean of the sample. Vectors and queries are taken relative to it before they are
+//! encoded. Codes then describe the differences between vectors.
 //!
-//! With `c` the centre, `r = x - c` and `p = q - c`, a score needs the codes for one dot product only:
+//! Let `c` be the centre, `r = x - c` and `p = q - c`. A score then needs the codes for one dot product only:
 //!
 //! ```text
 //!  <q, x>   =  <q, c>   +  <c, r>  +     <p, r>
@@ -19,12 +19,12 @@ pub(super) struct Centre {
     centre: Vec<f32>,
 }
 
-/// A vector relative to the centre, taken apart.
+/// A vector relative to the centre, as direction and length.
 pub(super) struct Residual {
-    /// Of length 1, or zero.
+    /// The direction, of length 1. Zero if the vector is the centre.
     pub(super) unit: Vec<f32>,
     pub(super) norm: f64,
-    /// What of a score depends on this side alone.
+    /// The part of a score that depends on this side alone.
     pub(super) own: f64,
 }
 
@@ -64,7 +64,7 @@ impl Centre {
         &self.centre
     }
 
-    /// How often the dot product of the residuals goes into a score.
+    /// The factor of the residuals' dot product in a score.
     pub(super) fn weight(&self) -> f32 {
         match self.distance {
             Distance::Cosine | Distance::Dot => 1.0,
@@ -80,7 +80,7 @@ impl Centre {
         self.residual(prepared, |centre, _, query| centre * query)
     }
 
-    /// In `f64`, whose range no difference and no square of finite `f32` leaves.
+    /// Computes in `f64`, whose range no difference and no square of finite `f32` leaves.
     fn residual(&self, prepared: &[f32], own: impl Fn(f64, f64, f64) -> f64) -> Residual {
         assert_eq!(prepared.len(), self.centre.len(), "a vector of the codec's dimension");
         let pairs = || prepared.iter().zip(&self.centre).map(|(&x, &c)| (f64::from(x), f64::from(c)));

@@ -1,7 +1,8 @@
-//! The centres that vectors are taken relative to, each to the nearest one: the nearer, the shorter is what is left to be coded, and
-//! the smaller the error of the code, which is a part of that length.
+//! Each vector is taken relative to the nearest of some centres. The nearer that centre, the shorter is the
+//! residual that is encoded. The error of a code is proportional to that length.
 //!
-//! The mean of the sample is the first. Where enough vectors are to be encoded there are further ones, by k-means.
+//! The first centre is the mean of the sample. If enough vectors will be encoded, k-means adds further
+//! centres.
 
 use super::centre::Centre;
 use super::model::{ModelError, ModelReader};
@@ -12,26 +13,27 @@ use crate::random::SplitMix64;
 use rayon::prelude::*;
 use std::sync::OnceLock;
 
-/// Most of them, so that a query, which looks at each, does not take long to prepare.
+/// Maximum of further centres. A query looks at each centre, so more of them would make it slow to prepare.
 const FURTHER_MAX: usize = 1024;
-/// Vectors of the sample to a centre, at least.
+/// Minimum of the sample's vectors for each centre.
 const SAMPLE_EACH: usize = 16;
-/// The codes of all vectors take at least so many times the memory of the centres.
+/// The codes of all vectors take at least this many times the memory of the centres.
 const CODES_TO_CENTRES: usize = 16;
-/// Rounds of k-means; more hardly move the centres.
+/// Rounds of k-means. More rounds hardly move the centres.
 const ROUNDS: usize = 8;
 
 #[derive(Clone, Debug)]
 pub(super) struct Centres {
     distance: Distance,
-    /// The mean, and the further ones.
+    /// The mean, then the further centres.
     all: Vec<Centre>,
-    /// Their int8 codes, which are fast to search, and with the same result on every machine. Only encoding takes them.
+    /// The int8 codes of the centres, which only encoding needs. They are fast to search, with the same
+    /// result on every machine.
     codes: OnceLock<ScalarCodes>,
 }
 
 impl Centres {
-    /// For codes that will take `codes_bytes` altogether.
+    /// Trains for codes that will take `codes_bytes` altogether.
     pub(super) fn train(
         distance: Distance,
         dim: usize,
@@ -45,7 +47,8 @@ impl Centres {
         let mut random = SplitMix64::new(seed, 0);
         let mut all = vec![Centre::of(distance, dim, sample)];
         all.extend((0..further).map(|index| {
-            // Somewhere in each part of the sample: where neighbours come together, that is everywhere among the vectors.
+            // One random vector from each part of the sample. If neighbours are together in the sample, these
+            // spread over all vectors.
             let (start, end) = (index * vectors / further, (index + 1) * vectors / further);
             let vector = start + random.below(end - start);
             Centre::at(distance, sample[vector * dim..][..dim].to_vec())
@@ -57,7 +60,8 @@ impl Centres {
         centres
     }
 
-    /// Each further one moves to the mean of the vectors it is nearest to; where there are none it stays.
+    /// Moves each further centre to the mean of the vectors that are nearest to it. A centre without such
+    /// vectors stays.
     fn moved(self, dim: usize, sample: &[f32]) -> Self {
         let nearest: Vec<usize> =
             sample.par_chunks_exact(dim).map(|vector| usize::from(self.nearest(vector).0)).collect();
@@ -93,7 +97,7 @@ impl Centres {
         Ok(Self { distance, all, codes: OnceLock::new() })
     }
 
-    /// The mean, and, if there are further ones, how many and all of them.
+    /// Writes the mean. If there are further centres, writes their number and all of them.
     pub(super) fn write(&self, model: &mut Vec<u8>) {
         self.mean().write(model);
         if self.several() {
@@ -114,14 +118,15 @@ impl Centres {
         &self.all[0]
     }
 
-    /// The one nearest to a vector, but for the rounding of its code, and its number.
+    /// The centre nearest to a vector, and its number. It is the nearest but for the rounding of codes.
     pub(super) fn nearest(&self, prepared: &[f32]) -> (u16, &Centre) {
         if !self.several() {
             return (0, self.mean());
         }
         let codes = self.codes.get_or_init(|| {
             let dim = self.mean().dim();
-            // One after the other: whoever waits for this is in the pool that would do it side by side.
+            // The centres are encoded one after the other. The threads that wait here may be all threads of
+            // the pool that would encode them in parallel.
             let mut codes = vec![0; dim * self.all.len()];
             let each = self.all.iter().zip(codes.chunks_exact_mut(dim));
             let params = each.map(|(centre, code)| encode_into(centre.vector(), code)).collect();
@@ -138,7 +143,7 @@ impl Centres {
         (nearest, &self.all[usize::from(nearest)])
     }
 
-    /// What of a score depends on the query and the centre of a vector alone, for each centre.
+    /// For each centre, the part of a score that depends on the query and the centre alone.
     pub(super) fn own(&self, prepared: &[f32]) -> Vec<f32> {
         let kernels = Kernels::get();
         let own = |centre: &Centre| {
@@ -146,13 +151,13 @@ impl Centres {
                 Distance::Cosine | Distance::Dot => (kernels.dot_f32)(prepared, centre.vector()),
                 Distance::Euclid => -(kernels.l2_f32)(prepared, centre.vector()),
             };
-            // Where `f32` does not reach, as it is defined.
+            // If the sum leaves the range of `f32`, the definition is computed in `f64`.
             if fast.is_finite() { fast } else { centre.residual_of_query(prepared).own() }
         };
         self.all.iter().map(own).collect()
     }
 
-    /// The norm of a query, for distances that take dot products of it; else 0.
+    /// The norm of a query if the distance takes dot products of it, otherwise 0.
     pub(super) fn dot_norm(&self, prepared: &[f32]) -> f32 {
         match self.distance {
             Distance::Cosine | Distance::Dot => (Kernels::get().dot_f32)(prepared, prepared).sqrt(),
@@ -160,7 +165,7 @@ impl Centres {
         }
     }
 
-    /// How far a vector is from a centre, if there is one with this number.
+    /// The distance of a vector from the centre with this number, if there is one.
     pub(super) fn distance(&self, prepared: &[f32], index: u16) -> Option<f32> {
         let centre = self.all.get(usize::from(index))?;
         Some((Kernels::get().l2_f32)(prepared, centre.vector()).sqrt())

@@ -1,12 +1,14 @@
-//! The point of a grid that points best in the direction of a vector (extended RaBitQ, arXiv 2409.09913).
+//! Finds the grid point that is nearest to a vector in direction (extended RaBitQ, arXiv 2409.09913).
 //!
-//! Components of the grid are the odd halves from `-(2^bits - 1) / 2` on: those of a code of `bits` bits, around zero. Since
-//! only the direction counts, the grid may be laid over the vector at any scale, and each scale gives another code. A few
-//! scales around the best one for normal components are tried, and the best code is then improved a component at a time. What
-//! the squared cosine lacks to 1 is then on average within 2 % of what it lacks with the best code of all, which takes a sort
-//! to find.
+//! The components of the grid are the odd halves from `-(2^bits - 1) / 2` on. They are the levels of a code
+//! of `bits` bits, around zero. Only the direction counts. So the grid may be laid over the vector at any
+//! scale, and each scale gives another code. The search tries a few scales around the best one for normal
+//! components. It then improves the best code, a component at a time.
+//!
+//! The best code of all takes a sort to find. Let `e` be 1 minus the squared cosine between code and vector.
+//! On average, the `e` that this search finds is within 2 % of the best one.
 
-/// A code and what it has in common with the vector.
+/// A code, and its dot product with the vector.
 pub(super) struct GridCode {
     /// A level for each component, from 0.
     pub(super) levels: Vec<u8>,
@@ -18,19 +20,20 @@ pub(super) struct GridCode {
 
 /// Scales that are tried, relative to the best for normal components.
 const SCALES: [f64; 9] = [0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5];
-/// Rounds over the components; two suffice nearly always.
+/// Rounds over the components. Two suffice nearly always.
 const ROUNDS_MAX: usize = 6;
 
-/// For a vector of length 1.
+/// The code of a vector of length 1.
 pub(super) fn nearest<const BITS: usize>(unit: &[f32]) -> GridCode {
-    // Everything is symmetric: magnitudes first, signs last. `above` is the highest level on one side of zero.
+    // The search is symmetric around zero: it finds magnitudes first, and sets signs last. `above` is the
+    // highest level on one side of zero.
     let above = ((1u32 << (BITS - 1)) - 1) as f32;
     let magnitudes: Vec<f32> = unit.iter().map(|x| x.abs()).collect();
     // The step of the best uniform quantizer for a normal distribution (Max 1960), in standard deviations.
     let step = match BITS {
         4 => 0.3352,
         2 => 0.9957,
-        _ => 1.5956, // Any will do: only signs are left.
+        _ => 1.5956, // Any value will do, since only signs are left.
     };
     let scale_normal = (unit.len() as f64).sqrt() / step;
     let sums = |scale: f32| {
@@ -62,7 +65,8 @@ pub(super) fn nearest<const BITS: usize>(unit: &[f32]) -> GridCode {
         let before = dot;
         for (level, &x) in levels.iter_mut().zip(&magnitudes) {
             let (x, value) = (f64::from(x), f64::from(*level));
-            // One step up adds (value + 1.5)² - (value + 0.5)², one down takes the square's difference below.
+            // A step up adds (value + 1.5)² - (value + 0.5)².
+            // A step down subtracts (value + 0.5)² - (value - 0.5)².
             let up = (dot + x, norm_sq + 2.0 * value + 2.0);
             let down = (dot - x, norm_sq - 2.0 * value);
             let better =
@@ -91,7 +95,7 @@ mod tests {
     use super::*;
     use crate::random::SplitMix64;
 
-    /// The best squared cosine of all codes: every scale at which a component's level changes is tried.
+    /// The best squared cosine of all codes. Tries every scale at which a component's level changes.
     fn best_cosine_sq(unit: &[f32], bits: u32) -> f64 {
         let above = (1u32 << (bits - 1)) - 1;
         let mut changes: Vec<(f64, usize)> = Vec::new();
@@ -112,7 +116,7 @@ mod tests {
         best
     }
 
-    /// What the code's squared cosine lacks to 1, and what the best one lacks.
+    /// 1 minus the squared cosine of the code, and the same for the best code.
     fn check<const BITS: usize>(unit: &[f32]) -> (f64, f64) {
         let code = nearest::<BITS>(unit);
         let (mut dot, mut norm_sq) = (0.0, 0.0);
@@ -125,7 +129,7 @@ mod tests {
         assert!((code.dot - dot).abs() < 1e-6 * norm_sq && (code.norm_sq - norm_sq).abs() < 1e-9 * norm_sq);
         let (found, best) = (dot * dot / norm_sq, best_cosine_sq(unit, BITS as u32));
         assert!(found <= best + 1e-6);
-        // Of few components even one that is off shows.
+        // With few components, a single one that is off shows.
         let slack = if unit.len() < 20 { 5e-3 } else { 1e-6 };
         assert!(
             1.0 - found <= (1.0 - best) * 1.1 + slack,
@@ -143,7 +147,7 @@ mod tests {
             for round in 0..20 {
                 let mut vector: Vec<f32> = (0..dim).map(|_| random.normal()).collect();
                 if round == 0 {
-                    // Nothing like a normal distribution.
+                    // This vector is far from a normal distribution.
                     vector.iter_mut().skip(1).for_each(|x| *x *= 0.01);
                 }
                 crate::distance::Distance::Cosine.prepare(&mut vector);

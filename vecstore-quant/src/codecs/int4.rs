@@ -1,9 +1,9 @@
 //! Half a byte a component, with the range of each vector.
 //!
-//! A component of the residual to the centre is coded as one of 16 levels from the smallest to the largest. The decoded
-//! vector is then stretched until its dot product with the residual is the residual's squared norm, as in RaBitQ (see
-//! [`super::rotated`]): that is free, since the range is stored anyway, and removes the part of the error that all queries
-//! near the vector would have in common.
+//! A component of the residual to the centre is coded as one of 16 levels, from the smallest component to the
+//! largest. The decoded vector is then stretched until its dot product with the residual is the residual's
+//! squared norm. RaBitQ does the same (see [`super::rotated`]). The stretch takes no space, since the range
+//! is stored anyway. It removes the part of the error that all queries near the vector would share.
 
 use super::centre::Centre;
 use super::model::{ModelError, ModelReader};
@@ -67,7 +67,8 @@ impl Codec for Int4 {
         };
         let levels: Vec<u8> = residual.unit.iter().map(level).collect();
         self.layout.put_levels(record, &levels);
-        // A vector whose code points away from it has no stretch that helps; it takes hundreds of components of odd sizes.
+        // No stretch helps if the code points away from the vector. That takes hundreds of components of
+        // unusual sizes.
         let stretch = if dot > 0.0 { residual.norm / dot } else { residual.norm };
         put_params(record, &[finite(stretch * scale), finite(stretch * min), residual.own()]);
     }
@@ -85,7 +86,7 @@ struct Int4Scorer {
     layout: Layout<4>,
     packed: PackedQuery<4>,
     own: f32,
-    /// What a step of the query is worth in a score.
+    /// The factor that one step of the query has in a score, besides the record's factor.
     scale: f32,
 }
 

@@ -4,7 +4,8 @@
 //! record:  scale | offset | mean | deviation_sq | code of `dim` bytes
 //! ```
 //!
-//! A component is off by half a step at most, so the bound always holds; it allows for all of them at once, and for rounding.
+//! A component is off by half a step at most. The bound allows for all of these errors at once, and for
+//! rounding. So it always holds.
 
 use super::scalar::{ScalarParams, ScalarQuery, encode_into};
 use super::{Codec, Scorer, params, put_params};
@@ -88,10 +89,11 @@ impl Scorer for Int8Scorer {
         let params = scalar_params(record);
         let dim = self.query.deviations().len() as f32;
         let (mean, step, deviation_sq) = self.query.parts();
-        // Half a step, and what `f32` makes of the record's parameters.
+        // Half a step, and the rounding of the record's parameters to `f32`.
         let component = params.scale * 0.5
             + 4.0 * f32::EPSILON * (params.offset.abs() + 128.0 * params.scale + mean.abs());
-        // What of the query was rounded away, half a step each at most, meets codes whose mean need not be 0.
+        // Each component of the query was rounded by half a step at most. These errors multiply codes whose
+        // mean need not be 0.
         let code_mean = params.mean - params.offset;
         let query_rounded = 0.5 * step * (dim * (params.deviation_sq + dim * code_mean * code_mean)).sqrt();
         let rounding = 8.0 * f32::EPSILON;
@@ -104,7 +106,8 @@ impl Scorer for Int8Scorer {
                 let between_means = mean - params.mean;
                 let terms = dim * between_means * between_means + deviation_sq + params.deviation_sq;
                 let computed = 2.0 * query_rounded + rounding * terms;
-                // The distance between query and code, the furthest it may be: the vector is within half a step of the code.
+                // The largest possible distance between query and code. The vector is within half a step of
+                // the code.
                 let distance = (computed - score).max(0.0).sqrt();
                 component * dim.sqrt() * (2.0 * distance + component * dim.sqrt()) + computed
             }

@@ -1,6 +1,8 @@
-//! A byte a component, with one range for all vectors: from one quantile of the sample's components to another, what is
-//! beyond being cut off. It needs no parameters for cosine and dot, and loses where components differ in their ranges; it is
-//! what others do (Qdrant's scalar quantization), offered for comparison.
+//! A byte a component, with one range for all vectors. The range goes from one quantile of the sample's
+//! components to another. Components beyond it are cut off.
+//!
+//! For cosine and dot it needs no parameters. It loses recall if components differ in their ranges. Other
+//! systems use it, such as Qdrant in its scalar quantization, so it is here for comparison.
 
 use super::model::{ModelError, ModelReader, put_floats};
 use super::scalar::integers;
@@ -14,7 +16,7 @@ pub(super) struct Int8Global {
     dim: usize,
     /// The value of code 0, in the middle of the range.
     offset: f32,
-    /// What one step of a code is worth.
+    /// The value of one step of a code.
     scale: f32,
 }
 
@@ -88,7 +90,7 @@ impl Codec for Int8Global {
         assert_eq!(prepared.len(), self.dim, "a vector of the codec's dimension");
         let (offset, scale) = (f64::from(self.offset), f64::from(self.scale));
         let query = prepared.iter().map(|&x| f64::from(x));
-        // For euclid both sides are taken relative to the offset, which leaves no large numbers to cancel.
+        // For euclid, both sides are taken relative to the offset. So no large numbers cancel.
         let (components, own, weight) = match self.distance {
             Distance::Cosine | Distance::Dot => (query.clone().collect(), offset * query.sum::<f64>(), 1.0),
             Distance::Euclid => {

@@ -1,7 +1,8 @@
-//! How a vector becomes a record, and how a query scores records: the traits, and a module for each method.
+//! Codecs encode vectors into records, and queries score records. This module has the traits, and a module
+//! for each method.
 //!
-//! Beside the codecs there is [`ScalarCodes`]: the int8 codes of all vectors of a graph under construction. They are scored
-//! against each other too.
+//! [`ScalarCodes`] are the int8 codes of all vectors of a graph under construction. They are scored against
+//! each other too.
 
 mod binary;
 mod centre;
@@ -27,27 +28,29 @@ use crate::quantization::{Compression, Quantile, Quantization};
 use model::ModelReader;
 use std::fmt;
 
-/// Vectors that training makes use of. From a larger sample it takes as many, evenly spread.
+/// Maximum of vectors that training uses. It takes this many of a larger sample, evenly spread.
 pub const SAMPLE_MAX: usize = 16_384;
 
-/// The part of the scores, where [`Scorer::bound`] gives one, that lie within it: three standard deviations of a normal
-/// distribution. It is meant over the seeds of [`train`]: with one seed, vectors of few directions share their errors.
+/// The part of all scores that lie within [`Scorer::bound`], if there is one: three standard deviations of a
+/// normal distribution. It holds over the seeds of [`train`]. With one seed, vectors of few directions share
+/// their errors.
 pub const CONFIDENCE: f64 = 0.997;
 
 /// Encodes vectors, and prepares queries that score the codes.
 ///
-/// A codec is made for one dimension and one distance, and the same from the same sample on every machine.
+/// A codec is for one dimension and one distance. The same sample and seed give the same codec on every
+/// machine.
 pub trait Codec: fmt::Debug + Send + Sync {
     /// Components of a vector.
     fn dim(&self) -> usize;
 
     /// Bytes of the record of one vector.
     ///
-    /// Records of the codes of 4, 2 and 1 bits are multiples of 8 bytes, so that their parameters are aligned when the
-    /// first is and that common sizes fall on a cache line, and have at least 32.
+    /// Records of codes of 4, 2 and 1 bits have at least 32 bytes, and a multiple of 8. So their parameters
+    /// are aligned if the first record is, and common sizes fall on cache lines.
     fn record_bytes(&self) -> usize;
 
-    /// What training learned, for [`from_model`].
+    /// The model, which training learned, as bytes for [`from_model`].
     fn model(&self) -> Vec<u8>;
 
     /// Bytes of [`Codec::model`].
@@ -57,56 +60,58 @@ pub trait Codec: fmt::Debug + Send + Sync {
     ///
     /// # Panics
     ///
-    /// When the vector is not of this dimension or the record not of [`Codec::record_bytes`].
+    /// If the vector is not of this dimension, or the record is not of [`Codec::record_bytes`].
     fn encode(&self, prepared: &[f32], record: &mut [u8]);
 
     /// A query in the form that scores records, from a prepared vector.
     ///
     /// # Panics
     ///
-    /// When the vector is not of this dimension.
+    /// If the vector is not of this dimension.
     fn query(&self, prepared: &[f32]) -> Box<dyn Scorer>;
 }
 
 /// Scores the records of a [`Codec`] for one query.
 ///
-/// Records may be any bytes: what no vector was encoded to has some score, which may be NaN.
+/// Records may be any bytes. Bytes that encode no vector have some score, which may be NaN.
 pub trait Scorer: fmt::Debug + Send + Sync {
-    /// The scores of some of the records, which lie one after the other: higher is better, as [`Distance::score`].
+    /// Writes the scores of some records to `scores`. The records lie one after the other in `records`.
+    /// Higher is better, as with [`Distance::score`].
     ///
     /// # Panics
     ///
-    /// When a point has no record, or `scores` is shorter than `points`.
+    /// If a point has no record, or `scores` is shorter than `points`.
     fn score_many(&self, records: &[u8], points: &[u32], scores: &mut [f32]);
 
     /// The score of one record.
     ///
     /// # Panics
     ///
-    /// When the record is shorter than [`Codec::record_bytes`].
+    /// If the record is shorter than [`Codec::record_bytes`].
     fn score(&self, record: &[u8]) -> f32 {
         let mut scores = [0.0];
         self.score_many(record, &[0], &mut scores);
         scores[0]
     }
 
-    /// How far the score of the vector itself may be from this record's, which was `score`: the difference is not larger
-    /// for at least [`CONFIDENCE`] of the records. `None` where the codec knows none.
+    /// The largest difference between the score of the vector itself and `score`, the score of this record.
+    /// At least [`CONFIDENCE`] of the records keep to it. `None` if the codec has no bound.
     ///
     /// # Panics
     ///
-    /// When the record is shorter than [`Codec::record_bytes`].
+    /// If the record is shorter than [`Codec::record_bytes`].
     fn bound(&self, record: &[u8], score: f32) -> Option<f32>;
 }
 
-/// Learns from a sample of prepared vectors, `dim` components each, one after the other, of the `vectors` that will be encoded:
-/// the more those are, the more may be learned. The same for the same seed.
+/// Trains a codec on a sample of prepared vectors, `dim` components each, one after the other. `vectors` is
+/// the number of vectors that will be encoded. The more there are, the more training may learn. The same seed
+/// gives the same codec.
 ///
-/// A sample that is empty teaches nothing: then codes are valid, but poor. Uses the current rayon pool.
+/// An empty sample gives codes that are valid, but poor. Uses the current rayon pool.
 ///
 /// # Panics
 ///
-/// When the dimension is 0 or above [`DIM_MAX`], or the sample's length no multiple of it.
+/// If the dimension is 0 or above [`DIM_MAX`], or the sample's length is no multiple of it.
 #[must_use]
 pub fn train(
     method: Quantization,
@@ -149,12 +154,12 @@ pub fn train(
     }
 }
 
-/// The codec whose [`Codec::model`] these bytes are; method, distance and dimension are known from elsewhere.
+/// The codec with this [`Codec::model`]. The caller knows its method, distance and dimension.
 ///
 /// # Errors
 ///
-/// When codecs do not have this dimension, the length is not the one such a model has (nothing is allocated before that is
-/// known), or a number is not finite.
+/// If codecs do not have this dimension, if the length does not fit such a model, or if a number is not
+/// finite. Nothing is allocated before the length is checked.
 pub fn from_model(
     method: Quantization,
     distance: Distance,
@@ -193,7 +198,8 @@ fn put_params(record: &mut [u8], params: &[f32]) {
     }
 }
 
-/// As `f32`, at the end of its range when beyond it: an infinity would turn scores into NaN.
+/// Converts to `f32`. A value beyond its range becomes the end of the range, since an infinity would turn
+/// scores into NaN.
 fn finite(value: f64) -> f32 {
     value.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
 }

@@ -1,4 +1,4 @@
-//! What training learned, as bytes: numbers one after the other, little-endian, how many follows from method and dimension.
+//! A model as bytes: little-endian numbers, one after the other. Method and dimension give their count.
 
 use super::DIM_MAX;
 
@@ -9,23 +9,23 @@ pub enum ModelError {
     /// A dimension that codecs are not defined for.
     #[error("a model of dimension {dim}: it must be from 1 to {DIM_MAX}")]
     Dimension {
-        /// What was given.
+        /// The dimension given.
         dim: usize,
     },
-    /// Bytes that end too early, or do not end in time.
+    /// Too few bytes, or too many.
     #[error("a model of dimension {dim} in {bytes} bytes: it has {} {expected}", if expected > bytes { "at least" } else { "only" })]
     Length {
         /// Components of a vector.
         dim: usize,
-        /// Bytes it should have had up to where reading ended.
+        /// Bytes that it should have had, up to where reading ended.
         expected: usize,
-        /// Bytes it has.
+        /// Bytes given.
         bytes: usize,
     },
-    /// As many centres as no code can name.
+    /// No further centre, or more centres than a code can name.
     #[error("a model of {count} centres besides the mean: it has from 1 to 65535, or does not say")]
     Centres {
-        /// What it says.
+        /// The number in the model.
         count: u64,
     },
     /// A number that training does not give.
@@ -33,12 +33,12 @@ pub enum ModelError {
     NotFinite {
         /// Components of a vector.
         dim: usize,
-        /// Where the number begins.
+        /// The first byte of the number.
         offset: usize,
     },
 }
 
-/// Takes a model apart.
+/// Reads the numbers of a model.
 pub(super) struct ModelReader<'a> {
     dim: usize,
     model: &'a [u8],
@@ -69,7 +69,7 @@ impl<'a> ModelReader<'a> {
         Ok(u64::from_le_bytes(numbers[0]))
     }
 
-    /// Whether all of it has been read.
+    /// Whether all bytes have been read.
     pub(super) fn is_at_end(&self) -> bool {
         self.offset == self.model.len()
     }

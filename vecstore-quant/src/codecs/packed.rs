@@ -1,12 +1,12 @@
-//! Codes of 4, 2 or 1 bits a component: where they are in a record, and the query that is summed with them.
+//! Codes of 4, 2 or 1 bits a component: their place in a record, and the query that is multiplied with them.
 //!
 //! ```text
-//! record:  parameters | code: the first component in the lowest bits of the first byte | zeros up to a multiple of 8
+//! record:  parameters | code | zeros up to a multiple of 8
 //! ```
 
 use crate::kernels::{Kernels, Records, Scan, WINDOW};
 
-/// Where the code is.
+/// The place of the code in a record. The first component is in the lowest bits of the code's first byte.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout<const BITS: usize> {
     dim: usize,
@@ -17,12 +17,12 @@ impl<const BITS: usize> Layout<BITS> {
     /// Components in a byte.
     const PER_BYTE: usize = 8 / BITS;
 
-    /// Of records that begin with this many parameters of 4 bytes.
+    /// For records that begin with this many parameters of 4 bytes.
     pub(super) fn new(dim: usize, params: usize) -> Self {
         Self { dim, skip: params * 4 }
     }
 
-    /// The same, with as many more components as fit the record without making it longer.
+    /// As [`Layout::new`], with as many more components as fit without making the record longer.
     pub(super) fn filled(dim: usize, params: usize) -> Self {
         let layout = Self::new(dim, params);
         Self { dim: (layout.record_bytes() - layout.skip) * Self::PER_BYTE, ..layout }
@@ -40,7 +40,7 @@ impl<const BITS: usize> Layout<BITS> {
         (self.skip + self.code_bytes()).next_multiple_of(8).max(WINDOW)
     }
 
-    /// Writes a code, each level below `1 << BITS`, and zeros around it.
+    /// Writes a code, and zeros around it. Each level is below `1 << BITS`.
     pub(super) fn put_levels(self, record: &mut [u8], levels: &[u8]) {
         assert_eq!(record.len(), self.record_bytes(), "a record of the codec's length");
         record.fill(0);
@@ -65,16 +65,16 @@ impl<const BITS: usize> Layout<BITS> {
     }
 }
 
-/// A query of `i8`, laid out by window as [`WINDOW`] says.
+/// A query of `i8`, laid out by window, as [`WINDOW`] says.
 #[derive(Clone, Debug)]
 pub(super) struct PackedQuery<const BITS: usize> {
     layout: Layout<BITS>,
     planes: Vec<i8>,
-    /// What one step of a component is worth.
+    /// The value of one step of a component.
     step: f32,
     /// The sum of all components, in steps.
     sum: f32,
-    /// Norm of what rounding to whole steps left out.
+    /// The norm of the error of rounding to whole steps.
     error: f32,
     scan: Scan<i8>,
 }
@@ -89,7 +89,8 @@ impl<const BITS: usize> PackedQuery<BITS> {
             steps.push(rounded as i8);
             error_sq += (f64::from(x) - rounded * step).powi(2);
         }
-        // A byte of the record has its components' steps in every plane of each window that covers it; only the first counts.
+        // Each window has its own planes. If two windows cover a byte, its steps are only in the planes of
+        // the first.
         let (code_end, mut planes, mut start) = (layout.skip + layout.code_bytes(), Vec::new(), layout.skip);
         while start < code_end {
             let window = start.min(layout.record_bytes() - WINDOW);
@@ -115,7 +116,7 @@ impl<const BITS: usize> PackedQuery<BITS> {
         }
     }
 
-    /// For each point the sum of level times component, the component in steps.
+    /// For each point, the sum of level times query component, with the components in steps.
     pub(super) fn sums(&self, records: &[u8], points: &[u32], sums: &mut [f32]) {
         (self.scan)(self.layout.records(records), points, &self.planes, sums);
     }
@@ -148,7 +149,7 @@ mod tests {
         for (at, &level) in levels.iter().enumerate() {
             assert_eq!((code[at * BITS / 8] >> (at * BITS % 8)) % (1 << BITS), level);
         }
-        // Parameters are no part of the sum, whatever they are.
+        // Parameters are no part of the sum.
         records[len..len + params * 4].fill(0xA5);
         let values: Vec<f32> = (0..dim).map(|at| (at % 11) as f32 - 5.0 + 0.3).collect();
         let query = PackedQuery::new(layout, &values);

@@ -1,7 +1,9 @@
-//! Product quantization (Jégou, Douze, Schmid, "Product quantization for nearest neighbor search", 2011): the vector is cut
-//! into parts of 1 to 16 components, and each part coded by the nearest of 256 centroids, which k-means finds in the sample.
+//! Product quantization (Jégou, Douze, Schmid, "Product quantization for nearest neighbor search", 2011). The
+//! vector is cut into parts of 1 to 16 components. Each part is coded by the nearest of 256 centroids, which
+//! k-means finds in the sample.
 //!
-//! A query computes its score with every centroid of every part once; the score of a code is the sum of those its bytes name.
+//! A query first computes its score with every centroid of every part. The score of a code is the sum of the
+//! scores that its bytes name.
 
 use super::model::{ModelError, ModelReader, put_floats};
 use super::{Codec, Compression, Scorer};
@@ -11,7 +13,7 @@ use crate::random::SplitMix64;
 use rayon::prelude::*;
 
 const CENTROIDS: usize = 256;
-/// Rounds of k-means; more hardly move the centroids.
+/// Rounds of k-means. More rounds hardly move the centroids.
 const ROUNDS: usize = 12;
 
 #[derive(Clone, Debug)]
@@ -21,15 +23,15 @@ pub(super) struct Product {
     parts: Vec<Part>,
 }
 
-/// The centroids of one part: all their first components, then all their second ones, and so on, so that a vector is compared
-/// with all of them side by side.
+/// The centroids of one part: all their first components, then all their second ones, and so on. So a vector
+/// is compared with all centroids side by side.
 #[derive(Clone, Debug)]
 struct Part {
     components: Vec<[f32; CENTROIDS]>,
 }
 
 impl Part {
-    /// By squared distance; the first where all of these are beyond `f32`.
+    /// The nearest centroid by squared distance. The first one if all distances are beyond `f32`.
     #[inline]
     fn nearest(&self, part: &[f32]) -> u8 {
         let mut distances = [0.0f32; CENTROIDS];
@@ -48,7 +50,8 @@ impl Part {
         nearest as u8
     }
 
-    /// K-means from random vectors of the sample. A centroid that no vector is nearest to stays where it is.
+    /// K-means, starting from random vectors of the sample. A centroid that is nearest to no vector stays
+    /// where it is.
     fn train(parts: &[f32], width: usize, random: &mut SplitMix64) -> Self {
         let mut part = Self { components: vec![[0.0; CENTROIDS]; width] };
         let count = parts.len() / width;
@@ -56,7 +59,7 @@ impl Part {
             return part;
         }
         for centroid in 0..CENTROIDS {
-            // Distinct vectors while there are enough: one of each 256th of the sample.
+            // The first centroids are distinct vectors if there are enough: one of each 256th of the sample.
             let (start, end) = (centroid * count / CENTROIDS, (centroid + 1) * count / CENTROIDS);
             let vector = if end > start { start + random.below(end - start) } else { centroid % count };
             for (component, &x) in part.components.iter_mut().zip(&parts[vector * width..]) {
@@ -172,7 +175,7 @@ impl Codec for Product {
 
 #[derive(Clone, Debug)]
 struct ProductScorer {
-    /// For each part the scores of its centroids.
+    /// For each part, the scores of its centroids.
     tables: Vec<[f32; CENTROIDS]>,
 }
 

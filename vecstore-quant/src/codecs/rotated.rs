@@ -1,24 +1,37 @@
-//! Rotated codes with a correction and an error bound for each vector: RaBitQ (Gao and Long, arXiv 2405.12497) for one bit,
-//! extended RaBitQ (Gao et al., arXiv 2409.09913) for more.
+//! Rotated codes, with a correction and an error bound for each vector. One bit is RaBitQ (Gao and Long,
+//! arXiv 2405.12497). More bits are extended RaBitQ (Gao et al., arXiv 2409.09913).
 //!
-//! The residual `r` of a vector to the nearest of some centres is rotated, and coded by the grid point `g` that points most nearly
-//! in its direction. With `p` the query's residual to the same centre, rotated likewise, `<p, r>` is estimated by
+//! The residual `r` of a vector to the nearest of some centres is rotated. The code is the grid point `g`
+//! that is nearest to it in direction. Let `p` be the query's residual to the same centre, rotated likewise.
+//! The estimate of `<p, r>` is
 //!
 //! ```text
 //! <p, g> * |r|² / <g, r>
 //! ```
 //!
-//! which is exact for the part of `p` along `r`. What is left is the part of `p` across `r` times that of `g`, and after a
-//! random rotation the one has a random direction seen from the other: it is as good as normally distributed around 0, with
-//! a standard deviation of `|p| * |r| * tan(r, g) / sqrt(dim - 1)`.
+//! The estimate is exact for the part of `p` along `r`. The error is proportional to the dot product of the
+//! parts of `p` and `g` across `r`. After a random rotation, one of these parts has a random direction as
+//! seen from the other. So the error is nearly normally distributed around 0, with a standard deviation of
+//! `|p| * |r| * tan(r, g) / sqrt(dim - 1)`.
 //!
-//! So that a query need not be rotated for each centre, it is taken relative to the mean, `m`, of all vectors, and what that leaves out,
-//! `<c - m, g>`, is known when the vector is encoded. The record has the factor of the estimator, what else of the score depends on the vector
-//! alone, and the deviation without `|p|`: 12 bytes. Where there are several centres, the number of the centre takes half of the deviation's.
+//! The query is taken relative to the mean `m` of all vectors, so that it is rotated only once, not for each
+//! centre `c`. The term that this leaves out, `<c - m, g>`, is known when the vector is encoded.
 //!
-//! Vectors are extended by zeros to as many components as fit the record anyway, before they are rotated: the error falls with
-//! the root of the dimension, and the bytes are there. Relative to `|p| * |r|` it is, at dimension 384, 0.5 % with 4 bits,
-//! 1.8 % with 2, 3.7 % with 1.
+//! The record begins with three parameters of 4 bytes:
+//!
+//! - the factor of the estimate,
+//! - the rest of the score that depends on the vector alone,
+//! - the deviation without `|p|`. If there are several centres, the centre's number takes half of its bytes.
+//!
+//! Vectors are extended by zeros before they are rotated, to as many components as fit the record anyway. The
+//! error falls with the root of the dimension, and the bytes are there. At dimension 384 it is, relative to
+//! `|p| * |r|`:
+//!
+//! | bits | error |
+//! |---|---|
+//! | 4 | 0.5 % |
+//! | 2 | 1.8 % |
+//! | 1 | 3.7 % |
 
 use super::centre::Centre;
 use super::centres::Centres;
@@ -31,14 +44,14 @@ use crate::distance::Distance;
 use half::bf16;
 use std::sync::Arc;
 
-/// Standard deviations in a bound: those of [`super::CONFIDENCE`].
+/// Standard deviations in a bound, for [`super::CONFIDENCE`].
 const DEVIATIONS: f32 = 3.0;
-/// What rounding to `f32` does to a score at most, relative to its largest term.
+/// The largest effect of rounding to `f32` on a score, relative to the score's largest term.
 const ROUNDING: f32 = 8.0 * f32::EPSILON;
 
 #[derive(Clone, Debug)]
 pub(super) struct Rotated<const BITS: usize> {
-    /// Scorers have it too.
+    /// Scorers share them.
     centres: Arc<Centres>,
     seed: u64,
     rotation: Rotation,
@@ -46,7 +59,7 @@ pub(super) struct Rotated<const BITS: usize> {
 }
 
 impl<const BITS: usize> Rotated<BITS> {
-    /// For so many vectors.
+    /// Trains for this many vectors.
     pub(super) fn train(distance: Distance, dim: usize, sample: &[f32], vectors: usize, seed: u64) -> Self {
         let codes_bytes = vectors * Self::layout(dim).record_bytes();
         Self::new(Centres::train(distance, dim, sample, codes_bytes, seed), seed)
@@ -76,7 +89,7 @@ impl<const BITS: usize> Rotated<BITS> {
         vector
     }
 
-    /// The way from the mean to a centre, rotated, times a grid's point.
+    /// The dot product of a grid point with the rotated difference between a centre and the mean.
     fn shift(&self, centre: &Centre, levels: &[u8]) -> f64 {
         let way = self.centres.mean().residual_of_vector(centre.vector());
         let grid = levels.iter().map(|&level| f64::from(level) - f64::from(outermost(BITS)));
@@ -85,12 +98,13 @@ impl<const BITS: usize> Rotated<BITS> {
     }
 }
 
-/// The grid's outermost component, which levels are counted from.
+/// The grid's outermost component. A level minus this is a component of the grid.
 const fn outermost(bits: usize) -> f32 {
     ((1 << bits) - 1) as f32 / 2.0
 }
 
-/// A record's last parameter, where there are several centres: the deviation, rounded up to 16 bits, and which one it is.
+/// A record's last parameter if there are several centres: the deviation, rounded up to 16 bits, and the
+/// number of the centre.
 fn put_deviation(deviation: f32, centre: u16) -> f32 {
     let up = deviation.to_bits().saturating_add(0xFFFF).min(f32::MAX.to_bits());
     f32::from_bits((up & 0xFFFF_0000) | u32::from(centre))
@@ -166,18 +180,19 @@ impl<const BITS: usize> Codec for Rotated<BITS> {
 struct RotatedScorer<const BITS: usize> {
     layout: Layout<BITS>,
     packed: PackedQuery<BITS>,
-    /// What of a score depends on the query and the centre alone.
+    /// For each centre, the part of a score that depends on the query and the centre alone.
     own: Vec<f32>,
-    /// What a step of the query is worth in a score, but for the record's factor.
+    /// The factor that one step of the query has in a score, besides the record's factor.
     scale: f32,
     outermost_sum: f32,
-    /// Norm of the query relative to the mean, as often as it goes into a score.
+    /// The norm of the query relative to the mean, times `weight`.
     weighted: f32,
-    /// How often the dot product of the residuals goes into a score.
+    /// The factor of the residuals' dot product in a score.
     weight: f32,
-    /// Norm of the query where its dot product with a centre, which is no longer than query and distance together, is computed.
+    /// The norm of the query if its dot products with centres are computed, otherwise 0. A centre is no
+    /// longer than the query and the distance between them together.
     norm: f32,
-    /// No point of the grid is longer.
+    /// The norm of the grid's longest point.
     norm_max: f32,
     query: Vec<f32>,
     centres: Arc<Centres>,
@@ -201,7 +216,8 @@ impl<const BITS: usize> Scorer for RotatedScorer<BITS> {
         }
     }
 
-    /// The deviation of the code, and that of the query's rounding, whose direction is as random.
+    /// Combines the deviation of the code with that of the query's rounding. The directions of both are
+    /// random.
     fn bound(&self, record: &[u8], _score: f32) -> Option<f32> {
         let [factor, own, last] = params(record);
         let (deviation, centre) = self.deviation_and_centre(last);

@@ -1,19 +1,23 @@
-//! A random rotation that is fast and of any dimension: each component of a rotated vector is a mix of all, as good as
-//! normally distributed, whatever the vector was.
+//! A random rotation that is fast, in any dimension. Each component of a rotated vector is a mix of all. It
+//! is nearly normally distributed, for any vector.
 //!
-//! A step flips random signs and transforms a block of a power of two components by Hadamard's matrix: the leading one, or,
-//! every other step, the trailing one, which overlaps it. Then the two halves are mixed with one another, for a dimension
-//! just below a power of two, where the overlap is small. With one block only, these are the rotations of Andoni et al.,
-//! "Practical and optimal LSH for angular distance" (2015), who pad the dimension instead; RaBitQ's library has a step like
-//! this one.
+//! A step flips random signs, and transforms a block of a power of two components by Hadamard's matrix. The
+//! block is the leading one, or, in every other step, the trailing one. The two overlap. Then the two halves
+//! of the vector are mixed with one another. That serves dimensions just below a power of two, where the
+//! overlap is small.
 //!
-//! Signs come from the seed, and additions and multiplications are done one by one: the same on every machine.
+//! If the dimension is a power of two, there is only one block. These are then the rotations of Andoni et
+//! al., "Practical and optimal LSH for angular distance" (2015), who pad the dimension instead. RaBitQ's
+//! library has a step like this one.
+//!
+//! Signs come from the seed. Additions and multiplications are done one by one. So the result is the same on
+//! every machine.
 
 use crate::kernels::Kernels;
 use crate::random::SplitMix64;
 use std::f32::consts::FRAC_1_SQRT_2;
 
-/// Fewer leave sparse vectors visible in their images.
+/// After fewer steps, the images of sparse vectors are still uneven.
 const STEPS: usize = 6;
 
 #[derive(Clone, Debug)]
@@ -47,7 +51,7 @@ impl Rotation {
             }
             if block < self.dim {
                 let (leading, trailing) = vector.split_at_mut(self.dim / 2);
-                // With an odd dimension, the one in the middle stays as it is.
+                // If the dimension is odd, the middle component stays as it is.
                 for (a, b) in leading.iter_mut().zip(&mut trailing[self.dim % 2..]) {
                     (*a, *b) = ((*a + *b) * FRAC_1_SQRT_2, (*a - *b) * FRAC_1_SQRT_2);
                 }
@@ -70,7 +74,7 @@ mod tests {
         a.iter().zip(b).map(|(a, b)| a * b).sum()
     }
 
-    /// The images of the axes are orthonormal: that is what a rotation is, a reflection apart.
+    /// The images of the axes are orthonormal. So the map is a rotation, perhaps with a reflection.
     #[test]
     fn axes_stay_orthonormal_at_every_dimension() {
         for dim in (1..=70).chain([96, 100, 127, 255, 257]) {
@@ -88,7 +92,8 @@ mod tests {
         }
     }
 
-    /// However few components a vector has, its image has many of like size: none beyond 7 standard deviations.
+    /// The image of a vector with few components has many of similar size. None is beyond 7 standard
+    /// deviations.
     #[test]
     fn sparse_vectors_are_spread() {
         for dim in [64, 100, 127, 128, 129, 255, 384, 511, 768, 1000, 1023, 1536] {
@@ -101,7 +106,7 @@ mod tests {
                 let largest = image.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
                 assert!(largest < 7.0 / (dim as f64).sqrt(), "dimension {dim}, axis {at}: {largest}");
                 let fourth = image.iter().map(|x| x.powi(4)).sum::<f64>() * dim as f64;
-                // About 3 for a normal distribution, `dim` for an axis.
+                // This is about 3 for a normal distribution, and `dim` for an axis.
                 assert!(fourth < 8.0, "dimension {dim}, axis {at}: {fourth}");
             }
         }

@@ -1,35 +1,39 @@
-//! Scalar quantization to one byte a component, with the range of each vector, and the codes of many vectors in memory, which
-//! are scored against a query and against each other.
+//! Scalar quantization to one byte a component, with the range of each vector. The codes of many vectors are
+//! in memory, and are scored against a query and against each other.
 //!
-//! A component is stored as `offset + scale * code`, `code` an `i8` and `offset` about the middle of the vector's range. Taken
-//! apart into its mean and the deviation from it, the decoded vector scores against a query that was taken apart in the
-//! same way with one integer sum (the cross terms of mean and deviation vanish, since deviations add up to zero):
+//! A component is stored as `offset + scale * code`. `code` is an `i8`, and `offset` is about the middle of
+//! the vector's range. The decoded vector and the query are both split into their mean and the deviations
+//! from it. Deviations add up to zero, so the cross terms of mean and deviation vanish. A score then takes
+//! one integer sum:
 //!
 //! ```text
 //! <q, x>   = dim * mean_q * mean_x + step_q * scale_x * sum(query_i * code_i)
 //! |q - x|² = dim * (mean_q - mean_x)² + |dev_q|² + |dev_x|² - 2 * step_q * scale_x * sum(query_i * code_i)
 //! ```
 //!
-//! Nothing large cancels when all components share a big offset. The query's deviation is an `i16` vector, with as many
-//! bits as keep the sum within an `i32` (all 15 up to 511 dimensions): against int8 queries that costs no time, since
-//! the kernel widens to `i16` anyway, and it leaves the codes as the only source of error worth the name.
+//! No large numbers cancel if all components share a big offset. The query's deviation is an `i16` vector,
+//! with as many bits as keep the sum within an `i32`. Up to 511 dimensions, these are all 15 bits. It costs
+//! no more time than an int8 query, since the kernel widens to `i16` anyway. The codes remain the only
+//! notable source of error.
 
 use crate::distance::Distance;
 use crate::kernels::Kernels;
 use rayon::prelude::*;
 
-/// Largest dimension of a vector. Its record of [`Quantization::Int8`](crate::Quantization::Int8) has 65,536 bytes.
+/// The largest dimension of a vector. Its record of [`Quantization::Int8`](crate::Quantization::Int8) has
+/// 65,536 bytes.
 pub const DIM_MAX: usize = 65_520;
 
-/// What is stored with the code of one vector. All zero for a zero vector.
+/// The parameters that are stored with the code of one vector. All are zero for a zero vector.
 ///
 /// Plain old data of 16 bytes without padding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct ScalarParams {
-    /// What one step of the code is worth: 1/255 of the range of the components. 0 if they are all equal.
+    /// The value of one step of the code: 1/255 of the range of the components. 0 if all components are
+    /// equal.
     pub scale: f32,
-    /// The value of code 0: about the middle of the range.
+    /// The value of code 0, about the middle of the range.
     pub offset: f32,
     /// Mean of the decoded components.
     pub mean: f32,
@@ -37,14 +41,14 @@ pub struct ScalarParams {
     pub deviation_sq: f32,
 }
 
-/// Quantizes one prepared vector into `code`, of the same length, and gives the parameters to keep with it.
+/// Quantizes one prepared vector into `code`, of the same length. Returns the parameters to keep with it.
 ///
-/// Every finite vector has a code, also one whose components are all equal. The error of a component is at most half a
-/// step, `scale / 2`, plus rounding of `f32`.
+/// Every finite vector has a code, even if all its components are equal. The error of a component is at most
+/// half a step, `scale / 2`, plus rounding of `f32`.
 ///
 /// # Panics
 ///
-/// When the lengths differ or exceed [`DIM_MAX`].
+/// If the lengths differ or exceed [`DIM_MAX`].
 pub fn encode_into(vector: &[f32], code: &mut [i8]) -> ScalarParams {
     assert_eq!(vector.len(), code.len(), "a code has a byte for each component");
     assert!(vector.len() <= DIM_MAX, "codes have at most {DIM_MAX} components");
@@ -54,7 +58,7 @@ pub fn encode_into(vector: &[f32], code: &mut [i8]) -> ScalarParams {
     else {
         return ScalarParams::default();
     };
-    // The range of two finite f32 may not fit an f32, a 255th of it does.
+    // The range of two finite `f32` may not fit in an `f32`. A 255th of it does.
     let (min, scale) = (f64::from(min), ((f64::from(max) - f64::from(min)) / 255.0) as f32);
     if scale <= 0.0 {
         return ScalarParams { scale: 0.0, offset: min as f32, mean: min as f32, deviation_sq: 0.0 };
@@ -87,20 +91,20 @@ pub struct ScalarCodes {
     params: Vec<ScalarParams>,
 }
 
-/// Codes whose parts do not belong together.
+/// Parts that do not make up codes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodesError {
     /// A dimension that codes are not defined for.
     #[error("codes of dimension {dim}: it must be from 1 to {DIM_MAX}")]
     Dimension {
-        /// What was given.
+        /// The dimension given.
         dim: usize,
     },
     /// More points than an id can name.
     #[error("codes of {points} points: at most {} fit", u32::MAX)]
     TooManyPoints {
-        /// What was given.
+        /// The number of points given.
         points: usize,
     },
     /// The bytes of the codes are not the dimension times the number of points.
@@ -116,20 +120,21 @@ pub enum CodesError {
 }
 
 impl ScalarCodes {
-    /// No codes yet, for vectors of this dimension.
+    /// An empty set of codes, for vectors of this dimension.
     ///
     /// # Errors
     ///
-    /// When the dimension is 0 or above [`DIM_MAX`].
+    /// If the dimension is 0 or above [`DIM_MAX`].
     pub fn new(dim: usize) -> Result<Self, CodesError> {
         Self::from_parts(dim, Vec::new(), Vec::new())
     }
 
-    /// Codes from what [`ScalarCodes::codes`] and [`ScalarCodes::params`] gave, as read back from a file.
+    /// Makes codes of the results of [`ScalarCodes::codes`] and [`ScalarCodes::params`], as read back from a
+    /// file.
     ///
     /// # Errors
     ///
-    /// When the dimension is not one codes have, or the lengths do not fit together.
+    /// If codes do not have this dimension, or the lengths do not fit together.
     pub fn from_parts(dim: usize, codes: Vec<i8>, params: Vec<ScalarParams>) -> Result<Self, CodesError> {
         if dim == 0 || dim > DIM_MAX {
             return Err(CodesError::Dimension { dim });
@@ -144,11 +149,12 @@ impl ScalarCodes {
         Ok(Self { dim, codes, params })
     }
 
-    /// Appends the codes of prepared vectors, `dim` components each, one after the other. Uses the current rayon pool.
+    /// Appends the codes of prepared vectors, `dim` components each, one after the other. Uses the current
+    /// rayon pool.
     ///
     /// # Panics
     ///
-    /// When the length is no multiple of the dimension.
+    /// If the length is no multiple of the dimension.
     pub fn extend(&mut self, vectors: &[f32]) {
         assert!(vectors.len().is_multiple_of(self.dim), "whole vectors of dimension {}", self.dim);
         let (old, added) = (self.params.len(), vectors.len() / self.dim);
@@ -162,7 +168,7 @@ impl ScalarCodes {
             .for_each(|((vector, code), params)| *params = encode_into(vector, code));
     }
 
-    /// Makes room for `points` more, so that [`ScalarCodes::extend`] need not move what is there.
+    /// Makes room for `points` more points, so that [`ScalarCodes::extend`] need not move the existing ones.
     pub fn reserve_exact(&mut self, points: usize) {
         self.codes.reserve_exact(points * self.dim);
         self.params.reserve_exact(points);
@@ -202,7 +208,7 @@ impl ScalarCodes {
     ///
     /// # Panics
     ///
-    /// When there is no such point.
+    /// If there is no such point.
     #[must_use]
     #[inline]
     pub fn code(&self, point: u32) -> &[i8] {
@@ -214,13 +220,13 @@ impl ScalarCodes {
     ///
     /// # Panics
     ///
-    /// When there is no such point or `vector` is not of its dimension.
+    /// If there is no such point, or `vector` is not of its dimension.
     pub fn decode_into(&self, point: u32, vector: &mut [f32]) {
         assert_eq!(vector.len(), self.dim, "a vector of the dimension of the codes");
         let params = self.params[point as usize];
         for (x, &code) in vector.iter_mut().zip(self.code(point)) {
             let value = f64::from(params.offset) + f64::from(params.scale) * f64::from(code);
-            // At the ends of the range of f32, half a step may lead out of it.
+            // Near the ends of the range of `f32`, half a step may leave it.
             *x = value.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
         }
     }
@@ -244,13 +250,13 @@ impl ScalarQuery {
     ///
     /// # Panics
     ///
-    /// When the dimension is 0 or above [`DIM_MAX`].
+    /// If the dimension is 0 or above [`DIM_MAX`].
     #[must_use]
     pub fn new(distance: Distance, prepared: &[f32]) -> Self {
         Self::with_kernels(Kernels::get(), distance, prepared)
     }
 
-    /// [`ScalarQuery::new`] with kernels of choice: all give the same scores.
+    /// As [`ScalarQuery::new`], with kernels of choice. All kernels give the same scores.
     ///
     /// # Panics
     ///
@@ -278,7 +284,7 @@ impl ScalarQuery {
     ///
     /// # Panics
     ///
-    /// When the code is not of the query's dimension.
+    /// If the code is not of the query's dimension.
     #[must_use]
     #[inline]
     pub fn score(&self, code: &[i8], params: &ScalarParams) -> f32 {
@@ -296,7 +302,7 @@ impl ScalarQuery {
         &self.deviations
     }
 
-    /// Mean, what one step of a deviation is worth, and the squared norm of the deviations.
+    /// The mean, the value of one step of a deviation, and the squared norm of the deviations.
     pub(super) fn parts(&self) -> (f32, f32, f32) {
         (self.mean, self.step, self.deviation_sq)
     }
@@ -305,7 +311,7 @@ impl ScalarQuery {
     ///
     /// # Panics
     ///
-    /// When there is no such point, the dimensions differ, or `scores` is shorter than `points`.
+    /// If there is no such point, the dimensions differ, or `scores` is shorter than `points`.
     #[inline]
     pub fn score_many(&self, codes: &ScalarCodes, points: &[u32], scores: &mut [f32]) {
         let scores = &mut scores[..points.len()];
@@ -315,7 +321,8 @@ impl ScalarQuery {
     }
 }
 
-/// A query's components in whole steps, as fine as sums over int8 codes allow, and what a step is worth.
+/// A query's components in whole steps, and the value of a step. Steps are as fine as sums over int8 codes
+/// allow.
 pub(super) fn integers(components: &[f64]) -> (Vec<i16>, f64) {
     let largest = components.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
     let step = largest / f64::from(query_step_max(components.len()));
@@ -323,14 +330,15 @@ pub(super) fn integers(components: &[f64]) -> (Vec<i16>, f64) {
     (components.iter().map(whole).collect(), step)
 }
 
-/// The largest step of a query's component with which no sum over codes of this dimension leaves `i32`.
+/// The largest component of a query, in steps, with which no sum over codes of this dimension leaves `i32`.
 fn query_step_max(dim: usize) -> i16 {
     let fits = i32::MAX / (128 * dim as i32);
     i16::try_from(fits).unwrap_or(i16::MAX)
 }
 
-/// The score from the dot product of the deviations, and the mean and the squared deviation of both sides. Products are
-/// grouped so that the sides can be exchanged: scores between codes are symmetric to the last bit.
+/// Computes the score from the dot product of the deviations, and the mean and the squared deviation of both
+/// sides. Products are grouped so that the sides can be exchanged. So scores between codes are symmetric to
+/// the last bit.
 #[inline]
 fn combine(
     distance: Distance,
@@ -350,7 +358,7 @@ fn combine(
     }
 }
 
-/// Scores codes against each other: what a graph is built with when only the codes are in memory.
+/// Scores codes against each other, to build a graph when only the codes are in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct CodeScores<'a> {
     distance: Distance,
@@ -375,14 +383,14 @@ impl<'a> CodeScores<'a> {
     ///
     /// # Panics
     ///
-    /// When there is no such point.
+    /// If there is no such point.
     #[must_use]
     #[inline]
     pub fn score(&self, a: u32, b: u32) -> f32 {
         let sum = (self.kernels.dot_i8_i8)(self.codes.code(a), self.codes.code(b));
         let (a, b) = (&self.codes.params[a as usize], &self.codes.params[b as usize]);
         let dim = self.codes.dim as f32;
-        // Codes need not add up to zero as deviations do: (mean - offset) / scale is their mean.
+        // Codes need not add up to zero, as deviations do. Their mean is (mean - offset) / scale.
         let deviations = a.scale * b.scale * sum as f32 - dim * ((a.mean - a.offset) * (b.mean - b.offset));
         combine(self.distance, dim, deviations, (a.mean, a.deviation_sq), b)
     }
@@ -406,7 +414,7 @@ mod tests {
         vector
     }
 
-    /// The score in f64, term by term, and the sum of the terms' absolute values, which bounds what rounding can do.
+    /// The score in `f64`, term by term, and a magnitude that the errors of rounding are relative to.
     fn naive(distance: Distance, a: &[f32], b: &[f32]) -> (f64, f64) {
         let pairs = a.iter().zip(b).map(|(&a, &b)| (f64::from(a), f64::from(b)));
         let magnitude = pairs.clone().map(|(a, b)| a * a + b * b).sum();
@@ -436,7 +444,7 @@ mod tests {
             assert_eq!((codes.code(0), codes.params()), (&[0; 5][..], &[params][..]));
             assert_eq!(decode(&codes, 0), [value; 5]);
         }
-        // The step of the smallest of ranges is zero: it counts as no range.
+        // The step of the smallest range is zero, so it counts as no range.
         assert_eq!(codes_of(&[0.0, 1e-45], 2).params()[0].scale, 0.0);
         let zero = codes_of(&[0.0; 3], 3);
         for distance in [Distance::Cosine, Distance::Dot] {
@@ -454,7 +462,8 @@ mod tests {
         assert!(decode(&codes, 0).iter().all(|x| x.is_finite()));
     }
 
-    /// Each component of every code and of the query at the end of its range: the integer sum is as large as it gets.
+    /// Each component of code and query is at the end of its range. So the integer sum is as large as it
+    /// gets.
     #[test]
     fn sums_fit_at_every_dimension() {
         for dim in [1, 2, 100, 511, 512, 513, 4096, 65_519, DIM_MAX] {
@@ -530,7 +539,7 @@ mod tests {
             }
         }
 
-        /// The three terms give what scoring the decoded vector gives.
+        /// The three terms give the score of the decoded vector.
         #[test]
         fn scores_are_those_of_the_decoded_vectors(
             rows in vec((-1f32..1.0, -1f32..1.0, -1f32..1.0), 1..200),

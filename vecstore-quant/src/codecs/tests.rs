@@ -1,5 +1,5 @@
-//! What every codec promises, and what the codes of each mean: scores beside those of the vector that a record stands for,
-//! decoded from the bytes in `f64`.
+//! Tests of what every codec promises. Scores are compared with those of the vectors that the records stand
+//! for, decoded from the bytes in `f64`.
 
 use super::rotation::Rotation;
 use super::*;
@@ -20,7 +20,7 @@ const METHODS: [Quantization; 10] = [
     Quantization::Rotated1,
 ];
 
-/// For as many vectors as the sample has.
+/// Trains for as many vectors as the sample has.
 fn train(method: Quantization, distance: Distance, dim: usize, sample: &[f32], seed: u64) -> Box<dyn Codec> {
     super::train(method, distance, dim, sample, sample.len() / dim, seed)
 }
@@ -36,7 +36,7 @@ fn vectors(distance: Distance, dim: usize, count: usize, seed: u64) -> Vec<f32> 
 
 fn encode(codec: &dyn Codec, vectors: &[f32]) -> Vec<u8> {
     let len = codec.record_bytes();
-    // Not zero: encoding must leave nothing of what was there.
+    // The bytes are not zero, so a byte that encoding leaves out shows.
     let mut records = vec![0xEE; vectors.len() / codec.dim() * len];
     for (vector, record) in vectors.chunks_exact(codec.dim()).zip(records.chunks_exact_mut(len)) {
         codec.encode(vector, record);
@@ -83,7 +83,7 @@ fn centre(record: &[u8], means: &[Vec<f64>]) -> usize {
     if means.len() == 1 { 0 } else { usize::from(u16::from_le_bytes(record[8..10].try_into().unwrap())) }
 }
 
-/// Of a vector that is extended by zeros to this dimension first.
+/// Rotates a vector, after extending it by zeros to this dimension.
 fn rotate(dim: usize, seed: u64, vector: &[f64]) -> Vec<f64> {
     let norm = dot(vector, vector).sqrt();
     let mut unit: Vec<f32> = vector.iter().map(|x| (x / norm) as f32).collect();
@@ -92,11 +92,11 @@ fn rotate(dim: usize, seed: u64, vector: &[f64]) -> Vec<f64> {
     unit.into_iter().map(|x| f64::from(x) * norm).collect()
 }
 
-/// The score by definition, with the query as it is, of the vector that a record stands for.
+/// The score, by definition, of the vector that a record stands for. The query is not rounded.
 fn reference(method: Quantization, distance: Distance, model: &[u8], query: &[f64], record: &[u8]) -> f64 {
     let dim = query.len();
     let relative = |mean: &[f64]| -> Vec<f64> { query.iter().zip(mean).map(|(q, c)| q - c).collect() };
-    // The vector's own part, the query's, and their dot product.
+    // Adds up the query's own part, the record's own part, and the dot product of the residuals.
     let joined = |mean: &[f64], own: f64, residual_dot: f64| match distance {
         Distance::Cosine | Distance::Dot => dot(query, mean) + own + residual_dot,
         Distance::Euclid => own + 2.0 * residual_dot - dot(&relative(mean), &relative(mean)),
@@ -109,7 +109,8 @@ fn reference(method: Quantization, distance: Distance, model: &[u8], query: &[f6
         let dim = (record.len() - 12) * 8 / bits;
         let grid: Vec<f64> =
             levels(&record[12..], bits, dim).iter().map(|level| (level - half) * params[0]).collect();
-        // The record's own part is the one relative to the centre, less what the query is taken apart from the centre.
+        // The record's own part is relative to the centre. It already allows for the query's residual, which
+        // is relative to the mean.
         joined(centre, params[1], dot(&rotate(dim, seed, &relative(mean)), &grid))
     };
     match method {
@@ -150,8 +151,8 @@ fn reference(method: Quantization, distance: Distance, model: &[u8], query: &[f6
     }
 }
 
-/// Scores differ from the definition by the query's rounding only: half a 127th of its largest component each at most, and
-/// those errors, of either sign, add up like a random walk.
+/// Scores differ from the definition only by the rounding of the query. Each component is off by half a 127th
+/// of the largest one at most. These errors have either sign, so they add up like a random walk.
 #[test]
 fn scores_are_those_of_what_records_stand_for() {
     for distance in Distance::ALL {
@@ -192,7 +193,8 @@ fn scores_are_those_of_what_records_stand_for() {
     }
 }
 
-/// Correction makes the decoded residual's product with the residual itself exact, in each of the codecs that have one.
+/// In the codecs with a correction, the dot product of the decoded residual with the residual itself is
+/// exact.
 #[test]
 fn corrected_codes_are_exact_along_the_vector() {
     let dim = 100;
@@ -214,17 +216,19 @@ fn corrected_codes_are_exact_along_the_vector() {
     }
 }
 
-/// How far scores of real vectors are from the exact ones, beside what the papers say or the definition gives.
+/// Compares the errors of scores with those that the papers or the definitions give.
 #[test]
 fn errors_are_as_small_as_the_codes_allow() {
     let dim = 128;
     let (sample, queries) = (vectors(Distance::Cosine, dim, 2000, 1), vectors(Distance::Cosine, dim, 50, 2));
-    // Standard deviations relative to the norms of the residuals. A rounding error is uniform over a step; codes of a normal
-    // variable have a mean squared error of 0.0115, 0.1188 and 0.3634 with 16, 4 and 2 levels (Max 1960), which is the
-    // squared sine; the tangent, over the root of the dimension that fills the record, is what scores are off by.
+    // Standard deviations relative to the norms of the residuals. A rounding error is uniform over a step.
+    // Codes of a normal variable have mean squared errors of 0.0115 with 16 levels, 0.1188 with 4, and 0.3634
+    // with 2 (Max 1960). That is the squared sine. Scores are off by the tangent over the root of the
+    // dimension that fills the record.
     let deviation = |distortion: f64, dim: f64| (distortion / (1.0 - distortion) / dim).sqrt();
     for (method, expected) in [
-        // The range of 128 normal numbers is 5.2 standard deviations on average, and one of those 1 / sqrt(128).
+        // The range of 128 normal numbers is 5.2 standard deviations on average.
+        // One standard deviation is 1 / sqrt(128).
         (Quantization::Int8, 5.2 / 255.0 / 12f64.sqrt() / (dim as f64).sqrt()),
         (Quantization::Int4, 5.2 / 15.0 / 12f64.sqrt() / (dim as f64).sqrt()),
         (Quantization::Rotated4, deviation(0.0115, 136.0)),
@@ -249,7 +253,7 @@ fn errors_are_as_small_as_the_codes_allow() {
     }
 }
 
-/// Whatever the vectors are like: normal, sparse, or with one large component.
+/// The vectors are normal, sparse, or have one large component.
 #[test]
 fn bounds_are_kept_by_as_many_as_they_say() {
     for dim in [5, 48, 100, 256] {
@@ -285,7 +289,7 @@ fn bounds_are_kept_by_as_many_as_they_say() {
                                 let error = (f64::from(score) - exact(distance, &query, &wide(vector))).abs();
                                 assert!(bound.is_finite());
                                 beyond += usize::from(error > bound);
-                                // Neither, where the vector is its centre and has nothing in common with the query.
+                                // Both are 0 if the vector is its centre and orthogonal to the query.
                                 sum += if bound > 0.0 { error / bound } else { 0.0 };
                                 count += 1;
                             }
@@ -295,7 +299,8 @@ fn bounds_are_kept_by_as_many_as_they_say() {
                     let allowed = if method == Quantization::Int8 { 0.0 } else { 1.0 - CONFIDENCE };
                     let part = beyond as f64 / f64::from(count);
                     assert!(part <= allowed, "{what}: {} % are beyond the bound", part * 100.0);
-                    // A bound that says nothing would be kept too. A normal error is 0.8 deviations on average.
+                    // A bound that is far too large would hold too. A normal error is 0.8 deviations on
+                    // average.
                     let used = sum / f64::from(count);
                     assert!(
                         method == Quantization::Int8 || dim < 20 || used > 0.15,
@@ -314,8 +319,9 @@ fn bounds_are_kept_by_as_many_as_they_say() {
     }
 }
 
-/// What lies in clusters is coded relative to the middle of its cluster, and a score is then off by a part of what is left of vector and query,
-/// not of their lengths; and no more is spent on centres than the codes are worth.
+/// Vectors in clusters are coded relative to the middle of their cluster. A score is then off by a part of
+/// the residuals of vector and query, not of their lengths. Centres take no more memory than the codes
+/// justify.
 #[test]
 fn codes_are_relative_to_the_nearest_centre() {
     let (dim, clusters, each, spread) = (96, 20, 200, 0.2);
@@ -351,7 +357,7 @@ fn codes_are_relative_to_the_nearest_centre() {
             let codec = super::train(method, distance, dim, &sample, vectors, 7);
             let len = codec.record_bytes();
             assert!(codec.model_bytes() <= 16 + 4 * dim + vectors * len / 16);
-            // Vector and query are each the spread from the middle.
+            // Vector and query each differ from the middle by the spread.
             let weight = if distance == Distance::Euclid { 2.0 } else { 1.0 };
             let filled = ((len - 12) * 8 / bits) as f64;
             let expected =
@@ -365,7 +371,8 @@ fn codes_are_relative_to_the_nearest_centre() {
     }
 }
 
-/// Vectors that a grid's point meets exactly: nothing is left but the rounding of the query, which the bound knows too.
+/// Each of these vectors is a grid point. Only the rounding of the query is left, and the bound allows for
+/// it.
 #[test]
 fn vectors_on_the_grid_are_off_by_the_query_alone() {
     let (dim, seed) = (160, 7);
@@ -390,7 +397,7 @@ fn vectors_on_the_grid_are_off_by_the_query_alone() {
             let score = scorer.score(&record);
             let bound = scorer.bound(&record, score).unwrap();
             let error = (f64::from(score) - dot(&wide(query), &wide(&vector))).abs();
-            // Three standard deviations of half a 127th of a component that is at most 4.
+            // The bound is three standard deviations of half a 127th of a component, which is at most 4.
             assert!(bound < 3.0 * 4.0 / 127.0, "a bound of {bound}");
             beyond += usize::from(error > f64::from(bound));
             count += 1;
@@ -399,7 +406,8 @@ fn vectors_on_the_grid_are_off_by_the_query_alone() {
     assert!(f64::from(beyond as u32) <= (1.0 - CONFIDENCE) * f64::from(count), "{beyond} of {count}");
 }
 
-/// Search by codes, with the best candidates scored again, finds about what the definition of the codes would.
+/// A search by codes that scores the best candidates again finds about as much as the definition of the codes
+/// would.
 #[test]
 fn recall_is_that_of_the_definition() {
     let (dim, count, limit) = (64, 1500, 10);
@@ -457,8 +465,8 @@ fn product_codes_are_the_nearest_centroids() {
                 spread += components.map(|at| f64::from(vector[at]).powi(2)).sum::<f64>();
             }
         }
-        // The rate-distortion bound of a normal source with `8 / width` bits a component is 4^-bits of its variance, which no
-        // code can beat; a trained one comes within a few times of it.
+        // No code beats the rate-distortion bound. For a normal source with `8 / width` bits a component, it
+        // is 4^-bits of the variance. A trained code comes within a few times of it.
         let bits = 8.0 / width.min(dim) as f64;
         let ratio = error / spread * 4f64.powf(bits);
         assert!(ratio < 2.5, "{compression:?}: {ratio} times the least error there could be");
@@ -509,7 +517,7 @@ fn models_come_back_from_bytes() {
     assert_eq!(error.to_string(), "a model of dimension 2 in 7 bytes: it has only 0");
 }
 
-/// All vectors equal, none at all, and those at the ends of what `f32` can hold.
+/// Samples of equal vectors, of no vector, and of vectors at the ends of the range of `f32`.
 #[test]
 fn every_finite_vector_has_a_record_and_a_score() {
     let dim = 40;
@@ -537,7 +545,7 @@ fn every_finite_vector_has_a_record_and_a_score() {
             }
         }
     }
-    // A vector that is the centre, and a query that is: nothing is left to estimate.
+    // The vector is the centre, and so is the first query. Nothing is left to estimate.
     for method in [Quantization::Int4, Quantization::Rotated4, Quantization::Rotated1] {
         let codec = train(method, Distance::Euclid, dim, &vec![0.5; dim], 1);
         let record = encode(codec.as_ref(), &vec![0.5; dim]);
@@ -579,7 +587,7 @@ proptest! {
         for distance in Distance::ALL {
             for method in METHODS {
                 let _ = from_model(method, distance, dim, &bytes);
-                // And bytes of the right length, which need their numbers to be right.
+                // Bytes of the right length are a model only if their numbers are right.
                 if (1..12).contains(&dim) {
                     let len = train(method, distance, dim, &[], seed).model_bytes();
                     let model: Vec<u8> = bytes.iter().copied().cycle().take(len).collect();
@@ -600,7 +608,7 @@ proptest! {
         for distance in Distance::ALL {
             let sample = vectors(distance, dim, 64, 3);
             for method in METHODS {
-                // Rotated codes get centres, and bytes may name one that is not there.
+                // Rotated codes get centres, and bytes may name one that does not exist.
                 let codec = super::train(method, distance, dim, &sample, 10_000, 1);
                 let record: Vec<u8> = bytes.iter().copied().cycle().take(codec.record_bytes()).collect();
                 let scorer = codec.query(&sample[..dim]);

@@ -1,11 +1,11 @@
-//! The kernels for x86-64 with AVX2, FMA and F16C (every server and desktop since 2013).
+//! The kernels for x86-64 with AVX2, FMA and F16C, as every server and desktop since 2013 has.
 //!
-//! The `unsafe` here is of two kinds: loads and stores, each of an array of exactly the size that is
-//! moved, and the calls from the table into code compiled for these instructions, which is handed out after they were
-//! detected.
+//! The `unsafe` here is of two kinds. Loads and stores take an array of exactly the size that is moved. The
+//! table calls code compiled for these instructions, and is handed out only after they were detected.
 //!
-//! A length that is no multiple of the block is finished with one more, overlapping block from which a mask removes what
-//! was summed already; only vectors shorter than a block take a scalar loop. Packed codes need neither (see [`WINDOW`]).
+//! If a length is no multiple of the block, one more block is read, which overlaps the last one. A mask
+//! removes what was summed already. Only vectors shorter than a block take a scalar loop. Packed codes need
+//! neither (see [`WINDOW`]).
 
 use super::records::windows;
 use super::{Kernels, Records, WINDOW, scalar};
@@ -20,7 +20,7 @@ pub(super) fn kernels() -> Option<Kernels> {
     detected.then_some(KERNELS)
 }
 
-/// Private to this file: only [`kernels`] gives it out.
+/// Private to this file, since only [`kernels`] may give it out.
 const KERNELS: Kernels = Kernels {
     name: "avx2+fma+f16c",
     // SAFETY: the table is given out only where AVX2, FMA and F16C were detected.
@@ -218,8 +218,8 @@ impl Shorts for i16 {
     }
 }
 
-/// The exact dot product. `madd` multiplies `i16` and adds neighbours into `i32`, so nothing saturates (`maddubs`, twice
-/// as wide, would for codes of more than 7 bits).
+/// The exact dot product. `madd` multiplies `i16` and adds neighbours into `i32`, so nothing saturates.
+/// `maddubs` is twice as wide, but would saturate for codes of more than 7 bits.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn dot_integers<B: Shorts>(a: &[i8], b: &[B]) -> i32 {
@@ -270,10 +270,10 @@ fn add_lanes(sums: __m256i) -> i32 {
     _mm_cvtsi128_si32(total)
 }
 
-/// Records that are on their way from memory while one is summed.
+/// Records that are fetched from memory while one is summed.
 const PREFETCHED: usize = 8;
 
-/// Sums records while the coming ones are fetched: a search's points lie anywhere in memory.
+/// Sums records while the next ones are fetched. The points of a search lie anywhere in memory.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn scan(records: Records<'_>, points: &[u32], sums: &mut [f32], sum: impl Fn(u32) -> f32) {
@@ -324,7 +324,8 @@ fn scan_packed<const BITS: usize>(records: Records<'_>, points: &[u32], query: &
         let (whole, last) = windows(records.get(point), records.skip, planes.len() / per_window);
         let mut planes = planes.chunks_exact(per_window);
         let mut sum = _mm256_setzero_si256();
-        // A term of `maddubs` is at most 2 * 15 * 128, a window has at most 2 of those planes: four windows fit an `i16`.
+        // A term of `maddubs` is at most 2 * 15 * 128, and a window of such codes has 2 planes. So four
+        // windows fit in an `i16`.
         for windows in whole.chunks(4) {
             let mut shorts = _mm256_setzero_si256();
             for (window, planes) in windows.iter().zip(&mut planes) {
@@ -340,7 +341,7 @@ fn scan_packed<const BITS: usize>(records: Records<'_>, points: &[u32], query: &
     });
 }
 
-/// Adds neighbouring products of a window's components with their planes to `i16` sums.
+/// Multiplies a window's components with their planes, and adds neighbouring products to `i16` sums.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn add_window<const BITS: usize>(
@@ -371,7 +372,8 @@ fn hadamard(vector: &mut [f32]) {
     for block in &mut *blocks {
         // SAFETY: this function has AVX2.
         let x = unsafe { f32::widen(block) };
-        // Each lane with its neighbour at distance 1, 2 and 4: where the blend takes the second, the lane is the later one.
+        // Combines each lane with its neighbour at distance 1, 2 and 4. The blend takes the second argument
+        // for the later lane of a pair.
         let other = _mm256_permute_ps::<0b_10_11_00_01>(x);
         let x = _mm256_blend_ps::<0b_1010_1010>(_mm256_add_ps(x, other), _mm256_sub_ps(other, x));
         let other = _mm256_permute_ps::<0b_01_00_11_10>(x);

@@ -1,12 +1,16 @@
-//! The inner loops, chosen once for the machine the program runs on.
+//! The inner loops, chosen once for the machine that the program runs on.
 //!
-//! [`Kernels`] is a table of functions. [`Kernels::get`] gives the fastest one this machine can run and is decided at
-//! run time, so a default build is fast everywhere; [`Kernels::scalar`] is the portable one every other is tested
-//! against. Kernels only sum: what the sums mean is left to distances and codecs.
+//! [`Kernels`] is a table of functions. [`Kernels::get`] gives the fastest table that this machine can run.
+//! It is chosen at run time, so a default build is fast everywhere. [`Kernels::scalar`] is the portable
+//! table, against which all others are tested. Kernels only sum. Distances and codecs know what the sums
+//! mean.
 //!
-//! **To add an instruction set:** a file beside `avx2.rs` with a table, and a line in [`Kernels::get`], for a machine that the
-//! tests run on. **To add a kernel:** a field in [`Kernels`], a function in `scalar.rs`, and, where it pays, one in `avx2.rs`; the
-//! tables in these two files do not compile until it is there. Then a property in the tests below.
+//! **To add an instruction set:** add a file beside `avx2.rs` with a table, and a line in [`Kernels::get`].
+//! The tests must run on a machine that has it.
+//!
+//! **To add a kernel:** add a field in [`Kernels`], a function in `scalar.rs`, and, if it is faster, one in
+//! `avx2.rs`. The tables in these two files do not compile until it is there. Then add a property to the
+//! tests below.
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
@@ -19,20 +23,21 @@ pub use records::{Records, WINDOW};
 use half::f16;
 use std::sync::OnceLock;
 
-/// Scores some records of a batch: for each point the sum of its code with a query, as `f32`.
+/// Scores some records of a batch. For each point it gives the sum of its code with a query, as `f32`.
 ///
-/// Panics when a point has no record, a record is too short for the query, or there are not as many sums as points.
+/// Panics if a point has no record, if a record is too short for the query, or if there are more or fewer
+/// sums than points.
 pub type Scan<Q> = fn(Records<'_>, points: &[u32], query: &[Q], sums: &mut [f32]);
 
 /// One implementation of every kernel.
 ///
-/// Functions of two slices take slices of one length and panic when the lengths differ.
+/// Functions of two slices take slices of one length, and panic if the lengths differ.
 ///
-/// Floating-point kernels may sum in any order: two tables agree within `2 * n * f32::EPSILON` times the sum of the
-/// terms' absolute values. Integer kernels are exact and therefore equal.
+/// Floating-point kernels may sum in any order. Two tables agree within `2 * n * f32::EPSILON` times the sum
+/// of the terms' absolute values. Integer kernels are exact and therefore equal.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernels {
-    /// Which instructions this table uses, for reports: `avx2+fma+f16c` or `scalar`.
+    /// The instructions that this table uses, for reports: `avx2+fma+f16c` or `scalar`.
     pub name: &'static str,
     /// Dot product.
     pub dot_f32: fn(&[f32], &[f32]) -> f32,
@@ -46,24 +51,24 @@ pub struct Kernels {
     pub dot_u8: fn(&[u8], &[f32]) -> f32,
     /// Squared Euclidean distance of a stored vector of `u8` to a query.
     pub l2_u8: fn(&[u8], &[f32]) -> f32,
-    /// Dot product of an int8 code with a query of `i16`, exact as long as it fits an `i32`: the query's components stay
-    /// within `±i32::MAX / (128 * n)`, which [`crate::codecs::ScalarQuery`] sees to.
+    /// Dot product of an int8 code with a query of `i16`, exact if it fits in an `i32`. For that,
+    /// [`crate::codecs::ScalarQuery`] keeps the query's components within `±i32::MAX / (128 * n)`.
     pub dot_i8_i16: fn(&[i8], &[i16]) -> i32,
     /// Dot product of two int8 codes, exact up to 131,071 components.
     pub dot_i8_i8: fn(&[i8], &[i8]) -> i32,
-    /// `dot_i8_i16` of records, whose codes are as long as the query.
+    /// `dot_i8_i16` of records. Their codes are as long as the query.
     pub scan_i8: Scan<i16>,
-    /// Dot products of codes of 4 bits, in `0..16`, with a query laid out by window (see [`WINDOW`]), exact up to 2^20
-    /// components before the sum becomes an `f32`.
+    /// Dot products of codes of 4 bits, in `0..16`, with a query laid out by window (see [`WINDOW`]). They
+    /// are exact up to 2^20 components, before the sum becomes an `f32`.
     pub scan_u4: Scan<i8>,
     /// The same for codes of 2 bits, in `0..4`.
     pub scan_u2: Scan<i8>,
     /// The same for codes of 1 bit, 0 or 1.
     pub scan_u1: Scan<i8>,
-    /// For each byte of a code its entry in the table of that byte, summed.
+    /// The sum of one table entry for each byte of a code. Each byte has its own table.
     pub scan_tables: Scan<[f32; 256]>,
-    /// The Walsh-Hadamard transform in place, not normalised, of a length that is a power of two (it panics at others).
-    /// It only adds and subtracts, in one order: equal in every table to the last bit.
+    /// The Walsh-Hadamard transform in place, not normalised. The length is a power of two, and others panic.
+    /// It only adds and subtracts, in one order. So all tables give equal results, to the last bit.
     pub hadamard: fn(&mut [f32]),
 }
 
@@ -81,7 +86,7 @@ impl Kernels {
         })
     }
 
-    /// The portable table, which runs on every machine: the reference in tests.
+    /// The portable table, which runs on every machine. It is the reference in tests.
     #[must_use]
     pub fn scalar() -> &'static Self {
         &scalar::KERNELS
@@ -94,10 +99,10 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    /// Largest vector in these tests: crosses every block size of the kernels many times.
+    /// The largest length in these tests. It crosses every block size of the kernels many times.
     const LEN_MAX: usize = 300;
 
-    /// The value and the tolerance the table of kernels promises, from a sum in f64.
+    /// A sum in `f64`, and the tolerance that [`Kernels`] promises.
     fn sum(terms: impl Iterator<Item = f64>) -> (f64, f64) {
         let (mut value, mut magnitude, mut count) = (0.0, 0.0, 0);
         for term in terms {
@@ -112,7 +117,8 @@ mod tests {
         sum(a.iter().zip(b).map(|(&a, &b)| a.into() * f64::from(b)))
     }
 
-    /// The difference itself is rounded to f32 before it is squared: hence the epsilons beyond one a term.
+    /// The difference is rounded to `f32` before it is squared. So the tolerance has more than one epsilon a
+    /// term.
     fn naive_l2<A: Copy + Into<f64>>(a: &[A], b: &[f32]) -> (f64, f64) {
         sum(a.iter().zip(b).map(|(&a, &b)| (a.into() - f64::from(b)).powi(2)))
     }
@@ -146,7 +152,7 @@ mod tests {
         }
     }
 
-    /// A number from -1 to 1 that changes with the index: every length is tried with the same ones.
+    /// A number from -1 to 1 that depends on the index. Every length is tried with the same numbers.
     fn wave(index: usize) -> f32 {
         ((index * 7919) % 2003) as f32 / 1001.0 - 1.0
     }
@@ -191,7 +197,7 @@ mod tests {
         }
     }
 
-    /// The sum as [`WINDOW`] defines it, a window at a time, each where it begins.
+    /// The sum as [`WINDOW`] defines it, one window after the other.
     fn naive_packed(record: &[u8], skip: usize, query: &[i8], bits: usize) -> i64 {
         let mut sum = 0;
         for (index, planes) in query.chunks(WINDOW * 8 / bits).enumerate() {
@@ -205,7 +211,7 @@ mod tests {
         sum
     }
 
-    /// Records of random or extreme bytes, scanned in an order that is not theirs.
+    /// Scans records of random or extreme bytes, in an order that is not theirs.
     fn check_scans(seed: u64, skip: usize, code_len: usize, extreme: bool) {
         let mut random = crate::random::SplitMix64::new(seed, code_len as u64);
         let mut byte = move || if extreme { 0xFF } else { random.next_u64() as u8 };

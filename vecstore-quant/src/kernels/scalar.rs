@@ -1,6 +1,6 @@
-//! The kernels in plain Rust: the reference for every other table, and what runs where there is no other.
+//! The kernels in plain Rust. They are the reference for every other table, and run where there is no other.
 //!
-//! Floats are summed in eight lanes, which a compiler may turn into whatever vectors the target has.
+//! Floats are summed in eight lanes, so that a compiler can use the vectors of the target.
 
 use super::records::windows;
 use super::{Kernels, Records, WINDOW};
@@ -79,7 +79,8 @@ fn scan_packed<const BITS: usize>(records: Records<'_>, points: &[u32], query: &
     });
 }
 
-/// For every table: what takes the time is a load for each byte, which a gather does one by one too.
+/// All tables of kernels use this. The loads for each byte take the time, and a gather does them one by one
+/// too.
 #[inline]
 pub(super) fn sum_tables(code: &[u8], tables: &[[f32; 256]]) -> f32 {
     let (code, code_rest) = code.as_chunks::<4>();

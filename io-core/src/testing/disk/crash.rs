@@ -1,14 +1,14 @@
-//! What of an unsynced history survives.
+//! Which changes of an unsynced history survive.
 
 use super::SimulatedDisk;
 use super::state::{Change, Node, NodeId, State, apply, write};
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a device writes at once.
+/// A device writes this many bytes whole or not at all.
 const SECTOR: usize = 512;
 
-/// Everything that is on the platter when the power fails after so many changes.
+/// The content of the disk when the power fails after so many changes.
 pub(super) fn surviving(state: &State, changes: usize, seed: u64) -> Vec<Node> {
     let mut durable = state.base.clone();
     if seed == SimulatedDisk::KEEP_ALL {
@@ -58,8 +58,8 @@ pub(super) fn surviving(state: &State, changes: usize, seed: u64) -> Vec<Node> {
     durable
 }
 
-/// A file or directory that is named for the first time exists from then on; whether its name does is another
-/// question.
+/// Makes the node of a file or directory when it is named for the first time. The node survives in any case.
+/// Its name may not.
 fn make_node(nodes: &mut Vec<Node>, change: &Change) {
     if let Change::Name { node, is_dir, .. } = change
         && *node >= nodes.len()
@@ -79,7 +79,7 @@ fn touches(change: &Change, directory: NodeId) -> bool {
     }
 }
 
-/// Names: in order up to some point, as with a journal, or any of them.
+/// Keeps some names: all up to some point in order, as a journal does, or any of them.
 fn keep_some_names(durable: &mut [Node], pending: &[(usize, &Change)], random: &mut Rng) {
     let kept: BTreeSet<usize> = if random.bool() {
         (0..random.usize(..=pending.len())).collect()
@@ -91,7 +91,7 @@ fn keep_some_names(durable: &mut [Node], pending: &[(usize, &Change)], random: &
     }
 }
 
-/// Bytes: any sectors of any writes, in their order.
+/// Keeps some bytes: any sectors of any writes, in the order of the writes.
 fn keep_some_bytes(durable: &mut [Node], changes: &[(usize, &Change)], random: &mut Rng) {
     let rate = [0.0, 0.1, 0.5, 0.9, 1.0][random.usize(..5)];
     for (_, change) in changes {

@@ -1,5 +1,5 @@
-//! A simulated disk: a file system in memory that keeps a history of everything done to it, and makes from
-//! any point of that history the disk as a power cut there could have left it.
+//! A simulated disk is a file system in memory that keeps a history of all its changes. From any point of
+//! that history, it makes the disk as a power cut there could have left it.
 //!
 //! ```text
 //! history:  create a | write a | sync a | write a | rename a b | sync dir | ...
@@ -7,10 +7,10 @@
 //!                                                  512-byte sectors may be missing; so may the name `a`
 //! ```
 //!
-//! * The bytes of a file are safe once *it* was synced, a name once its *directory* was synced; neither
+//! * A sync of a *file* makes its bytes durable. A sync of a *directory* makes its names durable. Neither
 //!   implies the other.
-//! * What a failed sync did not write is lost for good, though later syncs succeed: as Linux does it.
-//! * One run gives a crash point for each of its operations; nothing has to be run again.
+//! * A failed sync loses its bytes for good, even if later syncs succeed, as on Linux.
+//! * One run gives a crash point after each of its changes. The run need not be repeated.
 
 mod backend;
 mod crash;
@@ -25,7 +25,7 @@ pub(super) use trace::Recorder;
 use state::State;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A disk in memory and the backend for it. Clones share the disk; paths are absolute, and `/` exists.
+/// A disk in memory and the backend for it. Clones share the disk. Paths are absolute, and `/` exists.
 ///
 /// ```
 /// use io_core::{BackendFactory, Directory};
@@ -55,19 +55,19 @@ impl SimulatedDisk {
     /// The seed for [`SimulatedDisk::crash`] that keeps everything, as when only the process is killed.
     pub const KEEP_ALL: u64 = 1;
 
-    /// An empty disk; operations under way complete in an order that depends on `seed`.
+    /// An empty disk. Operations in flight complete in an order that depends on `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { seed, state: Arc::new(Mutex::new(State::default())) }
     }
 
-    /// Changes made so far: each is a point to crash after.
+    /// The number of changes so far. Each is a point to crash after.
     #[must_use]
     pub fn history_len(&self) -> usize {
         self.lock().history.len()
     }
 
-    /// What the change of this number was, for a message.
+    /// Describes the change of this number, for a message.
     #[must_use]
     pub fn describe(&self, change: usize) -> String {
         self.lock().history.get(change).map_or_else(|| "the end".to_owned(), |change| change.describe())
@@ -79,22 +79,22 @@ impl SimulatedDisk {
         self.lock().history.get(change).is_some_and(state::Change::is_sync)
     }
 
-    /// The disk as a power cut after the first `changes` of its history may leave it. Which of the unsynced
-    /// changes survive, and in which sectors, depends on `seed`.
+    /// The disk as a power cut after the first `changes` of its history may leave it. `seed` decides which
+    /// unsynced changes survive, and in which sectors.
     #[must_use]
     pub fn crash(&self, changes: usize, seed: u64) -> Self {
         let nodes = crash::surviving(&self.lock(), changes, seed);
         Self { seed: self.seed, state: Arc::new(Mutex::new(State::with_nodes(nodes))) }
     }
 
-    /// Operations of every kind done so far, those that change nothing included: each is a point to inject a
-    /// fault at.
+    /// The number of operations so far, also of those that change nothing. Each is a point to inject a fault
+    /// at.
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.lock().operations
     }
 
-    /// Injects a fault from now on, or none.
+    /// Sets the fault to inject from now on, or none.
     pub fn set_fault(&self, fault: Option<DiskFault>) {
         self.lock().fault = fault;
     }

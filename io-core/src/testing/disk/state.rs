@@ -10,21 +10,20 @@ const EIO: i32 = 5;
 const EACCES: i32 = 13;
 const ENOSPC: i32 = 28;
 
-/// What goes wrong.
+/// The kind of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// The operation fails with EIO. A sync that fails loses what it was to write.
+    /// The operation fails with EIO. A failed sync loses the bytes that it should have written.
     Io,
-    /// From this operation on everything that needs space fails with ENOSPC.
+    /// From this operation on, every operation that needs space fails with ENOSPC.
     NoSpace,
-    /// The operation, if it needs space, needs more than there is, and fails with ENOSPC; later ones find
-    /// enough.
+    /// The operation fails with ENOSPC if it needs space. Later operations find enough.
     TooLarge,
-    /// A read or write transfers only a part; other operations are not touched.
+    /// A read or write transfers only a part. Other operations are not affected.
     Short,
-    /// The operation fails with EACCES, as where permissions are missing.
+    /// The operation fails with EACCES, as if permissions were missing.
     Denied,
-    /// The operation is carried out and fails with EIO all the same, as when only the answer is lost.
+    /// The operation is carried out, but fails with EIO, as if only its answer were lost.
     Landed,
 }
 
@@ -34,7 +33,7 @@ pub struct DiskFault {
     /// The number of the operation, counted as
     /// [`SimulatedDisk::operations`](super::SimulatedDisk::operations) does.
     pub at: u64,
-    /// What goes wrong.
+    /// The kind of the fault.
     pub kind: FaultKind,
     pub(super) hit: bool,
 }
@@ -47,7 +46,7 @@ impl DiskFault {
     }
 }
 
-/// What kind of operation asks whether it is to fail.
+/// The kind of an operation. Some faults hit only some kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     Transfer { needs_space: bool },
@@ -55,18 +54,18 @@ pub(super) enum Operation {
     Other,
 }
 
-/// How an operation goes that does not fail at once.
+/// The course of an operation that does not fail at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Whole,
     /// A transfer moves a part only.
     Short,
-    /// It is carried out, and then said to have failed.
+    /// The operation is carried out, and then reports a failure.
     Landed,
 }
 
 impl Fate {
-    /// What is said of an operation that was carried out.
+    /// The result of an operation that was carried out.
     pub(super) fn answer<T>(self, done: T) -> io::Result<T> {
         if self == Self::Landed { Err(io::Error::from_raw_os_error(EIO)) } else { Ok(done) }
     }
@@ -82,7 +81,7 @@ pub(super) enum Node {
     Dir(BTreeMap<OsString, NodeId>),
 }
 
-/// One change, as it can be lost.
+/// One change. A crash may lose it.
 #[derive(Clone, Debug)]
 pub(super) enum Change {
     Name {
@@ -112,7 +111,7 @@ pub(super) enum Change {
         node: NodeId,
         covers: Covers,
     },
-    /// A sync that failed: what it was to write is gone from the cache.
+    /// A failed sync. The bytes that it should have written are gone from the cache.
     LostSync {
         node: NodeId,
     },
@@ -122,7 +121,7 @@ pub(super) enum Change {
     },
 }
 
-/// What a sync makes durable: what had been done to its file or directory when it began.
+/// The changes that a sync makes durable: those that were over when it began.
 #[derive(Clone, Debug)]
 pub(in crate::testing) struct Covers {
     /// Changes with smaller numbers than this...
@@ -162,16 +161,16 @@ impl Change {
 /// Everything about a disk.
 #[derive(Debug)]
 pub(super) struct State {
-    /// As it was when the history began; all of it durable.
+    /// The nodes when the history began. All of them are durable.
     pub(super) base: Vec<Node>,
-    /// As it is now.
+    /// The nodes now.
     pub(super) nodes: Vec<Node>,
     pub(super) history: Vec<Change>,
-    /// The numbers of changes that have begun and are not over; a sync does not cover them.
+    /// The numbers of changes that have begun and are not over. A sync does not cover them.
     pub(super) under_way: BTreeSet<usize>,
     pub(super) operations: u64,
     pub(super) fault: Option<DiskFault>,
-    /// Who holds which lock file: -1 for exclusive, else the number of readers.
+    /// The holders of each lock file: -1 for an exclusive one, else the number of readers.
     pub(super) locks: HashMap<PathBuf, i32>,
 }
 
@@ -187,7 +186,7 @@ impl State {
         Self { base: nodes.clone(), nodes, history, under_way, operations: 0, fault: None, locks }
     }
 
-    /// Counts an operation and says how it goes.
+    /// Counts an operation and decides its course.
     pub(super) fn operation(&mut self, operation: Operation) -> io::Result<Fate> {
         let number = self.operations;
         self.operations += 1;
@@ -278,19 +277,19 @@ impl State {
         Ok(node)
     }
 
-    /// Makes a change and remembers it.
+    /// Makes a change and adds it to the history.
     pub(super) fn apply(&mut self, change: Change) {
         apply(&mut self.nodes, &change);
         self.history.push(change);
     }
 
-    /// What a sync that begins now is to cover.
+    /// The changes that a sync covers if it begins now.
     pub(super) fn covers(&self) -> Covers {
         Covers { before: self.history.len(), under_way: self.under_way.clone() }
     }
 }
 
-/// Makes a change to nodes. What cannot be done there, since a change it builds on was lost, is left out.
+/// Makes a change to nodes. Does nothing if a change that it builds on was lost.
 pub(super) fn apply(nodes: &mut [Node], change: &Change) {
     let mut entries = |dir: NodeId, act: &mut dyn FnMut(&mut BTreeMap<OsString, NodeId>)| {
         if let Node::Dir(entries) = &mut nodes[dir] {

@@ -1,8 +1,8 @@
-//! Recording: the history of a simulated disk, as a real one makes it.
+//! Records the changes of real files as the history of a simulated disk.
 //!
-//! A change has begun when it is handed to the system, and is over when the system says so. From its
-//! beginning on a power cut may keep any part of it; a sync covers it if it was over when the sync began. A
-//! change that fails is never over: any part of it may be there, and no sync says that it is.
+//! A change begins when it is handed to the system, and is over when the system says so. From its beginning
+//! on, a power cut may keep any part of it. A sync covers a change that was over when the sync began. A
+//! failed change is never over. Any part of it may be on the disk, and no sync covers it.
 
 use super::SimulatedDisk;
 use super::state::{Change, Covers, Node, NodeId, ROOT, State};
@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug)]
 pub(in crate::testing) struct Begun(Vec<usize>);
 
-/// Tells a simulated disk what is done to the files below a real directory, which is the simulated disk's
-/// `/`.
+/// Tells a simulated disk the changes of files below a real directory. That directory is the `/` of the
+/// simulated disk.
 #[derive(Clone, Debug)]
 pub(in crate::testing) struct Recorder {
     root: Arc<Path>,
@@ -24,7 +24,7 @@ pub(in crate::testing) struct Recorder {
 }
 
 impl Recorder {
-    /// What is there already counts as durable.
+    /// Existing files count as durable.
     pub(in crate::testing) fn new(root: &Path) -> io::Result<Self> {
         let mut nodes = vec![Node::Dir(BTreeMap::new())];
         copy_dir(root, ROOT, &mut nodes)?;
@@ -32,7 +32,7 @@ impl Recorder {
         Ok(Self { root: root.into(), disk })
     }
 
-    /// Where a real path is on the simulated disk.
+    /// The path on the simulated disk for a real path.
     pub(in crate::testing) fn place(&self, path: &Path) -> io::Result<PathBuf> {
         let outside = |_| {
             let what = format!("{} is outside of what is traced, {}", path.display(), self.root.display());
@@ -53,7 +53,7 @@ impl Recorder {
     pub(in crate::testing) fn renamed(&self, from: &Path, to: &Path) -> io::Result<()> {
         let (from, to) = (self.place(from)?, self.place(to)?);
         let mut state = self.disk.lock();
-        // Of two names of one file the system removes neither.
+        // If both names belong to one file, the system removes neither.
         if state.node(&from)? != state.node(&to).unwrap_or(ROOT) {
             let (from, to) = (state.place(&from)?, state.place(&to)?);
             state.apply(Change::Rename { from, to });
@@ -85,7 +85,7 @@ impl Recorder {
         Begun(vec![begin(&mut self.disk.lock(), Change::SetLen { node, len: len as usize })])
     }
 
-    /// A small file is to hold these bytes, whether it is there or not.
+    /// A write begins that gives a small file these bytes. The file may be missing.
     pub(in crate::testing) fn begin_contents(
         &self,
         path: &Path,
@@ -107,7 +107,7 @@ impl Recorder {
         Ok((node, Begun(begun)))
     }
 
-    /// Changes have come to their end.
+    /// These changes are over.
     pub(in crate::testing) fn over(&self, Begun(changes): Begun) {
         let mut state = self.disk.lock();
         for change in changes {
@@ -115,7 +115,7 @@ impl Recorder {
         }
     }
 
-    /// A write has come to its end, and the system took so many of its bytes.
+    /// A write is over. The system took `taken` of its bytes.
     pub(in crate::testing) fn written(&self, write: Begun, taken: usize) {
         for &change in &write.0 {
             if let Change::Write { bytes, .. } = &mut self.disk.lock().history[change]
@@ -127,7 +127,7 @@ impl Recorder {
         self.over(write);
     }
 
-    /// Call it before a sync, for [`Recorder::synced`] after it.
+    /// Call this before a sync, and [`Recorder::synced`] after it.
     pub(in crate::testing) fn covers(&self) -> Covers {
         self.disk.lock().covers()
     }
@@ -155,8 +155,8 @@ fn begin(state: &mut State, change: Change) -> usize {
     number
 }
 
-/// Copies what is in a real directory to a node. Only files and directories: no other has a place on a
-/// simulated disk.
+/// Copies the content of a real directory to a node. Only files and directories have a place on a simulated
+/// disk.
 fn copy_dir(path: &Path, node: NodeId, nodes: &mut Vec<Node>) -> io::Result<()> {
     for entry in std::fs::read_dir(path)? {
         let (entry, new) = (entry?, nodes.len());

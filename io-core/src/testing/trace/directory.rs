@@ -1,4 +1,4 @@
-//! Names and small files that are traced.
+//! Traces changes of names and small files.
 
 use crate::testing::disk::Recorder;
 use crate::{Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockKind, StopFlag};
@@ -13,12 +13,12 @@ pub(super) struct TracedDirectory {
 }
 
 impl TracedDirectory {
-    /// Fails before anything is done where it could not be recorded.
+    /// Fails before anything is done, if the change could not be recorded.
     fn check(&self, operation: &'static str, path: &Path) -> Result<(), DirectoryError> {
         recorded(operation, path, self.recorder.place(path).map(drop))
     }
 
-    /// Lets `write` put these bytes, and nothing else, into a file, and sync it.
+    /// Records that `write` puts these bytes, and nothing else, into a file and syncs it.
     fn contents(
         &self,
         operation: &'static str,
@@ -66,7 +66,7 @@ impl Directory for TracedDirectory {
         self.inner.read_at(path, offset, bytes_max)
     }
 
-    /// What has the name goes first, as the system does it: each step is a moment for a power cut.
+    /// Removes an existing file first, as the system does. A power cut may hit between the steps.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), DirectoryError> {
         if self.recorder.node(path).is_ok() {
             self.remove_file(path)?;
@@ -90,7 +90,7 @@ impl Directory for TracedDirectory {
     }
 
     fn copy(&self, file: &Path, copy: &Path, stop: &StopFlag) -> Result<(), DirectoryError> {
-        // Nothing is written where the name is taken.
+        // If the name is taken, nothing is written.
         if self.recorder.node(copy).is_ok() {
             return self.inner.copy(file, copy, stop);
         }
@@ -104,7 +104,7 @@ impl Directory for TracedDirectory {
         recorded("remove", path, self.recorder.removed(path))
     }
 
-    /// One name after the other, as the system does it: each is a moment for a power cut.
+    /// Removes one name after the other, as the system does. A power cut may hit between two of them.
     fn remove_dir_all(&self, path: &Path) -> Result<(), DirectoryError> {
         self.check("remove", path)?;
         for entry in self.list(path)? {
@@ -141,7 +141,7 @@ impl Directory for TracedDirectory {
         recorded("sync", path, self.recorder.synced_dir(path, covers))
     }
 
-    /// The file's name is recorded. What its holder writes into it is for messages only, and never synced.
+    /// Records the file's name. Its content serves messages only, and is never synced.
     fn lock(&self, path: &Path, kind: LockKind) -> Result<Box<dyn DirectoryLock>, LockError> {
         self.check("lock", path)?;
         let lock = self.inner.lock(path, kind)?;

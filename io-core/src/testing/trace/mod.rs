@@ -1,4 +1,4 @@
-//! Records what a backend does to real files, so that power cuts during a real run can be tried.
+//! Records the changes that a backend makes to real files. Tests can then try power cuts during a real run.
 
 mod directory;
 mod sink;
@@ -14,13 +14,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A backend that works on real files as the one in it does, and records every change as the history of a
+/// A backend that works on real files through an inner one. It records every change as the history of a
 /// [`SimulatedDisk`].
 ///
-/// What the simulated disk can make of its own history it then makes of a real run, with all its threads: the
-/// disk as a power cut at any moment may leave it ([`SimulatedDisk::crash`]). A write may be torn from when
-/// it is handed to the inner backend, and is covered by a sync that is begun after it was over. Names are
-/// recorded when they are there.
+/// [`SimulatedDisk::crash`] then makes the disk that a power cut at any moment of a real run may leave, with
+/// all the run's threads. A write may be torn once it is handed to the inner backend. A sync covers the write
+/// if it was over when the sync began. Names are recorded once they exist.
 ///
 /// ```
 /// use io_core::testing::{MemoryBackend, SimulatedDisk, TracedBackend};
@@ -44,16 +43,16 @@ pub struct TracedBackend<B> {
 }
 
 impl<B> TracedBackend<B> {
-    /// Traces what `inner` does below the directory `root`. What is there already counts as durable; to write
-    /// elsewhere is an error.
+    /// Traces the changes that `inner` makes below the directory `root`. Existing files count as durable.
+    /// Writing elsewhere is an error.
     ///
     /// # Errors
-    /// What keeps the directory from being read.
+    /// The system's error, if the directory cannot be read.
     pub fn new(inner: B, root: &Path) -> io::Result<Self> {
         Ok(Self { inner, recorder: Recorder::new(root)? })
     }
 
-    /// The disk whose history is the trace so far. Its `/` is the directory that is traced.
+    /// The disk whose history is the trace so far. Its `/` is the traced directory.
     #[must_use]
     pub fn disk(&self) -> &SimulatedDisk {
         &self.recorder.disk

@@ -1,11 +1,11 @@
-//! Writing files that are traced.
+//! Traces writes to files.
 
 use crate::backend::{PageSink, Permit};
 use crate::testing::disk::Recorder;
 use crate::{BackendInfo, FileInfo, LocalBoxFuture, SyncKind};
 use std::io;
 
-/// A page sink whose physical writes and syncs are recorded.
+/// A page sink that records its physical writes and syncs.
 #[derive(Debug)]
 pub struct TracedSink<K> {
     pub(super) inner: K,
