@@ -1,8 +1,8 @@
 //! The threads that read: an executor each, with a reader of its own. Any thread hands reads in and gets futures.
 
-use super::pending::ask;
+use super::pending::{Pending, ask};
 use super::reader::CollectionReader;
-use super::{Pending, Shared};
+use super::shared::Shared;
 use crate::error::Error;
 use crate::threads::{Jobs, Thread, queue, spawn_belonging};
 use async_channel::Sender;

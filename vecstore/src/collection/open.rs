@@ -1,6 +1,5 @@
 //! Creating and opening: the lock, the manifest, segments, and what the logs hold that is not in segments yet.
 
-use super::Shared;
 use super::files::{
     FileName, LOCK, MANIFEST, MANIFEST_NEW, NUMBER_END, SNAPSHOT_NEW, TORN_NEW, log_path, parent, parse,
     parse_deleted, segment_path, torn_path,
@@ -8,6 +7,7 @@ use super::files::{
 use super::manifest::{Manifest, ManifestLog};
 use super::options::CollectionOptions;
 use super::reader::CollectionReader;
+use super::shared::Shared;
 use super::state::{SegmentEntry, SharedState, State, Version};
 use crate::element;
 use crate::error::Error;

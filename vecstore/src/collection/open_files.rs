@@ -1,6 +1,6 @@
 //! How many files a collection may have open at once.
 
-use super::Collection;
+use super::handle::Collection;
 use crate::immutable::segment::SegmentReader;
 use serde::Serialize;
 

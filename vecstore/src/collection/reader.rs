@@ -1,6 +1,7 @@
 //! Reading a collection on one core: the segments it has open there, and what all reads have in common.
 
-use super::Shared;
+use super::request::RecordParts;
+use super::shared::Shared;
 use super::state::{SegmentEntry, State, Version};
 use crate::element;
 use crate::error::{Error, FormatError};
@@ -291,7 +292,7 @@ pub(super) fn in_memory(
     shared: &Shared,
     segment: &MutableSegment,
     slot: u32,
-    with: super::RecordParts,
+    with: RecordParts,
 ) -> (Option<Payload>, Option<Vec<f32>>) {
     let payload = with.payload.then(|| {
         parse_payload(segment.payload(slot)).expect("payloads in memory were checked on their way in")

@@ -10,12 +10,13 @@ mod segment;
 mod tests;
 
 use super::files::{FileName, MANIFEST, log_path, parse, parse_deleted, segment_path, torn_path};
+use super::handle::Collection;
 use super::manifest::{Manifest, ManifestSegment};
 use super::open::{check_done_logs, check_leftovers, lock};
 use super::options::CollectionOptions;
 use super::prepare::{BatchSize, prepare_point};
+use super::request::{Durability, Selection};
 use super::staging::{Staging, check_target};
-use super::{Collection, Durability, Selection};
 use crate::element;
 use crate::error::Error;
 use crate::immutable::build::parse_payload;

@@ -1,9 +1,9 @@
 //! Installing: the manifest names new segments, or a new log, instead of old ones, and what nobody names any more goes.
 
-use super::files::{deleted_path, log_path, segment_path};
-use super::manifest::{Manifest, ManifestSegment, deleted_identity};
-use super::state::SegmentEntry;
-use super::writer::{SEGMENTS, Writer};
+use super::thread::{SEGMENTS, Writer};
+use crate::collection::files::{deleted_path, log_path, segment_path};
+use crate::collection::manifest::{Manifest, ManifestSegment, deleted_identity};
+use crate::collection::state::SegmentEntry;
 use crate::error::Error;
 use crate::immutable::build::Origin;
 use crate::immutable::deleted::write_deleted;
@@ -16,13 +16,13 @@ use vecstore_format::pages::{PagesKind, PagesWriter};
 use vecstore_format::random_u64;
 
 /// Segments that were built, to take the place of those they were built from.
-pub(super) struct Installation {
-    pub(super) replaced: Vec<Replaced>,
-    pub(super) segments: Vec<(Arc<SegmentData>, Vec<Origin>)>,
+pub(in crate::collection) struct Installation {
+    pub(in crate::collection) replaced: Vec<Replaced>,
+    pub(in crate::collection) segments: Vec<(Arc<SegmentData>, Vec<Origin>)>,
 }
 
 /// What a new segment takes the place of: which, and the points that were taken from it.
-pub(super) enum Replaced {
+pub(in crate::collection) enum Replaced {
     Frozen { log_next: u64 },
     Segment { number: u64, live: RoaringBitmap },
 }
