@@ -53,7 +53,7 @@ mod tests;
 mod verify;
 mod writer;
 
-pub use crate::immutable::build::BuildStage;
+pub use crate::build::BuildStage;
 pub use handle::Collection;
 pub use info::{CollectionInfo, SegmentSummary};
 pub use locality::Locality;

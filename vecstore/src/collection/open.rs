@@ -12,12 +12,12 @@ use super::state::{SegmentEntry, SharedState, State, Version};
 use crate::element;
 use crate::error::Error;
 use crate::field::Key;
-use crate::immutable::build::parse_payload;
+use crate::field::keys_of_fields;
 use crate::immutable::deleted::{deleted_seq_next, load_deleted};
 use crate::immutable::segment::{SEGMENT_JSON, SegmentData, SegmentInfo};
-use crate::mutable::fields::keys_of_fields;
 use crate::mutable::{MutableSegment, PreparedPoint};
 use crate::point::PointId;
+use crate::point::parse_payload;
 use crate::schema::Schema;
 use io_core::{
     BackendFactory, Directory, DirectoryError, DirectoryLock, DynBackend, LockError, LockKind, OpenOptions,

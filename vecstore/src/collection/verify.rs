@@ -8,8 +8,8 @@ use super::open::{check_done_logs, check_leftovers, check_op, check_segment_dir,
 use super::overlap::{LiveIds, Overlap, overlaps};
 use crate::element;
 use crate::error::Error;
+use crate::field::keys_of_fields;
 use crate::field::{FieldKind, Key};
-use crate::immutable::build::parse_payload;
 use crate::immutable::deleted::load_deleted;
 use crate::immutable::ended;
 use crate::immutable::fields::FieldsReader;
@@ -19,7 +19,7 @@ use crate::immutable::segment::{
     CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, SEGMENT_JSON, SegmentData, SegmentInfo, SegmentReader,
     VECTORS, file_number, untrained_codec,
 };
-use crate::mutable::fields::keys_of_fields;
+use crate::point::parse_payload;
 use crate::schema::{Placement, Placements, Schema};
 use io_core::{BackendFactory, Directory, DynBackend, OpenOptions, ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;

@@ -14,10 +14,10 @@
 //! memory are the perfect hash and the first id of each page of the sorted table.
 
 use super::{ended, points_from_postings};
-use crate::background::pool;
 use crate::error::{Error, FormatError};
 use crate::point::PointId;
 use io_core::{ReadControl, ReadStats};
+use rayon::ThreadPool;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -71,9 +71,13 @@ macro_rules! id_key {
 id_key!(u64, Num, 3, 12);
 id_key!(u128, Uuid, 6, 20);
 
-/// Writes the ids of points `0..ids.len()`. Returns the checksum of the file's header, and [`Error::Overlap`] where two are the
-/// same.
-pub(crate) async fn write_ids(mut pages: PagesWriter, ids: &[PointId]) -> Result<u32, Error> {
+/// Writes the ids of points `0..ids.len()`, and computes on the threads of `pool`. Returns the checksum of the file's header, and
+/// [`Error::Overlap`] where two are the same.
+pub(crate) async fn write_ids(
+    mut pages: PagesWriter,
+    ids: &[PointId],
+    pool: &ThreadPool,
+) -> Result<u32, Error> {
     let (mut nums, mut uuids, mut uuid_points) = (Vec::new(), Vec::new(), Vec::new());
     for (point, &id) in ids.iter().enumerate() {
         let point = point as u32;
@@ -99,12 +103,16 @@ pub(crate) async fn write_ids(mut pages: PagesWriter, ids: &[PointId]) -> Result
     }
     pages.begin_section().await?;
     pages.write(&postings::encode(&uuid_points)).await?;
-    write_keys(&mut pages, nums).await?;
-    write_keys(&mut pages, uuids).await?;
+    write_keys(&mut pages, nums, pool).await?;
+    write_keys(&mut pages, uuids, pool).await?;
     Ok(pages.finish().await?)
 }
 
-async fn write_keys<K, const N: usize>(pages: &mut PagesWriter, mut keys: Vec<(K, u32)>) -> Result<(), Error>
+async fn write_keys<K, const N: usize>(
+    pages: &mut PagesWriter,
+    mut keys: Vec<(K, u32)>,
+    pool: &ThreadPool,
+) -> Result<(), Error>
 where
     K: IdKey<Entry = [u8; N]>,
 {
@@ -114,7 +122,7 @@ where
     }
     write_table(pages, keys.iter().map(|&(key, point)| key.entry(point))).await?;
     let only_keys: Vec<K> = keys.iter().map(|&(key, _)| key).collect();
-    let hash = pool()?.install(|| PerfectHash::build(&only_keys));
+    let hash = pool.install(|| PerfectHash::build(&only_keys));
     let hash = hash.expect("the ids of a segment are all different");
     pages.begin_section().await?;
     pages.write(&hash.write()).await?;
@@ -494,6 +502,10 @@ mod tests {
     use std::collections::BTreeMap;
     use vecstore_format::pages::PagesKind;
 
+    fn pool() -> ThreadPool {
+        rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap()
+    }
+
     fn ids() -> impl Strategy<Value = Vec<PointId>> {
         let num = prop_oneof![0u64..5000, any::<u64>()].prop_map(PointId::Num);
         let uuid = prop_oneof![0u128..100, any::<u128>()].prop_map(PointId::Uuid);
@@ -517,7 +529,7 @@ mod tests {
             wanted in 1usize..700,
         ) {
             let twin: BTreeMap<PointId, u32> = ids.iter().copied().zip(0..).collect();
-            let write = async |pages| write_ids(pages, &ids).await.unwrap();
+            let write = async |pages| write_ids(pages, &ids, &pool()).await.unwrap();
             with_pages(PagesKind::Ids, write, async |pages| {
                 let data = IdsData::load(&pages).await.unwrap();
                 let (control, mut stats) = (ReadControl::default(), ReadStats::default());
@@ -544,7 +556,7 @@ mod tests {
     #[test]
     fn a_look_up_reads_one_page() {
         let ids: Vec<PointId> = (0..100_000).map(|id| PointId::Num(id * 3)).collect();
-        let write = async |pages| write_ids(pages, &ids).await.unwrap();
+        let write = async |pages| write_ids(pages, &ids, &pool()).await.unwrap();
         with_pages(PagesKind::Ids, write, async |pages| {
             let data = IdsData::load(&pages).await.unwrap();
             for id in [0, 3 * 77_777, 1, u64::MAX] {

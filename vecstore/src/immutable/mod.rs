@@ -1,6 +1,5 @@
 //! Immutable structures: built once, with exactly the space they need, and read through the contract.
 
-pub(crate) mod build;
 pub(crate) mod deleted;
 pub(crate) mod fields;
 pub(crate) mod graph;
@@ -31,7 +30,7 @@ fn points_from_postings(bytes: &[u8], count: usize, end: u32) -> Option<RoaringB
 const CHUNK_BYTES_MAX: u64 = 16 << 20;
 
 /// Items in pieces that are not too long together.
-fn chunks_by_bytes<T>(mut items: &[T], bytes: impl Fn(&T) -> u64) -> impl Iterator<Item = &[T]> {
+pub(crate) fn chunks_by_bytes<T>(mut items: &[T], bytes: impl Fn(&T) -> u64) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let mut sum = 0u64;
         let fits = |item: &T| {
@@ -62,7 +61,7 @@ mod tests {
 }
 
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     use io_core::testing::MemoryBackend;
     use io_core::{BackendFactory, DynBackend, OpenOptions};
     use std::path::Path;
@@ -70,7 +69,7 @@ mod testing {
     use vecstore_format::pages::{Pages, PagesKind, PagesWriter};
 
     /// Writes a file of pages in memory and reads it again.
-    pub(super) fn with_pages<T, W>(
+    pub(crate) fn with_pages<T, W>(
         kind: PagesKind,
         write: impl AsyncFnOnce(PagesWriter) -> W,
         read: impl AsyncFnOnce(Pages) -> T,

@@ -1,11 +1,11 @@
 //! Installing: the manifest names new segments, or a new log, instead of old ones, and what nobody names any more goes.
 
 use super::thread::{SEGMENTS, Writer};
+use crate::build::Origin;
 use crate::collection::files::{deleted_path, log_path, segment_path};
 use crate::collection::manifest::{Manifest, ManifestSegment, deleted_identity};
 use crate::collection::state::SegmentEntry;
 use crate::error::Error;
-use crate::immutable::build::Origin;
 use crate::immutable::deleted::write_deleted;
 use crate::immutable::segment::SegmentData;
 use io_core::{BackendFactory, OpenOptions};
