@@ -6,7 +6,7 @@ use super::source::{Origin, Source};
 use crate::background::{BackgroundWriter, UsualIo, pool};
 use crate::element;
 use crate::error::Error;
-use crate::immutable::chunks_by_bytes;
+use crate::immutable::chunks::chunks_by_bytes;
 use crate::immutable::fields::{FieldBuilder, write_fields};
 use crate::immutable::graph::write_graph;
 use crate::immutable::ids::write_ids;

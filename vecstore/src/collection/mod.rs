@@ -71,8 +71,6 @@ pub use request::{
 };
 pub use verify::VerifyReport;
 
-pub(crate) use files::MANIFEST;
-
 /// What the fuzz targets reach.
 #[cfg(feature = "internals")]
 pub(crate) mod fuzzing {

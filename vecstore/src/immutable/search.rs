@@ -1,8 +1,8 @@
 //! Finding candidates in an immutable segment by the codes of its points. A search walks the graph, or scores every allowed
 //! point where filters and deletions leave few. Graph and codes may be in memory or on disk.
 
-use super::ended;
 use super::graph::LINKS_SECTION;
+use super::outcome::ended;
 use super::segment::{CodesData, SegmentReader};
 use crate::error::{Error, FormatError};
 use io_core::{ReadControl, ReadStats};

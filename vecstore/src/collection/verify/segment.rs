@@ -6,7 +6,7 @@ use crate::collection::manifest::ManifestSegment;
 use crate::collection::open::check_segment_dir;
 use crate::error::Error;
 use crate::immutable::deleted::load_deleted;
-use crate::immutable::ended;
+use crate::immutable::outcome::ended;
 use crate::immutable::records::Records;
 use crate::immutable::segment::{
     CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, SEGMENT_JSON, SegmentData, SegmentInfo, SegmentReader,

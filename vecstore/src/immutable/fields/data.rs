@@ -1,10 +1,10 @@
 //! What is in memory of the indexes.
 
 use super::dictionary::{Group, groups};
-use super::{NUMBER_ENTRY, SECTIONS};
+use super::layout::{NUMBER_ENTRY, SECTIONS};
 use crate::error::Error;
 use crate::field::FieldKind;
-use crate::immutable::points_from_postings;
+use crate::immutable::point_set::points_from_postings;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use vecstore_format::pages::{PAGE_DATA, Pages};

@@ -19,18 +19,11 @@
 
 mod data;
 mod dictionary;
+mod layout;
 mod read;
 mod write;
 
-use vecstore_format::table::per_page;
-
 pub(crate) use data::FieldsData;
+pub(crate) use layout::NUMBERS_PER_PAGE;
 pub(crate) use read::FieldsReader;
 pub(crate) use write::{FieldBuilder, write_fields};
-
-/// Sections of a field.
-const SECTIONS: usize = 4;
-/// Bytes of an entry of the table of numbers.
-const NUMBER_ENTRY: usize = 12;
-/// Entries of a page of the table of numbers.
-pub(crate) const NUMBERS_PER_PAGE: usize = per_page(NUMBER_ENTRY);

@@ -1,11 +1,12 @@
 //! Asking the indexes.
 
-use super::NUMBER_ENTRY;
 use super::data::{FieldData, FieldsData, Lookup, parse_number};
 use super::dictionary::{Term, parse_group};
+use super::layout::NUMBER_ENTRY;
 use crate::error::{Error, FormatError};
 use crate::field::Key;
-use crate::immutable::{ended, points_from_postings};
+use crate::immutable::outcome::ended;
+use crate::immutable::point_set::points_from_postings;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Writing the indexes.
 
-use super::NUMBER_ENTRY;
 use super::dictionary::GROUP_HEADER;
+use super::layout::NUMBER_ENTRY;
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
 use roaring::RoaringBitmap;

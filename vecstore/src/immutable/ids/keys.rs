@@ -2,7 +2,7 @@
 
 use super::key::IdKey;
 use crate::error::Error;
-use crate::immutable::ended;
+use crate::immutable::outcome::ended;
 use crate::point::PointId;
 use io_core::{ReadControl, ReadStats};
 use std::ops::Range;

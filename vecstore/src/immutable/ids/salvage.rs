@@ -2,7 +2,7 @@
 
 use super::key::IdKey;
 use crate::error::{Error, FormatError};
-use crate::immutable::points_from_postings;
+use crate::immutable::point_set::points_from_postings;
 use crate::point::PointId;
 use io_core::ReadControl;
 use std::collections::BTreeMap;

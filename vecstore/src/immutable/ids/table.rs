@@ -1,7 +1,8 @@
 //! The way from a point to its id.
 
 use crate::error::Error;
-use crate::immutable::{ended, points_from_postings};
+use crate::immutable::outcome::ended;
+use crate::immutable::point_set::points_from_postings;
 use crate::point::PointId;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
