@@ -20,7 +20,6 @@
 //! | `prepare` | checking and encoding what is written |
 //! | `pending` | what a caller waits for |
 
-mod best;
 mod cores;
 mod decide;
 mod disk_search;
