@@ -26,8 +26,7 @@ pub(crate) fn new_block(len: usize) -> Block {
     block
 }
 
-/// Keeps unused buffers. The [`Gate`](crate::backend::Gate) bounds the buffers in use; the pool bounds the
-/// unused ones.
+/// Keeps unused buffers. The gate of a reader bounds the buffers in use; the pool bounds the unused ones.
 ///
 /// Clones share the pool. It stays on its thread.
 #[derive(Clone, Debug)]

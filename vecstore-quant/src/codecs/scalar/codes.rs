@@ -54,7 +54,11 @@ impl ScalarCodes {
     /// # Errors
     ///
     /// When the dimension is not one codes have, or the lengths do not fit together.
-    pub fn from_parts(dim: usize, codes: Vec<i8>, params: Vec<ScalarParams>) -> Result<Self, CodesError> {
+    pub(crate) fn from_parts(
+        dim: usize,
+        codes: Vec<i8>,
+        params: Vec<ScalarParams>,
+    ) -> Result<Self, CodesError> {
         if dim == 0 || dim > DIM_MAX {
             return Err(CodesError::Dimension { dim });
         }
@@ -118,7 +122,7 @@ impl ScalarCodes {
 
     /// The parameters of all points.
     #[must_use]
-    pub fn params(&self) -> &[ScalarParams] {
+    pub(crate) fn params(&self) -> &[ScalarParams] {
         &self.params
     }
 

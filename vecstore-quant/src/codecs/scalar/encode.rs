@@ -8,15 +8,15 @@ pub const DIM_MAX: usize = 65_520;
 /// Plain old data of 16 bytes without padding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-pub struct ScalarParams {
+pub(crate) struct ScalarParams {
     /// What one step of the code is worth: 1/255 of the range of the components. 0 if they are all equal.
-    pub scale: f32,
+    pub(crate) scale: f32,
     /// The value of code 0: about the middle of the range.
-    pub offset: f32,
+    pub(crate) offset: f32,
     /// Mean of the decoded components.
-    pub mean: f32,
+    pub(crate) mean: f32,
     /// Squared norm of the decoded vector's deviation from its mean.
-    pub deviation_sq: f32,
+    pub(crate) deviation_sq: f32,
 }
 
 /// Quantizes one prepared vector into `code`, of the same length, and gives the parameters to keep with it.
@@ -27,7 +27,7 @@ pub struct ScalarParams {
 /// # Panics
 ///
 /// When the lengths differ or exceed [`DIM_MAX`].
-pub fn encode_into(vector: &[f32], code: &mut [i8]) -> ScalarParams {
+pub(crate) fn encode_into(vector: &[f32], code: &mut [i8]) -> ScalarParams {
     assert_eq!(vector.len(), code.len(), "a code has a byte for each component");
     assert!(vector.len() <= DIM_MAX, "codes have at most {DIM_MAX} components");
     code.fill(0);

@@ -22,7 +22,8 @@ mod scores;
 mod tests;
 
 pub use codes::{CodesError, ScalarCodes};
-pub use encode::{DIM_MAX, ScalarParams, encode_into};
+pub use encode::DIM_MAX;
+pub(super) use encode::{ScalarParams, encode_into};
 pub use query::ScalarQuery;
 pub(super) use query::integers;
 pub use scores::CodeScores;

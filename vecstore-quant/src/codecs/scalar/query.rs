@@ -60,7 +60,7 @@ impl ScalarQuery {
     /// When the code is not of the query's dimension.
     #[must_use]
     #[inline]
-    pub fn score(&self, code: &[i8], params: &ScalarParams) -> f32 {
+    pub(crate) fn score(&self, code: &[i8], params: &ScalarParams) -> f32 {
         self.score_of_sum((self.kernels.dot_i8_i16)(code, &self.deviations) as f32, params)
     }
 
