@@ -19,7 +19,7 @@ fn create(disk: &SimulatedDisk, options: &CollectionOptions) -> Collection {
 }
 
 fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, lanes: 1, ..CollectionOptions::default() }
+    CollectionOptions { cores: 1, reads_per_core: 1, ..CollectionOptions::default() }
 }
 
 fn points(ids: impl IntoIterator<Item = u64>) -> Vec<Point> {

@@ -19,7 +19,7 @@ use vecstore::schema::{Placement, Placements, Schema};
 const DIR: &str = "/notes";
 
 fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, lanes: 2, background: false, ..CollectionOptions::default() }
+    CollectionOptions { cores: 1, reads_per_core: 2, background: false, ..CollectionOptions::default() }
 }
 
 fn schema() -> Schema {

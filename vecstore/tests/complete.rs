@@ -33,7 +33,7 @@ const WALK: SearchParams = SearchParams {
 type Model = BTreeMap<u64, Vec<i32>>;
 
 fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() }
+    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
 }
 
 fn create(placement: Placement) -> Collection {

@@ -17,7 +17,7 @@ use vecstore::schema::Schema;
 const DIR: &str = "/c";
 
 fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() }
+    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
 }
 
 fn backend(disk: &SimulatedDisk) -> DynBackend {

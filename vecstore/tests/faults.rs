@@ -24,7 +24,7 @@ const STEPS: u32 = 9;
 type Model = BTreeMap<PointId, f32>;
 
 fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() }
+    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
 }
 
 fn open(disk: &SimulatedDisk) -> Result<Collection, Error> {

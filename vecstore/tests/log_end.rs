@@ -21,7 +21,13 @@ const HEADER: usize = 64;
 const RECORD_HEADER: usize = 32;
 
 fn options(read_only: bool) -> CollectionOptions {
-    CollectionOptions { cores: 1, lanes: 1, background: false, read_only, ..CollectionOptions::default() }
+    CollectionOptions {
+        cores: 1,
+        reads_per_core: 1,
+        background: false,
+        read_only,
+        ..CollectionOptions::default()
+    }
 }
 
 fn open(disk: &SimulatedDisk, read_only: bool) -> Result<Collection, Error> {

@@ -27,7 +27,7 @@ type Model = BTreeMap<PointId, Point>;
 type Tree = BTreeMap<PathBuf, Vec<u8>>;
 
 fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() }
+    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
 }
 
 fn backend(disk: &SimulatedDisk) -> DynBackend {

@@ -20,7 +20,7 @@ const POINTS: usize = 2000;
 const DIR: &str = "/q";
 
 fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, lanes: 2, background: false, ..CollectionOptions::default() }
+    CollectionOptions { cores: 1, reads_per_core: 2, background: false, ..CollectionOptions::default() }
 }
 
 struct Data {

@@ -25,7 +25,7 @@ const PAGE: usize = 4096;
 type Model = BTreeMap<PointId, Point>;
 
 fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() }
+    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
 }
 
 fn backend(disk: &SimulatedDisk) -> DynBackend {

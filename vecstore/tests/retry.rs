@@ -65,7 +65,8 @@ fn opened(openings: u32) -> (Collection, Missing) {
     let missing =
         Missing { disk: SimulatedDisk::new(1), openings: Arc::default(), before_listing: Arc::default() };
     let backend = DynBackend::new(missing.clone());
-    let options = CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() };
+    let options =
+        CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() };
     let dir = Path::new("/c");
     let collection = Collection::create(&backend, dir, &Schema::new(2), &options).unwrap();
     let put = |ids: std::ops::Range<u64>| {

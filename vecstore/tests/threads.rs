@@ -121,7 +121,7 @@ impl BackendFactory for Failing {
 }
 
 fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() }
+    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
 }
 
 fn points(ids: std::ops::Range<u64>) -> Vec<Point> {

@@ -124,8 +124,8 @@ pub(crate) struct IoArgs {
     #[arg(long, value_name = "N", value_parser = up_to(CollectionOptions::CORES_MAX))]
     pub(crate) cores: Option<usize>,
     /// Queries under way at once on each core
-    #[arg(long, value_name = "N", default_value = "4", value_parser = up_to(CollectionOptions::LANES_MAX))]
-    pub(crate) lanes: usize,
+    #[arg(long, value_name = "N", default_value = "4", value_parser = up_to(CollectionOptions::READS_PER_CORE_MAX))]
+    pub(crate) reads_per_core: usize,
     /// Read past the page cache (O_DIRECT) what is placed cold; mmap cannot
     #[arg(long)]
     pub(crate) direct: bool,
@@ -140,11 +140,16 @@ impl IoArgs {
         let open =
             OpenOptions { direct: self.direct, queue_depth: self.queue_depth, ..OpenOptions::default() };
         let default = CollectionOptions::default();
-        CollectionOptions { open, cores: self.cores.unwrap_or(default.cores), lanes: self.lanes, ..default }
+        CollectionOptions {
+            open,
+            cores: self.cores.unwrap_or(default.cores),
+            reads_per_core: self.reads_per_core,
+            ..default
+        }
     }
 
     pub(crate) fn in_flight(&self) -> usize {
         let options = self.options();
-        options.cores * options.lanes
+        options.cores * options.reads_per_core
     }
 }

@@ -61,7 +61,7 @@ impl Run {
         let mut any = |numbers: &[usize]| *random.choice(numbers).unwrap();
         let options = CollectionOptions {
             cores: any(&[1, 2, 3]),
-            lanes: any(&[1, 4]),
+            reads_per_core: any(&[1, 4]),
             background: any(&[0, 1, 1, 1]) == 1,
             seal_points: any(&[10, 30, 100]),
             seal_log_bytes: any(&[5_000, 1 << 20]) as u64,
