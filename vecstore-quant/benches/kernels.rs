@@ -1,8 +1,6 @@
 //! Kernels, by criterion: beside a loop as one would write it, and, for codes that do not fit a cache, beside touching the same
-//! bytes only, which is what the memory gives. `cargo bench -p benches --bench kernels`; `BENCH_QUICK=1` shows that it works.
+//! bytes only, which is what the memory gives. `cargo bench -p vecstore-quant --bench kernels`; `BENCH_QUICK=1` shows that it works.
 
-use benches::data::variable;
-use benches::touch;
 use criterion::{Criterion, Throughput};
 use half::f16;
 use std::hint::black_box;
@@ -16,6 +14,12 @@ const SKIP: usize = 12;
 const BATCH: usize = 1024;
 /// Larger than any cache here.
 const MEMORY_BYTES: usize = 256 << 20;
+
+/// Reads a word of each cache line, and does nothing else.
+fn touch(bytes: &[u8]) -> u64 {
+    let ends = bytes.chunks(64).map(|line| u64::from(line[0]) + u64::from(line[line.len() - 1]));
+    ends.fold(0, u64::wrapping_add)
+}
 
 /// Codes of a number of bits, at random.
 struct Codes {
@@ -167,7 +171,7 @@ fn vectors(criterion: &mut Criterion) {
 }
 
 fn main() {
-    let quick = variable("BENCH_QUICK").is_some();
+    let quick = std::env::var_os("BENCH_QUICK").is_some();
     let (warm_up, measurement) = if quick { (20, 60) } else { (400, 1500) };
     let mut criterion = Criterion::default()
         .sample_size(if quick { 10 } else { 30 })
