@@ -255,7 +255,7 @@ impl Drop for Disk {
     }
 }
 
-/// The faults that `vecstore/tests/faults.rs` has a simulated disk make fill it up at every operation; this is a real one.
+/// The faults that `vecstore/tests/all/faults.rs` has a simulated disk make fill it up at every operation; this is a real one.
 #[test]
 fn disk() {
     let temp = common::tempdir();

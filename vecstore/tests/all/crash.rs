@@ -4,9 +4,9 @@
 //! A workload runs once. The disk keeps its history, so that the disk after a crash at each point of it can be made, with
 //! unsynced changes kept, lost or torn. `VECSTORE_CRASH_SEEDS=200` runs more workloads, `VECSTORE_CRASH_SEED=7` just one.
 
-mod common;
-
-use common::steps::{Model, Step, allowed, check_allowed, contents, quiet as options, recovered, seeds};
+use crate::common::steps::{
+    Model, Step, allowed, check_allowed, contents, quiet as options, recovered, seeds,
+};
 use io_core::testing::SimulatedDisk;
 use io_core::{Directory, DynBackend, StopFlag};
 use serde_json::json;

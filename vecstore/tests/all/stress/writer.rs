@@ -1,8 +1,8 @@
 //! An owner of points, who writes them.
 
-use crate::Run;
-use crate::points::{Question, payload};
-use crate::timeline::Points;
+use crate::stress::Run;
+use crate::stress::points::{Question, payload};
+use crate::stress::timeline::Points;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use vecstore::collection::{Collection, Durability, PayloadChange, Pending, Selection, WriteSummary};

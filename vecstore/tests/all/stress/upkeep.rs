@@ -1,7 +1,7 @@
 //! Optimizing, syncing and snapshots, while others write and read.
 
-use crate::timeline::Points;
-use crate::{Run, opened_contents};
+use crate::stress::timeline::Points;
+use crate::stress::{Run, opened_contents};
 use std::path::Path;
 use vecstore::collection::Collection;
 

@@ -1,8 +1,8 @@
 //! Random reads, each with what it may have seen.
 
-use crate::Run;
-use crate::points::{Question, Shape, values};
-use crate::timeline::{Points, Window};
+use crate::stress::Run;
+use crate::stress::points::{Question, Shape, values};
+use crate::stress::timeline::{Points, Window};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use vecstore::collection::{Collection, Hit, Record, RecordParts, Rescore, ScrollRequest, SearchRequest};
 use vecstore::point::{Point, PointId};

@@ -7,16 +7,14 @@
 //! `VECSTORE_STRESS_SEEDS=100` runs more, `VECSTORE_STRESS_SEED=7` just one, though threads make each run another one.
 //! `VECSTORE_STRESS_WRITES=5000` makes them longer. A seed decides on the backend too.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod points;
 mod reader;
 mod timeline;
 mod upkeep;
 mod writer;
 
-use common::backends::startable;
-use common::steps::{contents, number, seeds};
+use crate::common::backends::startable;
+use crate::common::steps::{contents, number, seeds};
 use io_core::{DynBackend, StopFlag};
 use points::Shape;
 use std::collections::{BTreeMap, VecDeque};

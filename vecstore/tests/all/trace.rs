@@ -5,10 +5,8 @@
 //! `VECSTORE_TRACE_SEEDS=50` records more runs, each on all backends, `VECSTORE_TRACE_SEED=7` just one.
 //! `VECSTORE_TRACE_FATES=20` tries more fates of what was not synced at each moment.
 
-mod common;
-
-use common::backends::{startable, traced};
-use common::steps::{Model, Step, allowed, check_allowed, contents, number, quiet, recovered, seeds};
+use crate::common::backends::{startable, traced};
+use crate::common::steps::{Model, Step, allowed, check_allowed, contents, number, quiet, recovered, seeds};
 use io_core::testing::SimulatedDisk;
 use io_core::{Directory, DynBackend, StopFlag};
 use serde_json::json;
