@@ -7,8 +7,8 @@ const SLACK: usize = 64;
 
 /// Keeps the best `k` of what it is offered, by any total order.
 ///
-/// It selects only when twice as many are kept. An item so costs a comparison where it is none of the best, and a constant
-/// number of steps on average otherwise. Memory grows with what is kept, not with `k`.
+/// It selects only once more than twice as many are kept. An item that is none of the best costs a comparison, and
+/// any other one a constant number of steps on average. Memory grows with what is kept, not with `k`.
 ///
 /// ```
 /// use vecstore_index::TopK;
@@ -22,7 +22,7 @@ const SLACK: usize = 64;
 pub struct TopK<T, F> {
     k: usize,
     better_first: F,
-    /// Once something was dropped, the first `k` are the best of all before the others came, and the worst of them is the last.
+    /// Once something was dropped, the first `k` are the best that there were then. The worst of these comes last.
     kept: Vec<T>,
     has_dropped: bool,
 }
@@ -47,7 +47,7 @@ impl<T, F: Fn(&T, &T) -> Ordering> TopK<T, F> {
         self.offer_or(item, drop);
     }
 
-    /// As [`TopK::offer`], and hands what is none of the best to `dropped`: this item now or later, or some before it.
+    /// As [`TopK::offer`], and hands items that are none of the best to `dropped`, as they are found out.
     #[inline]
     pub fn offer_or(&mut self, item: T, dropped: impl FnMut(T)) {
         let mut dropped = dropped;

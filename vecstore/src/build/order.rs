@@ -1,4 +1,4 @@
-//! The order of a segment's points: by groups of equal keys, and within a group as the graph leads from one to the next.
+//! The order of a segment's points: by groups of equal keys. Within a group, points follow the graph.
 
 use std::collections::VecDeque;
 use vecstore_index::graph::{GraphParts, UpperLevel};

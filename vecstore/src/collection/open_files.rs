@@ -13,9 +13,9 @@ const OTHER_FILES: u64 = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct OpenFiles {
     /// The most descriptors that its threads have open at once: the files of `segments_max + 1` segments for each read that
-    /// may be under way, `reads_per_core` on each of `cores` threads, for the writer and for the optimizer; and what their
-    /// executors need. As a rule reads see the same segments and share their files, so that there are `reads_per_core`
-    /// times fewer.
+    /// may be under way, `reads_per_core` on each of `cores` threads, for the writer and for the optimizer; and
+    /// what their executors need. As a rule reads see the same segments and share their files, so that there are
+    /// `reads_per_core` times fewer.
     ///
     /// Readers of your own ([`Collection::reader`]) come on top, each with the files of the segments once for each read that
     /// it has under way. Memory maps need no descriptor once a file is open.

@@ -78,8 +78,9 @@ impl CollectionOptions {
 }
 
 impl Default for CollectionOptions {
-    /// Buffered, a thread a core of the machine, 4 reads at once on each, writable, optimized in the background; sealed at
-    /// 20,000 points, 64 MiB or 256 MiB of log; up to 8 segments of up to 8 million points; vacuumed at a fifth.
+    /// Buffered, a thread a core of the machine, 4 reads at once on each, writable, optimized in the background;
+    /// sealed at 20,000 points, 64 MiB or 256 MiB of log; up to 8 segments of up to 8 million points; vacuumed at a
+    /// fifth.
     fn default() -> Self {
         Self {
             open: OpenOptions::default(),

@@ -1,6 +1,7 @@
 //! Collections written by every version of the format there has been, kept for ever: this build reads them all.
 //!
-//! `cargo test -p vecstore --test all fixtures:: -- --ignored` makes the one of the current version, where there is none yet.
+//! `cargo test -p vecstore --test all fixtures:: -- --ignored` makes the one of the current version, where there is
+//! none yet.
 
 use io_core::StopFlag;
 use serde_json::json;

@@ -1,7 +1,7 @@
-//! The tests of collections, in one binary: each binary links everything, which takes longer than most of the tests.
+//! The tests of collections, in one binary. Each binary links everything, which takes longer than most tests run.
 //!
-//! A test has a binary of its own, beside this directory, where it needs a process of its own: it counts what the process
-//! allocates or has open, sets its limits, or kills it.
+//! A test that needs a process of its own has a binary of its own, beside this directory. Such a test counts what
+//! the process allocates or has open, sets its limits, or kills it.
 
 mod backends;
 mod background;

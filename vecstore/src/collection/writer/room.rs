@@ -1,4 +1,4 @@
-//! When the mutable segment is sealed, and what happens where sealing falls behind: writes wait, or are refused.
+//! When the mutable segment is sealed. If sealing falls behind, writes wait or are refused.
 
 use super::thread::Writer;
 use crate::collection::state::{FrozenEntry, State};
