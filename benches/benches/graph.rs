@@ -88,8 +88,12 @@ fn measure(data: &Data, method: Quantization, threads: usize) -> Result<Measured
     };
     let Vectors { dim, element, .. } = data.vectors;
     let schema = Schema { element, quantization: method, placement, ..Schema::new(dim as u32) };
-    let options =
-        CollectionOptions { background: false, cores: threads, lanes: 1, ..CollectionOptions::default() };
+    let options = CollectionOptions {
+        background: false,
+        cores: threads,
+        reads_per_core: 1,
+        ..CollectionOptions::default()
+    };
     let backend = DynBackend::new(MmapBackend::default());
     let collection = Collection::create(&backend, &dir.path().join("c"), &schema, &options)?;
     let points: Vec<Point> =

@@ -41,7 +41,7 @@ const QUEUE_DEPTH: u32 = 128;
 /// Of the searches, whoever blocks does so many: it takes long.
 const BLOCKING_PART: usize = 5;
 /// Searches that each thread has under way.
-const LANES: usize = 8;
+const READS_PER_CORE: usize = 8;
 
 struct Setup {
     dir: PathBuf,
@@ -115,7 +115,7 @@ fn measure(setup: &Setup) -> Result<benches::report::Table> {
              reads of the disk a second, of what fio reaches with 4 KiB, 128 deep, in the same round.",
         )
         .note(format!(
-            "{LANES} searches at once a thread. A thread over the map that blocks has one read in flight, so it is as \
+            "{READS_PER_CORE} searches at once a thread. A thread over the map that blocks has one read in flight, so it is as \
              many times slower as the disk's parallelism is more than the threads; it does a fifth of the searches."
         ))
         .plot(Plot::new("threads", "searches/s", "contender").pictures(&["oversampling"]));
@@ -181,7 +181,7 @@ fn run(
     let options = CollectionOptions {
         open: OpenOptions { direct, queue_depth: QUEUE_DEPTH, ..OpenOptions::default() },
         cores: threads,
-        lanes: LANES,
+        reads_per_core: READS_PER_CORE,
         read_only: true,
         ..CollectionOptions::default()
     };

@@ -10,7 +10,7 @@
 //! [`run_to_drain`]. Engines do not need this module. They call the items at the root of the crate.
 
 pub use crate::buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
-pub use crate::gate::{Gate, Permit, run_to_drain};
+pub use crate::gate::{Permit, run_to_drain};
 pub use crate::handle::Handle;
 #[cfg(unix)]
 pub use crate::open::{create_std, open_std};
@@ -20,4 +20,5 @@ pub use crate::reader::PagedReader;
 pub use crate::runtime_file::{RuntimeFile, RuntimeSink, RuntimeSource};
 pub use crate::source::{PageSink, PageSource};
 pub use crate::write::PagedWriter;
+#[doc(hidden)]
 pub use crate::write_plan::{PlannedWrite, WritePlan};

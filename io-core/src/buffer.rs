@@ -27,7 +27,7 @@ pub(crate) fn new_block(len: usize) -> Block {
     block
 }
 
-/// Keeps unused buffers, within a bound. The [`Gate`](crate::backend::Gate) bounds the buffers in use.
+/// Keeps unused buffers. The gate of a reader bounds the buffers in use; the pool bounds the unused ones.
 ///
 /// Clones share the pool. It stays on its thread.
 #[derive(Clone, Debug)]

@@ -1,8 +1,8 @@
 //! Carries out a plan. Only this file keeps the promises about order, errors, stopping and dropping.
 
-use crate::backend::{Gate, PageSource, Permit, PlannedRead, ReadPlan};
+use crate::backend::{PageSource, Permit, PlannedRead, ReadPlan};
 use crate::buffer::{Block, new_block};
-use crate::gate::Waiter;
+use crate::gate::{Gate, Waiter};
 use crate::in_flight::{InFlight, SlotTable};
 use crate::meter::Started;
 use crate::{ReadControl, ReadError, ReadOutcome, ReadStats};

@@ -28,7 +28,7 @@ pub(crate) struct ReadLimits {
 ///
 /// Clones share it, also across threads.
 #[derive(Clone, Debug)]
-pub struct Gate(Arc<GateState>);
+pub(crate) struct Gate(Arc<GateState>);
 
 #[derive(Debug)]
 struct GateState {
@@ -84,14 +84,13 @@ impl Gate {
     }
 
     /// Operations in flight.
-    #[must_use]
-    pub fn operations_in_flight(&self) -> u32 {
+    pub(crate) fn operations_in_flight(&self) -> u32 {
         (self.0.taken.load(SeqCst) >> BYTES_BITS) as u32
     }
 
     /// Bytes in flight.
-    #[must_use]
-    pub fn bytes_in_flight(&self) -> u64 {
+    #[cfg(test)]
+    fn bytes_in_flight(&self) -> u64 {
         self.0.taken.load(SeqCst) & BYTES_MASK
     }
 

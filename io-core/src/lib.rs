@@ -40,14 +40,13 @@
 //! | layer | what it does |
 //! |---|---|
 //! | [`VectorReader`], [`DynVectorReader`] | engines call them: native async, and object-safe |
-//! | [`ReadPlan`], [`WritePlan`] | pure functions from requests to physical reads and writes |
+//! | [`ReadPlan`] | a pure function from requests to physical reads |
 //! | [`PagedReader`], [`PagedWriter`] | plan and drive: fill the depth, re-issue short transfers, deliver |
 //! | [`PageSource`], [`PageSink`] | a backend implements them: one physical read; one write and sync |
 //! | [`Directory`] | names, small files, durability of names, locks |
 //! | [`BackendFactory`], [`DynBackend`] | opens one `!Send` reader a core and starts an executor for it |
 //!
 //! [`ReadPlan`]: backend::ReadPlan
-//! [`WritePlan`]: backend::WritePlan
 //! [`PagedReader`]: backend::PagedReader
 //! [`PagedWriter`]: backend::PagedWriter
 //! [`PageSource`]: backend::PageSource

@@ -1,7 +1,8 @@
 //! The reader that engines call, its object-safe form, and the reader over any page source.
 
-use crate::backend::{Gate, PageSource, ReadPlan};
+use crate::backend::{PageSource, ReadPlan};
 use crate::drive::{DriveScratch, drive};
+use crate::gate::Gate;
 use crate::gate::ReadLimits;
 use crate::{BackendInfo, FileInfo, ReadControl, ReadError, ReadOutcome, ReadRequest};
 use std::io;
@@ -192,11 +193,6 @@ impl<S: PageSource> PagedReader<S> {
     pub(crate) fn into_source(self) -> S {
         assert_eq!(self.gate.operations_in_flight(), 0, "reads are in flight");
         self.source
-    }
-
-    /// The gate, which counts what is in flight.
-    pub fn gate(&self) -> &Gate {
-        &self.gate
     }
 
     fn take_scratch(&self) -> (ReadPlan, DriveScratch) {

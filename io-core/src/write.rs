@@ -1,8 +1,8 @@
 //! The writer that engines call, its object-safe form, and the writer over any page sink.
 
-use crate::backend::{Gate, PageSink, Permit, WritePlan};
+use crate::backend::{PageSink, Permit, WritePlan};
 use crate::gate::ReadLimits;
-use crate::gate::Waiter;
+use crate::gate::{Gate, Waiter};
 use crate::in_flight::{InFlight, SlotTable};
 use crate::{BackendInfo, FileInfo, SyncKind, WriteError};
 use std::future::poll_fn;

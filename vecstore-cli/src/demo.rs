@@ -86,13 +86,13 @@ pub(crate) fn run(args: &Demo, stop: &StopFlag, out: &mut impl Write) -> Result<
     if !args.json {
         writeln!(
             out,
-            "{} queries, limit {}, ef {}, oversampling {}, {} cores x {} lanes, from a cold page cache; recall over {} queries\n",
+            "{} queries, limit {}, ef {}, oversampling {}, {} cores x {} reads, from a cold page cache; recall over {} queries\n",
             queries.len(),
             template.limit,
             template.params.ef,
             template.params.oversampling.unwrap_or_else(|| args.graph.quantization.oversampling()),
             options.cores,
-            options.lanes,
+            options.reads_per_core,
             truth.len().min(queries.len()),
         )?;
         out.flush()?;
@@ -228,7 +228,7 @@ fn search(
     // After opening, which reads the checksums of the vectors.
     vectors::drop_page_cache(dir)?;
     let bar = Progress::new(kind.name(), queries.len() as u64);
-    let in_flight = options.cores * options.lanes;
+    let in_flight = options.cores * options.reads_per_core;
     let measured = workload::run(&collection, queries, template, in_flight, stop, || bar.inc())?;
     collection.close()?;
     Ok((info, measured))

@@ -255,7 +255,7 @@ impl Drop for Disk {
     }
 }
 
-/// The faults that `vecstore/tests/faults.rs` has a simulated disk make fill it up at every operation; this is a real one.
+/// `vecstore/tests/all/faults.rs` fills a simulated disk up at every operation. This disk is a real one.
 #[test]
 fn disk() {
     let temp = common::tempdir();

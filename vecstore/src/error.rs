@@ -36,7 +36,7 @@ pub enum Error {
         collection: PathBuf,
     },
     /// There is no collection there.
-    #[error("{} is no collection: there is no file {} in it", path.display(), crate::collection::MANIFEST)]
+    #[error("{} is no collection: there is no file MANIFEST in it", path.display())]
     NotACollection {
         /// Where.
         path: PathBuf,

@@ -6,6 +6,7 @@
 use crate::point::Payload;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What the values of an indexed field are. A field may be missing, null, one value or an array of them.
@@ -145,6 +146,17 @@ pub(crate) fn keys(payload: &Payload, field: &str, kind: FieldKind) -> Result<Ve
     keys.sort_unstable();
     keys.dedup();
     Ok(keys)
+}
+
+/// The values of all indexed fields of a payload, in the order of the fields.
+pub(crate) fn keys_of_fields(
+    payload: &Payload,
+    indexes: &BTreeMap<String, FieldKind>,
+) -> Result<Vec<Vec<Key>>, (String, FieldKind, WrongKind)> {
+    indexes
+        .iter()
+        .map(|(field, &kind)| keys(payload, field, kind).map_err(|wrong| (field.clone(), kind, wrong)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@
 
 pub mod backends;
 mod background;
+mod build;
 pub mod collection;
 pub mod dataset;
 mod element;

@@ -42,6 +42,11 @@ impl Point {
     }
 }
 
+/// A stored payload; `None` if it is none. Nothing at all is an empty payload.
+pub(crate) fn parse_payload(payload: &[u8]) -> Option<Payload> {
+    if payload.is_empty() { Some(Payload::new()) } else { serde_json::from_slice(payload).ok() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

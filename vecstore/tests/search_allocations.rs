@@ -45,7 +45,8 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn a_few_deletions_cost_a_search_no_memory() {
     const SEARCHES: u64 = 100;
-    let options = CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() };
+    let options =
+        CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() };
     let backend = DynBackend::new(SimulatedDisk::new(1));
     let collection =
         Collection::create(&backend, Path::new("/c"), &Schema::new(8), &options).expect("a new collection");

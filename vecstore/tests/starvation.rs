@@ -39,7 +39,7 @@ const WRITTEN_MAX: u64 = 2 * 5 * 4 * SEAL_POINTS;
 fn options() -> CollectionOptions {
     CollectionOptions {
         cores: 2,
-        lanes: 2,
+        reads_per_core: 2,
         seal_points: SEAL_POINTS as usize,
         segments_max: SEGMENTS_MAX,
         ..CollectionOptions::default()

@@ -112,7 +112,7 @@ fn open(args: &Opening, threads: usize) -> Result<Collection> {
     let options = CollectionOptions {
         open: OpenOptions { direct: args.backend != BackendKind::Mmap, ..OpenOptions::default() },
         cores,
-        lanes: threads.div_ceil(cores),
+        reads_per_core: threads.div_ceil(cores),
         read_only: true,
         ..CollectionOptions::default()
     };

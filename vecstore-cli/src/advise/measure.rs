@@ -265,7 +265,7 @@ impl Bench<'_> {
                 let (delivered, over) = (Cell::new(0u64), Cell::new(false));
                 let control = ReadControl::with_stop(self.stop.clone());
                 let (cpu, started) = (cpu_time(), Instant::now());
-                let lane = async || -> Result<(), ReadError> {
+                let reading = async || -> Result<(), ReadError> {
                     while !over.get() {
                         let Some(batch) = batches.borrow_mut().next() else { break };
                         let take = |_: usize, bytes: &[u8]| {
@@ -284,8 +284,8 @@ impl Bench<'_> {
                     }
                     Ok(())
                 };
-                let lanes = CollectionOptions::default().lanes;
-                try_join_all((0..lanes).map(|_| lane())).await.map_err(Error::from)?;
+                let reads_per_core = CollectionOptions::default().reads_per_core;
+                try_join_all((0..reads_per_core).map(|_| reading())).await.map_err(Error::from)?;
                 let (elapsed, cpu) = (started.elapsed(), cpu_time().saturating_sub(cpu));
                 reader.close().await.map_err(|error| self.failed(&error))?;
                 Ok::<_, CliError>((delivered.get() as f64, elapsed, cpu))

@@ -2,6 +2,8 @@
 //!
 //! A sorted array with a cursor on the first waiting candidate: it holds `ef` entries of eight bytes and never more, so a
 //! search of usual size allocates nothing, and for the sizes in use moving its tail is as fast as keeping two heaps.
+//! A [`TopK`](crate::TopK) would not do. It has no order before the end, and a walk needs the next best at every
+//! step.
 
 /// A point a search found.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -21,7 +21,7 @@ mod scalar;
 mod tests;
 
 pub use model::ModelError;
-pub use scalar::{CodeScores, CodesError, DIM_MAX, ScalarCodes, ScalarParams, ScalarQuery, encode_into};
+pub use scalar::{CodeScores, CodesError, DIM_MAX, ScalarCodes, ScalarQuery};
 
 use crate::distance::Distance;
 use crate::quantization::{Compression, Quantile, Quantization};

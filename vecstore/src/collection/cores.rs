@@ -1,8 +1,8 @@
 //! The threads that read: an executor each, with a reader of its own. Any thread hands reads in and gets futures.
 
-use super::pending::ask;
+use super::pending::{Pending, ask};
 use super::reader::CollectionReader;
-use super::{Pending, Shared};
+use super::shared::Shared;
 use crate::error::Error;
 use crate::threads::{Jobs, Thread, queue, spawn_belonging};
 use async_channel::Sender;
@@ -42,9 +42,9 @@ impl Cores {
         if options.cores == 0 {
             return Ok(Self::none());
         }
-        let lanes = options.lanes;
+        let reads_per_core = options.reads_per_core;
         // A short queue: whoever asks faster than the cores answer waits instead of filling the memory.
-        let (sender, jobs) = queue::<Job>((4 * options.cores * lanes).min(QUEUE_MAX));
+        let (sender, jobs) = queue::<Job>((4 * options.cores * reads_per_core).min(QUEUE_MAX));
         // The last of them to end drops what nobody takes any more.
         let jobs = Arc::new(jobs);
         let cores = Self { queue: sender, closing: closing.clone(), is_none: false };
@@ -63,7 +63,7 @@ impl Cores {
                     let ready = opened.is_ok();
                     let _ = started.send(opened);
                     if ready {
-                        serve(reader, &jobs, lanes).await;
+                        serve(reader, &jobs, reads_per_core).await;
                     }
                 });
                 if let Err(error) = ran {
@@ -125,8 +125,8 @@ impl Drop for Cores {
 }
 
 /// A core's whole life: several reads at once, so that while one waits for the disk another one computes.
-async fn serve(reader: Rc<CollectionReader>, jobs: &Jobs<Job>, lanes: usize) {
-    let reads = join_all((0..lanes).map(|_| async {
+async fn serve(reader: Rc<CollectionReader>, jobs: &Jobs<Job>, reads_per_core: usize) {
+    let reads = join_all((0..reads_per_core).map(|_| async {
         while let Ok(job) = jobs.recv().await {
             job(Rc::clone(&reader)).await;
         }

@@ -21,6 +21,7 @@ use futures_util::future::try_join_all;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::collections::HashSet;
+use vecstore_index::TopK;
 use vecstore_quant::OriginalScorer;
 
 /// Vectors that an exact search reads in one batch.
@@ -190,9 +191,9 @@ impl DiskSearch<'_> {
         Ok((scored, read))
     }
 
-    /// The best of all vectors that are allowed, without their codes.
+    /// The best of all vectors that are allowed, without their codes, in no order.
     pub(super) async fn exact(&self, stats: &mut SearchStats) -> Result<Vec<Scored>, Error> {
-        let mut best = Vec::new();
+        let mut best = TopK::new(self.request.wanted(), better_first);
         for (segment, (entry, allowed)) in self.entries.iter().zip(self.allowed).enumerate() {
             let points: Vec<u32> = match allowed {
                 Some(allowed) => allowed.iter().collect(),
@@ -202,11 +203,9 @@ impl DiskSearch<'_> {
                 let (found, read) = self.score(segment, batch).await?;
                 stats.vectors_scored += found.len() as u64;
                 stats.read.add(&read);
-                best.extend(found);
-                best.sort_unstable_by(better_first);
-                best.truncate(self.request.wanted());
+                found.into_iter().for_each(|scored| best.offer(scored));
             }
         }
-        Ok(best)
+        Ok(best.into_vec())
     }
 }

@@ -1,8 +1,9 @@
 //! What a collection holds and what it takes.
 
+use super::handle::Collection;
 use super::open_files::OpenFiles;
+use super::plan;
 use super::state::SegmentEntry;
-use super::{Collection, plan};
 use crate::error::Error;
 use crate::schema::Schema;
 use io_core::{BackendFactory, with_causes};

@@ -1,6 +1,5 @@
 //! Creating and opening: the lock, the manifest, segments, and what the logs hold that is not in segments yet.
 
-use super::Shared;
 use super::files::{
     FileName, LOCK, MANIFEST, MANIFEST_NEW, NUMBER_END, SNAPSHOT_NEW, TORN_NEW, log_path, parent, parse,
     parse_deleted, segment_path, torn_path,
@@ -8,16 +7,17 @@ use super::files::{
 use super::manifest::{Manifest, ManifestLog};
 use super::options::CollectionOptions;
 use super::reader::CollectionReader;
+use super::shared::Shared;
 use super::state::{SegmentEntry, SharedState, State, Version};
 use crate::element;
 use crate::error::Error;
 use crate::field::Key;
-use crate::immutable::build::parse_payload;
+use crate::field::keys_of_fields;
 use crate::immutable::deleted::{deleted_seq_next, load_deleted};
 use crate::immutable::segment::{SEGMENT_JSON, SegmentData, SegmentInfo};
-use crate::mutable::fields::keys_of_fields;
 use crate::mutable::{MutableSegment, PreparedPoint};
 use crate::point::PointId;
+use crate::point::parse_payload;
 use crate::schema::Schema;
 use io_core::{
     BackendFactory, Directory, DirectoryError, DirectoryLock, DynBackend, LockError, LockKind, OpenOptions,

@@ -1,6 +1,6 @@
 //! How many files a collection may have open at once.
 
-use super::Collection;
+use super::handle::Collection;
 use crate::immutable::segment::SegmentReader;
 use serde::Serialize;
 
@@ -13,8 +13,9 @@ const OTHER_FILES: u64 = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct OpenFiles {
     /// The most descriptors that its threads have open at once: the files of `segments_max + 1` segments for each read that
-    /// may be under way, on `cores` cores of `lanes` lanes, for the writer and for the optimizer; and what their executors
-    /// need. As a rule reads see the same segments and share their files, so that there are `lanes` times fewer.
+    /// may be under way, `reads_per_core` on each of `cores` threads, for the writer and for the optimizer; and
+    /// what their executors need. As a rule reads see the same segments and share their files, so that there are
+    /// `reads_per_core` times fewer.
     ///
     /// Readers of your own ([`Collection::reader`]) come on top, each with the files of the segments once for each read that
     /// it has under way. Memory maps need no descriptor once a file is open.
@@ -30,7 +31,7 @@ impl OpenFiles {
         let limit = self.limit.filter(|limit| *limit < self.max)?;
         Some(format!(
             "the collection may need {} open files at once, and the process may have {limit}: raise the limit (`ulimit -n`), or \
-             lower segments_max, cores or lanes",
+             lower segments_max, cores or reads_per_core",
             self.max
         ))
     }
@@ -45,7 +46,8 @@ impl Collection {
         let segments = number(options.segments_max).saturating_add(1);
         let segments = segments.max(number(self.shared.state.read().segments_peak));
         let writing: u64 = if options.read_only { 0 } else { 2 };
-        let reads = number(options.cores).saturating_mul(number(options.lanes)).saturating_add(writing);
+        let reads =
+            number(options.cores).saturating_mul(number(options.reads_per_core)).saturating_add(writing);
         let files = SegmentReader::files(&self.shared.schema.placement).saturating_mul(segments);
         let executors = number(options.cores).saturating_add(writing).saturating_mul(EXECUTOR_FILES);
         let max = files.saturating_mul(reads).saturating_add(executors).saturating_add(OTHER_FILES);

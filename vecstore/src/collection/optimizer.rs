@@ -1,17 +1,16 @@
 //! The optimizer: one thread that makes immutable segments of frozen ones, and merges, vacuums and defragments those there
 //! are. Reads go on meanwhile, over the segments they began with, and go first (see [`background`]).
 
-use super::Shared;
 use super::files::segment_path;
-use super::install::{Installation, Replaced};
 use super::pending::Reply;
 use super::plan::{Plan, fitting, merge, next_plan, size_and_number, vacuum};
 use super::reader::{CollectionReader, OpenEntry};
+use super::shared::Shared;
 use super::state::{FrozenEntry, Version};
-use super::writer::ControlJob;
+use super::writer::{ControlJob, Installation, Replaced};
 use crate::background;
+use crate::build::{BuildStage, SegmentBuilder, Source};
 use crate::error::Error;
-use crate::immutable::build::{BuildStage, SegmentBuilder, Source};
 use crate::immutable::segment::SegmentData;
 use crate::threads::Jobs;
 use async_channel::{Sender, TryRecvError};

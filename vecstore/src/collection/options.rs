@@ -11,8 +11,9 @@ pub struct CollectionOptions {
     /// Threads that read, each with an executor of its own, up to [`CORES_MAX`](Self::CORES_MAX). With none, reads go through
     /// [`Collection::reader`](super::Collection::reader) on threads of yours.
     pub cores: usize,
-    /// Reads that each of these threads has under way at once, from 1 to [`LANES_MAX`](Self::LANES_MAX).
-    pub lanes: usize,
+    /// Reads that each of these threads has under way at once, from 1 to
+    /// [`READS_PER_CORE_MAX`](Self::READS_PER_CORE_MAX).
+    pub reads_per_core: usize,
     /// Take no writes and change nothing on disk. Several processes may have a collection open so, if none writes.
     pub read_only: bool,
     /// Seal, merge and vacuum in the background. Otherwise only [`Collection::optimize`](super::Collection::optimize)
@@ -49,15 +50,15 @@ impl CollectionOptions {
     /// Most threads that read.
     pub const CORES_MAX: usize = 1024;
     /// Most reads that each of them has under way at once.
-    pub const LANES_MAX: usize = 1024;
+    pub const READS_PER_CORE_MAX: usize = 1024;
 
     pub(crate) fn check(&self) -> Result<(), InputError> {
         let wrong = |name, value: String, allowed| Err(InputError::Param { name, value, allowed });
         if self.cores > Self::CORES_MAX {
             return wrong("cores", self.cores.to_string(), "from 0 to 1024");
         }
-        if !(1..=Self::LANES_MAX).contains(&self.lanes) {
-            return wrong("lanes", self.lanes.to_string(), "from 1 to 1024");
+        if !(1..=Self::READS_PER_CORE_MAX).contains(&self.reads_per_core) {
+            return wrong("reads_per_core", self.reads_per_core.to_string(), "from 1 to 1024");
         }
         if !(0.0..=1.0).contains(&self.vacuum_ratio) {
             return wrong("vacuum_ratio", self.vacuum_ratio.to_string(), "from 0 to 1");
@@ -77,13 +78,14 @@ impl CollectionOptions {
 }
 
 impl Default for CollectionOptions {
-    /// Buffered, a thread a core of the machine, 4 lanes, writable, optimized in the background; sealed at 20,000 points,
-    /// 64 MiB or 256 MiB of log; up to 8 segments of up to 8 million points; vacuumed at a fifth.
+    /// Buffered, a thread a core of the machine, 4 reads at once on each, writable, optimized in the background;
+    /// sealed at 20,000 points, 64 MiB or 256 MiB of log; up to 8 segments of up to 8 million points; vacuumed at a
+    /// fifth.
     fn default() -> Self {
         Self {
             open: OpenOptions::default(),
             cores: std::thread::available_parallelism().map_or(1, usize::from).min(Self::CORES_MAX),
-            lanes: 4,
+            reads_per_core: 4,
             read_only: false,
             background: true,
             seal_points: 20_000,
@@ -106,9 +108,9 @@ mod tests {
         let refused = |options: CollectionOptions| options.check().unwrap_err().to_string();
         let cores = "cores is 1025; it must be from 0 to 1024";
         assert_eq!(refused(CollectionOptions { cores: 1025, ..default() }), cores);
-        for lanes in [0, 1025, usize::MAX] {
-            let said = format!("lanes is {lanes}; it must be from 1 to 1024");
-            assert_eq!(refused(CollectionOptions { lanes, ..default() }), said);
+        for reads_per_core in [0, 1025, usize::MAX] {
+            let said = format!("reads_per_core is {reads_per_core}; it must be from 1 to 1024");
+            assert_eq!(refused(CollectionOptions { reads_per_core, ..default() }), said);
         }
         for vacuum_ratio in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
             let said = format!("vacuum_ratio is {vacuum_ratio}; it must be from 0 to 1");
@@ -125,7 +127,7 @@ mod tests {
         }
         let largest = CollectionOptions {
             cores: 1024,
-            lanes: 1024,
+            reads_per_core: 1024,
             seal_points: usize::MAX,
             seal_bytes: usize::MAX,
             seal_log_bytes: u64::MAX,

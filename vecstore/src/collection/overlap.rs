@@ -78,6 +78,7 @@ pub(super) async fn overlaps(segments: &mut [LiveIds], control: &ReadControl) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::background::pool;
     use crate::immutable::ids::write_ids;
     use io_core::testing::MemoryBackend;
     use io_core::{BackendFactory, DynBackend, OpenOptions};
@@ -114,9 +115,13 @@ mod tests {
                         let writer = backend.create(&path, &options).await.unwrap();
                         let identity = RandomId::random().file(0);
                         let only_ids: Vec<PointId> = ids.iter().map(|(id, _)| *id).collect();
-                        write_ids(PagesWriter::new(writer, PagesKind::Ids, identity), &only_ids)
-                            .await
-                            .unwrap();
+                        write_ids(
+                            PagesWriter::new(writer, PagesKind::Ids, identity),
+                            &only_ids,
+                            pool().unwrap(),
+                        )
+                        .await
+                        .unwrap();
                         let reader = backend.open(&path, &options).await.unwrap();
                         let pages = Pages::open_any(reader, PagesKind::Ids).await.unwrap();
                         let deleted =

@@ -2,8 +2,8 @@
 
 use crate::element;
 use crate::error::InputError;
+use crate::field::keys_of_fields;
 use crate::mutable::PreparedPoint;
-use crate::mutable::fields::keys_of_fields;
 use crate::point::{Payload, Point, PointId};
 use crate::schema::Schema;
 use serde_json::Value;

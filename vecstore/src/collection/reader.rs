@@ -1,17 +1,18 @@
 //! Reading a collection on one core: the segments it has open there, and what all reads have in common.
 
-use super::Shared;
+use super::request::RecordParts;
+use super::shared::Shared;
 use super::state::{SegmentEntry, State, Version};
 use crate::element;
 use crate::error::{Error, FormatError};
 use crate::field::Key;
 use crate::filter::CheckedFilter;
 use crate::filtering::{FilterSource, evaluate};
-use crate::immutable::build::parse_payload;
 use crate::immutable::fields::FieldsReader;
 use crate::immutable::search::WalkScratch;
 use crate::immutable::segment::SegmentReader;
 use crate::mutable::MutableSegment;
+use crate::point::parse_payload;
 use crate::point::{Payload, PointId};
 use io_core::{BackendInfo, OpenOptions, ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
@@ -291,7 +292,7 @@ pub(super) fn in_memory(
     shared: &Shared,
     segment: &MutableSegment,
     slot: u32,
-    with: super::RecordParts,
+    with: RecordParts,
 ) -> (Option<Payload>, Option<Vec<f32>>) {
     let payload = with.payload.then(|| {
         parse_payload(segment.payload(slot)).expect("payloads in memory were checked on their way in")

@@ -1,6 +1,5 @@
 //! Search: the best of the points in memory and of those on disk, and what is wanted of them.
 
-use super::best::Best;
 use super::decide::{Scored, better_first};
 use super::disk_search::DiskSearch;
 use super::reader::{CollectionReader, OpenEntry, control, in_memory};
@@ -13,6 +12,7 @@ use crate::mutable::MutableSegment;
 use crate::point::PointId;
 use io_core::{ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
+use vecstore_index::TopK;
 use vecstore_quant::{Distance, OriginalScorer};
 
 /// What a hit is before its payload and vector are fetched.
@@ -101,11 +101,13 @@ impl CollectionReader {
         if segment.has_codes() {
             stats.codes_scored += points.len();
         }
-        let mut best = Best::new(request.wanted());
+        let mut best = TopK::new(request.wanted(), |a: &(f32, PointId, u32), b: &(f32, PointId, u32)| {
+            b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+        });
         segment.at_most(&points, scorer, |slot, at_most| {
-            if best.may_hold(at_most) {
+            if best.threshold().is_none_or(|threshold| at_most.total_cmp(&threshold.0).is_ge()) {
                 stats.vectors_scored += 1;
-                best.offer(segment.score(slot, scorer), slot, || segment.id(slot));
+                best.offer((segment.score(slot, scorer), segment.id(slot), slot));
             }
         });
         let with = request.with();

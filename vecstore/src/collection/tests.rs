@@ -1,14 +1,20 @@
 //! What only the inside shows.
 
-use super::*;
+use super::handle::Collection;
+use super::options::CollectionOptions;
+use super::pending::Pending;
+use super::request::{Durability, SearchRequest, WriteSummary};
 use crate::field::FieldKind;
 use crate::immutable::segment::SegmentReader;
-use io_core::ReadControl;
-use io_core::ReadStats;
+use crate::point::{Point, PointId};
+use crate::schema::Schema;
 use io_core::testing::SimulatedDisk;
+use io_core::{BackendFactory, DynBackend, ReadControl, ReadStats};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Context;
 
 /// A write that was handed to the writer: a future does nothing before it is polled.

@@ -3,7 +3,7 @@
 //! `deleted-NUMBER.pages` has a section 0 of points u64, deleted u64 and the sequence number of the first write that deletes
 //! nothing yet (u64; missing in old versions), and a section 1 with the postings of the deleted.
 
-use super::points_from_postings;
+use super::point_set::points_from_postings;
 use crate::error::Error;
 use roaring::RoaringBitmap;
 use vecstore_format::pages::{Pages, PagesWriter};

@@ -10,7 +10,7 @@
 //!
 //! A record does not straddle pages where at most an eighth of a page is wasted by that. The offsets are in memory.
 
-use super::ended;
+use super::outcome::ended;
 use crate::error::{Error, FormatError};
 use io_core::{ReadControl, ReadStats};
 use std::ops::Range;

@@ -1,6 +1,6 @@
 //! Files of vectors or codes, whose records are handled as bytes.
 
-use super::ended;
+use super::outcome::ended;
 use crate::error::Error;
 use io_core::{
     BackendFactory, BackendInfo, DynBackend, DynVectorReader, OpenOptions, ReadControl, ReadStats,

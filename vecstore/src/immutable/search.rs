@@ -1,8 +1,8 @@
 //! Finding candidates in an immutable segment by the codes of its points. A search walks the graph, or scores every allowed
 //! point where filters and deletions leave few. Graph and codes may be in memory or on disk.
 
-use super::ended;
 use super::graph::LINKS_SECTION;
+use super::outcome::ended;
 use super::segment::{CodesData, SegmentReader};
 use crate::error::{Error, FormatError};
 use io_core::{ReadControl, ReadStats};
@@ -10,6 +10,7 @@ use roaring::RoaringBitmap;
 use std::collections::HashMap;
 use std::ops::Range;
 use vecstore_format::links;
+use vecstore_index::TopK;
 use vecstore_index::graph::{Candidate, GraphSearch, SearchScratch, Step};
 use vecstore_quant::Scorer;
 
@@ -169,7 +170,9 @@ impl CandidateSearch<'_> {
         bounds: &mut Bounds,
         stats: &mut CandidateStats,
     ) -> Result<(Vec<Candidate>, f32), Error> {
-        let mut best: Vec<(Candidate, f32)> = Vec::new();
+        let mut best = TopK::new(self.wanted, |(a, _): &(Candidate, f32), (b, _): &(Candidate, f32)| {
+            b.score.total_cmp(&a.score).then(a.id.cmp(&b.id))
+        });
         let mut rest = f32::NEG_INFINITY;
         let mut batch = Vec::with_capacity(SCAN_BATCH);
         let mut scores = Scores::default();
@@ -178,15 +181,15 @@ impl CandidateSearch<'_> {
             batch.clear();
             batch.extend(points.by_ref().take(SCAN_BATCH));
             if batch.is_empty() {
+                let best = best.into_sorted_or(|(_, at_most)| rest = rest.max(at_most));
                 return Ok((best.into_iter().map(|(candidate, _)| candidate).collect(), rest));
             }
             self.check_stop()?;
             self.score(segment, &batch, &mut scores, bounds, stats).await?;
-            best.extend(scores.of(&batch).map(|(id, score, at_most)| (Candidate { id, score }, at_most)));
-            best.sort_unstable_by(|(a, _), (b, _)| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
-            let dropped = best.drain(self.wanted.min(best.len())..);
-            rest = dropped.fold(rest, |rest, (_, at_most)| rest.max(at_most));
-            if bounds.len() > 2 * best.len() + SCAN_BATCH {
+            for (id, score, at_most) in scores.of(&batch) {
+                best.offer_or((Candidate { id, score }, at_most), |(_, at_most)| rest = rest.max(at_most));
+            }
+            if bounds.len() > 2 * best.iter().len() + SCAN_BATCH {
                 let kept = best.iter().filter_map(|(found, _)| Some((found.id, *bounds.get(&found.id)?)));
                 *bounds = kept.collect();
             }

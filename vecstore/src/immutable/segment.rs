@@ -8,7 +8,7 @@
 //!                  codec.pages    what the codec learned, if anything
 //! ```
 
-use super::chunks_by_bytes;
+use super::chunks::chunks_by_bytes;
 use super::fields::FieldsData;
 use super::graph::GraphData;
 use super::ids::IdsData;

@@ -1,5 +1,6 @@
 //! Immutable structures with everything in memory, for the bench that compares them with their mutable twins.
 
+use crate::background::pool;
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
 use crate::immutable::fields::{FieldBuilder, FieldsData, FieldsReader, write_fields};
@@ -75,7 +76,9 @@ impl IdFile {
     /// What keeps the file from being written.
     pub async fn write(backend: &DynBackend, path: &Path, ids: &[PointId]) -> Result<(), Error> {
         let writer = backend.create(path, &OpenOptions::default()).await?;
-        write_ids(PagesWriter::new(writer, PagesKind::Ids, RandomId::random().file(0)), ids).await.map(drop)
+        write_ids(PagesWriter::new(writer, PagesKind::Ids, RandomId::random().file(0)), ids, pool()?)
+            .await
+            .map(drop)
     }
 
     /// Opens it, and brings its pages into memory if they are to be pinned.

@@ -1,7 +1,6 @@
 //! Indexes of payload fields in memory: maps from a value to the points that have it.
 
-use crate::field::{FieldKind, Key, WrongKind, keys};
-use crate::point::Payload;
+use crate::field::Key;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 
@@ -51,15 +50,4 @@ impl MutableField {
         let within = self.points.range(Key::Number(low)..=Key::Number(high));
         within.fold(RoaringBitmap::new(), |all, (_, some)| all | some)
     }
-}
-
-/// The values of all indexed fields of a payload, in the order of the fields.
-pub(crate) fn keys_of_fields(
-    payload: &Payload,
-    indexes: &BTreeMap<String, FieldKind>,
-) -> Result<Vec<Vec<Key>>, (String, FieldKind, WrongKind)> {
-    indexes
-        .iter()
-        .map(|(field, &kind)| keys(payload, field, kind).map_err(|wrong| (field.clone(), kind, wrong)))
-        .collect()
 }

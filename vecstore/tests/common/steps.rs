@@ -47,7 +47,7 @@ pub(crate) fn check_allowed(found: Option<&Model>, allowed: &[Option<&Model>]) {
 
 /// As little as is needed, and nothing by itself.
 pub(crate) fn quiet() -> CollectionOptions {
-    CollectionOptions { cores: 1, lanes: 1, background: false, ..CollectionOptions::default() }
+    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
 }
 
 /// All points, in one page.

@@ -6,7 +6,6 @@ use crate::collection::files::deleted_path;
 use crate::collection::manifest::{ManifestSegment, deleted_identity};
 use crate::element;
 use crate::error::Error;
-use crate::immutable::build::parse_payload;
 use crate::immutable::deleted::load_deleted;
 use crate::immutable::ids::{SalvagedIds, salvage_ids};
 use crate::immutable::payload::PayloadData;
@@ -14,6 +13,7 @@ use crate::immutable::segment::{
     CODEC, CODES, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS, file_number, trained_codec,
     untrained_codec,
 };
+use crate::point::parse_payload;
 use crate::point::{Payload, Point, PointId};
 use crate::schema::{Quantization, Schema};
 use io_core::{BackendFactory, OpenOptions, ReadControl, ReadStats, with_causes};

@@ -1,0 +1,100 @@
+//! Arguments of the commands that maintain a collection, and the thresholds of sealing and merging.
+
+use super::collection::CollectionArgs;
+use super::parse::parse_part;
+use clap::Args;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use vecstore::collection::CollectionOptions;
+
+#[derive(Args)]
+pub(crate) struct Maintain {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Optimize {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    #[command(flatten)]
+    pub(crate) segments: SegmentArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct FromTo {
+    #[command(flatten)]
+    pub(crate) from: CollectionArgs,
+    /// A directory that does not exist yet
+    pub(crate) to: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Repair {
+    #[command(flatten)]
+    pub(crate) paths: FromTo,
+    /// The schema, as JSON, for where the damaged collection does not say it any more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) schema: Option<PathBuf>,
+}
+
+/// How large a segment may be made.
+#[derive(Args)]
+pub(crate) struct SegmentArgs {
+    /// Points of a segment that merging makes, at most
+    #[arg(long, value_name = "POINTS", default_value_t = CollectionOptions::default().segment_points_max,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) segment_points_max: u32,
+}
+
+impl SegmentArgs {
+    pub(crate) fn options(&self) -> CollectionOptions {
+        CollectionOptions { segment_points_max: self.segment_points_max, ..CollectionOptions::default() }
+    }
+}
+
+/// What makes the collection seal and merge while it is written.
+#[derive(Args)]
+#[command(next_help_heading = "Sealing and merging")]
+pub(crate) struct ThresholdArgs {
+    /// Points in memory that are sealed into a segment
+    #[arg(long, value_name = "POINTS", default_value_t = at_least_one(CollectionOptions::default().seal_points))]
+    pub(crate) seal_points: NonZeroUsize,
+    /// Bytes of vectors, their codes and payloads in memory that are sealed, however few the points
+    #[arg(long, value_name = "BYTES", default_value_t = at_least_one(CollectionOptions::default().seal_bytes))]
+    pub(crate) seal_bytes: NonZeroUsize,
+    /// Bytes of log after which what is in memory is sealed: points replaced over and over add to them
+    #[arg(long, value_name = "BYTES", default_value_t = CollectionOptions::default().seal_log_bytes)]
+    pub(crate) seal_log_bytes: u64,
+    /// Segments above which the smallest are merged
+    #[arg(long, value_name = "N", default_value_t = at_least_one(CollectionOptions::default().segments_max))]
+    pub(crate) segments_max: NonZeroUsize,
+    /// Part of a segment's points, from 0 to 1, above which it is written anew if so many are deleted
+    #[arg(long, value_name = "PART", default_value_t = CollectionOptions::default().vacuum_ratio, value_parser = parse_part::<f64>)]
+    pub(crate) vacuum_ratio: f64,
+    #[command(flatten)]
+    pub(crate) segments: SegmentArgs,
+}
+
+impl ThresholdArgs {
+    pub(crate) fn options(&self) -> CollectionOptions {
+        CollectionOptions {
+            seal_points: self.seal_points.get(),
+            seal_bytes: self.seal_bytes.get(),
+            seal_log_bytes: self.seal_log_bytes,
+            segments_max: self.segments_max.get(),
+            vacuum_ratio: self.vacuum_ratio,
+            ..self.segments.options()
+        }
+    }
+}
+
+fn at_least_one(number: usize) -> NonZeroUsize {
+    NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN)
+}

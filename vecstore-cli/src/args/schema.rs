@@ -1,0 +1,164 @@
+//! Arguments that say what a collection is.
+
+use super::collection::CollectionArgs;
+use super::parse::up_to;
+use crate::error::CliError;
+use crate::text;
+use clap::builder::RangedU64ValueParser;
+use clap::{ArgGroup, Args, ValueEnum};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use vecstore::field::FieldKind;
+use vecstore::schema::{
+    Distance, EF_CONSTRUCT_MAX, ElementType, HnswParams, M_MAX, Placement, Quantization, Schema,
+};
+
+#[derive(Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["dim", "schema"])))]
+pub(crate) struct Create {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    /// The whole schema, as JSON, instead of the other options
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["element", "distance", "quantization", "index", "tenant", "place"])]
+    pub(crate) schema: Option<PathBuf>,
+    /// Components of a vector
+    #[arg(long)]
+    pub(crate) dim: Option<u32>,
+    /// Type of the components
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(crate) element: ElementName,
+    #[command(flatten)]
+    pub(crate) graph: GraphArgs,
+    /// Index a payload field: NAME:KIND, of keyword, integer, float, bool, datetime, uuid. May be repeated
+    #[arg(long, value_name = "FIELD:KIND", value_parser = parse_index)]
+    pub(crate) index: Vec<(String, FieldKind)>,
+    /// Index a payload field whose points are to lie together on disk. May be repeated: sorted by the first one first
+    #[arg(long, value_name = "FIELD:KIND", value_parser = parse_index)]
+    pub(crate) tenant: Vec<(String, FieldKind)>,
+    /// Where a part is: vectors, codes, graph, payload, ids or indexes = cold, cached or pinned. May be repeated
+    #[arg(long, value_name = "PART=PLACE", value_parser = parse_place)]
+    pub(crate) place: Vec<(Part, Placement)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Part {
+    Vectors,
+    Codes,
+    Graph,
+    Payload,
+    Ids,
+    Indexes,
+}
+
+impl Create {
+    pub(crate) fn schema(&self) -> Result<Schema, CliError> {
+        if let Some(path) = &self.schema {
+            return read_schema(path);
+        }
+        let mut schema = Schema {
+            distance: self.graph.distance,
+            element: self.element.element(),
+            hnsw: self.graph.params(),
+            quantization: self.graph.quantization,
+            ..Schema::new(self.dim.unwrap_or(0))
+        };
+        let mut fields = BTreeSet::new();
+        if let Some((field, _)) =
+            self.index.iter().chain(&self.tenant).find(|(field, _)| !fields.insert(field))
+        {
+            return Err(CliError::Usage(format!(
+                "field {field} is given twice; name each once: --tenant, which indexes it too, or --index"
+            )));
+        }
+        for (field, kind) in &self.index {
+            schema = schema.index(field, *kind);
+        }
+        for (field, kind) in &self.tenant {
+            schema = schema.tenant(field, *kind);
+        }
+        let mut parts = BTreeSet::new();
+        for &(part, place) in &self.place {
+            if !parts.insert(part) {
+                let name =
+                    part.to_possible_value().map_or_else(String::new, |part| part.get_name().to_owned());
+                return Err(CliError::Usage(format!("--place {name}=... is given twice; give it one place")));
+            }
+            let placement = &mut schema.placement;
+            *match part {
+                Part::Vectors => &mut placement.vectors,
+                Part::Codes => &mut placement.codes,
+                Part::Graph => &mut placement.graph,
+                Part::Payload => &mut placement.payload,
+                Part::Ids => &mut placement.ids,
+                Part::Indexes => &mut placement.indexes,
+            } = place;
+        }
+        Ok(schema)
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ElementName {
+    F32,
+    F16,
+    U8,
+}
+
+impl ElementName {
+    pub(crate) fn element(self) -> ElementType {
+        match self {
+            Self::F32 => ElementType::F32,
+            Self::F16 => ElementType::F16,
+            Self::U8 => ElementType::U8,
+        }
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct GraphArgs {
+    /// cosine, dot or euclid
+    #[arg(long, default_value = "cosine")]
+    pub(crate) distance: Distance,
+    /// Links of a point on each upper level of the graph; twice as many on the lowest
+    #[arg(long, default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(2..=M_MAX as u64))]
+    pub(crate) m: usize,
+    /// Candidates among which a new point's links are chosen
+    #[arg(long, default_value_t = 128, value_parser = up_to(EF_CONSTRUCT_MAX))]
+    pub(crate) ef_construct: usize,
+    /// Same seed, same graph
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Codes that search scores instead of vectors: int8, int8_global[=QUANTILE], int4, product[=COMPRESSION], binary,
+    /// rotated4, rotated2, rotated1
+    #[arg(long, value_name = "METHOD", default_value_t = Quantization::default())]
+    pub(crate) quantization: Quantization,
+}
+
+impl GraphArgs {
+    pub(crate) fn params(&self) -> HnswParams {
+        HnswParams { m: self.m, ef_construct: self.ef_construct, seed: self.seed }
+    }
+}
+
+/// A schema from a file of JSON.
+pub(crate) fn read_schema(path: &Path) -> Result<Schema, CliError> {
+    let failed = |problem: String| CliError::File { path: path.to_owned(), problem };
+    let text = text::read(path).map_err(failed)?;
+    serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
+}
+
+fn parse_index(text: &str) -> Result<(String, FieldKind), String> {
+    let (field, kind) = text.rsplit_once(':').ok_or("give FIELD:KIND, such as section:keyword")?;
+    let kind = serde_json::from_value(kind.into())
+        .map_err(|_| format!("{kind:?} is none of keyword, integer, float, bool, datetime, uuid"))?;
+    Ok((field.to_owned(), kind))
+}
+
+fn parse_place(text: &str) -> Result<(Part, Placement), String> {
+    let (part, place) = text.split_once('=').ok_or("give PART=PLACE, such as codes=cold")?;
+    let part = Part::from_str(part, false)
+        .map_err(|_| format!("{part:?} is none of vectors, codes, graph, payload, ids, indexes"))?;
+    let place = serde_json::from_value(place.into())
+        .map_err(|_| format!("{place:?} is none of cold, cached, pinned"))?;
+    Ok((part, place))
+}

@@ -1,0 +1,155 @@
+//! Arguments of a search, and of the reads it makes.
+
+use super::collection::CollectionArgs;
+use super::parse::{parse_filter, parse_part, parse_within, up_to};
+use super::vectors::FormatArgs;
+use clap::builder::RangedU64ValueParser;
+use clap::{ArgGroup, Args};
+use io_core::OpenOptions;
+use std::path::PathBuf;
+use vecstore::collection::{CollectionOptions, LIMIT_MAX, Rescore, SearchParams};
+use vecstore::filter::Filter;
+
+#[derive(Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["queries", "vector"])))]
+pub(crate) struct Search {
+    #[command(flatten)]
+    pub(crate) at: CollectionArgs,
+    /// File of queries, of the collection's dimension
+    pub(crate) queries: Option<PathBuf>,
+    /// One query, as a JSON array
+    #[arg(long, value_name = "JSON", value_parser = parse_vector)]
+    pub(crate) vector: Option<Query>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    /// Queries to run, from the first [default: all]
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<usize>,
+    /// Which points may be found
+    #[arg(long, value_name = "JSON", value_parser = parse_filter)]
+    pub(crate) filter: Option<Filter>,
+    /// Only hits with at least this score (cosine, dot) or at most this distance (euclid)
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    pub(crate) threshold: Option<f32>,
+    /// Leave the best so many out
+    #[arg(long, default_value_t = 0, value_parser = RangedU64ValueParser::<usize>::new().range(0..=LIMIT_MAX as u64))]
+    pub(crate) offset: usize,
+    /// Print payloads too; implies --json
+    #[arg(long)]
+    pub(crate) with_payload: bool,
+    /// Print vectors too; implies --json
+    #[arg(long)]
+    pub(crate) with_vector: bool,
+    #[command(flatten)]
+    pub(crate) search: SearchArgs,
+    /// Read and score every vector on disk instead of searching
+    #[arg(long)]
+    pub(crate) exact: bool,
+    #[command(flatten)]
+    pub(crate) io: IoArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A query from the command line.
+#[derive(Clone)]
+pub(crate) struct Query(pub(crate) Vec<f32>);
+
+fn parse_vector(text: &str) -> Result<Query, String> {
+    serde_json::from_str(text).map(Query).map_err(|error| error.to_string())
+}
+
+#[derive(Args)]
+pub(crate) struct SearchArgs {
+    /// Hits wanted for each query
+    #[arg(long, default_value_t = 10, value_parser = up_to(LIMIT_MAX))]
+    pub(crate) limit: usize,
+    /// Candidates the graph search keeps; more find more and take longer
+    #[arg(long, default_value_t = 128, value_parser = up_to(LIMIT_MAX))]
+    pub(crate) ef: usize,
+    /// Candidates read from disk and rescored, for each hit wanted [default: what the codes need]
+    #[arg(long, value_name = "TIMES", value_parser = parse_oversampling)]
+    pub(crate) oversampling: Option<f32>,
+    /// Candidates rescored at most, where codes leave undecided which points are the hits [default: what the codes need]
+    #[arg(long, value_name = "CANDIDATES")]
+    pub(crate) candidates_max: Option<usize>,
+    /// Which candidates are ranked by their vectors: all, never (codes alone decide, and nothing is read), or undecided[=PART]: only
+    /// those that codes cannot tell whether they are hits, PART of the error they may have taken for it, above 0, up to 1
+    #[arg(long, value_name = "WHICH", default_value = "all", value_parser = parse_rescore)]
+    pub(crate) rescore: Rescore,
+    /// Where a filter, or deletions of more than half, leave no more points of a segment than this, score each of them instead of
+    /// walking the graph
+    #[arg(long, value_name = "POINTS", default_value_t = SearchParams::default().scan_max)]
+    pub(crate) scan_max: u64,
+    /// The same where it leaves no more than this part of them, from 0 to 1
+    #[arg(long, value_name = "PART", default_value_t = SearchParams::default().scan_ratio, value_parser = parse_part::<f32>)]
+    pub(crate) scan_ratio: f32,
+}
+
+impl SearchArgs {
+    pub(crate) fn params(&self, exact: bool) -> SearchParams {
+        SearchParams {
+            ef: self.ef,
+            oversampling: self.oversampling,
+            candidates_max: self.candidates_max,
+            rescore: self.rescore,
+            exact,
+            scan_max: self.scan_max,
+            scan_ratio: self.scan_ratio,
+        }
+    }
+}
+
+fn parse_rescore(text: &str) -> Result<Rescore, String> {
+    match text.split_once('=') {
+        None if text == "all" => Ok(Rescore::All),
+        None if text == "never" => Ok(Rescore::Never),
+        None if text == "undecided" => Ok(Rescore::Undecided { part: 1.0 }),
+        Some(("undecided", part)) => match part.parse() {
+            Ok(part) if part > 0.0 && part <= 1.0 => Ok(Rescore::Undecided { part }),
+            _ => Err(format!("{part:?} is no part of an error: above 0, up to 1")),
+        },
+        _ => Err("use all, never or undecided[=PART]".to_owned()),
+    }
+}
+
+fn parse_oversampling(text: &str) -> Result<f32, String> {
+    parse_within(text, 1.0..=1000.0, "it must be from 1 to 1000")
+}
+
+#[derive(Args)]
+pub(crate) struct IoArgs {
+    /// Threads, each with an executor of its own [default: as many as the machine has cores]
+    #[arg(long, value_name = "N", value_parser = up_to(CollectionOptions::CORES_MAX))]
+    pub(crate) cores: Option<usize>,
+    /// Queries under way at once on each core
+    #[arg(long, value_name = "N", default_value = "4", value_parser = up_to(CollectionOptions::READS_PER_CORE_MAX))]
+    pub(crate) reads_per_core: usize,
+    /// Read past the page cache (O_DIRECT) what is placed cold; mmap cannot
+    #[arg(long)]
+    pub(crate) direct: bool,
+    /// Reads in flight at once on each core
+    #[arg(long, value_name = "N", default_value_t = OpenOptions::default().queue_depth,
+        value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) queue_depth: u32,
+}
+
+impl IoArgs {
+    pub(crate) fn options(&self) -> CollectionOptions {
+        let open =
+            OpenOptions { direct: self.direct, queue_depth: self.queue_depth, ..OpenOptions::default() };
+        let default = CollectionOptions::default();
+        CollectionOptions {
+            open,
+            cores: self.cores.unwrap_or(default.cores),
+            reads_per_core: self.reads_per_core,
+            ..default
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        let options = self.options();
+        options.cores * options.reads_per_core
+    }
+}

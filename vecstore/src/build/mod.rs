@@ -1,0 +1,28 @@
+//! Building an immutable segment from points of others: ordered so that a tenant's points lie together, and near ones near.
+//!
+//! ```text
+//! points, in the order of the defragmentation keys ──> codes ──> graph ──> order by locality within equal keys ──> files
+//! ```
+//!
+//! In memory are ids, codes, the graph and the values of indexed fields; vectors and payloads pass through in batches.
+//!
+//! | module | concern |
+//! |---|---|
+//! | `builder` | the steps, one after the other |
+//! | `source`, `read` | the segments that points are taken from, and reading them |
+//! | `value_links` | links among the points of one value |
+//! | `order` | the order of the points |
+//! | `write` | the files |
+
+mod builder;
+mod order;
+mod read;
+mod source;
+#[cfg(test)]
+mod tests;
+mod value_links;
+mod write;
+
+pub use builder::BuildStage;
+pub(crate) use builder::SegmentBuilder;
+pub(crate) use source::{Origin, Source};

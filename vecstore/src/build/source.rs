@@ -1,0 +1,39 @@
+//! The segments that points are taken from.
+
+use crate::immutable::segment::SegmentReader;
+use crate::mutable::MutableSegment;
+use roaring::RoaringBitmap;
+
+/// A segment whose points go into the new one.
+pub(crate) enum Source<'a> {
+    Mutable { segment: &'a MutableSegment, live: RoaringBitmap },
+    Immutable { segment: &'a SegmentReader, live: RoaringBitmap },
+}
+
+/// A point of the new segment: which source it is from, and which point there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) source: u32,
+    pub(crate) point: u32,
+}
+
+impl Source<'_> {
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Mutable { live, .. } | Self::Immutable { live, .. } => live.len(),
+        }
+    }
+
+    pub(super) fn payload_bytes(&self, point: u32) -> u64 {
+        match self {
+            Self::Mutable { segment, .. } => segment.payload(point).len() as u64,
+            Self::Immutable { segment, .. } => segment.data.payload.bytes(point),
+        }
+    }
+}
+
+/// Of points, those from one source: their places among them, and their numbers in the source.
+pub(super) fn from_source(points: &[Origin], source: usize) -> (Vec<usize>, Vec<u32>) {
+    let own = points.iter().enumerate().filter(|(_, origin)| origin.source as usize == source);
+    own.map(|(place, origin)| (place, origin.point)).unzip()
+}

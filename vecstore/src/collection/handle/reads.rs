@@ -1,0 +1,87 @@
+//! Reads: each is handed to one of the cores.
+
+use super::lifecycle::Collection;
+use crate::collection::locality::Locality;
+use crate::collection::pending::Pending;
+use crate::collection::request::{
+    FacetCount, RecordParts, Retrieved, ScrollPage, ScrollRequest, SearchRequest, SearchResult,
+};
+use crate::filter::Filter;
+use crate::point::PointId;
+use io_core::{BackendInfo, StopFlag};
+
+impl Collection {
+    /// Finds the points nearest to a vector.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::search`](crate::collection::CollectionReader::search).
+    pub fn search(&self, request: SearchRequest) -> Pending<SearchResult> {
+        self.cores.read(move |reader, stop| Box::pin(async move { reader.search(&request, &stop).await }))
+    }
+
+    /// Many searches, on all cores; the results are in the order of the requests.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::search`](crate::collection::CollectionReader::search), of the first that fails.
+    pub fn search_batch(&self, requests: Vec<SearchRequest>) -> Pending<Vec<SearchResult>> {
+        // One flag for all, which the future raises when it is dropped: then one of them may have failed.
+        let stop = StopFlag::new();
+        let search = |request| {
+            let stop = stop.clone();
+            self.cores.submit(move |reader| Box::pin(async move { reader.search(&request, &stop).await }))
+        };
+        let searches: Vec<_> = requests.into_iter().map(search).collect();
+        Pending::new(stop, futures_util::future::try_join_all(searches))
+    }
+
+    /// Fetches points by their ids.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::retrieve`](crate::collection::CollectionReader::retrieve).
+    pub fn retrieve(&self, ids: Vec<PointId>, with: RecordParts) -> Pending<Retrieved> {
+        self.cores.read(move |reader, stop| Box::pin(async move { reader.retrieve(&ids, with, &stop).await }))
+    }
+
+    /// A page of points, in order.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::scroll`](crate::collection::CollectionReader::scroll).
+    pub fn scroll(&self, request: ScrollRequest) -> Pending<ScrollPage> {
+        self.cores.read(move |reader, stop| Box::pin(async move { reader.scroll(&request, &stop).await }))
+    }
+
+    /// Counts points.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::count`](crate::collection::CollectionReader::count).
+    pub fn count(&self, filter: Option<Filter>) -> Pending<u64> {
+        self.cores
+            .read(move |reader, stop| Box::pin(async move { reader.count(filter.as_ref(), &stop).await }))
+    }
+
+    /// The values of an indexed field with the most points.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::facet`](crate::collection::CollectionReader::facet).
+    pub fn facet(&self, field: String, filter: Option<Filter>, limit: usize) -> Pending<Vec<FacetCount>> {
+        self.cores.read(move |reader, stop| {
+            Box::pin(async move { reader.facet(&field, filter.as_ref(), limit, &stop).await })
+        })
+    }
+
+    /// How well the points of each value of an indexed field lie together on disk.
+    ///
+    /// # Errors
+    /// As [`CollectionReader::locality`](crate::collection::CollectionReader::locality).
+    pub fn locality(&self, field: String) -> Pending<Locality> {
+        self.cores.read(move |reader, stop| Box::pin(async move { reader.locality(&field, &stop).await }))
+    }
+
+    /// What the readers of vectors really use; none while there is no immutable segment.
+    ///
+    /// # Errors
+    /// What keeps files from being opened.
+    pub fn backend_info(&self) -> Pending<Option<BackendInfo>> {
+        self.cores.read(|reader, _| Box::pin(async move { reader.backend_info().await }))
+    }
+}

@@ -1,0 +1,148 @@
+//! The threads of an open collection that write: how they start, and what they leave behind.
+
+use crate::background;
+use crate::collection::open::{self, Lock};
+use crate::collection::optimizer;
+use crate::collection::options::CollectionOptions;
+use crate::collection::shared::Shared;
+use crate::collection::writer::{ControlJob, WriteJob, Writer};
+use crate::error::Error;
+use crate::threads::{Thread, queue, spawn, spawn_belonging};
+use async_channel::Sender;
+use io_core::{BackendFactory, DynBackend, StopFlag};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+
+/// Writes that wait to be grouped.
+const WRITES_WAITING_MAX: usize = 1024;
+
+#[derive(Debug)]
+pub(super) struct Writers {
+    pub(super) writes: Sender<WriteJob>,
+    pub(super) control: Sender<ControlJob>,
+    pub(super) optimizer: Sender<optimizer::Job>,
+}
+
+impl Writers {
+    /// Takes nothing more. The threads end when they have finished what was handed in; an optimization ends early.
+    pub(super) fn close(&self) {
+        self.optimizer.close();
+        self.control.close();
+        self.writes.close();
+    }
+}
+
+/// Loads a collection on a thread of its own: the caller's may run an executor already.
+pub(super) fn load(
+    backend: &DynBackend,
+    dir: &Path,
+    options: &CollectionOptions,
+) -> Result<Arc<Shared>, Error> {
+    let (backend, dir, options) = (backend.clone(), dir.to_owned(), options.clone());
+    let loading = spawn(&backend.clone(), "load", move || {
+        backend.run(|| async { Ok(open::load(&backend, &dir, &options, None).await?.shared) })
+    })?;
+    loading.join()??
+}
+
+/// Loads a collection on what is to be its writer's thread, and starts the optimizer's. Where one fails, the other ends.
+pub(super) fn start(
+    backend: &DynBackend,
+    dir: &Path,
+    options: &CollectionOptions,
+    lock: Option<Lock>,
+    closing: &StopFlag,
+    threads: &mut Vec<Thread<Result<(), Error>>>,
+) -> Result<(Arc<Shared>, Writers), Error> {
+    let (writes, write_jobs) = queue(WRITES_WAITING_MAX);
+    let (control, control_jobs) = queue(16);
+    let (optimizer, optimizer_jobs) = queue(16);
+    let writers = Writers { writes, control, optimizer };
+    let (loaded, loading) = mpsc::channel();
+    let writer = {
+        let (backend, dir, options) = (backend.clone(), dir.to_owned(), options.clone());
+        let (optimizer, closing) = (writers.optimizer.clone(), closing.clone());
+        spawn_belonging(&backend.clone(), "writer", move || {
+            let ran = backend.run(|| async {
+                match open::load(&backend, &dir, &options, lock).await {
+                    Err(error) => {
+                        let _ = loaded.send(Err(error));
+                        Ok(())
+                    }
+                    Ok(found) => {
+                        let _ended = WriterEnded(Arc::clone(&found.shared));
+                        let shared = Arc::clone(&found.shared);
+                        let writer = Writer::new(found, optimizer, closing);
+                        let _ = loaded.send(Ok(shared));
+                        writer.run(&write_jobs, &control_jobs).await
+                    }
+                }
+            });
+            ran.unwrap_or_else(|error| {
+                let _ = loaded.send(Err(error.into()));
+                Ok(())
+            })
+        })?
+    };
+    let shared = match loading.recv().unwrap_or(Err(Error::WorkerLost)) {
+        Ok(shared) => shared,
+        Err(error) => {
+            // Its lock is gone by then.
+            let _ = writer.join();
+            return Err(error);
+        }
+    };
+    let (started, starting) = mpsc::channel();
+    let optimizing = {
+        let (shared, control, closing) = (Arc::clone(&shared), writers.control.clone(), closing.clone());
+        spawn_belonging(backend, "optimizer", move || {
+            background::lower_priority();
+            // Dropped after the jobs: nobody hands one in any more when the writer looks.
+            let _ended = OptimizerEnded(control.clone());
+            let jobs = optimizer_jobs;
+            let backend = shared.backend.clone();
+            let ran = backend.run(|| async {
+                let optimizer = optimizer::Optimizer::new(shared, control, closing);
+                let _ = started.send(Ok(()));
+                optimizer.run(&jobs).await;
+            });
+            if let Err(error) = ran {
+                let _ = started.send(Err(error.into()));
+            }
+            Ok(())
+        })
+    };
+    let optimizing = optimizing.and_then(|thread| {
+        starting.recv().map_err(|_| Error::WorkerLost).flatten()?;
+        Ok(thread)
+    });
+    match optimizing {
+        Ok(thread) => threads.extend([thread, writer]),
+        Err(error) => {
+            writers.close();
+            drop(shared);
+            let _ = writer.join();
+            return Err(error);
+        }
+    }
+    Ok((shared, writers))
+}
+
+/// Tells everybody when the writer has ended, by a panic too.
+struct WriterEnded(Arc<Shared>);
+
+impl Drop for WriterEnded {
+    fn drop(&mut self) {
+        let reason = || "its writer ended unexpectedly; open the collection again".to_owned();
+        self.0.state.write().read_only.get_or_insert_with(reason);
+    }
+}
+
+/// Has the writer look when the optimizer has ended, by a panic too: it may be waiting for room.
+struct OptimizerEnded(Sender<ControlJob>);
+
+impl Drop for OptimizerEnded {
+    fn drop(&mut self) {
+        let _ = self.0.send_blocking(ControlJob::Wake);
+    }
+}

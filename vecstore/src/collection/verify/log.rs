@@ -1,0 +1,55 @@
+//! Checking a log.
+
+use super::verifier::Verifier;
+use crate::collection::manifest::Manifest;
+use crate::collection::open::check_op;
+use crate::error::Error;
+use vecstore_format::log::{LogBytes, LogEnd, LogReader};
+
+impl Verifier<'_> {
+    /// Checks a log, which was begun or is of an attempt to do so, and returns the sequence number that the next one has to begin with, if this one tells.
+    pub(super) fn log(
+        &mut self,
+        bytes: LogBytes<'_>,
+        number: u64,
+        due: Option<u64>,
+        manifest: &Manifest,
+    ) -> Result<Option<u64>, Error> {
+        let path = &bytes.path().to_owned();
+        let vector_bytes = manifest.schema.dim as usize * manifest.schema.element.bytes() as usize;
+        let Some(mut log) = LogReader::begin(bytes, vector_bytes)? else {
+            let begun = manifest.begun().any(|begun| begun == number);
+            return if begun { Err(Error::log_lost(path)) } else { Ok(due) };
+        };
+        let header = log.header();
+        if !manifest.admit(path, number, &header, log.has_batches()?)? {
+            self.report.notes.push(format!("{}: it was created and never begun", path.display()));
+            return Ok(due);
+        }
+        let due = due.unwrap_or(header.first_seq);
+        if header.first_seq != due {
+            let reason = format!("it begins with write {}, where write {due} is due", header.first_seq);
+            self.report.problems.push(Error::damaged(path, 0, reason));
+        }
+        while let Some((_, ops)) = log.next_batch()? {
+            for op in ops {
+                check_op(path, &op, &manifest.schema)?;
+            }
+        }
+        match log.end() {
+            LogEnd::Closed => {}
+            LogEnd::Open { .. } => {
+                self.report
+                    .notes
+                    .push(format!("{}: it was not closed, and ends with a whole record", path.display()));
+            }
+            LogEnd::Torn { offset, bytes, .. } => {
+                let reason = format!(
+                    "its last {bytes} bytes are no whole record: a write that was under way, or damage; opening leaves them out"
+                );
+                self.report.problems.push(Error::damaged(path, offset, reason));
+            }
+        }
+        Ok(Some(log.next_seq()))
+    }
+}

@@ -1,0 +1,107 @@
+//! The writer's log: beginning, syncing and ending it, and what ends all writing.
+
+use super::thread::Writer;
+use crate::collection::files::{NUMBER_END, log_path};
+use crate::collection::manifest::ManifestLog;
+use crate::collection::open::UnclosedLog;
+use crate::error::Error;
+use io_core::{BackendFactory, with_causes};
+use vecstore_format::log::LogWriter;
+
+impl Writer {
+    pub(super) async fn open_log(&mut self) -> Result<(), Error> {
+        if self.log.is_some() {
+            return Ok(());
+        }
+        self.rewrite_earlier_logs()?;
+        let directory = self.shared.backend.directory();
+        let (number, seq) = (self.log_next, self.shared.state.read().seq + 1);
+        self.check_number(number, "logs")?;
+        // One that was begun and failed keeps its name, so that the next one gets another.
+        self.log_next += 1;
+        let path = log_path(&self.shared.dir, number);
+        let id = self.manifest.id.expect("a manifest has an id when it was opened");
+        let created = LogWriter::create(&self.shared.backend, &path, id, number, seq).await;
+        // Named before anything is acknowledged that is in it: should it get lost, that is known.
+        let named = created.map_err(Error::from).and_then(|log| {
+            let mut manifest = self.manifest.clone();
+            manifest.logs.push(ManifestLog { number, salt: log.salt() });
+            self.publish(manifest).map(|_| log)
+        });
+        match named {
+            Ok(log) => {
+                self.log = Some(log);
+                Ok(())
+            }
+            Err(error) => {
+                // Nothing is in it. Where the manifest may name it, it stays.
+                if self.shared.state.read().read_only.is_none() {
+                    let _ = directory.remove_file(&path);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes durable what an earlier run wrote and may not have synced: it was read back, and is built upon now.
+    ///
+    /// Syncing those files would not do. Where a sync failed in that run, the kernel has dropped what it could not write and
+    /// calls the rest clean: what was read back may be in its cache only, and another sync succeeds without writing it.
+    /// So they are written again, where they are: on a full disk too.
+    pub(super) fn rewrite_earlier_logs(&mut self) -> Result<(), Error> {
+        let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
+        while let Some(&UnclosedLog { number, len }) = self.unclosed_logs.last() {
+            directory.rewrite(&log_path(dir, number), len)?;
+            self.unclosed_logs.pop();
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable that was applied.
+    pub(super) async fn sync(&mut self) -> Result<(), Error> {
+        self.check_writable()?;
+        self.rewrite_earlier_logs()?;
+        let Some(log) = &mut self.log else { return Ok(()) };
+        match log.sync().await {
+            Ok(()) => Ok(()),
+            // The kernel may have dropped what it did not write: another sync would only seem to succeed.
+            Err(error) => Err(self.stop_writing(error.into())),
+        }
+    }
+
+    /// Fails where a number is one that nothing may have.
+    pub(super) fn check_number(&self, number: u64, what: &'static str) -> Result<(), Error> {
+        if number < NUMBER_END {
+            return Ok(());
+        }
+        Err(Error::NumbersUsedUp { collection: self.shared.dir.clone(), what })
+    }
+
+    fn check_writable(&self) -> Result<(), Error> {
+        match &self.shared.state.read().read_only {
+            Some(reason) => Err(Error::ReadOnly { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes no writes any more, since nobody knows what is on the disk.
+    pub(super) fn stop_writing(&self, error: Error) -> Error {
+        let what = "open the collection again to go on from what is on the disk";
+        let reason = format!("{}; {what}", with_causes(&error));
+        self.shared.state.write().read_only.get_or_insert(reason);
+        error
+    }
+
+    /// Ends the current log, so that the next write begins a new one.
+    pub(super) async fn end_log(&mut self) -> Result<(), Error> {
+        self.sync().await?;
+        if let Some(log) = self.log.take() {
+            self.ended_log_bytes += log.len();
+            let number = log.number();
+            if let Err(len) = log.close().await {
+                self.unclosed_logs.push(UnclosedLog { number, len });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! When the mutable segment is sealed. If sealing falls behind, writes wait or are refused.
+
+use super::thread::Writer;
+use crate::collection::state::{FrozenEntry, State};
+use crate::collection::{optimizer, plan};
+use crate::error::Error;
+use crate::mutable::MutableSegment;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use vecstore_format::log::LogWriter;
+
+/// Time between attempts of an optimizer that fails.
+const RETRY: Duration = Duration::from_secs(10);
+/// Points and bytes in memory and bytes of its log, in multiples of what is sealed, that writes wait at.
+const FULL: usize = 4;
+/// Logs that protect the mutable segment; more than this, of many short runs, are sealed away.
+const LOGS_MAX: u64 = 16;
+
+impl Writer {
+    /// Whether writes have to wait for the optimizer, so that memory stays bounded.
+    pub(super) fn must_wait(&self) -> bool {
+        let state = self.shared.state.read();
+        !self.closing.is_stopped() && self.is_full(&state) && self.optimizer_failure(&state).is_none()
+    }
+
+    /// Whether the mutable segment, or its log, is several times as large as it should be, since the one before is not
+    /// sealed yet.
+    fn is_full(&self, state: &State) -> bool {
+        let options = &self.shared.options;
+        options.background
+            && !state.version.frozen.is_empty()
+            && (state.mutable.slots() >= options.seal_points.saturating_mul(FULL)
+                || state.mutable.bytes() >= options.seal_bytes.saturating_mul(FULL)
+                || self.log_bytes() >= options.seal_log_bytes.saturating_mul(FULL as u64))
+    }
+
+    /// Bytes of the logs that protect the mutable segment.
+    fn log_bytes(&self) -> u64 {
+        self.ended_log_bytes + self.log.as_ref().map_or(0, LogWriter::len)
+    }
+
+    /// Why there is nothing to wait for, if so.
+    fn optimizer_failure(&self, state: &State) -> Option<Arc<Error>> {
+        let is_lost = || self.optimizer.is_closed() && !self.closing.is_stopped();
+        let ended = || is_lost().then(|| Arc::new(Error::WorkerLost));
+        state.background_error.clone().or_else(ended)
+    }
+
+    /// Why no points are taken, if so: memory is full, and nothing makes room.
+    pub(super) fn refusal(&self) -> Option<(u64, Arc<Error>)> {
+        let state = self.shared.state.read();
+        let failure = self.optimizer_failure(&state).filter(|_| self.is_full(&state))?;
+        Some((state.mutable.len() as u64, failure))
+    }
+
+    /// Has the optimizer do what the thresholds ask for. One that failed is given some time.
+    pub(super) async fn ask_optimizer(&mut self) {
+        if !self.shared.options.background {
+            return;
+        }
+        let frozen = self.freeze_if_large().await;
+        let (due, failed) = {
+            let state = self.shared.state.read();
+            let due = plan::is_due(&state.version, &self.shared.options);
+            (due, state.background_error.is_some())
+        };
+        // One that is at work looks again on its own when it is done with what it was asked for.
+        if !(frozen || due) || !self.optimizer.is_empty() {
+            return;
+        }
+        if failed {
+            let now = Instant::now();
+            if self.retry_at.is_some_and(|at| now < at) {
+                return;
+            }
+            self.retry_at = Some(now + RETRY);
+        }
+        // Without an optimizer, which has ended, the next opening seals.
+        let _ = self.optimizer.try_send(optimizer::Job::Background);
+    }
+
+    /// Freezes the mutable segment when it or its log is large, unless one is frozen already. Says whether it did.
+    pub(super) async fn freeze_if_large(&mut self) -> bool {
+        let (options, floor) = (&self.shared.options, self.log_floor());
+        let large = {
+            let state = self.shared.state.read();
+            state.read_only.is_none()
+                && state.version.frozen.is_empty()
+                && (state.is_large(options)
+                    || self.log_bytes() >= options.seal_log_bytes
+                    || self.log_next - floor > LOGS_MAX)
+        };
+        large && matches!(self.freeze().await, Ok(true))
+    }
+
+    /// Ends the mutable segment and begins a new one, with a new log. Says whether there was anything in it.
+    pub(super) async fn freeze(&mut self) -> Result<bool, Error> {
+        if self.log_next == self.log_floor() {
+            return Ok(false);
+        }
+        self.end_log().await?;
+        let mut state = self.shared.state.write();
+        let segment = std::mem::replace(&mut state.mutable, MutableSegment::new(&self.shared.schema));
+        let (log_next, seq_next) = (self.log_next, state.seq + 1);
+        let entry = FrozenEntry { segment: Arc::new(segment), deleted: Arc::default(), log_next, seq_next };
+        state.version.frozen.push(entry);
+        drop(state);
+        self.ended_log_bytes = 0;
+        Ok(true)
+    }
+
+    /// The first log that protects what is mutable now.
+    fn log_floor(&self) -> u64 {
+        let state = self.shared.state.read();
+        state.version.frozen.last().map_or(self.manifest.log_first, |frozen| frozen.log_next)
+    }
+}

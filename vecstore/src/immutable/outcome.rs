@@ -1,0 +1,9 @@
+//! How a batch of reads ended.
+
+use crate::error::Error;
+use io_core::{ReadOutcome, ReadStats};
+
+/// The cost of a batch that ran to its end; [`Error::Stopped`] of another one.
+pub(crate) fn ended(outcome: ReadOutcome) -> Result<ReadStats, Error> {
+    if outcome.stopped { Err(Error::Stopped) } else { Ok(outcome.stats) }
+}

@@ -1,0 +1,240 @@
+//! No live point is missed where most of a segment is deleted, or where a filter or the graph leaves points without a way to them:
+//! whatever is wanted is found, as long as there is as much.
+
+use io_core::DynBackend;
+use io_core::testing::SimulatedDisk;
+use proptest::prelude::*;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
+use vecstore::collection::{
+    Collection, CollectionOptions, Durability, Rescore, ScrollRequest, SearchParams, SearchRequest, Selection,
+};
+use vecstore::field::FieldKind;
+use vecstore::filter::{Condition, Filter};
+use vecstore::point::{Point, PointId};
+use vecstore::schema::Distance;
+use vecstore::schema::{Placement, Placements, Schema};
+
+const DIM: usize = 6;
+/// Values of the field that is filtered by.
+const KINDS: u64 = 3;
+/// A walk over the graph wherever one is possible.
+const WALK: SearchParams = SearchParams {
+    ef: 16,
+    oversampling: Some(1.0),
+    candidates_max: Some(0),
+    rescore: Rescore::All,
+    exact: false,
+    scan_max: 0,
+    scan_ratio: 0.0,
+};
+
+type Model = BTreeMap<u64, Vec<i32>>;
+
+fn options() -> CollectionOptions {
+    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
+}
+
+fn create(placement: Placement) -> Collection {
+    let placement = Placements { codes: placement, graph: placement, ..Placements::default() };
+    let schema = Schema { distance: Distance::Euclid, placement, ..Schema::new(DIM as u32) };
+    let backend = DynBackend::new(SimulatedDisk::new(1));
+    let schema = schema.index("kind", FieldKind::Integer);
+    Collection::create(&backend, Path::new("/c"), &schema, &options()).unwrap()
+}
+
+/// Whole numbers: distances are exact, and many are equal.
+fn vector(random: &mut fastrand::Rng) -> Vec<i32> {
+    (0..DIM).map(|_| random.i32(-20..=20)).collect()
+}
+
+fn floats(vector: &[i32]) -> Vec<f32> {
+    vector.iter().map(|&x| x as f32).collect()
+}
+
+fn put(collection: &Collection, points: &Model) {
+    let point = |(id, vector): (&u64, &Vec<i32>)| {
+        Point::new(*id, floats(vector)).with_payload(json!({"kind": id % KINDS}))
+    };
+    collection.upsert(points.iter().map(point).collect(), Durability::Written).wait().unwrap();
+}
+
+fn delete(collection: &Collection, ids: impl IntoIterator<Item = u64>) {
+    let ids: Vec<PointId> = ids.into_iter().map(PointId::Num).collect();
+    collection.delete(Selection::Ids(ids), Durability::Written).wait().unwrap();
+}
+
+fn of_kind(kind: u64) -> Filter {
+    Filter::must(Condition::matches("kind", kind))
+}
+
+/// All points of a kind, or of all kinds, nearest first, equally near ones by id.
+fn in_order(live: &Model, query: &[i32], kind: Option<u64>) -> Vec<(i32, u64)> {
+    let live = live.iter().filter(|(id, _)| kind.is_none_or(|kind| *id % KINDS == kind));
+    let distance = |vector: &[i32]| -> i32 { vector.iter().zip(query).map(|(x, y)| (x - y) * (x - y)).sum() };
+    let mut all: Vec<(i32, u64)> = live.map(|(id, vector)| (distance(vector), *id)).collect();
+    all.sort_unstable();
+    all
+}
+
+/// What a search finds, as squared distances and ids.
+fn found(collection: &Collection, request: SearchRequest) -> Vec<(i32, u64)> {
+    let found = collection.search(request).wait().unwrap();
+    let hit = |hit: vecstore::collection::Hit| match hit.id {
+        PointId::Num(id) => ((hit.score * hit.score).round() as i32, id),
+        PointId::Uuid(_) => unreachable!("ids are numbers"),
+    };
+    found.hits.into_iter().map(hit).collect()
+}
+
+/// A collection of some segments and points in memory, of each of which about a part is deleted.
+fn with_deletions(
+    placement: Placement,
+    segments: u64,
+    points_each: u64,
+    deleted: f64,
+    random: &mut fastrand::Rng,
+) -> (Collection, Model) {
+    let collection = create(placement);
+    let mut live = Model::new();
+    for segment in 0..=segments {
+        let ids = segment * points_each..(segment + 1) * points_each;
+        let points: Model = ids.map(|id| (id, vector(random))).collect();
+        put(&collection, &points);
+        if segment < segments {
+            collection.seal(|_| {}).wait().unwrap();
+        }
+        live.extend(points);
+    }
+    let gone: Vec<u64> = live.keys().copied().filter(|_| random.f64() < deleted).collect();
+    delete(&collection, gone.iter().copied());
+    gone.iter().for_each(|id| drop(live.remove(id)));
+    (collection, live)
+}
+
+#[test]
+fn a_search_for_as_many_as_there_are_finds_them_all() {
+    let mut random = fastrand::Rng::with_seed(1);
+    for placement in [Placement::Pinned, Placement::Cold] {
+        for (segments, deleted) in
+            [(1, 0.0), (1, 0.3), (1, 0.5), (2, 0.7), (1, 0.9), (3, 0.99), (1, 0.995), (2, 0.999), (1, 1.0)]
+        {
+            let (collection, live) = with_deletions(placement, segments, 400, deleted, &mut random);
+            for params in [SearchParams::default(), WALK] {
+                for kind in [None, Some(0), Some(1)] {
+                    let query = vector(&mut random);
+                    let expected = in_order(&live, &query, kind);
+                    for limit in [expected.len(), expected.len() + 1, 1500] {
+                        for offset in [0, 1, expected.len() / 2] {
+                            let request = SearchRequest {
+                                limit: limit.max(1),
+                                offset,
+                                filter: kind.map(of_kind),
+                                params,
+                                ..SearchRequest::new(floats(&query))
+                            };
+                            assert_eq!(
+                                found(&collection, request),
+                                expected[offset.min(expected.len())..],
+                                "{segments} segments, {deleted} deleted, limit {limit}, offset {offset}"
+                            );
+                        }
+                    }
+                }
+            }
+            collection.close().unwrap();
+        }
+    }
+}
+
+/// As often as in a segment that never held what was deleted, with the defaults and where the graph must be walked.
+#[test]
+fn points_find_themselves_as_often_as_in_a_segment_of_their_own() {
+    let mut random = fastrand::Rng::with_seed(2);
+    for deleted in [0.0, 0.45, 0.55, 0.9, 0.99, 0.999] {
+        let (collection, live) = with_deletions(Placement::Pinned, 1, 2000, deleted, &mut random);
+        let fresh = create(Placement::Pinned);
+        put(&fresh, &live);
+        fresh.seal(|_| {}).wait().unwrap();
+        for params in [SearchParams::default(), SearchParams { ef: 64, ..WALK }] {
+            let missed = |collection: &Collection| {
+                let misses = |(id, vector): (&u64, &Vec<i32>)| {
+                    let request = SearchRequest { limit: 10, params, ..SearchRequest::new(floats(vector)) };
+                    !found(collection, request).contains(&(0, *id))
+                };
+                live.iter().take(200).filter(|point| misses(*point)).count()
+            };
+            let (missed, missed_fresh) = (missed(&collection), missed(&fresh));
+            assert!(missed <= missed_fresh + 1, "{deleted} deleted: {missed} missed, fresh {missed_fresh}");
+        }
+        collection.close().unwrap();
+        fresh.close().unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever was deleted, replaced and filtered, and however few candidates a walk keeps: as many as are wanted are found, each
+    /// once, live, with its distance, in order.
+    #[test]
+    fn no_search_comes_back_with_less_than_there_is(
+        seed: u64,
+        segments in 1u64..4,
+        deleted in prop_oneof![0f64..1.0, 0.9f64..1.0],
+        replaced in 0usize..50,
+        cold: bool,
+    ) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let placement = if cold { Placement::Cold } else { Placement::Pinned };
+        let (collection, mut live) = with_deletions(placement, segments, 250, deleted, &mut random);
+        let again: Model = (0..replaced).map(|_| (random.u64(..1000), vector(&mut random))).collect();
+        put(&collection, &again);
+        live.extend(again);
+        for _ in 0..40 {
+            let query = vector(&mut random);
+            let kind = random.bool().then(|| random.u64(..KINDS));
+            let (limit, offset) = (random.usize(1..40), random.usize(..3) * random.usize(..20));
+            let params = SearchParams { ef: random.usize(1..40), ..WALK };
+            let request =
+                SearchRequest { limit, offset, filter: kind.map(of_kind), params, ..SearchRequest::new(floats(&query)) };
+            let hits = found(&collection, request);
+            let all = in_order(&live, &query, kind);
+            prop_assert_eq!(hits.len(), limit.min(all.len().saturating_sub(offset)));
+            prop_assert!(hits.is_sorted_by(|a, b| a < b), "{:?}", hits);
+            prop_assert!(hits.iter().all(|hit| all.binary_search(hit).is_ok()));
+        }
+        collection.close().unwrap();
+    }
+}
+
+/// A page of the few points that are left costs as much as they do, not as what was deleted.
+#[test]
+fn scrolling_through_what_is_left_looks_at_little_else() {
+    let mut random = fastrand::Rng::with_seed(3);
+    let collection = create(Placement::Pinned);
+    put(&collection, &(0..12_000).map(|id| (id, vector(&mut random))).collect());
+    collection.seal(|_| {}).wait().unwrap();
+    delete(&collection, (0..12_000).filter(|id| id % 1000 > 0));
+    let page = collection.scroll(ScrollRequest { limit: 100, ..ScrollRequest::default() }).wait().unwrap();
+    let ids: Vec<PointId> = page.records.into_iter().map(|record| record.id).collect();
+    assert_eq!(ids, (0..12).map(|id| PointId::Num(id * 1000)).collect::<Vec<_>>());
+    // An id and a payload each; the ids in order take 36 pages.
+    assert!(page.read.reads <= 24, "{} reads", page.read.reads);
+}
+
+/// Where what is deleted lies together, a page of a scroll has to pass over it: in few batches, each of many ids.
+#[test]
+fn scrolling_past_what_was_deleted_takes_few_batches() {
+    let mut random = fastrand::Rng::with_seed(4);
+    let collection = create(Placement::Pinned);
+    put(&collection, &(0..12_000).map(|id| (id, vector(&mut random))).collect());
+    collection.seal(|_| {}).wait().unwrap();
+    delete(&collection, 0..11_800);
+    let page = collection.scroll(ScrollRequest { limit: 1, ..ScrollRequest::default() }).wait().unwrap();
+    let ids: Vec<PointId> = page.records.into_iter().map(|record| record.id).collect();
+    assert_eq!(ids, [PointId::Num(11_800)]);
+    // A batch has 4096 of the 11,800 ids, and is one read, since its pages follow each other. And a payload.
+    assert!(page.read.reads <= 3 + 1, "{} reads", page.read.reads);
+}
