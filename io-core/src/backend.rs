@@ -20,5 +20,8 @@ pub use crate::reader::PagedReader;
 pub use crate::runtime_file::{RuntimeFile, RuntimeSink, RuntimeSource};
 pub use crate::source::{PageSink, PageSource};
 pub use crate::write::PagedWriter;
+// The tests of backends count with it.
+#[doc(hidden)]
+pub use crate::gate::Gate;
 #[doc(hidden)]
 pub use crate::write_plan::{PlannedWrite, WritePlan};

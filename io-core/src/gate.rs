@@ -28,7 +28,7 @@ pub(crate) struct ReadLimits {
 ///
 /// Clones share it, also across threads.
 #[derive(Clone, Debug)]
-pub(crate) struct Gate(Arc<GateState>);
+pub struct Gate(Arc<GateState>);
 
 #[derive(Debug)]
 struct GateState {
@@ -84,13 +84,14 @@ impl Gate {
     }
 
     /// Operations in flight.
-    pub(crate) fn operations_in_flight(&self) -> u32 {
+    #[must_use]
+    pub fn operations_in_flight(&self) -> u32 {
         (self.0.taken.load(SeqCst) >> BYTES_BITS) as u32
     }
 
     /// Bytes in flight.
-    #[cfg(test)]
-    fn bytes_in_flight(&self) -> u64 {
+    #[must_use]
+    pub fn bytes_in_flight(&self) -> u64 {
         self.0.taken.load(SeqCst) & BYTES_MASK
     }
 

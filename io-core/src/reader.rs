@@ -195,6 +195,12 @@ impl<S: PageSource> PagedReader<S> {
         self.source
     }
 
+    /// The gate, which counts the operations and bytes in flight.
+    #[doc(hidden)]
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
     fn take_scratch(&self) -> (ReadPlan, DriveScratch) {
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
