@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use vecstore::collection::{
     Collection, CollectionOptions, Durability, RecordParts, RepairReport, ScrollRequest, Selection,
 };
-use vecstore::error::Error;
+use vecstore::error::{Error, FormatError};
 use vecstore::field::FieldKind;
 use vecstore::point::{Point, PointId};
 use vecstore::schema::{Quantization, Schema};
@@ -323,6 +323,40 @@ fn writes_that_the_manifest_calls_done_with_are_taken_from_its_logs() {
         assert_eq!(found, expected, "{more}: {report:?}");
         assert_eq!(lost(&report), (0, 0, 0, false), "{more}: {report:?}");
         assert!(report.notes.iter().any(|note| note.contains("seq_first")), "{more}: {report:?}");
+    }
+}
+
+/// Neither opening, `verify` nor `repair` counts beyond the last number there is.
+#[test]
+fn a_log_with_numbers_that_no_write_has_is_refused() {
+    let disk = SimulatedDisk::new(9);
+    let (path, log, expected) = sample(&disk);
+    let manifest = Path::new(DIR).join("MANIFEST");
+    let end = u64::MAX / 2;
+    for first in [0, end - 2, end - 1, end, end + 1, u64::MAX - 1, u64::MAX] {
+        let mut crafted_log = log.clone();
+        let old = u64::from_le_bytes(log[32..40].try_into().unwrap());
+        crafted_log[32..40].copy_from_slice(&first.to_le_bytes());
+        let mut all = records(&log);
+        all.iter_mut().for_each(|record| record.seq = record.seq.wrapping_sub(old).wrapping_add(first));
+        let crafted_log = sealed(&crafted_log, &all);
+        // With a manifest that expects just that, as far as one may.
+        let bytes = crafted(&disk, &manifest, |all| all["seq_first"] = json!(first.clamp(1, end)));
+        for files in [&[(&*path, &*crafted_log)][..], &[(&*path, &*crafted_log), (&*manifest, &*bytes)]] {
+            let disk = with(&disk, files);
+            let error = Collection::open(&backend(&disk), Path::new(DIR), &options()).unwrap_err();
+            assert!(matches!(error, Error::Format(FormatError::Damaged { .. })), "{first}: {error}");
+            let verified = Collection::verify(&backend(&disk), Path::new(DIR), &StopFlag::new()).unwrap();
+            let problems: Vec<String> = verified.problems.iter().map(ToString::to_string).collect();
+            let is_told = |problem: &String| {
+                problem.contains(path.to_str().unwrap())
+                    && (problem.contains("no write has a number above") || problem.contains("has to be from 1"))
+            };
+            assert!(problems.iter().any(is_told), "{first}: {problems:?}");
+            let (report, found) = repair(&disk);
+            // Where the numbers begin anew, repair cannot tell later from earlier.
+            assert!(found == expected || first >= u64::MAX - 1, "{first}: {report:?}");
+        }
     }
 }
 

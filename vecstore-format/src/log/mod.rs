@@ -41,6 +41,9 @@ pub use record::{BATCH_BYTES_MAX, BatchEncoder, BatchTooLongError, LogOp, decode
 pub use salvage::{SalvagedBatch, SalvagedLog, salvage_log};
 pub use writer::LogWriter;
 
+/// Numbers of logs and of writes are below this one, so that the next one can always be written down. It takes
+/// a crafted file to come near.
+pub const NUMBER_END: u64 = u64::MAX / 2;
 const HEADER_BYTES: usize = 64;
 /// Bytes that [`first_record`] needs.
 pub const FIRST_RECORD_BYTES: usize = HEADER_BYTES + RECORD_HEADER_BYTES;

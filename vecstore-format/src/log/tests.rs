@@ -366,6 +366,40 @@ fn other_versions_and_nonsense_are_named() {
     assert!(decode_batch(&u32::MAX.to_le_bytes(), 8).is_none(), "and asks for no memory");
 }
 
+/// Counting on from a number must not come to an end, whoever wrote it.
+#[test]
+fn numbers_that_no_write_has_are_refused() {
+    let sealed = |first_seq: u64, seqs: &[u64]| {
+        let header = LogHeader { salt: 1, number: 7, first_seq, collection: Some(COLLECTION) };
+        let (mut bytes, mut previous) = (header.encode().to_vec(), header.crc());
+        for &seq in seqs {
+            let record =
+                record::RecordHeader { body_len: 0, crc: 0, seq, synced_len: 0, kind: KIND_BATCH, previous };
+            previous = record::encode_record(&header, record, &body(seq, b""), &mut bytes);
+        }
+        bytes
+    };
+    let place = |first_seq: u64, seqs: &[u64]| match parse(&sealed(first_seq, seqs)) {
+        Ok(log) => Ok(log.unwrap().next_seq),
+        Err(FormatError::Damaged { offset, .. }) => Err(offset.unwrap()),
+        Err(error) => panic!("{error}"),
+    };
+    let (last, header) = (NUMBER_END - 1, HEADER_BYTES as u64);
+    for first in [0, NUMBER_END + 1, u64::MAX - 1, u64::MAX] {
+        assert_eq!(place(first, &[]), Err(32), "{first}");
+        assert_eq!(place(first, &[first, first.wrapping_add(1)]), Err(32), "{first}");
+        let bytes = sealed(first, &[first]);
+        let (batches, log) = salvage(&bytes);
+        assert_eq!((log.header, log.salt, batches), (None, Some(1), vec![(first, PointId::Num(first))]));
+    }
+    assert_eq!(place(1, &[1, 2]), Ok(3));
+    assert_eq!(place(NUMBER_END, &[]), Ok(NUMBER_END));
+    assert_eq!(place(last, &[last]), Ok(NUMBER_END));
+    assert_eq!(place(NUMBER_END, &[NUMBER_END]), Err(header));
+    let second = (sealed(last, &[last])).len() as u64;
+    assert_eq!(place(last, &[last, NUMBER_END]), Err(second));
+}
+
 /// Tells of each read how much was asked for.
 fn counted<'a>(bytes: &'a [u8], reads: &'a std::cell::RefCell<Vec<usize>>) -> LogBytes<'a> {
     LogBytes::new(
