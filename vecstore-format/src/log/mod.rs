@@ -51,9 +51,14 @@ const RECORD_HEADER_BYTES: usize = 32;
 const KIND_BATCH: u32 = 1;
 const KIND_CLOSE: u32 = 2;
 const KIND_MARK: u32 = 3;
-/// Bytes of zeros ahead of the records: about as many as there are of these, within bounds.
 const ROOM_MIN: u64 = 16 << 10;
 const ROOM_MAX: u64 = 1 << 20;
+
+/// Bytes of zeros ahead of records that end here: about as many as there are of these, within bounds. They become
+/// fewer until the file grows again.
+fn room_after(end: u64) -> u64 {
+    end.clamp(ROOM_MIN, ROOM_MAX)
+}
 
 #[cfg(test)]
 mod tests;

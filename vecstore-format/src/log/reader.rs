@@ -131,8 +131,7 @@ impl<'a> LogReader<'a> {
             self.end = LogEnd::Open { len: self.due.at };
             match record.kind {
                 KIND_BATCH if seq >= NUMBER_END => {
-                    let reason =
-                        format!("it is write {seq}; no write has a number above {}", NUMBER_END - 1);
+                    let reason = format!("it is write {seq}; no write has a number above {}", NUMBER_END - 1);
                     return Err(FormatError::damaged(self.bytes.path(), at, reason));
                 }
                 KIND_BATCH => {

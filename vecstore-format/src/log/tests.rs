@@ -366,6 +366,41 @@ fn other_versions_and_nonsense_are_named() {
     assert!(decode_batch(&u32::MAX.to_le_bytes(), 8).is_none(), "and asks for no memory");
 }
 
+/// Whenever a writer is killed, the zeros it leaves are room. More of them were something else.
+#[test]
+fn zeros_are_a_loss_where_there_are_more_than_a_writer_leaves() {
+    let disk = SimulatedDisk::new(1);
+    on_log(&disk, async |mut log| {
+        // Less than the least room, between both limits, and more than the most.
+        for (id, bytes) in [10, 9_000, 5_000, 40_000, 300_000, 2_000_000, 10, 10].into_iter().enumerate() {
+            log.push(&body(id as u64, &vec![b'x'; bytes]));
+            log.write().await.unwrap();
+            log.sync().await.unwrap();
+            let (end, bytes) = (log.len() as usize, disk.read(path()).unwrap());
+            let (batches, left) = salvage(&bytes);
+            assert_eq!((batches.len(), left.is_closed, left.end_lost), (id + 1, false, false), "{end}");
+            assert!(left.notes.is_empty(), "{end}: {:?}", left.notes);
+            for (zeros, is_lost) in
+                [(0, false), (end.clamp(1 << 14, 1 << 20), false), (end.clamp(1 << 14, 1 << 20) + 1, true)]
+            {
+                let room = [&bytes[..end], &vec![0; zeros]].concat();
+                let (_, left) = salvage(&room);
+                assert_eq!(
+                    (left.end_lost, left.notes.len()),
+                    (is_lost, usize::from(is_lost)),
+                    "{end}, {zeros}"
+                );
+            }
+        }
+        log.close().await.unwrap();
+    });
+    // What a closed log has behind its end is nobody's.
+    let mut closed = disk.read(path()).unwrap();
+    closed.resize(closed.len() + (3 << 20), 0);
+    let (_, left) = salvage(&closed);
+    assert_eq!((left.is_closed, left.end_lost, left.notes.len()), (true, false, 0));
+}
+
 /// Counting on from a number must not come to an end, whoever wrote it.
 #[test]
 fn numbers_that_no_write_has_are_refused() {
