@@ -217,7 +217,7 @@ impl FieldsData {
             let present = points_from_postings(&bytes, present as usize, count)
                 .ok_or_else(|| damaged(name, "the points with a value are no postings"))?;
             let main = pages.read_section(section + 2).await?;
-            let lookup = if kind.is_number() {
+            let (lookup, postings_end) = if kind.is_number() {
                 if main.len() as u64 != section_bytes(distinct, NUMBER_ENTRY) {
                     return Err(damaged(name, "its table is not as long as it says"));
                 }
@@ -226,11 +226,17 @@ impl FieldsData {
                     return Err(damaged(name, "its numbers are not in order"));
                 }
                 let firsts = main.chunks(PAGE_DATA).map(|page| parse_number(&page[..NUMBER_ENTRY]).0);
-                Lookup::Numbers { firsts: firsts.collect(), entries: distinct }
+                (Lookup::Numbers { firsts: firsts.collect(), entries: distinct }, 0)
             } else {
-                let groups = groups(&main).ok_or_else(|| damaged(name, "its dictionary is none"))?;
-                Lookup::Terms(groups)
+                let (groups, end) = groups(&main).ok_or_else(|| damaged(name, "its dictionary is none"))?;
+                (Lookup::Terms(groups), end)
             };
+            // More of them is nobody's, and may be longer than memory.
+            let found = pages.data().bytes(section + 3);
+            if found != postings_end {
+                let reason = format!("its postings take {found} bytes, and end at {postings_end}");
+                return Err(damaged(name, &reason));
+            }
             fields.insert(name.clone(), FieldData { section, present, lookup });
         }
         Ok(Self { count, fields })
@@ -248,9 +254,9 @@ impl FieldsData {
 /// The first term of a group, and where the group is.
 type Group = (Box<[u8]>, Range<u64>);
 
-/// The groups of a dictionary. Between them may be zeros, up to the end of the page.
-fn groups(dictionary: &[u8]) -> Option<Vec<Group>> {
-    let mut groups: Vec<Group> = Vec::new();
+/// The groups of a dictionary, and where the last postings of their terms end. Between them may be zeros, up to the end of the page.
+fn groups(dictionary: &[u8]) -> Option<(Vec<Group>, u64)> {
+    let (mut groups, mut postings_end): (Vec<Group>, u64) = (Vec::new(), 0);
     let (mut at, mut before) = (0, None);
     while at < dictionary.len() {
         let rest = &dictionary[at..];
@@ -266,12 +272,13 @@ fn groups(dictionary: &[u8]) -> Option<Vec<Group>> {
         if before.is_some_and(|before| before >= terms[0].term) {
             return None;
         }
+        postings_end = terms.iter().map(|term| term.postings.end).fold(postings_end, u64::max);
         before = terms.pop().map(|last| last.term);
         let first = terms.into_iter().next().map(|first| first.term).or_else(|| before.clone())?;
         groups.push((first, at as u64..(at + bytes) as u64));
         at += bytes;
     }
-    Some(groups)
+    Some((groups, postings_end))
 }
 
 fn parse_number(entry: &[u8]) -> (u64, u32) {
