@@ -144,6 +144,10 @@ impl Verifier<'_> {
         }
     }
 
+    fn check_stop(&self) -> Result<(), Error> {
+        if self.control.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
+    }
+
     /// What was wrong so far, or not read.
     fn faults(&self) -> usize {
         self.report.problems.len() + self.report.unread.len()
@@ -184,6 +188,7 @@ impl Verifier<'_> {
         self.report.problems.extend(lost.map(|number| Error::log_lost(&log_path(dir, number))));
         let mut due = Some(manifest.seq_first);
         for (number, len) in logs {
+            self.check_stop()?;
             let path = log_path(dir, number);
             self.report.files += 1;
             self.report.bytes += len;
@@ -224,6 +229,7 @@ impl Verifier<'_> {
             self.report.problems.push(Error::damaged(path, 0, reason));
         }
         while let Some((_, ops)) = log.next_batch()? {
+            self.check_stop()?;
             for op in ops {
                 check_op(path, &op, &manifest.schema)?;
             }
