@@ -20,7 +20,7 @@ const LOGS: u64 = 180;
 /// segments takes, and fewer than there are of logs, or of reading all segments.
 const MORE_MAX: u64 = 130;
 /// Places at which each call is stopped.
-const PLACES: u64 = 40;
+const PLACES: u64 = 16;
 
 fn options() -> CollectionOptions {
     CollectionOptions {
