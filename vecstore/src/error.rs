@@ -58,6 +58,15 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
+    /// Something that cannot be removed is where the next manifest would be written. Opening for writing fails with this before
+    /// it changes anything else.
+    #[error("no write can come to its end while {} is there: remove it", path.display())]
+    InTheWay {
+        /// Where the next manifest would be written.
+        path: PathBuf,
+        /// Why it was not removed.
+        source: DirectoryError,
+    },
     /// Points in memory cannot be sealed, and there are so many of them that no more are taken.
     #[error(
         "{points} points wait in memory, and sealing them fails; mend the cause, and it goes on at the next attempt (or `optimize`)"

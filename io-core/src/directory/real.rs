@@ -204,30 +204,38 @@ impl Directory for StdDirectory {
             LockKind::Exclusive => open_lock_file(path).map(Some),
             LockKind::Shared => open_for_reader(path),
         };
-        let Some(mut file) = opened.map_err(failed)? else { return Ok(Box::new(NoLock)) };
-        let locked = match kind {
-            LockKind::Exclusive => file.try_lock(),
-            LockKind::Shared => file.try_lock_shared(),
-        };
-        match locked {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Held { path: path.to_owned(), holder: holder(&mut file, kind) });
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(error).into()),
+        match opened.map_err(failed)? {
+            Some(file) => lock_opened(file, path, kind),
+            None => Ok(Box::new(NoLock)),
         }
-        if !is_at(&file, path).map_err(failed)? {
-            let reason = "it was moved or removed meanwhile; try again";
-            return Err(failed(io::Error::new(io::ErrorKind::NotFound, reason)).into());
-        }
-        if kind == LockKind::Shared {
-            return Ok(Box::new(FileLock { _file: file }));
-        }
-        check_content(&mut file).map_err(failed)?;
-        let owner = OwnerLock { file, process: std::process::id() };
-        owner.leave_name();
-        Ok(Box::new(owner))
     }
+}
+
+/// Locks the file that had this name when it was opened.
+fn lock_opened(mut file: File, path: &Path, kind: LockKind) -> Result<Box<dyn DirectoryLock>, LockError> {
+    let failed = |error| DirectoryError::new("lock", path, error);
+    let locked = match kind {
+        LockKind::Exclusive => file.try_lock(),
+        LockKind::Shared => file.try_lock_shared(),
+    };
+    match locked {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(LockError::Held { path: path.to_owned(), holder: holder(&mut file, kind) });
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error).into()),
+    }
+    if !is_at(&file, path).map_err(failed)? {
+        let reason = "it was moved or removed meanwhile; try again";
+        return Err(failed(io::Error::new(io::ErrorKind::NotFound, reason)).into());
+    }
+    if kind == LockKind::Shared {
+        return Ok(Box::new(FileLock { _file: file }));
+    }
+    check_content(&mut file).map_err(failed)?;
+    let owner = OwnerLock { file, process: std::process::id() };
+    owner.leave_name();
+    Ok(Box::new(owner))
 }
 
 /// The path. The empty path stands for the current directory.
@@ -391,6 +399,30 @@ mod tests {
         assert!(!is_at(&file, &path).unwrap() && is_at(&file, &other).unwrap());
         let new = open_lock_file(&path).unwrap();
         assert!(!is_at(&file, &path).unwrap() && is_at(&new, &path).unwrap());
+    }
+
+    /// Such a lock would keep nobody out: it is none, and the file is left as it is.
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_file_that_lost_its_name_is_not_locked() {
+        let temp = tempfile::tempdir().unwrap();
+        let (path, other) = (temp.path().join("LOCK"), temp.path().join("other"));
+        for kind in [LockKind::Exclusive, LockKind::Shared] {
+            for is_replaced in [false, true] {
+                let file = open_lock_file(&path).unwrap();
+                fs::rename(&path, &other).unwrap();
+                if is_replaced {
+                    fs::write(&path, []).unwrap();
+                }
+                let LockError::Directory(error) = lock_opened(file, &path, kind).unwrap_err() else {
+                    panic!("{kind:?}: nobody else holds it")
+                };
+                assert!(error.is_not_found() && error.path == path, "{kind:?}: {error}");
+                assert!(fs::read(&other).unwrap().is_empty(), "{kind:?}");
+                assert_eq!(path.exists(), is_replaced, "{kind:?}");
+                drop(StdDirectory.lock(&path, kind).unwrap());
+            }
+        }
     }
 
     /// A second handle to the same open file stands in for a forked process.

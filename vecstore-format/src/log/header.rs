@@ -1,6 +1,6 @@
 //! The header of a log.
 
-use super::HEADER_BYTES;
+use super::{HEADER_BYTES, NUMBER_END};
 use crate::{FormatError, RandomId};
 use std::fmt;
 use std::path::Path;
@@ -9,6 +9,7 @@ const MAGIC: [u8; 8] = *b"VECSTLOG";
 const VERSION: u32 = 2;
 /// Logs did not say which collection they are of, and had no marks but the last.
 const VERSION_OLDEST: u32 = 1;
+const FIRST_SEQ_AT: usize = 32;
 const COLLECTION_AT: usize = 40;
 const BYTE_ORDER: u32 = 0x0A0B_0C0D;
 
@@ -51,7 +52,7 @@ impl LogHeader {
         put(12, &BYTE_ORDER.to_le_bytes());
         put(16, &self.salt.to_le_bytes());
         put(24, &self.number.to_le_bytes());
-        put(32, &self.first_seq.to_le_bytes());
+        put(FIRST_SEQ_AT, &self.first_seq.to_le_bytes());
         put(COLLECTION_AT, &self.collection.unwrap_or(RandomId::NONE).0);
         let crc = crc32fast::hash(&bytes[..60]);
         bytes[60..].copy_from_slice(&crc.to_le_bytes());
@@ -72,5 +73,11 @@ pub(super) fn parse_header(path: &Path, bytes: &[u8]) -> Result<Option<LogHeader
         VERSION => Some(RandomId(bytes[COLLECTION_AT..][..16].try_into().expect("sixteen bytes"))),
         found => return Err(FormatError::Version { path: path.to_owned(), found, known: VERSION }),
     };
-    Ok(Some(LogHeader { salt: u64_at(16), number: u64_at(24), first_seq: u64_at(32), collection }))
+    let first_seq = u64_at(FIRST_SEQ_AT);
+    // Whoever reads the records counts on from it.
+    if !(1..=NUMBER_END).contains(&first_seq) {
+        let reason = format!("its first write is {first_seq}, and has to be from 1 to {NUMBER_END}");
+        return Err(FormatError::damaged(path, FIRST_SEQ_AT as u64, reason));
+    }
+    Ok(Some(LogHeader { salt: u64_at(16), number: u64_at(24), first_seq, collection }))
 }

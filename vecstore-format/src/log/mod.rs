@@ -41,6 +41,9 @@ pub use record::{BATCH_BYTES_MAX, BatchEncoder, BatchTooLongError, LogOp, decode
 pub use salvage::{SalvagedBatch, SalvagedLog, salvage_log};
 pub use writer::LogWriter;
 
+/// Numbers of logs and of writes are below this one, so that the next one can always be written down. It takes
+/// a crafted file to come near.
+pub const NUMBER_END: u64 = u64::MAX / 2;
 const HEADER_BYTES: usize = 64;
 /// Bytes that [`first_record`] needs.
 pub const FIRST_RECORD_BYTES: usize = HEADER_BYTES + RECORD_HEADER_BYTES;
@@ -48,9 +51,14 @@ const RECORD_HEADER_BYTES: usize = 32;
 const KIND_BATCH: u32 = 1;
 const KIND_CLOSE: u32 = 2;
 const KIND_MARK: u32 = 3;
-/// Bytes of zeros ahead of the records: about as many as there are of these, within bounds.
 const ROOM_MIN: u64 = 16 << 10;
 const ROOM_MAX: u64 = 1 << 20;
+
+/// Bytes of zeros ahead of records that end here: about as many as there are of these, within bounds. They become
+/// fewer until the file grows again.
+fn room_after(end: u64) -> u64 {
+    end.clamp(ROOM_MIN, ROOM_MAX)
+}
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use super::find::whole_record;
 use super::header::parse_header;
 use super::record::{LogOp, RecordHeader, decode_batch};
 use super::tail::{Due, judge};
-use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, RECORD_HEADER_BYTES};
+use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, NUMBER_END, RECORD_HEADER_BYTES};
 use crate::FormatError;
 
 /// How a log ends.
@@ -130,6 +130,10 @@ impl<'a> LogReader<'a> {
             self.due.previous = record.crc;
             self.end = LogEnd::Open { len: self.due.at };
             match record.kind {
+                KIND_BATCH if seq >= NUMBER_END => {
+                    let reason = format!("it is write {seq}; no write has a number above {}", NUMBER_END - 1);
+                    return Err(FormatError::damaged(self.bytes.path(), at, reason));
+                }
                 KIND_BATCH => {
                     self.due.seq += 1;
                     let path = self.bytes.path().to_owned();

@@ -3,12 +3,18 @@
 //! A record is taken where its checksum fits, wherever it is found. Behind damage one may also be what a
 //! failed write left, never acknowledged (see [the log](super)): it counts where a record says that the log
 //! was durable so far, or where it continues, by its `previous`, one that counts.
+//!
+//! **Zeros at the end** are room that was made ahead, or what is left of records that are lost. A log that was
+//! closed has no such end to ask about. In another one the writer leaves at most as many zeros as
+//! `LogWriter::write_ahead` makes. More of them were records: lost ones, or those of a write that was under way.
+//! Records that were replaced by no more zeros than that leave no trace. They cannot be told from room, and
+//! [`SalvagedLog::is_closed`] is all there is to say.
 
 use super::bytes::{LogBytes, ZEROS_MAX};
 use super::find::{mend_record, next_whole, whole_record};
 use super::header::parse_header;
 use super::record::{LogOp, RecordHeader, decode_batch};
-use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, RECORD_HEADER_BYTES};
+use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, RECORD_HEADER_BYTES, room_after};
 use crate::FormatError;
 use crate::bit_flip::mend;
 
@@ -25,7 +31,10 @@ pub struct SalvagedLog<'a> {
     pub batches: Vec<SalvagedBatch>,
     /// The sequence number that follows the last batch, if a mark says it.
     pub next_seq: Option<u64>,
-    /// Whether nothing says how many writes are lost from its end.
+    /// Whether it ends with the mark of a clean end. If not, as many writes as fit the room at its end may be
+    /// lost without a trace.
+    pub is_closed: bool,
+    /// Whether writes may be lost from its end that left a trace, and nothing says how many.
     pub end_lost: bool,
     /// What was wrong.
     pub notes: Vec<String>,
@@ -87,6 +96,7 @@ pub fn salvage_log(mut bytes: LogBytes<'_>, vector_bytes: usize) -> Result<Salva
             salt: None,
             batches,
             next_seq,
+            is_closed: false,
             end_lost: true,
             notes,
         });
@@ -136,8 +146,14 @@ pub fn salvage_log(mut bytes: LogBytes<'_>, vector_bytes: usize) -> Result<Salva
         let what = "are no whole record: of a write that was under way, or damaged";
         notes.push(format!("its last {rest} bytes {what}"));
     }
+    let zeros = bytes.len().saturating_sub(end);
+    let has_long_end = !is_closed && rest == 0 && zeros > room_after(end);
+    if has_long_end && !content.has_long_hole {
+        let what = "more than a writer leaves: of writes that are lost, or were under way";
+        notes.push(format!("its last {zeros} bytes are zeros, {what}"));
+    }
     let is_nothing_left = known.is_none() && batches.is_empty();
-    let end_lost = is_nothing_left || !is_closed && (rest > 0 || content.has_long_hole);
+    let end_lost = is_nothing_left || !is_closed && (rest > 0 || has_long_end);
     bytes.release();
     Ok(SalvagedLog {
         bytes,
@@ -146,6 +162,7 @@ pub fn salvage_log(mut bytes: LogBytes<'_>, vector_bytes: usize) -> Result<Salva
         salt: Some(salt),
         batches,
         next_seq,
+        is_closed,
         end_lost,
         notes,
     })

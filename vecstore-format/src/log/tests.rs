@@ -366,6 +366,75 @@ fn other_versions_and_nonsense_are_named() {
     assert!(decode_batch(&u32::MAX.to_le_bytes(), 8).is_none(), "and asks for no memory");
 }
 
+/// Whenever a writer is killed, the zeros it leaves are room. More of them were something else.
+#[test]
+fn zeros_are_a_loss_where_there_are_more_than_a_writer_leaves() {
+    let disk = SimulatedDisk::new(1);
+    on_log(&disk, async |mut log| {
+        // Less than the least room, between both limits, and more than the most.
+        for (id, bytes) in [10, 9_000, 5_000, 40_000, 300_000, 2_000_000, 10, 10].into_iter().enumerate() {
+            log.push(&body(id as u64, &vec![b'x'; bytes]));
+            log.write().await.unwrap();
+            log.sync().await.unwrap();
+            let (end, bytes) = (log.len() as usize, disk.read(path()).unwrap());
+            let (batches, left) = salvage(&bytes);
+            assert_eq!((batches.len(), left.is_closed, left.end_lost), (id + 1, false, false), "{end}");
+            assert!(left.notes.is_empty(), "{end}: {:?}", left.notes);
+            for (zeros, is_lost) in
+                [(0, false), (end.clamp(1 << 14, 1 << 20), false), (end.clamp(1 << 14, 1 << 20) + 1, true)]
+            {
+                let room = [&bytes[..end], &vec![0; zeros]].concat();
+                let (_, left) = salvage(&room);
+                assert_eq!(
+                    (left.end_lost, left.notes.len()),
+                    (is_lost, usize::from(is_lost)),
+                    "{end}, {zeros}"
+                );
+            }
+        }
+        log.close().await.unwrap();
+    });
+    // What a closed log has behind its end is nobody's.
+    let mut closed = disk.read(path()).unwrap();
+    closed.resize(closed.len() + (3 << 20), 0);
+    let (_, left) = salvage(&closed);
+    assert_eq!((left.is_closed, left.end_lost, left.notes.len()), (true, false, 0));
+}
+
+/// Counting on from a number must not come to an end, whoever wrote it.
+#[test]
+fn numbers_that_no_write_has_are_refused() {
+    let sealed = |first_seq: u64, seqs: &[u64]| {
+        let header = LogHeader { salt: 1, number: 7, first_seq, collection: Some(COLLECTION) };
+        let (mut bytes, mut previous) = (header.encode().to_vec(), header.crc());
+        for &seq in seqs {
+            let record =
+                record::RecordHeader { body_len: 0, crc: 0, seq, synced_len: 0, kind: KIND_BATCH, previous };
+            previous = record::encode_record(&header, record, &body(seq, b""), &mut bytes);
+        }
+        bytes
+    };
+    let place = |first_seq: u64, seqs: &[u64]| match parse(&sealed(first_seq, seqs)) {
+        Ok(log) => Ok(log.unwrap().next_seq),
+        Err(FormatError::Damaged { offset, .. }) => Err(offset.unwrap()),
+        Err(error) => panic!("{error}"),
+    };
+    let (last, header) = (NUMBER_END - 1, HEADER_BYTES as u64);
+    for first in [0, NUMBER_END + 1, u64::MAX - 1, u64::MAX] {
+        assert_eq!(place(first, &[]), Err(32), "{first}");
+        assert_eq!(place(first, &[first, first.wrapping_add(1)]), Err(32), "{first}");
+        let bytes = sealed(first, &[first]);
+        let (batches, log) = salvage(&bytes);
+        assert_eq!((log.header, log.salt, batches), (None, Some(1), vec![(first, PointId::Num(first))]));
+    }
+    assert_eq!(place(1, &[1, 2]), Ok(3));
+    assert_eq!(place(NUMBER_END, &[]), Ok(NUMBER_END));
+    assert_eq!(place(last, &[last]), Ok(NUMBER_END));
+    assert_eq!(place(NUMBER_END, &[NUMBER_END]), Err(header));
+    let second = (sealed(last, &[last])).len() as u64;
+    assert_eq!(place(last, &[last, NUMBER_END]), Err(second));
+}
+
 /// Tells of each read how much was asked for.
 fn counted<'a>(bytes: &'a [u8], reads: &'a std::cell::RefCell<Vec<usize>>) -> LogBytes<'a> {
     LogBytes::new(

@@ -1,7 +1,7 @@
 //! Appending to a log.
 
 use super::record::{RecordHeader, encode_record};
-use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, ROOM_MAX, ROOM_MIN};
+use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, room_after};
 use crate::{FormatError, RandomId, random_u64};
 use io_core::{
     BackendFactory, DynBackend, DynPageWriter, OpenOptions, PageWrite, PageWriter, SyncKind, WriteError,
@@ -154,7 +154,7 @@ impl LogWriter {
         let records = PageWrite { offset: self.len, bytes: &self.pending };
         let end = self.len + self.pending.len() as u64;
         if end > self.file_bytes {
-            let room = vec![0; end.clamp(ROOM_MIN, ROOM_MAX) as usize];
+            let room = vec![0; room_after(end) as usize];
             let written = self.writer.write_pages(&[records, PageWrite { offset: end, bytes: &room }]).await;
             match written {
                 Ok(_) => return Ok(end + room.len() as u64),

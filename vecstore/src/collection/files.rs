@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// The numbers of segments and of files of deleted points are below this one too.
+pub(crate) use vecstore_format::log::NUMBER_END;
+
 /// The file that says what belongs to the collection.
 pub(crate) const MANIFEST: &str = "MANIFEST";
 /// What becomes the next manifest.
@@ -9,9 +12,6 @@ pub(crate) const MANIFEST_NEW: &str = "MANIFEST.new";
 /// The file that is locked by whoever has the collection open.
 pub(crate) const LOCK: &str = "LOCK";
 
-/// Numbers of logs, segments, files of deleted points and writes are below this one. So the next one can always be written down, and
-/// counting on never comes to an end but where somebody crafted it.
-pub(crate) const NUMBER_END: u64 = u64::MAX / 2;
 /// What becomes the copy of a log whose end is in doubt.
 pub(crate) const TORN_NEW: &str = "TORN.new";
 

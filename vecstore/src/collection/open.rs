@@ -39,7 +39,7 @@ pub struct OpenReport {
     pub writes_replayed: u64,
     /// Ends of logs that were no whole record, and are left out.
     pub cut_off: Vec<CutOff>,
-    /// What earlier runs left behind and opening for writing could not remove, each with the reason. It is in nobody's way.
+    /// What earlier runs left behind and opening for writing could not remove, each with the reason. Each says what it hinders.
     pub not_removed: Vec<String>,
 }
 
@@ -312,10 +312,6 @@ impl Replay {
             return Err(Error::damaged(path, 0, reason));
         }
         while let Some((seq, ops)) = log.next_batch()? {
-            if seq >= NUMBER_END {
-                let reason = format!("it holds write {seq}; no write has a number above {}", NUMBER_END - 1);
-                return Err(Error::damaged(path, None, reason));
-            }
             for op in ops {
                 self.apply(path, op, schema)?;
             }
@@ -499,37 +495,49 @@ fn remove_leftovers(
     dir: &Path,
     manifest: &mut Manifest,
 ) -> Result<Vec<String>, Error> {
+    // Without the place of the next manifest no write would come to its end.
+    let new = dir.join(MANIFEST_NEW);
+    match directory.remove_file(&new) {
+        Err(source) if !source.is_not_found() => return Err(Error::InTheWay { path: new, source }),
+        _ => {}
+    }
     let (mut not_removed, mut number_next) = (Vec::new(), manifest.number_next);
-    let mut told = |removed: Result<(), DirectoryError>, number: Option<u64>| {
+    let mut told = |removed: Result<(), DirectoryError>, number: Option<u64>, hinders: &str| {
         let Err(error) = removed else { return };
-        let what = "an earlier run left it, and it is in nobody's way; remove it";
-        not_removed.push(format!("{}: {what}", with_causes(&error)));
+        not_removed
+            .push(format!("{}: an earlier run left it, and {hinders}; remove it", with_causes(&error)));
         // No other one is given.
         let number = number.filter(|&number| number < NUMBER_END);
         number_next = number_next.max(number.map_or(0, |number| number + 1));
     };
+    let nothing = "it is in nobody's way";
     for entry in directory.list(dir)? {
         let path = dir.join(&entry.name);
         let Some(name) = entry.name.to_str() else { continue };
         match parse(name) {
             Some(FileName::Log(number)) if number < manifest.log_first => {
-                told(directory.remove_file(&path), None);
+                told(directory.remove_file(&path), None, nothing);
             }
             Some(FileName::Log(_) | FileName::Torn(_)) => {}
             Some(FileName::Segment(number)) => {
                 let Some(segment) = manifest.segments.iter().find(|segment| segment.number == number) else {
-                    told(directory.remove_dir_all(&path), Some(number));
+                    told(directory.remove_dir_all(&path), Some(number), nothing);
                     continue;
                 };
                 for file in directory.list(&path)? {
                     let deleted = file.name.to_str().and_then(parse_deleted);
                     if deleted.is_some() && deleted != segment.deleted {
-                        told(directory.remove_file(&path.join(file.name)), deleted);
+                        told(directory.remove_file(&path.join(file.name)), deleted, nothing);
                     }
                 }
             }
-            None if name == MANIFEST_NEW || name == TORN_NEW => told(directory.remove_file(&path), None),
-            None if name == SNAPSHOT_NEW => told(directory.remove_dir_all(&path), None),
+            None if name == TORN_NEW => {
+                let hinders = "opening fails as long as it is there and the end of a log is in doubt";
+                told(directory.remove_file(&path), None, hinders);
+            }
+            None if name == SNAPSHOT_NEW => {
+                told(directory.remove_dir_all(&path), None, "no snapshot is made as long as it is there");
+            }
             None => {}
         }
     }

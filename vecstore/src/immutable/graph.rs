@@ -132,6 +132,11 @@ impl GraphData {
         check_upper(points as usize, m, entry, &upper).map_err(|error| damaged(error.to_string()))?;
         let starts = Offsets::parse(&pages.read_section(2).await?, points as usize + 1)
             .ok_or_else(|| damaged("the offsets of its records are none".to_owned()))?;
+        // More of them is nobody's, and may be longer than memory.
+        let (found, end) = (pages.data().bytes(LINKS_SECTION), starts.get(points as usize));
+        if found != end {
+            return Err(damaged(format!("its records take {found} bytes, and end at {end}")));
+        }
         let pinned = if pinned {
             let records = pages.read_section(LINKS_SECTION).await?;
             let flat = FlatLinks::unpack(&records, &starts, points);

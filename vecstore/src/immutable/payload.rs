@@ -63,7 +63,13 @@ impl PayloadData {
         let &[count] = meta.as_slice() else {
             return Err(damaged("its number of points is missing"));
         };
-        Self::of_points(pages, count).await
+        let data = Self::of_points(pages, count).await?;
+        // More of them is nobody's, and may be longer than memory.
+        let (found, end) = (pages.data().bytes(1), data.starts.get(count as usize));
+        if found != end {
+            return Err(damaged(&format!("its records take {found} bytes, and end at {end}")));
+        }
+        Ok(data)
     }
 
     /// Of so many points, as is known from elsewhere.

@@ -244,14 +244,7 @@ impl CandidateSearch<'_> {
         if !is_complete {
             return Ok(None);
         }
-        let last = found.last().map_or(f32::INFINITY, |last| last.score);
-        let mut rest = f32::NEG_INFINITY;
-        for &(point, score, at_most) in &*seen {
-            // Points that are not allowed are scored on the way down.
-            if score <= last && at_most > rest && allowed.contains(point) {
-                rest = at_most;
-            }
-        }
+        let rest = best_of_others(seen, &found, allowed);
         Ok(Some((found, rest)))
     }
 
@@ -307,6 +300,22 @@ impl CandidateSearch<'_> {
         scores.iter_mut().for_each(|score| *score = score.max(f32::NEG_INFINITY));
         Ok(())
     }
+}
+
+/// The best score that any point may have which was seen and not found. On the way down the walk sees points that are not allowed,
+/// and others that it may not come by again, however good they are.
+fn best_of_others(seen: &[(u32, f32, f32)], found: &[Candidate], allowed: Allowed<'_>) -> f32 {
+    let last = found.last().map_or(f32::INFINITY, |last| last.score);
+    let mut ids: Vec<u32> = found.iter().map(|found| found.id).collect();
+    ids.sort_unstable();
+    let mut rest = f32::NEG_INFINITY;
+    for &(point, score, at_most) in seen {
+        // The cheap checks first.
+        if at_most > rest && (score < last || ids.binary_search(&point).is_err()) && allowed.contains(point) {
+            rest = at_most;
+        }
+    }
+    rest
 }
 
 /// The scores of some codes, and the best that their vectors may have, if that is asked for.
@@ -416,4 +425,37 @@ async fn read_links(
     stats.read.add(&ended(read)?);
     lists.iter().for_each(|links| sink(links));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whichever of the points that were seen are found, also if some that are better were only come by on the way down.
+        #[test]
+        fn the_rest_is_all_that_was_seen_and_not_found(
+            points in vec((0i8..6, 0u8..4, any::<bool>(), any::<bool>()), 1..40),
+            wanted in 1usize..12,
+        ) {
+            let seen: Vec<(u32, f32, f32)> = (0..)
+                .zip(&points)
+                .map(|(point, &(score, bound, ..))| (point, f32::from(score), f32::from(score) + f32::from(bound)))
+                .collect();
+            let is_allowed = |point: u32| points[point as usize].2;
+            let deleted: RoaringBitmap = (0..points.len() as u32).filter(|&point| !is_allowed(point)).collect();
+            let walked = seen.iter().filter(|(point, ..)| is_allowed(*point) && points[*point as usize].3);
+            let mut found: Vec<Candidate> = walked.map(|&(id, score, _)| Candidate { id, score }).collect();
+            found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
+            found.truncate(wanted);
+            let is_found = |point: u32| found.iter().any(|found| found.id == point);
+            let others = seen.iter().filter(|(point, ..)| is_allowed(*point) && !is_found(*point));
+            let expected = others.map(|&(.., at_most)| at_most).fold(f32::NEG_INFINITY, f32::max);
+            prop_assert_eq!(best_of_others(&seen, &found, Allowed::Except(&deleted)), expected);
+        }
+    }
 }

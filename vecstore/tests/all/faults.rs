@@ -257,3 +257,51 @@ fn a_leftover_that_stays_hinders_no_writer() {
     // To list it, to remove its file, to remove itself.
     assert_eq!(stayed, 3);
 }
+
+/// Something that stays in the place of the next manifest would let every write fail; so opening fails, and says what to
+/// remove. What stays in the place of a snapshot keeps nobody but snapshots.
+#[test]
+fn what_stays_in_the_place_of_a_temporary_file_is_told_at_opening() {
+    let disk = SimulatedDisk::new(10);
+    let backend = DynBackend::new(disk.clone());
+    let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options()).unwrap();
+    let put = |collection: &Collection, id: u64| {
+        collection.upsert(vec![Point::new(id, vec![1.0, 2.0])], Durability::Synced).wait()
+    };
+    put(&collection, 1).unwrap();
+    collection.close().unwrap();
+    let planted = |name: &str, plant: fn(&SimulatedDisk, &Path)| {
+        let disk = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
+        plant(&disk, &Path::new(DIR).join(name));
+        disk
+    };
+    let directory = |disk: &SimulatedDisk, path: &Path| disk.create_dir(path).unwrap();
+    let file = |disk: &SimulatedDisk, path: &Path| disk.write(path, b"half a file").unwrap();
+
+    let disk = planted("MANIFEST.new", directory);
+    let leftover = Path::new(DIR).join("segment-000009");
+    disk.create_dir(&leftover).unwrap();
+    let error = open(&disk).unwrap_err();
+    assert!(matches!(&error, Error::InTheWay { path, .. } if path.ends_with("MANIFEST.new")), "{error}");
+    assert!(error.to_string().contains("/c/MANIFEST.new is there: remove it"), "{error}");
+    assert!(disk.list(&leftover).is_ok(), "nothing else was removed");
+    let reading = CollectionOptions { read_only: true, ..options() };
+    let reader = Collection::open(&DynBackend::new(disk.clone()), Path::new(DIR), &reading).unwrap();
+    assert_eq!(reader.count(None).wait().unwrap(), 1);
+    drop(reader);
+    disk.remove_dir_all(&Path::new(DIR).join("MANIFEST.new")).unwrap();
+    put(&open(&disk).unwrap(), 2).unwrap();
+
+    for (name, plant) in [("SNAPSHOT.new", file as fn(&SimulatedDisk, &Path)), ("TORN.new", directory)] {
+        let disk = planted(name, plant);
+        let collection = open(&disk).unwrap();
+        let [told] = &collection.open_report().not_removed[..] else { panic!("{name}: one is told of") };
+        assert!(told.contains(name) && told.contains("as long as it is there"), "{told}");
+        put(&collection, 2).unwrap();
+        collection.optimize(|_| {}).wait().unwrap();
+        let snapshot = collection.snapshot(Path::new("/snapshot")).wait();
+        assert_eq!(snapshot.is_err(), name == "SNAPSHOT.new", "{name}: {snapshot:?}");
+        collection.close().unwrap();
+        assert_eq!(open(&disk).unwrap().count(None).wait().unwrap(), 2);
+    }
+}

@@ -22,6 +22,7 @@ mod planted;
 mod quantization;
 mod repair;
 mod retry;
+mod stopping;
 mod stress;
 mod threads;
 mod trace;

@@ -271,34 +271,62 @@ fn nothing_outside_is_written_to_or_removed() {
     }
 }
 
-/// What is put together in another user's directory would be that user's. Only root can try it.
+/// What is put together in another user's directory would be that user's. Only root can give a directory away.
 #[test]
 fn a_directory_of_another_user_is_not_taken_over() {
     use std::os::unix::fs::{PermissionsExt, chown};
     let temp = tempdir();
-    let at = |name: &str| temp.path().join(name);
-    sample(&at("c"));
-    let others = |path: &Path| chown(path, Some(65534), None).is_ok();
+    let collection = temp.path().join("c");
+    sample(&collection);
+    let others = |path: &Path| {
+        let given_away = chown(path, Some(65534), None);
+        if let Err(error) = &given_away {
+            eprintln!("a directory of another user: not tried, since this user may not make one: {error}");
+        }
+        given_away.is_ok()
+    };
     let open_to_all = |path: &Path| {
         fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
         true
     };
+    // A snapshot is put together beside its target on another file system only.
+    let elsewhere = other_file_system(temp.path());
+    let (beside, elsewhere) = (temp.path(), elsewhere.as_ref().map(tempfile::TempDir::path));
     type Plant<'a> = &'a dyn Fn(&Path) -> bool;
     for plant in [&others as Plant<'_>, &open_to_all] {
-        for (name, free, call) in
-            [(".r.vecstore-restore", "r", CALLS[3].1), (".p.vecstore-repair", "p", CALLS[5].1)]
-        {
-            fs::create_dir(at(name)).unwrap();
-            fs::write(at(name).join("kept"), "kept").unwrap();
-            if plant(&at(name)) {
-                let error = call(&at("c"), &at(free)).unwrap_err();
+        for (below, name, free, call) in [
+            (Some(beside), ".r.vecstore-restore", "r", CALLS[3].1),
+            (Some(beside), ".p.vecstore-repair", "p", CALLS[5].1),
+            (elsewhere, ".s.vecstore-snapshot", "s", CALLS[2].1),
+        ] {
+            let Some(below) = below else { continue };
+            let (planted, free) = (below.join(name), below.join(free));
+            fs::create_dir(&planted).unwrap();
+            fs::write(planted.join("kept"), "kept").unwrap();
+            if plant(&planted) {
+                let error = call(&collection, &free).unwrap_err();
                 assert!(error.contains(name) && error.contains("remove it"), "{error}");
-                assert_eq!(tree(&at(name)), [(at(name).join("kept"), b"kept".to_vec())]);
-                assert!(!at(free).exists());
+                assert_eq!(tree(&planted), [(planted.join("kept"), b"kept".to_vec())]);
+                assert!(!free.exists());
             }
-            fs::remove_dir_all(at(name)).unwrap();
+            fs::remove_dir_all(&planted).unwrap();
+            assert_eq!(call(&collection, &free), Ok(()), "{name}: nothing else was in the way");
+            fs::remove_dir_all(&free).unwrap();
         }
     }
+}
+
+/// A directory on another file system than this one; none, and a word about it, where none is known.
+fn other_file_system(than: &Path) -> Option<tempfile::TempDir> {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let there = Path::new("/dev/shm");
+    let made = tempfile::tempdir_in(there).ok();
+    let other = made.filter(|made| device(made.path()) != device(than));
+    if other.is_none() {
+        eprintln!("no other file system is at {}: not tried", there.display());
+    }
+    other
 }
 
 #[test]
@@ -350,16 +378,8 @@ fn no_copy_goes_into_the_collection_itself() {
 /// On another file system a snapshot is copied. What somebody else puts there meanwhile is not ours to remove.
 #[test]
 fn of_snapshots_to_one_place_on_another_file_system_one_is_made_and_stays() {
-    use std::os::unix::fs::MetadataExt;
     let temp = tempdir();
-    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
-    let Some(there) = device(Path::new("/dev/shm")).filter(|there| Some(*there) != device(temp.path()))
-    else {
-        eprintln!("no other file system is at /dev/shm: not tried");
-        return;
-    };
-    let other = tempfile::tempdir_in("/dev/shm").unwrap();
-    assert_eq!(device(other.path()), Some(there));
+    let Some(other) = other_file_system(temp.path()) else { return };
     let collections = ["a", "b"].map(|name| {
         sample(&temp.path().join(name));
         open(&temp.path().join(name)).unwrap()

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use vecstore::collection::{
     Collection, CollectionOptions, Durability, RecordParts, RepairReport, ScrollRequest, Selection,
 };
-use vecstore::error::Error;
+use vecstore::error::{Error, FormatError};
 use vecstore::field::FieldKind;
 use vecstore::point::{Point, PointId};
 use vecstore::schema::{Quantization, Schema};
@@ -264,7 +264,90 @@ fn what_no_collection_takes_is_left_out_alone() {
     assert_eq!(found, expected, "{report:?}");
     assert_eq!(lost(&report), (2, 4, 0, false), "{report:?}");
     assert!(report.notes.iter().any(|note| note.contains("point 501: component 0 is NaN")), "{report:?}");
-    assert!(report.notes.iter().any(|note| note.contains("point 506: its payload is no")), "{report:?}");
+    assert!(report.notes.iter().any(|note| note.contains("point 503: field n is indexed as")), "{report:?}");
+}
+
+/// The last write of a point counts, also one that no collection takes: an older one must not look like the current one.
+/// A point is lost once, however many of its writes are refused, and not at all if a later one is taken.
+#[test]
+fn a_refused_write_leaves_no_older_version() {
+    let disk = SimulatedDisk::new(10);
+    let (path, log, mut expected) = sample(&disk);
+    let refused = |id: u64| crafted_put(id, [f32::NAN, 1.0], "");
+    let taken = |id: u64| crafted_put(id, [id as f32, 1.0], &json!({ "n": id }).to_string());
+    let payload_refused = |id: u64| crafted_put(id, [id as f32, 1.0], "[");
+    let batches = [
+        // One of the segment, and one of an earlier write.
+        vec![refused(3), taken(700), refused(22), payload_refused(4)],
+        // In one write, and in the next one.
+        vec![taken(701), refused(701), taken(702), refused(702), taken(702)],
+        vec![refused(703), refused(704), refused(705), payload_refused(706), payload_refused(707)],
+        vec![taken(703), crafted_delete(704), refused(705), taken(706), payload_refused(707)],
+        vec![refused(708), payload_refused(708), payload_refused(709), refused(709)],
+        vec![refused(710), payload_refused(711), refused(712)],
+        vec![crafted_delete(710), crafted_delete(711), crafted_delete(712), taken(712)],
+    ];
+    let mut all = records(&log);
+    let last = all.iter().rposition(|record| record.kind == BATCH).unwrap();
+    let seqs = all[last].seq + 1..;
+    all.truncate(last + 1);
+    all.extend(batches.iter().zip(seqs).map(|(writes, seq)| Record {
+        seq,
+        kind: BATCH,
+        body: batch(writes),
+    }));
+    let (report, found) = repair(&with(&disk, &[(&path, &sealed(&log, &all))]));
+    for id in [3, 22] {
+        expected.remove(&PointId::Num(id));
+    }
+    expected.extend(model([700, 702, 703, 706, 712]));
+    for id in [4, 707, 708] {
+        let point = Point::new(id, vec![id as f32, 1.0]);
+        expected.insert(point.id, point);
+    }
+    assert_eq!(found, expected, "{report:?}");
+    // 3, 22, 701, 705 and 709; the payloads of 4, 707 and 708.
+    assert_eq!(lost(&report), (5, 3, 0, false), "{report:?}");
+    assert!(report.notes.iter().any(|note| note.contains("point 4: its payload is no JSON")), "{report:?}");
+}
+
+/// Zeros at the end of the last log are room, or what is left of writes. More of them than a log has room are a loss, and
+/// a log that was not closed is always told of.
+#[test]
+fn zeros_at_the_end_of_the_last_log_are_told() {
+    let disk = SimulatedDisk::new(11);
+    let collection = create(&disk, &Schema::new(2));
+    let text = "x".repeat(1000);
+    for id in 0..60 {
+        let point = Point::new(id, vec![id as f32, 1.0]).with_payload(json!({ "text": text }));
+        collection.upsert(vec![point], Durability::Synced).wait().unwrap();
+    }
+    let [path] = &paths(&disk, DIR, ".wal")[..] else { panic!("one log") };
+    let open_log = disk.read(path).unwrap();
+    collection.close().unwrap();
+    let closed_log = disk.read(path).unwrap();
+    let tells = |report: &RepairReport| report.notes.iter().any(|note| note.contains("was not closed"));
+    let (report, found) = repair(&with(&disk, &[(path, &open_log)]));
+    assert_eq!((found.len(), lost(&report), tells(&report)), (60, (0, 0, 0, false), true), "{report:?}");
+    let (report, found) = repair(&with(&disk, &[]));
+    assert_eq!((found.len(), lost(&report), report.notes.len()), (60, (0, 0, 0, false), 0), "{report:?}");
+    for log in [open_log, closed_log] {
+        let (mut at, mut batches, mut losses) = (HEADER, 0, 0);
+        while log.get(at + 24).is_some_and(|&kind| kind != 0) {
+            // From the second page on, at the latest.
+            let mut zeroed = log.clone();
+            zeroed[at..].fill(0);
+            let (report, found) = repair(&with(&disk, &[(path, &zeroed)]));
+            let context = format!("zeros from {at} of {}: {report:?}", log.len());
+            let is_loss = log.len() - at > at.clamp(16 << 10, 1 << 20);
+            assert_eq!((found.len(), lost(&report)), (batches, (0, 0, 0, is_loss)), "{context}");
+            assert!(!report.notes.is_empty() && tells(&report) != is_loss, "{context}");
+            losses += u32::from(is_loss);
+            batches += usize::from(log[at + 24] == BATCH as u8);
+            at += RECORD_HEADER + u32::from_le_bytes(log[at..at + 4].try_into().unwrap()) as usize;
+        }
+        assert!(batches == 60 && losses > 20, "{batches} batches, {losses} losses");
+    }
 }
 
 #[test]
@@ -323,6 +406,41 @@ fn writes_that_the_manifest_calls_done_with_are_taken_from_its_logs() {
         assert_eq!(found, expected, "{more}: {report:?}");
         assert_eq!(lost(&report), (0, 0, 0, false), "{more}: {report:?}");
         assert!(report.notes.iter().any(|note| note.contains("seq_first")), "{more}: {report:?}");
+    }
+}
+
+/// Neither opening, `verify` nor `repair` counts beyond the last number there is.
+#[test]
+fn a_log_with_numbers_that_no_write_has_is_refused() {
+    let disk = SimulatedDisk::new(9);
+    let (path, log, expected) = sample(&disk);
+    let manifest = Path::new(DIR).join("MANIFEST");
+    let end = u64::MAX / 2;
+    for first in [0, end - 2, end - 1, end, end + 1, u64::MAX - 1, u64::MAX] {
+        let mut crafted_log = log.clone();
+        let old = u64::from_le_bytes(log[32..40].try_into().unwrap());
+        crafted_log[32..40].copy_from_slice(&first.to_le_bytes());
+        let mut all = records(&log);
+        all.iter_mut().for_each(|record| record.seq = record.seq.wrapping_sub(old).wrapping_add(first));
+        let crafted_log = sealed(&crafted_log, &all);
+        // With a manifest that expects just that, as far as one may.
+        let bytes = crafted(&disk, &manifest, |all| all["seq_first"] = json!(first.clamp(1, end)));
+        for files in [&[(&*path, &*crafted_log)][..], &[(&*path, &*crafted_log), (&*manifest, &*bytes)]] {
+            let disk = with(&disk, files);
+            let error = Collection::open(&backend(&disk), Path::new(DIR), &options()).unwrap_err();
+            assert!(matches!(error, Error::Format(FormatError::Damaged { .. })), "{first}: {error}");
+            let verified = Collection::verify(&backend(&disk), Path::new(DIR), &StopFlag::new()).unwrap();
+            let problems: Vec<String> = verified.problems.iter().map(ToString::to_string).collect();
+            let is_told = |problem: &String| {
+                problem.contains(path.to_str().unwrap())
+                    && (problem.contains("no write has a number above")
+                        || problem.contains("has to be from 1"))
+            };
+            assert!(problems.iter().any(is_told), "{first}: {problems:?}");
+            let (report, found) = repair(&disk);
+            // Where the numbers begin anew, repair cannot tell later from earlier.
+            assert!(found == expected || first >= u64::MAX - 1, "{first}: {report:?}");
+        }
     }
 }
 

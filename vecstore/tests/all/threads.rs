@@ -476,12 +476,12 @@ fn closing_does_not_refuse_writes_that_wait_for_room() {
         })
         .collect();
     let closing = std::thread::spawn(move || collection.close());
-    // It may be closed before or after the callback goes on.
-    drop(let_go);
-    ends("closing", move || closing.join().unwrap()).unwrap();
+    // Nothing makes room before all of them were answered.
     for written in writes {
         written().unwrap();
     }
+    drop(let_go);
+    ends("closing", move || closing.join().unwrap()).unwrap();
     let _ = optimizing();
     assert_eq!(reopened(&backend, Path::new(DIR)).count(None).wait().unwrap(), POINTS + 1);
 }

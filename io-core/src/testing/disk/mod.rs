@@ -99,6 +99,11 @@ impl SimulatedDisk {
         self.lock().fault = fault;
     }
 
+    /// Calls `act` when the operation of this number begins. `act` must not use the disk, which is locked.
+    pub fn at_operation(&self, number: u64, act: impl FnOnce() + Send + 'static) {
+        self.lock().hook = Some(state::Hook { at: number, act: Box::new(act) });
+    }
+
     /// Whether a fault was injected since the last [`SimulatedDisk::set_fault`].
     #[must_use]
     pub fn has_failed(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -158,6 +159,18 @@ impl Change {
     }
 }
 
+/// What is called when an operation begins.
+pub(super) struct Hook {
+    pub(super) at: u64,
+    pub(super) act: Box<dyn FnOnce() + Send>,
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hook").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
 /// Everything about a disk.
 #[derive(Debug)]
 pub(super) struct State {
@@ -170,6 +183,7 @@ pub(super) struct State {
     pub(super) under_way: BTreeSet<usize>,
     pub(super) operations: u64,
     pub(super) fault: Option<DiskFault>,
+    pub(super) hook: Option<Hook>,
     /// The holders of each lock file: -1 for an exclusive one, else the number of readers.
     pub(super) locks: HashMap<PathBuf, i32>,
 }
@@ -183,13 +197,16 @@ impl Default for State {
 impl State {
     pub(super) fn with_nodes(nodes: Vec<Node>) -> Self {
         let (history, under_way, locks) = (Vec::new(), BTreeSet::new(), HashMap::new());
-        Self { base: nodes.clone(), nodes, history, under_way, operations: 0, fault: None, locks }
+        Self { base: nodes.clone(), nodes, history, under_way, operations: 0, fault: None, hook: None, locks }
     }
 
     /// Counts an operation and decides its course.
     pub(super) fn operation(&mut self, operation: Operation) -> io::Result<Fate> {
         let number = self.operations;
         self.operations += 1;
+        if let Some(hook) = self.hook.take_if(|hook| hook.at == number) {
+            (hook.act)();
+        }
         let Some(fault) = &mut self.fault else { return Ok(Fate::Whole) };
         let needs_space = matches!(operation, Operation::Transfer { needs_space: true } | Operation::NewName);
         match fault.kind {

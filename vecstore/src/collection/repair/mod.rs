@@ -2,9 +2,11 @@
 //!
 //! Codes, graph and indexes are made anew, so damage to them loses nothing. A point is lost in three cases: its id is damaged
 //! wherever it is kept, its vector is damaged, or a damaged part of the log held it. A point whose payload alone is damaged
-//! is kept without one. The same goes for vectors and payloads that are whole and that no collection takes. What a checksum shows to be a single flipped bit is put back.
+//! is kept without one. The same goes for vectors and payloads that are whole and that no collection takes: an older version of
+//! such a point does not come back. What a checksum shows to be a single flipped bit is put back.
 
 mod records;
+mod refused;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -25,7 +27,7 @@ use crate::point::parse_payload;
 use crate::point::{Payload, Point, PointId};
 use crate::schema::Schema;
 use io_core::{BackendFactory, Directory, DynBackend, ReadControl, StopFlag, with_causes};
-use segment::Losses;
+use refused::Refused;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,8 +39,8 @@ use vecstore_format::log::{LogBytes, LogOp, SalvagedBatch, SalvagedLog, salvage_
 pub struct RepairReport {
     /// Points in the new collection.
     pub points: u64,
-    /// Points of segments whose id or vector is damaged, and points whose vector no collection takes. A point with a
-    /// damaged id counts as lost, although the log may hold a newer version of it.
+    /// Points of segments whose id or vector is damaged, and points whose last vector no collection takes. No older version of
+    /// the latter is kept. A point with a damaged id counts as lost, although the log may hold a newer version of it.
     pub points_lost: u64,
     /// Payloads that are damaged, or that the collection does not take; their points have none now.
     pub payloads_lost: u64,
@@ -101,8 +103,8 @@ async fn save(
         control: ReadControl::with_stop(stop.clone()),
         new: &new,
         is_manifest_known: due.is_some(),
-        points_refused: Losses::default(),
-        payloads_refused: Losses::default(),
+        points_refused: Refused::default(),
+        payloads_refused: Refused::default(),
         report,
     };
     let saved = salvage.all(dir, manifest, due).await;
@@ -135,6 +137,13 @@ fn read_json<T>(
         notes.push(format!("{}: a flipped bit was put back", path.display()));
         Ok(decoded)
     })
+}
+
+/// A point that was saved.
+struct SavedPoint {
+    point: Point,
+    /// Why no collection takes the payload that it had, if it has none any more.
+    payload_refused: Option<String>,
 }
 
 /// A log, and those of its batches that count.
@@ -185,9 +194,9 @@ struct Salvage<'a> {
     new: &'a Collection,
     /// Whether the manifest says what belongs to the collection.
     is_manifest_known: bool,
-    /// Points and payloads that are whole, and that no collection takes.
-    points_refused: Losses,
-    payloads_refused: Losses,
+    /// Points that no collection takes, and those whose payload none takes, as their last write has them.
+    points_refused: Refused,
+    payloads_refused: Refused,
     report: RepairReport,
 }
 
@@ -220,12 +229,10 @@ impl Salvage<'_> {
                 self.replay(log.points(batch)?)?;
             }
         }
-        let (points, payloads) =
-            (std::mem::take(&mut self.points_refused), std::mem::take(&mut self.payloads_refused));
-        self.report.points_lost += points.count;
-        self.report.payloads_lost += payloads.count;
-        points.note("points are lost", &mut self.report.notes);
-        payloads.note("points have lost their payloads", &mut self.report.notes);
+        self.report.points_lost += self.points_refused.count();
+        self.report.payloads_lost += self.payloads_refused.count();
+        self.points_refused.note("points are lost", &mut self.report.notes);
+        self.payloads_refused.note("points have lost their payloads", &mut self.report.notes);
         self.new.sync().wait()?;
         self.report.points = self.new.count(None).wait()?;
         Ok(())
@@ -235,42 +242,65 @@ impl Salvage<'_> {
         if self.control.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
     }
 
-    /// Puts in those points that collections take.
-    fn put(&mut self, points: Vec<Point>) -> Result<(), Error> {
+    /// Puts in those points that collections take, in order. Of the others no older version stays.
+    fn put(&mut self, points: Vec<SavedPoint>) -> Result<(), Error> {
         let (mut puts, mut ids, mut size) = (Vec::new(), BTreeSet::new(), BatchSize::default());
+        let mut gone: BTreeSet<PointId> = BTreeSet::new();
         for point in points {
-            let Some(point) = self.prepare(point) else { continue };
+            let id = point.point.id;
+            let prepared = self.prepare(point);
             // Of an id that is there twice the last one counts.
-            if !ids.insert(point.id) || size.add(&point).is_err() {
+            let is_due = match &prepared {
+                Some(point) => ids.contains(&id) || size.add(point).is_err(),
+                None => ids.contains(&id),
+            };
+            if is_due {
                 self.new.put(std::mem::take(&mut puts), Durability::Written).wait()?;
-                (ids, size) = (BTreeSet::from([point.id]), BatchSize::default());
-                size.add(&point)?;
+                (ids, size) = (BTreeSet::new(), BatchSize::default());
+                prepared.as_ref().map_or(Ok(()), |point| size.add(point))?;
             }
-            puts.push(point);
+            match prepared {
+                Some(point) => {
+                    gone.remove(&id);
+                    ids.insert(id);
+                    puts.push(point);
+                }
+                None => drop(gone.insert(id)),
+            }
         }
-        if puts.is_empty() {
-            return Ok(());
+        if !puts.is_empty() {
+            self.new.put(puts, Durability::Written).wait()?;
         }
-        self.new.put(puts, Durability::Written).wait().map(drop)
+        self.delete(gone.into_iter().collect())
     }
 
     /// A point as collections take it, without its payload where they do not take that; none where they do not take its vector.
-    fn prepare(&mut self, mut point: Point) -> Option<PreparedPoint> {
-        let refused = match prepare_point(&self.schema, &point) {
-            Ok(prepared) => return Some(prepared),
-            Err(refused) => refused,
-        };
-        point.payload = Payload::new();
-        match prepare_point(&self.schema, &point) {
+    fn prepare(&mut self, SavedPoint { mut point, payload_refused }: SavedPoint) -> Option<PreparedPoint> {
+        // Whatever was wrong with it before: this is what it is now.
+        self.forget(point.id);
+        let mut payload_refused = payload_refused;
+        let prepared = prepare_point(&self.schema, &point).or_else(|refused| {
+            payload_refused = Some(refused.to_string());
+            point.payload = Payload::new();
+            prepare_point(&self.schema, &point)
+        });
+        match prepared {
             Ok(prepared) => {
-                self.payloads_refused.add(refused);
+                if let Some(reason) = payload_refused {
+                    self.payloads_refused.add(point.id, reason);
+                }
                 Some(prepared)
             }
             Err(refused) => {
-                self.points_refused.add(refused);
+                self.points_refused.add(point.id, refused.to_string());
                 None
             }
         }
+    }
+
+    fn forget(&mut self, id: PointId) {
+        self.points_refused.remove(id);
+        self.payloads_refused.remove(id);
     }
 
     fn delete(&self, ids: Vec<PointId>) -> Result<(), Error> {
@@ -369,6 +399,12 @@ impl Salvage<'_> {
             due = Some(first);
         }
         let (mut writes, mut lost, mut end_lost) = (Vec::new(), 0u64, false);
+        let last = salvaged.last().filter(|(.., log)| !log.is_closed && !log.end_lost);
+        // Of the others the next one tells.
+        if let Some((_, path, _)) = last {
+            let what = "it was not closed: if zeros have replaced its last writes, nothing shows it";
+            self.report.notes.push(format!("{}: {what}", path.display()));
+        }
         for (_, path, log) in salvaged {
             // The next number that is known tells how many writes are missing before it.
             let mut reach = |seq: u64, next: u64| {
@@ -406,16 +442,17 @@ impl Salvage<'_> {
             match op {
                 LogOp::Delete { id } => {
                     self.put(std::mem::take(&mut puts))?;
+                    self.forget(id);
                     deletes.push(id);
                 }
                 LogOp::Put { id, payload, vector } => {
                     self.delete(std::mem::take(&mut deletes))?;
                     let payload = parse_payload(payload);
-                    if payload.is_none() {
-                        self.payloads_refused.add(format!("point {id}: its payload is no JSON object"));
-                    }
+                    let what = || format!("point {id}: its payload is no JSON object");
+                    let payload_refused = payload.is_none().then(what);
                     let vector = element::decode(self.schema.element, vector);
-                    puts.push(Point { id, vector, payload: payload.unwrap_or_default() });
+                    let point = Point { id, vector, payload: payload.unwrap_or_default() };
+                    puts.push(SavedPoint { point, payload_refused });
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Saving the points of a damaged segment.
 
 use super::records::{Proof, SalvagedRecords};
-use super::{Salvage, read_json, unless_unread};
+use super::{Salvage, SavedPoint, read_json, unless_unread};
 use crate::collection::files::deleted_path;
 use crate::collection::manifest::{ManifestSegment, deleted_identity};
 use crate::element;
@@ -212,7 +212,8 @@ impl Salvage<'_> {
                 (Payload::new(), 0)
             });
             bytes += size_of_val(&*vector) + payload_bytes;
-            batch.push(Point { id, vector, payload });
+            let point = Point { id, vector, payload };
+            batch.push(SavedPoint { point, payload_refused: None });
             if batch.len() >= BATCH || bytes >= BATCH_BYTES {
                 self.put(std::mem::take(&mut batch))?;
                 bytes = 0;

@@ -101,6 +101,7 @@ impl Verifier<'_> {
         self.report.problems.extend(lost.map(|number| Error::log_lost(&log_path(dir, number))));
         let mut due = Some(manifest.seq_first);
         for (number, len) in logs {
+            self.check_stop()?;
             let path = log_path(dir, number);
             self.report.files += 1;
             self.report.bytes += len;

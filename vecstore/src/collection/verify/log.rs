@@ -32,6 +32,7 @@ impl Verifier<'_> {
             self.report.problems.push(Error::damaged(path, 0, reason));
         }
         while let Some((_, ops)) = log.next_batch()? {
+            self.check_stop()?;
             for op in ops {
                 check_op(path, &op, &manifest.schema)?;
             }

@@ -56,6 +56,10 @@ impl Verifier<'_> {
         }
     }
 
+    pub(super) fn check_stop(&self) -> Result<(), Error> {
+        if self.control.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
+    }
+
     /// What was wrong so far, or not read.
     pub(super) fn faults(&self) -> usize {
         self.report.problems.len() + self.report.unread.len()

@@ -61,7 +61,7 @@ impl FieldsData {
             let present = points_from_postings(&bytes, present as usize, count)
                 .ok_or_else(|| damaged(name, "the points with a value are no postings"))?;
             let main = pages.read_section(section + 2).await?;
-            let lookup = if kind.is_number() {
+            let (lookup, postings_end) = if kind.is_number() {
                 if main.len() as u64 != section_bytes(distinct, NUMBER_ENTRY) {
                     return Err(damaged(name, "its table is not as long as it says"));
                 }
@@ -70,11 +70,17 @@ impl FieldsData {
                     return Err(damaged(name, "its numbers are not in order"));
                 }
                 let firsts = main.chunks(PAGE_DATA).map(|page| parse_number(&page[..NUMBER_ENTRY]).0);
-                Lookup::Numbers { firsts: firsts.collect(), entries: distinct }
+                (Lookup::Numbers { firsts: firsts.collect(), entries: distinct }, 0)
             } else {
-                let groups = groups(&main).ok_or_else(|| damaged(name, "its dictionary is none"))?;
-                Lookup::Terms(groups)
+                let (groups, end) = groups(&main).ok_or_else(|| damaged(name, "its dictionary is none"))?;
+                (Lookup::Terms(groups), end)
             };
+            // No term has the postings behind that end. They could be longer than memory.
+            let found = pages.data().bytes(section + 3);
+            if found != postings_end {
+                let reason = format!("its postings take {found} bytes, and end at {postings_end}");
+                return Err(damaged(name, &reason));
+            }
             fields.insert(name.clone(), FieldData { section, present, lookup });
         }
         Ok(Self { count, fields })

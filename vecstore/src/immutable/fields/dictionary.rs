@@ -42,9 +42,9 @@ pub(super) fn parse_group(bytes: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Optio
 /// The first term of a group, and where the group is.
 pub(super) type Group = (Box<[u8]>, Range<u64>);
 
-/// The groups of a dictionary. Between them may be zeros, up to the end of the page.
-pub(super) fn groups(dictionary: &[u8]) -> Option<Vec<Group>> {
-    let mut groups: Vec<Group> = Vec::new();
+/// The groups of a dictionary, and the end of the last postings of their terms. Zeros may fill the rest of a page.
+pub(super) fn groups(dictionary: &[u8]) -> Option<(Vec<Group>, u64)> {
+    let (mut groups, mut postings_end): (Vec<Group>, u64) = (Vec::new(), 0);
     let (mut at, mut before) = (0, None);
     while at < dictionary.len() {
         let rest = &dictionary[at..];
@@ -60,12 +60,13 @@ pub(super) fn groups(dictionary: &[u8]) -> Option<Vec<Group>> {
         if before.is_some_and(|before| before >= terms[0].term) {
             return None;
         }
+        postings_end = terms.iter().map(|term| term.postings.end).fold(postings_end, u64::max);
         before = terms.pop().map(|last| last.term);
         let first = terms.into_iter().next().map(|first| first.term).or_else(|| before.clone())?;
         groups.push((first, at as u64..(at + bytes) as u64));
         at += bytes;
     }
-    Some(groups)
+    Some((groups, postings_end))
 }
 
 #[cfg(test)]
