@@ -4,7 +4,7 @@ use crate::error::CliError;
 use crate::text;
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use io_core::OpenOptions;
+use io_core::{OpenOptions, StopFlag};
 use std::collections::BTreeSet;
 use std::num::{NonZeroUsize, ParseFloatError};
 use std::ops::RangeInclusive;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use vecstore::backends::BackendKind;
 use vecstore::collection::{CollectionOptions, LIMIT_MAX, Rescore, SearchParams};
+use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::filter::Filter;
 use vecstore::point::PointId;
@@ -222,7 +223,7 @@ pub(crate) enum Part {
 impl Create {
     pub(crate) fn schema(&self) -> Result<Schema, CliError> {
         if let Some(path) = &self.schema {
-            return read_schema(path);
+            return read_schema(path, &StopFlag::new());
         }
         let mut schema = Schema {
             distance: self.graph.distance,
@@ -267,9 +268,12 @@ impl Create {
 }
 
 /// A schema from a file of JSON.
-pub(crate) fn read_schema(path: &Path) -> Result<Schema, CliError> {
+pub(crate) fn read_schema(path: &Path, stop: &StopFlag) -> Result<Schema, CliError> {
     let failed = |problem: String| CliError::File { path: path.to_owned(), problem };
-    let text = text::read(path).map_err(failed)?;
+    let text = text::read(path, stop).map_err(|problem| match stop.is_stopped() {
+        true => Error::Stopped.into(),
+        false => failed(problem),
+    })?;
     serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
 }
 
@@ -499,7 +503,8 @@ fn parse_filter(text: &str) -> Result<Filter, String> {
     let read;
     let text = match text.strip_prefix('@') {
         Some(path) => {
-            read = text::read(Path::new(path)).map_err(|problem| format!("{path}: {problem}"))?;
+            read = text::read(Path::new(path), &StopFlag::new())
+                .map_err(|problem| format!("{path}: {problem}"))?;
             &read
         }
         None => text,
