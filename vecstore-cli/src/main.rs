@@ -18,6 +18,8 @@ mod open;
 mod parquet;
 mod points;
 mod progress;
+#[cfg(test)]
+mod reference;
 mod search;
 mod text;
 mod vectors;
