@@ -13,13 +13,13 @@ const ENDING: [i32; 3] = [consts::SIGINT, consts::SIGTERM, consts::SIGHUP];
 #[cfg(not(target_os = "linux"))]
 const ENDING: [i32; 2] = [consts::SIGINT, consts::SIGTERM];
 
-/// Installs the handlers and returns the flag that they raise. This is only for commands that look at the flag. All others
-/// have no handlers, so that the first signal ends them.
+/// Installs the handlers and returns the flag that they raise. This is only for commands that look at the flag.
+/// All others have no handlers, so that the first signal ends them.
 pub(crate) fn stop_flag() -> StopFlag {
     let raised = Arc::new(AtomicBool::new(false));
     for signal in ENDING.into_iter().filter(|&signal| !is_ignored(signal)) {
-        // Handlers run in this order: the second signal finds the flag raised. Without handlers a signal still ends the
-        // command, only less tidily.
+        // Handlers run in this order: the second signal finds the flag raised. Without handlers a signal still
+        // ends the command, only less tidily.
         let ends = i32::from(crate::EXIT_INTERRUPTED);
         let _ = flag::register_conditional_shutdown(signal, ends, Arc::clone(&raised))
             .and_then(|_| flag::register(signal, Arc::clone(&raised)));

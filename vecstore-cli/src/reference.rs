@@ -1,4 +1,5 @@
-//! `docs/reference/command-line.md` says what the command takes: all commands, options and defaults, and no others.
+//! `docs/reference/command-line.md` says what the command takes: all commands, options and defaults, and no
+//! others.
 
 use crate::args::Cli;
 use clap::{Arg, Command, CommandFactory};

@@ -44,7 +44,8 @@ impl Read for Input {
     }
 }
 
-/// Opens a file, or a pipe that may have no writer yet: [`wait`] waits for one, and not the opening, which no flag would end.
+/// Opens a file, or a pipe that may have no writer yet. [`wait`] waits for the writer, because no flag ends an
+/// opening that waits.
 #[cfg(target_os = "linux")]
 fn open(path: &Path) -> io::Result<File> {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};

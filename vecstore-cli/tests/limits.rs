@@ -193,7 +193,7 @@ fn file_sizes() {
     assert!(output.status.code() == Some(1) && said(&output).contains("ulimit -f"), "{}", said(&output));
 }
 
-/// A write that fails half-way: an upsert says what is written for sure, and of which lines it does not know that.
+/// After a write that failed half-way, an upsert says which lines are written, and of which it does not know.
 #[test]
 fn a_failed_write_is_not_called_unwritten() {
     let temp = common::tempdir();

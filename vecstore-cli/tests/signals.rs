@@ -76,7 +76,8 @@ fn upsert(from: &str) -> &'static [&'static str] {
     if from == "fifo" { &["upsert", "c", "fifo"] } else { &["upsert", "c"] }
 }
 
-/// An upsert that waits for lines ends in order at each of the signals. It writes what it has read, and says how much that is.
+/// An upsert that waits for lines ends in order at each of the signals. It writes what it has read, and says
+/// how much that is.
 #[test]
 fn an_upsert_that_waits_for_lines_ends_in_order() {
     let temp = tempdir();
@@ -155,7 +156,8 @@ fn the_second_signal_ends_a_command_at_once() {
     drop(output);
 }
 
-/// A signal that the parent has ignored stays so, as `nohup` wants it. The others still end the command in order.
+/// A signal that the parent has ignored stays so, as `nohup` wants it. The others still end the command in
+/// order.
 #[test]
 fn an_ignored_signal_stays_ignored() {
     let temp = tempdir();

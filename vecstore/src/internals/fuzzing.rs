@@ -1,4 +1,5 @@
-//! The parsers of bytes from disk and of what users give, as functions of bytes: for fuzzing, and for running a kept corpus as a test.
+//! The parsers of bytes from disk and of what users give, as functions of bytes: for fuzzing, and for running a
+//! kept corpus as a test.
 //!
 //! None may panic, hang or ask for memory that the input's length does not justify, whatever the bytes. Checksums would turn
 //! nearly every input away at the door, so where it says so they are put right first.
@@ -271,7 +272,8 @@ pub fn point_id(bytes: &[u8]) {
     }
 }
 
-/// Points as JSON lines. What is parsed and printed is parsed again to the same, except for numbers that JSON has no word for.
+/// Points as JSON lines. What is parsed and printed is parsed again to the same, except for numbers that JSON has
+/// no word for.
 pub fn points(bytes: &[u8]) {
     for line in bytes.split(|&byte| byte == b'\n') {
         let Ok(point) = serde_json::from_slice::<Point>(line) else { continue };
