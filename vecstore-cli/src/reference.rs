@@ -28,6 +28,22 @@ fn options_of(command: &Command) -> BTreeMap<&str, Option<String>> {
         .collect()
 }
 
+/// Pieces of code within a text, and what is between them: every second one is code.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`')
+}
+
+/// The command that a piece of code runs.
+fn command_of(code: &str) -> Option<&str> {
+    code.strip_prefix("vecstore ")?.split(' ').next()
+}
+
+/// A section without the code that runs commands of other sections.
+fn without_others(section: &str, names: &[&str]) -> String {
+    let is_own = |piece: &&str| command_of(piece).is_none_or(|name| names.contains(&name));
+    pieces(section).map(|piece| Some(piece).filter(is_own).unwrap_or_default()).collect::<Vec<_>>().join("`")
+}
+
 /// What a section says of one of its commands: all of it, or the blocks and rows that name the command.
 fn part<'a>(section: &'a str, command: &str, is_alone: bool) -> Vec<&'a str> {
     if is_alone {
@@ -72,7 +88,8 @@ fn the_reference_names_every_command_option_and_default_and_no_other() {
         text.split("\n## ").skip(1).filter_map(|section| section.split_once('\n')).collect();
     let find = |heading: &str| sections.iter().find(|section| section.0 == heading).unwrap().1;
     assert!(options(find("Conventions")).contains("backend"));
-    let (_, thresholds) = find("upsert").split_once("### Thresholds").unwrap();
+    let (_, thresholds) = text.split_once("### Thresholds").unwrap();
+    let thresholds = thresholds.split("\n## ").next().unwrap();
 
     let mut described = BTreeSet::new();
     for (heading, section) in sections {
@@ -80,12 +97,13 @@ fn the_reference_names_every_command_option_and_default_and_no_other() {
             continue;
         }
         let names: Vec<&str> = heading.split(", ").collect();
+        let section = &without_others(section, &names);
         let mut known = BTreeSet::new();
         for name in &names {
             assert!(described.insert(*name), "{name} has two sections");
             let takes = commands.get(name).unwrap_or_else(|| panic!("there is no command {name}"));
             let mut lines = part(section, name, names.len() == 1);
-            if section.contains("the thresholds below") {
+            if section.contains("thresholds") {
                 lines.extend(thresholds.lines());
             }
             let told: BTreeSet<&str> = lines.iter().flat_map(|line| options(line)).collect();
@@ -99,14 +117,19 @@ fn the_reference_names_every_command_option_and_default_and_no_other() {
             }
             known.extend(takes.keys().copied());
         }
+        // A section may also speak of another command that it names.
+        let others = pieces(section).skip(1).step_by(2).filter_map(|code| commands.get(code));
+        known.extend(others.flat_map(|takes| takes.keys().copied()));
         for option in options(section) {
             assert!(known.contains(option), "{heading}: there is no --{option}");
         }
     }
     assert_eq!(described, commands.keys().copied().collect());
-    // The other sections: who may run at once, and what ends how.
-    for usage in text.split("`vecstore ").skip(1) {
-        let name = usage.split([' ', '`']).next().unwrap();
-        assert!(commands.contains_key(name) || name == "COMMAND", "there is no command {name}");
+    for code in pieces(&text).skip(1).step_by(2) {
+        let Some(name) = command_of(code).filter(|name| *name != "COMMAND") else { continue };
+        let takes = commands.get(name).unwrap_or_else(|| panic!("there is no command {name}: {code}"));
+        for option in options(code) {
+            assert!(takes.contains_key(option), "{name} has no --{option}: {code}");
+        }
     }
 }
