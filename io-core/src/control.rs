@@ -27,6 +27,13 @@ impl StopFlag {
     }
 }
 
+impl From<Arc<AtomicBool>> for StopFlag {
+    /// A flag that is up while `raised` is true, such as one that a signal handler sets.
+    fn from(raised: Arc<AtomicBool>) -> Self {
+        Self(raised)
+    }
+}
+
 /// How a batch is controlled and counted. The default neither stops nor counts.
 #[derive(Clone, Debug, Default)]
 pub struct ReadControl {

@@ -17,9 +17,9 @@ pub(crate) enum CliError {
     #[error("{0}")]
     Usage(String),
     #[error("the upsert did not come to its end")]
-    Upsert { source: Box<CliError>, lines: u64 },
+    Upsert { source: Box<CliError>, written: WrittenLines },
     #[error("the import did not come to its end")]
-    Import { source: Box<CliError>, imported: Option<u64>, total: u64 },
+    Import { source: Box<CliError>, imported: Option<u64>, total: u64, optimize: bool },
     #[error("the collection was not optimized")]
     NotOptimized { source: Box<CliError> },
     #[error("backends disagree: {0}")]
@@ -45,6 +45,30 @@ pub(crate) enum CliError {
     Print(#[from] std::io::Error),
 }
 
+/// Lines of an upsert, each by its number.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WrittenLines {
+    /// All lines up to this one are written.
+    pub(crate) to: u64,
+    /// Lines after that, up to this one, may be written: their write failed half-way.
+    pub(crate) maybe_to: u64,
+}
+
+impl WrittenLines {
+    fn describe(self) -> String {
+        let Self { to, maybe_to } = self;
+        let sure = match to {
+            0 => "nothing is written".to_owned(),
+            _ => format!("the first {to} lines are written"),
+        };
+        if maybe_to <= to {
+            return sure;
+        }
+        let unsure = format!("whether lines {} to {maybe_to} are written is not known", to + 1);
+        if to == 0 { unsure } else { format!("{sure}; {unsure}") }
+    }
+}
+
 /// What a build without the feature says.
 #[cfg(not(feature = "parquet"))]
 pub(crate) const NO_PARQUET: &str = "this build knows no Parquet; build it with `--features parquet`";
@@ -53,15 +77,16 @@ fn join(ids: &[PointId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What became of an upsert.
-fn after_upsert(lines: u64) -> String {
-    if lines == 0 { "nothing is written".to_owned() } else { format!("the first {lines} lines are written") }
-}
+/// How to go on where all points are in the collection.
+const OPTIMIZE: &str = "only its optimization is left: run `vecstore optimize`";
 
 /// What became of an import; how much is in is unknown where it was not made durable.
-fn after_import(imported: Option<u64>, total: u64) -> String {
+fn after_import(imported: Option<u64>, total: u64, optimize: bool) -> String {
     let there = match imported {
         Some(0) => return "nothing was imported".to_owned(),
+        Some(imported) if imported == total && optimize => {
+            return format!("all {total} points are in the collection, and {OPTIMIZE}");
+        }
         Some(imported) if imported == total => return format!("all {total} points are in the collection"),
         Some(imported) => format!("{imported} of {total} points are in the collection"),
         None => format!("some of {total} points are in the collection, `vecstore count` tells how many"),
@@ -75,12 +100,11 @@ impl CliError {
     /// What was done before the error, and how to go on, to be told on a line of its own.
     pub(crate) fn how_to_go_on(&self) -> Option<String> {
         match self {
-            Self::Upsert { lines, .. } => Some(after_upsert(*lines)),
-            Self::Import { imported, total, .. } => Some(after_import(*imported, *total)),
-            Self::NotOptimized { .. } => Some(
-                "all points are in the collection, and only its optimization is left: run `vecstore optimize`"
-                    .to_owned(),
-            ),
+            Self::Upsert { written, .. } => Some(written.describe()),
+            Self::Import { imported, total, optimize, .. } => {
+                Some(after_import(*imported, *total, *optimize))
+            }
+            Self::NotOptimized { .. } => Some(format!("all points are in the collection, and {OPTIMIZE}")),
             _ => None,
         }
     }

@@ -35,8 +35,8 @@ pub(crate) fn run(args: &Import, stop: &StopFlag, out: &mut impl Write) -> Resul
     if let Err(error) = put.and_then(|()| Ok(synced?)) {
         // There is one to report already.
         let _ = collection.close();
-        let total = source.total();
-        return Err(CliError::Import { source: Box::new(error), imported: known, total });
+        let (total, optimize) = (source.total(), !args.no_optimize);
+        return Err(CliError::Import { source: Box::new(error), imported: known, total, optimize });
     }
     writeln!(out, "imported {imported} points in {:.1} s", started.elapsed().as_secs_f64())?;
     if imported > 0 && !args.no_optimize {

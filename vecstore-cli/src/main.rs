@@ -18,6 +18,8 @@ mod open;
 mod parquet;
 mod points;
 mod progress;
+#[cfg(test)]
+mod reference;
 mod search;
 mod text;
 mod vectors;
@@ -41,28 +43,29 @@ const EXIT_INTERRUPTED: u8 = 130;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     limits::raise_open_files();
-    let stop = interrupt::stop_flag();
     interrupt::outlive_file_size_limit();
+    // For commands that look at it: only these may have handlers for signals.
+    let stop = interrupt::stop_flag;
     let mut out = std::io::stdout().lock();
     let ran = match &cli.command {
-        Command::Demo(args) => demo::run(args, &stop, &mut out),
-        Command::Advise(args) => advise::run(args, &stop, &mut out),
+        Command::Demo(args) => demo::run(args, &stop(), &mut out),
+        Command::Advise(args) => advise::run(args, &stop(), &mut out),
         Command::Create(args) => create::run(args, &mut out),
-        Command::Import(args) => import::run(args, &stop, &mut out),
-        Command::Upsert(args) => points::upsert(args, &stop, &mut out),
-        Command::Delete(args) => points::delete(args, &stop, &mut out),
-        Command::Search(args) => search::run(args, &stop, &mut out),
+        Command::Import(args) => import::run(args, &stop(), &mut out),
+        Command::Upsert(args) => points::upsert(args, &stop(), &mut out),
+        Command::Delete(args) => points::delete(args, &stop(), &mut out),
+        Command::Search(args) => search::run(args, &stop(), &mut out),
         Command::Get(args) => points::get(args, &mut out),
-        Command::Scroll(args) => points::scroll(args, &stop, &mut out),
+        Command::Scroll(args) => points::scroll(args, &stop(), &mut out),
         Command::Count(args) => points::count(args, &mut out),
         Command::Facet(args) => points::facet(args, &mut out),
-        Command::Optimize(args) => maintain::run_optimize(args, &stop, &mut out),
-        Command::Defrag(args) => maintain::run_defrag(args, &stop, &mut out),
-        Command::Snapshot(args) => maintain::run_snapshot(args, &stop, &mut out),
-        Command::Restore(args) => maintain::run_restore(args, &stop, &mut out),
-        Command::Verify(args) => maintain::run_verify(args, &stop, &mut out),
-        Command::Repair(args) => maintain::run_repair(args, &stop, &mut out),
-        Command::Export(args) => export::run(args, &stop, &mut out),
+        Command::Optimize(args) => maintain::run_optimize(args, &stop(), &mut out),
+        Command::Defrag(args) => maintain::run_defrag(args, &stop(), &mut out),
+        Command::Snapshot(args) => maintain::run_snapshot(args, &stop(), &mut out),
+        Command::Restore(args) => maintain::run_restore(args, &stop(), &mut out),
+        Command::Verify(args) => maintain::run_verify(args, &stop(), &mut out),
+        Command::Repair(args) => maintain::run_repair(args, &stop(), &mut out),
+        Command::Export(args) => export::run(args, &stop(), &mut out),
         Command::Info(args) => info::run(args, &mut out),
     };
     match ran.and_then(|()| Ok(out.flush()?)) {

@@ -191,7 +191,7 @@ pub(crate) fn run_verify(args: &Maintain, stop: &StopFlag, out: &mut impl Write)
 
 pub(crate) fn run_repair(args: &Repair, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
     let FromTo { from, to } = &args.paths;
-    let schema = args.schema.as_deref().map(read_schema).transpose()?;
+    let schema = args.schema.as_deref().map(|path| read_schema(path, stop)).transpose()?;
     let repaired = Collection::repair(&from.backend.backend(), &from.collection, to, schema.as_ref(), stop);
     let report = repaired.map_err(|error| match error {
         Error::NoSchema { .. } => CliError::NoSchema(error),

@@ -1,7 +1,7 @@
 //! Commands about single points: `upsert`, `delete`, `get`, `scroll`, `count`, `facet`.
 
 use crate::args::{Count, Delete, Facet, Get, Scroll, Upsert};
-use crate::error::CliError;
+use crate::error::{CliError, WrittenLines};
 use crate::text::{BATCH_BYTES, Lines};
 use crate::{maintain, open};
 use io_core::StopFlag;
@@ -46,8 +46,7 @@ impl Batch {
 #[derive(Default)]
 struct Written {
     points: u64,
-    /// The last line of which all before it are written too.
-    lines: u64,
+    lines: WrittenLines,
 }
 
 impl Written {
@@ -62,9 +61,13 @@ impl Written {
             Err(Error::Input(error)) => {
                 return Err(lines.failed(format!("from line {first} on: {error}")));
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                // A sync that fails leaves open what of the batch is on the disk.
+                self.lines.maybe_to = last;
+                return Err(error.into());
+            }
         }
-        self.lines = last;
+        self.lines.to = last;
         Ok(())
     }
 
@@ -107,7 +110,7 @@ pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Re
     if let Err(error) = written.put_all(&collection, &mut lines) {
         // There is one to report already.
         let _ = collection.close();
-        return Err(CliError::Upsert { source: Box::new(error), lines: written.lines });
+        return Err(CliError::Upsert { source: Box::new(error), written: written.lines });
     }
     writeln!(out, "{} points", written.points)?;
     maintain::settle(&collection, stop)?;

@@ -12,11 +12,11 @@ pub(crate) const TEXT_BYTES_MAX: usize = 32 << 20;
 /// Bytes of lines that are written at once, about.
 pub(crate) const BATCH_BYTES: usize = 16 << 20;
 
-/// The whole of a file, or what is wrong with it.
-pub(crate) fn read(path: &Path) -> Result<String, String> {
+/// The whole of a file, or what is wrong with it. It may be a pipe.
+pub(crate) fn read(path: &Path, stop: &StopFlag) -> Result<String, String> {
     let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(TEXT_BYTES_MAX as u64 + 1).read_to_string(&mut text))
+    Input::open(path, stop)
+        .and_then(|input| input.take(TEXT_BYTES_MAX as u64 + 1).read_to_string(&mut text))
         .map_err(|error| error.to_string())?;
     if text.len() > TEXT_BYTES_MAX { Err(too_long("it")) } else { Ok(text) }
 }
@@ -31,11 +31,37 @@ struct Input {
     stop: StopFlag,
 }
 
+impl Input {
+    fn open(path: &Path, stop: &StopFlag) -> io::Result<Self> {
+        Ok(Self { file: open(path)?, stop: stop.clone() })
+    }
+}
+
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         wait(&self.file, &self.stop)?;
         self.file.read(buffer)
     }
+}
+
+/// Opens a file, or a pipe that may have no writer yet. [`wait`] waits for the writer, because no flag ends an
+/// opening that waits.
+#[cfg(target_os = "linux")]
+fn open(path: &Path) -> io::Result<File> {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    // Another reader may take what was there. Reading then has to wait, and not to fail.
+    let usual = fcntl_getfl(&file)? - OFlags::NONBLOCK;
+    fcntl_setfl(&file, usual)?;
+    Ok(file)
+}
+
+/// Only Linux is known to tell a pipe without a writer so far from one whose writers have gone.
+#[cfg(not(target_os = "linux"))]
+fn open(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 /// Waits until a file, a pipe or a terminal has bytes or ends. A signal alone does not end a read.
@@ -85,8 +111,9 @@ impl Lines {
     pub(crate) fn open(path: Option<&Path>, stop: &StopFlag) -> Result<Self, CliError> {
         let input: io::Result<Box<dyn BufRead>> = match path {
             None => standard_input(stop),
-            Some(path) => File::open(path)
-                .map(|file| Box::new(BufReader::new(Input { file, stop: stop.clone() })) as Box<dyn BufRead>),
+            Some(path) => {
+                Input::open(path, stop).map(|input| Box::new(BufReader::new(input)) as Box<dyn BufRead>)
+            }
         };
         let path = path.unwrap_or(Path::new("standard input")).to_owned();
         match input {

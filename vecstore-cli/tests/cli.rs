@@ -1,48 +1,14 @@
 //! The command as a user types it: what it prints, how it ends, what it leaves behind.
 
+mod common;
+
+use common::{check_failure, end, fvecs, is_empty, stdout, tempdir, vecstore, wait_for_writer, walk};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
-
-fn tempdir() -> tempfile::TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
-}
-
-fn vecstore(dir: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_vecstore")).args(args).current_dir(dir).output().unwrap()
-}
-
-fn stdout(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
 
 fn json_lines(output: &Output) -> Vec<Value> {
     stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// Fails unless the command failed with this code and a message that holds all of these.
-fn check_failure(output: &Output, code: i32, parts: &[&str]) {
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{message}");
-    for part in parts {
-        assert!(message.contains(part), "{part:?} is not in {message:?}");
-    }
-}
-
-/// `rows` vectors of 8 components as `.fvecs`, each near the unit vector that its number names.
-fn fvecs(dir: &Path, name: &str, rows: usize) -> PathBuf {
-    let mut bytes = Vec::new();
-    for row in 0..rows {
-        bytes.extend(8i32.to_le_bytes());
-        for component in 0..8 {
-            let value = if row % 8 == component { 1.0f32 } else { row as f32 / 1000.0 };
-            bytes.extend(value.to_le_bytes());
-        }
-    }
-    let path = dir.join(name);
-    std::fs::write(&path, bytes).unwrap();
-    path
 }
 
 /// Payloads for as many vectors, with ids of their own.
@@ -161,8 +127,11 @@ fn snapshots_exports_and_repairs_hold_everything() {
             1,
             &["out.jsonl.parquet", "No such file"],
         );
-        std::fs::write(dir.join("no.parquet"), "nothing of the kind").unwrap();
-        check_failure(&run(&["import", "parquet", "no.parquet"]), 1, &["no.parquet"]);
+        let whole = std::fs::read(dir.join("out.parquet")).unwrap();
+        for damaged in [&b"nothing of the kind"[..], &whole[..whole.len() / 2], &whole[whole.len() / 2..]] {
+            std::fs::write(dir.join("no.parquet"), damaged).unwrap();
+            check_failure(&run(&["import", "parquet", "no.parquet"]), 1, &["vecstore: ", "no.parquet: "]);
+        }
     }
     #[cfg(not(feature = "parquet"))]
     check_failure(&run(&["export", "restored", "out.parquet"]), 1, &["out.parquet", "--features parquet"]);
@@ -216,15 +185,6 @@ fn snapshots_exports_and_repairs_hold_everything() {
         printed.contains("199 points saved to anew") && printed.ends_with(", and perhaps more\n"),
         "{printed}"
     );
-}
-
-fn walk(dir: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files.extend(walk(&path)) } else { files.push(path) }
-    }
-    files
 }
 
 #[test]
@@ -530,75 +490,6 @@ fn an_upsert_that_ends_early_says_how_far_it_came() {
     }
 }
 
-/// Waits for a command that has to end by now, and does not wait for one that hangs.
-#[cfg(target_os = "linux")]
-fn end(child: std::process::Child) -> Output {
-    let id = child.id().to_string();
-    let (done, waiting) = std::sync::mpsc::channel();
-    let waiter = std::thread::spawn(move || drop(done.send(child.wait_with_output().unwrap())));
-    let output = waiting.recv_timeout(std::time::Duration::from_secs(180)).unwrap_or_else(|_| {
-        let _ = Command::new("kill").args(["-KILL", &id]).status();
-        panic!("it hangs");
-    });
-    waiter.join().unwrap();
-    output
-}
-
-/// Sends SIGINT to an upsert that waits for more lines: it ends, writes what it has read, and says how much that is.
-#[cfg(target_os = "linux")]
-#[test]
-fn ctrl_c_ends_an_upsert_that_waits_for_lines() {
-    use std::io::Write;
-    let temp = tempdir();
-    let dir = temp.path();
-    stdout(&vecstore(dir, &["create", "c", "--dim", "2"]));
-    let begin = |points: &[&str]| {
-        Command::new(env!("CARGO_BIN_EXE_vecstore"))
-            .args([&["upsert", "c"], points].concat())
-            .current_dir(dir)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
-    };
-    let interrupt = |child: &std::process::Child| {
-        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    };
-    // It has the collection open, and so the handler is installed.
-    let mut child = begin(&[]);
-    let pipe = child.stdin.take().unwrap();
-    let owner = format!("process {}\n", child.id());
-    while std::fs::read_to_string(dir.join("c/LOCK")).unwrap() != owner {
-        std::thread::yield_now();
-    }
-    interrupt(&child);
-    check_failure(&end(child), 130, &["stopped", "nothing is written"]);
-    drop(pipe);
-
-    // More than a pipe holds: once it is written, the command has read some.
-    assert!(Command::new("mkfifo").arg(dir.join("fifo")).status().unwrap().success());
-    for from in ["standard input", "fifo"] {
-        let mut child = begin(if from == "fifo" { &["fifo"] } else { &[] });
-        let mut pipe: Box<dyn Write> = match from {
-            "fifo" => Box::new(std::fs::File::create(dir.join("fifo")).unwrap()),
-            _ => Box::new(child.stdin.take().unwrap()),
-        };
-        let lines: String =
-            (0..10_001).map(|id| format!("{{\"id\": {id}, \"vector\": [1, {id}]}}\n")).collect();
-        // The last line is not whole.
-        pipe.write_all(lines.trim_end().as_bytes()).unwrap();
-        interrupt(&child);
-        let output = end(child);
-        let count = stdout(&vecstore(dir, &["count", "c"]));
-        assert!(count.trim().parse::<u64>().unwrap() > 0, "{output:?}");
-        let written = format!("the first {} lines are written", count.trim());
-        check_failure(&output, 130, &["stopped", &written]);
-        drop(pipe);
-        stdout(&vecstore(dir, &["delete", "c", "--filter", "{}"]));
-    }
-}
-
 #[test]
 fn an_import_that_ends_early_says_how_far_it_came_and_goes_on() {
     let temp = tempdir();
@@ -679,81 +570,17 @@ fn a_second_writer_is_told_who_is_first() {
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    // The lock file names its holder from when it is held.
-    let lock = temp.path().join("packages/LOCK");
-    while std::fs::read_to_string(&lock).unwrap().is_empty() {
-        std::thread::yield_now();
-    }
+    wait_for_writer(&mut first, &temp.path().join("packages"));
     let holder = format!("process {}", first.id());
     check_failure(&vecstore(temp.path(), &["count", "packages"]), 1, &["in use", &holder]);
     check_failure(&vecstore(temp.path(), &["optimize", "packages"]), 1, &["in use", &holder]);
-    drop(first.stdin.take());
-    assert!(first.wait().unwrap().success());
+    assert!(end(first, "an upsert without lines").status.success());
     assert_eq!(stdout(&vecstore(temp.path(), &["count", "packages"])), "200\n");
-}
-
-/// Sends SIGINT to an optimization under way, with `kill`, as a terminal does.
-#[cfg(target_os = "linux")]
-#[test]
-fn ctrl_c_ends_an_optimization_and_loses_nothing() {
-    let temp = tempdir();
-    let dir = temp.path();
-    fvecs(dir, "base.fvecs", 15_000);
-    stdout(&vecstore(dir, &["create", "c", "--dim", "8", "--ef-construct", "2000", "--m", "64"]));
-    stdout(&vecstore(dir, &["import", "c", "base.fvecs", "--no-optimize"]));
-    let files = walk(&dir.join("c")).len();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_vecstore"))
-        .args(["optimize", "c"])
-        .current_dir(dir)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // It has begun when the directory of the new segment is there; the handler is installed before.
-    while !dir.join("c/segment-000001").exists() {
-        std::thread::yield_now();
-    }
-    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert_eq!(walk(&dir.join("c")).len(), files, "something is left of the new segment");
-    assert_eq!(stdout(&vecstore(dir, &["count", "c"])), "15000\n");
-}
-
-/// Sends SIGINT to an import under way: what it says is there is there.
-#[cfg(target_os = "linux")]
-#[test]
-fn ctrl_c_ends_an_import_that_can_go_on() {
-    use std::io::Write;
-    let temp = tempdir();
-    let dir = temp.path();
-    fvecs(dir, "base.fvecs", 100_000);
-    stdout(&vecstore(dir, &["create", "c", "--dim", "8"]));
-    // Payloads come through a pipe, so that the import is not over before it is interrupted.
-    assert!(Command::new("mkfifo").arg(dir.join("pipe")).status().unwrap().success());
-    let child = Command::new(env!("CARGO_BIN_EXE_vecstore"))
-        .args(["import", "c", "base.fvecs", "--payload", "pipe"])
-        .current_dir(dir)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut pipe = std::fs::File::create(dir.join("pipe")).unwrap();
-    // More than a pipe holds: once it is written, the import has read some, and put it in.
-    pipe.write_all("{}\n".repeat(60_000).as_bytes()).unwrap();
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    while pipe.write_all(b"{}\n").is_ok() {}
-    let output = child.wait_with_output().unwrap();
-    let count = stdout(&vecstore(dir, &["count", "c"]));
-    let said = format!("{} of 100000 points are in the collection", count.trim());
-    check_failure(&output, 130, &["stopped", &said, "same command again"]);
 }
 
 fn advise(dir: &Path, more: &[&str]) -> Output {
     let common = ["advise", "--path", ".", "--seconds", "5", "--size-mib", "16"];
     vecstore(dir, &[&common, more].concat())
-}
-
-fn is_empty(dir: &Path) -> bool {
-    std::fs::read_dir(dir).unwrap().next().is_none()
 }
 
 /// Everything that is not skipped was measured, and the depth follows from what was.
@@ -835,25 +662,6 @@ fn advice_that_cannot_be_given_says_why() {
         fails(&["--path", ".", "--size-mib", &most], 1, &["MiB are free", &needed, "--size-mib"]);
     }
     assert!(is_empty(dir));
-}
-
-/// Sends SIGINT once there is something to remove.
-#[cfg(target_os = "linux")]
-#[test]
-fn ctrl_c_leaves_nothing_of_a_measurement() {
-    let temp = tempdir();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_vecstore"))
-        .args(["advise", "--path", ".", "--size-mib", "64", "--seconds", "60"])
-        .current_dir(temp.path())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    while is_empty(temp.path()) {
-        std::thread::yield_now();
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(is_empty(temp.path()), "the measured file is left");
 }
 
 #[test]

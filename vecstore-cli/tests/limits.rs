@@ -193,6 +193,36 @@ fn file_sizes() {
     assert!(output.status.code() == Some(1) && said(&output).contains("ulimit -f"), "{}", said(&output));
 }
 
+/// After a write that failed half-way, an upsert says which lines are written, and of which it does not know.
+#[test]
+fn a_failed_write_is_not_called_unwritten() {
+    let temp = common::tempdir();
+    let dir = temp.path();
+    let payload = "x".repeat(1000);
+    let line = |id| format!("{{\"id\": {id}, \"vector\": [1], \"payload\": {{\"text\": \"{payload}\"}}}}\n");
+    fs::write(dir.join("new.jsonl"), (0..1000).map(line).collect::<String>()).unwrap();
+    // A batch of 256 lines has some 262 KiB. Shells count in units of 512 or 1,024 bytes.
+    for (limit, is_some_written) in [(0, false), (100, false), (650, true), (850, true)] {
+        stdout(&vecstore(dir, &["create", "c", "--dim", "1"]));
+        let script = format!("ulimit -f {limit}; exec \"$0\" upsert c new.jsonl");
+        let output = run(Command::new("sh").args(["-c", &script, VECSTORE]).current_dir(dir));
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        let count: usize = stdout(&vecstore(dir, &["count", "c"])).trim().parse().unwrap();
+        let text = said(&output);
+        let numbers: Vec<usize> =
+            text.lines().last().unwrap().split(' ').filter_map(|word| word.parse().ok()).collect();
+        let (sure, first, last) = match numbers[..] {
+            [first, last] => (0, first, last),
+            [sure, first, last] => (sure, first, last),
+            _ => panic!("{text}"),
+        };
+        assert_eq!((sure % 256, first, last), (0, sure + 1, sure + 256), "{text}");
+        assert_eq!(sure > 0, is_some_written, "{text}");
+        assert!((sure..=last).contains(&count), "{count}: {text}");
+        fs::remove_dir_all(dir.join("c")).unwrap();
+    }
+}
+
 /// Threads count as processes, of a user; they do not for root.
 #[test]
 fn threads() {

@@ -25,7 +25,7 @@ const REQUEST_MAX: u32 = 128 << 10;
 /// Requests that the kernel hands over at once at most: more than a loop device has under way.
 const UNDER_WAY_MAX: u16 = 1024;
 /// Nothing here changes, so nobody need ask again.
-const FOREVER: Duration = Duration::from_hours(24);
+const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The threads that serve.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use crate::text;
 use clap::builder::RangedU64ValueParser;
+use io_core::StopFlag;
 use std::num::ParseFloatError;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -12,7 +13,8 @@ pub(super) fn parse_filter(text: &str) -> Result<Filter, String> {
     let read;
     let text = match text.strip_prefix('@') {
         Some(path) => {
-            read = text::read(Path::new(path)).map_err(|problem| format!("{path}: {problem}"))?;
+            read = text::read(Path::new(path), &StopFlag::new())
+                .map_err(|problem| format!("{path}: {problem}"))?;
             &read
         }
         None => text,

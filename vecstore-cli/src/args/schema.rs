@@ -6,8 +6,10 @@ use crate::error::CliError;
 use crate::text;
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args, ValueEnum};
+use io_core::StopFlag;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::schema::{
     Distance, EF_CONSTRUCT_MAX, ElementType, HnswParams, M_MAX, Placement, Quantization, Schema,
@@ -53,7 +55,7 @@ pub(crate) enum Part {
 impl Create {
     pub(crate) fn schema(&self) -> Result<Schema, CliError> {
         if let Some(path) = &self.schema {
-            return read_schema(path);
+            return read_schema(path, &StopFlag::new());
         }
         let mut schema = Schema {
             distance: self.graph.distance,
@@ -141,9 +143,12 @@ impl GraphArgs {
 }
 
 /// A schema from a file of JSON.
-pub(crate) fn read_schema(path: &Path) -> Result<Schema, CliError> {
+pub(crate) fn read_schema(path: &Path, stop: &StopFlag) -> Result<Schema, CliError> {
     let failed = |problem: String| CliError::File { path: path.to_owned(), problem };
-    let text = text::read(path).map_err(failed)?;
+    let text = text::read(path, stop).map_err(|problem| match stop.is_stopped() {
+        true => Error::Stopped.into(),
+        false => failed(problem),
+    })?;
     serde_json::from_str(&text).map_err(|error| failed(error.to_string()))
 }
 

@@ -8,6 +8,8 @@ mod npy;
 mod vecs;
 
 pub use error::VectorSourceError;
+#[cfg(feature = "internals")]
+pub(crate) use npy::fuzzed as fuzzed_npy;
 pub use npy::read_npy_i32;
 
 use crate::schema::DIM_MAX;

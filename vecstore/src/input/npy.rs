@@ -10,7 +10,6 @@
 //! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
 use super::{Layout, VectorSourceError, check_dim, open};
-use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 use vecstore_format::ElementType;
@@ -32,7 +31,7 @@ struct Header {
 }
 
 /// The header of an array of two dimensions: its type, its rows and columns, and where its numbers start.
-fn header(path: &Path, file: &mut BufReader<File>) -> Result<(String, [u64; 2], u64), VectorSourceError> {
+fn header(path: &Path, file: &mut impl Read) -> Result<(String, [u64; 2], u64), VectorSourceError> {
     let wrong = |reason: String| VectorSourceError::NpyHeader { path: path.to_owned(), reason };
     let mut read = |bytes: &mut [u8]| {
         file.read_exact(bytes).map_err(|source| match source.kind() {
@@ -223,7 +222,7 @@ fn check_len(path: &Path, expected: Option<u64>, found: u64) -> Result<(), Vecto
     }
 }
 
-pub(super) fn layout(path: &Path, file: &mut BufReader<File>, len: u64) -> Result<Layout, VectorSourceError> {
+pub(super) fn layout(path: &Path, file: &mut impl Read, len: u64) -> Result<Layout, VectorSourceError> {
     let (descr, [count, columns], data_offset) = header(path, file)?;
     let element = match descr.as_str() {
         "<f4" => ElementType::F32,
@@ -246,10 +245,13 @@ pub(super) fn layout(path: &Path, file: &mut BufReader<File>, len: u64) -> Resul
 /// # Errors
 /// What is wrong with the file, and what to do.
 pub fn read_npy_i32(path: &Path) -> Result<Vec<Vec<i32>>, VectorSourceError> {
-    let failed = |source| VectorSourceError::Io { path: path.to_owned(), source };
     let (file, len) = open(path)?;
-    let mut file = BufReader::new(file);
-    let (descr, [rows, columns], data_offset) = header(path, &mut file)?;
+    table(path, &mut BufReader::new(file), len)
+}
+
+fn table(path: &Path, file: &mut impl Read, len: u64) -> Result<Vec<Vec<i32>>, VectorSourceError> {
+    let failed = |source| VectorSourceError::Io { path: path.to_owned(), source };
+    let (descr, [rows, columns], data_offset) = header(path, file)?;
     if descr != "<i4" {
         let wanted = "little-endian int32";
         return Err(VectorSourceError::NpyType { path: path.to_owned(), found: descr, wanted });
@@ -266,6 +268,18 @@ pub fn read_npy_i32(path: &Path) -> Result<Vec<Vec<i32>>, VectorSourceError> {
     let (numbers, _) = bytes.as_chunks();
     let rows = numbers.chunks_exact(columns);
     Ok(rows.map(|row| row.iter().map(|&bytes| i32::from_le_bytes(bytes)).collect()).collect())
+}
+
+/// A file, for fuzzing: as vectors, and as a table.
+#[cfg(feature = "internals")]
+pub(crate) fn fuzzed(path: &Path, bytes: &[u8]) {
+    let len = bytes.len() as u64;
+    if let Ok(layout) = layout(path, &mut &*bytes, len) {
+        assert_eq!(layout.data_offset + layout.count * layout.row_bytes() as u64, len);
+    }
+    if let Ok(rows) = table(path, &mut &*bytes, len) {
+        assert!(4 * rows.iter().map(Vec::len).sum::<usize>() < bytes.len());
+    }
 }
 
 #[cfg(test)]

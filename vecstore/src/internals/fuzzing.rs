@@ -1,4 +1,5 @@
-//! The parsers of bytes from disk, as functions of bytes: for fuzzing, and for running a kept corpus as a test.
+//! The parsers of bytes from disk and of what users give, as functions of bytes: for fuzzing, and for running a
+//! kept corpus as a test.
 //!
 //! None may panic, hang or ask for memory that the input's length does not justify, whatever the bytes. Checksums would turn
 //! nearly every input away at the door, so where it says so they are put right first.
@@ -6,13 +7,15 @@
 use crate::collection::fuzzing as manifests;
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
+use crate::filter::Filter;
 use crate::immutable::deleted::load_deleted;
 use crate::immutable::fields::{FieldsData, FieldsReader};
 use crate::immutable::graph::{GraphData, LINKS_SECTION};
 use crate::immutable::ids::IdsData;
 use crate::immutable::payload::PayloadData;
 use crate::immutable::segment::SegmentInfo;
-use crate::point::PointId;
+use crate::input::fuzzed_npy;
+use crate::point::{Point, PointId};
 use io_core::testing::MemoryBackend;
 use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats};
 use std::collections::BTreeMap;
@@ -33,7 +36,7 @@ const VECTOR_BYTES: usize = 24;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every parser.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 14] = [
     ("log", log),
     ("log_batch", log_batch),
     ("json", json),
@@ -44,6 +47,10 @@ pub const TARGETS: [Target; 10] = [
     ("fields", fields),
     ("deleted", deleted),
     ("codec", codec),
+    ("npy", npy),
+    ("filter", filter),
+    ("point_id", point_id),
+    ("points", points),
 ];
 
 fn path() -> &'static Path {
@@ -236,4 +243,43 @@ pub fn deleted(bytes: &[u8]) {
         let points = meta.first().map_or(0, |&points| points as u32);
         load_deleted(&pages, points).await.map(drop)
     });
+}
+
+/// A `.npy` file.
+pub fn npy(bytes: &[u8]) {
+    fuzzed_npy(path(), bytes);
+}
+
+/// A filter as JSON, for indexes of each kind. What is parsed and printed is parsed again to the same.
+pub fn filter(bytes: &[u8]) {
+    let Ok(filter) = serde_json::from_slice::<Filter>(bytes) else { return };
+    let printed = serde_json::to_string(&filter).expect("it was JSON");
+    assert_eq!(serde_json::from_str::<Filter>(&printed).expect("it was just printed"), filter);
+    use FieldKind::{Bool, Datetime, Float, Integer, Keyword, Uuid};
+    for (a, b) in [(Keyword, Float), (Integer, Bool), (Datetime, Uuid)] {
+        let _ = filter.check(&[("a".to_owned(), a), ("b".to_owned(), b)].into());
+    }
+}
+
+/// The id of a point, as text and as JSON. What is parsed and printed is parsed again to the same.
+pub fn point_id(bytes: &[u8]) {
+    let as_text = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<PointId>().ok());
+    let as_json = serde_json::from_slice::<PointId>(bytes).ok();
+    for id in as_text.into_iter().chain(as_json) {
+        assert_eq!(id.to_string().parse(), Ok(id));
+        let json = serde_json::to_vec(&id).expect("ids are JSON");
+        assert_eq!(serde_json::from_slice::<PointId>(&json).expect("it was just printed"), id);
+    }
+}
+
+/// Points as JSON lines. What is parsed and printed is parsed again to the same, except for numbers that JSON has
+/// no word for.
+pub fn points(bytes: &[u8]) {
+    for line in bytes.split(|&byte| byte == b'\n') {
+        let Ok(point) = serde_json::from_slice::<Point>(line) else { continue };
+        if point.vector.iter().all(|component| component.is_finite()) {
+            let printed = serde_json::to_string(&point).expect("it was JSON");
+            assert_eq!(serde_json::from_str::<Point>(&printed).expect("it was just printed"), point);
+        }
+    }
 }
