@@ -92,7 +92,7 @@ impl fmt::Display for LockHolder {
             Self::Shared => f.write_str("others that have it open for reading"),
             // A lock belongs to an open file. A forked process has that open file too.
             Self::Exclusive(name) if name.is_empty() => {
-                f.write_str("a process that left no name; it may be one that the last owner forked")
+                f.write_str("an unknown process, perhaps one that the last owner forked")
             }
             Self::Exclusive(name) => write!(f, "{name}, or by a process that it forked"),
         }
@@ -168,7 +168,7 @@ pub trait Directory: Send + Sync + fmt::Debug {
             return Ok(bytes);
         }
         let reason =
-            format!("it is longer than {SMALL_FILE_BYTES_MAX} bytes, more than a file of its kind may have");
+            format!("it has more than {SMALL_FILE_BYTES_MAX} bytes, the limit for a file of its kind");
         Err(DirectoryError::new("read", path, io::Error::new(io::ErrorKind::FileTooLarge, reason)))
     }
 

@@ -222,7 +222,7 @@ impl<F: OperationFile> Drop for Pending<F> {
 /// The error of a file that lost its ring at a fork.
 pub(crate) fn forked_error() -> io::Error {
     io::Error::other(
-        "the file was opened before this process was forked, and its ring stayed behind; open it anew",
+        "the file was opened before a fork, and its ring runs in the parent process only: open the file again in this process",
     )
 }
 

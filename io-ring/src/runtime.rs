@@ -35,7 +35,7 @@ impl RingBackend {
         let Some(own) = &self.own else { return of_process() };
         if own.is_of_another_process() {
             let source = io::Error::other(
-                "it was started before this process was forked, and stayed behind; start it anew",
+                "the ring was started before a fork, and runs in the parent process only: start another one in this process",
             );
             return Err(StartError::Io { runtime: RUNTIME, source });
         }

@@ -17,7 +17,7 @@ use std::task::Poll;
 /// Whether the error is that of a file opened before the fork, and says what to do.
 fn tells_of_fork<T>(result: Result<T, impl Error + 'static>) -> bool {
     let error = result.err().map(|error| with_causes(&error).to_string());
-    error.is_some_and(|error| error.contains("before this process was forked") && error.contains("anew"))
+    error.is_some_and(|error| error.contains("before a fork") && error.contains("in this process"))
 }
 
 fn poll_to_be_told<T, E: Error + 'static>(future: Pin<&mut impl Future<Output = Result<T, E>>>) -> bool {

@@ -1,5 +1,6 @@
 //! What ends the command with a message and an exit code.
 
+use crate::counted::Counted;
 use crate::{EXIT_DAMAGED, EXIT_DISAGREE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNREAD, EXIT_USAGE};
 use std::path::PathBuf;
 use vecstore::error::Error;
@@ -26,18 +27,18 @@ pub(crate) enum CliError {
     Disagree(String),
     #[error("none of the backends could be run")]
     NoBackend,
-    #[error("not there: {}", join(.0))]
+    #[error("no point of the collection has these ids: {}", join(.0))]
     Missing(Vec<PointId>),
-    #[error("{}: its schema names no field to defragment by; create it with --tenant", collection.display())]
+    #[error("{}: its schema has no tenant field; create the collection with --tenant", collection.display())]
     NoTenant { collection: PathBuf },
-    #[error("{}: {problems} problems; `vecstore repair` saves what is intact", collection.display())]
+    #[error("{}: {}; `vecstore repair` saves what is intact", collection.display(), Counted(*problems, "problem"))]
     Damaged { collection: PathBuf, problems: usize },
     #[error(
         "{}: no damage found, but not all of it could be read, see above: verify it again when nothing is in the way",
         collection.display()
     )]
     Unread { collection: PathBuf },
-    #[error("{} may lack something: what was damaged is said above", collection.display())]
+    #[error("{} may be incomplete: the output says what is lost; keep the damaged collection until you have checked this one", collection.display())]
     Incomplete { collection: PathBuf },
     #[error("repair needs the schema; give it with --schema FILE")]
     NoSchema(#[source] Error),
@@ -59,6 +60,7 @@ impl WrittenLines {
         let Self { to, maybe_to } = self;
         let sure = match to {
             0 => "nothing is written".to_owned(),
+            1 => "the first line is written".to_owned(),
             _ => format!("the first {to} lines are written"),
         };
         if maybe_to <= to {

@@ -1,6 +1,7 @@
 //! `vecstore export`: all points as a `.npy` of vectors and JSON lines of ids and payloads, or as one Parquet file.
 
 use crate::args::Export;
+use crate::counted::Counted;
 use crate::error::CliError;
 use crate::open;
 use crate::progress::Progress;
@@ -56,7 +57,7 @@ pub(crate) fn run(args: &Export, stop: &StopFlag, out: &mut impl Write) -> Resul
     sink.finish()?;
     drop(bar);
     created.keep();
-    writeln!(out, "exported {done} points")?;
+    writeln!(out, "exported {}", Counted(done, "point"))?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `vecstore import`: vectors from one file, payloads from another; or points from a Parquet file.
 
 use crate::args::Import;
+use crate::counted::Counted;
 use crate::error::CliError;
 use crate::progress::Progress;
 use crate::text::{BATCH_BYTES, Lines};
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &Import, stop: &StopFlag, out: &mut impl Write) -> Resul
         let (total, optimize) = (source.total(), !args.no_optimize);
         return Err(CliError::Import { source: Box::new(error), imported: known, total, optimize });
     }
-    writeln!(out, "imported {imported} points in {:.1} s", started.elapsed().as_secs_f64())?;
+    writeln!(out, "imported {} in {:.1} s", Counted(imported, "point"), started.elapsed().as_secs_f64())?;
     if imported > 0 && !args.no_optimize {
         tidy(args, &collection, imported, stop, out)
             .map_err(|error| CliError::NotOptimized { source: Box::new(error) })?;

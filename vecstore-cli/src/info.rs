@@ -1,6 +1,7 @@
 //! `vecstore info`.
 
 use crate::args::Maintain;
+use crate::counted::Counted;
 use crate::error::CliError;
 use crate::open;
 use std::io::Write;
@@ -28,7 +29,7 @@ pub(crate) fn run(args: &Maintain, out: &mut impl Write) -> Result<(), CliError>
     let indexes: Vec<_> = schema.indexes.iter().map(|(field, kind)| format!("{field}:{kind}")).collect();
     writeln!(out, "indexes     {}", if indexes.is_empty() { "none".to_owned() } else { indexes.join(", ") })?;
     if !schema.defragment.is_empty() {
-        writeln!(out, "ordered by  {}", schema.defragment.join(", "))?;
+        writeln!(out, "tenants     {}", schema.defragment.join(", "))?;
     }
     for segment in &info.segments {
         let (memory, disk): (u64, u64) =
@@ -36,9 +37,9 @@ pub(crate) fn run(args: &Maintain, out: &mut impl Write) -> Result<(), CliError>
         let points = segment.points.max(1) as f64;
         writeln!(
             out,
-            "segment {:<3} {} points, {} deleted; {:.1} MiB in memory ({:.0} bytes a point), {:.1} MiB on disk ({:.0})",
+            "segment {:<3} {}, {} deleted; {:.1} MiB in memory ({:.0} bytes a point), {:.1} MiB on disk ({:.0})",
             segment.number,
-            segment.points,
+            Counted(segment.points, "point"),
             segment.deleted,
             memory as f64 / MIB,
             memory as f64 / points,

@@ -4,6 +4,7 @@
 
 mod advise;
 mod args;
+mod counted;
 mod create;
 mod demo;
 mod error;
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
         Command::Count(args) => points::count(args, &mut out),
         Command::Facet(args) => points::facet(args, &mut out),
         Command::Optimize(args) => maintain::run_optimize(args, &stop(), &mut out),
-        Command::Defrag(args) => maintain::run_defrag(args, &stop(), &mut out),
+        Command::Defragment(args) => maintain::run_defragment(args, &stop(), &mut out),
         Command::Snapshot(args) => maintain::run_snapshot(args, &stop(), &mut out),
         Command::Restore(args) => maintain::run_restore(args, &stop(), &mut out),
         Command::Verify(args) => maintain::run_verify(args, &stop(), &mut out),

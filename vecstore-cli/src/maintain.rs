@@ -1,6 +1,7 @@
-//! Commands that look after a collection: `optimize`, `defrag`, `snapshot`, `restore`, `verify`, `repair`.
+//! Commands that look after a collection: `optimize`, `defragment`, `snapshot`, `restore`, `verify`, `repair`.
 
 use crate::args::{FromTo, Maintain, Optimize, Repair, read_schema};
+use crate::counted::Counted;
 use crate::error::CliError;
 use crate::open;
 use crate::progress::OptimizeBars;
@@ -58,8 +59,12 @@ fn run_to_end<T>(pending: Pending<T>, stop: &StopFlag) -> Result<T, CliError> {
 fn print_report(out: &mut impl Write, report: &OptimizeReport, seconds: f64) -> Result<(), CliError> {
     writeln!(
         out,
-        "{} segments became {} in {seconds:.1} s: {} points sealed, {} written anew, {} deleted ones left out",
-        report.segments_before, report.segments_after, report.sealed, report.rewritten, report.vacuumed
+        "{} became {} in {seconds:.1} s: {} sealed, {} written anew, {} deleted ones left out",
+        Counted(report.segments_before, "segment"),
+        report.segments_after,
+        Counted(report.sealed, "point"),
+        report.rewritten,
+        report.vacuumed
     )?;
     Ok(())
 }
@@ -93,10 +98,10 @@ pub(crate) fn run_optimize(args: &Optimize, stop: &StopFlag, out: &mut impl Writ
     print_report(out, &report, seconds)
 }
 
-pub(crate) fn run_defrag(args: &Optimize, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+pub(crate) fn run_defragment(args: &Optimize, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
     let collection = open::writable(&args.at, &not_in_background(args.segments.options()))?;
-    let keys = collection.schema().defragment.clone();
-    let Some(first) = keys.first().cloned() else {
+    let fields = collection.schema().defragment.clone();
+    let Some(first) = fields.first().cloned() else {
         return Err(CliError::NoTenant { collection: args.at.collection.clone() });
     };
     // What is in memory lies nowhere yet.
@@ -109,20 +114,20 @@ pub(crate) fn run_defrag(args: &Optimize, stop: &StopFlag, out: &mut impl Write)
     if args.json {
         let locality = |found: &Locality| json!({ "values": found.values, "pages_touched": found.pages_touched, "pages_least": found.pages_least });
         let mut line = report_json(&report, seconds);
-        line["keys"] = json!(keys);
+        line["defragment"] = json!(fields);
         line["before"] = locality(&before);
         line["after"] = locality(&after);
         writeln!(out, "{line}")?;
         return Ok(());
     }
     print_report(out, &report, seconds)?;
-    writeln!(out, "pages touched to read vectors and codes of each {first}, by {}:", keys.join(", "))?;
+    writeln!(out, "pages touched to read vectors and codes of each {first}, by {}:", fields.join(", "))?;
     for (name, found) in [("before", before), ("after", after)] {
         writeln!(
             out,
-            "  {name:<7} {} for {} values; {} at least: {:.2} times that",
+            "  {name:<7} {} for {}; {} at least: {:.2} times that",
             found.pages_touched,
-            found.values,
+            Counted(found.values, "value"),
             found.pages_least,
             found.ratio()
         )?;
@@ -174,11 +179,11 @@ pub(crate) fn run_verify(args: &Maintain, stop: &StopFlag, out: &mut impl Write)
         }
         writeln!(
             out,
-            "{} files of {} bytes read, {} points of segments compared: {} problems",
-            report.files,
-            report.bytes,
-            report.points,
-            report.problems.len()
+            "{} of {} read, {} of segments compared: {}",
+            Counted(report.files, "file"),
+            Counted(report.bytes, "byte"),
+            Counted(report.points, "point"),
+            Counted(report.problems.len(), "problem")
         )?;
     }
     let collection = args.at.collection.clone();
@@ -197,19 +202,31 @@ pub(crate) fn run_repair(args: &Repair, stop: &StopFlag, out: &mut impl Write) -
         Error::NoSchema { .. } => CliError::NoSchema(error),
         error => error.into(),
     })?;
-    for note in &report.notes {
-        writeln!(out, "{note}")?;
+    if args.json {
+        let printed = json!({
+            "points": report.points,
+            "points_lost": report.points_lost,
+            "payloads_lost": report.payloads_lost,
+            "writes_lost": report.writes_lost,
+            "more_lost": report.more_lost,
+            "notes": report.notes,
+        });
+        writeln!(out, "{printed}")?;
+    } else {
+        for note in &report.notes {
+            writeln!(out, "{note}")?;
+        }
+        writeln!(
+            out,
+            "{} saved to {}; {}, {} and {} of the log known to be lost{}",
+            Counted(report.points, "point"),
+            to.display(),
+            Counted(report.points_lost, "point"),
+            Counted(report.payloads_lost, "payload"),
+            Counted(report.writes_lost, "write"),
+            if report.more_lost { ", and perhaps more" } else { "" }
+        )?;
     }
-    writeln!(
-        out,
-        "{} points saved to {}; {} points, {} payloads and {} writes of the log known to be lost{}",
-        report.points,
-        to.display(),
-        report.points_lost,
-        report.payloads_lost,
-        report.writes_lost,
-        if report.more_lost { ", and perhaps more" } else { "" }
-    )?;
     // What was put in is in memory and the log so far; whoever reads it should not have to wait for that each time.
     let collection = Collection::open(&from.backend.backend(), to, &CollectionOptions::default())?;
     settle(&collection, stop)?;

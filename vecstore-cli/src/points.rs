@@ -1,6 +1,7 @@
 //! Commands about single points: `upsert`, `delete`, `get`, `scroll`, `count`, `facet`.
 
 use crate::args::{Count, Delete, Facet, Get, Scroll, Upsert};
+use crate::counted::Counted;
 use crate::error::{CliError, WrittenLines};
 use crate::text::{BATCH_BYTES, Lines};
 use crate::{maintain, open};
@@ -112,7 +113,7 @@ pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Re
         let _ = collection.close();
         return Err(CliError::Upsert { source: Box::new(error), written: written.lines });
     }
-    writeln!(out, "{} points", written.points)?;
+    writeln!(out, "{}", Counted(written.points, "point"))?;
     maintain::settle(&collection, stop)?;
     Ok(collection.close()?)
 }
@@ -124,7 +125,7 @@ pub(crate) fn delete(args: &Delete, stop: &StopFlag, out: &mut impl Write) -> Re
         None => Selection::Ids(args.ids.clone()),
     };
     let deleted = collection.delete(selection, Durability::Synced).wait()?;
-    writeln!(out, "{} points deleted", deleted.points)?;
+    writeln!(out, "{} deleted", Counted(deleted.points, "point"))?;
     maintain::settle(&collection, stop)?;
     Ok(collection.close()?)
 }
@@ -189,7 +190,12 @@ pub(crate) fn scroll(args: &Scroll, stop: &StopFlag, out: &mut impl Write) -> Re
 
 pub(crate) fn count(args: &Count, out: &mut impl Write) -> Result<(), CliError> {
     let collection = open::read_only(&args.at, CollectionOptions::default())?;
-    writeln!(out, "{}", collection.count(args.filter.clone()).wait()?)?;
+    let count = collection.count(args.filter.clone()).wait()?;
+    if args.json {
+        writeln!(out, "{}", json!({ "count": count }))?;
+    } else {
+        writeln!(out, "{count}")?;
+    }
     Ok(())
 }
 
@@ -197,7 +203,11 @@ pub(crate) fn facet(args: &Facet, out: &mut impl Write) -> Result<(), CliError> 
     let collection = open::read_only(&args.at, CollectionOptions::default())?;
     let counts = collection.facet(args.field.clone(), args.filter.clone(), args.limit).wait()?;
     for facet in counts {
-        writeln!(out, "{}\t{}", facet.count, facet.value)?;
+        if args.json {
+            writeln!(out, "{}", json!({ "count": facet.count, "value": facet.value }))?;
+        } else {
+            writeln!(out, "{}\t{}", facet.count, facet.value)?;
+        }
     }
     Ok(())
 }

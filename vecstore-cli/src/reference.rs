@@ -133,3 +133,29 @@ fn the_reference_names_every_command_option_and_default_and_no_other() {
         }
     }
 }
+
+#[test]
+fn the_help_says_the_same_of_exit_codes() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/command-line.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, table) = text.split_once("## Exit codes").unwrap();
+    let rows = table.split("\n## ").next().unwrap().lines().filter_map(|row| {
+        let (code, meaning) = row.strip_prefix("| ")?.split_once(" | ")?;
+        code.parse::<u8>().is_ok().then_some((code, meaning))
+    });
+    let cli = Cli::command();
+    let help = cli.get_after_help().unwrap().to_string();
+    let (_, mut rest) = help.split_once("Exit codes: ").unwrap();
+    let is_command = |name: &&str| cli.find_subcommand(name).is_some();
+    let mut rows = rows.peekable();
+    while let Some((code, meaning)) = rows.next() {
+        let said = rest.strip_prefix(code).unwrap_or_else(|| panic!("{code} is not next in {rest:?}"));
+        let end = rows.peek().map_or(said.len(), |(next, _)| said.find(&format!(", {next} ")).unwrap());
+        let (said, further) = said.split_at(end);
+        let commands: Vec<&str> = pieces(meaning).skip(1).step_by(2).filter(is_command).collect();
+        let in_help = said.split(|c: char| !c.is_ascii_alphanumeric()).filter(is_command);
+        assert_eq!(in_help.collect::<Vec<_>>(), commands, "{code}");
+        rest = further.trim_start_matches([',', ' ']);
+    }
+    assert_eq!(rest, "");
+}

@@ -9,6 +9,11 @@ use serde_json::json;
 use std::io::Write;
 use vecstore::collection::SearchRequest;
 
+/// JSON has no infinite numbers, and null would be no number: a program that reads scores can still sort by these.
+fn for_json(score: f32) -> f32 {
+    score.clamp(f32::MIN, f32::MAX)
+}
+
 pub(crate) fn run(args: &Search, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
     let queries = match (&args.queries, &args.vector) {
         (Some(path), _) => vectors::read_queries(path, &args.format, args.count)?,
@@ -34,7 +39,7 @@ pub(crate) fn run(args: &Search, stop: &StopFlag, out: &mut impl Write) -> Resul
     for (query, hits) in measured.hits.iter().enumerate() {
         if as_json {
             let hits = hits.iter().map(|hit| {
-                let mut line = json!({ "id": hit.id, "score": hit.score });
+                let mut line = json!({ "id": hit.id, "score": for_json(hit.score) });
                 if let Some(payload) = &hit.payload {
                     line["payload"] = json!(payload);
                 }

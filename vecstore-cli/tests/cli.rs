@@ -68,10 +68,17 @@ fn a_collection_from_the_shell() {
     assert_eq!(stdout(&run(&far)), "0\t1000:0.0000\n");
 
     assert_eq!(stdout(&run(&["count", "packages", "--filter", OF_K1])), "50\n");
+    assert_eq!(stdout(&run(&["count", "packages", "--filter", OF_K1, "--json"])), "{\"count\":50}\n");
     assert_eq!(stdout(&run(&["facet", "packages", "kind", "--limit", "1"])), "50\t\"k0\"\n");
+    let values = json_lines(&run(&["facet", "packages", "kind", "--limit", "2", "--json"]));
+    assert_eq!(values, ["k0", "k1"].map(|kind| serde_json::json!({ "count": 50, "value": kind })));
     let got = json_lines(&run(&["get", "packages", "1007", "--with-vector"]));
     assert_eq!((got[0]["id"].as_u64(), got[0]["vector"].as_array().unwrap().len()), (Some(1007), 8));
-    check_failure(&run(&["get", "packages", "1", "1001"]), 1, &["not there: 1"]);
+    check_failure(
+        &run(&["get", "packages", "1", "1001"]),
+        1,
+        &["no point of the collection has these ids: 1\n"],
+    );
 
     let scrolled = run(&["scroll", "packages", "--limit", "3", "--order-by", "n", "--filter", OF_K1]);
     let ids: Vec<_> = json_lines(&scrolled).iter().map(|line| line["id"].as_u64().unwrap()).collect();
@@ -85,16 +92,17 @@ fn a_collection_from_the_shell() {
     assert_eq!(stdout(&run(&["delete", "packages", "1000", "1001", "7"])), "2 points deleted\n");
     assert_eq!(stdout(&run(&["delete", "packages", "--filter", OF_K1])), "49 points deleted\n");
     std::fs::write(dir.join("new.jsonl"), "{\"id\": \"67e55044-10b1-426f-9247-bb680e5fe0c8\", \"vector\": [9,9,9,9,9,9,9,9], \"payload\": {\"kind\": \"new\"}}\n\n").unwrap();
-    assert_eq!(stdout(&run(&["upsert", "packages", "new.jsonl"])), "1 points\n");
+    assert_eq!(stdout(&run(&["upsert", "packages", "new.jsonl"])), "1 point\n");
     let info: Value = serde_json::from_str(&stdout(&run(&["info", "packages", "--json"]))).unwrap();
     assert_eq!((info["points"].as_u64(), info["points_in_memory"].as_u64()), (Some(150), Some(1)));
     assert!(stdout(&run(&["info", "packages"])).contains("150, 1 of them in memory"));
 
-    let defrag: Value = serde_json::from_str(&stdout(&run(&["defrag", "packages", "--json"]))).unwrap();
+    let report: Value = serde_json::from_str(&stdout(&run(&["defragment", "packages", "--json"]))).unwrap();
     // The deletion of so many has had the segment vacuumed already.
-    assert_eq!((defrag["sealed"].as_u64(), defrag["vacuumed"].as_u64()), (Some(1), Some(0)));
-    assert!(defrag["after"]["pages_touched"].as_u64() >= defrag["after"]["pages_least"].as_u64());
-    assert!(stdout(&run(&["optimize", "packages"])).contains("1 segments became 1"));
+    assert_eq!((report["sealed"].as_u64(), report["vacuumed"].as_u64()), (Some(1), Some(0)));
+    assert_eq!(report["defragment"], serde_json::json!(["kind"]));
+    assert!(report["after"]["pages_touched"].as_u64() >= report["after"]["pages_least"].as_u64());
+    assert!(stdout(&run(&["optimize", "packages"])).contains("1 segment became 1"));
     assert!(stdout(&run(&["verify", "packages"])).ends_with("150 points of segments compared: 0 problems\n"));
 }
 
@@ -148,19 +156,32 @@ fn snapshots_exports_and_repairs_hold_everything() {
     };
     damage(1);
     let verified = run(&["verify", "restored"]);
-    check_failure(&verified, 4, &["1 problems", "repair"]);
+    check_failure(&verified, 4, &["1 problem;", "repair"]);
     assert!(String::from_utf8_lossy(&verified.stdout).contains("record 0 at offset 4096"));
+    for (bits, to, lost) in [(1, "mended-json", 0), (3, "repaired-json", 1)] {
+        damage(bits);
+        let repaired = run(&["repair", "restored", to, "--json"]);
+        assert_eq!(repaired.status.code(), Some(if lost == 0 { 0 } else { 4 }));
+        let mut report: Value = serde_json::from_slice(&repaired.stdout).unwrap();
+        let notes = report.as_object_mut().unwrap().remove("notes").unwrap();
+        assert!(notes[0].as_str().unwrap().contains("vectors.vec"), "{notes}");
+        let expected = serde_json::json!({
+            "points": 200 - lost, "points_lost": lost, "payloads_lost": 0, "writes_lost": 0, "more_lost": false,
+        });
+        assert_eq!(report, expected);
+    }
     for (bits, to, saved, lost) in [(1, "mended", 200, 0), (3, "repaired", 199, 1)] {
         damage(bits);
         let repaired = run(&["repair", "restored", to]);
         if lost == 0 {
             stdout(&repaired);
         } else {
-            check_failure(&repaired, 4, &[to, "may lack something"]);
+            check_failure(&repaired, 4, &[to, "may be incomplete", "keep the damaged collection"]);
         }
         let printed = String::from_utf8_lossy(&repaired.stdout);
         let last = format!(
-            "{saved} points saved to {to}; {lost} points, 0 payloads and 0 writes of the log known to be lost\n"
+            "{saved} points saved to {to}; {lost} point{}, 0 payloads and 0 writes of the log known to be lost\n",
+            if lost == 1 { "" } else { "s" }
         );
         assert!(printed.ends_with(&last), "{printed}");
     }
@@ -294,7 +315,7 @@ fn mistakes_are_named_and_cost_nothing() {
         1,
         &["line 3", "the first 2 lines are written"],
     );
-    assert_eq!(stdout(&run(&["delete", "packages", "5003"])), "1 points deleted\n");
+    assert_eq!(stdout(&run(&["delete", "packages", "5003"])), "1 point deleted\n");
     payloads(dir, "short.jsonl", 3);
     let short = ["import", "packages", "base.fvecs", "--payload", "short.jsonl", "--id-field", "nope"];
     check_failure(&run(&short), 1, &["short.jsonl", "line 1", "no field nope", "nothing was imported"]);
@@ -303,6 +324,24 @@ fn mistakes_are_named_and_cost_nothing() {
     check_failure(&run(&["restore", "nowhere", "x"]), 1, &["nowhere"]);
     check_failure(&run(&["export", "packages", "base.fvecs", "x"]), 1, &["base.fvecs", "exists already"]);
     assert_eq!(stdout(&run(&["scroll", "packages", "--with-vector"])), before, "a mistake changed something");
+}
+
+/// JSON has no number for these scores, and null would be none.
+#[test]
+fn infinite_scores_are_numbers_in_json() {
+    let temp = tempdir();
+    let dir = temp.path();
+    let run = |args: &[&str]| vecstore(dir, args);
+    stdout(&run(&["create", "c", "--dim", "2", "--distance", "dot"]));
+    let points = "{\"id\": 1, \"vector\": [3e38, 3e38]}\n{\"id\": 2, \"vector\": [1, 1]}\n{\"id\": 3, \"vector\": [-3e38, -3e38]}\n";
+    std::fs::write(dir.join("points.jsonl"), points).unwrap();
+    stdout(&run(&["upsert", "c", "points.jsonl"]));
+    let found = json_lines(&run(&["search", "c", "--vector", "[3, 3]", "--json"]));
+    let scores: Vec<_> =
+        found[0]["hits"].as_array().unwrap().iter().map(|hit| hit["score"].as_f64()).collect();
+    let largest = f64::from(f32::MAX);
+    assert_eq!(scores, [Some(largest), Some(6.0), Some(-largest)]);
+    assert_eq!(stdout(&run(&["search", "c", "--vector", "[3, 3]"])), "0\t1:inf 2:6.0000 3:-inf\n");
 }
 
 /// Bytes at the end of a log that are no record: every command tells, those that write keep them.
@@ -344,7 +383,7 @@ fn what_recovery_leaves_out_is_told_by_every_command() {
         (bytes.clone(), None),
         "reading changed something"
     );
-    check_failure(&run(&["verify", "packages"]), 4, &["1 problems"]);
+    check_failure(&run(&["verify", "packages"]), 4, &["1 problem;"]);
     std::fs::write(&log, &bytes[..bytes.len() - 9]).unwrap();
     let writers: [&[&str]; 7] = [
         &["snapshot", "packages", "snap"],
@@ -352,7 +391,7 @@ fn what_recovery_leaves_out_is_told_by_every_command() {
         &["delete", "packages", "8"],
         &["import", "packages", "queries.fvecs", "--first-id", "9", "--no-optimize"],
         &["optimize", "packages"],
-        &["defrag", "packages"],
+        &["defragment", "packages"],
         &["import", "packages", "queries.fvecs", "--first-id", "9"],
     ];
     for args in writers {
@@ -367,7 +406,7 @@ fn what_recovery_leaves_out_is_told_by_every_command() {
         let copy = of_kind("torn").unwrap();
         assert_eq!(std::fs::read(&copy).unwrap(), damaged, "{args:?}");
         let verified = run(&["verify", "packages"]);
-        check_failure(&verified, 4, &["1 problems"]);
+        check_failure(&verified, 4, &["1 problem;"]);
         assert!(
             String::from_utf8_lossy(&verified.stdout).contains(copy.file_name().unwrap().to_str().unwrap())
         );
@@ -634,7 +673,7 @@ fn advice_is_in_the_words_of_the_command() {
     let dir = temp.path();
     let said = stdout(&advise(dir, &["--backend", "mmap"]));
     assert!(said.contains("Take mmap, through the page cache."), "{said}");
-    assert!(said.contains("--data-gib says it"), "{said}");
+    assert!(said.contains("Give the size of yours with --data-gib"), "{said}");
     let line = |start: &str| {
         let line = said.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{said}"));
         line.replace("NAME", "c").replace("QUERIES", "q.fvecs").replace("--dim N", "--dim 8")

@@ -77,6 +77,19 @@ pub enum Error {
         /// What sealing failed with.
         source: std::sync::Arc<Error>,
     },
+    /// There would be more segments than a collection may have, so nothing new is sealed.
+    #[error(
+        "{} would have {segments} segments, and may have {segments_max}: raise `segment_points_max`, and merge them with `optimize`",
+        collection.display()
+    )]
+    TooManySegments {
+        /// The collection.
+        collection: PathBuf,
+        /// Segments that there would be.
+        segments: usize,
+        /// Segments that it may have.
+        segments_max: usize,
+    },
     /// Numbers up to 2^63 - 2 are used up, as they are in no collection that was not crafted. Nothing was written.
     #[error("the collection {} has no numbers left for its {what}: `repair` puts what it holds into a new one, which begins anew", collection.display())]
     NumbersUsedUp {

@@ -21,7 +21,7 @@ pub enum FieldKind {
     Float,
     /// True or false.
     Bool,
-    /// Points in time, as RFC 3339 strings; kept to the microsecond.
+    /// Points in time, as RFC 3339 strings. What is finer than a microsecond is cut off.
     Datetime,
     /// UUIDs, as strings.
     Uuid,
@@ -47,6 +47,8 @@ pub(crate) enum Key {
     /// Orders as the number does.
     Number(u64),
 }
+
+const NANOS_PER_MICRO: i128 = 1000;
 
 impl FieldKind {
     /// Whether values have an order, so that ranges and ordered scroll make sense.
@@ -74,6 +76,21 @@ impl FieldKind {
         }
     }
 
+    /// The last number at or below a value, and the first at or above it: they differ for a datetime between two
+    /// microseconds. `None` if the value is no number of this kind.
+    pub(crate) fn bounds(self, value: &Value) -> Option<(u64, u64)> {
+        if let (Self::Datetime, Value::String(text)) = (self, value) {
+            let nanos = text.parse::<jiff::Timestamp>().ok()?.as_nanosecond();
+            let below = i64::try_from(nanos.div_euclid(NANOS_PER_MICRO)).ok()?;
+            let is_between = nanos.rem_euclid(NANOS_PER_MICRO) != 0;
+            return Some((sortable_i64(below), sortable_i64(below + i64::from(is_between))));
+        }
+        match self.key(value)? {
+            Key::Number(number) => Some((number, number)),
+            Key::Term(_) => None,
+        }
+    }
+
     /// The value a key stands for.
     pub(crate) fn value(self, key: &Key) -> Value {
         match (self, key) {
@@ -85,7 +102,8 @@ impl FieldKind {
             (_, Key::Term(term)) => Value::String(String::from_utf8_lossy(term).into_owned()),
             (Self::Float, Key::Number(number)) => Value::from(f64_of(*number)),
             (Self::Datetime, Key::Number(number)) => {
-                match jiff::Timestamp::from_microsecond(i64_of(*number)) {
+                // By nanoseconds: `from_microsecond` refuses the last second that a timestamp can have.
+                match jiff::Timestamp::from_nanosecond(i128::from(i64_of(*number)) * NANOS_PER_MICRO) {
                     Ok(time) => Value::String(time.to_string()),
                     Err(_) => Value::Null,
                 }
@@ -193,6 +211,10 @@ mod tests {
             (FieldKind::Integer, json!(i64::MIN)),
             (FieldKind::Float, json!(-0.25)),
             (FieldKind::Datetime, json!("2024-02-29T12:00:00.000001Z")),
+            (FieldKind::Datetime, json!("1969-12-31T23:59:59.999999Z")),
+            // The first and the last microsecond that there are.
+            (FieldKind::Datetime, json!("-009999-01-02T01:59:59Z")),
+            (FieldKind::Datetime, json!("9999-12-30T22:00:00.999999Z")),
         ];
         for (kind, value) in cases {
             assert_eq!(kind.value(&kind.key(&value).unwrap()), value, "{kind}");

@@ -13,22 +13,25 @@
 use crate::error::InputError;
 use crate::field::{FieldKind, Key};
 use crate::point::PointId;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 /// Which points are meant. The default means all.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Filter {
     /// All of these hold.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub must: Vec<Condition>,
     /// At least one of these holds, if there are any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub should: Vec<Condition>,
     /// None of these holds.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub must_not: Vec<Condition>,
 }
 
@@ -40,12 +43,16 @@ pub struct Filter {
 )]
 pub enum Condition {
     /// The field has a value that matches.
+    #[serde(deserialize_with = "object")]
     Match(MatchCondition),
     /// The field has a value within the range.
+    #[serde(deserialize_with = "object")]
     Range(RangeCondition),
     /// The field has no value: it is missing, null or an empty array.
+    #[serde(deserialize_with = "object")]
     IsEmpty(IsEmptyCondition),
     /// The point is one of these.
+    #[serde(deserialize_with = "object")]
     HasId(HasIdCondition),
     /// The filter holds.
     Filter(Filter),
@@ -81,6 +88,7 @@ pub struct RangeCondition {
     /// The field.
     pub key: String,
     /// Where its value lies.
+    #[serde(deserialize_with = "object")]
     pub range: Range,
 }
 
@@ -89,16 +97,16 @@ pub struct RangeCondition {
 #[serde(deny_unknown_fields)]
 pub struct Range {
     /// Greater than this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub gt: Option<Value>,
     /// Greater than or equal to this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub gte: Option<Value>,
     /// Less than this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub lt: Option<Value>,
     /// Less than or equal to this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub lte: Option<Value>,
 }
 
@@ -107,6 +115,7 @@ pub struct Range {
 #[serde(deny_unknown_fields)]
 pub struct IsEmptyCondition {
     /// The field.
+    #[serde(deserialize_with = "object")]
     pub is_empty: FieldName,
 }
 
@@ -124,6 +133,46 @@ pub struct FieldName {
 pub struct HasIdCondition {
     /// The points.
     pub has_id: Vec<PointId>,
+}
+
+/// A bound that is there. Null is one too, so that the check of the filter can refuse it: else it would be no bound.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// Reads an object as serde derives it. Without this, serde also reads arrays, and an empty one as the filter that means all
+/// points.
+fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Object<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+    deserializer.deserialize_map(Object(PhantomData))
+}
+
+impl<'de> Deserialize<'de> for Filter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Parts {
+            #[serde(default)]
+            must: Vec<Condition>,
+            #[serde(default)]
+            should: Vec<Condition>,
+            #[serde(default)]
+            must_not: Vec<Condition>,
+        }
+        let Parts { must, should, must_not } = object(deserializer)?;
+        Ok(Self { must, should, must_not })
+    }
 }
 
 impl Filter {
@@ -280,30 +329,34 @@ fn check_key(field: &str, kind: FieldKind, value: &Value) -> Result<Key, InputEr
 impl Range {
     /// The range as keys, both included; empty when `low > high`.
     fn bounds(&self, field: &str, kind: FieldKind) -> Result<(u64, u64), InputError> {
-        let number = |value: &Value| match (kind, value) {
-            (FieldKind::Integer, Value::Number(bound)) if bound.as_i64().is_none() => {
-                Err(wrong(field, kind, format!("the bound {bound} is no whole number of 64 bits")))
-            }
-            _ => match check_key(field, kind, value)? {
-                Key::Number(number) => Ok(number),
-                Key::Term(_) => unreachable!("numbers have number keys"),
-            },
+        // The last number at or below the bound, and the first at or above it.
+        let numbers = |value: &Value| {
+            kind.bounds(value).ok_or_else(|| {
+                let reason = match (kind, value) {
+                    (_, Value::Null) => "a bound is null; leave it out if there is none".to_owned(),
+                    (FieldKind::Integer, Value::Number(bound)) => {
+                        format!("the bound {bound} is no whole number of 64 bits")
+                    }
+                    _ => format!("{value} is none"),
+                };
+                wrong(field, kind, reason)
+            })
         };
         let (mut low, mut high, mut empty) = (0, u64::MAX, false);
         if let Some(bound) = &self.gte {
-            low = low.max(number(bound)?);
+            low = low.max(numbers(bound)?.1);
         }
         if let Some(bound) = &self.gt {
-            match number(bound)?.checked_add(1) {
+            match numbers(bound)?.0.checked_add(1) {
                 Some(bound) => low = low.max(bound),
                 None => empty = true,
             }
         }
         if let Some(bound) = &self.lte {
-            high = high.min(number(bound)?);
+            high = high.min(numbers(bound)?.0);
         }
         if let Some(bound) = &self.lt {
-            match number(bound)?.checked_sub(1) {
+            match numbers(bound)?.1.checked_sub(1) {
                 Some(bound) => high = high.min(bound),
                 None => empty = true,
             }
@@ -363,6 +416,76 @@ mod tests {
             let (low, high) = range(empty);
             assert!(low > high);
         }
+    }
+
+    #[test]
+    fn bounds_between_two_microseconds_are_compared_exactly() {
+        let at = |text: &str| match FieldKind::Datetime.key(&json!(text)) {
+            Some(Key::Number(number)) => number,
+            other => panic!("{other:?}"),
+        };
+        let range =
+            |range: Value| match &check(json!({"must": [{"key": "at", "range": range}]})).unwrap().must[0] {
+                CheckedCondition::Range { low, high, .. } => (*low, *high),
+                other => panic!("{other:?}"),
+            };
+        // Before 1970 too, where the whole part of a number of seconds is above it.
+        let cases = [
+            ("2024-01-01T00:00:00Z", "2024-01-01T00:00:00.0000005Z", "2024-01-01T00:00:00.000001Z"),
+            ("1960-01-01T00:00:00Z", "1960-01-01T00:00:00.000000001Z", "1960-01-01T00:00:00.000001Z"),
+            ("1969-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.999999999Z", "1970-01-01T00:00:00Z"),
+        ];
+        for (below, between, above) in cases {
+            let (below, above) = (at(below), at(above));
+            assert_eq!(above - below, 1);
+            for lower in ["gt", "gte"] {
+                assert_eq!(range(json!({lower: between})), (above, u64::MAX), "{lower} {between}");
+            }
+            for upper in ["lt", "lte"] {
+                assert_eq!(range(json!({upper: between})), (0, below), "{upper} {between}");
+            }
+        }
+        let last = "9999-12-30T22:00:00.9999995Z";
+        assert_eq!(range(json!({"lte": last})), (0, at("9999-12-30T22:00:00.999999Z")));
+        assert_eq!(range(json!({"gte": last})).0, at("9999-12-30T22:00:00.999999Z") + 1);
+    }
+
+    /// None of these may be read as the empty filter, which means all points.
+    #[test]
+    fn arrays_and_nulls_are_no_filters() {
+        let read = |json: &str| serde_json::from_str::<Filter>(json).map_err(|error| error.to_string());
+        for none in ["[]", "[[]]", "[[], [], []]", "null", "1", "\"\""] {
+            let error = read(none).unwrap_err();
+            assert!(error.contains("expected a JSON object"), "{none}: {error}");
+        }
+        for condition in [
+            "[]",
+            "[[]]",
+            "null",
+            r#"["tag", {"value": "a"}]"#,
+            r#"["size", {"gt": 1}]"#,
+            r#"[{"key": "tag"}]"#,
+            "[[1, 2]]",
+            r#"{"key": "size", "range": []}"#,
+            r#"{"key": "size", "range": [1, 2, 3, 4]}"#,
+            r#"{"is_empty": ["tag"]}"#,
+            r#"{"must": [[]]}"#,
+        ] {
+            for part in ["must", "should", "must_not"] {
+                let error = read(&format!(r#"{{"{part}": [{condition}]}}"#)).unwrap_err();
+                assert!(error.contains("expected a condition") || error.contains("a condition: "), "{error}");
+            }
+        }
+        for bound in ["gt", "gte", "lt", "lte"] {
+            for key in ["size", "at"] {
+                let condition = json!({"key": key, "range": {bound: null}});
+                assert!(
+                    check(json!({"must": [condition]})).unwrap_err().contains("a bound is null"),
+                    "{bound}"
+                );
+            }
+        }
+        assert_eq!(read("{}"), Ok(Filter::default()));
     }
 
     #[test]

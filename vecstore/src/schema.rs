@@ -8,7 +8,7 @@ pub use vecstore_format::{ElementType, UnknownElementError};
 pub use vecstore_index::graph::{EF_CONSTRUCT_MAX, HnswParams, M_MAX};
 pub use vecstore_quant::{Compression, DIM_MAX, Distance, Quantile, Quantization};
 
-/// What a collection is. As JSON, everything but `dim` may be left out:
+/// What a collection is. As JSON, everything but `dim` may be left out, within `hnsw` and `placement` too:
 ///
 /// ```json
 /// { "dim": 384, "distance": "cosine", "element": "f16",
@@ -35,8 +35,8 @@ pub struct Schema {
     /// The payload fields that can be filtered by. A field of an object within the payload is named `outer.inner`.
     #[serde(default)]
     pub indexes: BTreeMap<String, FieldKind>,
-    /// Points that agree in these indexed fields lie together on disk: sorted by the first, then by the second, then by
-    /// nearness in the graph. A tenant's field, usually.
+    /// The tenant fields, which are indexed fields. Points that agree in them lie together on disk: sorted by the first, then
+    /// by the second, then by nearness in the graph.
     #[serde(default)]
     pub defragment: Vec<String>,
     /// Where the parts of immutable segments are.
@@ -103,10 +103,20 @@ fn default_payload_bytes_max() -> u32 {
     1 << 20
 }
 
+fn default_m() -> usize {
+    HnswParams::default().m
+}
+
+fn default_ef_construct() -> usize {
+    HnswParams::default().ef_construct
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "HnswParams", deny_unknown_fields)]
 struct HnswOnDisk {
+    #[serde(default = "default_m")]
     m: usize,
+    #[serde(default = "default_ef_construct")]
     ef_construct: usize,
     #[serde(default)]
     seed: u64,
@@ -161,7 +171,7 @@ impl Schema {
         self
     }
 
-    /// Adds an index of a payload field whose points are to lie together on disk: a tenant's key.
+    /// Adds a tenant field: an index of a payload field, whose points of one value lie together on disk.
     #[must_use]
     pub fn tenant(mut self, field: &str, kind: FieldKind) -> Self {
         self.defragment.push(field.to_owned());
@@ -214,6 +224,15 @@ mod tests {
         assert_eq!(schema.check(), Ok(()));
         let json = serde_json::to_string(&schema).unwrap();
         assert_eq!(serde_json::from_str::<Schema>(&json).unwrap(), schema);
+        for (hnsw, params) in [
+            ("{}", HnswParams::default()),
+            (r#"{"m": 8}"#, HnswParams { m: 8, ..HnswParams::default() }),
+            (r#"{"ef_construct": 50}"#, HnswParams { ef_construct: 50, ..HnswParams::default() }),
+            (r#"{"seed": 7}"#, HnswParams { seed: 7, ..HnswParams::default() }),
+        ] {
+            let schema: Schema = serde_json::from_str(&format!(r#"{{"dim": 3, "hnsw": {hnsw}}}"#)).unwrap();
+            assert_eq!(schema.hnsw, params);
+        }
         let tenants: Schema =
             serde_json::from_str(r#"{"dim":3,"indexes":{"t":"keyword"},"defragment":["t"]}"#).unwrap();
         assert_eq!(tenants, Schema::new(3).tenant("t", FieldKind::Keyword));

@@ -347,7 +347,8 @@ fn check_content(file: &mut File) -> io::Result<()> {
     if content.len() as u64 <= OWNER_BYTES_MAX && is_name && is_rest_empty {
         return Ok(());
     }
-    let reason = "it holds something else than a lock file does, which would be overwritten: move it away";
+    let reason =
+        "it is not a lock file, and a lock would overwrite its content: move it to another directory";
     Err(io::Error::new(io::ErrorKind::InvalidData, reason))
 }
 

@@ -87,7 +87,7 @@ fn a_lock_that_a_forked_process_holds_is_not_taken_for_a_readers() {
     let path = temp.path().join("LOCK");
     for (name, said) in [
         ("process 7\n", "is locked by process 7, or by a process that it forked"),
-        ("", "is locked by a process that left no name; it may be one that the last owner forked"),
+        ("", "is locked by an unknown process, perhaps one that the last owner forked"),
     ] {
         let mut parents = File::create(&path).unwrap();
         parents.write_all(name.as_bytes()).unwrap();
@@ -129,7 +129,10 @@ fn only_a_lock_file_is_overwritten() {
         fs::hard_link(&users, &path).unwrap();
         let error = StdDirectory.lock(&path, LockKind::Exclusive).unwrap_err();
         let error = with_causes(&error).to_string();
-        assert!(error.contains(path.to_str().unwrap()) && error.contains("move it away"), "{error}");
+        assert!(
+            error.contains(path.to_str().unwrap()) && error.contains("move it to another directory"),
+            "{error}"
+        );
         assert_eq!(fs::read(&users).unwrap(), content);
         drop(StdDirectory.lock(&path, LockKind::Shared).unwrap());
     }
@@ -292,5 +295,5 @@ fn a_long_file_is_read_in_pieces_only() {
     assert_eq!(StdDirectory.read_at(&path, (20 << 30) - 1, 4).unwrap(), [0]);
     let error = StdDirectory.read(&path).unwrap_err();
     assert_eq!((error.source.kind(), &error.path), (io::ErrorKind::FileTooLarge, &path));
-    assert!(with_causes(&error).to_string().contains("more than a file of its kind may have"), "{error:?}");
+    assert!(with_causes(&error).to_string().contains("the limit for a file of its kind"), "{error:?}");
 }

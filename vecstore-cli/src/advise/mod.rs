@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Advise, stop: &StopFlag, out: &mut impl Write) -> Resul
         if args.data_gib.is_none() {
             writeln!(
                 out,
-                "\nNothing was said of the data: taken for {TIMES_MEMORY} times the memory (--data-gib says it)."
+                "\nThe advice is for {data_gib:.0} GiB of vectors, {TIMES_MEMORY} times the memory. Give the size of yours with --data-gib."
             )?;
         }
         write_advice(out, &advice)?;

@@ -189,7 +189,7 @@ fn place(sizes: &Sizes, cold: f64) -> (Placements, Quantization, String) {
     let placement = Placements { codes: Placement::Cold, graph: Placement::Cold, ..Placements::default() };
     let why = format!(
         "all on disk: even {method} codes and the graph are {:.1} GiB, and there is room for {room:.1}; the {CODES_SCORED} codes of \
-         a search then take up to {on_disk:.0} ms, and defragmentation by a tenant helps most",
+         a search then take up to {on_disk:.0} ms, and a tenant field (--tenant) helps most",
         sizes.searched_gib(bits)
     );
     (placement, method, why)

@@ -42,6 +42,9 @@ pub(crate) struct Repair {
     /// The schema, as JSON, for where the damaged collection does not say it any more
     #[arg(long, value_name = "FILE")]
     pub(crate) schema: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// How large a segment may be made.

@@ -38,7 +38,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 backends disagree, 4 damage found, 5 not everything could be read, 130 interrupted";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 backends disagree (demo), 4 damage found (verify), or something is or may be lost (repair), 5 no damage found, but not everything could be read (verify), 130 interrupted";
 
 const FILTERS: &str = "Filters are JSON, or @FILE:\n  '{\"must\": [{\"key\": \"section\", \"match\": {\"value\": \"utils\"}}]}'\n  \
 '{\"must\": [{\"key\": \"size\", \"range\": {\"gte\": 10, \"lt\": 20}}], \"must_not\": [{\"has_id\": [1, 2]}]}'";
@@ -91,7 +91,7 @@ pub(crate) enum Command {
     /// Seal what is in memory, merge segments and leave deleted points out
     Optimize(Optimize),
     /// Optimize, and tell how well the points of each tenant lie together before and after
-    Defrag(Optimize),
+    Defragment(Optimize),
     /// Copy a collection as it is now; files are shared by hard links where possible
     Snapshot(FromTo),
     /// Make a collection from a snapshot, which stays

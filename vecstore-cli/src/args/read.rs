@@ -48,6 +48,9 @@ pub(crate) struct Count {
     /// Which points
     #[arg(long, value_name = "JSON", value_parser = parse_filter)]
     pub(crate) filter: Option<Filter>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]
@@ -62,6 +65,9 @@ pub(crate) struct Facet {
     /// Values to print
     #[arg(long, default_value_t = 20, value_parser = up_to(LIMIT_MAX))]
     pub(crate) limit: usize,
+    /// Print JSON, a line for each value
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]

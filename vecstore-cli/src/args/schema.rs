@@ -21,7 +21,8 @@ pub(crate) struct Create {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
     /// The whole schema, as JSON, instead of the other options
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["element", "distance", "quantization", "index", "tenant", "place"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["element", "distance", "quantization", "index", "tenant", "place",
+        "m", "ef_construct", "seed"])]
     pub(crate) schema: Option<PathBuf>,
     /// Components of a vector
     #[arg(long)]
@@ -34,7 +35,7 @@ pub(crate) struct Create {
     /// Index a payload field: NAME:KIND, of keyword, integer, float, bool, datetime, uuid. May be repeated
     #[arg(long, value_name = "FIELD:KIND", value_parser = parse_index)]
     pub(crate) index: Vec<(String, FieldKind)>,
-    /// Index a payload field whose points are to lie together on disk. May be repeated: sorted by the first one first
+    /// Index a payload field whose points of one value are to lie together on disk. May be repeated: sorted by the first one first
     #[arg(long, value_name = "FIELD:KIND", value_parser = parse_index)]
     pub(crate) tenant: Vec<(String, FieldKind)>,
     /// Where a part is: vectors, codes, graph, payload, ids or indexes = cold, cached or pinned. May be repeated
@@ -166,4 +167,41 @@ fn parse_place(text: &str) -> Result<(Part, Placement), String> {
     let place = serde_json::from_value(place.into())
         .map_err(|_| format!("{place:?} is none of cold, cached, pinned"))?;
     Ok((part, place))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::args::Cli;
+    use clap::error::ErrorKind;
+    use clap::{CommandFactory, Parser};
+
+    /// What the file says is all there is: an option beside it would be ignored.
+    #[test]
+    fn a_schema_from_a_file_takes_no_other_option() {
+        let mut cli = Cli::command();
+        cli.build();
+        let create = cli.find_subcommand("create").unwrap();
+        let options = create.get_arguments().filter(|arg| arg.get_action().takes_values());
+        let mut tried = 0;
+        for (arg, name) in options.filter_map(|arg| Some((arg, arg.get_long()?))) {
+            if ["schema", "backend"].contains(&name) {
+                continue;
+            }
+            let value = match name {
+                "dim" => "3",
+                "index" | "tenant" => "a:bool",
+                "place" => "ids=cold",
+                _ => arg.get_default_values()[0].to_str().unwrap(),
+            };
+            let parse = |more: &[&str]| {
+                let option = format!("--{name}={value}");
+                let args = [&["vecstore", "create", "c", &option], more].concat();
+                Cli::try_parse_from(args).err().map(|error| error.kind())
+            };
+            let alone = if name == "dim" { parse(&[]) } else { parse(&["--dim=3"]) };
+            assert_eq!((alone, parse(&["--schema=s"])), (None, Some(ErrorKind::ArgumentConflict)), "{name}");
+            tried += 1;
+        }
+        assert!(tried >= 10, "{tried}");
+    }
 }

@@ -13,7 +13,7 @@ pub enum ModelError {
         dim: usize,
     },
     /// Too few bytes, or too many.
-    #[error("a model of dimension {dim} in {bytes} bytes: it has {} {expected}", if expected > bytes { "at least" } else { "only" })]
+    #[error("a model of dimension {dim} has {bytes} bytes; it must have {} {expected}", if expected > bytes { "at least" } else { "exactly" })]
     Length {
         /// Components of a vector.
         dim: usize,
@@ -23,7 +23,7 @@ pub enum ModelError {
         bytes: usize,
     },
     /// No further centre, or more centres than a code can name.
-    #[error("a model of {count} centres besides the mean: it has from 1 to 65535, or does not say")]
+    #[error("a model says that it has {count} centres besides the mean; it must have from 1 to 65535")]
     Centres {
         /// The number in the model.
         count: u64,

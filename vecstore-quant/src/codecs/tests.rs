@@ -512,9 +512,9 @@ fn models_come_back_from_bytes() {
         }
     }
     let error = from_model(Quantization::Int4, Distance::Dot, 2, &[0; 7]).unwrap_err();
-    assert_eq!(error.to_string(), "a model of dimension 2 in 7 bytes: it has at least 8");
+    assert_eq!(error.to_string(), "a model of dimension 2 has 7 bytes; it must have at least 8");
     let error = from_model(Quantization::Int8, Distance::Dot, 2, &[0; 7]).unwrap_err();
-    assert_eq!(error.to_string(), "a model of dimension 2 in 7 bytes: it has only 0");
+    assert_eq!(error.to_string(), "a model of dimension 2 has 7 bytes; it must have exactly 0");
 }
 
 /// Samples of equal vectors, of no vector, and of vectors at the ends of the range of `f32`.

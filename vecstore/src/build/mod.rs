@@ -1,7 +1,7 @@
 //! Building an immutable segment from points of others: ordered so that a tenant's points lie together, and near ones near.
 //!
 //! ```text
-//! points, in the order of the defragmentation keys ──> codes ──> graph ──> order by locality within equal keys ──> files
+//! points, in the order of the tenant fields ──> codes ──> graph ──> order by locality within equal keys ──> files
 //! ```
 //!
 //! In memory are ids, codes, the graph and the values of indexed fields; vectors and payloads pass through in batches.

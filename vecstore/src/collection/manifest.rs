@@ -265,6 +265,10 @@ impl Manifest {
     /// Writes what is to become the manifest, durably.
     pub(crate) fn prepare(&self, directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
         let path = dir.join(MANIFEST_NEW);
+        if self.segments.len() > SEGMENTS_MAX {
+            let (collection, segments) = (dir.to_owned(), self.segments.len());
+            return Err(Error::TooManySegments { collection, segments, segments_max: SEGMENTS_MAX });
+        }
         // What could not be opened again is not written.
         self.check(&path)?;
         Ok(directory.write(&path, &checked_json::encode(self))?)

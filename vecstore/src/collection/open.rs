@@ -62,10 +62,10 @@ impl fmt::Display for CutOff {
         let Self { log, offset, bytes, copy } = self;
         write!(f, "{}: {bytes} bytes at its end, from offset {offset} on, are left out: ", log.display())?;
         match copy {
-            None => write!(f, "they are of a write that was under way"),
+            None => write!(f, "a write was interrupted there, before it was synced"),
             Some(copy) => write!(
                 f,
-                "they are of a write that was under way, or damaged; opening for writing keeps the log as it was in {}",
+                "a write was interrupted there, or they are damaged; opening for writing keeps a copy of the log in {}",
                 copy.display()
             ),
         }
@@ -510,7 +510,7 @@ fn remove_leftovers(
         let number = number.filter(|&number| number < NUMBER_END);
         number_next = number_next.max(number.map_or(0, |number| number + 1));
     };
-    let nothing = "it is in nobody's way";
+    let nothing = "it does no harm";
     for entry in directory.list(dir)? {
         let path = dir.join(&entry.name);
         let Some(name) = entry.name.to_str() else { continue };

@@ -5,6 +5,7 @@ use super::files::{LOCK, parent};
 use super::open::{self, Lock};
 use crate::error::Error;
 use io_core::{Directory, DirectoryError};
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -36,8 +37,7 @@ impl<'a> Staging<'a> {
     /// user, which are errors.
     pub(super) fn begin(directory: &'a dyn Directory, target: &'a Path, suffix: &str) -> Result<Self, Error> {
         let name = target.file_name().ok_or_else(|| Error::Exists { path: target.to_owned() })?;
-        // A name that nobody else gives.
-        let dir = target.with_file_name(format!(".{}.vecstore-{suffix}", name.display()));
+        let dir = target.with_file_name(staging_name(name, suffix));
         match directory.create_dir(&dir) {
             Ok(()) => {}
             Err(error) if error.source.kind() == ErrorKind::AlreadyExists => {
@@ -60,6 +60,22 @@ impl<'a> Staging<'a> {
         }
         remove_after_error(self.directory, &self.dir, moved)
     }
+}
+
+/// A name that nobody else gives. It has the target's name in it, or a hash of that where it would get too long. Two targets of
+/// one hash only take turns: the lock keeps the second one out while the first one is built.
+fn staging_name(target: &OsStr, suffix: &str) -> OsString {
+    /// Of a name, on most file systems.
+    const BYTES_MAX: usize = 255;
+    let name: OsString = [".".as_ref(), target, ".vecstore-".as_ref(), suffix.as_ref()].into_iter().collect();
+    if name.len() <= BYTES_MAX {
+        return name;
+    }
+    // FNV-1a, which is the same in every build: a later one takes over what this one leaves.
+    let hash = target.as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!(".{hash:016x}.vecstore-{suffix}").into()
 }
 
 /// Removes everything but the lock file.
@@ -91,4 +107,27 @@ pub(super) fn move_to(directory: &dyn Directory, new: &Path, target: &Path) -> R
         _ => DirectoryError { path: target.to_owned(), ..error }.into(),
     })?;
     Ok(directory.sync_dir(parent(target))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_staging_name_fits_and_tells_targets_apart() {
+        let name = |target: &str, suffix| staging_name(target.as_ref(), suffix).into_string().unwrap();
+        assert_eq!(name("notes", "repair"), ".notes.vecstore-repair");
+        let mut seen = BTreeSet::new();
+        for len in 1..=255 {
+            for end in ["a", "b"] {
+                for suffix in ["restore", "repair", "snapshot"] {
+                    let name = name(&format!("{}{end}", "x".repeat(len - 1)), suffix);
+                    assert!(name.len() <= 255 && name.starts_with('.') && name.ends_with(suffix), "{name}");
+                    assert!(seen.insert(name));
+                }
+            }
+        }
+        assert_eq!(name(&"x".repeat(255), "repair").len(), ".0123456789abcdef.vecstore-repair".len());
+    }
 }

@@ -1,9 +1,11 @@
 //! What only the inside shows.
 
 use super::handle::Collection;
+use super::manifest::{Manifest, ManifestSegment};
 use super::options::CollectionOptions;
 use super::pending::Pending;
 use super::request::{Durability, SearchRequest, WriteSummary};
+use crate::error::Error;
 use crate::field::FieldKind;
 use crate::immutable::segment::SegmentReader;
 use crate::point::{Point, PointId};
@@ -109,4 +111,23 @@ fn replaced_segments_are_let_go() {
     while segment.upgrade().is_some() {
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_manifest_of_too_many_segments_is_not_written() {
+    let backend = DynBackend::new(SimulatedDisk::new(3));
+    let (directory, dir) = (backend.directory(), Path::new("/c"));
+    directory.create_dir(dir).unwrap();
+    let with = |count: u64| {
+        let segment = |number| ManifestSegment { number, id: None, deleted: None, deleted_salt: None };
+        let mut manifest = Manifest::new(Schema::new(1));
+        (manifest.segments, manifest.number_next) = ((1..=count).map(segment).collect(), count + 1);
+        manifest
+    };
+    let error = with(4097).prepare(&*directory, dir).unwrap_err();
+    assert!(matches!(error, Error::TooManySegments { segments: 4097, segments_max: 4096, .. }), "{error:?}");
+    let said = error.to_string();
+    assert!(said.contains("/c would have 4097 segments") && said.contains("segment_points_max"), "{said}");
+    assert!(directory.list(dir).unwrap().is_empty());
+    with(4096).prepare(&*directory, dir).unwrap();
 }

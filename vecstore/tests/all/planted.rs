@@ -329,6 +329,31 @@ fn other_file_system(than: &Path) -> Option<tempfile::TempDir> {
     other
 }
 
+/// What is built has a name of its own meanwhile, which has to fit too.
+#[test]
+fn copies_may_have_the_longest_names() {
+    let temp = tempdir();
+    let collection = temp.path().join("c");
+    sample(&collection);
+    let elsewhere = other_file_system(temp.path());
+    let (beside, elsewhere) = (temp.path(), elsewhere.as_ref().map(tempfile::TempDir::path));
+    for len in [230, 250, 255] {
+        for (below, letter, (what, act)) in [
+            (Some(beside), "s", CALLS[2]),
+            (elsewhere, "s", CALLS[2]),
+            (Some(beside), "r", CALLS[3]),
+            (Some(beside), "p", CALLS[5]),
+        ] {
+            let Some(below) = below else { continue };
+            let target = below.join(letter.repeat(len));
+            assert_eq!(act(&collection, &target), Ok(()), "{what}, {len} bytes");
+            open(&target).unwrap().close().unwrap();
+            let hidden = |entry: &fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b".");
+            assert!(!fs::read_dir(below).unwrap().map(Result::unwrap).any(|entry| hidden(&entry)), "{what}");
+        }
+    }
+}
+
 #[test]
 fn a_collection_behind_a_linked_directory_works() {
     let temp = tempdir();
