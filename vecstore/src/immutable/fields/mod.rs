@@ -4,7 +4,7 @@
 //!
 //! | section | terms (keyword, bool, UUID) | numbers (integer, float, datetime) |
 //! |---|---|---|
-//! | 0 | u64 each: points, distinct terms, points with a value | u64 each: points, entries, points with a value |
+//! | 0 | u64: points, distinct terms, points with a value | u64: points, entries, points with a value |
 //! | 1 | postings: the points with a value | the same |
 //! | 2 | dictionary: groups of terms, sorted | sorted table (number u64, point u32) |
 //! | 3 | the postings of each term, concatenated | empty |
