@@ -386,7 +386,7 @@ fn a_cut_file_loses_only_what_was_behind_the_cut() {
                 _ => 0,
             };
             // The last page has the offsets of payloads. Payloads can be found without it, but only if all
-            // others pages are there.
+            // other pages are there.
             let payloads_lost =
                 if name == "payload.pages" && len < whole.len() / PAGE * PAGE - PAGE { 1200 } else { 0 };
             assert_eq!(lost(&report), (points_lost as u64, payloads_lost, 0), "{context}");
