@@ -4,10 +4,10 @@
 //! cargo bench -p benches --bench defragmentation -- prepare    # makes the collections; needs much memory
 //! target/release/slow-disk run --memory-max-mib 128 -- cargo bench -p benches --bench defragmentation
 //! ```
+//!
 //! Environment: `BENCH_DIR` (the disk to measure), `BENCH_KEEP` (keeps collections between runs; default
 //! `target/tmp`), `BENCH_BACKENDS` (`mmap,ring`), `BENCH_ROUNDS` (3, about 8 minutes), and `BENCH_QUICK=1`
 //! (takes seconds, shows that it works).
-//! it works).
 
 use benches::data::variable;
 use benches::disk::DiskCounts;

@@ -5,6 +5,7 @@
 //! cargo bench -p benches --bench rescoring -- prepare    # makes the collection; needs much memory
 //! target/release/slow-disk run --memory-max-mib 512 -- cargo bench -p benches --bench rescoring
 //! ```
+//!
 //! Environment: `BENCH_DIR` (the disk to measure), `BENCH_KEEP` (keeps the collection between runs; default
 //! `target/tmp`), `BENCH_BACKENDS=mmap,ring` (default: all), `BENCH_ROUNDS` (3), and `BENCH_QUICK=1` (takes
 //! seconds, shows that it works).

@@ -164,7 +164,7 @@ fn share(count: usize, writers: usize, writer: usize) -> impl Iterator<Item = us
 }
 
 /// Writes a file of vectors with checksums from front to back, and syncs it at the end. fio does the same
-/// beside it.
+/// for comparison.
 fn bulk(setup: &Setup) -> Result<Table> {
     let mib = if setup.quick { 8 } else { 512 };
     let title = format!("Bulk: {mib} MiB from front to back, synced at the end");

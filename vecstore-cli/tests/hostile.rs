@@ -423,7 +423,7 @@ fn a_file_that_may_not_be_read_is_not_called_damaged() {
             said(&output)
         );
         assert!(!dir.join("p").exists() && !dir.join(".p.vecstore-repair").exists());
-        // With damage besides, the exit code is that of damage.
+        // If a file is also damaged, the exit code is that of damage.
         let payload = segment.join("payload.pages");
         let sound = fs::read(&payload).unwrap();
         fs::write(&payload, "x").unwrap();

@@ -1,4 +1,4 @@
-//! Postings: ascending numbers of points, bit-packed in blocks. A table allows to skip blocks.
+//! Postings: ascending numbers of points, bit-packed in blocks. A table allows skipping blocks.
 //!
 //! ```text
 //! |skips: for each whole block (last u32, bits u8)| blocks of 16 * bits bytes | the rest: varint deltas |

@@ -23,7 +23,7 @@ pub struct SearchScratch {
     pending: Vec<u32>,
     scores: Vec<f32>,
     found: Vec<Candidate>,
-    /// Where the walk enters the last level, besides the best point of the level above.
+    /// The points where the walk enters the last level, in addition to the best point of the level above.
     seeds: Vec<u32>,
 }
 

@@ -6,12 +6,12 @@
 //! | priority | files are opened in [`Lane::Background`], for backends that have lanes |
 //! | reads | [`options`]: few bytes in flight, so that a search waits behind few; neighbours in one read |
 //! | writes | [`BackgroundWriter`]: few bytes wait for the disk, so that no sync floods it |
-//! | threads | [`lower_priority`] and the [`pool`]: others get cores first, and the disk if it schedules |
+//! | threads | [`lower_priority`], [`pool`]: others get cores first, and the disk if it has a scheduler |
 //!
 //! The scheduler may suspend a low-priority thread while it holds a lock that others want. The only lock it
 //! shares with searches is that of the state, and it holds that while it copies a list of segments. Threads
-//! that wait for the lock sleep, which leaves a core to the holder. Only the writer, which has the usual
-//! priority, changes files and the state.
+//! that wait for the lock sleep, which leaves a core to the holder. Only the writer changes the state and
+//! existing files, and it has the usual priority.
 
 mod priority;
 mod writer;

@@ -223,7 +223,7 @@ impl Workload {
     }
 }
 
-/// Checks that the disk has no files beside those of the closed and optimized collection.
+/// Checks that the disk has no files except those of the closed and optimized collection.
 fn check_no_leftovers(disk: &SimulatedDisk, empty: bool) {
     let names = |path: &Path| -> Vec<String> {
         let entries = disk.list(path).unwrap();

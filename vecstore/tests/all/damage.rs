@@ -427,7 +427,7 @@ fn headers_are_made_anew_and_what_files_held_is_counted() {
     assert!(report.notes.iter().any(|note| note.contains("made anew")), "{:?}", report.notes);
     let (report, found) = repair_garbled(&disk, "segment-000001/segment.json", std::iter::once(5..50));
     assert_eq!((lost(&report), found == expected), ((0, 0, 0), true), "{report:?}");
-    // 16 of 200 points are deleted and one was changed. The logs replace ten more, which nobody can tell
+    // 16 of 200 points are deleted and one was changed. The logs replace ten more, which cannot be told
     // without their ids.
     let (live, gone) = (200 - 16 - 1, 200 - 16 - 1 - 10);
     for (name, points_lost) in [("vectors.vec", gone), ("ids.pages", live)] {
