@@ -1,11 +1,11 @@
-//! Random reads through every backend, beside fio, a bare ring and a plain loop over a map, in paired rounds:
-//! `cargo bench -p benches --bench backends`, about ten minutes.
+//! Random reads through every backend, beside fio, a bare ring and a plain loop over a map, in paired rounds.
+//! `cargo bench -p benches --bench backends` takes about ten minutes.
 //!
-//! Every size of vectors, past the page cache, cold and warm, with so many reads in flight, of a file that
-//! is kept for the next run. Ring set-up and opening are not counted.
+//! It measures vectors of several sizes and several depths, with the page cache bypassed, cold and warm. The
+//! file is kept for the next run. Setting up rings and opening files is not measured.
 //!
-//! Environment: `BENCH_DIR` (the disk that is measured), `BENCH_BACKENDS=mmap,ring` (all otherwise), `BENCH_ROUNDS` (5), and
-//! `BENCH_QUICK=1` (seconds instead of minutes: shows that it works, not how fast).
+//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_BACKENDS=mmap,ring` (default: all), `BENCH_ROUNDS`
+//! (5), and `BENCH_QUICK=1` (takes seconds, shows that it works, measures nothing).
 
 use benches::data::variable;
 use benches::reads::{FIGURES, Issue, Recorder, random_requests};
@@ -25,7 +25,7 @@ use vecstore::backends::BackendKind;
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const CONTENDER: [&str; 4] = ["page cache", "bytes", "depth", "contender"];
-/// Of one contender in one round, however fast it is.
+/// The most reads of one contender in one round.
 const READS_MAX: usize = 1 << 15;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +57,9 @@ enum Contender {
     BareRing,
     Fio,
     PlainLoop,
-    /// Takes `depth` requests at a time, of which it tells the kernel.
+    /// Reads batches of `depth` requests, and announces each batch to the kernel.
     Mmap(DynBackend),
-    /// Takes all requests at once and keeps `depth` of them in flight.
+    /// Gets all requests at once and keeps `depth` of them in flight.
     Ring(DynBackend),
 }
 
@@ -77,7 +77,7 @@ impl Contender {
         match self {
             Self::BareRing | Self::Fio | Self::Ring(_) => true,
             Self::Mmap(_) => case.cache != Cache::Past,
-            // Waits for one page after the other, whatever the depth.
+            // At any depth, it waits for one page after the other.
             Self::PlainLoop => case.cache == Cache::Warm || case.cache == Cache::Cold && case.depth == 1,
         }
     }
@@ -86,7 +86,7 @@ impl Contender {
 struct Setup {
     path: PathBuf,
     file_bytes: u64,
-    /// A contender reads for about as long in each round.
+    /// The time that a contender reads in each round, about.
     time: Duration,
     rounds: usize,
     contenders: Vec<Contender>,
@@ -135,7 +135,7 @@ fn main() -> Result<()> {
     }
     let (lens, depths): (&[u32], &[usize]) =
         if quick { (&[512, 3072], &[1, 8]) } else { (&[512, 3072, 4096, 16_384], &[1, 8, 32, 128]) };
-    // A file that has just been made is warm, which a disk without read-ahead would take minutes for.
+    // A new file is warm already. Without this, a disk without read-ahead would take minutes to warm it.
     make_warm(&setup.path)?;
     for cache in [Cache::Warm, Cache::Past, Cache::Cold] {
         if cache == Cache::Past {
@@ -162,7 +162,7 @@ impl Setup {
         let mut rounds = Rounds::default();
         for round in 0..self.rounds {
             let requests = random_requests(self.file_bytes, len, READS_MAX, round as u64);
-            // The order turns, so that nobody always finds the disk as the same one left it.
+            // The order rotates, so that no contender always runs after the same one.
             for turn in 0..contenders.len() {
                 let at = (turn + round) % contenders.len();
                 let name = contenders[at].name();
@@ -174,10 +174,10 @@ impl Setup {
         Ok(rounds)
     }
 
-    /// How many reads take a contender about as long as it has.
+    /// The number of reads that take a contender about its time.
     fn reads(&self, contender: &Contender, case: Case) -> Result<usize> {
         if matches!(contender, Contender::Fio) {
-            // It is told how long.
+            // fio gets a duration instead.
             return Ok(0);
         }
         let seed = self.rounds as u64;
@@ -220,7 +220,7 @@ impl Setup {
         }
     }
 
-    /// Reads in batches of so many requests.
+    /// Reads in batches of this many requests.
     fn through(
         &self,
         backend: &DynBackend,

@@ -1,8 +1,9 @@
-//! What each way to quantize keeps and costs: all codes scored, the best candidates scored again from the vectors.
+//! Recall and cost of each way to quantize. It scores all codes, and then rescores the best candidates by
+//! their vectors.
 //!
-//! `cargo bench -p benches --bench codes` makes its own data; with data of yours:
-//! `BENCH_VECTORS=base.npy BENCH_QUERIES=queries.npy cargo bench ...`. The truth is computed. `BENCH_CODES=rotated` measures
-//! the methods whose name contains that, `BENCH_SEED=2` trains with another seed than 1.
+//! `cargo bench -p benches --bench codes` makes its own data. For data of your own: `BENCH_VECTORS=base.npy
+//! BENCH_QUERIES=queries.npy cargo bench ...`. The truth is computed. `BENCH_CODES=rotated` measures the
+//! methods whose name contains that. `BENCH_SEED=2` trains with another seed than 1.
 
 use benches::cpu_time;
 use benches::data::{Error, Vectors, variable};
@@ -15,11 +16,11 @@ use vecstore_quant::{Codec, Compression, Quantization, SAMPLE_MAX, Scorer, train
 const DISTANCE: Distance = Distance::Cosine;
 const LIMIT: usize = 10;
 const OVERSAMPLING: [usize; 5] = [1, 2, 4, 8, 16];
-/// Records scored at once, as the store does.
+/// Records scored at once, as in the store.
 const BATCH: usize = 1024;
 const THREADS: usize = 2;
 
-/// Prepared vectors, one after the other.
+/// Prepared vectors, concatenated.
 struct Data {
     dim: usize,
     vectors: Vec<f32>,
@@ -43,7 +44,7 @@ fn load() -> Result<Data, Error> {
     Ok(data)
 }
 
-/// A point and its score, the best first.
+/// A score and its point. Better candidates order first.
 type Candidate = (f32, u32);
 
 /// The best of many scores.
@@ -79,7 +80,7 @@ impl Best {
     }
 }
 
-/// Runs `act` on equal parts of the items, on each of the threads.
+/// Runs `act` on equal parts of the items, one part on each thread.
 fn in_parallel<T: Send>(items: &mut [T], act: impl Fn(usize, &mut T) + Sync) {
     let part = items.len().div_ceil(THREADS).max(1);
     std::thread::scope(|scope| {
@@ -121,8 +122,8 @@ struct Rescored {
     read: usize,
 }
 
-/// Ranks candidates by their vectors; with bounds, only those that may be among the best, as the store decides before it reads:
-/// whose far end is not worse than the near ends of so many.
+/// Ranks candidates by their vectors. With bounds, it ranks only those that may be among the best, as the
+/// store decides before it reads. Such a candidate's upper bound reaches the `LIMIT`-th best lower bound.
 fn rescore(
     candidates: &[Candidate],
     exact: impl Fn(u32) -> f32,
@@ -219,7 +220,7 @@ fn main() -> Result<(), Error> {
                 rescore(found, exact, |_| f32::INFINITY, truth, plain);
                 rescore(found, exact, |candidate| bound(candidate).unwrap_or(f32::INFINITY), truth, bounded);
             }
-            // Bounds are checked on points that scores had no part in choosing.
+            // Bounds are checked on points that were chosen without regard to scores.
             for point in (0..count as u32).step_by((count / 100).max(1)) {
                 let len = codec.record_bytes();
                 let score = scorer.score(&records[point as usize * len..][..len]);

@@ -1,13 +1,13 @@
-//! Searches within tenants, from a disk that holds more than memory, before and after the points of a tenant lie together.
+//! Searches within tenants, before and after a tenant's points lie together. The disk holds more than memory.
 //!
 //! ```sh
-//! cargo bench -p benches --bench defragmentation -- prepare    # makes the collections, which takes memory and minutes
+//! cargo bench -p benches --bench defragmentation -- prepare    # makes the collections; needs much memory
 //! target/release/slow-disk run --memory-max-mib 128 -- cargo bench -p benches --bench defragmentation
 //! ```
 //!
-//! Environment: `BENCH_DIR` (that disk is measured), `BENCH_KEEP` (where collections are kept between runs, `target/tmp`
-//! otherwise), `BENCH_BACKENDS` (`mmap,ring`), `BENCH_ROUNDS` (3, about 8 minutes), and `BENCH_QUICK=1` (seconds: shows that
-//! it works).
+//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_KEEP` (keeps collections between runs; default
+//! `target/tmp`), `BENCH_BACKENDS` (`mmap,ring`), `BENCH_ROUNDS` (3, about 8 minutes), and `BENCH_QUICK=1`
+//! (takes seconds, shows that it works).
 
 use benches::data::variable;
 use benches::disk::DiskCounts;
@@ -38,16 +38,16 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const DIM: usize = 768;
 const SEED: u64 = 13;
-/// Searches under way at once.
+/// Concurrent searches.
 const CLIENTS: usize = 8;
-/// Different searches of a cell, gone through again and again.
+/// Different searches of a cell. They repeat.
 const SEARCHES: usize = 400;
 const PAGE: f64 = 4096.0;
-/// What is read over rather than asked for anew: a request of a network drive takes as long whether it is short or not.
+/// Gaps up to this are read over. On a network drive, a short request takes as long as a long one.
 const GAP_MAX: u32 = 32 << 10;
 
-/// Tenants of one size. Both kinds are fields of the same points, a large one made of ten small ones, so that one order on
-/// disk keeps the points of either together.
+/// Tenants of one size. Both kinds are fields of the same points, and a large tenant consists of ten small
+/// ones. One order on disk therefore keeps the points of either together.
 struct Tenants {
     field: &'static str,
     points: usize,
@@ -56,7 +56,8 @@ struct Tenants {
 const LARGE: Tenants = Tenants { field: "large", points: 400 };
 const SMALL: Tenants = Tenants { field: "small", points: 40 };
 
-/// A row of the published table: which tenants, per mille of them that are searched, and searches a second before and after.
+/// A row of the published table: the tenants, per mille of them that are searched, and searches a second
+/// before and after.
 const GRID: [(&Tenants, usize, f64, f64); 4] = [
     (&SMALL, 25, 1.5, 304.0),
     (&LARGE, 25, 56.0, 490.0),
@@ -77,7 +78,7 @@ fn contenders() -> Result<Vec<Contender>> {
     let mut contenders = Vec::new();
     for name in names.split(',') {
         let kind: BackendKind = name.parse()?;
-        // One for both: a ring keeps its buffers, and memory is scarce.
+        // Both contenders share it, because a ring keeps its buffers and memory is scarce.
         let backend = kind.backend();
         let contender = |name, direct| Contender { name, backend: backend.clone(), direct };
         contenders.push(contender(name.to_owned(), false));
@@ -91,7 +92,7 @@ fn contenders() -> Result<Vec<Contender>> {
 struct Setup {
     points: usize,
     rounds: usize,
-    /// Of each measurement, after as long to warm up.
+    /// Time of each measurement, after as long a warm-up.
     time: Duration,
 }
 
@@ -135,7 +136,7 @@ fn main() -> Result<()> {
     report.finish()
 }
 
-/// One segment. Searches within a tenant score each of its points, so the graph need not be good.
+/// Makes one segment. Searches within a tenant score each of its points, so the graph need not be good.
 fn make(dir: &Path, points: usize, defragment: bool) -> Result<()> {
     let mut schema = Schema::new(DIM as u32);
     schema.quantization = Quantization::Binary;
@@ -165,7 +166,7 @@ fn make(dir: &Path, points: usize, defragment: bool) -> Result<()> {
     Ok(collection.close()?)
 }
 
-/// Searches within hot tenants, in random order.
+/// Searches within the hot tenants, in random order.
 fn searches(setup: &Setup, tenants: &Tenants, per_mille: usize) -> Vec<SearchRequest> {
     let count = setup.points / tenants.points;
     let hot = (count * per_mille / 1000).max(1);
@@ -188,8 +189,8 @@ fn open(dir: &Path, backend: &DynBackend, direct: bool) -> Result<Collection> {
     Ok(Collection::open(backend, dir, &options)?)
 }
 
-/// What is found when all vectors of the tenants are read, which is the same in both layouts, and the pages that the codes
-/// and vectors of a tenant fill, on average.
+/// The hits when all vectors of the tenants are read, which both layouts share. Also the number of pages that
+/// a tenant's codes and vectors fill, on average.
 fn truth(kept: &[PathBuf; 2], searches: &[SearchRequest], field: &str) -> Result<(Vec<Vec<Hit>>, f64)> {
     let mut truths = Vec::new();
     for dir in kept {
@@ -223,7 +224,7 @@ fn measure(
 ) -> Result<()> {
     let searches = searches(setup, tenants, per_mille);
     let (truth, least) = truth(kept, &searches, tenants.field)?;
-    // What the first contender to get there found, by layout and search.
+    // The first hits found by any contender, by layout and search.
     let expected: [Expected; 2] = Default::default();
     let mut rounds: Vec<Rounds> = contenders.iter().map(|_| Rounds::default()).collect();
     for round in 0..setup.rounds {
@@ -256,7 +257,7 @@ fn measure(
     Ok(())
 }
 
-/// What each search found, once one has. More is not kept: memory is scarce.
+/// The first hits of each search. It keeps nothing else, because memory is scarce.
 struct Expected(Vec<OnceLock<Vec<Hit>>>);
 
 impl Default for Expected {
@@ -266,7 +267,7 @@ impl Default for Expected {
 }
 
 impl Expected {
-    /// Fails where a search found something else than it did before.
+    /// Fails if a search found other hits than before.
     fn compare(&self, search: usize, hits: &[Hit]) -> Result<()> {
         let expected = self.0[search].get_or_init(|| hits.to_vec());
         if hits == expected {
@@ -277,7 +278,7 @@ impl Expected {
     }
 }
 
-/// Of all searches that have been run, which find the same each time.
+/// The recall of all searches that ran. A search finds the same each time.
 fn recall(found: &Expected, truth: &[Vec<Hit>]) -> f64 {
     let (mut right, mut all) = (0, 0);
     for (found, truth) in found.0.iter().zip(truth) {
@@ -289,7 +290,7 @@ fn recall(found: &Expected, truth: &[Vec<Hit>]) -> f64 {
     right as f64 / all as f64
 }
 
-/// What was done in the time that is measured.
+/// The work done in the measured time.
 struct Run {
     searches: f64,
     elapsed: f64,
@@ -297,7 +298,7 @@ struct Run {
     disk: Option<DiskCounts>,
 }
 
-/// Searches for a while to warm up, then as long again.
+/// Searches for a while to warm up, and then as long again.
 fn run(
     setup: &Setup,
     contender: &Contender,
@@ -317,7 +318,7 @@ fn run(
     Ok(Run { searches: measured as f64, elapsed, cpu, disk })
 }
 
-/// Every client takes the next search when its last one has ended; how many came to their end.
+/// Each client starts its next search when the last one ended. Returns how many searches completed.
 fn search_for(
     time: Duration,
     collection: &Collection,
@@ -342,7 +343,7 @@ fn search_for(
     })
 }
 
-/// Leaves nothing of a collection's files in the page cache.
+/// Evicts a collection's files from the page cache.
 fn drop_caches(dir: &Path) -> Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();

@@ -1,8 +1,8 @@
-//! Recall and cost of filtered search, by how many points a filter leaves: values of a field that goes with nearness, and
-//! random numbers that do not.
+//! Recall and cost of filtered search, by the number of points that a filter leaves. One filter uses a field
+//! whose values correlate with nearness, another uses random numbers.
 //!
-//! `cargo bench -p benches --bench filters` makes its own data; with data of yours:
-//! `BENCH_VECTORS=base.npy BENCH_PAYLOAD=base.jsonl BENCH_FIELD=section BENCH_QUERIES=queries.npy cargo bench ...`.
+//! `cargo bench -p benches --bench filters` makes its own data. For data of your own, set
+//! `BENCH_VECTORS=base.npy BENCH_PAYLOAD=base.jsonl BENCH_FIELD=section BENCH_QUERIES=queries.npy`.
 
 use benches::data::{Error, Vectors, variable};
 use benches::report::{Report, Table};
@@ -49,7 +49,7 @@ fn load() -> Result<Data, Error> {
     let mut data = Clustered::new(count, dim, 7);
     let queries = data.queries(QUERIES);
     let vectors = Vectors::all_of(&mut data)?;
-    // Cut by the first component, unevenly: near points mostly share a value.
+    // Values cut the first component unevenly, so near points mostly share a value.
     let value = |vector: &[f32]| format!("v{}", (vector[0].abs() * 300.0).sqrt() as u32);
     let payloads = vectors.iter().map(|vector| Ok(object(json!({ "value": value(vector) }))?));
     let payloads = payloads.collect::<Result<_, Error>>()?;
@@ -119,7 +119,8 @@ fn main() -> Result<(), Error> {
     drop(points);
     collection.optimize(|_| {}).wait()?;
 
-    // For each wanted part of the points: the values that together come nearest to it, and a range of random numbers.
+    // For each wanted part of the points: the values that together come nearest to it, and a range of random
+    // numbers.
     let facets = collection.facet(data.field.clone(), None, 100_000).wait()?;
     let title = format!(
         "Filtered search: {total} points of dimension {}, {} queries, default settings",

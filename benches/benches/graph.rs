@@ -1,9 +1,9 @@
-//! Building a graph and searching it with everything in memory: seconds, queries a second and recall, by ef.
+//! Builds a graph and searches it in memory. It measures seconds, queries a second and recall, by ef.
 //!
-//! `cargo bench -p benches --bench graph` makes its own data; with data of yours:
-//! `BENCH_VECTORS=base.npy BENCH_QUERIES=queries.npy BENCH_TRUTH=neighbours.npy cargo bench ...`.
-//! `BENCH_QUANTIZATION=int8,rotated4` chooses the codes, `BENCH_THREADS=2` the cores, and `BENCH_LINES=1` prints JSON lines
-//! as `benches/peers/compare.py` reads them.
+//! `cargo bench -p benches --bench graph` makes its own data. For data of your own: `BENCH_VECTORS=base.npy
+//! BENCH_QUERIES=queries.npy BENCH_TRUTH=neighbours.npy cargo bench ...`. `BENCH_QUANTIZATION=int8,rotated4`
+//! chooses the codes, and `BENCH_THREADS=2` the cores. `BENCH_LINES=1` prints JSON lines for
+//! `benches/peers/compare.py`.
 
 use benches::cpu_time;
 use benches::data::{Error, Vectors, variable};
@@ -32,7 +32,7 @@ const REPEATS: usize = 3;
 struct Data {
     vectors: Vectors,
     queries: Vectors,
-    /// The nearest points of each query; found by an exact search if none are given.
+    /// The nearest points of each query, if given. Otherwise an exact search finds them.
     truth: Option<Vec<Vec<PointId>>>,
 }
 
@@ -65,13 +65,13 @@ struct Measured {
     searches: Vec<Searched>,
 }
 
-/// All queries with one ef.
+/// The measurements of all queries with one ef.
 struct Searched {
     ef: usize,
     recall: f64,
     qps: f64,
     cpu_us: f64,
-    /// Vectors scored a query.
+    /// Vectors scored for each query.
     rescored: f64,
 }
 
@@ -199,7 +199,7 @@ fn main() -> Result<(), Error> {
             if variable("BENCH_LINES").is_some() {
                 let row = json!({
                     "system": format!("vecstore {name}"),
-                    // All of it, files included, which the others do not write.
+                    // The whole build, with the files, which the others do not write.
                     "build_seconds": measured.total_seconds,
                     "build_cpu_seconds": measured.total_cpu_seconds,
                     "bytes": measured.memory_bytes as f64 / data.vectors.len() as f64,

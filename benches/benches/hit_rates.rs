@@ -1,11 +1,12 @@
-//! Random reads of which the page cache holds none, some or all: a map, rings, and a map before a ring.
+//! Random reads with the page cache empty, partly filled or full: a map, rings, and a map before a ring.
 //!
-//! `cargo bench -p benches --bench hit_rates`, about a minute; on a slow disk eight:
+//! `cargo bench -p benches --bench hit_rates` takes about a minute, and eight on a slow disk:
 //! `cargo run --release -p benches --bin slow-disk -- run -- cargo bench -p benches --bench hit_rates`.
 //!
-//! Arguments: the parts to run (`-- skewed`), both without.
+//! Arguments: the parts to run (`-- skewed`); default: both.
 //!
-//! Environment: `BENCH_DIR` (the disk that is measured), `BENCH_ROUNDS` (5), `BENCH_QUICK=1` (seconds: shows that it works).
+//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_ROUNDS` (5), `BENCH_QUICK=1` (takes seconds, shows
+//! that it works).
 
 use benches::reads::{FIGURES, Issue, Recorder, random_requests};
 use benches::report::{Plot, Report, Table};
@@ -52,7 +53,7 @@ fn main() -> Result<()> {
     ];
     let setup = Setup { path: data_file(&dir, file_bytes)?, file_bytes, reads, rounds, backends };
     let mut report = Report::new("hit_rates");
-    // `cargo bench` adds `--bench`; what is left names parts.
+    // `cargo bench` adds `--bench`. The other arguments name parts.
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     for (name, part) in
         [("rates", Setup::by_hit_rate as fn(&Setup) -> Result<Table>), ("skewed", Setup::skewed)]
@@ -76,7 +77,7 @@ impl Setup {
             .plot(Plot::new("hits %", "CPU us/read", "contender").pictures(&["batch"]).log());
         let pool = random_requests(*file_bytes, LEN, 2 * reads, 0);
         let (hot, cold) = pool.split_at(*reads);
-        // Page by page, so that the page cache can drop some and keep their neighbours.
+        // Reads page by page, so that the page cache can evict pages without their neighbours.
         make_cold(path)?;
         BareRing::open(path, false, DEPTH, LEN as usize)?.read(hot, |_, _| ())?;
         for batch in [64, *reads] {
@@ -92,7 +93,7 @@ impl Setup {
                         let backend = &backends[(turn + round) % backends.len()];
                         drop_pages(path, &cold)?;
                         let row = [batch.into(), hits.into(), backend.name().into()];
-                        // The first time brings the pages, the second the page table.
+                        // The first read fills the page cache, the second one the page table.
                         let before = [hot.as_slice(), &hot].concat();
                         of_hits.run(round, row, || self.measure(backend, &before, &requests, batch))?;
                     }
@@ -117,7 +118,7 @@ impl Setup {
         let mut rounds = Rounds::default();
         for round in 0..self.rounds {
             for turn in 0..self.backends.len() {
-                // Others than those that the one before has just left in the page cache.
+                // Other requests than before, because the last contender left its own in the page cache.
                 let mut random = fastrand::Rng::with_seed((round * self.backends.len() + turn) as u64);
                 let mut read = || {
                     let of = if random.u32(..10) < 9 { hot } else { &pool };
@@ -134,7 +135,7 @@ impl Setup {
         Ok(table)
     }
 
-    /// Reads batch after batch with one reader, and records all but what comes before.
+    /// Reads batch after batch with one reader. Records `requests`, but not `before`.
     fn measure(
         &self,
         backend: &DynBackend,
@@ -170,7 +171,7 @@ impl Setup {
     }
 }
 
-/// Leaves nothing of these pages in the page cache.
+/// Evicts these pages from the page cache.
 fn drop_pages(path: &Path, pages: &[ReadRequest]) -> Result<()> {
     let file = File::open(path)?;
     for page in pages {

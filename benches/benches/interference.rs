@@ -1,10 +1,11 @@
-//! How long searches take while a collection is optimized and while it is written to, beside when nothing else happens.
+//! The latency of searches while a collection is optimized or written to, beside that of an idle collection.
 //!
-//! `cargo bench -p benches --bench interference`, on a disk that shows it:
+//! `cargo bench -p benches --bench interference`. On a slow disk the effect shows:
 //! `cargo run --release -p benches --bin slow-disk -- run -- cargo bench -p benches --bench interference`.
 //!
-//! Environment: `BENCH_DIR` (that disk is measured), `BENCH_BACKENDS=mmap,ring` (all otherwise; `ring-without-lanes` is the
-//! ring with everything in one lane), `BENCH_ROUNDS`, and `BENCH_QUICK=1` (seconds: shows that it works).
+//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_BACKENDS=mmap,ring` (default: all;
+//! `ring-without-lanes` is the ring with all operations in one lane), `BENCH_ROUNDS`, and `BENCH_QUICK=1`
+//! (takes seconds, shows that it works).
 
 use benches::cpu_time;
 use benches::data::{Error, variable};
@@ -28,10 +29,10 @@ use vecstore::schema::Schema;
 
 const DIM: usize = 384;
 const SEGMENTS: usize = 3;
-/// Each searches at a pace of its own, whatever came of the search before.
+/// Each client searches at its own fixed pace, even if the search before is late.
 const CLIENTS: usize = 2;
 const PACE: Duration = Duration::from_millis(40);
-/// Points of a write, each of which is synced.
+/// Points of a write. Each write is synced.
 const WRITE_POINTS: usize = 64;
 
 const RING_WITHOUT_LANES: &str = "ring-without-lanes";
@@ -91,24 +92,24 @@ impl Setup {
         })
     }
 
-    /// The collection that every round begins with: files never change, so a copy is links.
+    /// The collection that every round begins with. Its files never change, so a copy consists of links.
     fn original(&self) -> PathBuf {
         self.dir.path().join("original")
     }
 }
 
-/// What is under way beside the searches.
+/// The work beside the searches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Beside {
     Nothing,
-    /// A stage of optimizing.
+    /// One stage of optimizing.
     Optimizing(BuildStage),
     /// The first second with the new segment.
     Optimized,
     Upserts,
 }
 
-/// What has been used up to a moment.
+/// Resources used up to a moment.
 #[derive(Clone, Copy)]
 struct Usage {
     at: Instant,
@@ -122,7 +123,7 @@ impl Usage {
     }
 }
 
-/// When what began.
+/// The times at which each kind of work began.
 struct Marks {
     dir: PathBuf,
     marks: Mutex<Vec<(Option<Beside>, Usage)>>,
@@ -133,7 +134,7 @@ impl Marks {
         Arc::new(Self { dir: dir.to_owned(), marks: Mutex::default() })
     }
 
-    /// From now on this is under way; `None` if nothing is measured.
+    /// Marks the start of this work. `None` if nothing is measured.
     fn begin(&self, beside: Option<Beside>) {
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         if marks.last().is_none_or(|(last, _)| *last != beside) {
@@ -142,10 +143,10 @@ impl Marks {
     }
 }
 
-/// A search that was due at a time, and how long after that it was done.
+/// The time a search was due, and the delay until it completed.
 type Sample = (Instant, Duration);
 
-/// All stretches of a round with the same beside.
+/// All periods of a round with the same work.
 #[derive(Default)]
 struct Measured {
     latencies: Vec<Duration>,
@@ -184,7 +185,7 @@ impl Measured {
     }
 }
 
-/// What to search for, and what is found before the segments are merged and after.
+/// The queries, and their hits before and after the segments are merged.
 struct Searches {
     queries: Vec<Vec<f32>>,
     before: Vec<Vec<Hit>>,
@@ -200,7 +201,7 @@ fn hits_of_all(collection: &Collection, queries: &[Vec<f32>]) -> Result<Vec<Vec<
     Ok(found.into_iter().map(|found| found.hits).collect())
 }
 
-/// Searches at a fixed pace until what goes on beside has ended. What a search finds must be among `expected`.
+/// Searches at a fixed pace until the work has ended. The hits of each search must be among `expected`.
 fn search_beside(
     collection: &Collection,
     queries: &[Vec<f32>],
@@ -216,7 +217,7 @@ fn search_beside(
             let query = next.fetch_add(1, Relaxed) % queries.len();
             let found = collection.search(request(&queries[query])).wait();
             let found = found.map_err(|error| with_causes(&error).to_string())?;
-            // From when it was due: whoever comes while another search is slow waits too.
+            // Measured from the due time, because a client that comes during a slow search waits too.
             samples.push((due, due.elapsed()));
             if !expected.iter().any(|hits| hits[query] == found.hits) {
                 return Err(format!("query {query} found {:?}, not {:?}", found.hits, expected[0][query]));
@@ -243,8 +244,8 @@ fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Opened for searches that read: past the page cache, or with nothing of the files in it. Optimized in the background only
-/// if asked to, and then never merged, which may change what is found.
+/// Opens for searches that read from the disk, with the page cache bypassed or empty. It optimizes in the
+/// background only if asked, and never merges then, because a merge may change the hits.
 fn open(backend: &DynBackend, dir: &Path, background: bool) -> Result<Collection, Error> {
     for file in files_below(dir)? {
         benches::make_cold(&file)?;
@@ -268,14 +269,15 @@ fn files_below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-/// A copy of the original collection in a directory of its own.
+/// A copy of the original collection in a new directory.
 fn copy(setup: &Setup, backend: &DynBackend) -> Result<tempfile::TempDir, Error> {
     let dir = tempfile::tempdir_in(setup.dir.path())?;
     Collection::restore(backend, &setup.original(), &dir.path().join("c"), &StopFlag::new())?;
     Ok(dir)
 }
 
-/// Makes the original collection, and finds out what is found in it, and in the one segment it can be made.
+/// Makes the original collection. Finds the hits of the queries in it, and in the single segment that a merge
+/// makes.
 fn prepare(setup: &Setup) -> Result<Searches, Error> {
     let Contender { backend, .. } = setup.contenders.first().ok_or("no backend")?;
     let mut vectors = Clustered::new(setup.points, DIM, 7);
@@ -299,7 +301,7 @@ fn prepare(setup: &Setup) -> Result<Searches, Error> {
     Ok(Searches { queries, before, after })
 }
 
-/// The next so many points, numbered from `id` on.
+/// The next `count` points, numbered from `id` on.
 fn points(vectors: &mut Clustered, count: usize, id: &mut u64) -> Result<Vec<Point>, Error> {
     let rows = vectors.next_rows(count)?.to_f32();
     let points = rows.chunks_exact(DIM).zip(*id..).map(|(row, id)| Point::new(id, row.to_vec()));
@@ -307,7 +309,7 @@ fn points(vectors: &mut Clustered, count: usize, id: &mut u64) -> Result<Vec<Poi
     Ok(points.collect())
 }
 
-/// Quiet, then optimizing, then, in another copy, upserts.
+/// Measures idle, then optimizing, and then upserts in another copy.
 fn round(
     setup: &Setup,
     backend: &DynBackend,
@@ -337,7 +339,7 @@ fn round(
 
     let dir = copy(setup, backend)?;
     let collection = open(backend, &dir.path().join("c"), true)?;
-    // They lie elsewhere, so that what is found stays the same; more than a disk takes in the time.
+    // These points lie elsewhere, so hits stay the same. They are more than a disk takes in the time.
     let mut elsewhere = Clustered::new(1_000_000, DIM, 8);
     let mut id = setup.points as u64;
     marks.begin(Some(Beside::Upserts));
@@ -356,7 +358,7 @@ fn round(
 fn main() -> Result<(), Error> {
     let setup = Setup::new()?;
     let searches = prepare(&setup)?;
-    // Each round goes through all contenders, so that what else the machine does meets all of them.
+    // Each round runs all contenders, so that other work of the machine affects all of them.
     let mut rounds: Vec<Vec<_>> = setup.contenders.iter().map(|_| Vec::new()).collect();
     for _ in 0..setup.rounds {
         for (Contender { backend, .. }, rounds) in setup.contenders.iter().zip(&mut rounds) {
@@ -417,7 +419,7 @@ fn add_rows(table: &mut Table, contender: &str, rounds: &[(Arc<Marks>, Vec<Sampl
     }
 }
 
-/// Over the rounds in which there were searches.
+/// Only rounds with searches count.
 fn add_row(table: &mut Table, contender: &str, name: &str, rounds: &[Measured], quiet: &[Measured]) {
     let pairs: Vec<_> = rounds.iter().zip(quiet).filter(|(round, _)| !round.latencies.is_empty()).collect();
     if pairs.is_empty() {

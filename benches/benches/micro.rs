@@ -1,5 +1,5 @@
-//! Small things, by criterion: what planning costs beside reading, and what the mmap backend adds to a plain loop.
-//! `cargo bench -p benches --bench micro`
+//! Micro-benchmarks with criterion: the cost of planning beside reading, and the overhead of the mmap backend
+//! over a plain loop. `cargo bench -p benches --bench micro`
 
 use benches::{data_file, make_warm, map, touch};
 use criterion::{BatchSize, Criterion, Throughput};
@@ -19,13 +19,13 @@ fn random_requests(len: u32) -> Vec<ReadRequest> {
     (0..READS).map(|_| ReadRequest::new(random.u64(..vectors) * u64::from(len), len)).collect()
 }
 
-/// Planning 4,096 requests, beside reading them from a warm page cache through each ring backend.
+/// Plans 4,096 requests, and reads them from a warm page cache through each ring backend.
 fn planner<B: BackendFactory>(criterion: &mut Criterion, path: &Path, backend: &B) {
     let requests = random_requests(4096);
     let mut group = criterion.benchmark_group("4096 random 4 KiB reads, warm");
     group.throughput(Throughput::Elements(READS as u64)).sample_size(20).warm_up_time(Duration::from_secs(1));
     group.bench_function(backend.name(), |bencher| {
-        // Inside the executor the rounds are timed by hand: criterion's own loop cannot await.
+        // Inside the executor, the code times the rounds itself, because criterion's loop cannot await.
         bencher.iter_custom(|iterations| {
             let ran = backend.run(|| async {
                 let options = OpenOptions { queue_depth: 128, gap_max: 0, ..OpenOptions::default() };
@@ -62,7 +62,7 @@ fn plan(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Warm reads of 3,072 and 4,096 bytes: a plain loop over slices, and the mmap backend.
+/// Warm reads of 3,072 and 4,096 bytes, by a plain loop over slices and by the mmap backend.
 fn warm_maps(criterion: &mut Criterion, path: &Path) {
     let map = map::open(path, false).expect("maps");
     let backend = io_mmap::MmapBackend::default();

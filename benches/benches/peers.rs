@@ -1,15 +1,16 @@
-//! Searches of the same vectors on the same disk by vecstore and by others, from their published packages: runs `peers/disk.py`.
+//! Searches the same vectors on the same disk with vecstore and with other systems. Runs `peers/disk.py`.
 //!
 //! ```sh
 //! python3 -m venv target/peers && target/peers/bin/pip install -r benches/peers/requirements.txt
 //! export BENCH_PYTHON=$PWD/target/peers/bin/python
-//! cargo bench -p benches --bench peers -- prepare    # makes the data and builds every index, outside of any cap on memory
+//! cargo bench -p benches --bench peers -- prepare    # makes data and indexes, without a cap on memory
 //! target/release/slow-disk run -- cargo bench -p benches --bench peers
 //! ```
 //!
-//! Environment: `BENCH_DIR` (that disk is measured), `BENCH_KEEP` (where data and indexes are kept, `target/tmp` otherwise),
-//! `BENCH_PYTHON` (`python3` otherwise), `BENCH_ROUNDS` (3), and `BENCH_QUICK=1` (few vectors and a cap that kills nobody: shows that it
-//! works). Without a package it says which and ends with status 77.
+//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_KEEP` (keeps data and indexes; default
+//! `target/tmp`), `BENCH_PYTHON` (default `python3`), `BENCH_ROUNDS` (3), and `BENCH_QUICK=1` (few vectors
+//! and a generous cap; shows that it works). If a package is missing, the bench names it and exits with
+//! status 77.
 
 #![allow(clippy::print_stderr, reason = "it says what is missing")]
 
@@ -19,10 +20,10 @@ use benches::settings::Settings;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// What a command ends with where something is missing.
+/// The exit status of a command that lacks a requirement.
 const SKIPPED: u8 = 77;
 
-/// Of the data and the measurements.
+/// The quick form's options for the data, and below for the searches.
 const QUICK: [&str; 6] = ["--count", "3000", "--dim", "64", "--queries", "80"];
 const QUICK_SEARCH: [&str; 6] = ["--seconds", "0.1", "--cap-mib", "256", "--threads", "8"];
 
@@ -44,7 +45,7 @@ fn main() -> Result<ExitCode, Error> {
         command.arg(script).arg(verb).arg(&data).args(more);
         command.env("BENCH_PEER", env!("CARGO_BIN_EXE_peer"));
         let status = command.status().map_err(|error| format!("{python}: {error}"))?;
-        // 77, that something is missing, too.
+        // Passes status 77 on.
         Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
     };
     let prepared = run("prepare", if settings.quick { &QUICK } else { &[] })?;

@@ -1,8 +1,9 @@
-//! What registered files and buffers, completions worked on by the waiting thread, and reads submitted one by one bring a
-//! bare ring: `cargo bench -p benches --bench registered`. It decides what `io-ring` uses.
+//! The gain for a bare ring from registered files and buffers, from completions run by the waiting thread,
+//! and from reads submitted one by one. `cargo bench -p benches --bench registered`. The results decide what
+//! `io-ring` uses.
 //!
-//! Environment: `BENCH_DIR` (the disk that is measured), `BENCH_ROUNDS` (12), `BENCH_QUICK=1` (seconds: shows that it works,
-//! not how fast).
+//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_ROUNDS` (12), `BENCH_QUICK=1` (takes seconds, shows
+//! that it works, measures nothing).
 
 use benches::reads::{FIGURES, Issue, Recorder, random_requests};
 use benches::report::{Report, Table};
@@ -63,7 +64,7 @@ fn main() -> Result<()> {
         let mut of_cache = Rounds::default();
         for round in 0..rounds {
             let requests = random_requests(file_bytes, 4096, reads, round as u64);
-            // Who goes first pays for the round's requests being new.
+            // The first variant of a round pays for the new requests, so the order rotates.
             for at in 0..VARIANTS.len() {
                 let (name, options) = VARIANTS[(at + round) % VARIANTS.len()];
                 of_cache.run(round, [cache.into(), u64::from(depth).into(), name.into()], || {
@@ -82,7 +83,7 @@ fn main() -> Result<()> {
     report.finish()
 }
 
-/// The same through `io-ring`, with and without buffers registered: what they save there.
+/// The same through `io-ring`, with and without registered buffers.
 fn io_rings(path: &Path, file_bytes: u64, rounds: usize, reads: usize) -> Result<Table> {
     let start = |registered_bytes_max| {
         RingBackend::start(&RingOptions { registered_bytes_max, ..RingOptions::default() })

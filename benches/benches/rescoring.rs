@@ -1,13 +1,14 @@
-//! Quantized search with rescoring from a disk that holds more than memory: every backend, beside a map whose faults block.
+//! Quantized search with rescoring, through every backend and a map whose faults block. The disk holds more
+//! than memory.
 //!
 //! ```sh
-//! cargo bench -p benches --bench rescoring -- prepare    # makes the collection, which takes memory and minutes
+//! cargo bench -p benches --bench rescoring -- prepare    # makes the collection; needs much memory
 //! target/release/slow-disk run --memory-max-mib 512 -- cargo bench -p benches --bench rescoring
 //! ```
 //!
-//! Environment: `BENCH_DIR` (that disk is measured), `BENCH_KEEP` (where the collection is kept between runs, `target/tmp`
-//! otherwise), `BENCH_BACKENDS=mmap,ring` (all otherwise), `BENCH_ROUNDS` (3), and `BENCH_QUICK=1` (seconds: shows that it
-//! works).
+//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_KEEP` (keeps the collection between runs; default
+//! `target/tmp`), `BENCH_BACKENDS=mmap,ring` (default: all), `BENCH_ROUNDS` (3), and `BENCH_QUICK=1` (takes
+//! seconds, shows that it works).
 
 use benches::data::variable;
 use benches::disk::DiskCounts;
@@ -33,14 +34,14 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const DIM: usize = 768;
 const SEED: u64 = 11;
-/// As in the published table: what is read for a query is so many times what it wants.
+/// As in the published table: the number of vectors read for each hit.
 const OVERSAMPLING: [usize; 2] = [1, 4];
 const LIMIT: usize = 10;
-/// Reads in flight at most, a thread: enough for two threads to keep the most parallel disk busy.
+/// The most reads in flight for each thread. Two threads then keep the most parallel disk busy.
 const QUEUE_DEPTH: u32 = 128;
-/// Of the searches, whoever blocks does so many: it takes long.
+/// The blocking contender runs only one search in this many, because it is slow.
 const BLOCKING_PART: usize = 5;
-/// Searches that each thread has under way.
+/// Concurrent searches of each thread.
 const READS_PER_CORE: usize = 8;
 
 struct Setup {
@@ -51,7 +52,7 @@ struct Setup {
     quick: bool,
 }
 
-/// Who is compared. The first is what the others are compared with.
+/// The contenders. The others are compared with the first one.
 fn contenders() -> Result<Vec<(String, DynBackend)>> {
     let blocking = ("mmap, blocking".to_owned(), DynBackend::new(OneByOne(BackendKind::Mmap.backend())));
     let kinds: Vec<BackendKind> = match variable("BENCH_BACKENDS") {
@@ -84,7 +85,7 @@ fn main() -> Result<()> {
     report.finish()
 }
 
-/// One segment, its codes and ids in memory, its vectors on disk.
+/// Makes one segment, with codes and ids in memory and vectors on disk.
 fn make(dir: &Path, points: usize) -> Result<()> {
     let mut schema = Schema::new(DIM as u32);
     schema.quantization = Quantization::Binary;
@@ -128,7 +129,7 @@ fn measure(setup: &Setup) -> Result<benches::report::Table> {
             for round in 0..setup.rounds {
                 let fio = reads_of_fio(setup, &vectors, round)?;
                 for at in 0..contenders.len() {
-                    // The first stays first in the table; after that everybody is somewhere else in each round.
+                    // The first contender stays first in the table. In later rounds the order rotates.
                     let at = if round == 0 { at } else { (at + round) % contenders.len() };
                     let (name, backend) = &contenders[at];
                     let contender = [oversampling.into(), threads.into(), name.as_str().into()];
@@ -158,7 +159,7 @@ fn measure(setup: &Setup) -> Result<benches::report::Table> {
     Ok(table)
 }
 
-/// Reads a second that the disk has in it.
+/// The reads a second that fio gets from the disk.
 fn reads_of_fio(setup: &Setup, vectors: &Path, round: usize) -> Result<Option<f64>> {
     if !fio::is_there() {
         return Ok(None);
@@ -167,7 +168,7 @@ fn reads_of_fio(setup: &Setup, vectors: &Path, round: usize) -> Result<Option<f6
     Ok(fio::random_reads(vectors, 4096, 128, true, time, round as u64)?.figure(0))
 }
 
-/// All searches, by as many threads, with nothing of the vectors in the page cache.
+/// All searches, on this many threads, with the vectors evicted from the page cache.
 fn run(
     setup: &Setup,
     backend: &DynBackend,

@@ -1,13 +1,14 @@
-//! Scrolling through a whole collection, vectors included: point by point and in batches, on every backend.
+//! Scrolls through a whole collection with its vectors, point by point and in batches, on every backend.
 //!
 //! ```sh
 //! cargo bench -p benches --bench scroll -- prepare    # makes the collections
-//! target/release/slow-disk run --read-ahead-kb 128 --memory-max-mib 96 -- cargo bench -p benches --bench scroll
+//! target/release/slow-disk run --read-ahead-kb 128 --memory-max-mib 96 -- \
+//!     cargo bench -p benches --bench scroll
 //! ```
 //!
-//! Environment: `BENCH_DIR` (that disk is measured), `BENCH_KEEP` (where collections are kept between runs, `target/tmp`
-//! otherwise), `BENCH_BACKENDS=mmap,ring` (all otherwise), `BENCH_ROUNDS` (3), and `BENCH_QUICK=1` (seconds: shows that it
-//! works).
+//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_KEEP` (keeps collections between runs; default
+//! `target/tmp`), `BENCH_BACKENDS=mmap,ring` (default: all), `BENCH_ROUNDS` (3), and `BENCH_QUICK=1` (takes
+//! seconds, shows that it works).
 
 use benches::data::variable;
 use benches::disk::DiskCounts;
@@ -36,12 +37,12 @@ const DIM: usize = 768;
 /// Points of a page.
 const PAGE: usize = 5000;
 
-/// How points are named, and so in which order a scroll goes through them.
+/// The kind of ids. It determines the order of a scroll.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ids {
-    /// As they came.
+    /// Numbers in the order of insertion.
     InOrder,
-    /// At random.
+    /// Random UUIDs.
     Uuids,
 }
 
@@ -58,11 +59,11 @@ struct Contender {
     name: String,
     backend: DynBackend,
     access: AccessPattern,
-    /// It goes through so small a part of the points only, since it takes long.
+    /// It scrolls through only this part of the points, because it is slow.
     part: usize,
 }
 
-/// The first is what the others are compared with.
+/// The contenders. The others are compared with the first one.
 fn contenders() -> Result<Vec<Contender>> {
     let kinds: Vec<BackendKind> = match variable("BENCH_BACKENDS") {
         Some(names) => names.split(',').map(str::parse).collect::<std::result::Result<_, _>>()?,
@@ -123,10 +124,10 @@ fn main() -> Result<()> {
     report.finish()
 }
 
-/// One segment, ids in memory, vectors on disk.
+/// Makes one segment, with ids in memory and vectors on disk.
 fn make(dir: &Path, points: usize, ids: Ids) -> Result<()> {
     let mut schema = Schema::new(DIM as u32);
-    // Codes are in memory, and no scroll needs them.
+    // Codes are in memory, so they should be small. No scroll needs them.
     schema.quantization = Quantization::Binary;
     schema.placement.ids = Placement::Pinned;
     let options = CollectionOptions { background: false, cores: 0, ..CollectionOptions::default() };
@@ -158,7 +159,7 @@ struct Setup {
 fn measure(setup: &Setup, ids: Ids, table: &mut Table) -> Result<()> {
     let contenders = contenders()?;
     let mut rounds = Rounds::default();
-    // By how many points it is of.
+    // The expected digests, by the number of points.
     let mut expected: Vec<(usize, u64, String)> = Vec::new();
     for round in 0..setup.rounds {
         let fio = rate_of_fio(setup, round)?;
@@ -182,7 +183,7 @@ fn measure(setup: &Setup, ids: Ids, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// Random reads a second that the disk has in it.
+/// The random reads a second that fio gets from the disk.
 fn rate_of_fio(setup: &Setup, round: usize) -> Result<Option<f64>> {
     if !fio::is_there() {
         return Ok(None);
@@ -191,7 +192,7 @@ fn rate_of_fio(setup: &Setup, round: usize) -> Result<Option<f64>> {
     Ok(fio::random_reads(&setup.vectors, 4096, 128, true, time, round as u64)?.figure(0))
 }
 
-/// Goes through the first so many points, page by page; also a digest of their ids and vectors.
+/// Scrolls through the first `points` points. Also returns a digest of their ids and vectors.
 fn scroll(setup: &Setup, contender: &Contender, points: usize, fio: Option<f64>) -> Result<(Round, u64)> {
     let Contender { backend, access, .. } = contender;
     let direct = backend.name() != BackendKind::Mmap.name();
@@ -214,7 +215,7 @@ fn scroll(setup: &Setup, contender: &Contender, points: usize, fio: Option<f64>)
         for record in scrolled.records {
             digest.write(record.id.to_string().as_bytes());
             let vector = record.vector.ok_or("a record came without its vector")?;
-            // Of each component, so that the digest costs little beside the reading.
+            // Folds the components first, so that the digest costs little beside the reading.
             digest.write_u32(
                 vector.iter().fold(0u32, |sum, component| sum.rotate_left(1) ^ component.to_bits()),
             );

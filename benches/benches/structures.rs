@@ -1,8 +1,9 @@
 //! Immutable structures beside their mutable twins: look-up time, build time and size.
 //!
-//! Times are CPU times of all threads: nothing here waits for a disk, and other work of the machine is not to be counted.
+//! Times are CPU times of all threads. Nothing here waits for a disk, and other work of the machine must not
+//! count.
 //!
-//! `cargo bench -p benches --bench structures`; `BENCH_QUICK=1` leaves the largest size out.
+//! `cargo bench -p benches --bench structures`. `BENCH_QUICK=1` skips the largest size.
 
 #![cfg(target_os = "linux")]
 
@@ -26,17 +27,17 @@ use vecstore_index::graph::GraphParts;
 #[global_allocator]
 static ALLOCATOR: Counted = Counted;
 
-/// Look-ups timed at once, and how often.
+/// Look-ups of one timing, and the number of timings.
 const LOOK_UPS: usize = 200_000;
 const ROUNDS: usize = 5;
-/// Builds of a structure that are timed, after one that is not if there are fewer keys than in a large one.
+/// Timed builds of a structure. With fewer keys than `LARGE`, an untimed build comes first.
 const BUILDS: usize = 3;
 const LARGE: usize = 1_000_000;
-/// Ids of a batch; numbers of a range.
+/// Ids of a batch, or numbers of a range.
 const BATCH: usize = 100;
 /// Points of a keyword.
 const POINTS_OF_KEYWORD: usize = 100;
-/// Intersections timed at once.
+/// Intersections of one timing.
 const INTERSECTIONS: usize = 1000;
 /// Links of a point.
 const LINKS: usize = 16;
@@ -49,7 +50,7 @@ fn sizes() -> &'static [usize] {
     if quick() { &[1000, 100_000] } else { &[1000, 100_000, 10_000_000] }
 }
 
-/// The time of an item in nanoseconds, of `items` that a round takes.
+/// Nanoseconds for each item. A round takes `items` items.
 fn timed(rounds: usize, items: usize, mut run: impl FnMut()) -> Cell {
     let times = (0..rounds).map(|_| {
         let before = cpu_time();
@@ -59,13 +60,13 @@ fn timed(rounds: usize, items: usize, mut run: impl FnMut()) -> Cell {
     Cell::spread(times)
 }
 
-/// The time of a look-up, with everything brought in before.
+/// The time of a look-up, after one pass to warm up.
 fn look_ups<T>(asked: &[T], look_up: impl Fn(&T)) -> Cell {
     asked.iter().for_each(&look_up);
     timed(ROUNDS, asked.len(), || asked.iter().for_each(&look_up))
 }
 
-/// Builds something some times, and returns the last of them, the time of a key and the bytes of memory of a key.
+/// Builds a structure repeatedly. Returns the last one, and the time and memory (bytes) for each key.
 fn built<T>(keys: usize, build: impl Fn() -> T) -> (T, Cell, f64) {
     let mut last = None;
     if keys < LARGE {
@@ -79,7 +80,7 @@ fn built<T>(keys: usize, build: impl Fn() -> T) -> (T, Cell, f64) {
     (made, time, bytes as f64 / keys as f64)
 }
 
-/// Files of pages in a directory that goes away.
+/// Files of pages in a temporary directory.
 struct Files {
     backend: DynBackend,
     dir: tempfile::TempDir,
@@ -101,7 +102,7 @@ impl Files {
         done.expect("maps need no executor").expect("read and written")
     }
 
-    /// Writes the file some times, and returns the time of a key and the bytes of the file of a key.
+    /// Writes the file repeatedly. Returns the time and the bytes of the file for each key.
     fn written(
         &self,
         keys: usize,
@@ -120,10 +121,10 @@ impl Files {
     }
 }
 
-/// Where the pages of a file are.
+/// The place of a file's pages.
 const PLACES: [(&str, bool); 2] = [("file, pinned", true), ("file, mapped and warm", false)];
 
-/// A table with a line a structure.
+/// A table with a row for each structure.
 struct Sheet(Table);
 
 impl Sheet {
@@ -144,7 +145,7 @@ fn none() -> Cell {
     "-".into()
 }
 
-/// Different numbers in no order: the mix of SplitMix64, which maps no two to the same.
+/// Distinct numbers in scrambled order, by the mix of SplitMix64, which is a bijection.
 fn mixed(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -154,7 +155,7 @@ fn mixed(number: u64) -> u64 {
 fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut report = Report::new("structures");
     for &size in sizes() {
-        // Whatever is slow shows as soon as it is there.
+        // Prints each table as soon as it is measured.
         for table in [ids, numbers, keywords, links] {
             report.table(table(size));
         }

@@ -1,12 +1,13 @@
-//! Writes that somebody waits for, and writes nobody does: `cargo bench -p benches --bench writes`.
+//! Foreground and background writes: `cargo bench -p benches --bench writes`.
 //!
-//! * **Appends**: durable changes a second of a collection, by 1, 8 and 64 writers, beside one `fdatasync` a write and the
-//!   rate at which the device syncs at all.
+//! * **Appends**: durable changes a second of a collection, by 1, 8 and 64 writers. Beside them, one
+//! `fdatasync` for each write, and the rate at which the device can sync.
 //! * **Bulk**: a segment's vectors written from front to back and synced, beside fio's sequential writes.
-//! * **Workers**: kernel threads for buffered writes to many files: a ring a file, such rings with one pool of workers, and one
-//!   ring for all.
+//! * **Workers**: kernel threads for buffered writes to many files, with a ring for each file, with such
+//! rings that share workers, and with one ring for all.
 //!
-//! Arguments: the parts to run (`-- bulk`), all of them without. Environment: `BENCH_ROUNDS`, `BENCH_DIR` (the disk that is measured), `BENCH_QUICK=1` (seconds: shows that it works, not how fast).
+//! Arguments: the parts to run (`-- bulk`); default: all. Environment: `BENCH_ROUNDS`, `BENCH_DIR` (the disk
+//! to measure), `BENCH_QUICK=1` (takes seconds, shows that it works, measures nothing).
 
 use benches::fio;
 use benches::report::{Report, Table};
@@ -45,7 +46,7 @@ fn main() -> Result<()> {
     let dir = tempfile::Builder::new().prefix("writes-").tempdir_in(base)?;
     let setup = Setup { dir: dir.path().to_owned(), rounds, quick };
     let mut report = Report::new("writes");
-    // `cargo bench` adds `--bench`; what is left names parts.
+    // `cargo bench` adds `--bench`. The other arguments name parts.
     let named: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     for (name, part) in
         [("appends", appends as fn(&Setup) -> Result<Table>), ("bulk", bulk), ("workers", workers)]
@@ -57,7 +58,7 @@ fn main() -> Result<()> {
     report.finish()
 }
 
-/// Durable changes a second.
+/// Measures durable changes a second.
 fn appends(setup: &Setup) -> Result<Table> {
     let title = format!("Appends: one point of {DIM} components a change, each durable before the next");
     let mut table = Rounds::table(title, &["contender", "writers"], &["changes/s"]);
@@ -79,7 +80,7 @@ fn appends(setup: &Setup) -> Result<Table> {
     Ok(table)
 }
 
-/// As often as the disk can make a block durable whose place is known.
+/// The rate at which the disk makes a block durable in a known place.
 fn device_syncs(setup: &Setup, count: usize) -> Result<Round> {
     let file = File::create_new(setup.dir.join("device"))?;
     let block = [7u8; 4096];
@@ -95,7 +96,7 @@ fn device_syncs(setup: &Setup, count: usize) -> Result<Round> {
     Ok(round)
 }
 
-/// A log without groups: whoever writes syncs, under a lock.
+/// A log without groups. Each writer syncs its own record, under a lock.
 fn fdatasync_each(setup: &Setup, writers: usize, count: usize) -> Result<Round> {
     let path = setup.dir.join("naive");
     let file = Mutex::new(File::create_new(&path)?);
@@ -123,12 +124,12 @@ fn fdatasync_each(setup: &Setup, writers: usize, count: usize) -> Result<Round> 
 }
 
 fn store_appends(setup: &Setup, kind: BackendKind, writers: usize, each: usize) -> Result<Round> {
-    // Groups make more of the same time.
+    // Groups write more in the same time.
     let count = if setup.quick { each } else { each * writers.min(16) };
     let dir = setup.dir.join("collection");
     let options = CollectionOptions { background: false, cores: 0, ..CollectionOptions::default() };
     let collection = Collection::create(&kind.backend(), &dir, &Schema::new(DIM as u32), &options)?;
-    // The first write makes the log.
+    // The first write creates the log.
     collection.upsert(vec![Point::new(0, vec![1.0; DIM])], Durability::Synced).wait()?;
     let started = Instant::now();
     std::thread::scope(|scope| {
@@ -162,7 +163,8 @@ fn share(count: usize, writers: usize, writer: usize) -> impl Iterator<Item = us
     (writer..count).step_by(writers)
 }
 
-/// A file of vectors, checksums included, from front to back, durable at the end; beside fio writing in the same way.
+/// Writes a file of vectors with checksums from front to back, and syncs it at the end. fio does the same
+/// for comparison.
 fn bulk(setup: &Setup) -> Result<Table> {
     let mib = if setup.quick { 8 } else { 512 };
     let title = format!("Bulk: {mib} MiB from front to back, synced at the end");
@@ -218,7 +220,7 @@ fn vectors(setup: &Setup, kind: BackendKind, options: &OpenOptions, mib: usize) 
     Ok(Round::rate(mib as f64, elapsed))
 }
 
-/// Buffered writes to many files at once: kernel threads, and the rate.
+/// Buffered writes to many files at once: the number of kernel threads, and the rate.
 fn workers(setup: &Setup) -> Result<Table> {
     let work = if setup.quick {
         Work { files: 4, threads: 2, mib: 1 }
@@ -253,7 +255,7 @@ fn workers(setup: &Setup) -> Result<Table> {
     Ok(table)
 }
 
-/// The same work through `io-ring`: file `n` on ring `n`, modulo their number.
+/// The same work through `io-ring`. File `n` uses ring `n` modulo the number of rings.
 fn io_rings(dir: &Path, work: Work, rings: &[RingBackend]) -> Result<Round> {
     let Work { files, threads, mib } = work;
     let watch = WorkerWatch::start();

@@ -1,10 +1,10 @@
-//! Vectors to measure with: from files that environment variables name, or made up.
+//! Vectors to measure with, from files that environment variables name, or synthetic.
 
 use std::path::Path;
 use vecstore::input::{Format, VectorInput, VectorSource};
 use vecstore::schema::ElementType;
 
-/// Whatever keeps a bench from going on.
+/// Any error that ends a bench.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// An environment variable, if it is set.
@@ -18,26 +18,26 @@ pub fn variable(name: &str) -> Option<String> {
 pub struct Vectors {
     /// Components of a vector.
     pub dim: usize,
-    /// What a component was given as.
+    /// The type of the components in the file.
     pub element: ElementType,
     /// All components, vector after vector.
     pub components: Vec<f32>,
 }
 
 impl Vectors {
-    /// Reads a file of vectors, whose format is that of its extension.
+    /// Reads a file of vectors. Its extension names the format.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the file.
     pub fn read(path: &str) -> Result<Self, Error> {
         let path = Path::new(path);
         Self::all_of(&mut VectorInput::open(path, Format::by_extension(path)?)?)
     }
 
-    /// All that a source gives.
+    /// Reads all vectors of a source.
     ///
     /// # Errors
-    /// Its own.
+    /// The source's error.
     pub fn all_of(source: &mut impl VectorSource) -> Result<Self, Error> {
         let (dim, element) = (source.dim(), source.element());
         let wanted = source.count() as usize * dim;
@@ -60,12 +60,12 @@ impl Vectors {
         self.components.is_empty()
     }
 
-    /// One after the other.
+    /// The vectors, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.components.chunks_exact(self.dim)
     }
 
-    /// Only the first so many.
+    /// Keeps the first `count` vectors.
     #[must_use]
     pub fn first(mut self, count: usize) -> Self {
         self.components.truncate(count * self.dim);

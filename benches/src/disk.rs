@@ -1,22 +1,22 @@
-//! What a disk was asked to do, as the kernel counts it.
+//! The kernel's statistics of a disk.
 
 use std::fs;
 use std::os::linux::fs::MetadataExt;
 use std::path::Path;
 
-/// Counts of a disk since it came up, everybody's.
+/// Counts of a disk since boot, of all processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskCounts {
-    /// Reads, those merged by the kernel as one.
+    /// Reads, with merged ones counted as one.
     pub reads: u64,
-    /// Bytes of them.
+    /// Bytes read.
     pub bytes_read: u64,
     /// Bytes written.
     pub bytes_written: u64,
 }
 
 impl DiskCounts {
-    /// Of the disk that a directory is on; `None` if it is on none that the kernel counts for, as in memory.
+    /// The counts of the disk of a directory. `None` if the kernel has no statistics for it, as for memory.
     #[must_use]
     pub fn of(dir: &Path) -> Option<Self> {
         let device = fs::metadata(dir).ok()?.st_dev();
@@ -34,7 +34,7 @@ impl DiskCounts {
         })
     }
 
-    /// What came since an earlier moment.
+    /// The difference to an earlier moment.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! fio, where it is installed: what a disk does when nothing else is asked of it.
+//! Runs fio, if it is installed, to measure the disk alone.
 
 use crate::rounds::Round;
 use serde_json::Value;
@@ -15,7 +15,7 @@ pub fn is_there() -> bool {
     Command::new("fio").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-/// Runs one job on a file; what its report says of the job.
+/// Runs one job on a file. Returns the job's part of fio's report.
 fn run(path: &Path, args: &[String]) -> Result<Value> {
     let output = Command::new("fio")
         .args(["--name=job", "--output-format=json"])
@@ -33,10 +33,10 @@ fn number(of: &Value, path: &str) -> Result<f64> {
     of.pointer(path).and_then(Value::as_f64).ok_or_else(|| format!("fio's report has no {path}").into())
 }
 
-/// Writes `mib` MiB from front to back, 1 MiB at a time, and syncs; MiB a second.
+/// Writes `mib` MiB from front to back, 1 MiB at a time, and syncs. Returns MiB a second.
 ///
 /// # Errors
-/// fio's failure, with what it said.
+/// fio's failure, with its message.
 pub fn sequential_write(dir: &Path, mib: usize, direct: bool) -> Result<f64> {
     let path = dir.join("fio");
     let engine = if direct { "--ioengine=io_uring --iodepth=8 --direct=1" } else { "--ioengine=psync" };
@@ -46,11 +46,12 @@ pub fn sequential_write(dir: &Path, mib: usize, direct: bool) -> Result<f64> {
     Ok(number(&job?, "/write/bw_bytes")? / f64::from(1 << 20))
 }
 
-/// Reads pieces of `len` bytes of a file in random order, none twice, through an io_uring for as long as
-/// `time`: reads a second, CPU us a read, and the 50th and 99th percentile of a read's time in us.
+/// Reads pieces of `len` bytes of a file in random order through an io_uring, for `time`. No piece is read
+/// twice. Returns reads a second, CPU us for each read, and the 50th and 99th percentile of a read's time in
+/// us.
 ///
 /// # Errors
-/// fio's failure, with what it said.
+/// fio's failure, with its message.
 pub fn random_reads(
     path: &Path,
     len: u32,

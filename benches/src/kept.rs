@@ -1,4 +1,4 @@
-//! Collections that take long to make: made once, and kept for the next run.
+//! Collections that are slow to make. They are made once and kept for the next run.
 
 use crate::data::variable;
 use std::error::Error;
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// The directory of this name, below `BENCH_KEEP` or else `parent`; made if it is not there.
+/// The directory of this name below `BENCH_KEEP`, or else below `parent`. Made if it does not exist.
 ///
 /// # Errors
-/// What keeps it from being made; then nothing is there.
+/// The error of making it. No directory is left then.
 pub fn kept(parent: &str, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let parent = variable("BENCH_KEEP").map_or_else(|| PathBuf::from(parent), Into::into);
     let kept = parent.join(name);
@@ -23,16 +23,16 @@ pub fn kept(parent: &str, name: &str, make: impl FnOnce(&Path) -> Result<()>) ->
     Ok(kept)
 }
 
-/// Whether the run is only to make what is kept: `-- prepare`.
+/// Whether the run only makes the kept data: `-- prepare`.
 #[must_use]
 pub fn only_prepare() -> bool {
     std::env::args().any(|arg| arg == "prepare")
 }
 
-/// The largest file of a directory and those below.
+/// The largest file in or below a directory.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn largest_file(dir: &Path) -> Result<PathBuf> {
     let mut largest = (0, PathBuf::new());
     for entry in fs::read_dir(dir)? {

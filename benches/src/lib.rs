@@ -1,6 +1,6 @@
-//! What the benches share: the data file, the baselines, and what something has cost.
+//! The parts that the benches share: the data file, the baselines, and measuring costs.
 //!
-//! The baselines do what a backend's user would otherwise write by hand. [`ring`] keeps a bare io_uring
+//! The baselines do what a user of a backend would otherwise write by hand. [`ring`] keeps a bare io_uring
 //! full, and [`map`] loops over slices of a memory map. All contenders touch the same bytes with [`touch`].
 //! [`slow_disk`] is a disk to measure on.
 
@@ -30,7 +30,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What every contender does with a vector: reads a word of each cache line.
+/// The work of every contender on a vector: reads a word of each cache line.
 #[must_use]
 pub fn touch(bytes: &[u8]) -> u64 {
     bytes
@@ -39,15 +39,15 @@ pub fn touch(bytes: &[u8]) -> u64 {
         .fold(0, u64::wrapping_add)
 }
 
-/// What the data file has at 8 times `at`, as a little-endian number.
+/// The content of the data file at 8 times `at`, as a little-endian number.
 fn data_word(at: u64) -> u64 {
     (at * 8).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-/// Makes the file to read, unless it is there already: `bytes` bytes that differ from place to place.
+/// Makes the file to read, unless it exists. Its `bytes` bytes differ from place to place.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn data_file(dir: &Path, bytes: u64) -> io::Result<PathBuf> {
     std::fs::create_dir_all(dir)?;
     let path = dir.join(format!("reads-{bytes}.bin"));
@@ -69,34 +69,35 @@ pub fn data_file(dir: &Path, bytes: u64) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Leaves nothing of the file in the page cache.
+/// Evicts the file from the page cache.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn make_cold(path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
     Ok(rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?)
 }
 
-/// Brings all of the file into the page cache.
+/// Reads the whole file into the page cache.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn make_warm(path: &Path) -> io::Result<()> {
     io::copy(&mut File::open(path)?, &mut io::sink()).map(drop)
 }
 
-/// CPU time of all threads of this process so far, the kernel's ring workers included.
+/// CPU time of all threads of this process so far, including the kernel's ring workers.
 #[must_use]
 pub fn cpu_time() -> Duration {
     let clock = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(clock.tv_sec.unsigned_abs(), clock.tv_nsec.unsigned_abs() as u32)
 }
 
-/// Least, median (of an even number the mean of the middle two) and most.
+/// The least, the median and the most of the values. The median of an even number is the mean of the middle
+/// two.
 ///
 /// # Panics
-/// When there is none.
+/// If there are no values.
 #[must_use]
 pub fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     let mut values: Vec<f64> = values.collect();
@@ -105,7 +106,7 @@ pub fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     (values[0], f64::midpoint(lower, upper), values[values.len() - 1])
 }
 
-/// The examples of the README and of the documents, compiled here because this crate has every backend.
+/// The examples of the README and the documents. This crate compiles them, because it has every backend.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 #[doc = include_str!("../../docs/guides/choose-a-backend.md")]

@@ -1,4 +1,4 @@
-//! What a report was made on.
+//! The machine that a report was made on.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The machine, the disk and the tools. What could not be found out is "unknown". What was not written down
-/// is empty or 0.
+/// The machine, the disk and the tools. A value that could not be determined is "unknown". A value that was
+/// not recorded is empty or 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Machine {
@@ -17,18 +17,18 @@ pub struct Machine {
     pub cores: usize,
     /// MiB of memory.
     pub memory_mib: u64,
-    /// Name and release.
+    /// Name and release of the kernel.
     pub kernel: String,
-    /// That of the local disk's directory.
+    /// The file system of the local disk's directory.
     pub file_system: String,
-    /// The device it is on.
+    /// The device of the file system.
     pub disk: String,
     /// Version of the compiler.
     pub rustc: String,
 }
 
 impl Machine {
-    /// This one, and the disk that a directory is on.
+    /// This machine, with the disk of a directory.
     #[must_use]
     pub fn with_disk_of(dir: &Path) -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -63,13 +63,13 @@ impl fmt::Display for Machine {
     }
 }
 
-/// UTC.
+/// The current time, in UTC.
 #[must_use]
 pub fn date() -> String {
     said_by("date", &["-u", "+%Y-%m-%d %H:%M UTC"])
 }
 
-/// Of the source, if it is a checkout.
+/// The commit of the source, if it is a checkout.
 #[must_use]
 pub fn commit() -> String {
     said_by("git", &["describe", "--always", "--dirty"])

@@ -9,17 +9,17 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// Maps a file for scattered reads, with all of its pages in the page table if `populate`.
+/// Maps a file for scattered reads. `populate` puts all of its pages into the page table.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn open(path: &Path, populate: bool) -> io::Result<Mmap> {
     let file = File::open(path)?;
     let mut options = MmapOptions::new();
     if populate {
         options.populate();
     }
-    // SAFETY: the bench made the file and nobody changes it; its bytes are only read as bytes.
+    // SAFETY: the bench made the file, and nothing changes it. Its bytes are only read as bytes.
     let map = unsafe { options.map(&file)? };
     map.advise(Advice::Random)?;
     Ok(map)

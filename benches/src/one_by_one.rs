@@ -1,4 +1,4 @@
-//! A backend that is asked for one vector at a time: what a plain loop over it would do.
+//! A backend that gets one vector at a time, as from a plain loop.
 
 use io_core::{BackendFactory, BackendInfo, DynBackend, DynPageWriter, DynVectorReader, FileInfo};
 use io_core::{
@@ -9,7 +9,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// Over a map, each read waits for its own page fault, and a thread has one in flight.
+/// Over a map, each read waits for its own page fault, so a thread has one read in flight.
 #[derive(Clone, Debug)]
 pub struct OneByOne(pub DynBackend);
 

@@ -1,4 +1,4 @@
-//! Random reads of the data file: which, what they must give, and what they cost a contender.
+//! Random reads of the data file: the requests, the expected content, and a contender's cost.
 
 use crate::rounds::Round;
 use crate::{cpu_time, data_word, touch};
@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// What [`Recorder::finish`] tells.
+/// The figures that [`Recorder::finish`] returns.
 pub const FIGURES: [&str; 5] = ["reads/s", "CPU us/read", "p50 us", "p99 us", "disk/wanted"];
 
-/// At most `count` vectors of `len` bytes in random order, of a file that is full of them. No two are
-/// neighbours or touch the same page, so that nobody can merge reads and none warms another's page.
+/// At most `count` vectors of `len` bytes in random order, of a file full of them. No two are neighbours or
+/// touch the same page. Reads can therefore not be merged, and none warms the page of another.
 #[must_use]
 pub fn random_requests(file_bytes: u64, len: u32, count: usize, seed: u64) -> Vec<ReadRequest> {
     let mut random = fastrand::Rng::with_seed(seed);
-    // Of so many vectors one is taken, from the first half.
+    // One vector of each group is taken, from the first half of the group.
     let group = u64::from(8192 / len).max(2);
     let groups = file_bytes / u64::from(len) / group;
     let mut chosen = random.choose_multiple(0..groups, count.min(groups as usize));
@@ -25,7 +25,7 @@ pub fn random_requests(file_bytes: u64, len: u32, count: usize, seed: u64) -> Ve
     chosen.into_iter().map(request).collect()
 }
 
-/// What [`touch`] of all of them gives in the end: from how the file was made, without reading it.
+/// The expected sum of [`touch`] over all requests. It follows from how the file is made, without reading it.
 #[must_use]
 pub fn expected(requests: &[ReadRequest]) -> u64 {
     let byte = |at: u64| u64::from(data_word(at / 8).to_le_bytes()[(at % 8) as usize]);
@@ -39,19 +39,20 @@ pub fn expected(requests: &[ReadRequest]) -> u64 {
     sum
 }
 
-/// When a contender may begin a read.
+/// The moment at which a contender may begin a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Issue {
-    /// In the order of the requests, each once there are fewer than so many in flight.
+    /// In the order of the requests. A read begins once fewer than this many are in flight.
     InOrder(usize),
-    /// In the order of the file, as planned batches are, each once there are fewer than so many in flight.
+    /// In the order of the file, as planned batches do. A read begins once fewer than this many are in
+    /// flight.
     ByOffset(usize),
-    /// In the order of the requests, so many together when all before are done.
+    /// In the order of the requests, this many together. They begin once all before are done.
     Together(usize),
 }
 
 impl Issue {
-    /// How many reads must be done before each of these is begun.
+    /// For each read, the number of reads that must be done before it begins.
     fn after(self, requests: &[ReadRequest]) -> Vec<usize> {
         let reads = requests.len();
         match self {
@@ -70,11 +71,11 @@ impl Issue {
     }
 }
 
-/// Takes what one contender reads in one round, and the time.
+/// Records the reads of one contender in one round, and the time.
 #[derive(Debug)]
 pub struct Recorder {
     sum: u64,
-    /// Which, and when since the start.
+    /// The index of the request, and the time since the start.
     delivered: Vec<(usize, Duration)>,
     disk_bytes: Option<u64>,
     cpu: Duration,
@@ -82,24 +83,24 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Starts the clocks, for so many reads.
+    /// Starts the clocks for `reads` reads.
     #[must_use]
     pub fn start(reads: usize) -> Self {
         let (delivered, disk_bytes, cpu) = (Vec::with_capacity(reads), disk_bytes(), cpu_time());
         Self { sum: 0, delivered, disk_bytes, cpu, started: Instant::now() }
     }
 
-    /// The bytes of a request are there.
+    /// Takes the bytes of a request.
     pub fn take(&mut self, index: usize, bytes: &[u8]) {
         self.sum = self.sum.wrapping_add(touch(bytes));
         self.delivered.push((index, self.started.elapsed()));
     }
 
-    /// Stops the clocks; [`FIGURES`]. A read lasts from when it could be begun, as `issue` says, until
-    /// [`Recorder::take`].
+    /// Stops the clocks and returns [`FIGURES`]. A read lasts from the moment it could begin, by `issue`,
+    /// until [`Recorder::take`].
     ///
     /// # Errors
-    /// When other bytes than the file's were read, or not all.
+    /// If bytes were read that are not the file's, or not all requests were read.
     pub fn finish(self, requests: &[ReadRequest], issue: Issue) -> Result<Round> {
         let (elapsed, cpu) = (self.started.elapsed(), cpu_time() - self.cpu);
         let disk_bytes = disk_bytes().zip(self.disk_bytes).map(|(now, before)| now - before);
@@ -130,7 +131,7 @@ impl Recorder {
     }
 }
 
-/// Bytes that this process has had read from disks so far, where the kernel counts them.
+/// Bytes that this process has caused to be read from disks, if the kernel counts them.
 #[must_use]
 pub fn disk_bytes() -> Option<u64> {
     let counts = std::fs::read_to_string("/proc/self/io").ok()?;

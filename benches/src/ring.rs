@@ -1,5 +1,5 @@
-//! The baseline of the ring backends: a bare io_uring, kept full. A buffer of its own for each read in
-//! flight; submits what is free and reaps what is there with one system call a turn.
+//! The baseline of the ring backends: a bare io_uring that is kept full. Each read in flight has a buffer of
+//! its own. One system call a turn submits all free reads and reaps all completions.
 
 #![allow(unsafe_code)]
 
@@ -14,20 +14,20 @@ use std::path::Path;
 
 const O_DIRECT: i32 = rustix::fs::OFlags::DIRECT.bits() as i32;
 
-/// What is registered with the kernel ahead, and how completions are worked on.
+/// The resources registered with the kernel, and how completions are run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BareOptions {
     /// `IORING_SETUP_SINGLE_ISSUER` and `IORING_SETUP_DEFER_TASKRUN`.
     pub defer_taskrun: bool,
-    /// The file.
+    /// Registers the file.
     pub registered_file: bool,
-    /// All buffers.
+    /// Registers all buffers.
     pub registered_buffers: bool,
-    /// A system call for each read, instead of one for all that are free.
+    /// Makes a system call for each read, instead of one for all free ones.
     pub one_by_one: bool,
 }
 
-/// A file, a ring and a buffer for each read in flight.
+/// A file, a ring, and a buffer for each read in flight.
 pub struct BareRing {
     ring: IoUring,
     file: File,
@@ -36,18 +36,18 @@ pub struct BareRing {
 }
 
 impl BareRing {
-    /// Opens a file to be read `depth` deep in pieces of up to `len_max` bytes.
+    /// Opens a file to read pieces of up to `len_max` bytes, `depth` at a time.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     pub fn open(path: &Path, direct: bool, depth: u32, len_max: usize) -> io::Result<Self> {
         Self::open_with(path, direct, depth, len_max, BareOptions::default())
     }
 
-    /// The same, with what the kernel has to make it faster.
+    /// As [`BareRing::open`], with options.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     pub fn open_with(
         path: &Path,
         direct: bool,
@@ -84,7 +84,7 @@ impl BareRing {
                 .iter_mut()
                 .map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: len_max })
                 .collect();
-            // SAFETY: the buffers live as long as the ring, which is dropped before them.
+            // SAFETY: the buffers live longer than the ring, which is dropped before them.
             unsafe { ring.submitter().register_buffers(&vectors) }?;
         }
         Ok(Self { ring, file, buffers, options })
@@ -102,13 +102,13 @@ impl BareRing {
         }
     }
 
-    /// Reads every request and hands its bytes to `sink(index, bytes)`.
+    /// Reads every request and passes its bytes to `sink(index, bytes)`.
     ///
     /// # Errors
-    /// The ring's.
+    /// The ring's error.
     ///
     /// # Panics
-    /// On a failed or short read: the bench's file has none.
+    /// On a failed or short read, because the bench's file has none.
     pub fn read(&mut self, requests: &[ReadRequest], mut sink: impl FnMut(usize, &[u8])) -> io::Result<()> {
         let mut free: Vec<usize> = (0..self.buffers.len()).collect();
         let mut slots = vec![0usize; self.buffers.len()];
@@ -120,8 +120,8 @@ impl BareRing {
                 let request = requests[next];
                 let buffer = self.buffers[slot].as_mut_ptr();
                 let entry = self.entry(slot, buffer, request).user_data(slot as u64);
-                // SAFETY: the buffer outlives the read: all reads are reaped before this function returns,
-                // or the bench ends; and its slot is not free until then.
+                // SAFETY: the buffer outlives the read. All reads are reaped before this function returns, or
+                // the bench ends. The buffer's slot is not free until then.
                 unsafe { self.ring.submission().push(&entry) }.expect("as many entries as slots");
                 slots[slot] = next;
                 next += 1;

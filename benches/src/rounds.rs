@@ -1,4 +1,4 @@
-//! Paired rounds: every contender runs once a round, in one run, and is compared with the first one of the
+//! Paired rounds: every contender runs once in each round. It is compared with the first contender of the
 //! same round.
 
 use crate::report::{Cell, Table};
@@ -7,31 +7,31 @@ use std::time::Duration;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// What one contender did in one round.
+/// The figures of one contender in one round.
 #[derive(Clone, Debug)]
 pub struct Round(Vec<Option<f64>>);
 
 impl Round {
-    /// The figure that contenders are compared by.
+    /// A round with the figure that contenders are compared by.
     #[must_use]
     pub fn new(figure: f64) -> Self {
         Self(vec![Some(figure)])
     }
 
-    /// So much in that time, a second.
+    /// A round with a rate: `count` in `elapsed`, for each second.
     #[must_use]
     pub fn rate(count: f64, elapsed: Duration) -> Self {
         Self::new(count / elapsed.as_secs_f64())
     }
 
-    /// One more figure, if this contender has it.
+    /// Adds a figure, if this contender has it.
     #[must_use]
     pub fn with(mut self, figure: impl Into<Option<f64>>) -> Self {
         self.0.push(figure.into());
         self
     }
 
-    /// A figure by its number, if the contender has it.
+    /// A figure by its index, if the contender has it.
     #[must_use]
     pub fn figure(&self, number: usize) -> Option<f64> {
         self.0.get(number).copied().flatten()
@@ -40,16 +40,16 @@ impl Round {
 
 struct Row {
     contender: Vec<Cell>,
-    /// By the number of the round.
+    /// The number of the round, and its figures.
     measured: Vec<(usize, Round)>,
 }
 
-/// The rounds of contenders that are compared with one another.
+/// The rounds of all contenders.
 #[derive(Default)]
 pub struct Rounds(Vec<Row>);
 
 impl Rounds {
-    /// A table for contenders that are told apart by these columns and give these figures.
+    /// A table with these columns for the contender and these figures.
     #[must_use]
     pub fn table(title: impl Into<String>, contender: &[&str], figures: &[&str]) -> Table {
         Table::new(title, &[contender, figures, &["ratio"]].concat())
@@ -59,7 +59,7 @@ impl Rounds {
     /// Runs a contender once.
     ///
     /// # Errors
-    /// The contender's, with who it was.
+    /// The contender's error, with its name.
     pub fn run<const N: usize>(
         &mut self,
         round: usize,
@@ -77,7 +77,7 @@ impl Rounds {
         Ok(())
     }
 
-    /// Adds a row a contender to a [`Rounds::table`].
+    /// Adds a row for each contender to a [`Rounds::table`].
     pub fn add_to(self, table: &mut Table) {
         let first = self.0.first().map(|row| row.measured.clone()).unwrap_or_default();
         for Row { contender, measured } in self.0 {

@@ -1,26 +1,26 @@
-//! What a report is made of: which benches, on which disks, with how much memory.
+//! The content of a report: the benches, the disks, and the memory.
 
 /// A disk to run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disk {
-    /// The one the benches are on, or that `BENCH_DIR` names.
+    /// The disk of the benches, or of `BENCH_DIR`.
     Local {
-        /// Of the bench and of the page cache of its files.
+        /// The cap on memory for the bench and the page cache of its files.
         memory_max_mib: Option<u64>,
     },
-    /// A slow one, which answers each request in a millisecond.
+    /// A slow disk, which answers each request in a millisecond.
     Slow {
         /// Requests served at once.
         parallelism: u16,
-        /// Of the bench and of the page cache of its files.
+        /// The cap on memory for the bench and the page cache of its files.
         memory_max_mib: Option<u64>,
-        /// What the kernel reads ahead.
+        /// The kernel's read-ahead.
         read_ahead_kb: u32,
     },
 }
 
 impl Disk {
-    /// For people and for the names of files.
+    /// Its name, for people and for file names.
     #[must_use]
     pub fn name(self) -> String {
         let (disk, memory_max_mib) = match self {
@@ -33,7 +33,7 @@ impl Disk {
         disk + &memory
     }
 
-    /// As the options of `slow-disk run`; none for the local one with all of its memory.
+    /// The options of `slow-disk run`. `None` for the local disk without a cap.
     #[must_use]
     pub fn options(self) -> Option<Vec<String>> {
         let (mut options, memory_max_mib) = match self {
@@ -53,25 +53,25 @@ impl Disk {
         Some(options)
     }
 
-    /// Whether it is there on any machine.
+    /// Whether every machine has it.
     #[must_use]
     pub fn is_local(self) -> bool {
         matches!(self, Self::Local { .. })
     }
 }
 
-/// A bench and the disks it is run on.
+/// A bench and its disks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scenario {
     /// The bench.
     pub name: &'static str,
-    /// Whether it makes something first, outside of any cap: `-- prepare`.
+    /// Whether it first makes data without a cap: `-- prepare`.
     pub prepares: bool,
-    /// In this order.
+    /// The disks, in order.
     pub disks: &'static [Disk],
 }
 
-/// The local disk, and all of the memory.
+/// The local disk, without a cap on memory.
 const LOCAL: Disk = Disk::Local { memory_max_mib: None };
 
 const fn slow(parallelism: u16, memory_max_mib: Option<u64>, read_ahead_kb: u32) -> Disk {
@@ -82,7 +82,7 @@ const fn of_the_processor(name: &'static str) -> Scenario {
     Scenario { name, prepares: false, disks: &[LOCAL] }
 }
 
-/// Everything, in the order of the page.
+/// All scenarios, in the order of the page.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "backends", prepares: false, disks: &[LOCAL, slow(8, None, 0)] },
     Scenario { name: "hit_rates", prepares: false, disks: &[LOCAL, slow(8, None, 0)] },

@@ -1,4 +1,4 @@
-//! What the environment says of a run.
+//! The settings of a run, from the environment.
 
 use crate::data::variable;
 use std::error::Error;
@@ -7,19 +7,19 @@ use std::path::PathBuf;
 /// The variables that every scenario knows.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `BENCH_QUICK`: show that it works, in seconds.
+    /// `BENCH_QUICK`: shows that the scenario works, in seconds.
     pub quick: bool,
-    /// `BENCH_DIR`, which is on the disk to measure.
+    /// `BENCH_DIR`, on the disk to measure.
     pub dir: PathBuf,
-    /// `BENCH_ROUNDS`; one in the quick form.
+    /// `BENCH_ROUNDS`. One in the quick form.
     pub rounds: usize,
 }
 
 impl Settings {
-    /// Reads the variables; `dir` and `rounds` are what is taken otherwise.
+    /// Reads the variables. `dir` and `rounds` are the defaults.
     ///
     /// # Errors
-    /// When `BENCH_ROUNDS` is no number, or 0.
+    /// If `BENCH_ROUNDS` is not a number, or 0.
     pub fn new(dir: &str, rounds: usize) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let quick = variable("BENCH_QUICK").is_some();
         let rounds = match variable("BENCH_ROUNDS") {

@@ -1,10 +1,10 @@
-//! A backend whose background lane is taken away, to see what it brings.
+//! A backend without its background lane, to measure the lane's effect.
 
 use io_core::{BackendFactory, DynBackend, Lane, OpenError, OpenOptions, StartError};
 use io_core::{DynPageWriter, DynVectorReader};
 use std::path::Path;
 
-/// Opens everything in the foreground.
+/// Opens all files in the foreground.
 #[derive(Clone, Debug)]
 pub struct WithoutLanes(pub DynBackend);
 

@@ -1,4 +1,4 @@
-//! Bare rings that write, and the kernel's threads behind them.
+//! Bare rings that write, and the kernel threads that work for them.
 
 #![allow(unsafe_code)]
 
@@ -15,26 +15,25 @@ use std::time::{Duration, Instant};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Which rings there are, and whether they were told to share the first one's kernel threads
-/// (`IORING_SETUP_ATTACH_WQ`).
+/// The number of rings, and whether they share the first one's kernel threads (`IORING_SETUP_ATTACH_WQ`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
-    /// A ring a file.
+    /// One ring for each file.
     File,
-    /// A ring a file, attached.
+    /// One ring for each file, attached.
     FileAttached,
-    /// A ring a thread, for all of its files.
+    /// One ring for each thread, for all of its files.
     Thread,
-    /// A ring a thread, attached.
+    /// One ring for each thread, attached.
     ThreadAttached,
 }
 
-/// What is written.
+/// The work to do.
 #[derive(Clone, Copy, Debug)]
 pub struct Work {
-    /// Files.
+    /// Number of files.
     pub files: usize,
-    /// Threads; each has its share of the files, and writes them all at once.
+    /// Number of threads. Each writes its share of the files at the same time.
     pub threads: usize,
     /// MiB of each file.
     pub mib: usize,
@@ -47,7 +46,7 @@ const DEPTH: u32 = 8;
 /// Writes files through bare rings, and syncs each.
 ///
 /// # Errors
-/// What the system says; a short write.
+/// The error of the system, or a short write.
 pub fn many_rings(dir: &Path, work: Work, pooling: Pooling) -> Result<Round> {
     let first = IoUring::new(DEPTH)?;
     let attached = matches!(pooling, Pooling::FileAttached | Pooling::ThreadAttached);
@@ -79,7 +78,7 @@ fn new_ring(entries: u32, attach: Option<RawFd>) -> Result<IoUring> {
     Ok(builder.build(entries)?)
 }
 
-/// One file on its way.
+/// The state of writing one file.
 struct Writing {
     file: File,
     ring: usize,
@@ -88,7 +87,7 @@ struct Writing {
     synced: bool,
 }
 
-/// Keeps [`DEPTH`] writes of each file in flight, over one ring or one a file.
+/// Keeps [`DEPTH`] writes of each file in flight, over one ring for all files or one for each.
 fn write_files(paths: &[PathBuf], mib: usize, pooling: Pooling, attach: Option<RawFd>) -> Result<()> {
     let (bytes, chunks) = (vec![5u8; CHUNK], mib * (1 << 20) / CHUNK);
     let a_file = matches!(pooling, Pooling::File | Pooling::FileAttached);
@@ -106,8 +105,8 @@ fn write_files(paths: &[PathBuf], mib: usize, pooling: Pooling, attach: Option<R
             while writing.next < chunks && writing.next - writing.done < DEPTH as usize {
                 let write = opcode::Write::new(fd, bytes.as_ptr(), CHUNK as u32);
                 let write = write.offset((writing.next * CHUNK) as u64).build().user_data(at as u64);
-                // SAFETY: the bytes and the files outlive the writes: all are reaped before this function
-                // returns, or the bench ends.
+                // SAFETY: the bytes and the files outlive the writes. All writes are reaped before this
+                // function returns, or the bench ends.
                 unsafe { rings[writing.ring].submission().push(&write) }?;
                 writing.next += 1;
             }
@@ -118,7 +117,7 @@ fn write_files(paths: &[PathBuf], mib: usize, pooling: Pooling, attach: Option<R
                 writing.next += 1;
             }
         }
-        // All rings have something to do before one of them is waited for.
+        // Submits to all rings before it waits for one of them.
         rings.iter().try_for_each(|ring| ring.submit().map(drop))?;
         let waited = files.iter().find(|file| !file.synced).map_or(0, |file| file.ring);
         rings[waited].submit_and_wait(1)?;
@@ -137,7 +136,7 @@ fn write_files(paths: &[PathBuf], mib: usize, pooling: Pooling, attach: Option<R
     Ok(())
 }
 
-/// Looks every few milliseconds how many kernel threads work for this process's rings.
+/// Samples the number of kernel threads for this process's rings, every few milliseconds.
 pub struct WorkerWatch {
     peak: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -145,7 +144,7 @@ pub struct WorkerWatch {
 }
 
 impl WorkerWatch {
-    /// Begins to look.
+    /// Begins to sample.
     #[must_use]
     pub fn start() -> Self {
         let (peak, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -159,18 +158,18 @@ impl WorkerWatch {
         Self { peak, stop, thread }
     }
 
-    /// The most there were at a time.
+    /// The largest number found.
     #[must_use]
     pub fn peak(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
-        // It does not panic.
+        // The thread does not panic.
         let _ = self.thread.join();
         self.peak.load(Ordering::Relaxed)
     }
 }
 
-/// Kernel threads that work for this process's rings now.
+/// The number of kernel threads that work for this process's rings now.
 #[must_use]
 pub fn workers() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();

@@ -1,4 +1,4 @@
-//! The report through its binary. Shell scripts stand in for cargo, for the benches and for the slow disk.
+//! Tests the report through its binary. Shell scripts stand in for cargo, the benches and the slow disk.
 
 #![cfg(target_os = "linux")]
 
@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Prints where the programs are, as cargo does.
+/// Prints the paths of the programs, as cargo does.
 const CARGO: &str = r#"#!/bin/sh
 for name in scroll writes slow-disk; do
     echo "{\"target\":{\"name\":\"$name\"},\"executable\":\"$STAGE/$name\"}"
@@ -27,7 +27,7 @@ cat > "$BENCH_JSON" <<END
 "rows":[["UUIDs","ring",14.5]],"plots":[]}]}
 END
 "#;
-/// Lacks something on its first disk, and fails on its second.
+/// Lacks a requirement on its first disk, and fails on its second.
 const WRITES: &str = r#"#!/bin/sh
 echo "writes $*" >> "$STAGE/log"
 [ -e "$STAGE/again" ] && { echo boom >&2; exit 1; }
@@ -83,7 +83,7 @@ fn ended_well(output: &Output) -> bool {
 fn each_scenario_has_a_file_and_all_of_them_a_page() {
     let stage = Stage::new();
     let output = stage.report("run", &["--only", "scroll,writes"]).output().unwrap();
-    // A scenario failed.
+    // One scenario failed.
     assert!(!ended_well(&output));
     assert_eq!(stage.log(), "scroll --bench prepare\nscroll --bench\nwrites --bench\nwrites --bench\n");
     let [scroll, local, slow] = &stage.runs()[..] else { panic!("{:?}", stage.runs()) };
@@ -108,7 +108,7 @@ fn resuming_runs_what_has_no_figures_yet() {
     assert!(ended_well(&output), "{output:?}");
     assert_eq!(stage.log(), "scroll --bench prepare\nscroll --bench\nwrites --bench\n");
     assert_eq!(stage.runs().len(), 2);
-    // Quick figures are others.
+    // Quick figures do not count as full ones.
     let output = stage.report("run", &["--only", "scroll", "--quick", "--resume"]).output().unwrap();
     assert!(ended_well(&output), "{output:?}");
     assert!(stage.log().ends_with("writes --bench\nscroll --bench prepare\nscroll --bench\n"));

@@ -1,5 +1,5 @@
-//! The slow disk through its binary: what a command sees of it, and that nothing of it stays. Where the
-//! machine cannot make one, the tests say why and end.
+//! Tests the slow disk through its binary: what a command sees of it, and that it leaves nothing behind. If
+//! the machine cannot make one, the tests print why and end.
 
 #![cfg(target_os = "linux")]
 
@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A run also removes what killed ones left, so no two at once.
+/// A run also removes the remains of killed ones, so no two tests run at the same time.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -21,7 +21,7 @@ fn slow_disk(arguments: &[&str]) -> Command {
     command
 }
 
-/// Prints why a run was skipped, past the test harness's capture; false if it was not.
+/// Prints why a run was skipped, past the test harness's capture. Returns false if it was not skipped.
 fn skipped(status: Option<i32>, said: &str) -> bool {
     let skipped = status == Some(77);
     if skipped {
@@ -31,7 +31,7 @@ fn skipped(status: Option<i32>, said: &str) -> bool {
     skipped
 }
 
-/// Mounts and loop devices below a directory.
+/// The mounts and loop devices below a directory.
 fn there_is(dir: &str) -> Vec<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("Linux has it");
     let backing = |entry: std::io::Result<fs::DirEntry>| {
@@ -41,12 +41,13 @@ fn there_is(dir: &str) -> Vec<String> {
     mounts.lines().map(str::to_owned).chain(loops).filter(|line| line.contains(dir)).collect()
 }
 
-/// The directory of a disk's own, which the one of the file system lies in.
+/// The disk's own directory, above that of its file system.
 fn home_of(disk: &str) -> &str {
     disk.trim().strip_suffix("/disk").expect("a disk has this name")
 }
 
-/// A run whose command tells its directory and process, then waits; none if the machine cannot.
+/// A run whose command prints its directory and process id, and then waits. `None` if the machine cannot make
+/// a disk.
 fn started() -> Option<(Child, String, Pid)> {
     let command = r#"echo "$BENCH_DIR"; echo $$; exec sleep 1000"#;
     let mut run = slow_disk(&["run", "--size-mib", "64", "--latency-us", "10", "--", "sh", "-c", command])
@@ -70,7 +71,7 @@ fn started() -> Option<(Child, String, Pid)> {
 #[test]
 fn a_command_has_an_ext4_disk_and_its_status_is_the_runs() {
     let _alone = alone();
-    // Four readers of four blocks each, past the page cache, on a disk that serves two at once.
+    // Four readers of four blocks each, with direct IO, on a disk that serves two at once.
     let command = r#"
         set -e
         cd "$BENCH_DIR"
@@ -126,7 +127,7 @@ fn a_request_takes_its_time() {
 fn a_signal_ends_the_command_and_the_disk() {
     let _alone = alone();
     let Some((run, home, _)) = started() else { return };
-    // Nobody takes down the disk of a run that goes on.
+    // `down` leaves the disk of a running process alone.
     assert!(slow_disk(&["down"]).status().expect("the binary starts").success());
     assert_eq!(there_is(&home).len(), 3);
     kill_process(Pid::from_child(&run), Signal::TERM).expect("it runs");

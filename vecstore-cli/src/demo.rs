@@ -1,4 +1,5 @@
-//! `vecstore demo`: the same searches through every backend, from a cold page cache, and a table of what each did.
+//! `vecstore demo`: the same searches through every backend, from a cold page cache, with a table of the
+//! results.
 
 use crate::args::Demo;
 use crate::error::CliError;
@@ -19,21 +20,21 @@ use vecstore::input::VectorSource;
 use vecstore::point::{Point, PointId};
 use vecstore::schema::Schema;
 
-/// Points put in at a time.
+/// Points of one write.
 const BATCH: usize = 512;
-/// Queries that exact search answers when no truth is given.
+/// Queries answered by exact search if no truth is given.
 const TRUTH_QUERIES: usize = 100;
-/// Queries made when no file is given.
+/// Queries made if no file is given.
 const MADE_QUERIES: usize = 1000;
 const SEED: u64 = 42;
-/// Components of the vectors that are made, at most: 64 GiB.
+/// The most components of generated vectors, together: 64 GiB.
 const COMPONENTS_MAX: u64 = 1 << 34;
 
 type Queries = Vec<Vec<f32>>;
 /// The ids of the nearest points of each query, best first.
 type Truth = Vec<Vec<PointId>>;
 
-/// What one backend did.
+/// The results of one backend.
 struct Row {
     info: BackendInfo,
     measured: Measured,
@@ -131,7 +132,7 @@ pub(crate) fn run(args: &Demo, stop: &StopFlag, out: &mut impl Write) -> Result<
     Ok(())
 }
 
-/// Makes the collection, and returns its schema, how many points it has, the queries and, where it was given, the truth.
+/// Makes the collection. Returns its schema, its number of points, the queries and the given truth.
 fn build(
     args: &Demo,
     builder: BackendKind,
@@ -143,7 +144,7 @@ fn build(
         let schema = fill(args, builder, dir, &mut source, stop)?;
         return Ok((schema, source.count(), source.queries(MADE_QUERIES), None));
     };
-    // Queries and truth first: a mistake in them should not cost a build.
+    // Queries and truth are read first, so that an error in them does not cost a build.
     let found = vectors::read_queries(queries, &vectors::BY_EXTENSION, None)?;
     let truth = args.truth.as_deref().map(vectors::read_truth).transpose()?;
     if let (Some(truth), Some(path)) = (&truth, &args.truth)
@@ -159,7 +160,7 @@ fn build(
     Ok((schema, input.count(), found, truth))
 }
 
-/// Puts all vectors into one segment; their ids are their places in the input.
+/// Writes all vectors into one segment. Their ids are their positions in the input.
 fn fill<S: VectorSource>(
     args: &Demo,
     builder: BackendKind,
@@ -174,7 +175,7 @@ fn fill<S: VectorSource>(
         quantization: args.graph.quantization,
         ..Schema::new(source.dim() as u32)
     };
-    // Sealed once, at the end: the graph of all is the one that is searched.
+    // Sealed once, at the end, because the search needs one graph of all points.
     let options = CollectionOptions { background: false, ..CollectionOptions::default() };
     let collection = Collection::create(&builder.backend(), dir, &schema, &options)?;
     let bar = Progress::new("putting in", source.count());
@@ -225,7 +226,7 @@ fn search(
 ) -> Result<(BackendInfo, Measured), CliError> {
     let collection = Collection::open(&kind.backend(), dir, options)?;
     let info = collection.backend_info().wait()?.ok_or(CliError::NoBackend)?;
-    // After opening, which reads the checksums of the vectors.
+    // After opening, because opening reads the checksums of the vectors.
     vectors::drop_page_cache(dir)?;
     let bar = Progress::new(kind.name(), queries.len() as u64);
     let in_flight = options.cores * options.reads_per_core;
@@ -234,7 +235,7 @@ fn search(
     Ok((info, measured))
 }
 
-/// Whether the system, rather than the data, keeps a backend from running.
+/// Whether the system prevents a backend from running. Otherwise the data do.
 pub(crate) fn is_refusal(error: &Error) -> bool {
     matches!(
         error,

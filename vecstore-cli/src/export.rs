@@ -1,4 +1,5 @@
-//! `vecstore export`: all points as a `.npy` of vectors and JSON lines of ids and payloads, or as one Parquet file.
+//! `vecstore export`: all points as a `.npy` of vectors and JSON lines of ids and payloads, or as one Parquet
+//! file.
 
 use crate::args::Export;
 use crate::counted::Counted;
@@ -18,18 +19,18 @@ use vecstore::schema::ElementType;
 /// Points of a page, and of a row group in Parquet.
 const PAGE: usize = 1000;
 
-/// Where points are exported to.
+/// The target of an export.
 trait Sink {
-    /// Takes a page of points, with vectors and payloads.
+    /// Writes a page of points with vectors and payloads.
     fn page(&mut self, records: &[Record]) -> Result<(), CliError>;
-    /// Writes what is left.
+    /// Writes the rest.
     fn finish(self: Box<Self>) -> Result<(), CliError>;
 }
 
 pub(crate) fn run(args: &Export, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
     let collection = open::read_only(&args.at, CollectionOptions::default())?;
     for path in [Some(&args.vectors), args.points.as_ref()].into_iter().flatten() {
-        // Under a name of the collection's own it would be taken for a leftover, and removed.
+        // Inside the collection, the file could have the name of a leftover and be removed.
         if StdDirectory.is_within(path, &args.at.collection).map_err(Error::from)? {
             let collection = args.at.collection.clone();
             return Err(Error::Inside { path: path.clone(), collection }.into());
@@ -61,12 +62,12 @@ pub(crate) fn run(args: &Export, stop: &StopFlag, out: &mut impl Write) -> Resul
     Ok(())
 }
 
-/// Files made by an export; removed again unless it comes to its end: half an export is none.
+/// The files of an export. If it does not complete, they are removed, because half an export is useless.
 #[derive(Default)]
 struct Created(Vec<PathBuf>);
 
 impl Created {
-    /// Makes a file where there is none: links on the way are the user's, but nothing is written through one in its place.
+    /// Creates a new file. The path to it may contain links, but the file itself may not be one.
     fn create(&mut self, path: &Path) -> Result<File, CliError> {
         let file = File::create_new(path).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => failed(path, "exists already: choose another path"),
@@ -84,7 +85,7 @@ impl Created {
 impl Drop for Created {
     fn drop(&mut self) {
         for path in &self.0 {
-            // The error that led here is the one to report.
+            // The earlier error is reported instead.
             let _ = std::fs::remove_file(path);
         }
     }
@@ -183,7 +184,7 @@ fn npy_header(element: ElementType, rows: u64, columns: u32) -> Vec<u8> {
         ElementType::U8 => "|u1",
     };
     let mut dict = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
-    // The data begins at a multiple of 64, after a newline.
+    // The data begin at a multiple of 64, after a newline.
     let unpadded = 10 + dict.len() + 1;
     dict.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));
     dict.push('\n');

@@ -1,4 +1,4 @@
-//! `vecstore import`: vectors from one file, payloads from another; or points from a Parquet file.
+//! `vecstore import`: vectors from one file and payloads from another one, or points from a Parquet file.
 
 use crate::args::Import;
 use crate::counted::Counted;
@@ -30,11 +30,11 @@ pub(crate) fn run(args: &Import, stop: &StopFlag, out: &mut impl Write) -> Resul
     let started = Instant::now();
     let mut imported = 0;
     let put = put_all(args, &mut *source, &collection, stop, &mut imported);
-    // After an error too: what is said to be there is to stay there.
+    // Syncs even after an error, so that the reported points are durable.
     let synced = collection.sync().wait();
     let known = synced.is_ok().then_some(imported);
     if let Err(error) = put.and_then(|()| Ok(synced?)) {
-        // There is one to report already.
+        // The earlier error is reported instead.
         let _ = collection.close();
         let (total, optimize) = (source.total(), !args.no_optimize);
         return Err(CliError::Import { source: Box::new(error), imported: known, total, optimize });
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Import, stop: &StopFlag, out: &mut impl Write) -> Resul
     Ok(())
 }
 
-/// Puts all points in; `imported` counts those that are.
+/// Writes all points. `imported` counts those written.
 fn put_all(
     args: &Import,
     source: &mut dyn Source,
@@ -65,7 +65,7 @@ fn put_all(
         let Some(last) = (points.len() as u64).checked_sub(1) else { return Ok(()) };
         match collection.upsert(points, Durability::Written).wait() {
             Ok(written) => *imported += written.points,
-            // Which point it is, the error says; where it is, only we know.
+            // The error names the point, and only this code knows its place in the file.
             Err(Error::Input(error)) => {
                 let problem = format!("in vectors {} to {}: {error}", *imported, *imported + last);
                 return Err(CliError::File { path: args.vectors.clone(), problem });
@@ -76,7 +76,8 @@ fn put_all(
     }
 }
 
-/// Merges everything where most of it is new; else seals what is in memory and does what the thresholds ask for.
+/// Merges everything if most of it is new. Otherwise seals the points in memory and does what the thresholds
+/// ask for.
 fn tidy(
     args: &Import,
     collection: &Collection,
@@ -97,12 +98,12 @@ fn tidy(
     Ok(())
 }
 
-/// Where points come from.
+/// A source of points.
 trait Source {
     fn total(&self) -> u64;
-    /// Components of its vectors, if that is known before they are read.
+    /// Components of its vectors, if known before reading them.
     fn dim(&self) -> Option<usize>;
-    /// The next points, up to a batch; none at the end.
+    /// The next points, up to a batch. Empty at the end.
     fn next_points(&mut self) -> Result<Vec<Point>, CliError>;
 }
 
@@ -159,7 +160,7 @@ impl Source for crate::parquet::Reader {
     }
 }
 
-/// Vectors of one file, and payloads and ids of another, or none.
+/// Vectors from one file. Payloads and ids come from another one, if given.
 struct VectorsAndLines<'a> {
     args: &'a Import,
     first_id: u64,
@@ -181,7 +182,7 @@ impl Source for VectorsAndLines<'_> {
         let (total, dim) = (self.input.count(), self.input.dim());
         if self.done == total {
             let Some(lines) = &mut self.lines else { return Ok(Vec::new()) };
-            // Empty lines at the end are none.
+            // Empty lines at the end do not count.
             while let Some(line) = lines.next()? {
                 if !line.trim().is_empty() {
                     let problem = format!("it has more than {total} lines, and there are {total} vectors");
@@ -215,7 +216,7 @@ impl Source for VectorsAndLines<'_> {
     }
 }
 
-/// A line of what `export` writes.
+/// A line as `export` writes it.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct IdAndPayload {
@@ -224,7 +225,7 @@ struct IdAndPayload {
     payload: Payload,
 }
 
-/// Id and payload of a line; `counted` is the id where none is given.
+/// The id and payload of a line. `counted` is the id if the line has none.
 fn id_and_payload(
     args: &Import,
     lines: &Lines,

@@ -1,11 +1,11 @@
-//! The limit of open files.
+//! The limit on open files.
 
-/// Raises the limit to what this user may have. The usual limit is low for the sake of programs that use `select`.
+/// Raises the limit to this user's maximum. The usual limit is low only for programs that use `select`.
 #[cfg(target_os = "linux")]
 pub(crate) fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    // What is refused is no error: a collection that needs more says so.
+    // A refusal is not an error, because a collection that needs more reports it.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 

@@ -1,4 +1,4 @@
-//! The `vecstore` command: collections from the shell, and what each backend does on the same work.
+//! The `vecstore` command: collections from the shell, and measurements of each backend.
 
 #![forbid(unsafe_code)]
 
@@ -34,7 +34,7 @@ use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 const EXIT_FAILED: u8 = 1;
-/// As clap has it.
+/// The same as clap's.
 const EXIT_USAGE: u8 = 2;
 const EXIT_DISAGREE: u8 = 3;
 const EXIT_DAMAGED: u8 = 4;
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     limits::raise_open_files();
     interrupt::outlive_file_size_limit();
-    // For commands that look at it: only these may have handlers for signals.
+    // Only commands that check the flag may install handlers for signals.
     let stop = interrupt::stop_flag;
     let mut out = std::io::stdout().lock();
     let ran = match &cli.command {
@@ -71,11 +71,11 @@ fn main() -> ExitCode {
     };
     match ran.and_then(|()| Ok(out.flush()?)) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output has had enough of it, as `head` does.
+        // The reader of the output, such as `head`, needs no more of it.
         Err(CliError::Print(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let code = error.exit_code();
-            // With nowhere left to complain to, the exit code has to do.
+            // If standard error is closed too, only the exit code remains.
             let mut err = std::io::stderr();
             let _ = writeln!(err, "vecstore: {}", with_causes(&error));
             if let Some(how) = error.how_to_go_on() {

@@ -1,11 +1,11 @@
-//! Opening the collection that a command is about.
+//! Opens the collection of a command.
 
 use crate::args::CollectionArgs;
 use crate::error::CliError;
 use std::io::Write;
 use vecstore::collection::{Collection, CollectionOptions};
 
-/// For commands that change nothing, and so may run beside each other.
+/// For commands that change nothing. They may run at the same time.
 pub(crate) fn read_only(at: &CollectionArgs, options: CollectionOptions) -> Result<Collection, CliError> {
     writable(at, &CollectionOptions { read_only: true, ..options })
 }
@@ -13,7 +13,7 @@ pub(crate) fn read_only(at: &CollectionArgs, options: CollectionOptions) -> Resu
 /// For commands that write.
 pub(crate) fn writable(at: &CollectionArgs, options: &CollectionOptions) -> Result<Collection, CliError> {
     let collection = Collection::open(&at.backend.backend(), &at.collection, options)?;
-    // What follows is not part of the output, and no reason to fail.
+    // These messages are not part of the output, and failing to print them is not an error.
     for cut_off in &collection.open_report().cut_off {
         let _ = writeln!(std::io::stderr(), "vecstore: {cut_off}");
     }

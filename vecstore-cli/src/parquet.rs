@@ -1,4 +1,5 @@
-//! Points as a Parquet file: a row a point, of `id` (its text), `vector` (a list of floats) and `payload` (JSON).
+//! Points as a Parquet file. A row is a point with `id` (as text), `vector` (a list of floats) and `payload`
+//! (JSON).
 
 use crate::error::CliError;
 use crate::text::TEXT_BYTES_MAX;
@@ -28,11 +29,12 @@ fn failed(path: &Path, problem: impl std::fmt::Display) -> CliError {
 }
 
 thread_local! {
-    /// Whether a panic of this thread is told otherwise than by its message.
+    /// Whether a panic of this thread is reported in another way than by its message.
     static IS_QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Calls the library on a file that may be damaged. It panics at some of what it does not expect, instead of returning an error.
+/// Calls the library on a file that may be damaged. The library panics at some damage instead of returning an
+/// error.
 fn call<T>(read: impl FnOnce() -> T) -> Result<T, &'static str> {
     static QUIET_HOOK: Once = Once::new();
     QUIET_HOOK.call_once(|| {
@@ -44,13 +46,13 @@ fn call<T>(read: impl FnOnce() -> T) -> Result<T, &'static str> {
         }));
     });
     IS_QUIET.set(true);
-    // What is read with is not used again after an error.
+    // The reader is not used again after an error.
     let read = catch_unwind(AssertUnwindSafe(read));
     IS_QUIET.set(false);
     read.map_err(|_| "not a sound Parquet file")
 }
 
-/// Writes a Parquet file, a row group a page.
+/// Writes a Parquet file with a row group for each page.
 pub(crate) struct Writer {
     path: PathBuf,
     file: SerializedFileWriter<File>,
@@ -83,7 +85,7 @@ fn write_group(
         records.iter().map(|record| record.id.to_string().into_bytes().into()).collect();
     let (mut components, mut repetitions) = (Vec::new(), Vec::new());
     for vector in records.iter().flat_map(|record| &record.vector) {
-        // 0 begins a list, 1 goes on with it.
+        // 0 begins a list, and 1 continues it.
         repetitions.extend((0..vector.len()).map(|index| i16::from(index > 0)));
         components.extend_from_slice(vector);
     }
@@ -108,7 +110,7 @@ fn write_group(
     group.close().map(drop)
 }
 
-/// A Parquet file with its points, row by row.
+/// Reads the points of a Parquet file, row by row.
 pub(crate) struct Reader {
     path: PathBuf,
     pub(crate) rows: u64,
@@ -129,7 +131,7 @@ impl Reader {
         Ok(Self { path: path.to_owned(), rows, iter, row: 0 })
     }
 
-    /// The next point, and the bytes of its payload's text; none at the end.
+    /// The next point, and the length of its payload's text in bytes. `None` at the end.
     pub(crate) fn next(&mut self) -> Result<Option<(Point, usize)>, CliError> {
         let next = call(|| self.iter.next());
         let wrong = |problem: String| failed(&self.path, format!("row {}: {problem}", self.row));
@@ -185,7 +187,7 @@ fn point(row: &Row) -> Result<(Point, usize), String> {
 mod tests {
     use super::*;
 
-    /// Reads all points, or says what is wrong.
+    /// Reads all points. The error is the first fault.
     fn read(path: &Path) -> Result<usize, String> {
         let mut points = 0;
         let mut reader = Reader::open(path).map_err(|error| error.to_string())?;
@@ -202,7 +204,7 @@ mod tests {
         assert_eq!(call(|| 7), Ok(7));
     }
 
-    /// Damage anywhere in a file: points, or an error that names the file.
+    /// Damage anywhere in a file gives points, or an error that names the file.
     #[test]
     fn a_damaged_file_is_an_error() {
         let temp = tempfile::tempdir().unwrap();

@@ -20,14 +20,14 @@ const BATCH: usize = 256;
 /// Points of a page of a scroll.
 const PAGE: usize = 1000;
 
-/// Points that are written at once.
+/// Points of one write.
 #[derive(Default)]
 struct Batch {
     points: Vec<Point>,
     ids: BTreeSet<PointId>,
-    /// Bytes of their lines.
+    /// Length of their lines in bytes.
     bytes: usize,
-    /// Where the first and the last of them are.
+    /// The numbers of their first and last line.
     lines: (u64, u64),
 }
 
@@ -43,7 +43,7 @@ impl Batch {
     }
 }
 
-/// What an upsert has written.
+/// The progress of an upsert.
 #[derive(Default)]
 struct Written {
     points: u64,
@@ -58,12 +58,12 @@ impl Written {
         }
         match collection.upsert(points, Durability::Synced).wait() {
             Ok(put) => self.points += put.points,
-            // Which point it is, the error says; where it is, only we know.
+            // The error names the point, and only this code knows its place in the file.
             Err(Error::Input(error)) => {
                 return Err(lines.failed(format!("from line {first} on: {error}")));
             }
             Err(error) => {
-                // A sync that fails leaves open what of the batch is on the disk.
+                // After a failed sync, it is unknown which points of the batch are on the disk.
                 self.lines.maybe_to = last;
                 return Err(error.into());
             }
@@ -72,7 +72,7 @@ impl Written {
         Ok(())
     }
 
-    /// Writes the points of all lines, or of those before the first that is wrong.
+    /// Writes the points of all lines, or of those before the first wrong one.
     fn put_all(&mut self, collection: &Collection, lines: &mut Lines) -> Result<(), CliError> {
         let mut batch = Batch::default();
         loop {
@@ -83,7 +83,7 @@ impl Written {
                     return end.map(drop);
                 }
             };
-            // A later line of the same id is to replace the earlier one.
+            // A later line with the same id must replace the earlier one.
             let is_full = batch.points.len() == BATCH || batch.bytes >= BATCH_BYTES;
             if is_full || batch.ids.contains(&point.id) {
                 self.put(collection, &mut batch, lines)?;
@@ -93,7 +93,7 @@ impl Written {
     }
 }
 
-/// The point of the next line that is not empty, and the bytes of that.
+/// The point of the next non-empty line, and the line's length in bytes.
 fn next_point(lines: &mut Lines) -> Result<Option<(Point, usize)>, CliError> {
     while let Some(line) = lines.next()? {
         if !line.trim().is_empty() {
@@ -109,7 +109,7 @@ pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Re
     let collection = open::writable(&args.at, &args.thresholds.options())?;
     let mut written = Written::default();
     if let Err(error) = written.put_all(&collection, &mut lines) {
-        // There is one to report already.
+        // The earlier error is reported instead.
         let _ = collection.close();
         return Err(CliError::Upsert { source: Box::new(error), written: written.lines });
     }
@@ -179,7 +179,7 @@ pub(crate) fn scroll(args: &Scroll, stop: &StopFlag, out: &mut impl Write) -> Re
                 request = ScrollRequest { page: Some(next), limit: left.min(PAGE), ..request };
             }
             Some(next) => {
-                // Not part of the output: whoever reads points does not want it among them.
+                // The token is not part of the output, so that readers of points get only points.
                 let _ = writeln!(std::io::stderr(), "next page: --page {next}");
                 return Ok(());
             }

@@ -1,11 +1,11 @@
-//! Progress bars for whatever takes longer than a second; none when the output is no terminal.
+//! Progress bars for work longer than a second. None if the output is not a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use vecstore::collection::{BuildStage, OptimizeProgress};
 
-/// Before this much time a bar does not show.
+/// A bar stays hidden for this long.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// One bar, hidden until it has run for a second.
@@ -35,7 +35,7 @@ impl Progress {
 
     fn show_if_slow(&self) {
         if self.bar.is_hidden() && self.started.elapsed() > QUIET {
-            // Draws nothing when the standard error output is no terminal.
+            // Draws nothing if standard error is not a terminal.
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
     }
@@ -47,12 +47,12 @@ impl Drop for Progress {
     }
 }
 
-/// The bars of an optimization, one a stage.
+/// The bars of an optimization, one for each stage.
 #[derive(Default)]
 pub(crate) struct OptimizeBars(Arc<StageBars>);
 
 impl OptimizeBars {
-    /// What is to be told how far it is.
+    /// The progress callback.
     pub(crate) fn reporter(&self) -> impl Fn(OptimizeProgress) + Send + Sync + 'static {
         let bars = Arc::clone(&self.0);
         move |progress| bars.report(progress)

@@ -1,11 +1,11 @@
-//! `docs/reference/command-line.md` says what the command takes: all commands, options and defaults, and no
-//! others.
+//! Tests `docs/reference/command-line.md`. It must describe exactly the command's subcommands, options and
+//! defaults.
 
 use crate::args::Cli;
 use clap::{Arg, Command, CommandFactory};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Options that a text names, without their hyphens.
+/// The options named in a text, without their hyphens.
 fn options(text: &str) -> BTreeSet<&str> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
         .filter_map(|word| word.strip_prefix("--"))
@@ -13,7 +13,7 @@ fn options(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// Options of a command, and what each is without being given.
+/// The options of a command, with their defaults.
 fn options_of(command: &Command) -> BTreeMap<&str, Option<String>> {
     let default = |arg: &Arg| {
         let values = arg.get_default_values().iter().map(|value| value.to_string_lossy());
@@ -28,7 +28,7 @@ fn options_of(command: &Command) -> BTreeMap<&str, Option<String>> {
         .collect()
 }
 
-/// Pieces of code within a text, and what is between them: every second one is code.
+/// The pieces of a text between backquotes. Every second one is code.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     text.split('`')
 }
@@ -38,13 +38,14 @@ fn command_of(code: &str) -> Option<&str> {
     code.strip_prefix("vecstore ")?.split(' ').next()
 }
 
-/// A section without the code that runs commands of other sections.
+/// A section, without the code that runs commands of other sections.
 fn without_others(section: &str, names: &[&str]) -> String {
     let is_own = |piece: &&str| command_of(piece).is_none_or(|name| names.contains(&name));
     pieces(section).map(|piece| Some(piece).filter(is_own).unwrap_or_default()).collect::<Vec<_>>().join("`")
 }
 
-/// What a section says of one of its commands: all of it, or the blocks and rows that name the command.
+/// The part of a section about one of its commands: the whole section, or the blocks and rows that name the
+/// command.
 fn part<'a>(section: &'a str, command: &str, is_alone: bool) -> Vec<&'a str> {
     if is_alone {
         return section.lines().collect();
@@ -59,7 +60,7 @@ fn part<'a>(section: &'a str, command: &str, is_alone: bool) -> Vec<&'a str> {
         .collect()
 }
 
-/// Options of a row of a table, each with its default if the row gives one for each of them.
+/// The options of a table row. Each has its default, if the row gives one for each of them.
 fn defaults<'a>(row: &'a str) -> Vec<(&'a str, String)> {
     let cells: Vec<&str> = row.split('|').map(str::trim).collect();
     let [_, names, default, _, _] = cells[..] else { return Vec::new() };
@@ -117,7 +118,7 @@ fn the_reference_names_every_command_option_and_default_and_no_other() {
             }
             known.extend(takes.keys().copied());
         }
-        // A section may also speak of another command that it names.
+        // A section may also mention options of other commands that it names.
         let others = pieces(section).skip(1).step_by(2).filter_map(|code| commands.get(code));
         known.extend(others.flat_map(|takes| takes.keys().copied()));
         for option in options(section) {

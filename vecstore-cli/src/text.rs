@@ -1,4 +1,4 @@
-//! Text from files and standard input, of which no more is read than a limit says.
+//! Text from files and standard input, read up to a limit.
 
 use crate::error::CliError;
 use io_core::StopFlag;
@@ -7,12 +7,13 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use vecstore::error::Error;
 
-/// Bytes of a line, a schema or a filter. A payload has at most half as many, a vector far fewer.
+/// The most bytes of a line, a schema or a filter. A payload has at most half as many, and a vector far
+/// fewer.
 pub(crate) const TEXT_BYTES_MAX: usize = 32 << 20;
-/// Bytes of lines that are written at once, about.
+/// About the number of bytes of lines written at once.
 pub(crate) const BATCH_BYTES: usize = 16 << 20;
 
-/// The whole of a file, or what is wrong with it. It may be a pipe.
+/// Reads a whole file, which may be a pipe. The error says what is wrong.
 pub(crate) fn read(path: &Path, stop: &StopFlag) -> Result<String, String> {
     let mut text = String::new();
     Input::open(path, stop)
@@ -25,7 +26,7 @@ fn too_long(what: &str) -> String {
     format!("{what} has more than {TEXT_BYTES_MAX} bytes, and no more are read")
 }
 
-/// A file that is read until the command is to stop, also while there is nothing to read yet.
+/// A file that is read until the command must stop. A stop also ends the wait for more data.
 struct Input {
     file: File,
     stop: StopFlag,
@@ -44,21 +45,21 @@ impl Read for Input {
     }
 }
 
-/// Opens a file, or a pipe that may have no writer yet. [`wait`] waits for the writer, because no flag ends an
-/// opening that waits.
+/// Opens a file, or a pipe that may not have a writer yet. [`wait`] waits for the writer, because no flag can
+/// end a blocking open.
 #[cfg(target_os = "linux")]
 fn open(path: &Path) -> io::Result<File> {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
     use std::os::unix::fs::OpenOptionsExt;
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
-    // Another reader may take what was there. Reading then has to wait, and not to fail.
+    // Another reader may take the available bytes. The read must then wait instead of failing.
     let usual = fcntl_getfl(&file)? - OFlags::NONBLOCK;
     fcntl_setfl(&file, usual)?;
     Ok(file)
 }
 
-/// Only Linux is known to tell a pipe without a writer so far from one whose writers have gone.
+/// Only Linux is known to distinguish a pipe without a writer so far from a pipe whose writers have gone.
 #[cfg(not(target_os = "linux"))]
 fn open(path: &Path) -> io::Result<File> {
     File::open(path)
@@ -76,7 +77,7 @@ fn wait(file: &File, stop: &StopFlag) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    // Not `Interrupted`, after which reading goes on.
+    // Not `Interrupted`, because readers retry after that.
     Err(io::Error::other(Error::Stopped))
 }
 
@@ -102,12 +103,12 @@ pub(crate) struct Lines {
     path: PathBuf,
     input: Box<dyn BufRead>,
     stop: StopFlag,
-    /// The number of the line that was read last, from 1.
+    /// The number of the last line read, from 1.
     pub(crate) number: u64,
 }
 
 impl Lines {
-    /// Of a file, or of standard input if none is named.
+    /// Opens a file, or standard input if no file is named.
     pub(crate) fn open(path: Option<&Path>, stop: &StopFlag) -> Result<Self, CliError> {
         let input: io::Result<Box<dyn BufRead>> = match path {
             None => standard_input(stop),
@@ -122,17 +123,17 @@ impl Lines {
         }
     }
 
-    /// Something that is wrong with the file.
+    /// An error about the file.
     pub(crate) fn failed(&self, problem: impl std::fmt::Display) -> CliError {
         CliError::File { path: self.path.clone(), problem: problem.to_string() }
     }
 
-    /// Something that is wrong with the line that was read last.
+    /// An error about the last line read.
     pub(crate) fn wrong(&self, problem: impl std::fmt::Display) -> CliError {
         self.failed(format!("line {}: {problem}", self.number))
     }
 
-    /// The next line, without its end; `None` after the last one; an error when the command is to stop.
+    /// The next line without its end. `None` after the last one. An error if the command must stop.
     pub(crate) fn next(&mut self) -> Result<Option<String>, CliError> {
         self.number += 1;
         let mut line = Vec::new();

@@ -1,4 +1,4 @@
-//! Vectors, queries and truth from files, and the page cache they leave behind.
+//! Vectors, queries and truth from files. Also drops files from the page cache.
 
 use crate::args::{FormatArgs, FormatName};
 use crate::error::CliError;
@@ -8,7 +8,7 @@ use vecstore::point::PointId;
 
 pub(crate) use vecstore::dataset::Clustered;
 
-/// No flags about the format: the extension decides.
+/// No options for the format, so that the extension decides.
 pub(crate) const BY_EXTENSION: FormatArgs = FormatArgs { format: None, raw_dim: None, raw_element: None };
 
 /// Opens a file of vectors.
@@ -23,10 +23,10 @@ pub(crate) fn open(path: &Path, args: &FormatArgs) -> Result<VectorInput, CliErr
     Ok(VectorInput::open(path, format)?)
 }
 
-/// Bytes of queries that are kept in memory.
+/// The most bytes of queries in memory.
 const QUERIES_BYTES_MAX: u64 = 1 << 30;
 
-/// Reads the queries of a file, or the first of them.
+/// Reads the queries of a file, at most `count_max`.
 pub(crate) fn read_queries(
     path: &Path,
     args: &FormatArgs,
@@ -53,7 +53,7 @@ pub(crate) fn read_queries(
     Ok(queries)
 }
 
-/// Reads a table of true neighbours, a row a query.
+/// Reads a table of true neighbours, with a row for each query.
 pub(crate) fn read_truth(path: &Path) -> Result<Vec<Vec<PointId>>, CliError> {
     let table = read_npy_i32(path)?;
     let convert = |(row, ids): (usize, Vec<i32>)| {
@@ -66,7 +66,7 @@ pub(crate) fn read_truth(path: &Path) -> Result<Vec<Vec<PointId>>, CliError> {
     table.into_iter().enumerate().map(convert).collect()
 }
 
-/// Fails unless the queries have the vectors' dimension; better now than after a build.
+/// Fails unless the queries have the dimension of the vectors. Called before the build, to fail early.
 pub(crate) fn check_dim(path: &Path, queries: &[Vec<f32>], vectors: &VectorInput) -> Result<(), CliError> {
     let found = queries.first().map_or(0, Vec::len);
     if found == vectors.dim() {
@@ -80,7 +80,8 @@ pub(crate) fn check_dim(path: &Path, queries: &[Vec<f32>], vectors: &VectorInput
     Err(CliError::File { path: path.to_owned(), problem })
 }
 
-/// Makes the next search of a collection read from the disk: drops the files of its segments from the page cache.
+/// Drops the files of a collection's segments from the page cache, so that the next search reads from the
+/// disk.
 #[cfg(target_os = "linux")]
 pub(crate) fn drop_page_cache(dir: &Path) -> Result<(), CliError> {
     let failed =
@@ -98,7 +99,7 @@ pub(crate) fn drop_page_cache(dir: &Path) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Elsewhere the page cache stays as it is.
+/// On other systems, the page cache stays as it is.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn drop_page_cache(_dir: &Path) -> Result<(), CliError> {
     Ok(())

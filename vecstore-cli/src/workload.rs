@@ -1,4 +1,4 @@
-//! Running many queries on a collection, and measuring what it took.
+//! Runs many queries on a collection, and measures the cost.
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -8,14 +8,14 @@ use vecstore::collection::{Collection, Hit, SearchRequest};
 use vecstore::error::Error;
 use vecstore::point::PointId;
 
-/// What a run of many queries found and took.
+/// Results and cost of many queries.
 pub(crate) struct Measured {
     /// Hits of each query.
     pub(crate) hits: Vec<Vec<Hit>>,
-    /// From handing a query in to its result, shortest first.
+    /// Times from submitting a query to its result, in ascending order.
     latencies: Vec<Duration>,
     wall: Duration,
-    /// All threads of the process, kernel workers included.
+    /// CPU time of all threads of the process, including kernel workers.
     cpu: Duration,
     pub(crate) codes_scored: u64,
     pub(crate) vectors_scored: u64,
@@ -38,7 +38,7 @@ impl Measured {
     }
 }
 
-/// Runs every query, all else as in the template, keeping `in_flight` of them under way at once.
+/// Runs every query with the template's other settings. Keeps `in_flight` of them in flight.
 pub(crate) fn run(
     collection: &Collection,
     queries: &[Vec<f32>],
@@ -103,7 +103,7 @@ pub(crate) fn cpu_time() -> Duration {
     Duration::new(clock.tv_sec.unsigned_abs(), clock.tv_nsec.unsigned_abs() as u32)
 }
 
-/// Elsewhere it is not measured, and shown as zero.
+/// Other systems show zero.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn cpu_time() -> Duration {
     Duration::ZERO

@@ -1,4 +1,4 @@
-//! The command as a user types it: what it prints, how it ends, what it leaves behind.
+//! The command from the view of a user: its output, its exit status, and the files it leaves.
 
 mod common;
 
@@ -11,14 +11,14 @@ fn json_lines(output: &Output) -> Vec<Value> {
     stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Payloads for as many vectors, with ids of their own.
+/// Payloads for `rows` vectors, with ids.
 fn payloads(dir: &Path, name: &str, rows: usize) {
     let line =
         |row: usize| format!("{{\"key\": {}, \"kind\": \"k{}\", \"n\": {row}}}\n", row + 1000, row % 4);
     std::fs::write(dir.join(name), (0..rows).map(line).collect::<String>()).unwrap();
 }
 
-/// A collection of 200 points, ids from 1000 on.
+/// A collection of 200 points with ids from 1000 on.
 fn packages(dir: &Path) {
     fvecs(dir, "base.fvecs", 200);
     payloads(dir, "base.jsonl", 200);
@@ -146,7 +146,7 @@ fn snapshots_exports_and_repairs_hold_everything() {
     check_failure(&run(&["export", "restored", "half.npy"]), 1, &["half.npy", "also name a file"]);
     assert!(!dir.join("half.npy").exists());
 
-    // A flipped bit is found, named and put back; what more damage hits is lost.
+    // A flipped bit is found, named and put back. Larger damage loses the point.
     let vectors = walk(&dir.join("restored")).into_iter().find(|path| path.ends_with("vectors.vec")).unwrap();
     let whole = std::fs::read(&vectors).unwrap();
     let damage = |bits: u8| {
@@ -188,7 +188,7 @@ fn snapshots_exports_and_repairs_hold_everything() {
     assert_eq!(stdout(&run(&["scroll", "mended", "--with-vector"])), everything);
     assert!(stdout(&run(&["verify", "repaired"])).contains("0 problems"));
 
-    // Where nothing says the schema any more it has to be given.
+    // If no file has the schema, it must be given.
     for path in walk(&dir.join("restored")) {
         if path.ends_with("MANIFEST") || path.ends_with("segment.json") {
             std::fs::write(path, "{}").unwrap();
@@ -219,7 +219,7 @@ fn the_demo_compares_the_backends_and_cleans_up() {
     for row in rows {
         assert_eq!(row["queries"].as_u64(), Some(1000));
         assert!(row["recall"].as_f64().unwrap() > 0.95, "{row}");
-        // 1,000 queries of 20 candidates, of which the codes' bounds spare some: the same through each backend.
+        // 1,000 queries of 20 candidates. The codes' bounds skip some, the same ones through each backend.
         let scored = row["vectors_scored"].as_u64();
         assert!(scored.is_some_and(|scored| (1000 * 10..1000 * 20).contains(&scored)), "{row}");
         assert_eq!(scored, rows[0]["vectors_scored"].as_u64());
@@ -306,7 +306,8 @@ fn mistakes_are_named_and_cost_nothing() {
     check_failure(&run(&["upsert", "packages", "bad.jsonl"]), 1, &["point 5", "2 components"]);
     std::fs::write(dir.join("bad.jsonl"), "{\"id\": 5}\n").unwrap();
     check_failure(&run(&["upsert", "packages", "bad.jsonl"]), 1, &["bad.jsonl", "line 1", "vector"]);
-    // The good lines before a bad one are written, as the message says; the same point again changes nothing.
+    // The good lines before a bad one are written, as the message says. Writing the same point again changes
+    // nothing.
     let line = json_lines(&run(&["get", "packages", "1003", "--with-vector"]))[0].to_string();
     std::fs::write(dir.join("bad.jsonl"), format!("{line}\n{}\nbad\n", line.replace("1003", "5003")))
         .unwrap();
@@ -326,7 +327,7 @@ fn mistakes_are_named_and_cost_nothing() {
     assert_eq!(stdout(&run(&["scroll", "packages", "--with-vector"])), before, "a mistake changed something");
 }
 
-/// JSON has no number for these scores, and null would be none.
+/// JSON has no infinite numbers, and null would hide that there is a score.
 #[test]
 fn infinite_scores_are_numbers_in_json() {
     let temp = tempdir();
@@ -344,7 +345,8 @@ fn infinite_scores_are_numbers_in_json() {
     assert_eq!(stdout(&run(&["search", "c", "--vector", "[3, 3]"])), "0\t1:inf 2:6.0000 3:-inf\n");
 }
 
-/// Bytes at the end of a log that are no record: every command tells, those that write keep them.
+/// Bytes at the end of a log that are not a record: every command reports them, and commands that write keep
+/// them.
 #[test]
 fn what_recovery_leaves_out_is_told_by_every_command() {
     let temp = tempdir();
@@ -395,7 +397,7 @@ fn what_recovery_leaves_out_is_told_by_every_command() {
         &["import", "packages", "queries.fvecs", "--first-id", "9"],
     ];
     for args in writers {
-        // The log may be sealed away by then.
+        // The log may have been sealed by then.
         let log = of_kind("wal").unwrap_or_else(|| {
             stdout(&run(&["upsert", "packages", "one.jsonl"]));
             of_kind("wal").unwrap()
@@ -417,8 +419,8 @@ fn what_recovery_leaves_out_is_told_by_every_command() {
     }
 }
 
-/// Input without an end, or with lines far too long, is refused at the limit. Memory is limited too, so that a command that
-/// reads on fails and takes nobody else's.
+/// Endless input and too long lines are refused at a limit. Memory is limited too, so that a command that
+/// reads on fails without taking the machine's memory.
 #[cfg(target_os = "linux")]
 #[test]
 fn endless_input_is_refused_at_a_limit() {
@@ -438,14 +440,14 @@ fn endless_input_is_refused_at_a_limit() {
     check_failure(&run("vecstore create x --schema /dev/zero"), 1, &["/dev/zero", limit]);
     check_failure(&run("vecstore repair packages x --schema /dev/zero"), 1, &["/dev/zero", limit]);
     check_failure(&run("vecstore count packages --filter @/dev/zero"), 2, &["/dev/zero", limit]);
-    // The last line that is short enough, and one byte more; the end of the line is not counted.
+    // The longest line allowed, and one byte more. The line's end does not count.
     let padded = |bytes: usize| format!("{}{}", " ".repeat(bytes - 2), "{}");
     let good = "{\"id\": 7, \"vector\": [1,2,3,4,5,6,7,8]}\n";
     for (bytes, said) in [(32 << 20, "line 2: missing field"), ((32 << 20) + 1, "line 2: it has more than")] {
         std::fs::write(dir.join("long.jsonl"), format!("{good}{}\n", padded(bytes))).unwrap();
         check_failure(&run("vecstore upsert packages long.jsonl"), 1, &["long.jsonl", said]);
     }
-    // Values in one another, and tables that say they are long.
+    // Deeply nested values, and tables that claim to be long.
     let deep = format!("{{\"id\": 1, \"vector\": [1], \"payload\": {{\"a\": {}", "[".repeat(1 << 20));
     std::fs::write(dir.join("deep.jsonl"), &deep).unwrap();
     check_failure(&run("vecstore upsert packages deep.jsonl"), 1, &["line 1", "recursion limit"]);
@@ -473,7 +475,7 @@ fn endless_input_is_refused_at_a_limit() {
     check_failure(&run(demo), 1, &["truth.npy", "21474836480 bytes", "at most 268435456"]);
 }
 
-/// Many long lines: as many of them are written at once as are short enough together.
+/// Many long lines are written in batches of bounded length.
 #[test]
 fn long_payloads_are_written_in_small_batches() {
     let temp = tempdir();
@@ -487,7 +489,7 @@ fn long_payloads_are_written_in_small_batches() {
     let import = ["import", "c", "base.fvecs", "--payload", "long.jsonl", "--no-optimize"];
     assert!(stdout(&vecstore(dir, &import)).contains("imported 20 points"));
     assert_eq!(stdout(&vecstore(dir, &["count", "c"])), "20\n");
-    // A batch is full after 16 MiB, which six lines have.
+    // A batch is full after 16 MiB, which is six lines.
     let log = std::fs::read(dir.join("c/log-000001.wal")).unwrap();
     let (mut points, mut at) = (Vec::new(), 64);
     let u32_at = |at: usize| u32::from_le_bytes(log[at..at + 4].try_into().unwrap());
@@ -499,13 +501,13 @@ fn long_payloads_are_written_in_small_batches() {
     assert_eq!(points, [6, 6, 6, 2]);
 }
 
-/// Segments of a collection, and points in memory.
+/// Number of a collection's segments, and of its points in memory.
 fn segments(dir: &Path, collection: &str) -> (usize, u64) {
     let info = &json_lines(&vecstore(dir, &["info", collection, "--json"]))[0];
     (info["segments"].as_array().unwrap().len(), info["points_in_memory"].as_u64().unwrap())
 }
 
-/// Whatever ends an upsert, the lines before it are written, and it says how many.
+/// Whatever ends an upsert, the lines before it are written, and the command says how many.
 #[test]
 fn an_upsert_that_ends_early_says_how_far_it_came() {
     let temp = tempdir();
@@ -540,13 +542,13 @@ fn an_import_that_ends_early_says_how_far_it_came_and_goes_on() {
     let import = ["import", "c", "base.fvecs", "--payload", "base.jsonl", "--id-field", "key"];
     stdout(&run(&["create", "c", "--dim", "8", "--index", "n:integer"]));
 
-    // Two batches of 256 are in when line 600 is read.
+    // Two batches of 256 are written when line 600 is read.
     std::fs::write(dir.join("base.jsonl"), lines.replace("\"n\": 599}", "\"n\": 599")).unwrap();
     let said =
         ["base.jsonl: line 600:", "512 of 1000 points are in the collection", "run the same command again"];
     check_failure(&run(&import), 1, &said);
     assert_eq!(stdout(&run(&["count", "c"])), "512\n");
-    // What the collection refuses is placed in the file.
+    // The error gives the place in the file of what the collection refuses.
     std::fs::write(dir.join("base.jsonl"), lines.replace("\"n\": 300}", "\"n\": \"many\"}")).unwrap();
     let said = ["base.fvecs: in vectors 256 to 511: point 1300: field n", "256 of 1000 points"];
     check_failure(&run(&import), 1, &said);
@@ -555,14 +557,14 @@ fn an_import_that_ends_early_says_how_far_it_came_and_goes_on() {
     let output = run(&import);
     check_failure(&output, 1, &["more than 1000 lines", "all 1000 points are in the collection"]);
     assert!(!String::from_utf8_lossy(&output.stderr).contains("again"), "it would fail again: {output:?}");
-    // Empty lines at the end are none.
+    // Empty lines at the end do not count.
     std::fs::write(dir.join("base.jsonl"), lines + "\n  \n").unwrap();
     assert!(stdout(&run(&import)).contains("imported 1000 points"));
     assert_eq!(stdout(&run(&["count", "c"])), "1000\n");
     assert_eq!(segments(dir, "c"), (1, 0));
 }
 
-/// A small import into a large collection does not write the large one anew.
+/// A small import does not rewrite a large collection.
 #[test]
 fn an_import_merges_only_where_that_is_worth_it() {
     let temp = tempdir();
@@ -578,16 +580,16 @@ fn an_import_merges_only_where_that_is_worth_it() {
     assert_eq!(segments(dir, "packages"), (2, 0));
     import("6000", &["--no-optimize"]);
     assert_eq!(segments(dir, "packages"), (2, 10));
-    // A third one is one too many: the two smallest become one.
+    // A third segment is one too many, so the two smallest are merged.
     assert!(import("7000", &["--segments-max", "2"]).contains("\nsealed"));
     assert_eq!(segments(dir, "packages"), (2, 0));
     import("8000", &[]);
     assert_eq!(segments(dir, "packages"), (3, 0));
     import("9000", &["--optimize", "--segment-points-max", "150"]);
-    // The one of 200 points is larger than one may be, and stays; the others become one.
+    // The segment of 200 points is above the limit and stays. The others are merged.
     assert_eq!(segments(dir, "packages"), (2, 0));
     assert_eq!(stdout(&vecstore(dir, &["count", "packages"])), "250\n");
-    // Replaced points are deleted ones of their segment.
+    // A replaced point is a deleted point of its segment.
     assert!(import("1000", &[]).contains("\nsealed"));
     assert!(import("1010", &["--vacuum-ratio", "0.05"]).contains("\nsealed"));
     assert_eq!(segments(dir, "packages"), (4, 0));
@@ -598,7 +600,7 @@ fn an_import_merges_only_where_that_is_worth_it() {
     assert_eq!(stdout(&vecstore(dir, &["count", "packages"])), "250\n");
 }
 
-/// While one process writes, others are told so.
+/// While one process writes, others get an error that names it.
 #[test]
 fn a_second_writer_is_told_who_is_first() {
     let temp = tempdir();
@@ -622,7 +624,7 @@ fn advise(dir: &Path, more: &[&str]) -> Output {
     vecstore(dir, &[&common, more].concat())
 }
 
-/// Everything that is not skipped was measured, and the depth follows from what was.
+/// Everything that is not skipped was measured, and the depth follows from the figures.
 #[test]
 fn advice_follows_from_what_was_measured() {
     let temp = tempdir();
@@ -659,14 +661,15 @@ fn advice_follows_from_what_was_measured() {
         in_order(&writes["durable_writes_per_second"]);
         in_order(&writes["sequential_mib_per_second"]);
     }
-    // 64 GiB of f32 and 8 GiB of room: int8 codes are 16 GiB, rotated4 8 and the graph 2.67, rotated2 6.67 with it.
+    // 64 GiB of f32 with 8 GiB of room: int8 codes take 16 GiB, rotated4 8, the graph 2.67, and rotated2 with
+    // it 6.67.
     assert_eq!(
         (&advice["quantization"], &advice["placement"]["codes"]),
         (&"rotated2".into(), &"pinned".into())
     );
 }
 
-/// What it says to type works as it is.
+/// The recommended commands work as printed.
 #[test]
 fn advice_is_in_the_words_of_the_command() {
     let temp = tempdir();
@@ -715,7 +718,7 @@ fn output_that_nobody_reads_is_no_error() {
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A limit that holds what is open now, and not what may be open later.
+/// A limit that is enough for the files open now, but not for those that may be open later.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_limit_of_open_files_below_the_bound_is_told() {
@@ -734,7 +737,7 @@ fn a_limit_of_open_files_below_the_bound_is_told() {
     let max = json_lines(&few)[0]["open_files"]["max"].as_u64().unwrap();
     let told = String::from_utf8_lossy(&few.stderr);
     assert!(told.contains("ulimit -n") && told.contains(&max.to_string()) && told.contains("64"), "{told}");
-    // What the user may have is taken: the soft limit alone is no reason to complain.
+    // The command raises its soft limit to the hard limit, so the soft limit alone gives no warning.
     let raised = Command::new("sh")
         .args(["-c", "ulimit -S -n 64 && exec \"$0\" info packages", env!("CARGO_BIN_EXE_vecstore")])
         .current_dir(dir)

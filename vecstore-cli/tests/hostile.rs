@@ -1,4 +1,4 @@
-//! Hostile input: every option with values that it is not made for, and something else in the place of every file.
+//! Hostile input: every option with unsuitable values, and other objects in the place of every file.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -10,7 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A collection `c` of some points, some of them deleted, and files to feed commands with.
+/// A collection `c` with some points and deletions, and input files for commands.
 fn sample(dir: &Path) {
     let points: String = (0..40)
         .map(|id| format!("{{\"id\": {id}, \"vector\": [1, {id}], \"payload\": {{\"n\": {id}}}}}\n"))
@@ -34,7 +34,7 @@ const HUGE: [&str; 4] =
     ["4000000000", "1000000000000", "18446744073709551615", "340282366920938463463374607431768211456"];
 const NO_NUMBERS: [&str; 7] = ["-1", "-9223372036854775808", "NaN", "inf", "-inf", "1e400", ""];
 
-/// No value of a numeric option ends a command otherwise than with an answer, or with an error that names the option.
+/// For any value of a numeric option, a command gives an answer, or an error that names the option.
 #[test]
 fn no_option_takes_a_command_down() {
     let temp = tempdir();
@@ -46,7 +46,7 @@ fn no_option_takes_a_command_down() {
     let import = ["import", "c", "q.fvecs"];
     let create = ["create", "new"];
     let upsert = ["upsert", "c", "points.jsonl"];
-    // An option, values that are too small or too large for it as well, and what it is called in the error.
+    // A command, an option, values that are also too small or too large for it, and its name in the error.
     let options: [(&[&str], &str, &[&str]); 32] = [
         (&search, "--limit", &["0", "1048577"]),
         (&search, "--ef", &["0", "1048577"]),
@@ -114,7 +114,7 @@ fn no_option_takes_a_command_down() {
     }
 }
 
-/// What is large but allowed works, or says what there is not enough of.
+/// Large but allowed values work, or the error says which resource is missing.
 #[test]
 fn the_largest_values_allowed_do_not_take_a_command_down() {
     let temp = tempdir();
@@ -189,7 +189,7 @@ fn the_largest_values_allowed_do_not_take_a_command_down() {
     ];
     assert_eq!(stdout(&vecstore(dir, &fewest)), "40 points\n");
     assert_eq!(stdout(&vecstore(dir, &["scroll", "c", "--limit", &most])).lines().count(), 44);
-    // Together they would be larger than any memory.
+    // Together they would exceed any memory.
     let made = vecstore(dir, &["demo", "--count", "10000000", "--dim", "65520"]);
     assert_eq!(made.status.code(), Some(2), "{}", said(&made));
     assert!(said(&made).contains("--count 10000000 with --dim 65520"), "{}", said(&made));
@@ -205,14 +205,14 @@ fn the_largest_values_allowed_do_not_take_a_command_down() {
         ["--memory-gib", "1e-300"],
     ] {
         let base = ["advise", "--path", ".", "--backend", "mmap", "--size-mib", "16", "--seconds", "5"];
-        // They are checked before anything is measured, and used afterwards; one measurement is enough.
+        // The values are checked before the measurement and used after it. One measurement is enough.
         if advised == ["--data-gib", "1e300"] {
             check_end(&vecstore(dir, &[&base[..], &advised].concat()), advised[1]);
         }
     }
 }
 
-/// Every file of a collection and the directories in it.
+/// Every file of a collection, and the directories in it.
 fn tree(dir: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
@@ -247,7 +247,7 @@ const COMMANDS: [&[&str]; 16] = [
 /// Puts something in a file's place.
 type Plant = fn(&Path);
 
-/// Two commands for each file and each thing in its place; `VECSTORE_HOSTILE=all` runs all of them.
+/// Two commands for each file and each object in its place. `VECSTORE_HOSTILE=all` runs all commands.
 #[test]
 fn no_command_hangs_on_what_is_in_a_files_place() {
     let all = std::env::var("VECSTORE_HOSTILE").is_ok_and(|which| which == "all");
@@ -259,7 +259,7 @@ fn no_command_hangs_on_what_is_in_a_files_place() {
         let kinds: [(&str, Plant); 4] = [
             ("a pipe", |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success())),
             ("a directory", |path| fs::create_dir(path).unwrap()),
-            // The path of a socket is short. Below a long one there is none, and so nothing in the file's place.
+            // The path of a socket must be short. If it is too long, nothing is in the file's place.
             ("a socket", |path| match UnixListener::bind(path) {
                 Ok(_) => {}
                 Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}"),
@@ -280,7 +280,7 @@ fn no_command_hangs_on_what_is_in_a_files_place() {
                 let output = vecstore(dir, command);
                 check_end(&output, &context);
                 let name = path.strip_prefix(dir).unwrap().to_str().unwrap();
-                // What is damaged is what a repair is for.
+                // `repair` is meant for damage, so it may succeed.
                 if command[0] != "repair" && command[0] != "create" {
                     assert!(
                         !output.status.success() && said(&output).contains(name),
@@ -303,7 +303,7 @@ fn no_command_hangs_on_what_is_in_a_files_place() {
     assert_eq!(stdout(&vecstore(dir, &["count", "c"])), "44\n");
 }
 
-/// Files that a user names: a pipe is read where lines are, and refused where a file is needed.
+/// Inputs that are not files. A pipe is read where lines are expected, and refused where a file is needed.
 #[test]
 fn inputs_that_are_no_files() {
     let temp = tempdir();
@@ -330,13 +330,13 @@ fn inputs_that_are_no_files() {
     let truth =
         ["demo", "--vectors", "q.fvecs", "--queries", "q.fvecs", "--truth", "pipe.npy", "--backend", "mmap"];
     refused(&truth, &["pipe.npy", "is a pipe"]);
-    // A link that the user names is the file it leads to.
+    // A link is followed if the user names it.
     assert_eq!(stdout(&vecstore(dir, &["search", "c", "link.fvecs", "--limit", "1"])).lines().count(), 4);
-    // Lines come from a pipe as well.
+    // Lines may come from a pipe.
     let piped = format!("cat points.jsonl > pipe & {} upsert c pipe; wait", common::VECSTORE);
     let output = run(Command::new("sh").args(["-c", &piped]).current_dir(dir));
     assert_eq!(stdout(&output), "40 points\n");
-    // Outputs: nothing is written through what has their name, and what cannot be written is an error.
+    // Outputs: a command never writes through an existing entry, and a failed write is an error.
     symlink("nowhere", dir.join("out.npy")).unwrap();
     refused(&["export", "c", "out.npy", "out.jsonl"], &["out.npy", "exists already"]);
     refused(&["export", "c", "pipe", "out.jsonl"], &["pipe", "exists already"]);
@@ -346,7 +346,7 @@ fn inputs_that_are_no_files() {
     assert!(said(&output).contains("cannot print: No space left"), "{}", said(&output));
 }
 
-/// Into the collection itself nothing is copied or exported, whatever it is called there.
+/// Nothing is copied or exported into the collection itself, under any path.
 #[test]
 fn nothing_is_put_into_the_collection_itself() {
     let temp = tempdir();
@@ -375,10 +375,11 @@ fn nothing_is_put_into_the_collection_itself() {
     assert_eq!(tree(&dir.join("c")), before);
 }
 
-/// Whoever may not read a file is told so, and not that it is damaged.
+/// If permissions prevent reading a file, the error says so, and does not call it damaged.
 #[test]
 fn a_file_that_may_not_be_read_is_not_called_damaged() {
-    // Where the test is root the command is not: nothing is kept from root. It has to find itself then.
+    // A test as root runs the command as another user, because root may read everything. That user must be
+    // able to find it.
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
     sample(dir);
@@ -422,7 +423,7 @@ fn a_file_that_may_not_be_read_is_not_called_damaged() {
             said(&output)
         );
         assert!(!dir.join("p").exists() && !dir.join(".p.vecstore-repair").exists());
-        // With damage beside it, that is what counts.
+        // If a file is also damaged, the exit code is that of damage.
         let payload = segment.join("payload.pages");
         let sound = fs::read(&payload).unwrap();
         fs::write(&payload, "x").unwrap();

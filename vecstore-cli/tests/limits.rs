@@ -1,7 +1,7 @@
-//! Too little of everything that the system gives: open files, memory, locked memory, file sizes, threads, disk. Each command
-//! works, or says what there was not enough of; what was acknowledged is there afterwards.
+//! Scarce resources: open files, memory, locked memory, file sizes, threads, disk. Each command works, or
+//! says which resource is missing. Acknowledged writes survive.
 //!
-//! Each limit is tried with one of the backends in turn; `VECSTORE_LIMITS=all` tries all limits with all of them.
+//! Each limit is tried with one backend, in turn. `VECSTORE_LIMITS=all` tries all limits with all backends.
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
@@ -18,11 +18,11 @@ use vecstore::backends::BackendKind;
 /// Points of an upsert.
 const POINTS: usize = 20;
 
-/// A collection `c`, and what of it was acknowledged.
+/// A collection `c`, and its acknowledged points.
 struct Limited {
     dir: PathBuf,
     vecstore: PathBuf,
-    /// Nobody in particular, where the test is root: some limits are none for root.
+    /// An unused user id if the test is root, because some limits do not apply to root.
     user: Option<u32>,
     written: usize,
     acknowledged: Vec<usize>,
@@ -39,7 +39,7 @@ impl Limited {
         limited
     }
 
-    /// Runs the command after what a shell does first.
+    /// Runs the command in a shell, after setting the limit.
     fn run(&self, limit: &str, args: &[&str]) -> Output {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{limit} && exec \"$@\""), "sh"]).arg(&self.vecstore).args(args);
@@ -65,10 +65,10 @@ impl Limited {
         output
     }
 
-    /// Tries everything under a limit; says whether all of it worked.
+    /// Tries all commands under a limit. Returns true if all of them worked.
     fn try_all(&mut self, limit: &str, backend: &str, check: fn(&Output, &str)) -> bool {
         if !self.run(limit, &["--version"]).status.success() {
-            // The system cannot even load it.
+            // The system cannot even load the program.
             return false;
         }
         let mut all = true;
@@ -92,7 +92,8 @@ impl Limited {
         all
     }
 
-    /// Without a limit everything that was acknowledged is there and sound, and what was made besides is whole.
+    /// Without the limit, all acknowledged points exist and are sound. All other files of the commands are
+    /// whole.
     fn check(&self, context: &str) {
         let verified = vecstore(&self.dir, &["verify", "c"]);
         assert!(verified.status.success(), "{context}: {}", said(&verified));
@@ -113,7 +114,7 @@ impl Limited {
     }
 }
 
-/// Backends, all of them or the next one.
+/// All backends, or the next one in turn.
 fn backends(turn: usize) -> Vec<&'static str> {
     let names: Vec<&str> = BackendKind::all().iter().map(|kind| kind.name()).collect();
     if std::env::var("VECSTORE_LIMITS").is_ok_and(|which| which == "all") {
@@ -122,7 +123,7 @@ fn backends(turn: usize) -> Vec<&'static str> {
     vec![names[turn % names.len()]]
 }
 
-/// Tries limits from tight to wide. The widest is to be enough.
+/// Tries limits from tight to wide. The widest must be enough.
 fn try_limits(name: &str, limits: &[String], check: fn(&Output, &str)) {
     let temp = common::tempdir();
     let mut limited = Limited::new(temp.path(), VECSTORE.into(), None);
@@ -138,13 +139,13 @@ fn try_limits(name: &str, limits: &[String], check: fn(&Output, &str)) {
 
 #[test]
 fn open_files() {
-    // A backend's executor cannot start between some 10 and 30, and a collection needs more than that.
+    // A backend's executor needs some 10 to 30 files to start, and a collection needs more.
     let limits: Vec<String> =
         (3..=40).chain([48, 64, 128, 256, 512]).map(|limit| format!("ulimit -n {limit}")).collect();
     try_limits("open files", &limits, check_end);
 }
 
-/// Rust ends a process that gets no memory, and says so; nothing can be done about that here.
+/// Rust aborts a process that gets no memory, with a message. The command cannot prevent that.
 fn check_memory(output: &Output, context: &str) {
     const SIGABRT: i32 = 6;
     let no_memory =
@@ -152,7 +153,8 @@ fn check_memory(output: &Output, context: &str) {
     if output.status.signal() == Some(SIGABRT) && no_memory {
         return;
     }
-    // A thread that starts, and has no memory for its signal stack, panics within the standard library. Whoever waits for it is told.
+    // A starting thread without memory for its signal stack panics in the standard library. Callers that wait
+    // for it get an error.
     if said(output).contains("failed to allocate an alternative stack") {
         return;
     }
@@ -186,14 +188,14 @@ fn file_sizes() {
     let limits = [0, 1, 2, 8, 16, 32, 1_000_000];
     let limits: Vec<String> = limits.iter().map(|blocks| format!("ulimit -f {blocks}")).collect();
     try_limits("file sizes", &limits, check_end);
-    // What to do is said.
+    // The error says what to do.
     let temp = common::tempdir();
     let mut limited = Limited::new(temp.path(), VECSTORE.into(), None);
     let output = limited.upsert("ulimit -f 0", "mmap");
     assert!(output.status.code() == Some(1) && said(&output).contains("ulimit -f"), "{}", said(&output));
 }
 
-/// After a write that failed half-way, an upsert says which lines are written, and of which it does not know.
+/// After a write that failed half-way, an upsert says which lines are written, and which may be.
 #[test]
 fn a_failed_write_is_not_called_unwritten() {
     let temp = common::tempdir();
@@ -223,15 +225,15 @@ fn a_failed_write_is_not_called_unwritten() {
     }
 }
 
-/// Threads count as processes, of a user; they do not for root.
+/// Threads count as processes of a user, but not for root.
 #[test]
 fn threads() {
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
-    // Where others find it.
+    // In a place where other users find it.
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
     let (command, user) = if is_root {
-        // A user that has nothing running.
+        // A user without running processes.
         fs::copy(VECSTORE, dir.join("vecstore")).unwrap();
         (dir.join("vecstore"), Some(61_234))
     } else {
@@ -248,7 +250,7 @@ fn threads() {
     let limits = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 256];
     for (turn, limit) in limits.iter().enumerate() {
         for backend in backends(turn) {
-            // bash and dash call it differently.
+            // bash and dash use different options.
             let limit = format!("{{ ulimit -u {limit} 2>/dev/null || ulimit -p {limit}; }}");
             limited.try_all(&limit, backend, check_end);
         }
@@ -259,11 +261,11 @@ fn threads() {
     }
 }
 
-/// A disk of its own, which is unmounted when it goes.
+/// A separate disk. Dropping it unmounts it.
 struct Disk(PathBuf);
 
 impl Disk {
-    /// `None` where the test may not mount one.
+    /// `None` if the test may not mount one.
     fn new(at: &Path, kib: usize) -> Option<Self> {
         fs::create_dir(at).unwrap();
         let mounted = Command::new("mount")
@@ -285,7 +287,7 @@ impl Drop for Disk {
     }
 }
 
-/// `vecstore/tests/all/faults.rs` fills a simulated disk up at every operation. This disk is a real one.
+/// `vecstore/tests/all/faults.rs` fills a simulated disk at every operation. This disk is real.
 #[test]
 fn disk() {
     let temp = common::tempdir();
@@ -310,7 +312,7 @@ fn disk() {
                     said(output)
                 );
             };
-            // The lines to put in are on the same disk, so they are written when there is room.
+            // The input lines are on the same disk, so they are written while there is room.
             disk.resize(64 << 10);
             let (ids, written) = (limited.written, POINTS);
             let line = |id: usize| format!("{{\"id\": {id}, \"vector\": [1, {id}, 0, 0, 0, 0, 0, 0]}}\n");

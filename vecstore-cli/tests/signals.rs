@@ -1,4 +1,4 @@
-//! Signals: the first one ends a command in order, the second one at once, and an ignored one does nothing.
+//! Signals: the first one ends a command cleanly, the second one at once, and an ignored one does nothing.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 
 const SIGTERM: i32 = 15;
 
-/// Starts a command with no signal ignored, even if the test was started with some.
+/// Starts a command with no signal ignored, even if the test itself ignores some.
 fn start(dir: &Path, command: &[&str]) -> Child {
     Command::new("env")
         .arg("--default-signal")
@@ -76,8 +76,8 @@ fn upsert(from: &str) -> &'static [&'static str] {
     if from == "fifo" { &["upsert", "c", "fifo"] } else { &["upsert", "c"] }
 }
 
-/// An upsert that waits for lines ends in order at each of the signals. It writes what it has read, and says
-/// how much that is.
+/// An upsert that waits for lines ends cleanly at each of the signals. It writes the lines it has read, and
+/// reports their number.
 #[test]
 fn an_upsert_that_waits_for_lines_ends_in_order() {
     let temp = tempdir();
@@ -85,7 +85,7 @@ fn an_upsert_that_waits_for_lines_ends_in_order() {
     stdout(&vecstore(dir, &["create", "c", "--dim", "2"]));
     make_fifo(&dir.join("fifo"));
     for (signal, from) in [("INT", "stdin"), ("TERM", "stdin"), ("HUP", "stdin"), ("INT", "fifo")] {
-        // A pipe without a writer so far, or one that nobody has written to.
+        // A pipe without a writer, or one into which nothing was written.
         let mut child = begin(dir, upsert(from));
         let pipe = child.stdin.take().unwrap();
         wait_for_writer(&mut child, &dir.join("c"));
@@ -96,7 +96,8 @@ fn an_upsert_that_waits_for_lines_ends_in_order() {
     for from in ["stdin", "fifo"] {
         let mut child = begin(dir, upsert(from));
         let stdin = child.stdin.take().unwrap();
-        // More than a pipe holds: once it is written, the command has read some. The last line is not whole.
+        // More than a pipe holds. When it is written, the command has therefore read a part. The last line is
+        // incomplete.
         let lines = lines(10_001);
         let fifo = (from == "fifo").then(|| open_fifo(&mut child, &dir.join("fifo")));
         match &fifo {
@@ -113,20 +114,20 @@ fn an_upsert_that_waits_for_lines_ends_in_order() {
     }
 }
 
-/// A command that does not look for signals ends at the first one.
+/// A command that does not handle signals ends at the first one.
 #[test]
 fn a_command_that_cannot_end_in_order_ends_at_once() {
     let temp = tempdir();
     let dir = temp.path();
     make_fifo(&dir.join("schema.json"));
     let mut child = begin(dir, &["create", "c", "--schema", "schema.json"]);
-    // It waits for the schema as long as this is open.
+    // It waits for the schema while this is open.
     let pipe = open_fifo(&mut child, &dir.join("schema.json"));
     send(&child, "TERM");
     assert_eq!(end(child, "create").status.signal(), Some(SIGTERM));
     drop(pipe);
 
-    // `repair` reads the same file, and looks for signals.
+    // `repair` reads the same file, and handles signals.
     let mut child = begin(dir, &["repair", "nowhere", "to", "--schema", "schema.json"]);
     let pipe = open_fifo(&mut child, &dir.join("schema.json"));
     send(&child, "TERM");
@@ -134,7 +135,7 @@ fn a_command_that_cannot_end_in_order_ends_at_once() {
     drop(pipe);
 }
 
-/// Nobody reads the output, so the command cannot go on to where it would look for a signal.
+/// Nothing reads the output, so the command cannot reach its next check for a signal.
 #[test]
 fn the_second_signal_ends_a_command_at_once() {
     let temp = tempdir();
@@ -147,17 +148,17 @@ fn the_second_signal_ends_a_command_at_once() {
     let mut child = begin(dir, &["scroll", "c", "--with-vector"]);
     let mut output = child.stdout.take().unwrap();
     output.read_exact(&mut [0]).unwrap();
-    // Two of one kind might arrive as one.
+    // Two signals of one kind might arrive as one.
     send(&child, "INT");
     send(&child, "TERM");
     let ended = end(child, "scroll");
-    // In order it would say so.
+    // A clean end would print a message.
     assert_eq!((ended.status.code(), ended.stderr), (Some(130), Vec::new()));
     drop(output);
 }
 
-/// A signal that the parent has ignored stays so, as `nohup` wants it. The others still end the command in
-/// order.
+/// A signal that the parent ignores stays ignored, as `nohup` needs. The others still end the command
+/// cleanly.
 #[test]
 fn an_ignored_signal_stays_ignored() {
     let temp = tempdir();
@@ -185,7 +186,7 @@ fn an_ignored_signal_stays_ignored() {
     drop(stdin);
 }
 
-/// What an optimization under way has made is removed, and no point is lost.
+/// The files of an interrupted optimization are removed, and no point is lost.
 #[test]
 fn an_optimization_loses_nothing() {
     let temp = tempdir();
@@ -195,7 +196,7 @@ fn an_optimization_loses_nothing() {
     stdout(&vecstore(dir, &["import", "c", "base.fvecs", "--no-optimize"]));
     let files = walk(&dir.join("c")).len();
     let mut child = begin(dir, &["optimize", "c"]);
-    // It has begun when the directory of the new segment is there; the handler is installed before.
+    // It has begun once the directory of the new segment exists. The handler is installed before that.
     let segment = dir.join("c/segment-000001");
     wait_for(&mut child, "a new segment", || segment.exists().then_some(()));
     send(&child, "INT");
@@ -204,13 +205,13 @@ fn an_optimization_loses_nothing() {
     assert_eq!(stdout(&vecstore(dir, &["count", "c"])), "15000\n");
 }
 
-/// What an import says is there is there. It says how to go on.
+/// The points that an import reports are there. It says how to continue.
 #[test]
 fn an_import_can_go_on() {
     let temp = tempdir();
     let dir = temp.path();
     stdout(&vecstore(dir, &["create", "c", "--dim", "8"]));
-    // Payloads come through a pipe, so that the import is not over before it is interrupted.
+    // Payloads come through a pipe, so that the import cannot finish before the signal.
     make_fifo(&dir.join("pipe"));
     let import = |rows: usize, payloads: &[u8], more: &[&str]| {
         fvecs(dir, "base.fvecs", rows);
@@ -223,12 +224,12 @@ fn an_import_can_go_on() {
         drop(pipe);
         (output, stdout(&vecstore(dir, &["count", "c"])))
     };
-    // More than a pipe holds: once it is written, the import has read some, and put it in.
+    // More than a pipe holds. When it is written, the import has therefore read and written some points.
     let (output, count) = import(100_000, "{}\n".repeat(60_000).as_bytes(), &[]);
     let said = format!("{} of 100000 points are in the collection", count.trim());
     check_failure(&output, 130, &["stopped", &said, "same command again"]);
     stdout(&vecstore(dir, &["delete", "c", "--filter", "{}"]));
-    // Empty lines at the end are read once all points are in.
+    // Empty lines at the end are read after all points are written.
     let payloads = ["{}\n".repeat(300), "\n".repeat(200_000)].concat();
     let (output, count) = import(300, payloads.as_bytes(), &[]);
     check_failure(&output, 130, &["stopped", "all 300 points are in the collection", "vecstore optimize"]);

@@ -1,14 +1,14 @@
-//! One flipped bit, found by what it does to a CRC-32. Only repair puts bits back; everything else refuses
-//! what does not match its checksum.
+//! Finds one flipped bit by its effect on a CRC-32. Only repair puts bits back. All other code refuses bytes
+//! that do not match their checksum.
 //!
-//! CRC-32 is linear: flipping a bit changes the checksum by something that depends on nothing but the bit's
-//! distance from the end, so going through the distances finds it. No two bits change it alike in anything as
-//! long as a file here.
+//! CRC-32 is linear. A flipped bit changes the checksum by a value that depends only on the bit's distance
+//! from the end. A search over all distances therefore finds the bit. No two bits have the same effect in
+//! data as short as a file here.
 
 const POLYNOMIAL: u32 = 0xEDB8_8320;
 
-/// The bit that, flipped, explains a stored checksum that differs from the one found over this many bytes.
-/// Bits are counted from the lowest of the first byte; the 32 that follow the last byte's are those of the
+/// The bit whose flip explains why `stored` differs from `found`, the checksum computed over `bytes` bytes.
+/// Bits are counted from the lowest bit of the first byte. The 32 bits after the last byte are those of the
 /// stored checksum.
 #[must_use]
 pub fn flipped_bit(found: u32, stored: u32, bytes: usize) -> Option<usize> {
@@ -24,8 +24,8 @@ pub fn flipped_bit(found: u32, stored: u32, bytes: usize) -> Option<usize> {
     })
 }
 
-/// Puts back a flipped bit of bytes that end with their checksum, `found` being the one of the bytes before
-/// it. Says whether they are right now; they are as they were if not.
+/// Puts back a flipped bit of bytes that end with their checksum. `found` is the checksum computed over the
+/// bytes before it. Returns true if the bytes are sound afterwards. Otherwise they are unchanged.
 pub(crate) fn mend(bytes: &mut [u8], found: u32) -> bool {
     let Some((data, stored)) = bytes.split_last_chunk::<4>() else { return false };
     let stored = u32::from_le_bytes(*stored);
@@ -58,7 +58,7 @@ mod tests {
                 flipped[bit / 8] ^= 1 << (bit % 8);
                 let found = crc(&flipped[..300]);
                 assert!(mend(&mut flipped, found) && flipped == whole, "bit {bit}");
-                // Two are too many, whichever they are, and are left alone.
+                // Two flipped bits are too many, and are left alone.
                 let other = (bit * 31 + 17) % (whole.len() * 8);
                 if other != bit {
                     let mut flipped = whole.clone();

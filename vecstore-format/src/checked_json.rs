@@ -1,11 +1,11 @@
-//! JSON files for programs and people, with a checksum in the last line:
+//! JSON files for programs and people. The last line is a checksum:
 //!
 //! ```text
 //! { ... }
 //! crc32 0123abcd
 //! ```
 //!
-//! The checksum covers everything before its line.
+//! The checksum covers all bytes before its line.
 
 use crate::FormatError;
 use crate::bit_flip::flipped_bit;
@@ -15,10 +15,10 @@ use std::path::Path;
 
 const LAST_LINE: usize = "crc32 01234567\n".len();
 
-/// A value as such a file.
+/// Encodes a value as such a file.
 ///
 /// # Panics
-/// When it has a map whose keys are no strings.
+/// If the value has a map whose keys are not strings.
 #[must_use]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut text = serde_json::to_string_pretty(value).expect("no map with keys that are no strings");
@@ -28,14 +28,14 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Any bytes with the line that would make them pass.
+/// Appends a checksum line that makes the bytes valid.
 #[must_use]
 pub fn with_crc(text: &[u8]) -> Vec<u8> {
     let line = format!("crc32 {:08x}\n", crc32fast::hash(text));
     [text, line.as_bytes()].concat()
 }
 
-/// The value in the bytes of such a file.
+/// Decodes the value in such a file.
 ///
 /// # Errors
 /// [`FormatError::Damaged`].
@@ -52,7 +52,7 @@ pub fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, Forma
     serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))
 }
 
-/// Puts back a flipped bit. Says whether there was one, and no other damage.
+/// Puts back a flipped bit. Returns true if there was one and no other damage.
 pub fn mend(bytes: &mut [u8]) -> bool {
     let Some(at) = bytes.len().checked_sub(LAST_LINE) else { return false };
     let (text, last) = bytes.split_at_mut(at);

@@ -1,9 +1,9 @@
-//! What the components of a record are.
+//! The type of a record's components.
 
 use half::f16;
 use std::fmt;
 
-/// What a component of a vector is stored as.
+/// How a component of a vector is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ElementType {
     /// 32-bit float.
@@ -17,7 +17,7 @@ pub enum ElementType {
 impl ElementType {
     const ALL: [Self; 3] = [Self::F32, Self::F16, Self::U8];
 
-    /// Bytes of one component. Its alignment is the same.
+    /// Size of one component in bytes. Its alignment is the same.
     #[must_use]
     pub fn bytes(self) -> u32 {
         match self {
@@ -27,7 +27,7 @@ impl ElementType {
         }
     }
 
-    /// Its number in files.
+    /// The number of the type in files.
     pub(crate) fn code(self) -> u32 {
         match self {
             Self::F32 => 1,
@@ -51,7 +51,7 @@ impl fmt::Display for ElementType {
     }
 }
 
-/// A name that is no element type.
+/// A name of no element type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown element type {name:?}: use one of f32, f16, u8")]
 pub struct UnknownElementError {
@@ -67,9 +67,9 @@ impl std::str::FromStr for ElementType {
     }
 }
 
-/// A type of components that vector files can hold.
+/// A component type that vector files can hold.
 pub trait Element: bytemuck::Pod {
-    /// Its name in the header.
+    /// The type's entry in the header.
     const TYPE: ElementType;
 }
 

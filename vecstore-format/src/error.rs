@@ -1,50 +1,50 @@
-//! What can be wrong with a file, or keep it from being read or written.
+//! Why a file is not valid, or was not read or written.
 
 use crate::vector_file::VectorFileError;
 use io_core::{DirectoryError, OpenError, ReadError, WriteError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A file that was not read or written, or is not what was written.
+/// A file that was not read or written, or whose bytes are not those written.
 ///
 /// `Display` prints the error's own part, and `source` returns the cause; [`io_core::with_causes`] prints
 /// both.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatError {
-    /// Bytes on disk are not what was written.
+    /// Bytes on disk differ from those written.
     #[error("{} is damaged{}: {reason}", path.display(), at_offset(*offset))]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// Where in it, if it is one place.
+        /// Where the damage is, if it is in one place.
         offset: Option<u64>,
         /// What is wrong there.
         reason: String,
     },
-    /// A sound file that does not belong where it is.
+    /// A sound file in the place of another one.
     #[error(
         "{} is {found}, where {expected} belongs: it comes from another place or another time; put the right one back, or `repair`", path.display()
     )]
     Misplaced {
-        /// Where it is.
+        /// The place.
         path: PathBuf,
-        /// What it says it is.
+        /// The identity that the file states.
         found: String,
-        /// What belongs there.
+        /// The identity that belongs there.
         expected: String,
     },
-    /// A file was written by another version.
+    /// Another version wrote the file.
     #[error("{} is of version {found} of its format; this build reads version {known}", path.display())]
     Version {
-        /// The file.
+        /// The version of the file.
         path: PathBuf,
-        /// Its version.
+        /// The file's version.
         found: u32,
-        /// What this build knows.
+        /// The newest version that this build knows.
         known: u32,
     },
-    /// A vector file is not what was written, or was not asked for what it has.
+    /// A vector file is damaged, or a caller asked for what it does not have.
     #[error(transparent)]
     VectorFile(#[from] VectorFileError),
     /// A file was not opened or created.
@@ -66,18 +66,18 @@ fn at_offset(offset: Option<u64>) -> String {
 }
 
 impl FormatError {
-    /// [`FormatError::Damaged`], at one place of a file or, without an offset, as a whole.
+    /// [`FormatError::Damaged`], at one place of a file. Without an offset, the whole file is meant.
     pub fn damaged(path: &Path, offset: impl Into<Option<u64>>, reason: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), offset: offset.into(), reason: reason.into() }
     }
 
-    /// [`FormatError::Misplaced`]: what the file says it is, and what belongs there.
+    /// [`FormatError::Misplaced`], with the identity found and the one expected.
     pub fn misplaced(path: &Path, found: impl Into<String>, expected: impl Into<String>) -> Self {
         Self::Misplaced { path: path.to_owned(), found: found.into(), expected: expected.into() }
     }
 
-    /// Whether something on disk is not what was written, or is gone. Otherwise the system only did not let
-    /// it be looked at, and nothing is known about it.
+    /// Whether a file on disk is damaged or gone. If false, the system only refused access, and the state of
+    /// the file is unknown.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
@@ -86,23 +86,24 @@ impl FormatError {
             }
             Self::Open(OpenError::NotAFile { .. }) => true,
             Self::Open(OpenError::Io { source, .. }) => is_damage(source),
-            // Longer than any file of its kind. Writing fails so at a limit of the process.
+            // The file is longer than any file of its kind. Writes fail with the same kind at a limit of the
+            // process.
             Self::Directory(error) if error.source.kind() == io::ErrorKind::FileTooLarge => {
                 error.operation == "read"
             }
             Self::Directory(error) => is_damage(&error.source),
             Self::Read(ReadError::Io { source, .. }) => is_damage(source),
-            // It is shorter than what is said of it elsewhere.
+            // The file is shorter than another file says.
             Self::Read(ReadError::Plan { .. } | ReadError::Truncated { .. }) => true,
             Self::Open(_) | Self::Read(_) | Self::Write(_) => false,
         }
     }
 }
 
-/// As [`FormatError::is_damage`], of what the system said.
+/// As [`FormatError::is_damage`], for an error of the system.
 fn is_damage(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound, UnexpectedEof};
-    // EIO of a bad sector; EBADMSG, EFSBADCRC and EUCLEAN of a file system that has checksums of its own.
+    // A bad sector gives EIO. File systems with their own checksums give EBADMSG, EFSBADCRC or EUCLEAN.
     const MEDIUM: [i32; 3] = [5, 74, 117];
     matches!(error.kind(), NotFound | NotADirectory | IsADirectory | InvalidData | UnexpectedEof)
         || cfg!(unix) && error.raw_os_error().is_some_and(|number| MEDIUM.contains(&number))

@@ -1,4 +1,4 @@
-//! What is known of a file before it is opened: checksums show that bytes are whole, and this shows that they
+//! What is known of a file before it is opened. Checksums show that bytes are whole. This shows that they
 //! belong here.
 
 use crate::{FileIdentity, FormatError, RandomId};
@@ -7,14 +7,14 @@ use std::path::Path;
 /// What is known of a file before it is opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Expected {
-    /// Whose file it is; none if it was written by a version that knew no identities.
+    /// The file's identity. `None` if a version without identities wrote the file.
     pub identity: Option<FileIdentity>,
-    /// The checksum of its header, which sums up the whole file, if that is listed.
+    /// The checksum of its header, which covers the whole file, if a manifest lists it.
     pub header_crc: Option<u32>,
 }
 
 impl Expected {
-    /// Checks what the header of a file says: which file it is, and its checksum.
+    /// Checks the identity and the checksum that a file's header states.
     ///
     /// # Errors
     /// [`FormatError::Misplaced`]; [`FormatError::Damaged`].

@@ -1,12 +1,12 @@
-//! Which file a file is: checksums show that bytes are whole, and an identity shows whose bytes they are.
+//! The identity of a file. Checksums show that bytes are whole, and an identity shows which file they belong
+//! to.
 
 use std::fmt;
 
-/// Tells a file apart from every other one, wherever it was copied from.
+/// Tells a file apart from every other file, even after a copy to another place.
 ///
-/// The owner is 16 random bytes, made once for everything that belongs together. A file that knows its
-/// identity mixes it into each of its checksums, so that bytes of another file at the same place are no valid
-/// bytes of this one.
+/// The owner is 16 random bytes, made once for all files that belong together. A file with an identity mixes
+/// it into each of its checksums. Bytes of another file at the same place therefore do not pass.
 ///
 /// ```
 /// use vecstore_format::FileIdentity;
@@ -19,17 +19,17 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileIdentity {
-    /// Random bytes of whatever the file belongs to.
+    /// Random bytes of the segment or collection that owns the file.
     pub owner: [u8; 16],
-    /// Tells the owner's files apart. No file is number 0 of an owner of zeros.
+    /// Tells the owner's files apart. An owner of zeros has no file number 0.
     pub file: u64,
 }
 
 impl FileIdentity {
-    /// Bytes of an identity in a file.
+    /// Length of an encoded identity, in bytes.
     pub const BYTES: usize = 24;
 
-    /// The owner, then the number, little-endian.
+    /// Encodes the owner, then the number, little-endian.
     #[must_use]
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
@@ -38,7 +38,7 @@ impl FileIdentity {
         bytes
     }
 
-    /// What [`FileIdentity::to_bytes`] made; `None` of zeros, which a file without an identity has there.
+    /// Decodes [`FileIdentity::to_bytes`]. `None` for zeros, which a file without an identity has there.
     #[must_use]
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Option<Self> {
         let (owner, file) = bytes.split_first_chunk().expect("more than 16 bytes");
@@ -46,8 +46,9 @@ impl FileIdentity {
         (bytes != [0; Self::BYTES]).then_some(Self { owner: *owner, file })
     }
 
-    /// What the file's checksums start from: the crc32 of the identity. Two files of one owner whose numbers
-    /// are below 2^32 never have the same; any other two have it by a chance of 1 in 2^32.
+    /// The start value of the file's checksums: the crc32 of the identity. Two files of one owner with
+    /// numbers below 2^32 never have the same seed. Any other two have the same one with a probability of
+    /// 2^-32.
     #[must_use]
     pub fn seed(&self) -> u32 {
         crc32fast::hash(&self.to_bytes())

@@ -5,11 +5,11 @@
 //!         |0 u16|                                                             where there are no links
 //! ```
 //!
-//! Links are ascending. A distance is to the link before, less one.
+//! Links are ascending. A distance is the difference to the link before, minus one.
 
 const RECORD_HEADER: usize = 7;
 
-/// Packs the links of a point, which are ascending and at most 65,535, and appends the record to `out`.
+/// Packs the links of a point and appends the record to `out`. Links are ascending, and at most 65,535.
 pub fn encode(links: &[u32], out: &mut Vec<u8>) {
     out.extend_from_slice(&(links.len() as u16).to_le_bytes());
     let Some(&first) = links.first() else { return };
@@ -32,7 +32,7 @@ pub fn encode(links: &[u32], out: &mut Vec<u8>) {
     }
 }
 
-/// Unpacks a record into `links`; `None` if it is none, or has a link that is not below `end`.
+/// Unpacks a record into `links`. `None` if it is not a record, or if a link is not below `end`.
 #[must_use]
 pub fn decode(record: &[u8], end: u32, links: &mut Vec<u32>) -> Option<()> {
     links.clear();

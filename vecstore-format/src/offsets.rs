@@ -1,12 +1,11 @@
-//! Where records of different lengths begin: ascending numbers of 64 bits, bit-packed so that any of them is
-//! found at once.
+//! Where records of different lengths begin: ascending 64-bit numbers, bit-packed, with random access.
 //!
 //! ```text
 //! |for each block: base u64, bits u8| blocks of 16 * bits bytes |
 //! ```
 //!
-//! A block is 128 numbers, each as its distance from the base, in the layout of `BitPacker4x`; the last block
-//! is filled up with zeros.
+//! A block is 128 numbers, each as its distance from the base, in the layout of `BitPacker4x`. Zeros fill the
+//! last block.
 
 use bitpacking::{BitPacker, BitPacker4x};
 
@@ -16,7 +15,7 @@ const ENTRY_BYTES: usize = 9;
 /// Packs ascending numbers.
 ///
 /// # Panics
-/// When they differ by 2³² or more within 128 of them.
+/// If two of 128 successive numbers differ by 2³² or more.
 #[must_use]
 pub fn encode(numbers: &[u64]) -> Vec<u8> {
     let packer = BitPacker4x::new();
@@ -42,13 +41,13 @@ pub fn encode(numbers: &[u64]) -> Vec<u8> {
 /// Packed numbers in memory.
 #[derive(Clone, Debug)]
 pub struct Offsets {
-    /// Base, bits, and where the block begins in `packed`.
+    /// Base, bits, and the start of the block in `packed`.
     blocks: Vec<(u64, u8, usize)>,
     packed: Vec<u8>,
 }
 
 impl Offsets {
-    /// `None` when the bytes are not the offsets of so many records.
+    /// `None` if the bytes are not the offsets of `count` records.
     #[must_use]
     pub fn parse(bytes: &[u8], count: usize) -> Option<Self> {
         let (entries, packed) = bytes.split_at_checked(count.div_ceil(BLOCK).checked_mul(ENTRY_BYTES)?)?;
@@ -66,10 +65,10 @@ impl Offsets {
         (start == packed.len()).then(|| Self { blocks, packed: packed.to_vec() })
     }
 
-    /// The number of this index.
+    /// The number at an index.
     ///
     /// # Panics
-    /// When there are not so many.
+    /// If the index is too large.
     #[must_use]
     pub fn get(&self, index: usize) -> u64 {
         let (base, bits, start) = self.blocks[index / BLOCK];
@@ -78,7 +77,7 @@ impl Offsets {
         base.wrapping_add(u64::from(distances[index % BLOCK]))
     }
 
-    /// Bytes of memory they take.
+    /// The memory that it takes, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.packed.len() + size_of_val(self.blocks.as_slice())

@@ -1,15 +1,15 @@
-//! The minimal perfect hash from ids to slots: `ph`'s FMPH with a hash function that is ours, and so never
+//! The minimal perfect hash from ids to slots: `ph`'s FMPH. Its hash function is our own, so it never
 //! changes.
 //!
-//! About 2.8 bits a key. A key that was not among those it was built from gets a slot too, mostly: the key at
-//! the slot has to be compared.
+//! It takes about 2.8 bits a key. Keys outside of its set mostly get a slot too, so callers compare the key
+//! at the slot.
 
 use ph::BuildSeededHasher;
 use ph::fmph::{BuildConf, Function};
 use std::hash::{Hash, Hasher};
 
-/// A family of hash functions for keys of 64 and 128 bits (the lower half first). What it computes is part of
-/// the file format:
+/// A family of hash functions for keys of 64 and 128 bits (the lower half first). Its results are part of the
+/// file format:
 ///
 /// ```text
 /// fold(a, b) = the two halves of the 128-bit product a * b, xored
@@ -27,7 +27,7 @@ struct FrozenHasher {
 
 const SECRET: [u64; 3] = [0xA076_1D64_78BD_642F, 0xE703_7ED1_A0B4_28DB, 0x8EBC_6AF0_9C88_C6E3];
 
-/// Both halves of a product of 128 bits, as one.
+/// Folds a product of 128 bits to 64.
 #[inline]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
@@ -75,11 +75,11 @@ impl std::fmt::Debug for PerfectHash {
 }
 
 impl PerfectHash {
-    /// Built from keys of 64 or 128 bits (`u64`, `u128`) that are all different; `None` if they are not. Uses
-    /// rayon's pool.
+    /// Builds the hash of keys of 64 or 128 bits (`u64`, `u128`). `None` if two keys are equal. Uses rayon's
+    /// pool.
     ///
     /// # Panics
-    /// When a key hashes anything but numbers of 64 and 128 bits.
+    /// If a key hashes anything but numbers of 64 and 128 bits.
     #[must_use]
     pub fn build<K: Hash + Clone + Send + Sync>(keys: &[K]) -> Option<Self> {
         let conf = BuildConf::hash(FrozenHash);
@@ -91,14 +91,14 @@ impl PerfectHash {
         .map(Self)
     }
 
-    /// The slot of a key, below the number of keys. A key it was not built from has any, or none.
+    /// The slot of a key, below the number of keys. A key outside of the set has any slot or none.
     #[must_use]
     #[inline]
     pub fn slot<K: Hash>(&self, key: &K) -> Option<u64> {
         self.0.get(key)
     }
 
-    /// Its bytes in a file.
+    /// Encodes the hash.
     #[must_use]
     pub fn write(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.write_bytes());
@@ -106,11 +106,11 @@ impl PerfectHash {
         bytes
     }
 
-    /// What [`PerfectHash::write`] gave, of so many keys; `None` if these bytes are not from it.
+    /// Decodes [`PerfectHash::write`] for `keys` keys. `None` if the bytes do not fit.
     #[must_use]
     pub fn read(mut bytes: &[u8], keys: u64) -> Option<Self> {
-        // The library trusts the lengths it finds, so they are checked here: a level is so many words of 64
-        // bits.
+        // The library trusts the lengths it finds, so they are checked here. A level's length counts words of
+        // 64 bits.
         let mut rest = bytes;
         let levels = vbyte(&mut rest)?;
         let mut words = 0u64;
@@ -124,7 +124,7 @@ impl PerfectHash {
         (function.len() as u64 == keys).then_some(Self(function))
     }
 
-    /// Bytes of memory it takes.
+    /// The memory that it takes, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.0.write_bytes()
@@ -175,7 +175,7 @@ mod tests {
         assert!(PerfectHash::build(&[1u64, 2, 1]).is_none());
     }
 
-    /// Files hold what this computes: it must never change.
+    /// Files depend on these values, so they must never change.
     #[test]
     fn the_hash_is_frozen() {
         let hash = |number: u64| FrozenHash.hash_one(number, 3);
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(FrozenHash.hash_one(1u128 << 64 | 2, 3), FROZEN_128);
     }
 
-    // By a program in another language, from the description above.
+    // Computed by a program in another language, from the description above.
     const FROZEN: (u64, u64) = (2896209461415547041, 6032464662850058729);
     const FROZEN_128: u64 = 13625277928033468743;
 

@@ -1,11 +1,11 @@
-//! What points are called.
+//! Ids of points.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 use uuid::Uuid;
 
-/// What a point is called: a number or a UUID. Numbers order before UUIDs.
+/// The id of a point: a number or a UUID. Numbers order before UUIDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PointId {
     /// A number.
@@ -23,7 +23,7 @@ impl fmt::Display for PointId {
     }
 }
 
-/// A text that is no point id.
+/// A text that is not a point id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no point id: give a number from 0 to 18446744073709551615, or a UUID")]
 pub struct PointIdError {
@@ -34,7 +34,7 @@ impl FromStr for PointId {
     type Err = PointIdError;
 
     fn from_str(text: &str) -> Result<Self, PointIdError> {
-        // Digits are a number, also where they could be a UUID without hyphens.
+        // Digits are a number, even if they could be a UUID without hyphens.
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             text.parse().map(Self::Num).map_err(|_| PointIdError { text: text.to_owned() })
         } else {

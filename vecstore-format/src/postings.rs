@@ -1,28 +1,29 @@
-//! Postings: ascending numbers of points, bit-packed in blocks with a table to skip by.
+//! Postings: ascending numbers of points, bit-packed in blocks. A table allows skipping blocks.
 //!
 //! ```text
 //! |skips: for each whole block (last u32, bits u8)| blocks of 16 * bits bytes | the rest: varint deltas |
 //! ```
 //!
-//! A block is 128 numbers, each as its distance to the one before less one, in the layout of `BitPacker4x`.
-//! The distance of the first is to the last of the block before (to -1 in the first block). Where a block
-//! begins follows from the bits of those before it. How many numbers there are is known from elsewhere.
+//! A block is 128 numbers, in the layout of `BitPacker4x`. Each number is stored as its distance to the
+//! number before, minus one. The first number of a block refers to the last one of the block before, or to -1
+//! in the first block. The start of a block follows from the bits of the blocks before it. The count of
+//! numbers is stored elsewhere.
 
 use bitpacking::{BitPacker, BitPacker4x};
 use roaring::RoaringBitmap;
 
-/// Numbers of a block.
+/// Numbers in a block.
 const BLOCK: usize = BitPacker4x::BLOCK_LEN;
 const SKIP_BYTES: usize = 5;
-/// A number takes no more, its part of the table included.
+/// The most bytes that a number takes, including its part of the table.
 pub const NUMBER_BYTES_MAX: u64 = 5;
 
-/// Bytes that are no postings.
+/// Bytes that are not postings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("bytes that are no postings")]
 pub struct PostingsError;
 
-/// Packs ascending numbers, which are all different.
+/// Packs ascending and distinct numbers.
 #[must_use]
 pub fn encode(numbers: &[u32]) -> Vec<u8> {
     let packer = BitPacker4x::new();
@@ -57,21 +58,21 @@ pub fn encode(numbers: &[u32]) -> Vec<u8> {
 #[derive(Clone, Copy, Debug)]
 pub struct Postings<'a> {
     skips: &'a [[u8; SKIP_BYTES]],
-    /// The blocks, and the rest.
+    /// The blocks, then the rest.
     packed: &'a [u8],
     count: usize,
 }
 
 impl<'a> Postings<'a> {
-    /// The postings of so many numbers.
+    /// Postings of `count` numbers.
     ///
     /// # Errors
-    /// [`PostingsError`] if the bytes are not as long as so many numbers.
+    /// [`PostingsError`] if the bytes do not have the length of `count` numbers.
     pub fn parse(bytes: &'a [u8], count: usize) -> Result<Self, PostingsError> {
         let (skips, packed) = bytes.split_at_checked(count / BLOCK * SKIP_BYTES).ok_or(PostingsError)?;
         let skips = skips.as_chunks().0;
         let blocks: usize = skips.iter().map(|&skip| Ok(parse_skip(skip)?.1)).sum::<Result<_, _>>()?;
-        // Nothing may follow: each number of the rest ends with a byte that lacks the highest bit.
+        // Nothing may follow. Each number of the rest ends with a byte that lacks the highest bit.
         let rest = packed.get(blocks..).ok_or(PostingsError)?;
         let ends = rest.iter().filter(|&&byte| byte < 0x80).count();
         if ends != count % BLOCK || rest.last().is_some_and(|&last| last >= 0x80) {
@@ -80,7 +81,7 @@ impl<'a> Postings<'a> {
         Ok(Self { skips, packed, count })
     }
 
-    /// All of them.
+    /// Decodes all numbers.
     ///
     /// # Errors
     /// [`PostingsError`].
@@ -94,7 +95,7 @@ impl<'a> Postings<'a> {
         RoaringBitmap::from_sorted_iter(numbers).map_err(|_| PostingsError)
     }
 
-    /// Goes through them from the first one on.
+    /// A cursor before the first number.
     fn cursor(self) -> PostingsCursor<'a> {
         let Self { skips, packed, count } = self;
         PostingsCursor {
@@ -108,7 +109,7 @@ impl<'a> Postings<'a> {
         }
     }
 
-    /// The numbers that are also in a set that has few of them: whole blocks are skipped.
+    /// The numbers that are also in `set`. If the set is small, whole blocks are skipped.
     ///
     /// # Errors
     /// [`PostingsError`].
@@ -139,17 +140,17 @@ impl Push for RoaringBitmap {
     }
 }
 
-/// Goes through postings once, forward.
+/// Walks postings once, forward.
 #[derive(Clone, Debug)]
 struct PostingsCursor<'a> {
     skips: &'a [[u8; SKIP_BYTES]],
     packed: &'a [u8],
-    /// Numbers after the last whole block.
+    /// Count of numbers after the last whole block.
     rest_count: usize,
-    /// The last number before what is loaded next.
+    /// The last number before the next load.
     before: Option<u32>,
     block: [u32; BLOCK],
-    /// Of the block, these are done with.
+    /// Numbers of the block that the cursor has passed.
     used: usize,
     len: usize,
 }
@@ -159,7 +160,7 @@ impl PostingsCursor<'_> {
         &self.block[self.used..self.len]
     }
 
-    /// The first number that is at least `target`, of those not passed yet. It is not passed by this.
+    /// The first number from the cursor on that is at least `target`. The cursor stays before it.
     fn advance_to(&mut self, target: u32) -> Result<Option<u32>, PostingsError> {
         loop {
             if self.used < self.len && self.block[self.len - 1] >= target {
@@ -181,7 +182,7 @@ impl PostingsCursor<'_> {
         }
     }
 
-    /// Loads the next numbers if none are left; says whether there are any.
+    /// Loads the next numbers if none are left. Returns true if there are any.
     fn fill(&mut self) -> Result<bool, PostingsError> {
         if self.used < self.len {
             return Ok(true);
@@ -215,7 +216,7 @@ impl PostingsCursor<'_> {
     }
 }
 
-/// The last number of a block and its bytes.
+/// The last number of a block and its length in bytes.
 fn parse_skip(skip: [u8; SKIP_BYTES]) -> Result<(u32, usize), PostingsError> {
     let [a, b, c, d, bits] = skip;
     if bits > 32 {
@@ -254,7 +255,7 @@ mod tests {
             let wanted: RoaringBitmap = targets.iter().copied().chain(numbers.iter().step_by(50).copied()).collect();
             let both: Vec<u32> = wanted.iter().filter(|number| set.contains(number)).collect();
             prop_assert_eq!(postings.intersect(&wanted).unwrap().iter().collect::<Vec<_>>(), both);
-            // Nothing less and nothing more, and for none that is missing.
+            // One byte more or less is refused, and so is a missing number.
             for more in [0, 0x80] {
                 prop_assert!(Postings::parse(&[&bytes[..], &[more]].concat(), numbers.len()).is_err());
             }
@@ -274,7 +275,7 @@ mod tests {
     #[test]
     fn runs_take_next_to_nothing() {
         let run: Vec<u32> = (1000..1000 + 128 * 8).collect();
-        // The first block has a distance of 1000 in it, the others none at all.
+        // The first block holds a distance of 1000. All other distances are zero.
         assert_eq!(encode(&run).len(), 8 * SKIP_BYTES + 10 * 16);
         assert_eq!(encode(&[5]), [5]);
         assert!(encode(&[]).is_empty());

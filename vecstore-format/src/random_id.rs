@@ -6,9 +6,9 @@ use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// 64 random bits, as hard to guess as the keys of a hash map.
+/// 64 random bits, as unpredictable as the keys of a hash map.
 ///
-/// The operating system gives each thread its keys. A forked process inherits them, so its number and the
+/// The operating system gives each thread its keys. A forked process inherits them, so the process id and the
 /// time are hashed too.
 #[must_use]
 pub fn random_u64() -> u64 {
@@ -18,22 +18,22 @@ pub fn random_u64() -> u64 {
     hasher.finish()
 }
 
-/// What a collection or a segment is told apart by from all others, wherever they are. Copies have the same.
+/// The id of a collection or segment, different from all others anywhere. Copies have the same id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RandomId(pub [u8; 16]);
 
 impl RandomId {
-    /// Of what carries no id, since it was written by a version that knew none.
+    /// Stands for no id, in files of versions without ids.
     pub const NONE: Self = Self([0; 16]);
 
-    /// One that nothing else has.
+    /// A new random id.
     #[must_use]
     pub fn random() -> Self {
         let id = u128::from(random_u64()) << 64 | u128::from(random_u64());
         Self(id.to_be_bytes())
     }
 
-    /// The file of this number of what the id is of.
+    /// The identity of the owner's file with this number.
     #[must_use]
     pub fn file(self, file: u64) -> FileIdentity {
         FileIdentity { owner: self.0, file }
@@ -62,7 +62,7 @@ impl<'de> Deserialize<'de> for RandomId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let id = u128::from_str_radix(&text, 16).ok().map(|id| Self(id.to_be_bytes()));
-        // One spelling only: 32 digits in lower case, and not the zeros that stand for no id.
+        // Only one spelling is accepted: 32 digits in lower case, and not the zeros that stand for no id.
         id.filter(|id| *id != Self::NONE && id.to_string() == text)
             .ok_or_else(|| de::Error::custom(format!("{text:?} is no id of 32 hexadecimal digits")))
     }
@@ -77,7 +77,7 @@ mod tests {
     fn ids_are_all_different_and_come_back_from_json() {
         let ids: BTreeSet<RandomId> = (0..1000).map(|_| RandomId::random()).collect();
         assert_eq!(ids.len(), 1000);
-        // Every bit is both: by chance none of 1000 has a certain value once in 2^992 runs.
+        // Every bit takes both values. By chance, a bit of 1000 ids is constant once in 2^992 runs.
         let ones = ids.iter().fold([0; 16], |ones, id| std::array::from_fn(|i| ones[i] | id.0[i]));
         let zeros = ids.iter().fold([0; 16], |zeros, id| std::array::from_fn(|i| zeros[i] | !id.0[i]));
         assert_eq!((ones, zeros), ([0xFF; 16], [0xFF; 16]));

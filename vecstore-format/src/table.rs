@@ -1,17 +1,17 @@
-//! Tables of entries of one size in a section of pages: none straddles a page, so one is found with one page
-//! read.
+//! Tables of fixed-size entries in a section of pages. No entry straddles a page, so one page read finds any
+//! entry.
 
 use crate::FormatError;
 use crate::pages::{PAGE_DATA, PagesWriter};
 use std::ops::Range;
 
-/// How many entries of this size fit a page.
+/// The number of entries that fit a page.
 #[must_use]
 pub const fn per_page(entry_bytes: usize) -> usize {
     PAGE_DATA / entry_bytes
 }
 
-/// Where an entry lies in its section.
+/// The place of an entry in its section, in bytes.
 #[must_use]
 pub fn entry_range(index: u64, entry_bytes: usize) -> Range<u64> {
     let per_page = per_page(entry_bytes) as u64;
@@ -19,7 +19,7 @@ pub fn entry_range(index: u64, entry_bytes: usize) -> Range<u64> {
     start..start + entry_bytes as u64
 }
 
-/// Where the entries of a page lie in its section, of a table of so many entries.
+/// The place in the section of all entries of a page, in a table of `count` entries.
 #[must_use]
 pub fn page_range(page: u64, count: u64, entry_bytes: usize) -> Range<u64> {
     let per_page = per_page(entry_bytes) as u64;
@@ -28,7 +28,7 @@ pub fn page_range(page: u64, count: u64, entry_bytes: usize) -> Range<u64> {
     start..start + entries * entry_bytes as u64
 }
 
-/// Bytes of the section of a table of so many entries; the most there is for more than any file can hold.
+/// Length in bytes of the section of a table with `count` entries. It saturates where no file can hold them.
 #[must_use]
 pub fn section_bytes(count: u64, entry_bytes: usize) -> u64 {
     let per_page = per_page(entry_bytes) as u64;
@@ -40,14 +40,14 @@ pub fn section_bytes(count: u64, entry_bytes: usize) -> u64 {
     }
 }
 
-/// How many entries a section of so many bytes has.
+/// The number of entries in a section of `section_bytes` bytes.
 #[must_use]
 pub fn entries(section_bytes: u64, entry_bytes: usize) -> u64 {
     let data = PAGE_DATA as u64;
     section_bytes / data * per_page(entry_bytes) as u64 + section_bytes % data / entry_bytes as u64
 }
 
-/// Writes a section of entries, given one after the other.
+/// Writes a section from an iterator of entries.
 ///
 /// # Errors
 /// [`FormatError::Write`].

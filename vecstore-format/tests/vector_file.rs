@@ -1,4 +1,4 @@
-//! Vector files: what is written is read back, and every way a file can be wrong has its own error.
+//! Vector files: reading returns what was written, and each fault of a file has its own error.
 
 use half::f16;
 use io_core::testing::MemoryBackend;
@@ -48,7 +48,7 @@ fn read_all<T: Element>(memory: &MemoryBackend, options: &OpenOptions) -> Vec<Ve
         .unwrap()
 }
 
-/// What is wrong with the file itself.
+/// The fault of the file itself.
 fn of_file(error: FormatError) -> VectorFileError {
     match error {
         FormatError::VectorFile(error) => error,
@@ -188,7 +188,7 @@ fn absurd_lengths_of_records_are_named() {
             matches!(created, Err(VectorFileError::BadRecordLength { bytes: found, .. }) if found == bytes)
         );
     }
-    // The limit is one of bytes, whatever they are: a code may be longer than the vector has components.
+    // The limit counts bytes, because a code may be longer than the vector has components.
     assert_eq!(RECORD_BYTES_MAX, 262_144);
     for element in [ElementType::F32, ElementType::F16, ElementType::U8] {
         let most = RECORD_BYTES_MAX as u32 / element.bytes();
@@ -196,7 +196,7 @@ fn absurd_lengths_of_records_are_named() {
     }
 }
 
-/// The longest record there may be, and the int8 code of the longest vector: 16 bytes more than components.
+/// The longest record, and the int8 code of the longest vector, which has 16 bytes more than components.
 #[test]
 fn the_longest_records_are_read_back() {
     for len in [4 * 65_536usize, 65_520 + 16] {
@@ -225,7 +225,7 @@ fn truncated_and_overlong_files_are_named() {
     assert!(matches!(open_error(&memory), VectorFileError::TrailingBytes { .. }));
 }
 
-/// The bytes of a file of these vectors that is this one.
+/// The bytes of a file of these vectors with this identity.
 fn identified(identity: Option<FileIdentity>, vectors: &[[f32; 2]]) -> Vec<u8> {
     let memory = MemoryBackend::new(1);
     memory
@@ -249,7 +249,7 @@ fn checksums_are_of_this_file_and_none_other() {
     let vectors = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]];
     let own = identified(Some(IDENTITY), &vectors);
     assert!(verified(own.clone()).is_empty());
-    // As the format says, byte by byte.
+    // As the format describes it, byte by byte.
     assert_eq!((&own[56..72], &own[72..80]), (&IDENTITY.owner[..], &1u64.to_le_bytes()[..]));
     let seed = crc32fast::hash(&own[56..80]);
     let crc = |initial, bytes: &[u8]| {
@@ -270,7 +270,7 @@ fn checksums_are_of_this_file_and_none_other() {
         Some(FileIdentity { owner: *b"Sixteen bytes of", ..IDENTITY }),
     ];
     for other in others {
-        // The same vectors, so that nothing but the identity can tell.
+        // The same vectors, so that only the identity differs.
         let other = identified(other, &vectors);
         assert_eq!(own[4096..8192], other[4096..8192]);
         let with = |range: std::ops::Range<usize>| {
@@ -282,7 +282,7 @@ fn checksums_are_of_this_file_and_none_other() {
         assert!(matches!(found[..], [VectorFileError::ChecksumsDamaged { .. }]), "a header: {found:?}");
         let found = with(8192..8204);
         assert!(matches!(found[..], [VectorFileError::ChecksumsDamaged { .. }]), "a table: {found:?}");
-        // Its checksums and their checksum, but in this file.
+        // The other file's checksums and their checksum, in this file.
         let mut mixed = own.clone();
         mixed[8192..].copy_from_slice(&other[8192..]);
         mixed[44..48].copy_from_slice(&crc(seed, &other[8192..]));
@@ -315,7 +315,7 @@ fn checksums_of_another_file_are_refused() {
     }
 }
 
-/// Version 2: without an identity, and with its checksum where that is now.
+/// Version 2: without an identity, and with its checksum in that place.
 fn version_2(mut file: Vec<u8>) -> Vec<u8> {
     file[8..12].copy_from_slice(&2u32.to_le_bytes());
     file[56..84].fill(0);
@@ -335,7 +335,7 @@ fn the_version_before_is_read() {
     let fields = old[..VECTOR_FILE_FIELDS_BYTES].try_into().unwrap();
     let header = VectorFileHeader::decode(&fields, &Path::new(PATH).into(), old.len() as u64).unwrap();
     assert_eq!((header.version, header.identity, header.encode()), (2, None, fields));
-    // What is a field now was zeros.
+    // Version 2 has zeros where version 3 has these fields.
     for byte in 60..84 {
         let mut flipped = old.clone();
         flipped[byte] ^= 1;
@@ -348,7 +348,7 @@ fn the_version_before_is_read() {
     }
 }
 
-/// What `verify` says of a file with these bytes, or why it does not open.
+/// The damage that `verify` reports for a file with these bytes, or the error of opening it.
 fn verified(bytes: Vec<u8>) -> Vec<VectorFileError> {
     let memory = MemoryBackend::new(1);
     memory.put(Path::new(PATH), bytes);
@@ -423,7 +423,7 @@ fn a_damaged_record_is_an_error_and_never_delivered() {
                 "{error}"
             );
             assert_eq!(delivered, 2);
-            // Readers of the same file share the checksums, and find it as well.
+            // Readers that share the checksums find it too.
             let again = memory.open(Path::new(PATH), &OpenOptions::default()).await.unwrap();
             let shared = VectorFile::open_shared(again, file.checksums()).await.unwrap();
             let error = shared.read(&[1], &ReadControl::default(), |_, _| panic!("delivered")).await;
@@ -506,7 +506,7 @@ fn a_vector_of_the_wrong_length_is_refused_and_the_file_goes_on() {
     assert_eq!(read_all::<f32>(&memory, &OpenOptions::default()), [[1.0, 2.0]]);
 }
 
-/// A reader that delivers at addresses that are odd, as one of somebody else's may.
+/// A reader that delivers at odd addresses, as readers from elsewhere may.
 struct Odd<R>(R);
 
 impl<R: VectorReader> VectorReader for Odd<R> {
@@ -576,7 +576,7 @@ fn records_are_aligned_for_their_components_whatever_the_reader() {
     check(&numbers().map(|row| row.map(|i| i as u8).collect()).collect::<Vec<_>>());
 }
 
-/// A bit of a header is put back wherever it is, in either version.
+/// In either version, a flipped bit anywhere in a header is put back.
 #[test]
 fn a_flipped_bit_of_a_header_is_put_back() {
     let file = Path::new(PATH).into();

@@ -1,7 +1,7 @@
-//! Indexes over vectors. They do no IO: a builder takes scores, and a search is a state machine that is fed with scores and
-//! links, wherever those come from.
+//! Indexes over vectors. They do no IO. A builder takes scores. A search is a state machine that its driver
+//! feeds with scores and links, from memory or from disk.
 //!
-//! [`graph`] is the only index so far. [`TopK`] is for whoever scores every point instead.
+//! [`graph`] is the only index so far. [`TopK`] serves callers that score every point instead.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,7 @@ mod top_k;
 
 pub use top_k::TopK;
 
-/// The README's example, compiled and run.
+/// Compiles and runs the README's example.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

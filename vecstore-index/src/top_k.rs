@@ -1,14 +1,14 @@
-//! The best of many, without keeping all of them.
+//! Keeps the best of many items, without keeping all of them.
 
 use std::cmp::Ordering;
 
-/// More than twice as many as are wanted, so that selecting is rare also where few are.
+/// More than twice as many as are wanted, so that selecting is rare even for a small `k`.
 const SLACK: usize = 64;
 
-/// Keeps the best `k` of what it is offered, by any total order.
+/// Keeps the best `k` of the items offered, by any total order.
 ///
-/// It selects only once more than twice as many are kept. An item that is none of the best costs a comparison, and
-/// any other one a constant number of steps on average. Memory grows with what is kept, not with `k`.
+/// It keeps more than twice `k` items before it selects. An item that is too bad costs one comparison, and
+/// any other item a constant number of steps on average. Memory grows with the items kept, not with `k`.
 ///
 /// ```
 /// use vecstore_index::TopK;
@@ -22,32 +22,32 @@ const SLACK: usize = 64;
 pub struct TopK<T, F> {
     k: usize,
     better_first: F,
-    /// Once something was dropped, the first `k` are the best that there were then. The worst of these comes last.
+    /// Once an item was dropped, the first `k` are the best of that moment, with the worst of them last.
     kept: Vec<T>,
     has_dropped: bool,
 }
 
 impl<T, F: Fn(&T, &T) -> Ordering> TopK<T, F> {
-    /// Keeps the best `k`: those that `better_first` puts before all others. It must be a total order.
+    /// Keeps the best `k`: those that `better_first` orders first. It must be a total order.
     #[must_use]
     pub fn new(k: usize, better_first: F) -> Self {
         Self { k, better_first, kept: Vec::new(), has_dropped: false }
     }
 
-    /// What comes after this is none of the best. `None` as long as nothing is known.
+    /// Items after this one are not among the best. `None` while nothing is known.
     #[inline]
     #[must_use]
     pub fn threshold(&self) -> Option<&T> {
         if self.has_dropped { self.kept.get(self.k.wrapping_sub(1)) } else { None }
     }
 
-    /// Adds an item, unless it is none of the best.
+    /// Adds an item, unless it is not among the best.
     #[inline]
     pub fn offer(&mut self, item: T) {
         self.offer_or(item, drop);
     }
 
-    /// As [`TopK::offer`], and hands items that are none of the best to `dropped`, as they are found out.
+    /// As [`TopK::offer`]. Passes items that are not among the best to `dropped`, as soon as that is known.
     #[inline]
     pub fn offer_or(&mut self, item: T, dropped: impl FnMut(T)) {
         let mut dropped = dropped;
@@ -60,12 +60,12 @@ impl<T, F: Fn(&T, &T) -> Ordering> TopK<T, F> {
         }
     }
 
-    /// What may be among the best so far: all that are, and others.
+    /// All of the best so far, and other items.
     pub fn iter(&self) -> std::slice::Iter<'_, T> {
         self.kept.iter()
     }
 
-    /// The best, in no order.
+    /// The best, unordered.
     #[must_use]
     pub fn into_vec(mut self) -> Vec<T> {
         self.select(drop);
@@ -78,7 +78,7 @@ impl<T, F: Fn(&T, &T) -> Ordering> TopK<T, F> {
         self.into_sorted_or(drop)
     }
 
-    /// As [`TopK::into_sorted`], and hands all others that are left to `dropped`.
+    /// As [`TopK::into_sorted`]. Passes all other items to `dropped`.
     #[must_use]
     pub fn into_sorted_or(mut self, dropped: impl FnMut(T)) -> Vec<T> {
         self.select(dropped);
@@ -86,7 +86,7 @@ impl<T, F: Fn(&T, &T) -> Ordering> TopK<T, F> {
         self.kept
     }
 
-    /// Leaves the best, the worst of them at the end.
+    /// Keeps only the best, with the worst of them last.
     fn select(&mut self, dropped: impl FnMut(T)) {
         if self.kept.len() > self.k {
             if let Some(last) = self.k.checked_sub(1) {
@@ -104,18 +104,18 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    /// By score, which may be no number; of equal scores the lower id.
+    /// Orders by score, which may be NaN, then by id, lower first.
     fn better_first(a: &(f32, u32), b: &(f32, u32)) -> Ordering {
         b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
     }
 
     fn scores() -> impl Strategy<Value = f32> {
         let special = [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN, f32::MIN_POSITIVE];
-        // Few different ones, so that ids decide.
+        // Few different scores, so that ids decide.
         prop_oneof![6 => (-9i8..9).prop_map(f32::from), 1 => proptest::sample::select(special.to_vec())]
     }
 
-    /// Bits order as `total_cmp` does, once those of negative numbers are turned round.
+    /// Bits order as `total_cmp` does, once those of negative numbers are reversed.
     fn rank(score: f32) -> i64 {
         let bits = i64::from(score.to_bits());
         if bits >> 31 == 1 { -1 - (bits & 0x7FFF_FFFF) } else { bits }
@@ -124,7 +124,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Against sorting everything.
+        /// Compared with sorting everything.
         #[test]
         fn the_best_are_those_of_all_in_order(scores in vec(scores(), 0..1500), k in 0usize..90) {
             let items: Vec<(f32, u32)> = scores.iter().copied().zip(0..).collect();

@@ -1,4 +1,5 @@
-//! Notes of many users in one collection: each searches and reads only its own, and they lie together on disk.
+//! Notes of many users in one collection. Each user searches and reads only their own, which lie together on
+//! disk.
 //!
 //! `cargo run -p vecstore --example notes --features monoio -- monoio`
 
@@ -25,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let schema = Schema::new(4).tenant("user", FieldKind::Keyword).index("day", FieldKind::Integer);
     let notes = Collection::create(&kind.backend(), &dir.path().join("notes"), &schema, &options)?;
 
-    // Stands in for a model that turns text into vectors.
+    // Stands in for a model that turns texts into vectors.
     let embed = |topic: u64| vec![1.0, topic as f32, (topic * topic) as f32, 0.5];
     let note = |id: u64| {
         let payload = json!({"user": format!("user{}", id % 10), "day": id / 100, "topic": id % 7});

@@ -1,4 +1,4 @@
-//! The backends of this build, by name: each Cargo feature adds one.
+//! The backends of this build, by name. Each Cargo feature adds one.
 
 use io_core::DynBackend;
 use std::fmt;
@@ -43,7 +43,7 @@ impl BackendKind {
         ]
     }
 
-    /// The name users select it by.
+    /// The name by which users select it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl BackendKind {
         }
     }
 
-    /// The backend, behind its object-safe face.
+    /// The backend, behind its object-safe trait.
     #[must_use]
     pub fn backend(self) -> DynBackend {
         match self {

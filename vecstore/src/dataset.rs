@@ -1,16 +1,16 @@
-//! Vectors made from a seed, for the demo, tests and benches: the same on every machine.
+//! Vectors made from a seed, for the demo, tests and benches. They are the same on every machine.
 
 use crate::input::{Rows, VectorSource, VectorSourceError};
 use std::path::Path;
 use vecstore_format::ElementType;
 use vecstore_quant::SplitMix64;
 
-/// How far points lie from the centre of their cluster, where centres lie about 1 from each other's component.
+/// The standard deviation of a component from its cluster's centre. Components of centres deviate by about 1.
 const SPREAD: f32 = 0.4;
-/// Points to a cluster, about.
+/// About this many points form a cluster.
 const CLUSTER_POINTS: usize = 500;
 
-/// Vectors in clusters of normal shape, and queries from the same distribution.
+/// Vectors in normally distributed clusters, and queries from the same distribution.
 #[derive(Clone, Debug)]
 pub struct Clustered {
     count: usize,
@@ -25,7 +25,7 @@ impl Clustered {
     /// `count` vectors of `dim` components.
     ///
     /// # Panics
-    /// When `dim` is 0.
+    /// If `dim` is 0.
     #[must_use]
     pub fn new(count: usize, dim: usize, seed: u64) -> Self {
         assert!(dim > 0, "vectors have components");
@@ -38,7 +38,7 @@ impl Clustered {
         Self { count, dim, seed, centres, row_next: 0, block: Vec::new() }
     }
 
-    /// Queries, none of which is one of the vectors.
+    /// Queries. None of them is one of the vectors.
     #[must_use]
     pub fn queries(&self, count: usize) -> Vec<Vec<f32>> {
         (0..count)
@@ -59,7 +59,7 @@ impl Clustered {
     }
 }
 
-/// Where the random streams of queries and of centres begin; those of vectors begin at 0.
+/// The random streams of queries and of centres begin here. Those of vectors begin at 0.
 const QUERIES: u64 = 1 << 40;
 const CENTRES: u64 = 1 << 41;
 

@@ -1,4 +1,4 @@
-//! Vectors in the element type of a collection: checked and encoded on the way in, decoded on the way out.
+//! Vectors in the element type of a collection: checked and encoded when written, decoded when read.
 
 use crate::error::InputError;
 use crate::point::PointId;
@@ -6,7 +6,7 @@ use half::f16;
 use vecstore_format::ElementType;
 use vecstore_quant::OriginalScorer;
 
-/// Appends a vector's bytes in the element type; little-endian.
+/// Appends a vector's bytes in the element type, little-endian.
 pub(crate) fn encode(
     id: PointId,
     vector: &[f32],
@@ -38,14 +38,14 @@ pub(crate) fn encode(
     Ok(())
 }
 
-/// The components of a vector's bytes.
+/// Decodes the components of a vector.
 pub(crate) fn decode(element: ElementType, bytes: &[u8]) -> Vec<f32> {
     let mut vector = vec![0.0; bytes.len() / element.bytes() as usize];
     decode_into(element, bytes, &mut vector);
     vector
 }
 
-/// [`decode`] into a vector as long as it is.
+/// As [`decode`], into a vector of the same length.
 pub(crate) fn decode_into(element: ElementType, bytes: &[u8], vector: &mut [f32]) {
     match element {
         ElementType::F32 => {
@@ -66,7 +66,7 @@ pub(crate) fn decode_into(element: ElementType, bytes: &[u8], vector: &mut [f32]
     }
 }
 
-/// The score of a vector's bytes, which are aligned for their type.
+/// The score of a vector's bytes. They must be aligned for their type.
 #[inline]
 pub(crate) fn score(element: ElementType, bytes: &[u8], scorer: &OriginalScorer) -> f32 {
     match element {
@@ -83,7 +83,7 @@ pub(crate) struct Vectors {
     dim: usize,
     /// Aligned for every element type.
     words: Vec<f32>,
-    /// Words a vector takes.
+    /// Words of a vector.
     stride: usize,
 }
 
@@ -93,7 +93,7 @@ impl Vectors {
         Self { element, dim, words: Vec::new(), stride }
     }
 
-    /// So many vectors of zeros.
+    /// `len` vectors of zeros.
     pub(crate) fn with_len(element: ElementType, dim: usize, len: usize) -> Self {
         let mut vectors = Self::new(element, dim);
         vectors.words = vec![0.0; len * vectors.stride];

@@ -1,6 +1,7 @@
-//! What can go wrong with a collection, in one type: each says what, where, and where it is not obvious what to do.
+//! All errors of a collection, in one type. Each says what was wrong and where, and what to do if that is not
+//! obvious.
 //!
-//! An error prints its own part, and its cause is its `source`; [`io_core::with_causes`] prints both.
+//! An error prints its own part, and `source` returns its cause. [`io_core::with_causes`] prints both.
 
 use crate::point::PointId;
 use crate::schema::SchemaError;
@@ -11,26 +12,27 @@ use vecstore_index::graph::BuildError;
 
 pub use vecstore_format::FormatError;
 
-/// Anything that can go wrong with a collection.
+/// Any error of a collection.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A schema no collection can have.
+    /// No collection can have this schema.
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    /// What was given is wrong; nothing of it was applied.
+    /// The input is wrong. Nothing of it was applied.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// There is something already where a collection was to be created.
+    /// Something already exists where a collection was to be created.
     #[error("{} exists already: choose another path", path.display())]
     Exists {
-        /// Where.
+        /// The place.
         path: PathBuf,
     },
-    /// A copy of a collection was to be put into the collection itself, which would remove it, or be damaged by it.
+    /// The target of a copy lies inside the collection itself. The copy would remove or damage the
+    /// collection.
     #[error("{} lies within the collection {}: choose a path outside of it", path.display(), collection.display())]
     Inside {
-        /// Where it was to be put.
+        /// The target.
         path: PathBuf,
         /// The collection.
         collection: PathBuf,
@@ -38,43 +40,43 @@ pub enum Error {
     /// There is no collection there.
     #[error("{} is no collection: there is no file MANIFEST in it", path.display())]
     NotACollection {
-        /// Where.
+        /// The place.
         path: PathBuf,
     },
-    /// A collection that is to be repaired has lost its schema, without which nobody knows how long a vector is.
+    /// A collection to repair has lost its schema. Without it, the length of a vector is unknown.
     #[error("nothing in {} says its schema any more; give the one it was created with", path.display())]
     NoSchema {
         /// The collection.
         path: PathBuf,
-        /// What is wrong with its manifest.
+        /// What is wrong with the manifest.
         source: Box<Error>,
     },
-    /// Another process has the collection open, or this one has it open twice.
+    /// The collection is already open, in another process or in this one.
     #[error("the collection is in use; close it there first")]
     InUse(#[source] LockError),
-    /// The collection takes no writes any more, or never did.
+    /// The collection is read-only.
     #[error("the collection is read-only: {reason}")]
     ReadOnly {
         /// Why, and what to do.
         reason: String,
     },
-    /// Something that cannot be removed is where the next manifest would be written. Opening for writing fails with this before
-    /// it changes anything else.
+    /// An entry that cannot be removed has the name of the next manifest. Opening for writing fails with this
+    /// before it changes anything else.
     #[error("no write can come to its end while {} is there: remove it", path.display())]
     InTheWay {
-        /// Where the next manifest would be written.
+        /// The place of the next manifest.
         path: PathBuf,
-        /// Why it was not removed.
+        /// Why the entry was not removed.
         source: DirectoryError,
     },
-    /// Points in memory cannot be sealed, and there are so many of them that no more are taken.
+    /// Sealing fails, and memory is full of points that wait for it. No more points are taken.
     #[error(
         "{points} points wait in memory, and sealing them fails; mend the cause, and it goes on at the next attempt (or `optimize`)"
     )]
     Full {
-        /// Points that wait.
+        /// Waiting points.
         points: u64,
-        /// What sealing failed with.
+        /// Why sealing failed.
         source: std::sync::Arc<Error>,
     },
     /// There would be more segments than a collection may have, so nothing new is sealed.
@@ -90,21 +92,21 @@ pub enum Error {
         /// Segments that it may have.
         segments_max: usize,
     },
-    /// Numbers up to 2^63 - 2 are used up, as they are in no collection that was not crafted. Nothing was written.
+    /// All numbers up to 2^63 - 2 are used up. This happens only in crafted collections. Nothing was written.
     #[error("the collection {} has no numbers left for its {what}: `repair` puts what it holds into a new one, which begins anew", collection.display())]
     NumbersUsedUp {
         /// The collection.
         collection: PathBuf,
-        /// What the numbers are of.
+        /// What the numbers count.
         what: &'static str,
     },
-    /// A callback or the optimizer panicked; what it said is on standard error.
+    /// A callback or the optimizer panicked. Its message is on standard error.
     #[error("{what} panicked; nothing was changed by it")]
     Panicked {
-        /// Who.
+        /// What panicked.
         what: &'static str,
     },
-    /// A point is in immutable segments twice, as it is in no collection that was written.
+    /// Two immutable segments hold the same point. No collection that was written has that.
     #[error(
         "point {id} is in immutable segments twice: `verify` says where, and `repair` keeps one of the two"
     )]
@@ -112,22 +114,22 @@ pub enum Error {
         /// The point.
         id: PointId,
     },
-    /// A callback on a thread of a collection was to wait for the optimizer, which waits for the callback.
+    /// A callback on a thread of a collection tried to wait for the optimizer, which waits for the callback.
     #[error("a callback of a collection cannot wait for its optimizer: wait on another thread")]
     WaitsForItself,
-    /// It was asked to stop.
+    /// The caller stopped the operation.
     #[error("stopped")]
     Stopped,
-    /// The collection was opened without threads that read.
+    /// The collection was opened without threads for reads.
     #[error("the collection has no threads that read (`cores` is 0): read through `Collection::reader`")]
     NoCores,
-    /// The collection was closed while this was under way.
+    /// The collection was closed during the operation.
     #[error("the collection was closed")]
     Closed,
-    /// A thread of the collection panicked; what it said is on standard error.
+    /// A thread of the collection panicked. Its message is on standard error.
     #[error("a thread of the collection ended unexpectedly; open the collection again")]
     WorkerLost,
-    /// A write failed together with others that shared its sync.
+    /// A write failed together with the other writes of its sync.
     #[error(transparent)]
     Shared(std::sync::Arc<Error>),
     /// A graph was not built.
@@ -136,12 +138,12 @@ pub enum Error {
     /// The backend's executor did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A file is damaged, does not belong where it is, or was not opened, read or written.
+    /// A file is damaged or misplaced, or was not opened, read or written.
     #[error(transparent)]
     Format(#[from] FormatError),
 }
 
-/// Errors of [`io_core`] are those of files, wherever they come from.
+/// An error of [`io_core`] becomes a [`FormatError`].
 macro_rules! from_io {
     ($($error:ty),+) => {
         $(impl From<$error> for Error {
@@ -155,7 +157,7 @@ macro_rules! from_io {
 from_io!(OpenError, ReadError, WriteError, DirectoryError, VectorFileError);
 
 impl Error {
-    /// A log that the manifest names and that is not there, or has lost even its header.
+    /// The error for a log that the manifest names and that is missing, or has lost even its header.
     pub(crate) fn log_lost(path: &Path) -> Self {
         Self::damaged(path, None, "it is missing, or nothing is left of it: what was written last is lost")
     }
@@ -164,8 +166,8 @@ impl Error {
         FormatError::damaged(path, offset, reason).into()
     }
 
-    /// Whether something on disk is not what was written, or is gone. Otherwise the system only did not let it be looked at,
-    /// and nobody knows.
+    /// Whether something on disk is damaged or gone. If false, the system only refused access, and the state
+    /// of the disk is unknown.
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             Self::Schema(_) => true,
@@ -175,71 +177,71 @@ impl Error {
     }
 }
 
-/// What was given and cannot be used.
+/// Input that cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
-    /// A vector of another dimension.
+    /// The vector has another dimension than the collection.
     #[error("point {id}: a vector of {found} components; the collection's dimension is {dim}")]
     Dimension {
         /// The point.
         id: PointId,
-        /// Components given.
+        /// Components in the input.
         found: usize,
-        /// Components wanted.
+        /// Components of the collection's vectors.
         dim: u32,
     },
-    /// A component that is NaN or infinite, or is so in the collection's element type.
+    /// A component is NaN or infinite, in the input or in the collection's element type.
     #[error("point {id}: component {component} is {value}, which is not finite{}", as_element(element))]
     NotFinite {
         /// The point.
         id: PointId,
-        /// Which component.
+        /// The index of the component.
         component: usize,
-        /// What it is.
+        /// Its value.
         value: f32,
-        /// The element type that cannot hold it; empty if none can.
+        /// The element type that cannot hold it. Empty if none can.
         element: &'static str,
     },
-    /// A component that the element type u8 cannot hold.
+    /// The element type u8 cannot hold a component.
     #[error(
         "point {id}: component {component} is {value}; in a collection of u8 components are whole numbers from 0 to 255"
     )]
     NotAByte {
         /// The point.
         id: PointId,
-        /// Which component.
+        /// The index of the component.
         component: usize,
-        /// What it is.
+        /// Its value.
         value: f32,
     },
-    /// An id that is in the batch twice.
+    /// The batch has an id twice.
     #[error("point {id} is in the batch twice")]
     Duplicate {
         /// The id.
         id: PointId,
     },
-    /// A payload that is too long.
+    /// The payload is too long.
     #[error(
         "point {id}: a payload of {bytes} bytes of JSON; the collection takes up to {bytes_max} (payload_bytes_max of its schema)"
     )]
     PayloadTooLong {
         /// The point.
         id: PointId,
-        /// Its bytes of JSON.
+        /// Its length in bytes of JSON.
         bytes: usize,
-        /// What is allowed.
+        /// The limit.
         bytes_max: u32,
     },
-    /// A payload of arrays and objects in one another that are too many.
+    /// The payload nests arrays and objects too deeply.
     #[error("point {id}: a payload of arrays and objects more than {depth_max} deep in one another")]
     PayloadTooDeep {
         /// The point.
         id: PointId,
-        /// What is allowed.
+        /// The limit.
         depth_max: usize,
     },
-    /// A value of an indexed field that is not of the field's kind.
+    /// The value of an indexed field does not have the field's kind.
     #[error("point {id}: field {field} is indexed as {kind}, and {found} is none")]
     FieldKind {
         /// The point.
@@ -251,55 +253,55 @@ pub enum InputError {
         /// The value.
         found: String,
     },
-    /// A batch that is too long.
+    /// The batch is too long.
     #[error("a batch of {bytes} bytes or more; at most {bytes_max} are written at once, split it")]
     BatchTooLong {
-        /// Its bytes, as far as they were counted.
+        /// Its length in bytes, as far as it was counted.
         bytes: usize,
-        /// What is allowed.
+        /// The limit.
         bytes_max: usize,
     },
-    /// A query of another dimension.
+    /// The query has another dimension than the collection.
     #[error("a query of {found} components; the collection's dimension is {dim}")]
     QueryDimension {
-        /// Components given.
+        /// Components of the query.
         found: usize,
-        /// Components wanted.
+        /// Components of the collection's vectors.
         dim: u32,
     },
-    /// A query with a component that is NaN or infinite.
+    /// A component of the query is NaN or infinite.
     #[error("component {component} of the query is {value}, which is not finite")]
     QueryNotFinite {
-        /// Which component.
+        /// The index of the component.
         component: usize,
-        /// What it is.
+        /// Its value.
         value: f32,
     },
-    /// A parameter that is out of its range.
+    /// A parameter is out of its range.
     #[error("{name} is {value}; it must be {allowed}")]
     Param {
         /// The parameter.
         name: &'static str,
-        /// What was given.
+        /// The value given.
         value: String,
-        /// What is allowed.
+        /// The allowed values.
         allowed: &'static str,
     },
-    /// A filter, an order or a count by a field without an index.
+    /// A filter, an order or a count uses a field without an index.
     #[error("field {field} has no index; indexed are: {indexed}")]
     NotIndexed {
         /// The field.
         field: String,
-        /// The fields that have one.
+        /// The fields with an index.
         indexed: String,
     },
-    /// Filters in one another that are too many.
+    /// Filters are nested too deeply.
     #[error("filter: filters are more than {depth_max} deep in one another")]
     FilterTooDeep {
-        /// What is allowed.
+        /// The limit.
         depth_max: usize,
     },
-    /// A filter or an order that does not fit the kind of its field.
+    /// A filter or an order does not fit the kind of its field.
     #[error("field {field} is indexed as {kind}: {reason}")]
     Filter {
         /// The field.
@@ -309,10 +311,10 @@ pub enum InputError {
         /// What does not fit.
         reason: String,
     },
-    /// A page token that does not come from this kind of scroll.
+    /// A page token does not come from this kind of scroll.
     #[error("page token {token:?}: {reason}")]
     PageToken {
-        /// What was given.
+        /// The token.
         token: String,
         /// What is wrong with it.
         reason: &'static str,

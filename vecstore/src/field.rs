@@ -1,7 +1,7 @@
-//! Typed values of payload fields: what an index is made of.
+//! Typed values of payload fields. Indexes are made of them.
 //!
-//! Two families. *Terms* (keyword, bool, UUID) are equal or not, and become byte strings. *Numbers* (integer, float,
-//! datetime) have an order, and become `u64`s that order in the same way.
+//! There are two families. *Terms* (keyword, bool, UUID) are equal or not, and become byte strings. *Numbers*
+//! (integer, float, datetime) have an order, and become `u64`s with the same order.
 
 use crate::point::Payload;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What the values of an indexed field are. A field may be missing, null, one value or an array of them.
+/// The kind of an indexed field's values. A field may be missing, null, one value or an array of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FieldKind {
@@ -44,20 +44,20 @@ impl fmt::Display for FieldKind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Key {
     Term(Box<[u8]>),
-    /// Orders as the number does.
+    /// Has the same order as the number.
     Number(u64),
 }
 
 const NANOS_PER_MICRO: i128 = 1000;
 
 impl FieldKind {
-    /// Whether values have an order, so that ranges and ordered scroll make sense.
+    /// Whether values are ordered, so that they allow ranges and ordered scroll.
     #[must_use]
     pub fn is_number(self) -> bool {
         matches!(self, Self::Integer | Self::Float | Self::Datetime)
     }
 
-    /// One value as a key; `None` if it is not of this kind.
+    /// Converts a value to a key. `None` if it is not of this kind.
     pub(crate) fn key(self, value: &Value) -> Option<Key> {
         match (self, value) {
             (Self::Keyword, Value::String(text)) => Some(Key::Term(text.as_bytes().into())),
@@ -76,8 +76,8 @@ impl FieldKind {
         }
     }
 
-    /// The last number at or below a value, and the first at or above it: they differ for a datetime between two
-    /// microseconds. `None` if the value is no number of this kind.
+    /// The last number at or below a value, and the first at or above it. They differ for a datetime between two
+    /// microseconds. `None` if the value is not a number of this kind.
     pub(crate) fn bounds(self, value: &Value) -> Option<(u64, u64)> {
         if let (Self::Datetime, Value::String(text)) = (self, value) {
             let nanos = text.parse::<jiff::Timestamp>().ok()?.as_nanosecond();
@@ -91,7 +91,7 @@ impl FieldKind {
         }
     }
 
-    /// The value a key stands for.
+    /// Converts a key back to its value.
     pub(crate) fn value(self, key: &Key) -> Value {
         match (self, key) {
             (Self::Bool, Key::Term(term)) => Value::Bool(term.first() == Some(&1)),
@@ -121,7 +121,7 @@ fn i64_of(sortable: u64) -> i64 {
     (sortable ^ (1 << 63)).cast_signed()
 }
 
-/// Both zeros are the same number.
+/// Both zeros map to the same number.
 fn sortable_f64(number: f64) -> u64 {
     let bits = (number + 0.0).to_bits();
     if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
@@ -137,7 +137,7 @@ pub(crate) struct WrongKind {
     pub(crate) found: String,
 }
 
-/// The values of a field in a payload, each once, in order. Nulls and what is missing are no values.
+/// The distinct values of a field in a payload, in order. Nulls and missing fields have no values.
 pub(crate) fn keys(payload: &Payload, field: &str, kind: FieldKind) -> Result<Vec<Key>, WrongKind> {
     let mut parts = field.split('.');
     let mut value = parts.next().and_then(|part| payload.get(part));

@@ -1,4 +1,4 @@
-//! Which points of a segment a filter holds for: sets from its indexes, put together.
+//! Finds the points of a segment that match a filter, by combining sets from its indexes.
 
 use crate::error::Error;
 use crate::field::Key;
@@ -13,22 +13,23 @@ pub(crate) trait FilterSource {
     fn all(&self) -> RoaringBitmap;
     /// Points with a value of the field.
     fn present(&self, field: &str) -> RoaringBitmap;
-    /// Points with a value among sorted keys. If `within` is given, points outside of it may be left out.
+    /// Points with one of these values. `keys` is sorted. If `within` is given, points outside of it may be
+    /// missing.
     async fn any(
         &self,
         field: &str,
         keys: &[Key],
         within: Option<&RoaringBitmap>,
     ) -> Result<RoaringBitmap, Error>;
-    /// Points with a value that is not among sorted keys.
+    /// Points with a value that is not one of these. `keys` is sorted.
     async fn except(&self, field: &str, keys: &[Key]) -> Result<RoaringBitmap, Error>;
     /// Points with a number from `low` to `high`.
     async fn range(&self, field: &str, low: u64, high: u64) -> Result<RoaringBitmap, Error>;
-    /// These points, of those that are there.
+    /// The points of these ids, as far as they exist.
     async fn ids(&self, ids: &[PointId]) -> Result<RoaringBitmap, Error>;
 }
 
-/// The points a filter holds for.
+/// The points that match a filter.
 pub(crate) async fn evaluate<S: FilterSource>(
     filter: &CheckedFilter,
     source: &S,
@@ -62,7 +63,7 @@ pub(crate) async fn evaluate<S: FilterSource>(
     Ok(points)
 }
 
-/// The points a condition holds for, at least as far as they are in `within`. Filters nest, hence the box.
+/// The points that match a condition. Points outside of `within` may be missing. Filters nest, hence the box.
 fn condition_points<'a, S: FilterSource>(
     condition: &'a CheckedCondition,
     source: &'a S,

@@ -1,8 +1,9 @@
 //! An embedded vector store for data larger than memory, over any [`io_core`] backend.
 //!
-//! A [`Collection`](collection::Collection) holds points: an id, a vector and a payload. Writes go to a log and to memory;
-//! what grows old is sealed into immutable segments on disk, with codes and a graph to find candidates by, and the vectors
-//! themselves read in one batch to rank them. Nothing acknowledged is lost, whenever the power fails.
+//! A [`Collection`](collection::Collection) holds points. A point has an id, a vector and a payload. Writes
+//! go to a log and to memory. Older points are sealed into immutable segments on disk. A segment has codes
+//! and a graph, which find candidates. A search ranks these by their vectors, which it reads in one batch. A
+//! synced write survives a power cut once it is acknowledged.
 //!
 //! ```
 //! use serde_json::json;
@@ -37,9 +38,9 @@
 //! | module | concern |
 //! |---|---|
 //! | [`collection`] | creating, opening, writing, reading, optimizing, snapshots, verifying, repairing |
-//! | [`schema`], [`point`], [`filter`], [`field`] | what a collection is, what is in it, and which of it is meant |
+//! | [`schema`], [`point`], [`filter`], [`field`] | kind and content of a collection, and conditions on it |
 //! | [`backends`] | the backends of this build, by name |
-//! | [`input`], [`dataset`] | vectors from files, and made-up ones |
+//! | [`input`], [`dataset`] | vectors from files, and synthetic ones |
 
 #![deny(unsafe_code)]
 
@@ -62,7 +63,7 @@ pub mod point;
 pub mod schema;
 mod threads;
 
-/// The README's example, compiled and run.
+/// Compiles and runs the README's example.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -4,17 +4,17 @@ use serde::{Deserialize, Serialize};
 
 pub use vecstore_format::{PointId, PointIdError};
 
-/// What is known of a point besides its vector: a JSON object.
+/// A JSON object that belongs to a point.
 pub type Payload = serde_json::Map<String, serde_json::Value>;
 
-/// A point as it is put into a collection.
+/// A point to write into a collection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Point {
-    /// Its id; a point of this id that is there already is replaced.
+    /// Its id. A point with this id is replaced.
     pub id: PointId,
-    /// Its vector, of the collection's dimension. Stored in the collection's element type: `f16` rounds, `u8` takes whole
-    /// numbers from 0 to 255.
+    /// Its vector, of the collection's dimension. It is stored in the collection's element type. `f16` rounds
+    /// the components; `u8` accepts whole numbers from 0 to 255.
     pub vector: Vec<f32>,
     /// Its payload.
     #[serde(default, skip_serializing_if = "Payload::is_empty")]
@@ -28,10 +28,10 @@ impl Point {
         Self { id: id.into(), vector, payload: Payload::new() }
     }
 
-    /// The point with this payload.
+    /// Sets the payload.
     ///
     /// # Panics
-    /// When the value is not an object.
+    /// If the value is not an object.
     #[must_use]
     pub fn with_payload(mut self, payload: serde_json::Value) -> Self {
         let serde_json::Value::Object(payload) = payload else {
@@ -42,7 +42,7 @@ impl Point {
     }
 }
 
-/// A stored payload; `None` if it is none. Nothing at all is an empty payload.
+/// Decodes a stored payload. `None` if it is not one. No bytes at all are an empty payload.
 pub(crate) fn parse_payload(payload: &[u8]) -> Option<Payload> {
     if payload.is_empty() { Some(Payload::new()) } else { serde_json::from_slice(payload).ok() }
 }

@@ -1,4 +1,4 @@
-//! What a collection is: fixed when it is created, kept in its manifest as JSON.
+//! The schema of a collection. It is fixed at creation and kept in the manifest, as JSON.
 
 use crate::field::FieldKind;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ pub use vecstore_format::{ElementType, UnknownElementError};
 pub use vecstore_index::graph::{EF_CONSTRUCT_MAX, HnswParams, M_MAX};
 pub use vecstore_quant::{Compression, DIM_MAX, Distance, Quantile, Quantization};
 
-/// What a collection is. As JSON, everything but `dim` may be left out, within `hnsw` and `placement` too:
+/// The schema of a collection. In JSON, every field but `dim` is optional, also within `hnsw` and `placement`:
 ///
 /// ```json
 /// { "dim": 384, "distance": "cosine", "element": "f16",
@@ -20,40 +20,40 @@ pub use vecstore_quant::{Compression, DIM_MAX, Distance, Quantile, Quantization}
 pub struct Schema {
     /// Components of a vector.
     pub dim: u32,
-    /// How vectors are compared.
+    /// The distance between vectors.
     #[serde(default = "default_distance", with = "by_name")]
     pub distance: Distance,
-    /// What a component is stored as.
+    /// The type of stored components.
     #[serde(default = "default_element", with = "by_name")]
     pub element: ElementType,
-    /// What search scores instead of the vectors.
+    /// The codes that a search scores instead of the vectors.
     #[serde(default)]
     pub quantization: Quantization,
-    /// How graphs are built.
+    /// The parameters of graphs.
     #[serde(default, with = "HnswOnDisk")]
     pub hnsw: HnswParams,
-    /// The payload fields that can be filtered by. A field of an object within the payload is named `outer.inner`.
+    /// The payload fields that filters may use. A field of an object in the payload is named `outer.inner`.
     #[serde(default)]
     pub indexes: BTreeMap<String, FieldKind>,
     /// The tenant fields, which are indexed fields. Points that agree in them lie together on disk: sorted by the first, then
     /// by the second, then by nearness in the graph.
     #[serde(default)]
     pub defragment: Vec<String>,
-    /// Where the parts of immutable segments are.
+    /// The places of the parts of immutable segments.
     #[serde(default)]
     pub placement: Placements,
-    /// A payload is not longer than this many bytes of JSON.
+    /// The most bytes of a payload, as JSON.
     #[serde(default = "default_payload_bytes_max")]
     pub payload_bytes_max: u32,
 }
 
-/// Where a part of a segment is.
+/// The place of a part of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Placement {
-    /// On disk: read when it is needed, through the backend, past the page cache where the backend was opened so.
+    /// On disk. It is read when needed, through the backend. With direct IO it bypasses the page cache.
     Cold,
-    /// In the page cache: brought there on opening, read through the backend.
+    /// In the page cache. It is read into the cache on opening, and then read through the backend.
     Cached,
     /// In the memory of the process.
     Pinned,
@@ -63,22 +63,23 @@ pub enum Placement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Placements {
-    /// The vectors as they were given, which rescoring reads.
+    /// The original vectors, which rescoring reads.
     pub vectors: Placement,
-    /// Their codes, which search reads.
+    /// The codes, which search reads.
     pub codes: Placement,
     /// The graph, which search walks.
     pub graph: Placement,
     /// Payloads.
     pub payload: Placement,
-    /// Ids and the way from an id to its point.
+    /// The ids, and the mapping from an id to its point.
     pub ids: Placement,
     /// The indexes of payload fields.
     pub indexes: Placement,
 }
 
 impl Default for Placements {
-    /// Vectors and payloads cold, ids cached; codes, graph and indexes, which every search needs, pinned.
+    /// Vectors and payloads are cold, ids cached. Codes, graph and indexes are pinned, because every search
+    /// needs them.
     fn default() -> Self {
         Self {
             vectors: Placement::Cold,
@@ -140,7 +141,7 @@ mod by_name {
     }
 }
 
-/// A schema no collection can have.
+/// A schema that no collection can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("schema: {reason}")]
 pub struct SchemaError {
@@ -148,7 +149,7 @@ pub struct SchemaError {
 }
 
 impl Schema {
-    /// A schema with everything but the dimension at its default.
+    /// A schema with this dimension, and defaults for the rest.
     #[must_use]
     pub fn new(dim: u32) -> Self {
         Self {
@@ -178,7 +179,7 @@ impl Schema {
         self.index(field, kind)
     }
 
-    /// Checks that the parts make sense together.
+    /// Checks that the parts fit each other.
     ///
     /// # Errors
     /// [`SchemaError`] with what to change.
@@ -205,7 +206,7 @@ impl Schema {
                 return wrong(format!("defragment: {field:?} is there twice"));
             }
         }
-        // Where 128 records begin must be told apart within 4 GiB.
+        // The offsets of 128 records must differ by less than 4 GiB.
         if self.payload_bytes_max > 16 << 20 {
             return wrong(format!("payload_bytes_max is {}; at most 16777216", self.payload_bytes_max));
         }

@@ -1,4 +1,4 @@
-//! Threads of collections, and the queues that they take jobs from.
+//! Threads of collections, and their job queues.
 
 use crate::error::Error;
 use async_channel::{Receiver, Sender};
@@ -10,24 +10,25 @@ thread_local! {
     static BELONGS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Makes the calling thread one of a collection's, for good.
+/// Marks the calling thread as a collection's, permanently.
 pub(crate) fn belong_to_a_collection() {
     BELONGS.set(true);
 }
 
-/// Whether the calling thread belongs to a collection: a callback or a waker runs there.
+/// Whether the calling thread belongs to a collection. Callbacks and wakers run on such threads.
 ///
-/// Such a thread waits for no thread of a collection. It would wait for itself, or two of them for each other.
+/// Such a thread waits for no thread of a collection. Otherwise it could wait for itself, or two of them for
+/// each other.
 pub(crate) fn belongs_to_a_collection() -> bool {
     BELONGS.get()
 }
 
-/// A thread that may be waited for. Dropping it lets the thread go on.
+/// A thread to wait for. Dropping this value detaches the thread.
 #[derive(Debug)]
 pub(crate) struct Thread<T>(Receiver<T>);
 
 impl<T> Thread<T> {
-    /// Blocks until the thread's work is done. Everything that the work held is dropped by then.
+    /// Blocks until the thread's work is done. By then, everything that the work owned is dropped.
     pub(crate) fn join(self) -> Result<T, Error> {
         self.0.recv_blocking().map_err(|_| Error::WorkerLost)
     }
@@ -61,10 +62,11 @@ pub(crate) fn spawn_belonging<T: Send + 'static>(
     })
 }
 
-/// The end of a queue that jobs are taken from.
+/// The receiving end of a job queue.
 ///
-/// A queue keeps its jobs while anybody can send, also when nobody takes them any more. Whoever waits for the answer to one would
-/// wait for ever. So when this is dropped, in whatever way its thread ends, the jobs go too.
+/// A queue keeps its jobs while a sender exists, even without a receiver. A caller that waits for the answer
+/// to a job would then wait for ever. Dropping this end therefore drops the jobs too, however its thread
+/// ends.
 #[derive(Debug)]
 pub(crate) struct Jobs<T>(Receiver<T>);
 
@@ -83,7 +85,7 @@ impl<T> Drop for Jobs<T> {
     }
 }
 
-/// A queue for so many jobs.
+/// A queue for `jobs_max` jobs.
 pub(crate) fn queue<T>(jobs_max: usize) -> (Sender<T>, Jobs<T>) {
     let (sender, receiver) = async_channel::bounded(jobs_max);
     (sender, Jobs(receiver))

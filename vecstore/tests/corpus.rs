@@ -1,32 +1,33 @@
-//! A short fuzzing run of every parser of bytes from disk, over the kept corpus (`fuzz/corpus`), the fixtures, and mutations
-//! of both from a fixed seed. A panic or a hang fails it; so does asking for much more memory than the input is long.
+//! A short fuzzing run of every parser of bytes from disk. Its inputs are the kept corpus (`fuzz/corpus`),
+//! the fixtures, and mutations of both from a fixed seed. The run fails on a panic, a hang, or an allocation
+//! much larger than the input.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use vecstore::internals::fuzzing::TARGETS;
 
-/// Remembers the largest single allocation.
+/// Records the largest single allocation.
 struct Watching;
 
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is forwarded to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Watching {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the rules of `alloc`.
+        // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the rules of `dealloc`.
+        // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         LARGEST.fetch_max(size, Ordering::Relaxed);
-        // SAFETY: the caller keeps the rules of `realloc`.
+        // SAFETY: the caller keeps the contract of `realloc`.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
@@ -34,9 +35,9 @@ unsafe impl GlobalAlloc for Watching {
 #[global_allocator]
 static ALLOCATOR: Watching = Watching;
 
-/// Inputs made of each seed.
+/// Number of mutations of each seed input.
 const MUTATIONS: usize = 1000;
-/// What readers keep for themselves, whatever the input.
+/// Memory that readers take for any input.
 const ALLOWED: usize = 16 << 20;
 
 fn files(dir: &Path) -> Vec<Vec<u8>> {
@@ -48,7 +49,7 @@ fn files(dir: &Path) -> Vec<Vec<u8>> {
     all
 }
 
-/// The sections of a file of pages, in the form that the targets take them in.
+/// The sections of a file of pages, in the input form of the targets.
 fn sections(pages: &[u8]) -> Option<Vec<u8>> {
     let u32_at = |at: usize| Some(u32::from_le_bytes(pages.get(at..at + 4)?.try_into().ok()?));
     let u64_at = |at: usize| Some(u64::from_le_bytes(pages.get(at..at + 8)?.try_into().ok()?));

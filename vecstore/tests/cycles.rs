@@ -1,5 +1,5 @@
-//! Collections that are opened and closed again and again leave nothing behind, and one that is opened with too few
-//! descriptors says so. A process of its own: its descriptors, threads and memory are counted.
+//! Opening and closing collections repeatedly leaks nothing. Opening with too few descriptors fails with a
+//! clear error. The test has its own process, because it counts descriptors, threads and memory.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "a skip must be seen")]
@@ -14,14 +14,14 @@ use vecstore::point::Point;
 use vecstore::schema::Schema;
 
 const CYCLES: usize = 300;
-/// A backend may keep threads with their executors. It starts one more where the last one is not idle yet, which happens
-/// seldom: once in ten cycles would be too often.
+/// A backend may keep threads with their executors. It starts another one if the last is still busy, which is
+/// rare. Once in ten cycles would be too often.
 const THREADS_MORE: usize = CYCLES / 10;
-/// An executor that a thread keeps has a few. Each cycle runs several, so a leak would leave more.
+/// A kept executor has a few descriptors. Each cycle runs several executors, so a leak would leave more.
 const DESCRIPTORS_MORE: usize = CYCLES / 2;
-/// What allocators and caches may take.
+/// Bytes that allocators and caches may take.
 const BYTES_MORE: usize = 32 << 20;
-/// What a kept executor takes for its buffers.
+/// Bytes that a kept executor takes for its buffers.
 const THREAD_BYTES: usize = 12 << 20;
 
 fn options() -> CollectionOptions {
@@ -57,7 +57,7 @@ fn stays_level(kind: BackendKind, dir: &Path) {
     for n in 0..CYCLES {
         cycle(kind, dir, n % 2 == 0).unwrap();
     }
-    // Threads that have told that they are done may still be on their way out.
+    // Threads that reported their end may not have exited yet.
     let level = |now: Held| {
         now.descriptors <= before.descriptors + DESCRIPTORS_MORE
             && now.threads <= before.threads + THREADS_MORE
@@ -71,7 +71,7 @@ fn stays_level(kind: BackendKind, dir: &Path) {
     assert!(level, "{kind}: {before:?} before {CYCLES} cycles, {:?} after", held());
 }
 
-/// Each number of descriptors, from none that are free to as many as it takes. Nobody waits for ever.
+/// Tries each number of free descriptors, from none to enough. No call hangs.
 fn says_that_descriptors_are_too_few(kind: BackendKind, dir: &Path) {
     let usual = getrlimit(Resource::Nofile);
     let mut messages = Vec::new();
@@ -93,7 +93,7 @@ fn says_that_descriptors_are_too_few(kind: BackendKind, dir: &Path) {
         }
     });
     assert!(enough.is_some(), "{kind}: {messages:?}");
-    // A runtime may panic where it cannot start, which is told as a thread that has ended.
+    // A runtime may panic if it cannot start. The error then says that a thread ended.
     let told = |message: &&String| message.contains("ulimit -n");
     assert!(messages.iter().filter(told).count() >= messages.len() / 2, "{kind}: {messages:?}");
     cycle(kind, dir, false).unwrap();

@@ -1,5 +1,5 @@
-//! Real kills on a real file system: a child process that writes, seals and merges is killed at a random moment, over and
-//! over, and after each kill everything it had acknowledged is there, and nothing is half there.
+//! Kills a real process on a real file system. The child writes, seals and merges, and is killed at random
+//! moments. After each kill, all acknowledged writes are there, and no batch is partly there.
 
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
@@ -13,18 +13,18 @@ use vecstore::point::{Point, PointId};
 use vecstore::schema::Schema;
 
 const KILLS: usize = 200;
-/// Points that every round writes again; each round also writes one that stays.
+/// Points that every round rewrites. Each round also adds one point.
 const REPLACED: u64 = 10;
 const STAYING: u64 = 1000;
 const DIR: &str = "VECSTORE_KILL_DIR";
 const BACKEND: &str = "VECSTORE_KILL_BACKEND";
 
-/// So small that a few rounds are sealed and merged.
+/// Thresholds so small that a few rounds are sealed and merged.
 fn options() -> CollectionOptions {
     CollectionOptions { cores: 1, seal_points: 60, segments_max: 3, ..CollectionOptions::default() }
 }
 
-/// The last round whose points are there; fails unless all of them are, and no other.
+/// The last round whose points exist. Fails unless all of its points exist and no others.
 fn last_round(collection: &Collection) -> u64 {
     let request = ScrollRequest { limit: 1 << 20, with: RecordParts::ALL, ..ScrollRequest::default() };
     let records = collection.scroll(request).wait().unwrap().records;
@@ -42,7 +42,7 @@ fn last_round(collection: &Collection) -> u64 {
     round
 }
 
-/// What the child does: writes round after round, and tells each that was acknowledged.
+/// The child: writes rounds, and prints each acknowledged one.
 #[test]
 #[ignore = "the process that the test beside it kills"]
 fn child() {
@@ -88,13 +88,13 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         let (acknowledged, rounds) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                // The last line may be cut short by the kill, or be the harness's.
+                // The kill may truncate the last line, or the line comes from the test harness.
                 let round = line.strip_prefix("acknowledged ").and_then(|round| round.parse::<u64>().ok());
                 round.into_iter().for_each(|round| acknowledged.send(round).unwrap());
             }
         });
-        // From before it has opened anything to long after it has begun to merge: however fast the machine is, some
-        // rounds are waited for.
+        // The kill comes at any time from before the first opening to long after the first merge. It waits
+        // for some rounds, so that this does not depend on the speed of the machine.
         let awaited: Vec<u64> = rounds.iter().take(random.usize(..8)).collect();
         wait(Duration::from_micros(random.u64(..30_000)));
         child.kill().unwrap();

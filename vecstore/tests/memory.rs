@@ -1,6 +1,7 @@
-//! Files far longer than memory in a collection: each is refused, by a message that says why, and little of it is read.
+//! Files far longer than memory in a collection. Each is refused with a clear error, after little of it is
+//! read.
 
-// Elsewhere such a file takes as much of the disk.
+// On other systems, such a file would take disk space.
 #![cfg(unix)]
 
 use io_core::{
@@ -21,7 +22,7 @@ use vecstore::field::FieldKind;
 use vecstore::point::{Point, PointId};
 use vecstore::schema::{Placement, Placements, Schema};
 
-/// Counts what is allocated, and the most there was.
+/// Counts allocated bytes, and their maximum.
 struct Counting;
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
@@ -32,17 +33,17 @@ fn more(bytes: usize) {
     MOST.fetch_max(now, Ordering::Relaxed);
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is forwarded to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         more(layout.size());
-        // SAFETY: the caller keeps the rules of `alloc`.
+        // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller keeps the rules of `dealloc`.
+        // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -50,13 +51,13 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Held by a test, so that nothing else allocates meanwhile.
+/// A test holds it, so that no other test allocates.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Longer than a sparse file would have to be to fill memory.
+/// The length of a sparse file that would fill memory.
 const LONG: u64 = 20 << 30;
 
-/// The most that was allocated while something ran, and what it returned.
+/// Runs `act`. Returns the most bytes allocated meanwhile, and its result.
 fn most<T>(act: impl FnOnce() -> T) -> (usize, T) {
     let before = NOW.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);
@@ -119,7 +120,8 @@ fn restore(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// Bytes that a header says are there, and that a sparse file has: far more than opening may take, and no danger if it does.
+/// Bytes that a header claims and a sparse file has. Opening may take far less, and survives if it takes
+/// them.
 const SPARSE: u64 = 512 << 20;
 const PAGE: usize = 4096;
 
@@ -127,7 +129,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
 }
 
-/// The header of a page file whose section is [`SPARSE`] bytes long, and the length of the file.
+/// The header of a file of pages with a section of [`SPARSE`] bytes, and the length of the file.
 fn long_section(header: &[u8], section: usize) -> (Vec<u8>, u64) {
     let mut header = header[..PAGE].to_vec();
     let mut page = 1u64;
@@ -145,7 +147,7 @@ fn long_section(header: &[u8], section: usize) -> (Vec<u8>, u64) {
     (header, page * PAGE as u64)
 }
 
-/// The header of a vector file whose table of checksums is [`SPARSE`] bytes long, and the length of the file.
+/// The header of a vector file with a table of checksums of [`SPARSE`] bytes, and the length of the file.
 fn long_table(header: &[u8]) -> (Vec<u8>, u64) {
     let mut header = header[..84].to_vec();
     let count = SPARSE / 4;
@@ -157,7 +159,7 @@ fn long_table(header: &[u8]) -> (Vec<u8>, u64) {
     (header, PAGE as u64 + records.next_multiple_of(PAGE as u64) + SPARSE)
 }
 
-/// Lists another checksum of a file's header.
+/// Lists another checksum for a file's header.
 fn list(json: &Path, name: &str, header: &[u8]) {
     let text = std::fs::read_to_string(json).unwrap();
     let mut all: Value = serde_json::from_str(text.rsplit_once("\ncrc32 ").unwrap().0).unwrap();
@@ -167,8 +169,8 @@ fn list(json: &Path, name: &str, header: &[u8]) {
     std::fs::write(json, format!("{text}crc32 {:08x}\n", crc32fast::hash(text.as_bytes()))).unwrap();
 }
 
-/// A backend that counts the bytes that its readers are asked for, in whatever way the system then reads them: by a map,
-/// by system calls, or by a ring. A file that is populated is asked for as a whole.
+/// A backend that counts the bytes that its readers are asked for, by any method of reading. A populated file
+/// counts as a whole.
 #[derive(Clone)]
 struct Asked {
     inner: DynBackend,
@@ -201,7 +203,7 @@ impl BackendFactory for Asked {
     }
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<AskedReader, OpenError> {
-        // What is counted need not be brought in.
+        // The bytes are only counted, so they need not be read.
         let inner = self.inner.open(path, &OpenOptions { populate: false, ..options.clone() }).await?;
         let populated = if options.populate { inner.file_dyn().len } else { 0 };
         self.bytes.fetch_add(populated, Ordering::Relaxed);
@@ -241,8 +243,8 @@ impl VectorReader for AskedReader {
     }
 }
 
-/// Headers that are right by their checksums, and say that the file has far more than it holds: nothing of that is allocated, nor
-/// is all of it read.
+/// Headers with right checksums that claim far more than their file holds. Opening allocates no memory for
+/// the claim, and does not read all of it.
 #[test]
 fn what_a_header_says_is_not_believed_before_it_is_read() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -290,7 +292,7 @@ fn what_a_header_says_is_not_believed_before_it_is_read() {
             ("graph.pages", Some(0)),
             ("graph.pages", Some(1)),
             ("graph.pages", Some(2)),
-            // Of numbers, and of terms.
+            // Sections of numbers, and of terms.
             ("fields.pages", Some(0)),
             ("fields.pages", Some(1)),
             ("fields.pages", Some(2)),

@@ -1,5 +1,5 @@
-//! What nobody waits for is computed on threads of a low priority, and no other thread has one. A process of its own: all its
-//! threads are looked at.
+//! Background work computes on low-priority threads, and no other thread has a low priority. The test has its
+//! own process, because it looks at all threads.
 
 #![cfg(target_os = "linux")]
 
@@ -12,18 +12,18 @@ use vecstore::point::Point;
 use vecstore::schema::Quantization;
 use vecstore::schema::Schema;
 
-/// The name and the niceness in a thread's `stat`.
+/// The name and the niceness in a thread's `stat` file.
 fn name_and_nice(stat: &str) -> (String, i32) {
     let (start, rest) = stat.rsplit_once(')').unwrap();
     let name = start.split_once('(').unwrap().1.trim_end_matches(|letter: char| letter.is_ascii_digit());
-    // proc(5): the 19th field, of which two are before the parenthesis.
+    // proc(5): niceness is the 19th field. Two fields come before the parenthesis.
     (name.to_owned(), rest.split_whitespace().nth(16).unwrap().parse().unwrap())
 }
 
 /// The threads of a collection.
 fn threads() -> BTreeSet<(String, i32)> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    // One may end while it is looked at.
+    // A thread may end during the look.
     let stats = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).ok());
     stats.map(|stat| name_and_nice(&stat)).filter(|(name, _)| name.starts_with("vecstore-")).collect()
 }
@@ -43,7 +43,7 @@ fn threads_that_nobody_waits_for_run_after_the_others() {
     collection.optimize(|_| {}).wait().unwrap();
     let usual = own_nice();
     let lower = (usual + 10).min(19);
-    // The kernel keeps 15 letters of a name.
+    // The kernel keeps 15 characters of a name.
     let expected = [
         ("vecstore-core-", usual),
         ("vecstore-writer", usual),
@@ -52,6 +52,7 @@ fn threads_that_nobody_waits_for_run_after_the_others() {
     ];
     let expected: BTreeSet<_> = expected.map(|(name, nice)| (name.to_owned(), nice)).into();
     assert_eq!(threads(), expected);
-    // Had anything been computed on rayon's own threads, the optimizer would have started them.
+    // If background work had used rayon's own threads, the optimizer would have started them with its
+    // priority.
     assert_eq!(rayon::broadcast(|_| own_nice()), vec![usual; rayon::current_num_threads()]);
 }

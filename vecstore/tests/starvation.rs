@@ -1,8 +1,8 @@
-//! Writers that never pause starve nobody: `seal`, `optimize` and `settle` return after a bounded number of writes, and
-//! segments and open files keep their bounds. Time plays no part: writes are counted. A process of its own, since its open
-//! files are counted.
+//! Writers that never pause starve no other caller. `seal`, `optimize` and `settle` return after a bounded
+//! number of writes, and segments and open files keep their bounds. The test counts writes instead of time.
+//! It has its own process, because it counts open files.
 //!
-//! `VECSTORE_STARVATION_ROUNDS=100` goes on for longer.
+//! `VECSTORE_STARVATION_ROUNDS=100` makes it longer.
 
 #![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
@@ -22,18 +22,20 @@ use vecstore::schema::Schema;
 const ROUNDS: u64 = 2;
 const WRITERS: usize = 3;
 const BATCH: u64 = 10;
-/// Points that are written between two searches.
+/// Points written between two searches.
 const SEARCH_EVERY: u64 = 50;
-/// Ids that are written over and over: more than fit into memory, so that each point written takes room there.
+/// Number of ids, which are rewritten continually. They exceed memory, so each written point takes room
+/// there.
 const IDS: u64 = 600;
 const SEAL_POINTS: u64 = 100;
 const SEGMENTS_MAX: usize = 4;
 
-/// Points that may be written during one call.
+/// The most points that may be written during one call.
 ///
-/// Memory holds up to `4 * SEAL_POINTS` points. The writers fill it when the call begins. Four events make room for as many
-/// again: the running plan ends, what was frozen is sealed, what the call froze is sealed, and what was frozen behind that is
-/// sealed. A factor of two covers groups that exceed the room, and writes that arrive before the answer does.
+/// Memory holds up to `4 * SEAL_POINTS` points. The writers fill it when the call begins. Four events make
+/// room for as many again: the running plan ends, what was frozen is sealed, what the call froze is sealed,
+/// and what was frozen behind that is sealed. A factor of two covers groups that exceed the room, and writes
+/// that arrive before the answer does.
 const WRITTEN_MAX: u64 = 2 * 5 * 4 * SEAL_POINTS;
 
 fn options() -> CollectionOptions {
@@ -51,17 +53,17 @@ fn rounds() -> u64 {
     text.parse().unwrap_or_else(|_| panic!("VECSTORE_STARVATION_ROUNDS={text} is no number"))
 }
 
-/// What has happened so far.
+/// The counts so far.
 #[derive(Default)]
 struct Counts {
     /// Points written.
     written: u64,
     searches: u64,
-    /// What is waited for may be done.
+    /// Whether the pending call may be done.
     woken: bool,
 }
 
-/// Counts that may be waited for.
+/// Counts with a condition variable.
 #[derive(Default)]
 struct Progress {
     counts: Mutex<Counts>,
@@ -74,7 +76,7 @@ impl Progress {
         self.changed.notify_all();
     }
 
-    /// Blocks until it is true of the counts; looks each time they change.
+    /// Blocks until the condition holds. It checks whenever the counts change.
     fn wait_until(&self, mut reached: impl FnMut(&mut Counts) -> bool) {
         let mut counts = self.counts.lock().unwrap();
         while !reached(&mut counts) {
@@ -89,7 +91,7 @@ impl Wake for Progress {
     }
 }
 
-/// Waits for a call; fails as soon as more was written meanwhile than may be.
+/// Waits for a call. Fails as soon as too much was written meanwhile.
 fn bounded<T>(what: &str, progress: &Arc<Progress>, mut call: Pending<T>) -> T {
     let (waker, before) = (Waker::from(Arc::clone(progress)), progress.counts.lock().unwrap().written);
     loop {
@@ -108,17 +110,17 @@ fn bounded<T>(what: &str, progress: &Arc<Progress>, mut call: Pending<T>) -> T {
     }
 }
 
-/// Descriptors of this process, where the system tells.
+/// Number of this process's descriptors, if the system tells.
 fn descriptors() -> u64 {
     std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64)
 }
 
-/// Ends the other threads, also when an assertion fails.
+/// Stops the other threads, even if an assertion fails.
 struct Stopping<'a>(&'a AtomicBool, &'a Progress);
 
 impl Drop for Stopping<'_> {
     fn drop(&mut self) {
-        // Whoever has just looked waits by now.
+        // With the lock taken, every thread that has just checked is waiting now.
         let _counts = self.1.counts.lock();
         self.0.store(true, Ordering::SeqCst);
         self.1.changed.notify_all();
@@ -131,7 +133,7 @@ fn starve(name: &str, backend: &DynBackend, dir: &Path) {
     let collection = Collection::create(backend, dir, &schema, &options()).unwrap();
     let files_max = collection.open_files().max;
     let within_bounds = || {
-        // A segment may go while its files are listed.
+        // A segment may be removed while its files are listed.
         if let Ok(info) = collection.info() {
             assert!(info.segments_peak <= SEGMENTS_MAX + 1, "{name}: {} segments", info.segments_peak);
         }
@@ -152,12 +154,12 @@ fn starve(name: &str, backend: &DynBackend, dir: &Path) {
                 }
             });
         }
-        // All ids are there from here on.
+        // From here on, all ids exist.
         progress.wait_until(|counts| counts.written >= 2 * IDS);
         scope.spawn(|| {
             let mut target = 0;
             while !stop.load(Ordering::SeqCst) {
-                // Not all the time: the optimizer is to have some of the processor, wherever this runs.
+                // Searches pause, so that the optimizer gets processor time on any machine.
                 progress.wait_until(|counts| {
                     let reached = counts.written >= target || stop.load(Ordering::SeqCst);
                     target = if reached { counts.written + SEARCH_EVERY } else { target };
@@ -175,7 +177,7 @@ fn starve(name: &str, backend: &DynBackend, dir: &Path) {
             within_bounds();
             bounded(&format!("{name}: optimize"), &progress, collection.optimize(|_| {}));
             within_bounds();
-            // Writes go on, and so do searches.
+            // Writes and searches continue.
             let mut target = progress.counts.lock().unwrap().written;
             for _ in 0..10 {
                 target += SEAL_POINTS;

@@ -125,7 +125,7 @@ fn answer(line: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Batches of so many queries that it does not matter much that the last one of each is waited for.
+/// Batches are large enough that waiting for the last query of each costs little.
 fn search(collection: &Collection, queries: &Vectors, wanted: &Wanted) -> Result<String> {
     let (started, cpu) = (Instant::now(), cpu_time());
     let queries: Vec<_> = queries.iter().take(wanted.last).skip(wanted.first).collect();

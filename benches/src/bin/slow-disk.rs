@@ -1,7 +1,8 @@
 //! Runs a command on a disk as slow as a network drive: `slow-disk run --latency-us 1000 -- COMMAND ARGS...`
 //!
-//! The command finds the directory in `BENCH_DIR`. Ends with the command's status, 128 and the signal if one
-//! ended it, 77 if the machine lacks what it takes ("skipped: ..."), or 125 if the disk failed.
+//! The command finds the directory in `BENCH_DIR`. The exit status is that of the command, or 128 plus the
+//! signal that ended it. It is 77 if the machine lacks a requirement ("skipped: ..."), and 125 if the disk
+//! failed.
 
 #![allow(clippy::print_stderr, reason = "what the command prints is its own")]
 
@@ -77,7 +78,7 @@ mod linux {
         command: Vec<OsString>,
     }
 
-    /// What a signal finds.
+    /// The state that a signal finds.
     #[derive(Default)]
     enum Running {
         #[default]
@@ -123,7 +124,7 @@ mod linux {
                 Some(mut child) => child.wait().map_err(failed("wait for the command"))?,
                 None => ExitStatus::from_raw(Signal::TERM.as_raw()),
             };
-            // A command that needs more memory than its cap is killed without a word of its own.
+            // A command that exceeds its memory cap is killed, and cannot print a message.
             if status.signal().is_some() {
                 eprintln!("slow-disk: the command ended by {status}");
             }
@@ -149,14 +150,14 @@ mod linux {
         }
     }
 
-    /// SIGINT, SIGTERM and SIGHUP end the command, and the disk goes when it has ended.
+    /// SIGINT, SIGTERM and SIGHUP end the command. The disk is removed after the command has ended.
     fn stop_on_signals() -> Result<Arc<Mutex<Running>>, Error> {
         let running = Arc::<Mutex<Running>>::default();
         let seen = Arc::clone(&running);
         let handler = move || {
             let mut running = seen.lock().unwrap_or_else(PoisonError::into_inner);
             match *running {
-                // It may have ended just now.
+                // The command may just have ended.
                 Running::Command(pid) => drop(kill_process(pid, Signal::TERM)),
                 _ => *running = Running::Stopped,
             }

@@ -1,4 +1,4 @@
-//! Axes: where values are on them, and what is written beside them.
+//! Axes: the positions of values, and the labels.
 
 /// An axis and its scale.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -9,7 +9,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// An axis that has room for these values. It begins at 0. A logarithmic one begins at 1, 2 or 5 times a
+    /// An axis with room for these values. It begins at 0. A logarithmic one begins at 1, 2 or 5 times a
     /// power of ten.
     pub(super) fn of(values: impl Iterator<Item = f64>, log: bool) -> Self {
         let values: Vec<f64> = values.filter(|value| !log || *value > 0.0).collect();
@@ -24,7 +24,7 @@ impl Axis {
         Self { low: low.unwrap_or(least), high: high.unwrap_or(most), log }
     }
 
-    /// Where a value is: 0 at the low end, 1 at the high one.
+    /// The position of a value, from 0 at the low end to 1 at the high end.
     pub(super) fn part(self, value: f64) -> f64 {
         let part = if self.log {
             (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
@@ -34,7 +34,7 @@ impl Axis {
         part.clamp(0.0, 1.0)
     }
 
-    /// Round numbers along it, not many.
+    /// A few round numbers along the axis.
     pub(super) fn ticks(self) -> Vec<f64> {
         const FEW: f64 = 6.0;
         if !self.log {
@@ -48,17 +48,17 @@ impl Axis {
             range if range <= 1000.0 => &[1.0, 3.0],
             _ => &[1.0],
         };
-        // A power of ten may be a little off.
+        // Rounding may put a power of ten slightly off the axis.
         let within = |tick: &f64| *tick >= self.low * 0.999 && *tick <= self.high * 1.001;
         let ticks = round_numbers(self.low / 10.0, mantissas).take_while(|tick| *tick <= self.high * 1.001);
         let ticks: Vec<f64> = ticks.filter(within).collect();
-        // Of very many powers of ten, some.
+        // Skips some if there are too many powers of ten.
         let every = ticks.len().div_ceil(8);
         ticks.into_iter().step_by(every).collect()
     }
 }
 
-/// These times powers of ten, upwards, from the power of ten below `from`.
+/// The mantissas times powers of ten, upwards, from the power of ten below `from`.
 fn round_numbers(from: f64, mantissas: &[f64]) -> impl Iterator<Item = f64> + '_ {
     let first = from.log10().floor() as i32;
     (first..first + 40).flat_map(move |power| {
@@ -122,7 +122,7 @@ mod tests {
             [500.0, 1000.0, 2000.0, 5000.0, 10_000.0, 20_000.0]
         );
         assert_eq!(Axis::of([3.0, 2e6].into_iter(), true).ticks(), [10.0, 100.0, 1e3, 1e4, 1e5, 1e6]);
-        // Nothing is there, or nothing but zeros.
+        // No values, or only zeros.
         assert_eq!(Axis::of([0.0].into_iter(), false).part(0.0), 0.0);
         assert_eq!(Axis::of([0.0].into_iter(), true).part(1.0), 0.0);
     }

@@ -1,4 +1,4 @@
-//! Sentences about figures, and the targets that figures are held against.
+//! Sentences about figures, and the targets of figures.
 
 use super::axis::short;
 use super::runs::Run;
@@ -6,64 +6,64 @@ use super::{Cell, Table};
 use crate::spread;
 use std::fmt;
 
-/// Figures of one scenario, and a sentence about them.
+/// A sentence about figures of one scenario.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
-    /// Whose figures.
+    /// The scenario of the figures.
     pub scenario: &'static str,
-    /// What the disk's name begins with.
+    /// The beginning of the disk's name.
     pub disk: &'static str,
-    /// What the table's title begins with.
+    /// The beginning of the table's title.
     pub table: &'static str,
-    /// Columns, and the values of the rows that count; a value may end in `*`.
+    /// Columns, and their values in the rows that count. A value may end in `*`.
     pub rows: &'static [(&'static str, &'static [&'static str])],
     /// The column of the figure.
     pub figure: &'static str,
-    /// Makes the figure a ratio.
+    /// Makes the figure a ratio to another row.
     pub over: Option<Over>,
-    /// What the figures are to reach.
+    /// The target of the figures.
     pub aim: Option<Aim>,
-    /// What to say of them; `{range}`, `{least}` and `{most}` become figures.
+    /// The sentence. `{range}`, `{least}` and `{most}` stand for figures.
     pub says: &'static str,
 }
 
-/// The row that a ratio is to.
+/// The row that a ratio compares with.
 #[derive(Clone, Copy, Debug)]
 pub struct Over {
-    /// It has this value
+    /// Its value
     pub value: &'static str,
     /// in this column,
     pub column: &'static str,
-    /// and in these columns the same values as the row that is compared with it.
+    /// and the columns in which it equals the row to compare.
     pub same: &'static [&'static str],
 }
 
 /// A target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Aim {
-    /// Met by a figure that is no less.
+    /// Met by a figure that is not less.
     AtLeast(f64),
-    /// Met by a figure that is no more.
+    /// Met by a figure that is not more.
     AtMost(f64),
-    /// Met by a figure that is no less than the same of this column.
+    /// Met by a figure that is not less than the one of this column.
     AtLeastOf(&'static str),
 }
 
-/// One figure that a claim is about.
+/// One figure of a claim.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// Where it was measured.
+    /// The disk.
     pub disk: String,
-    /// Names of its row.
+    /// The names of its row.
     pub row: String,
-    /// A median, or the ratio of two.
+    /// A median, or the ratio of two medians.
     pub figure: f64,
-    /// What it was to reach, and whether it did.
+    /// The target, and whether the figure meets it.
     pub aim: Option<(Aim, bool)>,
 }
 
 impl Claim {
-    /// The figures that the runs have for it.
+    /// The figures of the runs for this claim.
     #[must_use]
     pub fn found(&self, runs: &[Run]) -> Vec<Found> {
         let mut all = Vec::new();
@@ -124,7 +124,7 @@ impl Claim {
         })
     }
 
-    /// The figure in few words.
+    /// A short name of the figure.
     #[must_use]
     pub fn what(&self) -> String {
         match self.over {
@@ -133,10 +133,10 @@ impl Claim {
         }
     }
 
-    /// The sentence, with the figures in it.
+    /// The sentence, with its figures.
     ///
     /// # Panics
-    /// When there are no figures.
+    /// If there are no figures.
     #[must_use]
     pub fn sentence(&self, found: &[Found]) -> String {
         let (least, _, most) = spread(found.iter().map(|found| found.figure));
@@ -146,7 +146,7 @@ impl Claim {
     }
 }
 
-/// Whether a cell shows this; `*` stands for any ending.
+/// Whether a cell shows this value. `*` stands for any ending.
 fn is(cell: &Cell, value: &str) -> bool {
     let text = cell.to_string();
     value.strip_suffix('*').map_or_else(|| text == value, |beginning| text.starts_with(beginning))
@@ -172,29 +172,29 @@ impl fmt::Display for Aim {
     }
 }
 
-/// A claim, and the figures that the runs have for it.
+/// A claim, and the figures of the runs for it.
 #[derive(Clone, Debug)]
 pub struct Finding {
-    /// What is said.
+    /// The claim.
     pub claim: Claim,
-    /// At least one.
+    /// The figures, at least one.
     pub found: Vec<Found>,
 }
 
 impl Finding {
-    /// Those of the claims that the runs have figures for.
+    /// The claims for which the runs have figures.
     #[must_use]
     pub fn all(claims: &[Claim], runs: &[Run]) -> Vec<Self> {
         let found = claims.iter().map(|claim| Self { claim: *claim, found: claim.found(runs) });
         found.filter(|finding| !finding.found.is_empty()).collect()
     }
 
-    /// The figures that miss their aim.
+    /// The figures that miss their target.
     pub fn missed(&self) -> impl Iterator<Item = &Found> {
         self.found.iter().filter(|found| found.aim.is_some_and(|(_, met)| !met))
     }
 
-    /// "yes", or how many of how many cells; nothing without an aim.
+    /// "yes", or how many of the cells meet the target. Empty without a target.
     #[must_use]
     pub fn met(&self) -> String {
         match (self.claim.aim, self.missed().count()) {
@@ -257,7 +257,7 @@ mod tests {
     fn a_ratio_is_to_the_row_that_differs_in_one_column_only() {
         let runs = [run("local disk", ""), run("slow disk", ""), run("local disk", "BENCH_QUICK=1 cargo")];
         let aim = Aim::AtLeast(0.9);
-        // With 64 there is no row to compare with.
+        // Depth 64 has no row to compare with.
         let expected = [
             found("depth 8, ring", 0.8, Some((aim, false))),
             found("depth 32, ring", 0.95, Some((aim, true))),

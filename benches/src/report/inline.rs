@@ -1,11 +1,12 @@
-//! Paragraphs of Markdown as HTML: emphasis and code, all that notes of tables use.
+//! Turns a paragraph of Markdown into HTML. Only emphasis and code are supported, which is all that notes of
+//! tables use.
 
-/// Text as HTML.
+/// Escapes a text for HTML.
 pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// A paragraph of Markdown as HTML. A mark that nothing closes stays as it is.
+/// Turns a paragraph of Markdown into HTML. A mark without a closing mark stays as it is.
 pub(super) fn html(markdown: &str) -> String {
     let mut html = String::new();
     let mut rest = markdown;
@@ -26,7 +27,8 @@ pub(super) fn html(markdown: &str) -> String {
     html + &escaped(rest)
 }
 
-/// What a text that begins with this mark has before the next one. Inside the marks no space is beside them.
+/// The text between this mark at the beginning and the next one. `None` if a space is next to a mark on the
+/// inside.
 fn inside<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
     let opened = text.strip_prefix(mark)?;
     let inside = &opened[..opened.find(mark)?];

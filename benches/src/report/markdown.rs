@@ -1,4 +1,4 @@
-//! The results that the repository keeps, as one Markdown document.
+//! The results in the repository, as one Markdown document.
 
 use super::claims::Finding;
 use super::runs::{Outcome, Run};
@@ -18,10 +18,10 @@ A figure is the median of the rounds, with the least and the most in brackets. C
 ## Summary
 ";
 
-/// Notes of scenarios: what their figures mean, by the scenario's name.
+/// Reads the notes of scenarios, by the scenario's name. They explain the figures.
 ///
 /// # Errors
-/// The files'.
+/// The error of reading the files.
 pub fn notes(results: &Path) -> io::Result<BTreeMap<String, String>> {
     let mut notes = BTreeMap::new();
     for entry in fs::read_dir(results.join("notes"))? {
@@ -114,7 +114,7 @@ mod tests {
     use crate::report::runs::{kept_dir, load};
     use crate::scenarios::SCENARIOS;
 
-    /// Nobody types a figure: `report results` makes the document again.
+    /// No figure is typed by hand: `report results` makes the document again.
     #[test]
     fn the_document_is_what_the_kept_runs_make() {
         let results = kept_dir();
@@ -145,7 +145,7 @@ mod tests {
             for disk in scenario.disks.iter().map(|disk| disk.name()) {
                 let is_there =
                     runs.iter().any(|run| (run.scenario.as_str(), &run.disk) == (scenario.name, &disk));
-                // `peers/compare.py` measures more than the scenario `graph`.
+                // `peers/compare.py` measures more than the scenario `graph` does.
                 assert!(is_there || scenario.name == "graph", "{}, {disk}", scenario.name);
             }
         }

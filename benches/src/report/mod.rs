@@ -1,4 +1,4 @@
-//! What a scenario has found: tables, printed for whoever runs it and written as JSON for the report.
+//! The results of a scenario: tables that are printed, and written as JSON for the report.
 
 mod axis;
 pub mod claims;
@@ -24,23 +24,23 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Cell {
-    /// A number that does not vary: a setting, or something counted.
+    /// A number that does not vary: a setting or a count.
     Number(f64),
     /// Measured in several rounds.
     Spread {
         /// The least.
         min: f64,
-        /// The middle one.
+        /// The median.
         median: f64,
         /// The most.
         max: f64,
     },
-    /// A name, or why there is no number.
+    /// A name, or the reason why there is no number.
     Text(String),
 }
 
 impl Cell {
-    /// Least, median and most of what the rounds gave; "-" if there was none.
+    /// Least, median and most of the rounds. "-" if there are no rounds.
     #[must_use]
     pub fn spread(values: impl IntoIterator<Item = f64>) -> Self {
         let mut values = values.into_iter().peekable();
@@ -51,7 +51,7 @@ impl Cell {
         Self::Spread { min, median, max }
     }
 
-    /// The number, or the median of several.
+    /// The number, or the median.
     #[must_use]
     pub fn value(&self) -> Option<f64> {
         match self {
@@ -91,7 +91,7 @@ impl From<u64> for Cell {
     }
 }
 
-/// With as many places as tell something: 1,234, 123, 12.3, 1.23, 0.123.
+/// Formats a number with three significant digits at least: 1,234, 123, 12.3, 1.23, 0.123.
 fn number(f: &mut fmt::Formatter<'_>, number: f64) -> fmt::Result {
     let places = match number.abs() {
         size if size.fract() == 0.0 || size >= 100.0 => 0,
@@ -100,7 +100,7 @@ fn number(f: &mut fmt::Formatter<'_>, number: f64) -> fmt::Result {
         _ => 3,
     };
     let digits = format!("{number:.places$}");
-    // No number of four digits and more has places.
+    // A number of four or more digits has no decimal places.
     let first = digits.len() - digits.trim_start_matches('-').len() + 1;
     for (at, digit) in digits.char_indices() {
         if places == 0 && at >= first && (digits.len() - at).is_multiple_of(3) {
@@ -129,16 +129,16 @@ impl fmt::Display for Cell {
     }
 }
 
-/// What of a table is drawn, by the names of its columns.
+/// A plot of a table, by the names of its columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plot {
-    /// Along: lines if all of its cells are numbers, bars otherwise.
+    /// The horizontal axis. Numbers make lines, other cells make bars.
     pub x: String,
-    /// Up, with error bars from least to most.
+    /// The vertical axis, with error bars from least to most.
     pub y: String,
-    /// A line or a colour for each of its values.
+    /// The column whose values are the lines or colours.
     pub series: String,
-    /// A picture for each combination of their values.
+    /// The columns whose combinations make a picture each.
     #[serde(default)]
     pub pictures: Vec<String>,
     /// Whether the vertical axis is logarithmic.
@@ -147,20 +147,20 @@ pub struct Plot {
 }
 
 impl Plot {
-    /// `y` over `x`, a line or a colour for each of `series`.
+    /// Plots `y` over `x`, with a line or a colour for each value of `series`.
     #[must_use]
     pub fn new(x: &str, y: &str, series: &str) -> Self {
         Self { x: x.to_owned(), y: y.to_owned(), series: series.to_owned(), pictures: Vec::new(), log: false }
     }
 
-    /// A picture for each combination of these columns' values.
+    /// Makes a picture for each combination of these columns' values.
     #[must_use]
     pub fn pictures(mut self, columns: &[&str]) -> Self {
         self.pictures = columns.iter().map(|column| (*column).to_owned()).collect();
         self
     }
 
-    /// With a logarithmic vertical axis.
+    /// Makes the vertical axis logarithmic.
     #[must_use]
     pub fn log(mut self) -> Self {
         self.log = true;
@@ -171,20 +171,20 @@ impl Plot {
 /// Rows of cells under named columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Table {
-    /// What it shows.
+    /// The subject of the table.
     pub title: String,
-    /// How it was measured, what to see in it; a paragraph each.
+    /// Paragraphs on how it was measured and what it shows.
     pub notes: Vec<String>,
-    /// Names, with units.
+    /// The names of the columns, with units.
     pub columns: Vec<String>,
-    /// As many cells each as there are columns.
+    /// The rows. Each has a cell for each column.
     pub rows: Vec<Vec<Cell>>,
-    /// What is drawn of it.
+    /// The plots of the table.
     pub plots: Vec<Plot>,
 }
 
 impl Table {
-    /// Without rows yet.
+    /// A table without rows.
     #[must_use]
     pub fn new(title: impl Into<String>, columns: &[&str]) -> Self {
         Self {
@@ -196,17 +196,17 @@ impl Table {
         }
     }
 
-    /// One more paragraph.
+    /// Adds a paragraph.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self
     }
 
-    /// One more drawing.
+    /// Adds a plot.
     ///
     /// # Panics
-    /// When it names a column that is not there.
+    /// If it names a column that the table does not have.
     #[must_use]
     pub fn plot(mut self, plot: Plot) -> Self {
         for column in [&plot.x, &plot.y, &plot.series].into_iter().chain(&plot.pictures) {
@@ -216,16 +216,16 @@ impl Table {
         self
     }
 
-    /// The place of a column.
+    /// The index of a column.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column == name)
     }
 
-    /// One more row.
+    /// Adds a row.
     ///
     /// # Panics
-    /// When it has not as many cells as there are columns.
+    /// If it does not have a cell for each column.
     pub fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
         let cells: Vec<_> = cells.into_iter().collect();
         assert_eq!(cells.len(), self.columns.len(), "cells of a row of {:?}", self.title);
@@ -234,7 +234,7 @@ impl Table {
 }
 
 impl fmt::Display for Table {
-    /// As Markdown.
+    /// Formats the table as Markdown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "### {}\n", self.title)?;
         for note in &self.notes {
@@ -252,7 +252,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// Everything that one run of a bench has found.
+/// The results of one run of a bench.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The bench's name.
@@ -262,7 +262,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Without tables yet.
+    /// A report without tables.
     #[must_use]
     pub fn new(scenario: &str) -> Self {
         Self { scenario: scenario.to_owned(), tables: Vec::new() }
@@ -275,10 +275,10 @@ impl Report {
         self.tables.push(table);
     }
 
-    /// Writes all of it as JSON where `BENCH_JSON` says, if that is set.
+    /// Writes the report as JSON to the path in `BENCH_JSON`, if that is set.
     ///
     /// # Errors
-    /// The file's.
+    /// The error of writing the file.
     pub fn finish(self) -> Result<()> {
         if let Some(path) = std::env::var_os("BENCH_JSON") {
             let file =

@@ -1,4 +1,4 @@
-//! The report of many runs, as one HTML page that needs nothing else.
+//! The report of many runs, as one self-contained HTML page.
 
 use super::claims::{Claim, Finding};
 use super::inline::{self, escaped};
@@ -16,7 +16,7 @@ const STYLE: &str = include_str!("page.css");
 /// The page.
 ///
 /// # Errors
-/// What keeps a plot from being drawn.
+/// If a plot cannot be drawn.
 pub fn html(runs: &[Run]) -> Result<String> {
     let mut page = String::new();
     write!(
@@ -142,7 +142,7 @@ fn write_table(page: &mut String, table: &Table) -> Result<()> {
     for (plot, drawn) in &drawn {
         write_plot(page, plot, drawn)?;
     }
-    // One drawing leaves room beside it. Two or more fill the row, so that the table comes below, and folded.
+    // A single drawing has the table beside it. Two or more fill the row, so the table comes below, folded.
     let beside = matches!(&drawn[..], [(_, one)] if one.drawings.len() == 1);
     let (before, after) = if beside { ("", "</div>") } else { ("</div>", "") };
     let class = if beside { " class=\"beside\"" } else { "" };
@@ -155,7 +155,7 @@ fn write_table(page: &mut String, table: &Table) -> Result<()> {
 
 fn write_plot(page: &mut String, plot: &Plot, drawn: &Drawings) -> Result<()> {
     let Drawings { key, drawings } = drawn;
-    // Single drawings stand beside each other; many of one plot have a row of their own.
+    // Plots with one drawing stand side by side. A plot with several has a row of its own.
     let class = if drawings.len() > 1 { " class=\"many\"" } else { "" };
     writeln!(page, "<div{class}><h4>{} by {}</h4>", escaped(&plot.y), escaped(&plot.x))?;
     if !key.is_empty() {
@@ -258,7 +258,7 @@ mod tests {
                 page.matches(&format!("<{element}>")).count() + page.matches(&format!("<{element} ")).count();
             assert_eq!(opened, page.matches(&format!("</{element}>")).count(), "{element}");
         }
-        // What counts comes first.
+        // The summary comes first.
         assert!(page.find("Aim: at least 6") < page.find("Reads &lt;deep&gt;"));
     }
 

@@ -1,7 +1,8 @@
-//! Drawings of a table, as SVG: medians, with lines from the least to the most.
+//! Drawings of a table as SVG: medians, with lines from the least to the most.
 //!
-//! Numbers along an axis make lines. Names make horizontal bars. On a logarithmic axis they make dots, since
-//! a bar there has no beginning. The page's style sheet has the colours, as the classes `s0`, `s1` and so on.
+//! Numbers along an axis make lines. Names make horizontal bars. On a logarithmic axis names make dots,
+//! because a bar has no beginning there. The page's style sheet has the colours, as classes `s0`, `s1` and so
+//! on.
 
 use super::axis::{Axis, short};
 use super::inline::escaped;
@@ -11,16 +12,16 @@ use std::fmt::Write as _;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Colours that the style sheet has.
+/// The number of colours in the style sheet.
 pub const COLOURS: usize = 8;
 const WIDTH: f64 = 380.0;
-/// Of the drawing of lines.
+/// The height of a line drawing.
 const HEIGHT: f64 = 240.0;
-/// Of a character, about.
+/// The approximate width of a character.
 const CHARACTER: f64 = 8.2;
 const LINE: f64 = 15.0;
 
-/// The colours of these are the same in all drawings.
+/// These names have the same colour in all drawings.
 const BY_NAME: [(&str, usize); 7] = [
     ("mmap", 0),
     ("tokio-uring", 1),
@@ -31,10 +32,10 @@ const BY_NAME: [(&str, usize); 7] = [
     ("fio", 7),
 ];
 
-/// A drawing and what it is of.
+/// A drawing and its title.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drawing {
-    /// The values that it is of, as "ids: UUIDs"; empty if the table has one drawing only.
+    /// The values it shows, such as "ids: UUIDs". Empty if the table has only one drawing.
     pub of: String,
     /// An `svg` element.
     pub svg: String,
@@ -43,7 +44,7 @@ pub struct Drawing {
 /// All drawings of a plot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drawings {
-    /// Names of the series and their classes; none where the axis names them.
+    /// The names and classes of the series. Empty if the axis names them.
     pub key: Vec<(String, String)>,
     /// One for each combination of values.
     pub drawings: Vec<Drawing>,
@@ -52,18 +53,18 @@ pub struct Drawings {
 /// One value of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Value {
-    /// Number of its place along the axis.
+    /// The index of its place along the axis.
     place: usize,
     min: f64,
     median: f64,
     max: f64,
 }
 
-/// What is drawn in one picture.
+/// The content of one drawing.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Picture {
     of: String,
-    /// Along the axis.
+    /// The places along the axis.
     places: Vec<String>,
     series: Vec<(String, Vec<Value>)>,
 }
@@ -78,10 +79,10 @@ impl Picture {
     }
 }
 
-/// All drawings of a plot.
+/// Makes all drawings of a plot.
 ///
 /// # Errors
-/// When a column is not there.
+/// If the table lacks a column.
 pub fn draw(table: &Table, plot: &Plot) -> Result<Drawings> {
     let names = names_of(table, plot)?;
     let x = column(table, &plot.x)?;
@@ -103,7 +104,7 @@ fn column(table: &Table, name: &str) -> Result<usize> {
     table.column(name).ok_or_else(|| format!("the table {:?} has no column {name:?}", table.title).into())
 }
 
-/// The names of all series, which have the same colours in all pictures of a plot.
+/// The names of all series. A series has the same colour in all drawings of a plot.
 fn names_of(table: &Table, plot: &Plot) -> Result<Vec<String>> {
     let at = column(table, &plot.series)?;
     let mut names: Vec<String> = Vec::new();
@@ -142,7 +143,7 @@ fn pictures(table: &Table, plot: &Plot) -> Result<Vec<Picture>> {
     Ok(pictures)
 }
 
-/// A place along the axis: short if that loses nothing.
+/// The label of a place: the short form if it is exact.
 fn named(cell: &Cell) -> String {
     match cell {
         Cell::Number(number) if *number >= 1000.0 && number % 1000.0 == 0.0 => short(*number),
@@ -157,8 +158,8 @@ fn index_of(all: &mut Vec<String>, wanted: String) -> usize {
     })
 }
 
-/// The class of a series: the colour of its backend if its name ends in one's, else one by its number.
-/// If there are more series than colours, the later ones of a colour are dashed.
+/// The class of a series. If its name ends in that of a backend, it gets that backend's colour. Otherwise its
+/// number decides. If there are more series than colours, later ones of a colour are dashed.
 fn class(name: &str, names: &[String]) -> String {
     let own = |name: &str| {
         let backend = name.rsplit(", ").next()?;
@@ -209,7 +210,7 @@ fn in_lines(picture: &Picture, plot: &Plot, class: impl Fn(&str) -> String) -> S
         line(&mut svg, "grid", (LEFT, y(tick)), (WIDTH, y(tick)));
         text(&mut svg, "end", LEFT - 6.0, y(tick) + 4.0, &short(tick));
     }
-    // Names that would run into one another leave some out.
+    // Skips some labels if they would overlap.
     let widest = picture.places.iter().map(|place| place.chars().count()).max().unwrap_or_default();
     let every = ((widest as f64 + 1.0) * CHARACTER / step).ceil().max(1.0) as usize;
     for (at, place) in picture.places.iter().enumerate().step_by(every) {
@@ -232,11 +233,11 @@ fn in_lines(picture: &Picture, plot: &Plot, class: impl Fn(&str) -> String) -> S
 }
 
 fn in_bars(picture: &Picture, plot: &Plot, class: impl Fn(&str) -> String) -> String {
-    /// Of a bar and what is free beside it.
+    /// The height of a bar and the space next to it.
     const BAR: f64 = 14.0;
-    /// For a number beside the longest bar.
+    /// The room for a number next to the longest bar.
     const NUMBERS: f64 = 58.0;
-    // Where the axis names the series already, each place has one bar.
+    // If the axis already names the series, each place has one bar.
     let names_itself = plot.x == plot.series;
     let beside = if names_itself { 1 } else { picture.series.len().max(1) };
     let names: Vec<Vec<String>> = picture.places.iter().map(|place| wrapped(place)).collect();
@@ -288,7 +289,7 @@ fn in_bars(picture: &Picture, plot: &Plot, class: impl Fn(&str) -> String) -> St
     svg + "</svg>"
 }
 
-/// A name in lines that are not long.
+/// Splits a name into short lines.
 fn wrapped(name: &str) -> Vec<String> {
     const LONG: usize = 20;
     let mut lines: Vec<String> = Vec::new();
@@ -347,7 +348,7 @@ mod tests {
         );
     }
 
-    /// The numbers of an attribute of the elements that begin so.
+    /// The values of an attribute of the elements that begin with `element`.
     fn numbers(svg: &str, element: &str, attribute: &str) -> Vec<f64> {
         let number = |element: &str| {
             let (_, after) = element.split_once(&format!(" {attribute}=\""))?;
@@ -360,7 +361,7 @@ mod tests {
         (one - other).abs() < 0.2
     }
 
-    /// From the drawing itself: bars are as long as the numbers are large.
+    /// Read from the drawing itself: the length of a bar is proportional to its number.
     #[test]
     fn bars_are_as_long_as_the_numbers_say() {
         let mut table = Table::new("t", &["what", "who", "rate"]);
@@ -374,7 +375,7 @@ mod tests {
         assert_eq!(drawn.key, [("me".to_owned(), "s0".to_owned())]);
     }
 
-    /// On a logarithmic axis equal ratios are equal distances, and there are no bars.
+    /// On a logarithmic axis, equal ratios are equal distances, and there are no bars.
     #[test]
     fn dots_and_lines_keep_ratios_on_a_logarithmic_axis() {
         let mut table = Table::new("t", &["depth", "name", "rate"]);
@@ -392,7 +393,7 @@ mod tests {
                 "{places:?}"
             );
         }
-        // The axis names them.
+        // The axis names the series.
         assert!(by_name.key.is_empty());
         assert_eq!(by_depth.key.len(), 3);
     }

@@ -1,4 +1,4 @@
-//! Runs of scenarios: what they found, and how, when and where. One file a scenario, as JSON.
+//! Runs of scenarios: their results, and how, when and where they ran. Each scenario has one JSON file.
 
 use super::{Cell, Report};
 use crate::machine::Machine;
@@ -11,33 +11,33 @@ use std::path::{Path, PathBuf};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// One scenario on one disk.
+/// A run of one scenario on one disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// The bench.
     pub scenario: String,
-    /// Which disk, and with how much memory.
+    /// The disk, and the memory.
     pub disk: String,
-    /// Makes this run again; `BENCH_` variables that were set stand before it.
+    /// The command that repeats this run, with the `BENCH_` variables that were set.
     pub command: String,
     /// When it began.
     pub date: String,
-    /// Of the source that was run.
+    /// The commit of the source.
     pub commit: String,
-    /// Where the figures are from, if not from the command.
+    /// The origin of the figures, if it is not the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Where it ran.
     pub machine: Machine,
-    /// How long it took, if that is known.
+    /// The duration in seconds, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// How it went.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
 impl Run {
-    /// What it found; nothing if it was skipped or failed.
+    /// The results. `None` if the run was skipped or failed.
     #[must_use]
     pub fn report(&self) -> Option<&Report> {
         match &self.outcome {
@@ -46,35 +46,35 @@ impl Run {
         }
     }
 
-    /// Whether it only shows that the scenario works.
+    /// Whether the run only shows that the scenario works.
     #[must_use]
     pub fn is_quick(&self) -> bool {
         self.command.contains("BENCH_QUICK=")
     }
 }
 
-/// How a run went.
+/// The outcome of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It came to its end, and found this.
+    /// It completed with these results.
     Done(Report),
-    /// The machine lacks what it takes, which is named.
+    /// The machine lacks this requirement.
     Skipped(String),
-    /// It ended with an error.
+    /// It failed with this error.
     Failed(String),
 }
 
-/// The repository's results.
+/// The directory of the results in the repository.
 #[must_use]
 pub fn kept_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
 }
 
-/// All runs of a directory, in the order of [`SCENARIOS`], then those of other names.
+/// Loads all runs of a directory, in the order of [`SCENARIOS`], then those of other names.
 ///
 /// # Errors
-/// The directory's, or the file that is not of this form.
+/// The error of reading the directory, or the file that does not have this form.
 pub fn load(dir: &Path) -> Result<Vec<Run>> {
     let mut runs: Vec<Run> = Vec::new();
     for entry in fs::read_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))? {
@@ -90,7 +90,7 @@ pub fn load(dir: &Path) -> Result<Vec<Run>> {
         let known = SCENARIOS.iter().position(|scenario| scenario.name == run.scenario);
         (known.unwrap_or(SCENARIOS.len()), run.scenario.clone())
     };
-    // Stable: the runs of a scenario stay in the order of its file.
+    // The sort is stable, so the runs of a scenario keep the order of their file.
     runs.sort_by_key(place);
     Ok(runs)
 }
@@ -98,16 +98,16 @@ pub fn load(dir: &Path) -> Result<Vec<Run>> {
 /// Replaces a scenario's file.
 ///
 /// # Errors
-/// The file's.
+/// The error of writing the file.
 pub fn save(dir: &Path, scenario: &str, runs: &[Run]) -> Result<()> {
-    // Under its name only once it is whole: hours may be in the one before.
+    // Renames only a complete file, because the old file may hold hours of work.
     let unfinished = dir.join(format!("{scenario}.json.new"));
     let saved = fs::write(&unfinished, as_json(runs)?)
         .and_then(|()| fs::rename(&unfinished, dir.join(format!("{scenario}.json"))));
     saved.map_err(|error| format!("{}: {error}", unfinished.display()).into())
 }
 
-/// With a line for each row of a table, so that a change shows which rows changed.
+/// Formats runs as JSON with a line for each row of a table, so that a diff shows the rows that changed.
 fn as_json(runs: &[Run]) -> Result<String> {
     let mut runs = runs.to_vec();
     for run in &mut runs {
@@ -122,7 +122,7 @@ fn as_json(runs: &[Run]) -> Result<String> {
     Ok(json)
 }
 
-/// As JSON; what is deeper than the rows of a table stays on their lines.
+/// Formats a value as JSON. Values deeper than the rows of a table stay on one line.
 fn write(value: &Value, depth: usize, json: &mut String) {
     const OF_ROWS: usize = 7;
     let (brackets, parts): (_, Vec<(String, &Value)>) = match value {
@@ -148,7 +148,7 @@ fn write(value: &Value, depth: usize, json: &mut String) {
     json.push(brackets[1]);
 }
 
-/// To six digits, more than any figure means.
+/// Rounds to six digits, more than any figure needs.
 fn round(cell: &mut Cell) {
     let rounded = |number: &mut f64| {
         *number = format!("{number:.5e}").parse().unwrap_or(*number);

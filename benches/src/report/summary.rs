@@ -1,10 +1,10 @@
-//! What the measurements are for: a sentence for each thing that counts, and the project's targets.
+//! The main statements of the report, and the project's targets.
 
 use super::claims::{Aim, Claim, Over};
 
 const RINGS: &[&str] = &["tokio-uring", "glommio", "monoio", "ring"];
 const BACKENDS: &[&str] = &["mmap", "tokio-uring", "glommio", "monoio", "ring"];
-/// A contender is compared with one that reads the same in the same way.
+/// A contender is compared with one that reads the same data in the same way.
 const AS_MANY: &[&str] = &["page cache", "bytes", "depth"];
 
 /// In the order of the scenarios.

@@ -1,4 +1,4 @@
-//! A cap on a command's memory, and on what the page cache holds of the files it reads and writes.
+//! A cap on the memory of a command, including the page cache of the files that it reads and writes.
 
 use super::{Doing, Error, pause};
 use std::ffi::OsStr;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Where the memory controller may be, and the file of its limit: version 2, then version 1.
+/// The possible places of the memory controller, and its limit file: version 2, then version 1.
 const HIERARCHIES: [(&str, &str); 2] =
     [("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")];
 
@@ -20,8 +20,7 @@ pub(super) struct MemoryCap {
 
 impl MemoryCap {
     pub(super) fn create(name: &str, bytes: u64) -> Result<Self, Error> {
-        // A version 2 root that does not have the controller, or does not hand it down, has no limit in its
-        // children.
+        // If a version 2 root lacks the controller or does not delegate it, its children have no limit.
         for (root, limit) in HIERARCHIES {
             if !Path::new(root).join("cgroup.procs").exists() {
                 continue;

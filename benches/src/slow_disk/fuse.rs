@@ -1,4 +1,4 @@
-//! The drive: a file system of one file, each of whose servers takes a fixed time for a request.
+//! The drive: a file system with one file. Each of its servers takes a fixed time for a request.
 
 use super::{Doing, Error, Options, Served, pause};
 use fuser::{
@@ -20,11 +20,11 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 pub(super) const FILE_NAME: &str = "drive.img";
 const FILE: INodeNo = INodeNo(2);
 
-/// Bytes of a request at most; what is longer is several, as on a network drive.
+/// The most bytes of a request. Longer ones are split, as on a network drive.
 const REQUEST_MAX: u32 = 128 << 10;
-/// Requests that the kernel hands over at once at most: more than a loop device has under way.
+/// The most requests that the kernel passes on at once. A loop device has fewer in flight.
 const UNDER_WAY_MAX: u16 = 1024;
-/// Nothing here changes, so nobody need ask again.
+/// Nothing here changes, so the kernel may cache it.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The threads that serve.
@@ -35,7 +35,7 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    /// Waits for the end that unmounting brings.
+    /// Waits for the servers to end after the unmount.
     pub(super) fn join(self) -> Result<(), Error> {
         let ended = self.session.join().unwrap_or_else(|_| Err(io::Error::other("a server panicked")));
         ended.doing(|| "serve the FUSE file system".into())
@@ -51,19 +51,19 @@ impl Servers {
     }
 }
 
-/// Mounts the file system, with its servers.
+/// Mounts the file system and starts its servers.
 pub(super) fn mount(dir: &Path, backing: File, options: &Options) -> Result<Servers, Error> {
     let counts = Arc::default();
     let drive = Drive { backing, size: options.size, latency: options.latency, counts: Arc::clone(&counts) };
     let mut config = Config::default();
     config.mount_options = vec![MountOption::FSName("slow-disk".into())];
-    // A thread takes a request from the kernel when it is done with the one before: the servers are the
-    // threads.
+    // The threads are the servers. Each takes a request from the kernel once it is done with the one before.
     config.n_threads = Some(options.parallelism);
     let session = Session::new(drive, dir, &config).doing(|| format!("mount FUSE at {}", dir.display()))?;
     let serve = move || {
-        // Its threads inherit both, where the process may have them. A drive does not wait for this
-        // machine's cores, nor for memory that is free only once the drive has written what is in it.
+        // The threads inherit both settings, if the process may set them. A drive does not wait for this
+        // machine's cores. It also does not wait for memory that is freed only after the drive has written
+        // it.
         let _ = setpriority_process(None, -20);
         let _ = configure_io_flusher_behavior(true);
         session.run()
@@ -90,7 +90,7 @@ struct Drive {
 }
 
 impl Drive {
-    /// Does it, and returns when the request's time is up.
+    /// Serves a request, and returns when its time is up.
     fn serve<T>(&self, request: impl FnOnce() -> io::Result<T>) -> Result<T, Errno> {
         let due = Instant::now() + self.latency;
         self.counts.at_once_max.fetch_max(self.counts.at_once.fetch_add(1, Relaxed) + 1, Relaxed);
@@ -153,7 +153,7 @@ impl Filesystem for Drive {
     }
 
     fn open(&self, _request: &Request, _inode: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        // FUSE caches nothing of it, and several write at once.
+        // FUSE caches nothing of the file, and several threads write at once.
         let flags = FopenFlags::FOPEN_DIRECT_IO
             | FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES
             | FopenFlags::FOPEN_NOFLUSH;
@@ -215,7 +215,7 @@ impl Filesystem for Drive {
         _datasync: bool,
         reply: ReplyEmpty,
     ) {
-        // What was answered is written.
+        // Every answered write is already on the backing file.
         reply.ok();
     }
 }

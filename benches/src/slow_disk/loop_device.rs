@@ -1,11 +1,11 @@
-//! A block device of a file.
+//! A block device from a file.
 
 use super::{Doing, Error, run};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Makes a block device of a file, past the page cache, and returns its path.
+/// Makes a block device from a file, with direct IO, and returns its path.
 pub(super) fn attach(file: &Path) -> Result<PathBuf, Error> {
     run(Command::new("losetup").args(["--direct-io=on", "--find", "--show"]).arg(file))
         .map(PathBuf::from)
@@ -17,12 +17,11 @@ pub(super) fn attach(file: &Path) -> Result<PathBuf, Error> {
         })
 }
 
-/// Makes a mounted device like a network drive. It may have been another file's before, with other settings.
+/// Configures a mounted device like a network drive. The device may have other settings from an earlier file.
 pub(super) fn configure(device: &Path, read_ahead_kb: u32) -> Result<(), Error> {
     let queue = Path::new("/sys/block").join(device.file_name().unwrap_or_default()).join("queue");
-    // The drive says done when it is, so there is nothing to flush; and a loop device would hold up all
-    // other requests for as long as a flush takes. Reading ahead comes last: the kernel begins anew with
-    // every other change.
+    // The drive completes a write when it is done, so nothing needs a flush. A loop device would block all
+    // other requests during a flush. Read-ahead is set last, because every other change resets it.
     for (setting, value) in [("write_cache", "write through"), ("read_ahead_kb", &read_ahead_kb.to_string())]
     {
         let setting = queue.join(setting);
@@ -36,8 +35,8 @@ pub(super) fn detach_below(dir: &Path) -> Result<(), Error> {
     let doing = || "list /sys/block".to_owned();
     for entry in fs::read_dir("/sys/block").doing(doing)? {
         let device = entry.doing(doing)?;
-        // Read rather than asked of losetup, which would ask the file system that may be dead. Only attached
-        // ones have it.
+        // Reads sysfs instead of calling losetup, which would access the file system, and that may be dead.
+        // Only attached devices have this file.
         let Ok(file) = fs::read_to_string(device.path().join("loop/backing_file")) else { continue };
         if Path::new(&file).starts_with(dir) {
             run(Command::new("losetup").arg("--detach").arg(Path::new("/dev").join(device.file_name())))?;

@@ -1,16 +1,16 @@
-//! A network drive on one machine: a block device that answers after a fixed time, a fixed number of
-//! requests at once.
+//! A network drive on one machine: a block device that answers after a fixed time, and serves a fixed number
+//! of requests at once.
 //!
 //! ```text
-//! ext4 ── loop device, direct IO ── the one file of a FUSE file system ── servers that sleep ── an unlinked file
+//! ext4 ── loop device, direct IO ── the only file of a FUSE file system ── sleeping servers ── unlinked file
 //! ```
 //!
-//! To the kernel it is a block device like any other: a ring's reads wait in it, not in a thread; a map's
+//! The kernel treats it like any other block device. A ring's reads wait in it, not in a thread, and a map's
 //! faults wait for it.
 //!
-//! All of a disk lies below a directory of its own in [`HOME`], which its process holds locked. Of a process
-//! that was killed there remain the mounts, the loop device and the cgroup; their names lead to that
-//! directory, and with its lock gone the next run takes them down.
+//! All parts of a disk lie below a directory of its own in [`HOME`], which its process holds locked. A killed
+//! process leaves its mounts, loop device and cgroup behind. Their names lead to that directory. Its lock is
+//! free, so the next run removes them.
 
 mod cgroup;
 mod fuse;
@@ -27,35 +27,35 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Where disks are mounted, each below a directory of its own.
+/// Disks are mounted here, each below a directory of its own.
 pub const HOME: &str = "/run/slow-disk";
 
-/// What the file system's directory is to a command that runs on it.
+/// The variable that tells a command the directory of the file system.
 pub const DIR_VARIABLE: &str = "BENCH_DIR";
 
 /// Why there is no slow disk.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The machine does not have what it takes.
+    /// The machine lacks a requirement.
     #[error("{what} is missing: {why}")]
     Missing {
-        /// By its name.
+        /// The name of the requirement.
         what: &'static str,
-        /// What the system says, or what to do.
+        /// The error of the system, or what to do.
         why: String,
     },
-    /// It should have worked.
+    /// A step failed that should have worked.
     #[error("cannot {doing}")]
     Failed {
-        /// What was tried.
+        /// The step.
         doing: String,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 }
 
-/// Says what was tried when it failed.
+/// Adds the failed step to an error.
 trait Doing<T> {
     fn doing(self, doing: impl FnOnce() -> String) -> Result<T, Error>;
 }
@@ -66,26 +66,26 @@ impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
     }
 }
 
-/// What a disk is like.
+/// The properties of a disk.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How long each request takes once it is served.
+    /// The time that each request takes once it is served.
     pub latency: Duration,
-    /// Requests served at once; others wait.
+    /// Requests served at once. Others wait.
     pub parallelism: usize,
-    /// Bytes of the device.
+    /// The size of the device in bytes.
     pub size: u64,
-    /// What the kernel reads ahead, in KiB.
+    /// The kernel's read-ahead, in KiB.
     pub read_ahead_kb: u32,
-    /// Bytes of memory for a command and for what the page cache holds of its files.
+    /// The memory cap in bytes, for a command and the page cache of its files.
     pub memory_max: Option<u64>,
-    /// No disk, only the cap on memory.
+    /// Makes no disk, only the memory cap.
     pub cap_only: bool,
-    /// Where the bytes are, in a file without a name.
+    /// The directory of the disk's data, in a file without a name.
     pub backing_dir: PathBuf,
 }
 
-/// A mounted disk; dropping it takes it down.
+/// A mounted disk. Dropping it removes it.
 #[derive(Debug)]
 pub struct SlowDisk {
     place: Place,
@@ -94,17 +94,17 @@ pub struct SlowDisk {
 }
 
 impl SlowDisk {
-    /// Makes a disk, formats and mounts it; first removes what killed runs left behind.
+    /// Makes, formats and mounts a disk. It first removes the remains of killed runs.
     ///
     /// # Errors
-    /// [`Error::Missing`] by the name of what is missing, or what failed.
+    /// [`Error::Missing`] with the missing requirement, or [`Error::Failed`].
     pub fn create(options: &Options) -> Result<Self, Error> {
         check_rights()?;
         if !options.cap_only {
             check_machine()?;
         }
         remove_leftovers()?;
-        // From here on, dropping it takes down whatever was made.
+        // From here on, dropping it removes all parts that exist.
         let mut disk = Self { place: Place::create()?, servers: None, cgroup: None };
         if let Some(bytes) = options.memory_max {
             disk.cgroup = Some(cgroup::MemoryCap::create(&disk.place.name(), bytes)?);
@@ -120,7 +120,7 @@ impl SlowDisk {
         let (drive, disk_dir) = (disk.place.drive(), disk.place.disk());
         disk.servers = Some(fuse::mount(&drive, backing, options)?);
         let device = loop_device::attach(&drive.join(fuse::FILE_NAME))?;
-        // Initialised now, or the kernel would do it later, beside what is measured.
+        // Initialises the tables now. Otherwise the kernel would do it later, during the measurement.
         run(Command::new("mkfs.ext4")
             .args(["-q", "-b", "4096", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"])
             .arg(&device))?;
@@ -130,14 +130,14 @@ impl SlowDisk {
         Ok(disk)
     }
 
-    /// The directory where it is mounted.
+    /// The directory of the mount.
     #[must_use]
     pub fn dir(&self) -> PathBuf {
         self.place.disk()
     }
 
-    /// A command that finds the directory, if there is a disk, in [`DIR_VARIABLE`], and keeps within the
-    /// memory cap, if there is one.
+    /// A command with the directory in [`DIR_VARIABLE`], if there is a disk. It runs within the memory cap,
+    /// if there is one.
     #[must_use]
     pub fn command(&self, program: &OsStr) -> Command {
         let mut command = match &self.cgroup {
@@ -150,16 +150,16 @@ impl SlowDisk {
         command
     }
 
-    /// What it has served so far.
+    /// The requests served so far.
     #[must_use]
     pub fn served(&self) -> Served {
         self.servers.as_ref().map(fuse::Servers::served).unwrap_or_default()
     }
 
-    /// Takes it down.
+    /// Removes the disk.
     ///
     /// # Errors
-    /// What could not be removed.
+    /// The part that could not be removed.
     pub fn remove(mut self) -> Result<(), Error> {
         self.take_down()
     }
@@ -172,7 +172,7 @@ impl SlowDisk {
 
 impl Drop for SlowDisk {
     fn drop(&mut self) {
-        // After `remove` there is nothing left to do. What fails here, `down` will say.
+        // After `remove` nothing is left to do. `down` reports what fails here.
         drop(self.take_down());
     }
 }
@@ -184,7 +184,7 @@ pub struct Served {
     pub reads: (u64, u64),
     /// Writes, and their bytes.
     pub writes: (u64, u64),
-    /// The most that were served at once.
+    /// The most requests served at the same time.
     pub at_once_max: u64,
 }
 
@@ -200,11 +200,11 @@ impl fmt::Display for Served {
     }
 }
 
-/// Removes the disks of processes that were killed, and tells how many there were. Others' disks are left
+/// Removes the disks of killed processes, and returns their number. Disks of running processes are left
 /// alone.
 ///
 /// # Errors
-/// What could not be removed.
+/// The part that could not be removed.
 pub fn remove_leftovers() -> Result<usize, Error> {
     let _home = lock_home()?;
     let mut removed = 0;
@@ -218,7 +218,7 @@ pub fn remove_leftovers() -> Result<usize, Error> {
     Ok(removed)
 }
 
-/// Keeps others from taking a directory over before it is locked.
+/// Keeps other processes from taking a directory over before it is locked.
 fn lock_home() -> Result<File, Error> {
     let lock = || {
         fs::create_dir_all(HOME)?;
@@ -250,7 +250,7 @@ impl Place {
         create().doing(|| format!("make a directory in {HOME}"))
     }
 
-    /// The directory of a process that is no more; none if it still runs.
+    /// The directory of a dead process. `None` if the process still runs.
     fn take_over(dir: PathBuf) -> Result<Option<Self>, Error> {
         let lock = File::open(&dir).doing(|| format!("open {}", dir.display()))?;
         match lock.try_lock() {
@@ -260,12 +260,12 @@ impl Place {
         }
     }
 
-    /// Where the FUSE file system is mounted.
+    /// The mount point of the FUSE file system.
     fn drive(&self) -> PathBuf {
         self.dir.join("drive")
     }
 
-    /// Where ext4 is mounted.
+    /// The mount point of ext4.
     fn disk(&self) -> PathBuf {
         self.dir.join("disk")
     }
@@ -274,14 +274,14 @@ impl Place {
         format!("slow-disk-{}", self.dir.file_name().unwrap_or_default().display())
     }
 
-    /// Takes down, top to bottom, what there is of a disk.
+    /// Removes the parts of a disk, from top to bottom.
     fn remove(&self) -> Result<(), Error> {
         unmount_fully(&self.disk())?;
         loop_device::detach_below(&self.dir)?;
         unmount_fully(&self.drive())?;
         cgroup::remove(&self.name())?;
         for dir in [self.disk(), self.drive(), self.dir.clone()] {
-            // Never what is below them: if something is, it is not ours.
+            // Never removes recursively: other content does not belong to the disk.
             match fs::remove_dir(&dir) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(error).doing(|| format!("remove {}", dir.display()));
@@ -316,9 +316,10 @@ fn check_machine() -> Result<(), Error> {
     Ok(())
 }
 
-/// Unmounts what is mounted there, if anything is. What someone still uses goes as soon as nobody does.
+/// Unmounts a directory, if something is mounted there. If it is still in use, it goes once the last user has
+/// finished.
 fn unmount_fully(dir: &Path) -> Result<(), Error> {
-    // Whoever looks at a new or an old device, as udev does, is soon done.
+    // Other programs, such as udev, look at a new or old device only briefly.
     for _ in 0..20 {
         match unmount(dir, UnmountFlags::empty()) {
             Err(Errno::BUSY) => pause(Duration::from_millis(100)),
@@ -334,7 +335,7 @@ fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Runs a program to its end, and returns what it printed.
+/// Runs a program to its end, and returns its output.
 fn run(command: &mut Command) -> Result<String, Error> {
     let doing = |command: &Command| format!("run {}", command.get_program().display());
     let output = command.output().doing(|| doing(command))?;

@@ -1,14 +1,14 @@
-//! The engine: it reads records through the contract and knows no runtime and no backend.
+//! The engine. It reads records through the contract, and knows no runtime and no backend.
 
 use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-/// Bytes of a record.
+/// The length of a record in bytes.
 pub const RECORD_BYTES: u32 = 512;
 
-/// Reads every `step`-th record of the file in one batch and sums its bytes.
+/// Reads every `step`-th record of the file in one batch, and sums its bytes.
 pub fn checksum<B: BackendFactory>(backend: &B, path: &Path, step: usize) -> Result<String, Box<dyn Error>> {
     backend.run(|| async {
         let reader = backend.open(path, &OpenOptions::default()).await?;

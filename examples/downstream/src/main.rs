@@ -1,6 +1,6 @@
-//! The backend is a type, chosen by this crate's own feature; the compiler sees through it.
+//! The backend is a type, chosen by a feature of this crate. The compiler can inline across it.
 
-// The first feature that is on decides; any set of them compiles.
+// The first enabled feature decides, so any set of features compiles.
 #[cfg(feature = "tokio-uring")]
 type Backend = io_tokio_uring::TokioUringBackend;
 #[cfg(all(feature = "glommio", not(feature = "tokio-uring")))]

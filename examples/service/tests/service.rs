@@ -24,7 +24,7 @@ impl Service {
         Self { process, address }
     }
 
-    /// One request on a connection of its own: the status, and the body as JSON.
+    /// Sends one request on a new connection. Returns the status, and the body as JSON.
     fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let body = body.to_string();
         let mut stream = TcpStream::connect(self.address).unwrap();

@@ -1,6 +1,6 @@
-//! The code in the tutorial is the code of this program.
+//! The tutorial shows the code of this program.
 
-/// The blocks of Markdown that are fenced as `language`.
+/// The blocks of a Markdown text that are fenced as `language`.
 fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("\n```{language}\n");
     let blocks = text.split(fence.as_str()).skip(1);

@@ -1,4 +1,4 @@
-//! What a disk does for each backend: random reads of vectors, durable small writes, sequential writes.
+//! Measures a disk through each backend: random reads of vectors, durable small writes, sequential writes.
 
 use crate::demo::is_refusal;
 use crate::error::CliError;
@@ -22,20 +22,20 @@ use vecstore::backends::BackendKind;
 use vecstore::collection::CollectionOptions;
 use vecstore::error::Error;
 
-/// Every contender is measured so often, in turn with the others: what disturbs the machine hits all of them.
+/// The number of rounds. Each round measures every contender, so a disturbance affects all of them.
 const ROUNDS: usize = 5;
 pub(crate) const DEPTHS: [u32; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
-/// Vectors that a search rescores at a time, about.
+/// About the number of vectors that a search rescores at a time.
 const BATCH: usize = 64;
 const PAGE: usize = 4096;
 const MIB: usize = 1 << 20;
-/// Bytes of a file that is written from front to back.
+/// Bytes of the file for sequential writes.
 const BULK: usize = 32 * MIB;
-/// Bytes of a file whose pages are written, each durable before the next. Its length stays, as that of a log that grows ahead.
+/// Bytes of the file for durable page writes. Its length is fixed, as that of a log that grows ahead.
 const LOG: usize = MIB;
-/// What is written beside the file of vectors, at most.
+/// The most bytes written beside the file of vectors.
 pub(crate) const WRITTEN: u64 = (BULK + LOG) as u64;
-/// The part of the time that is for timed runs; opening, dropping the page cache and bulk writes take the others.
+/// The part of the time for timed runs. Opening, dropping the page cache and bulk writes take the rest.
 const TIMED: f64 = 0.7;
 
 /// Least, median and most of the rounds.
@@ -55,28 +55,28 @@ impl Spread {
     }
 }
 
-/// Cold reads with so many in flight.
+/// Cold reads at one depth.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct AtDepth {
-    /// None where the backend takes none: a map.
+    /// `None` for a map, which has no depth.
     pub(crate) queue_depth: Option<u32>,
     pub(crate) reads_per_second: Spread,
     pub(crate) cpu_us_per_read: Spread,
 }
 
-/// One way to read: a backend, through the page cache or past it.
+/// One way to read: a backend with buffered or direct IO.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Reads {
     pub(crate) backend: &'static str,
     pub(crate) mode: String,
     pub(crate) direct: bool,
-    /// By depth, from the least. Nothing of the file is in the page cache.
+    /// Cold reads by depth, in ascending order. The page cache has nothing of the file.
     pub(crate) cold: Vec<AtDepth>,
-    /// All of the file is in the page cache; none past it.
+    /// Reads with the whole file in the page cache. `None` for direct IO.
     pub(crate) warm_reads_per_second: Option<Spread>,
 }
 
-/// What a backend does when it writes.
+/// The write rates of a backend.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Writes {
     pub(crate) backend: &'static str,
@@ -91,7 +91,7 @@ pub(crate) struct Measured {
     pub(crate) skipped: Vec<Skipped>,
 }
 
-/// What the system does not let run.
+/// A way to read that the system refuses.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Skipped {
     pub(crate) backend: &'static str,
@@ -99,7 +99,7 @@ pub(crate) struct Skipped {
     pub(crate) reason: String,
 }
 
-/// A file of vectors on the disk, and how long to measure.
+/// The file of vectors on the disk, and the time to measure.
 pub(crate) struct Bench<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) file_bytes: u64,
@@ -108,7 +108,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) stop: &'a StopFlag,
 }
 
-/// A backend in one mode, at one depth, and what its rounds gave.
+/// A backend in one mode, at one depth, with the figures of its rounds.
 struct Contender {
     kind: BackendKind,
     options: OpenOptions,
@@ -137,7 +137,7 @@ impl Bench<'_> {
         let bar = Progress::new("measuring", runs as u64);
         let mut written = vec![(Vec::new(), Vec::new()); writers.len()];
         for round in 0..ROUNDS {
-            // Cold ones first, then those for which the whole file is brought into the page cache.
+            // Cold reads come first. Then the whole file is read into the page cache for the warm ones.
             for warm in [false, true] {
                 let mut of_round: Vec<_> = contenders.iter_mut().filter(|it| it.warm == warm).collect();
                 let count = of_round.len();
@@ -149,7 +149,7 @@ impl Bench<'_> {
                     .map_err(|e| self.failed(&e))?;
                 }
                 for at in 0..count {
-                    // Each round begins somewhere else.
+                    // Each round begins with another contender.
                     self.reads(round, of_round[(at + round * count / ROUNDS) % count], slice)?;
                     bar.inc();
                 }
@@ -182,7 +182,7 @@ impl Bench<'_> {
         CliError::File { path: self.dir.to_owned(), problem: error.to_string() }
     }
 
-    /// Bytes that no file system can leave out or compress.
+    /// Fills the file with bytes that a file system can neither omit nor compress.
     fn make_file(&self) -> Result<(), CliError> {
         let mut file = File::create_new(self.file()).map_err(|error| self.failed(&error))?;
         let bar = Progress::new("making the file", self.file_bytes);
@@ -203,7 +203,7 @@ impl Bench<'_> {
         if self.stop.is_stopped() { Err(Error::Stopped.into()) } else { Ok(()) }
     }
 
-    /// All that can be measured here; who is refused is told of.
+    /// All contenders that work here. Refused ones go to `skipped`.
     fn contenders(
         &self,
         kinds: &[BackendKind],
@@ -220,7 +220,7 @@ impl Bench<'_> {
                             direct,
                             reason: with_causes(&error).to_string(),
                         });
-                        // What is refused through the page cache is the backend as such.
+                        // If buffered reads are refused, the whole backend is refused.
                         break;
                     }
                     Err(error) => return Err(error),
@@ -250,7 +250,8 @@ impl Bench<'_> {
         Ok(mode.map_err(|error: io_core::OpenError| Error::from(error))?)
     }
 
-    /// As a core of a store does: a few searches at once, each of which waits for a batch. No page is read twice.
+    /// Reads as a core of a store does: a few concurrent searches, each waiting for a batch. No page is read
+    /// twice.
     fn reads(&self, round: usize, contender: &mut Contender, slice: Duration) -> Result<(), CliError> {
         self.check_stop()?;
         if !contender.warm {
@@ -269,7 +270,7 @@ impl Bench<'_> {
                     while !over.get() {
                         let Some(batch) = batches.borrow_mut().next() else { break };
                         let take = |_: usize, bytes: &[u8]| {
-                            // A map reads what is touched, and only then.
+                            // A map reads only the bytes that are touched.
                             black_box(
                                 bytes.iter().step_by(64).fold(0u8, |sum, byte| sum.wrapping_add(*byte)),
                             );
@@ -298,7 +299,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Pages a second, each on the disk before the next is written.
+    /// Pages a second. Each page is on the disk before the next one is written.
     fn durable_writes(&self, kind: BackendKind, slice: Duration) -> Result<f64, CliError> {
         self.check_stop()?;
         let page = page_of(PAGE);
@@ -330,7 +331,7 @@ impl Bench<'_> {
         })
     }
 
-    /// Has a new file written, and removes it.
+    /// Runs `work` on a new file, and removes the file.
     fn write<W>(&self, kind: BackendKind, work: W) -> Result<f64, CliError>
     where
         W: AsyncFnOnce(&<io_core::DynBackend as BackendFactory>::Writer) -> Result<f64, io_core::WriteError>,
@@ -349,7 +350,7 @@ impl Bench<'_> {
     }
 }
 
-/// Contenders that differ in depth or warmth only belong together.
+/// Groups contenders that differ only in depth or warmth.
 fn gather(contenders: &[Contender]) -> Vec<Reads> {
     let mut all: Vec<Reads> = Vec::new();
     for contender in contenders {
@@ -380,8 +381,8 @@ fn gather(contenders: &[Contender]) -> Vec<Reads> {
     all
 }
 
-/// Vectors of a file that is full of them, in random order. Each has two pages or more for itself, so that nobody can merge
-/// reads and none warms another's page.
+/// Requests for vectors in random order, of a file full of them. Each vector has at least two pages of its
+/// own. Reads can therefore not be merged, and none warms the page of another.
 fn requests(file_bytes: u64, vector_bytes: u32, seed: u64) -> Vec<ReadRequest> {
     let bytes = u64::from(vector_bytes);
     let slot = (2 * bytes).next_multiple_of(2 * PAGE as u64);
@@ -390,7 +391,7 @@ fn requests(file_bytes: u64, vector_bytes: u32, seed: u64) -> Vec<ReadRequest> {
     slots.into_iter().map(|at| ReadRequest::new((at * slot).next_multiple_of(bytes), vector_bytes)).collect()
 }
 
-/// The finalizer of SplitMix64: a different, random-looking number for each.
+/// The finalizer of SplitMix64. It maps each number to another, random-looking one.
 fn scrambled(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

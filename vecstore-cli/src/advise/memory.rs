@@ -1,8 +1,8 @@
-//! How much memory a process may have: what the machine has, or what a container is given of it.
+//! The memory that a process may use: that of the machine, or the limit of its container.
 
 use std::path::{Path, PathBuf};
 
-/// Bytes, if the system tells.
+/// The memory in bytes, if the system tells it.
 pub(crate) fn bytes() -> Option<u64> {
     least(&|path: &Path| std::fs::read_to_string(path).ok())
 }
@@ -16,8 +16,8 @@ fn least(read: &dyn Fn(&Path) -> Option<String>) -> Option<u64> {
     Some(limits.fold(kib * 1024, u64::min))
 }
 
-/// The files that may limit the memory of a cgroup, by its line in `/proc/self/cgroup`: its own and those of the ones it is in. Without a
-/// limit they say `max`, or a number beyond any memory.
+/// The files that may limit the memory of a cgroup, given its line in `/proc/self/cgroup`: its own, and those
+/// of its ancestors. Without a limit, they contain `max` or a number beyond any memory.
 fn limit_files(line: &str) -> Vec<PathBuf> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return Vec::new() };
@@ -49,7 +49,7 @@ mod tests {
     fn the_least_limit_counts() {
         let total = ("/proc/meminfo", "MemFree: 1 kB\nMemTotal:   4194304 kB\nBuffers: 2 kB\n");
         assert_eq!(bytes(&[total]), Some(4096 * MIB));
-        // Version 2: of one of the groups around it, and where a container does not see the path.
+        // Version 2: the limit of an ancestor, and a container that does not see the path.
         let cgroup = ("/proc/self/cgroup", "0::/a.slice/b\n");
         let own = ("/sys/fs/cgroup/a.slice/b/memory.max", "max\n");
         let around = ("/sys/fs/cgroup/a.slice/memory.max", "1073741824\n");

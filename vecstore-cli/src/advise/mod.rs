@@ -1,4 +1,5 @@
-//! `vecstore advise`: measures the disk of a directory through every backend, and says which one to take, and how.
+//! `vecstore advise`: measures the disk of a directory through every backend, and recommends a backend and
+//! its settings.
 
 mod measure;
 mod memory;
@@ -18,7 +19,7 @@ use vecstore::schema::{Placement, Placements};
 
 const MIB: u64 = 1 << 20;
 const GIB: f64 = (1u64 << 30) as f64;
-/// How much larger than memory data are taken for, of which nothing is said.
+/// The assumed ratio of data to memory, if the size of the data is not given.
 const TIMES_MEMORY: f64 = 4.0;
 
 pub(crate) fn run(args: &Advise, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
@@ -43,7 +44,7 @@ pub(crate) fn run(args: &Advise, stop: &StopFlag, out: &mut impl Write) -> Resul
         stop,
     };
     let measured = bench.run(&args.backend.kinds());
-    // Also when measuring failed or was stopped.
+    // Also if measuring failed or was stopped.
     directory.close().map_err(|error| failed(format!("cannot remove what was measured with: {error}")))?;
     let measured = measured?;
     let advice = recommend(&measured, &sizes);
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &Advise, stop: &StopFlag, out: &mut impl Write) -> Resul
     Ok(())
 }
 
-/// GiB of memory that this process may have.
+/// The memory that this process may use, in GiB.
 fn memory() -> Result<f64, CliError> {
     let unknown = "this system does not tell how much memory it has; give --memory-gib";
     memory::bytes().map(|bytes| bytes as f64 / GIB).ok_or_else(|| CliError::Usage(unknown.to_owned()))
@@ -86,7 +87,7 @@ fn check_space(path: &Path, needed: u64) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Elsewhere a full disk shows when it is written to.
+/// On other systems, a full disk is noticed only when it is written to.
 #[cfg(not(target_os = "linux"))]
 fn check_space(_path: &Path, _needed: u64) -> Result<(), CliError> {
     Ok(())
@@ -138,7 +139,7 @@ fn write_measured(out: &mut impl Write, args: &Advise, measured: &Measured) -> R
     Ok(())
 }
 
-/// A map, which takes no depth, has one figure only.
+/// A map has no depth, and so only one figure.
 fn row(reads: &Reads) -> Vec<String> {
     let mut row = vec![reads.backend.to_owned(), reads.mode.clone()];
     row.extend(reads.cold.iter().map(|at| format!("{:.0}", at.reads_per_second.median)));

@@ -1,4 +1,4 @@
-//! From what was measured to what to take, and why. No measuring here.
+//! Derives a recommendation and its reasons from measurements. It measures nothing itself.
 
 use super::measure::{Measured, Reads, Spread};
 use serde::Serialize;
@@ -6,13 +6,14 @@ use vecstore::schema::HnswParams;
 use vecstore::schema::Quantization;
 use vecstore::schema::{Placement, Placements};
 
-/// The least depth that reaches this part of the best rate is enough; a deeper queue only makes each read wait longer.
+/// The smallest depth with this part of the best rate is enough. A deeper queue only makes each read wait
+/// longer.
 const ENOUGH: f64 = 0.95;
-/// The part of memory that data may take; the rest is the process's, its payloads' and the system's.
+/// The part of memory for data. The process, its payloads and the system need the rest.
 const FOR_DATA: f64 = 0.5;
-/// Codes that a search scores, about.
+/// About the number of codes that a search scores.
 const CODES_SCORED: f64 = 2000.0;
-/// Codes to take, the most exact first, each with its bits a component.
+/// The codes to choose from, the most exact first, each with its bits for a component.
 const CODES: [(Quantization, f64); 4] = [
     (Quantization::Int8, 8.0),
     (Quantization::Rotated4, 4.0),
@@ -20,7 +21,7 @@ const CODES: [(Quantization, f64); 4] = [
     (Quantization::Rotated1, 1.0),
 ];
 
-/// The user's data and machine, in GiB.
+/// The sizes of data and memory, in GiB.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Sizes {
     pub(crate) data_gib: f64,
@@ -29,12 +30,13 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// The part of the vectors that the page cache can hold, and so of reads that find theirs there if all are as likely.
+    /// The part of the vectors that the page cache can hold. If all are equally likely, it is also the part
+    /// of reads that hit.
     fn cached(&self) -> f64 {
         (FOR_DATA * self.memory_gib / self.data_gib).min(1.0)
     }
 
-    /// GiB of codes and graph, if the components are f32.
+    /// GiB of codes and graph, for f32 components.
     fn searched_gib(&self, bits: f64) -> f64 {
         let graph = (8 * HnswParams::default().m) as f64 / f64::from(self.vector_bytes);
         self.data_gib * (bits / 32.0 + graph)
@@ -44,16 +46,16 @@ impl Sizes {
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Advice {
     pub(crate) backend: &'static str,
-    /// None where the backend takes none.
+    /// `None` for a map, which has no depth.
     pub(crate) queue_depth: Option<u32>,
     pub(crate) direct: bool,
     pub(crate) placement: Placements,
     pub(crate) quantization: Quantization,
-    /// A sentence each, with its numbers.
+    /// The reasons, one sentence each, with its figures.
     pub(crate) reasons: Vec<String>,
 }
 
-/// A way to read at the depth that is enough for it, and what it would do for data of these sizes.
+/// A way to read, at the depth that is enough for it, with the expected rate for data of these sizes.
 struct Candidate<'a> {
     reads: &'a Reads,
     depth: usize,
@@ -84,10 +86,10 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// What to take; nothing if nothing could be measured.
+/// The recommendation. `None` if nothing could be measured.
 pub(crate) fn recommend(measured: &Measured, sizes: &Sizes) -> Option<Advice> {
     let cached = sizes.cached();
-    // In the order of the backends, the default first, and through the page cache before past it: the simpler ones first.
+    // The simpler candidates come first: the default backend, and buffered before direct IO.
     let candidates: Vec<_> =
         measured.reads.iter().filter_map(|reads| Candidate::new(reads, cached)).collect();
     let best = candidates.iter().max_by(|a, b| a.expected.median.total_cmp(&b.expected.median))?;
@@ -149,7 +151,7 @@ fn why_backend(chosen: &Candidate<'_>, best: &Candidate<'_>, all: &[Candidate<'_
     }
 }
 
-/// Through the page cache or past it, where the backend can do both.
+/// Why buffered or direct IO, if the backend can do both.
 fn why_mode(chosen: &Candidate<'_>, all: &[Candidate<'_>]) -> Option<String> {
     let other = all
         .iter()
@@ -162,7 +164,7 @@ fn why_mode(chosen: &Candidate<'_>, all: &[Candidate<'_>]) -> Option<String> {
     })
 }
 
-/// Vectors in memory if they fit, codes and graph if they do, the most exact codes that fit.
+/// Vectors are in memory if they fit, and so are codes and graph. Codes are the most exact ones that fit.
 fn place(sizes: &Sizes, cold: f64) -> (Placements, Quantization, String) {
     let room = FOR_DATA * sizes.memory_gib;
     let on_disk = CODES_SCORED / cold * 1000.0;
@@ -195,7 +197,8 @@ fn place(sizes: &Sizes, cold: f64) -> (Placements, Quantization, String) {
     (placement, method, why)
 }
 
-/// Writes decide nothing, since what reads best also has to write; but they say what to expect.
+/// Writes do not affect the choice, because the backend with the best reads must also write. They show what
+/// to expect.
 fn why_write(measured: &Measured, backend: &str) -> Option<String> {
     let writes = measured.writes.iter().find(|writes| writes.backend == backend)?;
     Some(format!(
@@ -218,7 +221,7 @@ mod tests {
         Spread { min: median * 0.99, median, max: median * 1.01 }
     }
 
-    /// A backend whose cold rates by depth and whose warm rate are given.
+    /// A backend with these cold rates by depth, and this warm rate.
     fn reads(backend: &'static str, direct: bool, rates: &[f64], warm: Option<f64>) -> Reads {
         let mapped = backend == "mmap";
         let cold = rates.iter().zip(DEPTHS).map(|(&rate, depth)| AtDepth {
@@ -242,7 +245,7 @@ mod tests {
         }
     }
 
-    /// A disk that asynchronous reads keep busy and a map does not.
+    /// A disk that asynchronous reads keep busy, unlike a map.
     fn deep_disk() -> Measured {
         Measured {
             reads: vec![
@@ -282,7 +285,8 @@ mod tests {
         );
     }
 
-    /// Half of the vectors cached: 1 / (0.5/96,000 + 0.5/300,000) = 145,455 through the page cache, 115,000 past it.
+    /// Half of the vectors are cached: 1 / (0.5/96,000 + 0.5/300,000) = 145,455 buffered, and 115,000 with
+    /// direct IO.
     #[test]
     fn what_the_page_cache_holds_counts() {
         let advice = recommend(&deep_disk(), &sizes(16.0, 16.0)).unwrap();
@@ -301,14 +305,15 @@ mod tests {
             reads: vec![noisy("mmap", 1000.0), noisy("ring", ring)],
             ..Measured::default()
         };
-        // 1000 reaches 1010 * 0.99, and not 1011 * 0.99.
+        // 1000 reaches 1010 * 0.99, but not 1011 * 0.99.
         let close = recommend(&both(1010.0), &sizes(100.0, 1.0)).unwrap();
         assert_eq!(close.backend, "mmap");
         assert!(close.reasons.iter().any(|reason| reason.contains("so the simpler one")));
         assert_eq!(recommend(&both(1011.0), &sizes(100.0, 1.0)).unwrap().backend, "ring");
     }
 
-    /// 3072 bytes are 768 components; with a graph of 128 bytes a vector, codes and graph are 7/24, 1/6, 5/48 or 7/96 of the data.
+    /// 3072 bytes are 768 components. With a graph of 128 bytes a vector, codes and graph are 7/24, 1/6, 5/48
+    /// or 7/96 of the data.
     #[test]
     fn codes_are_the_most_exact_that_fit() {
         let codes = |memory| {

@@ -1,4 +1,4 @@
-//! Which collection, through which backend.
+//! The collection and the backend.
 
 use clap::Args;
 use std::path::PathBuf;

@@ -16,8 +16,8 @@ pub(crate) struct Demo {
     /// File of queries
     #[arg(long, value_name = "FILE", requires = "vectors")]
     pub(crate) queries: Option<PathBuf>,
-    /// Exact neighbours of each query, best first, as a 2-d int32 .npy [default: found by exact search for up to 100
-    /// queries]
+    /// Exact neighbours of each query, best first, as a 2-d int32 .npy [default: found by exact search for up
+    /// to 100 queries]
     #[arg(long, value_name = "FILE", requires = "vectors")]
     pub(crate) truth: Option<PathBuf>,
     /// Vectors to make when no file is given

@@ -2,10 +2,10 @@
 //!
 //! | module | concern |
 //! |---|---|
-//! | `collection` | which collection, through which backend |
-//! | `schema` | what a collection is |
+//! | `collection` | the collection and the backend |
+//! | `schema` | the schema of a collection |
 //! | `write`, `read`, `search`, `maintain`, `measure` | the commands, by what they do |
-//! | `vectors` | how a file of vectors is to be read |
+//! | `vectors` | the format of a file of vectors |
 //! | `parse` | values that several commands take |
 
 mod collection;
@@ -29,8 +29,8 @@ pub(crate) use search::Search;
 pub(crate) use vectors::{FormatArgs, FormatName};
 pub(crate) use write::{Delete, Import, Upsert};
 
-/// An embedded vector store for data larger than memory: points with payloads, filters and durable writes, read in batches
-/// through a backend of your choice.
+/// An embedded vector store for data larger than memory: points with payloads, filters and durable writes,
+/// read in batches through a backend of your choice.
 #[derive(Parser)]
 #[command(name = "vecstore", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {

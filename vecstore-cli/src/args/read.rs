@@ -74,8 +74,10 @@ pub(crate) struct Facet {
 pub(crate) struct Export {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
-    /// File for the vectors, which must not exist yet: .npy in the collection's element type, or .parquet for everything
+    /// File for the vectors, which must not exist yet: .npy in the collection's element type, or .parquet for
+    /// everything
     pub(crate) vectors: PathBuf,
-    /// With .npy: file for ids and payloads, which must not exist yet: {"id": ..., "payload": {...}}, in the order of the vectors
+    /// With .npy: file for ids and payloads, which must not exist yet: {"id": ..., "payload": {...}}, in the
+    /// order of the vectors
     pub(crate) points: Option<PathBuf>,
 }

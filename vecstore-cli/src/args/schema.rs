@@ -1,4 +1,4 @@
-//! Arguments that say what a collection is.
+//! Arguments for the schema of a collection.
 
 use super::collection::CollectionArgs;
 use super::parse::up_to;
@@ -38,7 +38,8 @@ pub(crate) struct Create {
     /// Index a payload field whose points of one value are to lie together on disk. May be repeated: sorted by the first one first
     #[arg(long, value_name = "FIELD:KIND", value_parser = parse_index)]
     pub(crate) tenant: Vec<(String, FieldKind)>,
-    /// Where a part is: vectors, codes, graph, payload, ids or indexes = cold, cached or pinned. May be repeated
+    /// Where a part is: vectors, codes, graph, payload, ids or indexes = cold, cached or pinned. May be
+    /// repeated
     #[arg(long, value_name = "PART=PLACE", value_parser = parse_place)]
     pub(crate) place: Vec<(Part, Placement)>,
 }
@@ -131,8 +132,8 @@ pub(crate) struct GraphArgs {
     /// Same seed, same graph
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Codes that search scores instead of vectors: int8, int8_global[=QUANTILE], int4, product[=COMPRESSION], binary,
-    /// rotated4, rotated2, rotated1
+    /// Codes that search scores instead of vectors: int8, int8_global[=QUANTILE], int4,
+    /// product[=COMPRESSION], binary, rotated4, rotated2, rotated1
     #[arg(long, value_name = "METHOD", default_value_t = Quantization::default())]
     pub(crate) quantization: Quantization,
 }
@@ -143,7 +144,7 @@ impl GraphArgs {
     }
 }
 
-/// A schema from a file of JSON.
+/// Reads a schema from a JSON file.
 pub(crate) fn read_schema(path: &Path, stop: &StopFlag) -> Result<Schema, CliError> {
     let failed = |problem: String| CliError::File { path: path.to_owned(), problem };
     let text = text::read(path, stop).map_err(|problem| match stop.is_stopped() {

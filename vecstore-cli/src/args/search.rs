@@ -1,4 +1,4 @@
-//! Arguments of a search, and of the reads it makes.
+//! Arguments of a search and its reads.
 
 use super::collection::CollectionArgs;
 use super::parse::{parse_filter, parse_part, parse_within, up_to};
@@ -71,15 +71,17 @@ pub(crate) struct SearchArgs {
     /// Candidates read from disk and rescored, for each hit wanted [default: what the codes need]
     #[arg(long, value_name = "TIMES", value_parser = parse_oversampling)]
     pub(crate) oversampling: Option<f32>,
-    /// Candidates rescored at most, where codes leave undecided which points are the hits [default: what the codes need]
+    /// Candidates rescored at most, where codes leave undecided which points are the hits [default: what the
+    /// codes need]
     #[arg(long, value_name = "CANDIDATES")]
     pub(crate) candidates_max: Option<usize>,
-    /// Which candidates are ranked by their vectors: all, never (codes alone decide, and nothing is read), or undecided[=PART]: only
-    /// those that codes cannot tell whether they are hits, PART of the error they may have taken for it, above 0, up to 1
+    /// Which candidates are ranked by their vectors: all, never (codes alone decide, and nothing is read), or
+    /// undecided[=PART]: only those that codes cannot tell whether they are hits, PART of the error they may
+    /// have taken for it, above 0, up to 1
     #[arg(long, value_name = "WHICH", default_value = "all", value_parser = parse_rescore)]
     pub(crate) rescore: Rescore,
-    /// Where a filter, or deletions of more than half, leave no more points of a segment than this, score each of them instead of
-    /// walking the graph
+    /// Where a filter, or deletions of more than half, leave no more points of a segment than this, score
+    /// each of them instead of walking the graph
     #[arg(long, value_name = "POINTS", default_value_t = SearchParams::default().scan_max)]
     pub(crate) scan_max: u64,
     /// The same where it leaves no more than this part of them, from 0 to 1

@@ -1,4 +1,4 @@
-//! How a file of vectors is to be read, where its name does not say it.
+//! The format of a file of vectors, if its name does not tell it.
 
 use super::schema::ElementName;
 use clap::{Args, ValueEnum};

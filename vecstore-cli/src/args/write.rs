@@ -13,7 +13,8 @@ use vecstore::point::PointId;
 pub(crate) struct Import {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
-    /// File of vectors (.npy of float32, float16 or uint8; .fvecs; .bvecs; or raw), or a .parquet that `export` wrote
+    /// File of vectors (.npy of float32, float16 or uint8; .fvecs; .bvecs; or raw), or a .parquet that
+    /// `export` wrote
     pub(crate) vectors: PathBuf,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
@@ -29,8 +30,8 @@ pub(crate) struct Import {
     /// Id of the first vector, where ids are not given; those that follow count up [default: 0]
     #[arg(long, value_name = "ID", conflicts_with_all = ["id_field", "points"])]
     pub(crate) first_id: Option<u64>,
-    /// Leave what fits in memory to the log [default: seal it; merge everything where most of the collection is new, or
-    /// --segments-max or --vacuum-ratio asks for it]
+    /// Leave what fits in memory to the log [default: seal it; merge everything where most of the collection
+    /// is new, or --segments-max or --vacuum-ratio asks for it]
     #[arg(long)]
     pub(crate) no_optimize: bool,
     /// Merge everything in any case, as `optimize` does

@@ -1,4 +1,4 @@
-//! Running the command so that it cannot hang the test.
+//! Runs the command so that it cannot hang the test.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// So long does no command here take, however slow the machine: one that does hangs.
+/// Longer than any command here takes on a slow machine. A command that takes longer hangs.
 const WATCHDOG: Duration = Duration::from_secs(180);
 
 pub(crate) const VECSTORE: &str = env!("CARGO_BIN_EXE_vecstore");
@@ -15,13 +15,13 @@ pub(crate) fn tempdir() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
-/// Runs a command without input to its end; fails if it has none.
+/// Runs a command without input to its end. Fails if it hangs.
 pub(crate) fn run(command: &mut Command) -> Output {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     end(child, &format!("{command:?}"))
 }
 
-/// Waits for the end of a command that has to have one; fails if it has none.
+/// Waits for the end of a command. Fails if it hangs.
 pub(crate) fn end(child: Child, what: &str) -> Output {
     let id = child.id().to_string();
     let (done, waiting) = mpsc::channel();
@@ -34,7 +34,7 @@ pub(crate) fn end(child: Child, what: &str) -> Output {
     output
 }
 
-/// Looks until it finds what a running command is to do; fails if the command ends before, or never does it.
+/// Polls for an effect of a running command. Fails if the command ends first, or if the effect never comes.
 pub(crate) fn wait_for<T>(child: &mut Child, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     const LOOKS: u32 = 36_000;
     for _ in 0..LOOKS {
@@ -50,7 +50,7 @@ pub(crate) fn wait_for<T>(child: &mut Child, what: &str, mut look: impl FnMut() 
     panic!("{what}: not seen after {LOOKS} looks");
 }
 
-/// Waits until a command has a collection open for writing: the lock file then names its process.
+/// Waits until a command has a collection open for writing. The lock file then names its process.
 pub(crate) fn wait_for_writer(child: &mut Child, collection: &Path) {
     let (lock, owner) = (collection.join("LOCK"), format!("process {}\n", child.id()));
     wait_for(child, "LOCK names its holder", || {
@@ -67,12 +67,12 @@ pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// All that was printed.
+/// The whole output, standard error included.
 pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
 }
 
-/// Fails unless the command failed with this code and a message that holds all of these.
+/// Fails unless the command failed with this code, and with a message that contains all of these parts.
 pub(crate) fn check_failure(output: &Output, code: i32, parts: &[&str]) {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{message}");
@@ -81,7 +81,7 @@ pub(crate) fn check_failure(output: &Output, code: i32, parts: &[&str]) {
     }
 }
 
-/// `rows` vectors of 8 components as `.fvecs`, each near the unit vector that its number names.
+/// Writes `rows` vectors of 8 components as `.fvecs`. Each is near the unit vector of its number.
 pub(crate) fn fvecs(dir: &Path, name: &str, rows: usize) -> PathBuf {
     let mut bytes = Vec::new();
     for row in 0..rows {
@@ -109,7 +109,8 @@ pub(crate) fn is_empty(dir: &Path) -> bool {
     std::fs::read_dir(dir).unwrap().next().is_none()
 }
 
-/// Fails unless a command worked, or said what is wrong and ended with a code of its own: neither a panic nor a signal.
+/// Fails unless the command worked, or ended with a message and an exit code of its own. A panic or a signal
+/// fails.
 #[cfg(unix)]
 pub(crate) fn check_end(output: &Output, context: &str) {
     use std::os::unix::process::ExitStatusExt;

@@ -1,4 +1,4 @@
-//! The bytes of a log, read in pieces: a long file takes no more memory than its longest record.
+//! The bytes of a log, read in pieces. A long file takes no more memory than its longest record.
 
 use super::{BATCH_BYTES_MAX, RECORD_HEADER_BYTES, ROOM_MAX};
 use crate::FormatError;
@@ -8,34 +8,34 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes that are read at once, but for longer records.
+/// Bytes of one read. A longer record is read whole.
 const PIECE: usize = 1 << 20;
-/// Writes of a group that share a sync have at most this many bytes before the last of them.
+/// The writes of a group share a sync. Before its last write, a group has at most this many bytes.
 pub const GROUP_BYTES_MAX: usize = 16 << 20;
-/// No log has more zeros than this after a record: of a group that did not reach the disk, and of the room
-/// after it.
+/// The most zeros that follow a record in any log: a group that did not reach the disk, and the room after
+/// it.
 pub(super) const ZEROS_MAX: u64 = (BATCH_BYTES_MAX + GROUP_BYTES_MAX) as u64 + ROOM_MAX;
 
 type Read<'a> = Box<dyn FnMut(u64, usize) -> Result<Vec<u8>, FormatError> + 'a>;
 
-/// A log to be read. In memory are at most [`BATCH_BYTES_MAX`], a record's header and a piece of it.
+/// A log to read. Memory holds at most [`BATCH_BYTES_MAX`], a record's header and one piece.
 pub struct LogBytes<'a> {
     path: PathBuf,
     len: u64,
     read: Read<'a>,
-    /// What was read last, and where it is.
+    /// The bytes read last. `start` is their offset.
     window: Vec<u8>,
     start: u64,
-    /// Bits that were put back, counted from the file's first.
+    /// Bits to put back, counted from the first bit of the file.
     flips: BTreeSet<u64>,
 }
 
-/// How far bytes reach that are not zeros.
+/// How far bytes other than zeros reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Content {
-    /// After the last byte that is none, of those that were looked at.
+    /// The offset after the last non-zero byte, as far as was looked.
     pub(super) end: u64,
-    /// More than [`ZEROS_MAX`] zeros follow, and nothing behind them was looked at.
+    /// More than [`ZEROS_MAX`] zeros follow. The bytes behind them were not looked at.
     pub(super) has_long_hole: bool,
 }
 
@@ -47,7 +47,7 @@ impl fmt::Debug for LogBytes<'_> {
 }
 
 impl LogBytes<'static> {
-    /// Of a file of this length.
+    /// A log in a file of `len` bytes.
     #[must_use]
     pub fn open(directory: &Arc<dyn Directory>, path: &Path, len: u64) -> Self {
         let (directory, own) = (Arc::clone(directory), path.to_owned());
@@ -60,7 +60,7 @@ impl<'a> LogBytes<'a> {
         Self { path: path.to_owned(), len, read, window: Vec::new(), start: 0, flips: BTreeSet::new() }
     }
 
-    /// Of bytes in memory.
+    /// A log in memory.
     #[must_use]
     pub fn of(path: &Path, bytes: &'a [u8]) -> Self {
         let read = |offset: u64, len: usize| Ok(bytes[offset as usize..][..len].to_vec());
@@ -73,19 +73,19 @@ impl<'a> LogBytes<'a> {
         &self.path
     }
 
-    /// Bytes of it.
+    /// Length in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether the log has no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The bytes from an offset on: so many, or as many as there are.
+    /// Up to `len` bytes from an offset on. Fewer at the end of the log.
     pub(super) fn at(&mut self, offset: u64, len: usize) -> Result<&[u8], FormatError> {
         let there = self.len.saturating_sub(offset);
         let len = there.min(len as u64) as usize;
@@ -94,7 +94,7 @@ impl<'a> LogBytes<'a> {
         }
         let is_inside = self.start <= offset && offset + len as u64 <= self.start + self.window.len() as u64;
         if !is_inside {
-            // Both at once would be twice as much.
+            // Frees the window first, because both at once would double the memory.
             self.release();
             self.window = (self.read)(offset, there.min(len.max(PIECE) as u64) as usize)?;
             self.start = offset;
@@ -102,7 +102,7 @@ impl<'a> LogBytes<'a> {
             for bit in self.flips.range(offset * 8..end * 8) {
                 self.window[(bit / 8 - offset) as usize] ^= 1 << (bit % 8);
             }
-            // Somebody else may have cut it off.
+            // Another process may have truncated the file.
             if self.window.len() < len {
                 self.len = end;
             }
@@ -111,7 +111,7 @@ impl<'a> LogBytes<'a> {
         Ok(&bytes[..len.min(bytes.len())])
     }
 
-    /// Flips a bit, counted from the file's first, in what is read from now on.
+    /// Flips a bit, counted from the first bit of the file, in all reads from now on.
     pub(super) fn flip(&mut self, bit: u64) {
         if !self.flips.remove(&bit) {
             self.flips.insert(bit);
@@ -122,18 +122,18 @@ impl<'a> LogBytes<'a> {
         }
     }
 
-    /// Gives back memory.
+    /// Frees the memory of the last read.
     pub fn release(&mut self) {
         (self.window, self.start) = (Vec::new(), 0);
     }
 
-    /// Reads no further than this.
+    /// Ends the log at this length.
     pub(super) fn truncate(&mut self, len: u64) {
         self.len = self.len.min(len);
         self.release();
     }
 
-    /// How far bytes reach, from an offset on, that are not zeros.
+    /// How far bytes other than zeros reach, from an offset on.
     pub(super) fn content(&mut self, from: u64) -> Result<Content, FormatError> {
         let (mut at, mut end) = (from, from);
         while at < self.len {
@@ -150,7 +150,7 @@ impl<'a> LogBytes<'a> {
         Ok(Content { end, has_long_hole: false })
     }
 
-    /// Whether these bytes are all zeros, or not there.
+    /// Whether these bytes are zeros or beyond the end.
     pub(super) fn is_hole(&mut self, from: u64, to: u64) -> Result<bool, FormatError> {
         Ok(without_zeros(self.at(from, (to - from) as usize)?).is_empty())
     }
@@ -159,7 +159,7 @@ impl<'a> LogBytes<'a> {
 /// These bytes up to the last one that is not zero.
 fn without_zeros(bytes: &[u8]) -> &[u8] {
     const ZEROS: [u8; 4096] = [0; 4096];
-    // Whole pages first: most of what is looked at are zeros.
+    // Compares whole pages first, because most bytes here are zeros.
     let pages = bytes.rchunks(ZEROS.len()).take_while(|page| **page == ZEROS[..page.len()]).count();
     let rest = &bytes[..bytes.len().saturating_sub(pages * ZEROS.len())];
     &rest[..rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)]

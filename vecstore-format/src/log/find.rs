@@ -1,4 +1,4 @@
-//! Finding records in the bytes of a log: whole ones, and those of which one bit was flipped.
+//! Finds records in the bytes of a log: whole ones, and ones with a flipped bit.
 
 use super::bytes::LogBytes;
 use super::record::RecordHeader;
@@ -6,14 +6,15 @@ use super::{LogHeader, RECORD_HEADER_BYTES};
 use crate::FormatError;
 use crate::bit_flip::flipped_bit;
 
-/// The header of the record at an offset, if it is wanted and the record is whole.
+/// The header of the record at an offset, if `is_wanted` accepts it and the record is whole.
 pub(super) fn whole_record(
     log: &LogHeader,
     bytes: &mut LogBytes<'_>,
     at: u64,
     is_wanted: impl Fn(&RecordHeader) -> bool,
 ) -> Result<Option<RecordHeader>, FormatError> {
-    // The cheap check first: the other one takes as long as the record says it is.
+    // The cheap check comes first. The checksum takes time in proportion to the length that the record
+    // states.
     let header = RecordHeader::decode(bytes.at(at, RECORD_HEADER_BYTES)?).filter(is_wanted);
     let Some((record, len)) = header.and_then(|record| Some((record, record.len()?))) else {
         return Ok(None);
@@ -24,9 +25,8 @@ pub(super) fn whole_record(
     Ok(is_whole.then_some(record))
 }
 
-/// Where the next whole record starts in a range, of those that are plausible there. The budget is of bytes
-/// whose checksum may be computed: only crafted ones look like so many records that checking them all would
-/// take long.
+/// Where the next whole and plausible record of a range starts. `budget` bounds the bytes whose checksums are
+/// computed. Only a crafted log has so many record-like places that checking all of them would take long.
 pub(super) fn next_whole(
     log: &LogHeader,
     bytes: &mut LogBytes<'_>,
@@ -35,7 +35,7 @@ pub(super) fn next_whole(
     is_plausible: impl Fn(&RecordHeader, u64) -> bool,
 ) -> Result<Option<u64>, FormatError> {
     for at in range {
-        // Cheap checks first: nearly every place fails them.
+        // Cheap checks come first, because nearly every place fails them.
         let Some(record) = RecordHeader::decode(bytes.at(at, RECORD_HEADER_BYTES)?) else { break };
         let len = record.len().filter(|&len| at + len as u64 <= bytes.len());
         let Some(len) = len.filter(|_| is_plausible(&record, at)) else { continue };
@@ -48,8 +48,8 @@ pub(super) fn next_whole(
     Ok(None)
 }
 
-/// The record at an offset with a flipped bit put back, if that makes it whole and wanted; and which bit that
-/// is, counted from the file's first. The bit stays put back.
+/// The record at an offset, if one flipped bit makes it whole and wanted. Also returns that bit, counted from
+/// the first bit of the file. The bit stays put back.
 pub(super) fn mend_record(
     log: &LogHeader,
     bytes: &mut LogBytes<'_>,
@@ -65,7 +65,7 @@ pub(super) fn mend_record(
         }
         None => None,
     };
-    // A flipped bit of the length makes quite another record of it, so each is tried.
+    // A flipped bit in the length changes where the record ends. Each bit of the length is therefore tried.
     for bit in suspect.into_iter().chain(0..32) {
         let bit = at * 8 + bit as u64;
         bytes.flip(bit);
@@ -82,13 +82,13 @@ pub(super) fn mend_record(
     Ok(None)
 }
 
-/// The bit of a record that, flipped, makes its checksum right.
+/// The bit whose flip makes a record's checksum match.
 fn suspect_bit(log: &LogHeader, own: &RecordHeader, record: &[u8]) -> Option<usize> {
     if Some(record.len()) != own.len() {
         return None;
     }
     let found = own.expected_crc(log.salt, &record[RECORD_HEADER_BYTES..]);
-    // The checksum's own bits lie in front, where it was computed over something else.
+    // The checksum's own bits lie in the header. The checksum is computed over other bytes in their place.
     match flipped_bit(found, own.crc, record.len())? {
         32..64 => None,
         bit => Some(if bit < record.len() * 8 { bit } else { bit - record.len() * 8 + 32 }),

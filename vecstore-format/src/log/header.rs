@@ -7,22 +7,22 @@ use std::path::Path;
 
 const MAGIC: [u8; 8] = *b"VECSTLOG";
 const VERSION: u32 = 2;
-/// Logs did not say which collection they are of, and had no marks but the last.
+/// Logs of version 1 do not state their collection, and have only the last mark.
 const VERSION_OLDEST: u32 = 1;
 const FIRST_SEQ_AT: usize = 32;
 const COLLECTION_AT: usize = 40;
 const BYTE_ORDER: u32 = 0x0A0B_0C0D;
 
-/// What the header of a log says.
+/// The fields of a log's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogHeader {
-    /// The random number that the checksums of its records start from.
+    /// The random number that the checksums of all records start from.
     pub salt: u64,
     /// The number in the file's name.
     pub number: u64,
     /// The sequence number of its first record.
     pub first_seq: u64,
-    /// The collection's id; none in the version that knew no ids.
+    /// The collection's id. `None` in version 1.
     pub collection: Option<RandomId>,
 }
 
@@ -60,7 +60,7 @@ impl LogHeader {
     }
 }
 
-/// What the bytes at the start of a log say; `None` if they are no whole header.
+/// Decodes the bytes at the start of a log. `None` if they are not a whole header.
 pub(super) fn parse_header(path: &Path, bytes: &[u8]) -> Result<Option<LogHeader>, FormatError> {
     let Some(bytes) = bytes.get(..HEADER_BYTES) else { return Ok(None) };
     let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
@@ -74,7 +74,7 @@ pub(super) fn parse_header(path: &Path, bytes: &[u8]) -> Result<Option<LogHeader
         found => return Err(FormatError::Version { path: path.to_owned(), found, known: VERSION }),
     };
     let first_seq = u64_at(FIRST_SEQ_AT);
-    // Whoever reads the records counts on from it.
+    // The reader of the records counts on from this number.
     if !(1..=NUMBER_END).contains(&first_seq) {
         let reason = format!("its first write is {first_seq}, and has to be from 1 to {NUMBER_END}");
         return Err(FormatError::damaged(path, FIRST_SEQ_AT as u64, reason));

@@ -1,4 +1,4 @@
-//! Reading a log back, record by record.
+//! Reads a log, record by record.
 
 use super::bytes::LogBytes;
 use super::find::whole_record;
@@ -13,44 +13,44 @@ use crate::FormatError;
 pub enum LogEnd {
     /// With the mark of a clean end.
     Closed,
-    /// After a whole record; only zeros follow, of room that was made ahead.
+    /// After a whole record. Only zeros follow, the room of the writer.
     Open {
-        /// Bytes of whole records and the header.
+        /// Length of header and whole records, in bytes.
         len: u64,
     },
-    /// With bytes that are no whole record.
+    /// With bytes that are not a whole record.
     Torn {
-        /// Where they begin.
+        /// The offset of these bytes.
         offset: u64,
-        /// How many they are, less zeros at the end.
+        /// Their number, without zeros at the end.
         bytes: u64,
-        /// Whether they may be something else than a write that was under way.
+        /// Whether they may be something other than a write in progress.
         in_doubt: bool,
     },
 }
 
-/// The sequence number of the first record of a log that begins with these bytes; `None` if it is no log, or
-/// has no record. The first [`FIRST_RECORD_BYTES`](super::FIRST_RECORD_BYTES) are enough.
+/// The sequence number of the first record of a log that begins with these bytes. `None` if they are not a
+/// log, or if it has no record. The first [`FIRST_RECORD_BYTES`](super::FIRST_RECORD_BYTES) are enough.
 #[must_use]
 pub fn first_record(bytes: &[u8]) -> Option<u64> {
     let header = parse_header("".as_ref(), bytes).ok()??;
     bytes[HEADER_BYTES..].iter().any(|&byte| byte != 0).then_some(header.first_seq)
 }
 
-/// A log that is being read.
+/// A log in the course of reading.
 #[derive(Debug)]
 pub struct LogReader<'a> {
     bytes: LogBytes<'a>,
     header: LogHeader,
     vector_bytes: usize,
-    /// What is due next.
+    /// The record that is due next.
     due: Due,
     end: LogEnd,
 }
 
 impl<'a> LogReader<'a> {
-    /// Begins to read a log of vectors of so many bytes. `None` when not even its header was made durable: it
-    /// has never held an acknowledged write.
+    /// Begins to read a log whose vectors have `vector_bytes` bytes. `None` if not even its header became
+    /// durable. Such a log never held an acknowledged write.
     ///
     /// # Errors
     /// [`FormatError::Damaged`]; [`FormatError::Version`]; [`FormatError::Directory`].
@@ -70,13 +70,13 @@ impl<'a> LogReader<'a> {
         Ok(Some(Self { bytes, header, vector_bytes, due, end: LogEnd::Open { len: at } }))
     }
 
-    /// What its header says.
+    /// The fields of the header.
     #[must_use]
     pub fn header(&self) -> LogHeader {
         self.header
     }
 
-    /// Whether a whole batch follows the header. To be asked before any is taken.
+    /// Whether a whole batch follows the header. Call it before the first [`LogReader::next_batch`].
     ///
     /// # Errors
     /// [`FormatError::Directory`].
@@ -86,19 +86,19 @@ impl<'a> LogReader<'a> {
         Ok(whole_record(&self.header, &mut self.bytes, at, is_first)?.is_some())
     }
 
-    /// The sequence number that comes after what was read.
+    /// The sequence number that follows the last one read.
     #[must_use]
     pub fn next_seq(&self) -> u64 {
         self.due.seq
     }
 
-    /// How the log ends, once there is no batch any more.
+    /// How the log ends. Valid once [`LogReader::next_batch`] returned `None`.
     #[must_use]
     pub fn end(&self) -> LogEnd {
         self.end
     }
 
-    /// The next batch: its sequence number and its points. `None` where the log ends.
+    /// The next batch: its sequence number and its points. `None` at the end of the log.
     ///
     /// # Errors
     /// [`FormatError::Damaged`]; [`FormatError::Directory`].

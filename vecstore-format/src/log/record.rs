@@ -1,9 +1,9 @@
-//! Records: framing with a checksum, and batches of points in them.
+//! Records: their framing with a checksum, and the batches of points inside.
 
 use super::{LogHeader, RECORD_HEADER_BYTES};
 use crate::PointId;
 
-/// A batch is not longer than this.
+/// The longest batch, in bytes.
 pub const BATCH_BYTES_MAX: usize = 256 << 20;
 
 const PUT_NUM: u8 = 1;
@@ -11,10 +11,10 @@ const PUT_UUID: u8 = 2;
 const DELETE_NUM: u8 = 3;
 const DELETE_UUID: u8 = 4;
 
-/// One point's part of a batch.
+/// One point in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogOp<'a> {
-    /// The point is this now.
+    /// The point was written.
     Put {
         /// Its id.
         id: PointId,
@@ -23,7 +23,7 @@ pub enum LogOp<'a> {
         /// Its vector, in the element type of the log's vectors.
         vector: &'a [u8],
     },
-    /// The point is gone.
+    /// The point was deleted.
     Delete {
         /// Its id.
         id: PointId,
@@ -40,15 +40,15 @@ impl LogOp<'_> {
     }
 }
 
-/// A batch that is longer than [`BATCH_BYTES_MAX`].
+/// A batch longer than [`BATCH_BYTES_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a batch of {bytes} bytes; it has at most {BATCH_BYTES_MAX}")]
 pub struct BatchTooLongError {
-    /// Its bytes.
+    /// Its length in bytes.
     pub bytes: usize,
 }
 
-/// Collects the body of a batch.
+/// Encodes the body of a batch.
 #[derive(Debug, Default)]
 pub struct BatchEncoder {
     count: u32,
@@ -56,7 +56,7 @@ pub struct BatchEncoder {
 }
 
 impl BatchEncoder {
-    /// Appends a point's part.
+    /// Appends one point.
     pub fn push(&mut self, op: LogOp<'_>) {
         let out = &mut self.bytes;
         if out.is_empty() {
@@ -84,7 +84,7 @@ impl BatchEncoder {
         self.count += 1;
     }
 
-    /// The body of the record; `None` if there is nothing in it.
+    /// The body of the record. `None` if it is empty.
     ///
     /// # Errors
     /// [`BatchTooLongError`].
@@ -100,11 +100,11 @@ impl BatchEncoder {
     }
 }
 
-/// Takes the body of a batch of vectors of so many bytes apart; `None` if it is none.
+/// Decodes the body of a batch whose vectors have `vector_bytes` bytes. `None` if it is not a batch.
 #[must_use]
 pub fn decode_batch(mut body: &[u8], vector_bytes: usize) -> Option<Vec<LogOp<'_>>> {
     let count = u32::from_le_bytes(take(&mut body, 4)?.try_into().ok()?);
-    // Not reserved: a wrong count must not ask for memory.
+    // Reserves nothing, because a wrong count must not cost memory.
     let mut ops = Vec::new();
     for _ in 0..count {
         let tag = take(&mut body, 1)?[0];
@@ -133,7 +133,7 @@ fn take<'a>(from: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-/// The fields in front of a record's body.
+/// The fields before a record's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RecordHeader {
     pub(super) body_len: u32,
@@ -141,7 +141,7 @@ pub(super) struct RecordHeader {
     pub(super) seq: u64,
     pub(super) synced_len: u64,
     pub(super) kind: u32,
-    /// The checksum of the record before; of the first one, of the log's header.
+    /// The checksum of the record before. For the first record, that of the log's header.
     pub(super) previous: u32,
 }
 
@@ -160,7 +160,7 @@ impl RecordHeader {
         })
     }
 
-    /// Bytes of the record, this header included; `None` if no record is so long.
+    /// The length of the record in bytes, with this header. `None` if no record is that long.
     pub(super) fn len(&self) -> Option<usize> {
         let body_len = self.body_len as usize;
         (body_len <= BATCH_BYTES_MAX).then_some(RECORD_HEADER_BYTES + body_len)
@@ -177,7 +177,7 @@ impl RecordHeader {
         bytes
     }
 
-    /// The checksum of a record with this header and body in a log of this salt.
+    /// The checksum of a record with this header and body, in a log of this salt.
     pub(super) fn expected_crc(&self, salt: u64, body: &[u8]) -> u32 {
         let mut hasher = crc32fast::Hasher::new_with_initial(salt as u32);
         hasher.update(&Self { crc: (salt >> 32) as u32, ..*self }.encode());
@@ -186,7 +186,7 @@ impl RecordHeader {
     }
 }
 
-/// Appends a whole record, whose header lacks only the checksum, and returns it.
+/// Appends a whole record. Computes the header's checksum, and returns it.
 pub(super) fn encode_record(
     log: &LogHeader,
     mut header: RecordHeader,

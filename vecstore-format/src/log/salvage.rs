@@ -1,14 +1,14 @@
-//! Reading what is left of a damaged log.
+//! Reads what is left of a damaged log.
 //!
-//! A record is taken where its checksum fits, wherever it is found. Behind damage one may also be what a
-//! failed write left, never acknowledged (see [the log](super)): it counts where a record says that the log
-//! was durable so far, or where it continues, by its `previous`, one that counts.
+//! A record counts as found wherever its checksum fits. But a record behind damage may be the remains of a
+//! failed write that was never acknowledged (see [the log](super)). It is taken in two cases. Either a record
+//! says that the log was durable up to there, or its `previous` continues a record that is taken.
 //!
-//! **Zeros at the end** are room that was made ahead, or what is left of records that are lost. A log that was
-//! closed has no such end to ask about. In another one the writer leaves at most as many zeros as
-//! `LogWriter::write_ahead` makes. More of them were records: lost ones, or those of a write that was under way.
-//! Records that were replaced by no more zeros than that leave no trace. They cannot be told from room, and
-//! [`SalvagedLog::is_closed`] is all there is to say.
+//! **Zeros at the end** are either the room of the writer, or the place of lost records. A closed log has no
+//! room, so the question does not arise. In an open log, a writer leaves at most the zeros that
+//! `LogWriter::write_ahead` makes. If there are more, they were records: lost ones, or those of a write in
+//! progress. Lost records leave no trace if the zeros in their place are no more than that. Nothing tells
+//! these from room; see [`SalvagedLog::is_closed`].
 
 use super::bytes::{LogBytes, ZEROS_MAX};
 use super::find::{mend_record, next_whole, whole_record};
@@ -18,29 +18,29 @@ use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, RECORD_H
 use crate::FormatError;
 use crate::bit_flip::mend;
 
-/// What is left of a log.
+/// The remains of a log.
 #[derive(Debug)]
 pub struct SalvagedLog<'a> {
     bytes: LogBytes<'a>,
     vector_bytes: usize,
-    /// What its header says, if it is whole.
+    /// The header, if it is whole.
     pub header: Option<LogHeader>,
-    /// Its salt, whatever the rest of its header; none if it is shorter than a header.
+    /// The salt, even if the rest of the header is damaged. `None` if the file is shorter than a header.
     pub salt: Option<u64>,
-    /// The batches, with ascending numbers. Numbers between them are of writes that are lost.
+    /// The batches, with ascending numbers. A missing number is that of a lost write.
     pub batches: Vec<SalvagedBatch>,
     /// The sequence number that follows the last batch, if a mark says it.
     pub next_seq: Option<u64>,
-    /// Whether it ends with the mark of a clean end. If not, as many writes as fit the room at its end may be
+    /// Whether the log ends with the mark of a clean end. If not, writes that fit the room at its end may be
     /// lost without a trace.
     pub is_closed: bool,
-    /// Whether writes may be lost from its end that left a trace, and nothing says how many.
+    /// Whether writes at its end left traces and may be lost. Their number is unknown.
     pub end_lost: bool,
-    /// What was wrong.
+    /// What was wrong, for people.
     pub notes: Vec<String>,
 }
 
-/// A batch, and where its body is.
+/// A batch, and the place of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SalvagedBatch {
     /// Its sequence number.
@@ -49,7 +49,7 @@ pub struct SalvagedBatch {
     len: usize,
 }
 
-/// A whole record: where it is, and whether it continues the one before.
+/// A whole record: its offset, and whether it continues the record before.
 struct Found {
     at: u64,
     record: RecordHeader,
@@ -57,10 +57,10 @@ struct Found {
 }
 
 impl SalvagedLog<'_> {
-    /// The points of a batch.
+    /// Decodes the points of a batch.
     ///
     /// # Errors
-    /// [`FormatError::Damaged`] if the log was changed meanwhile; [`FormatError::Directory`].
+    /// [`FormatError::Damaged`] if the log changed meanwhile; [`FormatError::Directory`].
     pub fn points(&mut self, batch: SalvagedBatch) -> Result<Vec<LogOp<'_>>, FormatError> {
         let path = self.bytes.path().to_owned();
         let body = self.bytes.at(batch.at, batch.len)?;
@@ -68,20 +68,20 @@ impl SalvagedLog<'_> {
             .ok_or_else(|| FormatError::damaged(&path, batch.at, "the log was changed while it was read"))
     }
 
-    /// The number of its first write, as far as anything tells it.
+    /// The number of the first write, if the header or a batch tells it.
     #[must_use]
     pub fn first_seq(&self) -> Option<u64> {
         let header = self.header.map(|header| header.first_seq);
         header.or_else(|| self.batches.first().map(|batch| batch.seq))
     }
 
-    /// Gives back memory.
+    /// Frees the memory of the last read.
     pub fn release(&mut self) {
         self.bytes.release();
     }
 }
 
-/// Takes a damaged log of vectors of so many bytes apart. Bits that were flipped are put back.
+/// Salvages a damaged log whose vectors have `vector_bytes` bytes. It puts flipped bits back.
 ///
 /// # Errors
 /// [`FormatError::Directory`].
@@ -112,7 +112,7 @@ pub fn salvage_log(mut bytes: LogBytes<'_>, vector_bytes: usize) -> Result<Salva
     }
     let mut start: [u8; HEADER_BYTES] = bytes.at(0, HEADER_BYTES)?.try_into().expect("it is long enough");
     let known = header(&mut start, &mut notes);
-    // Whatever the rest of the header is: records that fit the salt prove it.
+    // The salt may be sound even if the header is not. Records that match it prove it.
     let salt = u64::from_le_bytes(start[16..24].try_into().expect("eight bytes"));
     let header = known.unwrap_or(LogHeader { salt, number: 0, first_seq: 0, collection: None });
     let found = find_records(&header, known.is_some(), &mut bytes, content.end, &mut notes)?;
@@ -134,7 +134,7 @@ pub fn salvage_log(mut bytes: LogBytes<'_>, vector_bytes: usize) -> Result<Salva
                 batches.push(SalvagedBatch { seq: record.seq, at: body, len });
                 next_seq = None;
             }
-            // It was a write, and took its number.
+            // This record was a write, and used up its number.
             _ => {
                 notes.push(format!("its record at {at} is no batch of points of this schema"));
                 next_seq = Some(record.seq.saturating_add(1));
@@ -191,7 +191,7 @@ fn find_records(
     let mut found: Vec<Found> = Vec::new();
     let (mut budget, mut mending_budget) = (16 * bytes.len(), 16 * bytes.len());
     let mut due = log.first_seq;
-    // The checksum of the record before, where it is known.
+    // The checksum of the record before, if known.
     let mut previous = is_header_whole.then(|| log.crc());
     let mut at = HEADER_BYTES as u64;
     while at < end {

@@ -1,8 +1,9 @@
-//! What follows the last whole record of a log: what a crash leaves, or damage.
+//! Judges the bytes after the last whole record of a log: the remains of a crash, or damage.
 //!
-//! A disk writes whole sectors, those of one write in any order. So where a crash has torn a record, each of
-//! its sectors is as it was written, or is as before: zeros of the room, or beyond the end of the file.
-//! Damage leaves other bytes. What a flipped bit explains is damage too. The first line that holds decides:
+//! A disk writes whole sectors, and the sectors of one write in any order. After a crash, each sector of a
+//! torn record is therefore either as written or as before. Before, it was zeros of the room, or lay beyond
+//! the end of the file. Damage leaves other bytes. Bytes that one flipped bit explains are damage too. The
+//! first line that holds decides:
 //!
 //! | the bytes | are |
 //! |---|---|
@@ -12,7 +13,7 @@
 //! | one flipped bit of a mark explains them, or a sector is missing | torn: never acknowledged, cut off |
 //! | anything else | in doubt, as above |
 //!
-//! A batch counts as torn if it was written and not synced, and then lost a whole sector to damage.
+//! One kind of damage passes as torn: an unsynced batch that was whole, and later lost a whole sector.
 
 use super::bytes::LogBytes;
 use super::find::{mend_record, next_whole};
@@ -21,10 +22,10 @@ use super::record::RecordHeader;
 use super::{KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, RECORD_HEADER_BYTES};
 use crate::FormatError;
 
-/// What a disk writes at once, at least.
+/// The smallest unit that a disk writes, in bytes.
 const SECTOR: u64 = 512;
 
-/// What is due where a log has no whole record.
+/// The record that should follow, where a log has no whole record.
 #[derive(Debug)]
 pub(super) struct Due {
     pub(super) at: u64,
@@ -41,7 +42,7 @@ impl Due {
     }
 }
 
-/// Decides about the bytes from where a record is due.
+/// Judges the bytes from the place of the due record on.
 pub(super) fn judge(log: &LogHeader, bytes: &mut LogBytes<'_>, due: &Due) -> Result<LogEnd, FormatError> {
     let at = due.at;
     let content = bytes.content(at)?;
@@ -76,8 +77,8 @@ pub(super) fn judge(log: &LogHeader, bytes: &mut LogBytes<'_>, due: &Due) -> Res
     Ok(LogEnd::Torn { offset: at, bytes: content.end - at, in_doubt })
 }
 
-/// Whether a sector of the record that is due is missing. Where its header is not what is due, that one's
-/// alone: nothing tells how long the record is.
+/// Whether a sector of the due record is missing. If its header is not the due one, only the header's own
+/// sectors are checked, because the record's length is unknown.
 fn has_hole(bytes: &mut LogBytes<'_>, due: &Due) -> Result<bool, FormatError> {
     let header = RecordHeader::decode(bytes.at(due.at, RECORD_HEADER_BYTES)?);
     let len = header.filter(|header| due.is_met_by(header)).and_then(|header| header.len());

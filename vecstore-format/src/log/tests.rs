@@ -26,11 +26,11 @@ fn on_log<T>(disk: &SimulatedDisk, act: impl AsyncFnOnce(LogWriter) -> T) -> T {
         .unwrap()
 }
 
-/// What a log comes to.
+/// The result of parsing a log.
 #[derive(Debug)]
 struct Parsed {
     header: LogHeader,
-    /// The sequence number of each batch, and the id that it puts.
+    /// The sequence number of each batch, and the id that it writes.
     batches: Vec<(u64, PointId)>,
     next_seq: u64,
     end: LogEnd,
@@ -45,7 +45,7 @@ fn parse(bytes: &[u8]) -> Result<Option<Parsed>, FormatError> {
     Ok(Some(Parsed { header: log.header(), batches, next_seq: log.next_seq(), end: log.end() }))
 }
 
-/// What is left of a damaged log: the sequence number of each batch, and the id that it puts.
+/// The remains of a damaged log: the sequence number of each batch, and the id that it writes.
 fn salvage(bytes: &[u8]) -> (Vec<(u64, PointId)>, SalvagedLog<'_>) {
     let mut log = salvage_log(LogBytes::of(path(), bytes), VECTOR.len()).unwrap();
     let batches = log.batches.clone().into_iter();
@@ -63,7 +63,7 @@ fn places(bytes: &[u8]) -> Vec<usize> {
     places
 }
 
-/// A log of three synced batches that was closed.
+/// A closed log of three synced batches.
 fn closed() -> Vec<u8> {
     let disk = SimulatedDisk::new(1);
     on_log(&disk, async |mut log| {
@@ -93,7 +93,7 @@ fn what_is_written_is_read_back() {
     assert_eq!(log.next_batch().unwrap(), None);
 }
 
-/// Each batch is followed by a mark, and the log ends with another one.
+/// A mark follows each batch, and another one ends the log.
 #[test]
 fn a_flipped_bit_in_a_closed_log_is_never_taken_for_an_end() {
     let bytes = closed();
@@ -104,12 +104,12 @@ fn a_flipped_bit_in_a_closed_log_is_never_taken_for_an_end() {
         match parse(&flipped) {
             Err(_) => assert!(bit / 8 < last, "bit {bit}"),
             Ok(Some(log)) => {
-                // Only the last mark itself can be lost so, and the one before it, which the last one does
-                // not vouch for.
+                // Only the last mark can be lost like this, and the mark before it, which the last one does
+                // not cover.
                 assert!(bit / 8 >= last - RECORD_HEADER_BYTES, "bit {bit}");
                 assert_eq!((log.batches.len(), log.next_seq), (3, 103));
                 let offset = if bit / 8 >= last { last } else { last - RECORD_HEADER_BYTES };
-                // A checksum, which the log's random salt goes into, may end in zeros.
+                // A checksum may end in zeros, because it depends on the log's random salt.
                 let zeros = flipped.iter().rev().take_while(|&&byte| byte == 0).count();
                 let bytes = (bytes.len() - offset - zeros) as u64;
                 assert_eq!(log.end, LogEnd::Torn { offset: offset as u64, bytes, in_doubt: false });
@@ -145,7 +145,7 @@ fn a_log_cut_anywhere_ends_before_the_cut() {
     }
 }
 
-/// A log with a synced batch, and two that were written together and not synced.
+/// A log with a synced batch, and two unsynced ones that were written together.
 fn unsynced(payload: &[u8]) -> Vec<u8> {
     let disk = SimulatedDisk::new(1);
     on_log(&disk, async |mut log| {
@@ -160,7 +160,7 @@ fn unsynced(payload: &[u8]) -> Vec<u8> {
     disk.read(path()).unwrap()
 }
 
-/// Records of one group may reach the disk in any order; those that were not synced are no damage.
+/// Records of one group reach the disk in any order. Unsynced ones are not damage.
 #[test]
 fn a_lost_sector_in_an_unsynced_group_is_a_torn_end() {
     let whole = unsynced(&[b'x'; 2000]);
@@ -175,14 +175,15 @@ fn a_lost_sector_in_an_unsynced_group_is_a_torn_end() {
         let LogEnd::Torn { offset, in_doubt, .. } = log.end else { panic!("sector {sector}: {:?}", log.end) };
         assert_eq!((offset, in_doubt), (place as u64, false), "sector {sector}");
     }
-    // The first one was durable when the others were written: a hole there is damage, and named.
+    // The first record was durable when the others were written. A hole in it is damage, and the error names
+    // it.
     let mut bytes = whole;
     bytes[first + 512..first + 1024].fill(0);
     let error = parse(&bytes).unwrap_err();
     assert!(matches!(error, FormatError::Damaged { offset: Some(64), .. }), "{error}");
 }
 
-/// What no crash leaves is damage where one bit explains it, and in doubt where nothing does.
+/// No crash leaves such bytes. They are damage if one flipped bit explains them, and in doubt otherwise.
 #[test]
 fn a_record_that_no_crash_leaves_is_never_just_cut_off() {
     let whole = unsynced(b"{\"short\": 1}");
@@ -235,7 +236,7 @@ fn a_write_that_failed_leaves_no_trace_once_the_next_one_succeeds() {
     assert_eq!(log.batches[0].1, PointId::Num(1));
 }
 
-/// Zeros are written ahead of the records, so that most syncs need not make a new length durable.
+/// The writer writes zeros ahead of the records, so most syncs need not make a new length durable.
 #[test]
 fn the_file_grows_ahead_of_its_records_and_is_cut_when_it_is_closed() {
     let disk = SimulatedDisk::new(1);
@@ -275,8 +276,8 @@ fn a_disk_without_room_for_the_zeros_still_takes_the_record() {
     assert_eq!(parse(&disk.read(path()).unwrap()).unwrap().unwrap().batches.len(), 1);
 }
 
-/// A failed write may have reached the disk whole. What it leaves behind a shorter one in its place is no
-/// record.
+/// A failed write may have reached the disk whole. A shorter write then takes its place. The bytes left
+/// behind it are not a record.
 #[test]
 fn what_a_failed_write_left_does_not_continue_the_next() {
     let disk = SimulatedDisk::new(1);
@@ -290,8 +291,7 @@ fn what_a_failed_write_left_does_not_continue_the_next() {
         (bytes[..HEADER_BYTES + (bytes.len() - HEADER_BYTES) / 2].to_vec(), bytes)
     });
     let header = parse(&both).unwrap().unwrap().header;
-    // As if both had failed and another batch, of the same length as the first one, was written instead of
-    // them.
+    // As if both writes had failed, and another batch of the first one's length was written in their place.
     let mut instead = both;
     let record = record::RecordHeader::decode(&first[HEADER_BYTES..]).unwrap();
     let mut replaced = Vec::new();
@@ -300,7 +300,7 @@ fn what_a_failed_write_left_does_not_continue_the_next() {
     let log = parse(&instead).unwrap().unwrap();
     assert_eq!(log.batches, [(100, PointId::Num(7))]);
     assert!(matches!(log.end, LogEnd::Torn { offset, .. } if offset == first.len() as u64));
-    // Neither does repair take it.
+    // Repair does not take it either.
     let (batches, log) = salvage(&instead);
     assert_eq!((batches, log.end_lost), (vec![(100, PointId::Num(7))], true));
 }
@@ -318,8 +318,8 @@ fn salvage_puts_a_flipped_bit_back_wherever_it_is() {
     }
 }
 
-/// Records behind a hole count up to where one of them says that the log was durable; further ones only in
-/// one piece.
+/// Behind a hole, records count up to the length that one of them states as durable. Beyond it, they count
+/// only if no further hole comes.
 #[test]
 fn salvage_goes_on_behind_damage_as_far_as_the_log_was_durable() {
     let disk = SimulatedDisk::new(1);
@@ -349,7 +349,7 @@ fn salvage_goes_on_behind_damage_as_far_as_the_log_was_durable() {
     assert_eq!(left(&[0]), ((1..8).collect(), false));
     assert_eq!(left(&[1, 2]), (vec![0, 3, 4, 5, 6, 7], false));
     assert_eq!(left(&[3]), (vec![0, 1, 2, 4, 5, 6, 7], false));
-    // Of those that were not durable yet, what is behind a hole may as well be what a failed write left.
+    // Without proof that they were durable, records behind a hole may be the remains of a failed write.
     assert_eq!(left(&[4]), (vec![0, 1, 2, 3], true));
     assert_eq!(left(&[1, 6]), (vec![0, 2, 3, 4, 5], true));
 }
@@ -366,12 +366,12 @@ fn other_versions_and_nonsense_are_named() {
     assert!(decode_batch(&u32::MAX.to_le_bytes(), 8).is_none(), "and asks for no memory");
 }
 
-/// Whenever a writer is killed, the zeros it leaves are room. More of them were something else.
+/// Whenever a writer is killed, the zeros it leaves are room. More zeros were something else.
 #[test]
 fn zeros_are_a_loss_where_there_are_more_than_a_writer_leaves() {
     let disk = SimulatedDisk::new(1);
     on_log(&disk, async |mut log| {
-        // Less than the least room, between both limits, and more than the most.
+        // Sizes below the least room, between the limits, and above the most.
         for (id, bytes) in [10, 9_000, 5_000, 40_000, 300_000, 2_000_000, 10, 10].into_iter().enumerate() {
             log.push(&body(id as u64, &vec![b'x'; bytes]));
             log.write().await.unwrap();
@@ -394,14 +394,14 @@ fn zeros_are_a_loss_where_there_are_more_than_a_writer_leaves() {
         }
         log.close().await.unwrap();
     });
-    // What a closed log has behind its end is nobody's.
+    // Bytes behind the end of a closed log belong to nothing.
     let mut closed = disk.read(path()).unwrap();
     closed.resize(closed.len() + (3 << 20), 0);
     let (_, left) = salvage(&closed);
     assert_eq!((left.is_closed, left.end_lost, left.notes.len()), (true, false, 0));
 }
 
-/// Counting on from a number must not come to an end, whoever wrote it.
+/// Counting on from a number must never overflow, even if the number is crafted.
 #[test]
 fn numbers_that_no_write_has_are_refused() {
     let sealed = |first_seq: u64, seqs: &[u64]| {
@@ -435,7 +435,7 @@ fn numbers_that_no_write_has_are_refused() {
     assert_eq!(place(last, &[last, NUMBER_END]), Err(second));
 }
 
-/// Tells of each read how much was asked for.
+/// Records how many bytes each read asked for.
 fn counted<'a>(bytes: &'a [u8], reads: &'a std::cell::RefCell<Vec<usize>>) -> LogBytes<'a> {
     LogBytes::new(
         path(),
@@ -447,7 +447,7 @@ fn counted<'a>(bytes: &'a [u8], reads: &'a std::cell::RefCell<Vec<usize>>) -> Lo
     )
 }
 
-/// In memory is a piece, or the longest record; and each byte is read about once.
+/// Memory holds one piece or the longest record, and each byte is read about once.
 #[test]
 fn a_long_log_is_read_in_pieces() {
     let disk = SimulatedDisk::new(1);
@@ -470,7 +470,7 @@ fn a_long_log_is_read_in_pieces() {
     let reads = reads.take();
     let longest = (3 << 20) + 200;
     assert!(reads.iter().all(|&len| len < longest), "{reads:?}");
-    // Once to replay; to salvage once for what is there, once for records, and once to take them apart.
+    // Replaying reads once. Salvaging reads three times: for the content, for records, and to decode them.
     assert!(
         reads.iter().sum::<usize>() < 7 * bytes.len(),
         "{} of {}",

@@ -1,4 +1,4 @@
-//! Appending to a log.
+//! Appends to a log.
 
 use super::record::{RecordHeader, encode_record};
 use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, room_after};
@@ -10,31 +10,31 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// Whether a write failed for want of room.
+/// Whether a write failed for lack of room.
 fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error.kind(), FileTooLarge | QuotaExceeded | StorageFull)
 }
 
-/// A log open for writing. Records are collected, then written and made durable together.
+/// A log open for writing. It collects records, then writes them and makes them durable together.
 pub struct LogWriter {
     writer: Box<dyn DynPageWriter>,
     header: LogHeader,
-    /// Bytes of the file that hold whole records; what follows is not part of the log.
+    /// Length of the whole records, with the header. Bytes after it are not part of the log.
     len: u64,
-    /// Bytes of the file: those after the records are zeros.
+    /// Length of the file. Bytes after the records are zeros.
     file_bytes: u64,
-    /// Bytes known to be durable.
+    /// Length known to be durable.
     synced_len: u64,
-    /// Bytes up to the end of the last batch: a mark after it needs no sync.
+    /// Length up to the end of the last batch. A mark after it needs no sync.
     batches_len: u64,
     next_seq: u64,
-    /// The checksum of the last record that was written.
+    /// The checksum of the last record written.
     previous: u32,
-    /// Records not yet written.
+    /// Records to write.
     pending: Vec<u8>,
     pending_records: u64,
-    /// The checksum of the last of them.
+    /// The checksum of the last one.
     pending_previous: u32,
 }
 
@@ -50,13 +50,13 @@ impl fmt::Debug for LogWriter {
 }
 
 impl LogWriter {
-    /// Creates a log, durably, name included.
+    /// Creates a log durably, with its name.
     ///
     /// # Errors
     /// [`FormatError::Open`]; [`FormatError::Write`]; [`FormatError::Directory`].
     ///
     /// # Panics
-    /// When the path is of no file in a directory.
+    /// If the path does not name a file in a directory.
     pub async fn create(
         backend: &DynBackend,
         path: &Path,
@@ -64,7 +64,7 @@ impl LogWriter {
         number: u64,
         first_seq: u64,
     ) -> Result<Self, FormatError> {
-        // A log is appended to in pieces of any length, which only buffered files allow.
+        // A log is appended to in pieces of any length. Only buffered files allow that.
         let writer = backend.create(path, &OpenOptions::default()).await?;
         let header = LogHeader { salt: random_u64(), number, first_seq, collection: Some(collection) };
         writer.write_pages(&[PageWrite { offset: 0, bytes: &header.encode() }]).await?;
@@ -92,20 +92,20 @@ impl LogWriter {
         self.header.number
     }
 
-    /// What it is told apart by from every other log.
+    /// The salt, which no other log has.
     #[must_use]
     pub fn salt(&self) -> u64 {
         self.header.salt
     }
 
-    /// Bytes of whole records and the header.
+    /// Length of header and whole records, in bytes.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "there is always a header")]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Adds a batch to what is to be written, and returns its sequence number.
+    /// Queues a batch for [`LogWriter::write`], and returns its sequence number.
     pub fn push(&mut self, body: &[u8]) -> u64 {
         self.push_record(KIND_BATCH, body)
     }
@@ -119,8 +119,8 @@ impl LogWriter {
         seq
     }
 
-    /// Writes what was pushed. After an error nothing of it is part of the log, and the next records take its
-    /// place.
+    /// Writes the queued batches. After an error, none of them is part of the log, and the next records take
+    /// their place.
     ///
     /// # Errors
     /// [`FormatError::Write`].
@@ -147,9 +147,9 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Writes what is pending, and zeros after it where the file ends: room for the next records, whose syncs
-    /// then need not make a new length durable too, which takes a file system several writes. Returns how
-    /// long the file is.
+    /// Writes the queued records. If the file ends within them, it also writes zeros after them: room for the
+    /// next records. Their syncs then need not make a new length durable, which costs a file system several
+    /// writes. Returns the length of the file.
     async fn write_ahead(&self) -> Result<u64, WriteError> {
         let records = PageWrite { offset: self.len, bytes: &self.pending };
         let end = self.len + self.pending.len() as u64;
@@ -158,7 +158,7 @@ impl LogWriter {
             let written = self.writer.write_pages(&[records, PageWrite { offset: end, bytes: &room }]).await;
             match written {
                 Ok(_) => return Ok(end + room.len() as u64),
-                // What there is room for is still to be written.
+                // The records are written without room after them.
                 Err(WriteError::Io { source, .. }) if is_full(&source) => {}
                 Err(error) => return Err(error),
             }
@@ -167,16 +167,16 @@ impl LogWriter {
         Ok(end.max(self.file_bytes))
     }
 
-    /// Takes away what a failed write left, so that whoever reads the log need not ask what it is. Should
-    /// that fail too, the next records say that it does not continue them.
+    /// Removes the remains of a failed write, so that readers of the log need not judge them. If that fails
+    /// too, the next records state by `previous` that they do not continue them.
     async fn cut_off_failed(&mut self) {
         if self.writer.set_len(self.len).await.is_ok() {
             self.file_bytes = self.len;
         }
     }
 
-    /// Makes everything written durable, and says so in the log. After an error it is unknown what is
-    /// durable, and the log must not be written any more.
+    /// Makes everything written durable, and adds a mark that says so. After an error it is unknown what is
+    /// durable, and the log must not be written again.
     ///
     /// # Errors
     /// [`FormatError::Write`].
@@ -184,26 +184,26 @@ impl LogWriter {
         if self.synced_len < self.batches_len {
             self.writer.sync(SyncKind::Data).await?;
             self.synced_len = self.len;
-            // Before anybody is told: what was acknowledged can be told from a write that was under way.
-            // Where this fails, the next record says it.
+            // The mark is written before the acknowledgement. It tells acknowledged records from a write in
+            // progress. If this write fails, the next record states the length.
             self.push_record(KIND_MARK, &[]);
             let _ = self.write().await;
         }
         Ok(())
     }
 
-    /// Leaves the mark of a clean end and closes the file, after everything was synced. Where the mark could
-    /// not be left, as on a full disk, the length of what counts is the error: what follows may be records of
-    /// a write that failed, whole, which the next log does not go on from.
+    /// Adds the mark of a clean end and closes the file. Everything must be synced before. If the mark cannot
+    /// be written, as on a full disk, the length of what counts is the error. Bytes after it may be whole
+    /// records of a failed write, which the next log does not continue.
     ///
     /// # Errors
-    /// Bytes of the log up to the end of the last record that counts.
+    /// The length of the log in bytes, up to the end of the last record that counts.
     pub async fn close(mut self) -> Result<(), u64> {
         debug_assert!(self.batches_len <= self.synced_len, "synced before it is closed");
         let len = self.len;
         self.push_record(KIND_CLOSE, &[]);
         let mut marked = self.write().await;
-        // The room is not needed any more. Where it stays, it does no harm.
+        // The room is useless after closing. If it stays, it does no harm.
         let _ = self.writer.set_len(self.len).await;
         if marked.is_ok() {
             marked = self.writer.sync(SyncKind::Data).await.map_err(FormatError::from);
@@ -214,7 +214,7 @@ impl LogWriter {
 
     /// Closes the file as it is.
     pub async fn abandon(self) {
-        // Nothing more can be done about a log that failed before.
+        // The log failed before, so an error here changes nothing.
         let _ = self.writer.close().await;
     }
 }

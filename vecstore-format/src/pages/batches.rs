@@ -1,17 +1,17 @@
 //! Requests for many pages, in batches.
 //!
-//! What a header says is there may be far more than the file really holds. Memory is taken for no more than a
-//! batch, until its pages have proved to be sound.
+//! A header may claim far more pages than the file holds. Memory is therefore taken for one batch at a time,
+//! until its pages prove sound.
 
 use super::PAGE;
 use io_core::ReadRequest;
 
-/// Pages read by one request when a whole section is read.
+/// Pages of one request when a whole section is read.
 pub(super) const CHUNK_PAGES: u64 = 64;
-/// Requests of a batch then.
+/// Requests of a batch when a whole section is read.
 const CHUNKS: usize = 64;
 
-/// Requests for the pages from one to another, in batches, each with its first page.
+/// Requests for the pages from `first` to `end`, in batches. Each batch comes with its first page.
 pub(super) fn batches(first: u64, end: u64) -> impl Iterator<Item = (u64, Vec<ReadRequest>)> {
     (first..end).step_by(CHUNK_PAGES as usize * CHUNKS).map(move |start| {
         let chunks = (start..end).step_by(CHUNK_PAGES as usize).take(CHUNKS);

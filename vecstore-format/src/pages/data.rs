@@ -1,11 +1,11 @@
-//! What is in memory of a file of pages.
+//! The part of a file of pages that is in memory.
 
 use super::header::Header;
 use crate::{Expected, FileIdentity, FormatError};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What is the same for all readers of a file: its sections, and their bytes if they are pinned.
+/// The state that all readers of a file share: its sections, and their bytes if they are pinned.
 #[derive(Clone, Debug)]
 pub struct PagesData {
     pub(super) path: Arc<Path>,
@@ -14,19 +14,19 @@ pub struct PagesData {
 }
 
 impl PagesData {
-    /// Bytes of a section; 0 if there is no such one.
+    /// Length of a section in bytes. 0 if there is no such section.
     #[must_use]
     pub fn bytes(&self, section: usize) -> u64 {
         self.header.sections.get(section).map_or(0, |section| section.bytes)
     }
 
-    /// How many sections there are.
+    /// The number of sections.
     #[must_use]
     pub fn sections(&self) -> usize {
         self.header.sections.len()
     }
 
-    /// Which file it says it is.
+    /// The identity that the file states.
     #[must_use]
     pub fn identity(&self) -> Option<FileIdentity> {
         self.header.identity
@@ -46,7 +46,7 @@ impl PagesData {
         &self.path
     }
 
-    /// Bytes of memory that pinned sections take.
+    /// The memory that pinned sections take, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.pinned.as_ref().map_or(0, |sections| sections.iter().map(Vec::len).sum())

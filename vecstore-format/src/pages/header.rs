@@ -1,4 +1,4 @@
-//! The first page of a file of pages: its sections, and what its checksums start from.
+//! The first page of a file of pages: its sections, and the fields that determine the seed of its checksums.
 
 use super::{PAGE, PAGE_DATA, PagesKind};
 use crate::crc::crc32;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 pub(super) const MAGIC: [u8; 8] = *b"VECPAGES";
 pub(super) const VERSION: u32 = 2;
-/// Files had no identity.
+/// Files of version 1 have no identity.
 const VERSION_OLDEST: u32 = 1;
 pub(super) const BYTE_ORDER: u32 = 0x0A0B_0C0D;
 pub(super) const IDENTITY_AT: usize = 24;
@@ -18,10 +18,10 @@ pub(super) const ENTRIES_AT: usize = 56;
 const ENTRIES_AT_OLDEST: usize = 24;
 pub(super) const ENTRY: usize = 16;
 pub(super) const SECTIONS_MAX: usize = (PAGE_DATA - ENTRIES_AT) / ENTRY;
-/// No section is as long: what is computed of so many bytes does not overflow.
+/// Longer than any file, and short enough that computing with it never overflows.
 const FILE_BYTES_MAX: u64 = 1 << 48;
 
-/// What the checksums of a file's pages start from.
+/// The start value of the checksums of a file's pages.
 pub(super) fn seed(identity: Option<FileIdentity>, kind: u32) -> u32 {
     identity.map_or(0, |identity| crc32(identity.seed(), &kind.to_le_bytes()))
 }
@@ -30,7 +30,7 @@ pub(super) fn page_crc(seed: u32, number: u64, data: &[u8]) -> u32 {
     crc32(seed ^ number as u32, data)
 }
 
-/// Where a section is, and its length.
+/// Place and length of a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Section {
     pub(super) first_page: u64,
@@ -38,31 +38,31 @@ pub(super) struct Section {
 }
 
 impl Section {
-    /// The page that the next section begins with.
+    /// The page after the section, where the next one begins.
     pub(super) fn end_page(&self) -> u64 {
         self.first_page + self.bytes.div_ceil(PAGE_DATA as u64)
     }
 }
 
-/// What the header of a file says.
+/// The fields of a header.
 #[derive(Clone, Debug)]
 pub(super) struct Header {
     pub(super) sections: Vec<Section>,
     pub(super) identity: Option<FileIdentity>,
     pub(super) seed: u32,
-    /// The crc32 of the checksums of the pages behind it, if it says that.
+    /// The crc32 of the checksums of all other pages. `None` in version 1.
     pub(super) checksums_crc: Option<u32>,
-    /// Its own checksum.
+    /// The checksum of the header.
     pub(super) crc: u32,
 }
 
 impl Header {
-    /// Bytes of the file.
+    /// Length of the file in bytes.
     pub(super) fn file_bytes(&self) -> u64 {
         self.sections.last().map_or(1, Section::end_page) * PAGE as u64
     }
 
-    /// The first page of a file.
+    /// Reads the first page of a file.
     pub(super) async fn read(reader: &dyn DynVectorReader) -> Result<Vec<u8>, FormatError> {
         let file = reader.file_dyn().clone();
         if file.len < PAGE as u64 {
@@ -80,7 +80,7 @@ impl Header {
         Ok(header)
     }
 
-    /// What a header says, if it is one of this kind.
+    /// Decodes a header of this kind.
     pub(super) fn decode(path: &Path, header: &[u8], kind: PagesKind) -> Result<Self, FormatError> {
         let damaged = |reason: String| FormatError::damaged(path, None, reason);
         let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
@@ -127,7 +127,7 @@ impl Header {
     }
 }
 
-/// The fields of a header that its checksum starts from, and where it lists the sections.
+/// The identity in a header, and where it lists the sections.
 pub(super) fn layout(header: &[u8]) -> (Option<FileIdentity>, usize) {
     if header[8..12] == VERSION_OLDEST.to_le_bytes() {
         return (None, ENTRIES_AT_OLDEST);

@@ -1,4 +1,4 @@
-//! A file of sections, in pages that each have a checksum.
+//! A file of sections, in pages with a checksum each.
 //!
 //! ```text
 //! page 0:  |magic|version|order|kind|sections|identity|t |zeros|(first_page u64, bytes u64)...|zeros|crc32|
@@ -6,16 +6,16 @@
 //! page n:  |4092 bytes of a section                                                                |crc32|
 //! ```
 //!
-//! A section is a string of bytes, cut into pages of 4092. Zeros fill its last page. Sections follow each
+//! A section is a sequence of bytes, cut into pages of 4092. Zeros fill its last page. Sections follow each
 //! other. All numbers are little-endian.
 //!
-//! A page's checksum starts from the seed xor the number of the page. The identity and the kind make the
-//! seed, so that a page of another file or another place does not pass. `t` is the crc32 of the checksums of
-//! pages 1 and on: the header sums up the whole file. Version 1 has no identity and no `t`. Its sections are
-//! listed from 24 on, and its seed is 0.
+//! The checksum of a page starts from the seed xor the number of the page. The seed comes from the identity
+//! and the kind, so a page of another file or another place does not pass. `t` is the crc32 of the checksums
+//! of all pages from 1 on, so the header covers the whole file. Version 1 has no identity and no `t`. It
+//! lists its sections from 24 on, and its seed is 0.
 //!
-//! A read of any byte reads and checks the whole page. *Pinned* sections are checked once, and then handed
-//! out from memory.
+//! A read of any byte reads and checks the whole page. *Pinned* sections are checked once, and then served
+//! from memory.
 
 mod batches;
 mod data;
@@ -34,7 +34,7 @@ const PAGE: usize = 4096;
 /// Bytes of a section in a page.
 pub const PAGE_DATA: usize = PAGE - 4;
 
-/// What the sections of a file are.
+/// What a file's sections hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PagesKind {
     /// The links of a graph.
@@ -45,9 +45,9 @@ pub enum PagesKind {
     Payload = 3,
     /// Indexes of fields.
     Fields = 4,
-    /// Which points are deleted.
+    /// Numbers of deleted points.
     Deleted = 5,
-    /// What a codec learned.
+    /// The parameters that a codec learned.
     Codec = 6,
 }
 

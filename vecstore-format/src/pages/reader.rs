@@ -1,4 +1,4 @@
-//! Reading sections.
+//! Reads sections.
 
 use super::batches::{CHUNK_PAGES, batch_pages, batches};
 use super::header::{Header, Section, page_crc};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub struct Pages {
     pub(super) reader: Box<dyn DynVectorReader>,
     pub(super) data: PagesData,
-    /// In repair, the pages that had a flipped bit which was put back. Otherwise none is.
+    /// In repair, the pages in which a flipped bit was put back. `None` outside of repair.
     pub(super) mended: Option<RefCell<BTreeSet<u64>>>,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Debug for Pages {
 }
 
 impl Pages {
-    /// Opens a file, whichever it is, and checks its header.
+    /// Opens a file of any identity, and checks its header.
     ///
     /// # Errors
     /// [`FormatError::Damaged`]; [`FormatError::Version`]; [`FormatError::Read`].
@@ -46,7 +46,7 @@ impl Pages {
         Ok(Self { reader, data, mended: None })
     }
 
-    /// Opens a file that has to be this one, and checks its header.
+    /// Opens a file, and checks its header and that it is the expected file.
     ///
     /// # Errors
     /// As [`Pages::open_any`]; [`FormatError::Misplaced`].
@@ -60,13 +60,13 @@ impl Pages {
         Ok(pages)
     }
 
-    /// Opens another reader of a file whose header was read already.
+    /// Opens another reader of a file whose header is known.
     #[must_use]
     pub fn with_data(reader: Box<dyn DynVectorReader>, data: PagesData) -> Self {
         Self { reader, data, mended: None }
     }
 
-    /// Reads all sections into memory, to be handed out from there.
+    /// Reads all sections into memory. Later reads are served from there.
     ///
     /// # Errors
     /// As [`Pages::read_section`].
@@ -79,17 +79,17 @@ impl Pages {
         Ok(())
     }
 
-    /// What is in memory of the file, for other readers of it.
+    /// The state in memory, for other readers of the file.
     #[must_use]
     pub fn data(&self) -> &PagesData {
         &self.data
     }
 
-    /// A whole section.
+    /// Reads a whole section.
     ///
     /// # Errors
-    /// [`FormatError::Damaged`] if there is no such section, it is cut off, or one of its pages does not
-    /// match its checksum; [`FormatError::Read`].
+    /// [`FormatError::Damaged`] if there is no such section, if it is cut off, or if one of its pages does
+    /// not match its checksum; [`FormatError::Read`].
     pub async fn read_section(&self, number: usize) -> Result<Vec<u8>, FormatError> {
         let section @ Section { first_page, bytes } = self.section(number)?;
         if let Some(pinned) = &self.data.pinned {
@@ -130,10 +130,10 @@ impl Pages {
         Ok(target)
     }
 
-    /// A whole section as numbers.
+    /// Reads a whole section as numbers.
     ///
     /// # Errors
-    /// As [`Pages::read_section`]; [`FormatError::Damaged`] if its length is no multiple of theirs.
+    /// As [`Pages::read_section`]; [`FormatError::Damaged`] if its length is not a multiple of theirs.
     pub async fn read_array<T: bytemuck::Pod>(&self, section: usize) -> Result<Vec<T>, FormatError> {
         let bytes = self.read_section(section).await?;
         if !bytes.len().is_multiple_of(size_of::<T>()) {
@@ -147,15 +147,15 @@ impl Pages {
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 
-    /// Reads ranges of bytes of a section in one batch and hands each, as it arrives, to `sink(index,
+    /// Reads ranges of bytes of a section in one batch. It passes each, as it arrives, to `sink(index,
     /// bytes)`.
     ///
-    /// An empty range, or one that is out of the section, shows that the file is damaged: callers find ranges
-    /// in the file itself. Ranges are checked before any IO. An error of the sink ends the batch and is
+    /// An empty range, or one beyond the section, means that the file is damaged, because callers take ranges
+    /// from the file itself. Ranges are checked before any IO. An error of the sink ends the batch and is
     /// returned.
     ///
     /// # Errors
-    /// As [`Pages::read_section`]; that of the sink.
+    /// As [`Pages::read_section`]; the error of the sink.
     pub async fn read(
         &self,
         section: usize,
@@ -220,7 +220,7 @@ impl Pages {
     /// Waits for everything in flight and closes the file.
     ///
     /// # Errors
-    /// What the system says on closing.
+    /// The system's error on closing.
     pub async fn close(&self) -> Result<(), FormatError> {
         let closed = self.reader.close().await;
         Ok(closed.map_err(|error| DirectoryError::new("close", &self.data.path, error))?)
@@ -233,7 +233,7 @@ impl Pages {
         })
     }
 
-    /// A page whose checksum matches, as it is or, in repair, with one bit put back.
+    /// The data of a page whose checksum matches. In repair, one flipped bit may be put back.
     pub(super) fn sound_page<'a>(&self, page: u64, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, FormatError> {
         let stored = u32::from_le_bytes(bytes[PAGE_DATA..].try_into().expect("a whole page"));
         let found = page_crc(self.data.header.seed, page, &bytes[..PAGE_DATA]);

@@ -1,4 +1,4 @@
-//! Reading what is left of a damaged file.
+//! Reads what is left of a damaged file.
 
 use super::header::{ENTRIES_AT, Header, layout, page_crc, seed};
 use super::{PAGE_DATA, Pages, PagesData, PagesKind};
@@ -8,11 +8,11 @@ use io_core::{DynVectorReader, VectorReader};
 use std::cell::RefCell;
 
 impl Pages {
-    /// Opens a file to save what can be saved: with pages missing at its end or bytes behind it, and pages in
-    /// which one bit was flipped. Says what is wrong with the file as a whole.
+    /// Opens a damaged file for repair. Pages may be missing at its end, bytes may follow it, and pages may
+    /// have one flipped bit. Also returns what is wrong with the file as a whole.
     ///
     /// # Errors
-    /// As [`Pages::open_any`], where no flipped bit of the header explains it.
+    /// As [`Pages::open_any`], if no flipped bit of the header explains it.
     pub async fn salvage(
         reader: Box<dyn DynVectorReader>,
         kind: PagesKind,
@@ -28,21 +28,21 @@ impl Pages {
         Ok((Self { reader, data, mended: Some(RefCell::new(mended)) }, note))
     }
 
-    /// Pages with a flipped bit that was put back.
+    /// The number of pages in which a flipped bit was put back.
     #[must_use]
     pub fn mended(&self) -> u64 {
         self.mended.as_ref().map_or(0, |pages| pages.borrow().len() as u64)
     }
 }
 
-/// Puts back a flipped bit of a header of this kind. Says whether there was one.
+/// Puts back a flipped bit of a header of this kind. Returns true if there was one.
 pub(super) fn mend_header(header: &mut [u8], kind: PagesKind) -> bool {
     let sound = |header: &[u8]| Header::decode("".as_ref(), header, kind).is_ok();
     if sound(header) {
         return false;
     }
-    // The seed is made of some of its fields, so that one of their bits changes the checksum in two ways:
-    // each is tried.
+    // Some fields also determine the seed, so a flipped bit of them changes the checksum twice. Each bit is
+    // therefore tried.
     for bit in 0..ENTRIES_AT * 8 {
         header[bit / 8] ^= 1 << (bit % 8);
         if sound(header) {

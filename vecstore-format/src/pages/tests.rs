@@ -40,13 +40,13 @@ async fn open(backend: &DynBackend, kind: PagesKind) -> Result<Pages, FormatErro
     Pages::open_any(backend.open(Path::new(PATH), &OpenOptions::default()).await.unwrap(), kind).await
 }
 
-/// Takes all that is wrong.
+/// Collects all damage.
 fn all(found: &mut Vec<FormatError>, error: FormatError) -> ControlFlow<()> {
     found.push(error);
     ControlFlow::Continue(())
 }
 
-/// What is wrong with a file of payloads of these bytes, that has to be this one.
+/// The damage in a file of payloads with these bytes, which should be the expected file.
 fn problems(bytes: Vec<u8>, expected: &Expected) -> Vec<FormatError> {
     let memory = MemoryBackend::new(1);
     memory.put(Path::new(PATH), bytes);
@@ -76,7 +76,7 @@ fn every_page_is_of_this_file_and_none_other() {
     let own = written(&sections).get(Path::new(PATH)).unwrap();
     let expected = Expected { identity: Some(IDENTITY), header_crc: Some(at(&own, PAGE_DATA)) };
     assert!(problems(own.clone(), &expected).is_empty());
-    // As the format says, byte by byte.
+    // As the format describes it, byte by byte.
     assert_eq!((&own[24..40], &own[40..48]), (&IDENTITY.owner[..], &7u64.to_le_bytes()[..]));
     let initial = crc32fast::hash(&[&own[24..48], &own[16..20]].concat());
     let mut checksums = Vec::new();
@@ -86,7 +86,7 @@ fn every_page_is_of_this_file_and_none_other() {
     }
     assert_eq!(at(&own, 48), crc32fast::hash(&checksums[4..]));
 
-    // The same sections, so that nothing but the identity can tell.
+    // The same sections, so that only the identity or the kind differs.
     let others = [
         written_as(&sections, PagesKind::Payload, FileIdentity { file: 8, ..IDENTITY }),
         written_as(&sections, PagesKind::Payload, FileIdentity { owner: [1; 16], ..IDENTITY }),
@@ -110,14 +110,14 @@ fn every_page_is_of_this_file_and_none_other() {
         let found = problems(other, &expected);
         assert!(found.len() == 1, "{found:?}");
     }
-    // Within the file.
+    // A page in the place of another one of the same file.
     let mut swapped = own.clone();
     swapped[PAGE..2 * PAGE].copy_from_slice(&own[2 * PAGE..3 * PAGE]);
     assert_eq!(problems(swapped, &expected).len(), 1);
 }
 
-/// Another file that was written under the same identity: its pages are sound, and yet not those that were
-/// written.
+/// Another file was written under the same identity. Its pages are sound, but they are not the pages of this
+/// file.
 #[test]
 fn the_header_sums_up_the_file() {
     let own = written(&[vec![1; 9000]]).get(Path::new(PATH)).unwrap();
@@ -133,7 +133,7 @@ fn the_header_sums_up_the_file() {
     assert!(found.len() == 1 && found[0].to_string().contains("segment.json lists"), "{found:?}");
 }
 
-/// Version 1: no identity, and sections listed where it is now.
+/// Version 1: no identity, and the list of sections in its place.
 #[test]
 fn the_version_before_is_read_and_passes_for_none_of_this() {
     let sections = [vec![1; 9000], vec![2; 10]];
@@ -155,7 +155,7 @@ fn the_version_before_is_read_and_passes_for_none_of_this() {
         .run(|| async { open(&backend, PagesKind::Payload).await.unwrap().read_section(0).await.unwrap() })
         .unwrap();
     assert_eq!(read, sections[0]);
-    // And the other way round.
+    // A new file in place of an old one.
     let new = written(&sections).get(Path::new(PATH)).unwrap();
     let found = problems(new, &Expected::default());
     assert!(matches!(found[..], [FormatError::Misplaced { .. }]), "{found:?}");
@@ -175,7 +175,8 @@ fn a_flipped_bit_of_a_header_is_put_back_wherever_it_is() {
     assert!(!mend_header(&mut garbled, PagesKind::Payload));
 }
 
-/// A caller that has enough of damage ends the reading, and is not told that somebody else stopped it.
+/// A caller that breaks after enough damage ends the reading. The outcome does not say that a flag stopped
+/// it.
 #[test]
 fn enough_of_what_is_damaged_is_no_stop() {
     let mut damaged = written(&[vec![1; 9000]]).get(Path::new(PATH)).unwrap();
@@ -257,7 +258,7 @@ fn records_do_not_straddle_pages_needlessly() {
                 starts.push(pages.position());
                 pages.write(&vec![1; len]).await.unwrap();
             }
-            // 292 bytes of the first page are left for nothing; 3092 are too many to waste.
+            // 292 bytes of the first page are left unused. 3092 bytes would be too many to waste.
             assert_eq!(starts, [0, 2000, 4092, 5092, 8184 + 1908 - 2000, 13_092]);
             pages.finish().await.unwrap();
         })

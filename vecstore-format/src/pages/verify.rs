@@ -1,4 +1,4 @@
-//! Reading every page.
+//! Reads every page.
 
 use super::batches::{CHUNK_PAGES, batch_pages, batches};
 use super::{PAGE, PAGE_DATA, Pages};
@@ -7,11 +7,11 @@ use io_core::{ReadControl, ReadOutcome, ReadStats, VectorReader};
 use std::ops::ControlFlow;
 
 impl Pages {
-    /// Reads every page and reports each that is damaged, until `damaged` has enough of them. If none is by
-    /// itself, it reports that not all are those that were written.
+    /// Reads every page and passes each damaged one to `damaged`, until that breaks. If every page is sound
+    /// by itself, it also checks that the pages were written together.
     ///
     /// # Errors
-    /// [`FormatError::Read`]; what is damaged is no error of this call.
+    /// [`FormatError::Read`]. Damage is not an error of this call.
     pub async fn verify(
         &self,
         control: &ReadControl,
@@ -43,7 +43,7 @@ impl Pages {
                 .await?;
             outcome.delivered += batch.delivered;
             outcome.stats.add(&batch.stats);
-            // Enough of what is damaged is no stop.
+            // A break of `damaged` does not count as a stop.
             outcome.stopped = batch.stopped && flow.is_continue();
             if batch.stopped || flow.is_break() {
                 return Ok(outcome);

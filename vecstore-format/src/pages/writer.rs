@@ -1,4 +1,4 @@
-//! Writing a file of pages from front to back.
+//! Writes a file of pages from front to back.
 
 use super::header::{
     BYTE_ORDER, CHECKSUMS_CRC_AT, ENTRIES_AT, ENTRY, IDENTITY_AT, MAGIC, SECTIONS_MAX, Section, VERSION,
@@ -9,11 +9,11 @@ use crate::{FileIdentity, FormatError};
 use io_core::{DynPageWriter, PageWrite, PageWriter, SyncKind, WriteBehind};
 use std::fmt;
 
-/// Bytes collected before they are written.
+/// Bytes to collect before a write.
 const PENDING_BYTES_MAX: usize = 1 << 20;
 
-/// Writes a file of pages from front to back, and the header. A file counts once something durable names it,
-/// so all of it is synced at once.
+/// Writes a file of pages from front to back, and then its header. It syncs only once, because the file does
+/// not count before something durable names it.
 pub struct PagesWriter {
     writer: WriteBehind<Box<dyn DynPageWriter>>,
     kind: PagesKind,
@@ -22,7 +22,7 @@ pub struct PagesWriter {
     /// The crc32 of the checksums of all finished pages.
     checksums: crc32fast::Hasher,
     sections: Vec<Section>,
-    /// Finished pages that are not written yet, then the page under way.
+    /// Finished but unwritten pages, then the unfinished page.
     pending: Vec<u8>,
     /// The number of the first page in `pending`.
     pending_page: u64,
@@ -40,7 +40,7 @@ impl fmt::Debug for PagesWriter {
 }
 
 impl PagesWriter {
-    /// Starts a file, which is empty so far. Its checksums are of this file and none other.
+    /// Starts an empty file. Its checksums are valid for this identity only.
     #[must_use]
     pub fn new(writer: Box<dyn DynPageWriter>, kind: PagesKind, identity: FileIdentity) -> Self {
         Self {
@@ -55,13 +55,13 @@ impl PagesWriter {
         }
     }
 
-    /// Ends the section before, and begins the next. Returns its number.
+    /// Ends the section before, and begins the next one. Returns its number.
     ///
     /// # Errors
-    /// [`FormatError::Write`], as for all calls here; the file is not to be used then.
+    /// [`FormatError::Write`], as for all calls here. The writer must not be used after it.
     ///
     /// # Panics
-    /// When there are 252 sections already.
+    /// If there are 252 sections already.
     pub async fn begin_section(&mut self) -> Result<usize, FormatError> {
         assert!(self.sections.len() < SECTIONS_MAX, "more sections than a header page lists");
         self.fill_page();
@@ -77,7 +77,7 @@ impl PagesWriter {
     /// [`FormatError::Write`].
     ///
     /// # Panics
-    /// When no section was begun.
+    /// If no section was begun.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), FormatError> {
         while !bytes.is_empty() {
             let taken = bytes.len().min(self.room_in_page());
@@ -92,29 +92,29 @@ impl PagesWriter {
         Ok(())
     }
 
-    /// How many sections were begun.
+    /// The number of sections so far.
     #[must_use]
     pub fn sections(&self) -> usize {
         self.sections.len()
     }
 
-    /// Bytes written to the section so far: where the next ones begin.
+    /// Length of the section so far: the offset of the next bytes.
     ///
     /// # Panics
-    /// When no section was begun.
+    /// If no section was begun.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.sections.last().expect("a section was begun").bytes
     }
 
-    /// Bytes that still fit the page; a whole page's at the start of one.
+    /// Bytes that still fit the page. At the start of a page, all of its bytes.
     #[must_use]
     pub fn room_in_page(&self) -> usize {
         PAGE_DATA - self.pending.len() % PAGE
     }
 
-    /// Fills the page with zeros where a record of this many bytes fits a page, does not fit the rest of this
-    /// one, and at most an eighth of the page is wasted by that.
+    /// Keeps a record of this many bytes within one page. It fills the current page with zeros if the record
+    /// fits a page but not the rest of this one, and if that wastes at most an eighth of the page.
     ///
     /// # Errors
     /// [`FormatError::Write`].
@@ -126,8 +126,8 @@ impl PagesWriter {
         Ok(())
     }
 
-    /// Writes what is left and the header, and makes the file durable. Its name is not. Returns the checksum
-    /// of the header.
+    /// Writes the remaining pages and the header, and makes the file durable, without its name. Returns the
+    /// checksum of the header.
     ///
     /// # Errors
     /// [`FormatError::Write`].
@@ -161,7 +161,7 @@ impl PagesWriter {
         self.sections.last_mut().expect("a section was begun")
     }
 
-    /// Fills the page under way up with zeros, if there is one.
+    /// Fills the unfinished page with zeros, if there is one.
     fn fill_page(&mut self) {
         if !self.pending.len().is_multiple_of(PAGE) {
             let end = self.pending.len() / PAGE * PAGE + PAGE_DATA;
@@ -178,7 +178,7 @@ impl PagesWriter {
         self.pending.extend_from_slice(&crc);
     }
 
-    /// Writes the finished pages if they are more than this.
+    /// Writes the finished pages if they have more than `bytes_max` bytes.
     async fn write_pending(&mut self, bytes_max: usize) -> Result<(), FormatError> {
         let whole = self.pending.len() / PAGE * PAGE;
         if whole > bytes_max {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 /// The checksums of a file's records, in memory. Readers of the same file share them.
 #[derive(Clone, Debug)]
 pub struct RecordChecksums {
-    /// The header of the file they are of.
+    /// The header of their file.
     pub(super) header: VectorFileHeader,
-    /// None where they are not known.
+    /// Empty if they are unknown.
     pub(super) table: Arc<[u32]>,
 }
 
@@ -28,12 +28,12 @@ impl RecordChecksums {
             let file = reader.file().path.clone();
             return Err(VectorFileError::ChecksumsDamaged { file, offset, found, stored }.into());
         }
-        // Whatever the machine's byte order, from here on they are numbers.
+        // From little-endian to the machine's byte order.
         table.iter_mut().for_each(|crc| *crc = u32::from_le(*crc));
         Ok(Self { header: *header, table: table.into() })
     }
 
-    /// Bytes of memory they take.
+    /// The memory that they take, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         size_of_val(&*self.table)

@@ -1,4 +1,4 @@
-//! What can be wrong with a vector file.
+//! Errors of vector files.
 
 use super::RECORD_BYTES_MAX;
 use super::header::{MAGIC, VERSION};
@@ -6,11 +6,11 @@ use crate::{ElementType, FileIdentity};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A vector file that is not what was written, or was not asked for what it has.
+/// A vector file is damaged, or a caller asked for what it does not have.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VectorFileError {
-    /// It does not start with the magic bytes.
+    /// The file does not start with the magic bytes.
     #[error("{}: not a vector file: it starts with {found:02x?} instead of {MAGIC:02x?}; was its writing finished?", file.display())]
     WrongMagic {
         /// The file.
@@ -18,13 +18,13 @@ pub enum VectorFileError {
         /// Its first bytes.
         found: [u8; 8],
     },
-    /// It was written on a machine of the other byte order.
+    /// A machine of the other byte order wrote the file.
     #[error("{}: written big-endian; vector files are little-endian", file.display())]
     WrongEndianness {
         /// The file.
         file: Arc<Path>,
     },
-    /// It is of a version this build does not know.
+    /// The file has a version that this build does not know.
     #[error("{}: version {found} of the vector file format; this build reads version {VERSION}", file.display())]
     WrongVersion {
         /// The file.
@@ -32,7 +32,7 @@ pub enum VectorFileError {
         /// Its version.
         found: u32,
     },
-    /// The header's checksum does not match: a bit flipped, or it was edited.
+    /// The header does not match its checksum: a bit flipped, or somebody edited it.
     #[error("{}: the header is damaged (crc32 {found:08x}, stored {stored:08x})", file.display())]
     HeaderDamaged {
         /// The file.
@@ -54,7 +54,7 @@ pub enum VectorFileError {
         /// Stored in the header.
         stored: u32,
     },
-    /// A record does not match its checksum: a bit flipped on its way.
+    /// A record does not match its checksum.
     #[error("{}: record {point} at offset {offset} ({len} bytes) is damaged: crc32 {found:08x}, stored {stored:08x}", file.display())]
     RecordDamaged {
         /// The file.
@@ -70,7 +70,7 @@ pub enum VectorFileError {
         /// Stored in the table.
         stored: u32,
     },
-    /// Bytes between records, which are zeros, are not.
+    /// The padding between records is not zeros.
     #[error("{}: the byte at offset {offset}, between records, is {found:#04x} instead of 0", file.display())]
     PaddingDamaged {
         /// The file.
@@ -80,7 +80,7 @@ pub enum VectorFileError {
         /// What is there.
         found: u8,
     },
-    /// An element type this build does not know.
+    /// This build does not know the element type.
     #[error("{}: element type {code} is unknown", file.display())]
     UnknownElement {
         /// The file.
@@ -88,7 +88,7 @@ pub enum VectorFileError {
         /// The number in the header.
         code: u32,
     },
-    /// Components of another type than was asked for.
+    /// The components have another type than the caller asked for.
     #[error("{}: its components are {found}, and {wanted} was asked for", file.display())]
     ElementMismatch {
         /// The file.
@@ -98,7 +98,7 @@ pub enum VectorFileError {
         /// What was asked for.
         wanted: ElementType,
     },
-    /// Records of no bytes, or of more than [`RECORD_BYTES_MAX`].
+    /// A record has no bytes, or more than [`RECORD_BYTES_MAX`].
     #[error("{}: records of {bytes} bytes; a record has from 1 to {RECORD_BYTES_MAX}", file.display())]
     BadRecordLength {
         /// The file.
@@ -106,7 +106,7 @@ pub enum VectorFileError {
         /// Bytes of a record.
         bytes: u64,
     },
-    /// Fields that contradict each other.
+    /// Fields of the header contradict each other.
     #[error("{}: the header's layout is impossible (stride {stride}, {records_per_block} records in a block of {block_bytes} bytes, data at {data_offset})", file.display())]
     BadLayout {
         /// The file.
@@ -120,62 +120,62 @@ pub enum VectorFileError {
         /// Where the records start.
         data_offset: u64,
     },
-    /// Shorter than the header says.
+    /// The file is shorter than its header says.
     #[error("{}: truncated: {count} records need {expected} bytes and the file has {found}", file.display())]
     Truncated {
         /// The file.
         file: Arc<Path>,
-        /// Records the header promises (0 when even the header is cut off).
+        /// Records according to the header (0 if even the header is cut off).
         count: u64,
-        /// Bytes they need, header included.
+        /// The length they need in bytes, header included.
         expected: u64,
-        /// Bytes there are.
+        /// The length of the file in bytes.
         found: u64,
     },
-    /// Longer than the header says.
+    /// The file is longer than its header says.
     #[error("{}: {} bytes too long: {count} records need {expected} bytes", file.display(), found - expected)]
     TrailingBytes {
         /// The file.
         file: Arc<Path>,
-        /// Records the header promises.
+        /// Records according to the header.
         count: u64,
-        /// Bytes they need, header included.
+        /// The length they need in bytes, header included.
         expected: u64,
-        /// Bytes there are.
+        /// The length of the file in bytes.
         found: u64,
     },
-    /// Opened with the checksums of another file.
+    /// The file was opened with the checksums of another file.
     #[error("{}: another file ({}) than the one whose checksums were given ({}): it was replaced meanwhile", file.display(), whose(.found), whose(.expected))]
     OtherFile {
         /// The file.
         file: Arc<Path>,
-        /// What it says it is.
+        /// The identity that the file states.
         found: Option<FileIdentity>,
-        /// The file the checksums are of.
+        /// The identity of the checksums' file.
         expected: Option<FileIdentity>,
     },
-    /// A point that the file does not have.
+    /// The file does not have this point.
     #[error("{}: point {point} (request {index}) does not exist; the file has {count}", file.display())]
     NoSuchPoint {
         /// The file.
         file: Arc<Path>,
         /// Index in the batch.
         index: usize,
-        /// Point asked for.
+        /// The point asked for.
         point: u32,
         /// Points in the file.
         count: u64,
     },
-    /// A record of another length than those of the file.
+    /// The record to write has another length than the records of the file.
     #[error("{}: record {point} has {found} bytes, and the file's records have {stride}", file.display())]
     WrongLength {
         /// The file.
         file: Arc<Path>,
-        /// Which record, in order of writing.
+        /// The number of the record, in order of writing.
         point: u64,
-        /// Its bytes.
+        /// Its length in bytes.
         found: usize,
-        /// Bytes of the file's records.
+        /// The length of the file's records, in bytes.
         stride: u32,
     },
 }

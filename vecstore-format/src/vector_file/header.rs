@@ -8,21 +8,21 @@ use std::sync::Arc;
 
 pub(super) const MAGIC: [u8; 8] = *b"VECTFILE";
 pub(super) const VERSION: u32 = 3;
-/// Files had no identity, and so fewer fields.
+/// Files of version 2 have no identity, and so fewer fields.
 const VERSION_OLDEST: u32 = 2;
 pub(super) const FIELDS_BYTES_OLDEST: usize = 60;
 const IDENTITY_AT: usize = 56;
-/// Reads back differently on a machine of the other byte order.
+/// A machine of the other byte order reads another number.
 const BYTE_ORDER: u32 = 0x0A0B_0C0D;
 pub(super) const BLOCK: u32 = 4096;
 pub(super) const CHECKSUM_BYTES: u64 = 4;
 
-/// Bytes of a record of so many components.
+/// Length of a record of `dim` components, in bytes.
 pub(super) fn record_bytes(element: ElementType, dim: u32) -> u64 {
     u64::from(dim) * u64::from(element.bytes())
 }
 
-/// What a vector file holds and where.
+/// What a vector file holds, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VectorFileHeader {
     /// Version of the format.
@@ -39,13 +39,13 @@ pub struct VectorFileHeader {
     pub block_bytes: u32,
     /// Checksum of the table of checksums.
     pub checksums_crc: u32,
-    /// Which file it is, if it says so. Whoever knows which one it should be compares.
+    /// The file's identity, if it states one. Callers that know the expected one compare.
     pub identity: Option<FileIdentity>,
 }
 
 impl VectorFileHeader {
-    /// The header of a new file: records in 4096-byte blocks that none straddles where that wastes at most an
-    /// eighth of a block, and packed otherwise.
+    /// The header of a new file. Records lie in 4096-byte blocks that none straddles, if that wastes at most
+    /// an eighth of a block. Otherwise they are packed.
     #[must_use]
     pub fn new(element: ElementType, dim: u32, count: u64) -> Self {
         let stride = dim * element.bytes();
@@ -56,21 +56,21 @@ impl VectorFileHeader {
         Self { version, element, dim, count, records_per_block, block_bytes, checksums_crc, identity }
     }
 
-    /// Bytes of its fields, the last 4 of which are their checksum.
+    /// Length of the fields in bytes. The last 4 bytes are their checksum.
     pub(super) fn fields_bytes(&self) -> usize {
         if self.version == VERSION_OLDEST { FIELDS_BYTES_OLDEST } else { VECTOR_FILE_FIELDS_BYTES }
     }
 
-    /// The checksum of the header. It sums up the whole file: it covers the checksum of the table of all
-    /// records' checksums.
+    /// The checksum of the header. It covers the whole file, because the header has the checksum of the table
+    /// of all records' checksums.
     #[must_use]
     pub fn crc(&self) -> u32 {
         let fields = self.encode();
         crc32(0, &fields[..self.fields_bytes() - 4])
     }
 
-    /// The checksum of the record of `point`. Its number is part of it, and which file it is in: a record in
-    /// the place of another one is found too.
+    /// The checksum of the record of `point`. It depends on the file and the number of the record, so it also
+    /// finds a record in the place of another one.
     #[must_use]
     pub fn record_crc(&self, point: u64, record: &[u8]) -> u32 {
         crc32(self.seed() ^ point as u32, record)
@@ -109,7 +109,7 @@ impl VectorFileHeader {
         }
     }
 
-    /// Bytes from the first record to the end of the last one.
+    /// Length from the first record to the end of the last one, in bytes.
     #[must_use]
     pub fn records_bytes(&self) -> u64 {
         self.records_end() - HEADER_BYTES
@@ -121,13 +121,13 @@ impl VectorFileHeader {
         self.records_end().next_multiple_of(u64::from(BLOCK))
     }
 
-    /// Bytes of the whole file.
+    /// Length of the whole file in bytes.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
         self.checksums_offset() + self.count * CHECKSUM_BYTES
     }
 
-    /// The header page's fields.
+    /// Encodes the fields of the header page.
     #[must_use]
     pub fn encode(&self) -> [u8; VECTOR_FILE_FIELDS_BYTES] {
         let mut bytes = [0; VECTOR_FILE_FIELDS_BYTES];
@@ -152,10 +152,11 @@ impl VectorFileHeader {
         bytes
     }
 
-    /// Reads the header page's fields and checks them against each other and against the length of the file.
+    /// Decodes the fields of the header page. It checks them against each other and against the length of the
+    /// file.
     ///
     /// # Errors
-    /// One variant of [`VectorFileError`] for each thing that can be wrong.
+    /// One variant of [`VectorFileError`] for each possible fault.
     pub fn decode(
         bytes: &[u8; VECTOR_FILE_FIELDS_BYTES],
         file: &Arc<Path>,
@@ -203,7 +204,7 @@ impl VectorFileHeader {
             && u64::from(stride) * u64::from(records_per_block) <= u64::from(block_bytes)
             && block_bytes <= stride.max(BLOCK)
             && data_offset == HEADER_BYTES
-            // So many records would overflow the file's length: no file is that long.
+            // More records would overflow the file's length. No file is that long.
             && count.checked_mul(u64::from(block_bytes) + CHECKSUM_BYTES).is_some_and(|bytes| bytes < i64::MAX as u64);
         if !layout_fits {
             let file = file();

@@ -1,4 +1,4 @@
-//! Putting back a flipped bit of a header.
+//! Puts back a flipped bit of a header.
 
 use super::header::FIELDS_BYTES_OLDEST;
 use super::{VECTOR_FILE_FIELDS_BYTES, VectorFileError, VectorFileHeader};
@@ -7,14 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 impl VectorFileHeader {
-    /// The fields with the one flipped bit put back that makes them a header; `None` if they are one, or no
-    /// such bit is found.
+    /// The fields with the flipped bit put back that makes them a valid header. `None` if they already are
+    /// one, or if no such bit exists.
     #[must_use]
     pub fn mended(
         fields: &[u8; VECTOR_FILE_FIELDS_BYTES],
         file: &Arc<Path>,
     ) -> Option<[u8; VECTOR_FILE_FIELDS_BYTES]> {
-        // Whatever the length of the file: that is another matter.
+        // The length of the file is checked elsewhere.
         let is_header = |fields: &[u8; VECTOR_FILE_FIELDS_BYTES]| {
             !matches!(
                 Self::decode(fields, file, 0),

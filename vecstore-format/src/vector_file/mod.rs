@@ -1,4 +1,5 @@
-//! A file of records of one length, read by point offset over any reader: vectors, or codes of vectors.
+//! A file of records of one length: vectors, or codes of vectors. Records are read by point offset, over any
+//! reader.
 //!
 //! ```text
 //! 0     8       12    16      20  24    32     36        40          44 48          56       80    84
@@ -9,17 +10,16 @@
 //! ```
 //!
 //! All numbers are little-endian. The seed is [`FileIdentity::seed`](crate::FileIdentity::seed), or 0 in a
-//! file without an identity. A record therefore passes only in its own file, at its own place. Version 2 is
-//! still read: it has no identity, and its crc32 is at 56.
+//! file without an identity. A record therefore passes only in its own file, at its own place. Version 2 can
+//! still be read: it has no identity, and its crc32 is at 56.
 //!
-//! The checksums are kept in memory, 4 bytes a record. Every record that is read is therefore checked, and
-//! none shares its page with a checksum. Records follow each other without gaps, or lie in blocks of 4096
-//! bytes that no record straddles. A read of one record then touches one page. [`VectorFileHeader::new`]
-//! chooses.
+//! The checksums are kept in memory, 4 bytes a record. Every record that is read is therefore checked without
+//! another read. Records follow each other without gaps, or lie in blocks of 4096 bytes that no record
+//! straddles. A read of one record then touches one page. [`VectorFileHeader::new`] chooses.
 //!
-//! [`VectorFile`] and [`VectorFileWriter`] take records as bytes, whatever their type. The header says the
-//! type of their components, and records are handed out aligned for it. [`VectorFile::view`] shows them as
-//! slices of that type.
+//! [`VectorFile`] and [`VectorFileWriter`] take records as bytes of any type. The header states the type of
+//! their components, and records are passed on aligned for it. [`VectorFile::view`] shows them as slices of
+//! that type.
 
 mod checksums;
 mod error;
@@ -37,9 +37,9 @@ pub use reader::VectorFile;
 pub use view::VectorView;
 pub use writer::VectorFileWriter;
 
-/// Length of the header page.
+/// Length of the header page, in bytes.
 const HEADER_BYTES: u64 = 4096;
 /// Bytes of the header page that hold fields.
 pub const VECTOR_FILE_FIELDS_BYTES: usize = 84;
-/// A record is not longer than this: 65,536 components of 4 bytes.
+/// The longest record, in bytes: 65,536 components of 4 bytes.
 pub const RECORD_BYTES_MAX: u64 = 65_536 * 4;

@@ -1,4 +1,4 @@
-//! Reading the records of a vector file.
+//! Reads the records of a vector file.
 
 use super::header::MAGIC;
 use super::{HEADER_BYTES, RecordChecksums, VECTOR_FILE_FIELDS_BYTES, VectorFileError, VectorFileHeader};
@@ -32,26 +32,25 @@ use std::sync::Arc;
 pub struct VectorFile<R> {
     reader: R,
     checksums: RecordChecksums,
-    /// Request lists of batches that ended, for those to come.
+    /// Request lists of ended batches, for reuse.
     spare: RefCell<Vec<Vec<ReadRequest>>>,
 }
 
 impl<R: VectorReader> VectorFile<R> {
-    /// Reads and checks the header and the table of checksums. Which file it is, [`VectorFile::check`]
-    /// compares.
+    /// Reads and checks the header and the table of checksums. [`VectorFile::check`] compares the identity.
     ///
     /// # Errors
-    /// One variant of [`VectorFileError`] for each thing that can be wrong; [`FormatError::Read`].
+    /// One variant of [`VectorFileError`] for each possible fault; [`FormatError::Read`].
     pub async fn open(reader: R) -> Result<Self, FormatError> {
         let mut file = Self::open_unchecked(reader).await?;
         file.load_checksums().await?;
         Ok(file)
     }
 
-    /// Opens a file whose checksums another reader of the same file has in memory already.
+    /// Opens a file whose checksums another reader already has in memory.
     ///
     /// # Errors
-    /// As [`VectorFile::open`]; [`VectorFileError::OtherFile`] when the checksums are not those of this file.
+    /// As [`VectorFile::open`]; [`VectorFileError::OtherFile`] if the checksums belong to another file.
     pub async fn open_shared(reader: R, checksums: &RecordChecksums) -> Result<Self, FormatError> {
         let header = read_header(&reader).await?;
         if header != checksums.header {
@@ -62,8 +61,8 @@ impl<R: VectorReader> VectorFile<R> {
         Ok(Self::with(reader, checksums.clone()))
     }
 
-    /// Opens a file without its table of checksums: the header is checked, and records are not, except by
-    /// [`VectorFile::verify`]. For salvaging what can be checked in another way, and for looking at the
+    /// Opens a file without its table of checksums. The header is checked. Records are checked only by
+    /// [`VectorFile::verify`]. Use it to salvage data that can be checked in another way, or to look at the
     /// header before the table is read.
     ///
     /// # Errors
@@ -73,9 +72,9 @@ impl<R: VectorReader> VectorFile<R> {
         Ok(Self::with(reader, RecordChecksums { header, table: Arc::new([]) }))
     }
 
-    /// Reads and checks the table of checksums of a file that was opened without. That takes 4 bytes of
-    /// memory a record of the header, which may say anything. A caller that knows how many records there are
-    /// compares before.
+    /// Reads and checks the table of checksums of a file opened by [`VectorFile::open_unchecked`]. It takes 4
+    /// bytes of memory for each record that the header claims. A caller that knows the number of records
+    /// compares it first, because a header may claim any number.
     ///
     /// # Errors
     /// [`VectorFileError::ChecksumsDamaged`]; [`FormatError::Read`].
@@ -88,12 +87,12 @@ impl<R: VectorReader> VectorFile<R> {
         Self { reader, checksums, spare: RefCell::default() }
     }
 
-    /// What the file holds.
+    /// The header of the file.
     pub fn header(&self) -> &VectorFileHeader {
         &self.checksums.header
     }
 
-    /// The checksums, to be shared with other readers of the file.
+    /// The checksums, for other readers of the file.
     pub fn checksums(&self) -> &RecordChecksums {
         &self.checksums
     }
@@ -103,7 +102,7 @@ impl<R: VectorReader> VectorFile<R> {
         &self.reader
     }
 
-    /// Checks that it is the file that belongs here.
+    /// Checks that this is the file that belongs here.
     ///
     /// # Errors
     /// [`FormatError::Misplaced`]; [`FormatError::Damaged`].
@@ -111,7 +110,7 @@ impl<R: VectorReader> VectorFile<R> {
         expected.check(&self.reader.file().path, self.header().identity, self.header().crc())
     }
 
-    /// Checks that the components of its records are of this type.
+    /// Checks that the components of the records have this type.
     ///
     /// # Errors
     /// [`VectorFileError::ElementMismatch`].
@@ -123,8 +122,8 @@ impl<R: VectorReader> VectorFile<R> {
         Err(VectorFileError::ElementMismatch { file: self.reader.file().path.clone(), found, wanted })
     }
 
-    /// Reads the records of `points`, checks each, and hands it, as it arrives, to `sink(index in points,
-    /// bytes)`. The bytes are aligned for the type of their components.
+    /// Reads the records of `points` and checks each. It passes each record, as it arrives, to `sink(index in
+    /// points, bytes)`. The bytes are aligned for the type of their components.
     ///
     /// # Errors
     /// [`VectorFileError::NoSuchPoint`] before any IO; [`VectorFileError::RecordDamaged`];
@@ -165,7 +164,7 @@ impl<R: VectorReader> VectorFile<R> {
                 if record.as_ptr().addr().is_multiple_of(align) {
                     sink(index, record)
                 } else {
-                    // A reader of somebody else's may deliver at odd addresses.
+                    // A reader from elsewhere may deliver at odd addresses.
                     sink(index, copied(record, &mut words))
                 }
             })
@@ -200,14 +199,14 @@ impl<R: VectorReader> VectorFile<R> {
     /// Waits for everything in flight and closes the file.
     ///
     /// # Errors
-    /// What the system says on closing.
+    /// The system's error on closing.
     pub async fn close(&self) -> Result<(), FormatError> {
         let closed = self.reader.close().await;
         Ok(closed.map_err(|error| DirectoryError::new("close", &self.reader.file().path, error))?)
     }
 }
 
-/// Bytes at the start of words, and so aligned for every type of components.
+/// Copies bytes to the start of words, where they are aligned for every component type.
 fn copied<'a>(bytes: &[u8], words: &'a mut Vec<u32>) -> &'a [u8] {
     words.resize(bytes.len().div_ceil(size_of::<u32>()), 0);
     let copy = &mut bytemuck::cast_slice_mut(words)[..bytes.len()];
@@ -246,7 +245,7 @@ async fn read_header<R: VectorReader>(reader: &R) -> Result<VectorFileHeader, Fo
             ControlFlow::Continue(())
         })
         .await?;
-    // A file that is no vector file at all is called that, however short it is.
+    // A file with other magic bytes gets that error, even if it is also too short.
     let looks_right =
         fields[..8] == MAGIC || available < 8 && MAGIC.starts_with(&fields[..available as usize]);
     if info.len < HEADER_BYTES && looks_right {

@@ -1,4 +1,4 @@
-//! Reading every byte of a vector file.
+//! Reads every byte of a vector file.
 
 use super::header::CHECKSUM_BYTES;
 use super::reader::read_into;
@@ -7,16 +7,16 @@ use crate::FormatError;
 use io_core::{ReadControl, ReadOutcome, ReadStats, VectorReader};
 use std::ops::{ControlFlow, Range};
 
-/// Bytes that [`VectorFile::verify`] has in memory, about.
+/// The memory that [`VectorFile::verify`] takes, in bytes, about.
 const VERIFY_BYTES: u64 = 1 << 20;
 
 impl<R: VectorReader> VectorFile<R> {
-    /// Reads the whole file and reports every record and every padding that is damaged, until `damaged` has
-    /// enough of them; or the table of checksums, if that is damaged. `delivered` of the outcome counts
-    /// pieces of the file. The table is read in pieces too, and need not have been loaded.
+    /// Reads the whole file. It passes every damaged record and padding to `damaged`, until that breaks. If
+    /// the table of checksums is damaged, it reports only that. `delivered` of the outcome counts pieces of
+    /// the file. The table is read in pieces too, and need not have been loaded.
     ///
     /// # Errors
-    /// [`FormatError::Read`]; what is damaged is no error of this call.
+    /// [`FormatError::Read`]. Damage is not an error of this call.
     pub async fn verify(
         &self,
         control: &ReadControl,
@@ -45,7 +45,7 @@ impl<R: VectorReader> VectorFile<R> {
         };
         let (mut chunk, mut at, mut point) = (Vec::new(), header.fields_bytes() as u64, 0);
         while at < end && !outcome.stopped {
-            // As many whole records as fit, and the padding before and after them.
+            // As many whole records as fit, and the padding around them.
             let first = point;
             while point < header.count && header.offset(point) < at + VERIFY_BYTES {
                 point += 1;

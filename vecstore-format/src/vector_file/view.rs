@@ -6,7 +6,7 @@ use io_core::{ReadControl, ReadOutcome, VectorReader};
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
 
-/// A [`VectorFile`] whose components are known to be `T`: its records are handed out as slices of that.
+/// A [`VectorFile`] whose components have type `T`. Its records come as slices of `T`.
 #[derive(Clone, Copy, Debug)]
 pub struct VectorView<'a, T, R> {
     file: &'a VectorFile<R>,
@@ -14,10 +14,10 @@ pub struct VectorView<'a, T, R> {
 }
 
 impl<R: VectorReader> VectorFile<R> {
-    /// The file as one of vectors of `T`.
+    /// Views the file as vectors of `T`.
     ///
     /// # Errors
-    /// [`VectorFileError::ElementMismatch`] if its components are of another type.
+    /// [`VectorFileError::ElementMismatch`] if its components have another type.
     pub fn view<T: Element>(&self) -> Result<VectorView<'_, T, R>, VectorFileError> {
         self.check_element(T::TYPE)?;
         Ok(VectorView { file: self, element: PhantomData })
@@ -25,7 +25,7 @@ impl<R: VectorReader> VectorFile<R> {
 }
 
 impl<T: Element, R: VectorReader> VectorView<'_, T, R> {
-    /// As [`VectorFile::read`], with the components of each vector.
+    /// As [`VectorFile::read`], with vectors as slices of their components.
     ///
     /// # Errors
     /// As [`VectorFile::read`].

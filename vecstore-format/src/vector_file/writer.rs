@@ -1,27 +1,27 @@
-//! Writing a vector file from front to back.
+//! Writes a vector file from front to back.
 
 use super::header::{BLOCK, record_bytes};
 use super::{HEADER_BYTES, RECORD_BYTES_MAX, VECTOR_FILE_FIELDS_BYTES, VectorFileError, VectorFileHeader};
 use crate::{Element, ElementType, FileIdentity, FormatError};
 use io_core::{PageWrite, PageWriter, SyncKind, WriteBehind};
 
-/// Bytes collected before they are written.
+/// Bytes to collect before a write.
 const PENDING_BYTES_MAX: usize = 1 << 20;
 
-/// Writes a vector file from front to back. The header is written last, so that an unfinished file is not
-/// taken for one.
+/// Writes a vector file from front to back. The header comes last, so an unfinished file is not taken for a
+/// vector file.
 #[derive(Debug)]
 pub struct VectorFileWriter<W> {
     writer: WriteBehind<W>,
     header: VectorFileHeader,
-    /// Bytes not yet written, and where they belong.
+    /// Unwritten bytes. `pending_offset` is their place.
     pending: Vec<u8>,
     pending_offset: u64,
     checksums: Vec<u32>,
 }
 
 impl<W: PageWriter + 'static> VectorFileWriter<W> {
-    /// Starts a file of records of `dim` components and no identity.
+    /// Starts a file of records of `dim` components, without an identity.
     ///
     /// # Errors
     /// [`VectorFileError::BadRecordLength`].
@@ -29,8 +29,8 @@ impl<W: PageWriter + 'static> VectorFileWriter<W> {
         Self::with_identity(writer, element, dim, None)
     }
 
-    /// Starts a file of records of `dim` components that has this identity: its records pass in no other
-    /// file, and no other file's records pass in it.
+    /// Starts a file of records of `dim` components with an identity. Its records pass in no other file, and
+    /// records of other files do not pass in it.
     ///
     /// # Errors
     /// [`VectorFileError::BadRecordLength`].
@@ -57,7 +57,7 @@ impl<W: PageWriter + 'static> VectorFileWriter<W> {
     /// Appends a record: its components, one after the other, little-endian.
     ///
     /// # Errors
-    /// [`VectorFileError::WrongLength`]; [`FormatError::Write`], after which the file is not to be used.
+    /// [`VectorFileError::WrongLength`]; [`FormatError::Write`], after which the writer must not be used.
     pub async fn push(&mut self, record: &[u8]) -> Result<(), FormatError> {
         let Self { header, .. } = self;
         if record.len() != header.stride() as usize {
@@ -78,7 +78,7 @@ impl<W: PageWriter + 'static> VectorFileWriter<W> {
     /// Appends a vector of the file's type.
     ///
     /// # Errors
-    /// [`VectorFileError::ElementMismatch`] if the file's components are of another type; as
+    /// [`VectorFileError::ElementMismatch`] if the file's components have another type; as
     /// [`VectorFileWriter::push`].
     pub async fn push_vector<T: Element>(&mut self, vector: &[T]) -> Result<(), FormatError> {
         let (found, wanted) = (self.header.element, T::TYPE);
@@ -89,7 +89,7 @@ impl<W: PageWriter + 'static> VectorFileWriter<W> {
         self.push(bytemuck::cast_slice(vector)).await
     }
 
-    /// Writes what is left and the header, and makes the file durable. Returns the header.
+    /// Writes the remaining bytes and the header, and makes the file durable. Returns the header.
     ///
     /// # Errors
     /// [`FormatError::Write`].
@@ -111,13 +111,13 @@ impl<W: PageWriter + 'static> VectorFileWriter<W> {
         Ok(self.header)
     }
 
-    /// Writes all that is pending, filled up with zeros.
+    /// Writes all pending bytes, padded with zeros.
     async fn pad_pending(&mut self) -> Result<(), FormatError> {
         self.pending.resize(self.pending.len().next_multiple_of(BLOCK as usize), 0);
         self.write_pending().await
     }
 
-    /// Writes the whole pages of what is pending.
+    /// Writes the whole pages of the pending bytes.
     async fn write_pending(&mut self) -> Result<(), FormatError> {
         let whole = self.pending.len() / BLOCK as usize * BLOCK as usize;
         self.writer.write(self.pending_offset, &mut self.pending, whole).await?;

@@ -1,39 +1,39 @@
-//! The finished graph: flat, immutable, and checked link by link when it is made from parts.
+//! The finished graph: flat and immutable. Making it from parts checks every link.
 //!
 //! ```text
 //! level 0          offsets: points + 1    links of point p: links[offsets[p]..offsets[p + 1]], at most 2 * m
 //! level 1, 2, ...  nodes: ascending ids   links of nodes[i]: links[offsets[i]..offsets[i + 1]], at most m
 //! ```
 //!
-//! Upper levels hold about one point in `m` each, so they list their points instead of having room for all. How the parts
-//! get into a file is left to the segment.
+//! An upper level holds one in `m` points of the level below, so it lists its points. This module does not
+//! know how the parts are stored in files.
 
 use super::params::M_MAX;
 use super::pool::ID_END;
 
-/// Where a search finds the links of a node.
+/// Gives a search the links of each node.
 pub(crate) trait Links {
     /// Number of points.
     fn len(&self) -> usize;
-    /// Where a search begins: a point and its level. None if there is no point.
+    /// Where a search begins: a point and its level. `None` if there are no points.
     fn entry(&self) -> Option<(u32, usize)>;
-    /// The links of a point on a level; none if it is not on that level.
+    /// The links of a point on a level. Empty if the point is not on that level.
     fn links(&self, node: u32, level: usize) -> &[u32];
 }
 
 /// One level above level 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpperLevel {
-    /// The points on this level, ascending.
+    /// The points on this level, in ascending order.
     pub nodes: Vec<u32>,
-    /// Where the links of each of them begin, and where the last ones end: one more than `nodes`.
+    /// Where the links of each point begin in `links`, and at last their end: one entry more than `nodes`.
     pub offsets: Vec<u64>,
-    /// The links, ids of points on this level.
+    /// The links: ids of points on this level.
     pub links: Vec<u32>,
 }
 
 impl UpperLevel {
-    /// The links of a point on this level; none if it is not on it.
+    /// The links of a point on this level. Empty if the point is not on it.
     #[must_use]
     pub fn links(&self, node: u32) -> &[u32] {
         match self.nodes.binary_search(&node) {
@@ -46,43 +46,45 @@ impl UpperLevel {
 /// A graph as flat vectors, to be written to a file or read from one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GraphParts {
-    /// Links of a point, at most, on an upper level; twice as many on level 0.
+    /// The most links of a point on an upper level. Level 0 allows twice as many.
     pub m: usize,
-    /// The point every search begins at: one on the highest level. 0 if there is no point.
+    /// The point where every search begins. It is on the highest level. 0 if there are no points.
     pub entry: u32,
-    /// Where the links of each point on level 0 begin, and where the last ones end: one more than there are points.
+    /// Where the links of each point on level 0 begin in `links`, and at last their end: one entry more than
+    /// points.
     pub offsets: Vec<u64>,
     /// The links of level 0.
     pub links: Vec<u32>,
-    /// Level 1 and up.
+    /// The levels from 1 up.
     pub upper: Vec<UpperLevel>,
 }
 
-/// Parts that are no graph: the file they came from is damaged, or was written by something else.
+/// Parts that do not form a graph. Their file is damaged, or another program wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GraphError {
     /// `m` is out of range.
     #[error("m is {m}: it must be from 2 to {M_MAX}")]
     M {
-        /// What was found.
+        /// The value found.
         m: usize,
     },
-    /// More points than an id can name.
+    /// There are more points than ids.
     #[error("a graph of {points} points: at most {ID_END} fit")]
     TooManyPoints {
-        /// What was found.
+        /// The number of points.
         points: usize,
     },
     /// The entry point does not exist or is not on the highest level.
     #[error("the entry point {entry} is not on level {level}, the highest")]
     Entry {
-        /// What was found.
+        /// The entry found.
         entry: u32,
         /// The highest level.
         level: usize,
     },
-    /// Offsets are not as many as the points and one, or do not go from 0 up to the number of links.
+    /// The offsets do not ascend from 0 to the number of links, or their number is not the number of points
+    /// plus one.
     #[error("level {level}: the offset at {index} is missing, out of order or does not fit the links")]
     Offsets {
         /// The level.
@@ -97,12 +99,12 @@ pub enum GraphError {
         level: usize,
         /// The point.
         point: u32,
-        /// Its links.
+        /// The number of its links.
         count: u64,
-        /// What is allowed.
+        /// The most it may have.
         links_max: usize,
     },
-    /// The points of an upper level are not ascending, or not all on the level below.
+    /// The points of an upper level are not in ascending order, or one of them is not on the level below.
     #[error("level {level}: point {point} is out of order, or not on the level below")]
     Nodes {
         /// The level.
@@ -117,7 +119,7 @@ pub enum GraphError {
         level: usize,
         /// The point.
         point: u32,
-        /// Where it leads.
+        /// The target of the link.
         link: u32,
     },
 }
@@ -129,11 +131,12 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// A graph from its parts. Every offset, node and link is checked, so that no search over it can leave the points.
+    /// Makes a graph from its parts. It checks every offset, node and link, so no search can leave the
+    /// points.
     ///
     /// # Errors
     ///
-    /// With the first thing that is wrong.
+    /// The first fault found.
     pub fn from_parts(parts: GraphParts) -> Result<Self, GraphError> {
         let m = parts.m;
         if !(2..=M_MAX).contains(&m) {
@@ -153,13 +156,13 @@ impl Graph {
         Ok(Self { parts })
     }
 
-    /// The parts, to be written to a file.
+    /// The parts of the graph.
     #[must_use]
     pub fn parts(&self) -> &GraphParts {
         &self.parts
     }
 
-    /// The parts, to be changed.
+    /// Takes the graph apart.
     #[must_use]
     pub fn into_parts(self) -> GraphParts {
         self.parts
@@ -177,19 +180,19 @@ impl Graph {
         self.len() == 0
     }
 
-    /// Links of a point, at most, on an upper level; twice as many on level 0.
+    /// The most links of a point on an upper level. Level 0 allows twice as many.
     #[must_use]
     pub fn m(&self) -> usize {
         self.parts.m
     }
 
-    /// Where a search begins: a point, and its level, the highest. None if there is no point.
+    /// Where a search begins: a point and the highest level. `None` if there are no points.
     #[must_use]
     pub fn entry(&self) -> Option<(u32, usize)> {
         (!self.is_empty()).then_some((self.parts.entry, self.parts.upper.len()))
     }
 
-    /// The links of a point on a level: none if there is no such point, or not on that level.
+    /// The links of a point on a level. Empty if there is no such point, or if it is not on that level.
     #[must_use]
     #[inline]
     pub fn links(&self, node: u32, level: usize) -> &[u32] {
@@ -206,7 +209,7 @@ impl Graph {
         }
     }
 
-    /// Bytes of memory the graph takes.
+    /// The memory that the graph takes, in bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let level = |nodes: usize, offsets: usize, links: usize| 4 * nodes + 8 * offsets + 4 * links;
@@ -231,11 +234,11 @@ impl Links for Graph {
     }
 }
 
-/// Checks the levels above level 0, and the entry point: what is in memory of a graph whose level 0 is on disk.
+/// Checks the upper levels and the entry point. A graph whose level 0 is on disk has only these in memory.
 ///
 /// # Errors
 ///
-/// With the first thing that is wrong.
+/// The first fault found.
 pub fn check_upper(points: usize, m: usize, entry: u32, upper: &[UpperLevel]) -> Result<(), GraphError> {
     if !(2..=M_MAX).contains(&m) {
         return Err(GraphError::M { m });

@@ -1,17 +1,17 @@
-//! The graph that is searched instead of scoring every point: HNSW, after Malkov and Yashunin, "Efficient and robust
-//! approximate nearest neighbor search using hierarchical navigable small world graphs", 2016.
+//! HNSW, a graph that makes a search score few points instead of all. After Malkov and Yashunin, "Efficient
+//! and robust approximate nearest neighbor search using hierarchical navigable small world graphs", 2016.
 //!
 //! | module | concern |
 //! |---|---|
-//! | `params` | what a graph is built with |
+//! | `params` | the parameters of a build |
 //! | `scores` | how the builder asks for scores between points |
-//! | `build` | building a graph, on all cores, the same one for the same seed |
+//! | `build` | building a graph on all cores; the same seed gives the same graph |
 //! | `finished` | the finished graph: flat, immutable, validated |
 //! | `search` | the search, a state machine that does no IO, and its driver over a graph in memory |
 //! | `pool` | the best candidates of one search |
 //! | `visited` | the points a search has seen |
 //!
-//! Vectors, codes and files are left to others: the graph knows ids and scores only.
+//! The graph knows ids and scores only. Other crates keep vectors, codes and files.
 
 mod build;
 mod finished;

@@ -1,20 +1,21 @@
-//! What a graph is built with.
+//! The parameters of a build.
 
-/// Most links a point may have on an upper level; level 0 has twice as many.
+/// The most links that a point may have on an upper level. Level 0 allows twice as many.
 pub const M_MAX: usize = 1024;
 
-/// Most candidates for the links of a new point.
+/// The most candidates for the links of a new point.
 pub const EF_CONSTRUCT_MAX: usize = 1 << 20;
 
 /// The parameters of a graph. Together with the points they define the graph completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HnswParams {
-    /// Links of a point on each upper level, at most; twice as many on level 0. 8 to 64 is usual: more for higher
-    /// dimensions and higher recall, at `8 * m` bytes a point.
+    /// The most links of a point on an upper level. Level 0 allows twice as many. Values from 8 to 64 are
+    /// usual. More suit higher dimensions and higher recall, and take `8 * m` bytes a point.
     pub m: usize,
-    /// Candidates among which the links of a new point are chosen. More take longer to build and give a better graph.
+    /// The number of candidates for the links of a new point. More give a better graph and take longer to
+    /// build.
     pub ef_construct: usize,
-    /// Decides the levels of the points and the order they are inserted in.
+    /// Determines the levels of the points and their order of insertion.
     pub seed: u64,
 }
 
@@ -24,14 +25,14 @@ impl Default for HnswParams {
     }
 }
 
-/// Parameters no graph can be built with.
+/// Parameters that no graph can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParamsError {
     /// `m` is out of range.
     #[error("m is {m}: it must be from 2 to {M_MAX}")]
     M {
-        /// What was given.
+        /// The value given.
         m: usize,
     },
     /// `ef_construct` is out of range.
@@ -39,17 +40,17 @@ pub enum ParamsError {
         "ef_construct is {ef_construct}: it must be from 1 to {EF_CONSTRUCT_MAX}, and should be several times m"
     )]
     EfConstruct {
-        /// What was given.
+        /// The value given.
         ef_construct: usize,
     },
 }
 
 impl HnswParams {
-    /// Whether a graph can be built with these.
+    /// Checks that a graph can have these parameters.
     ///
     /// # Errors
     ///
-    /// When a parameter is out of its range.
+    /// If a parameter is out of its range.
     pub fn check(&self) -> Result<(), ParamsError> {
         if !(2..=M_MAX).contains(&self.m) {
             return Err(ParamsError::M { m: self.m });
@@ -60,7 +61,7 @@ impl HnswParams {
         Ok(())
     }
 
-    /// Links a point may have on a level.
+    /// The most links that a point may have on a level.
     #[must_use]
     pub fn links_max(&self, level: usize) -> usize {
         if level == 0 { 2 * self.m } else { self.m }

@@ -1,11 +1,11 @@
-//! The best candidates of one search, in order, each either waiting to be expanded or done.
+//! The best candidates of one search, in order. Each either waits to be expanded or is done.
 //!
-//! A sorted array with a cursor on the first waiting candidate: it holds `ef` entries of eight bytes and never more, so a
-//! search of usual size allocates nothing, and for the sizes in use moving its tail is as fast as keeping two heaps.
-//! A [`TopK`](crate::TopK) would not do. It has no order before the end, and a walk needs the next best at every
-//! step.
+//! A sorted array with a cursor on the first waiting candidate. It holds at most `ef` entries of eight bytes,
+//! so a search of usual size allocates nothing. At usual sizes, moving its tail is as fast as keeping two
+//! heaps. A [`TopK`](crate::TopK) would not do: it is unordered until the end, and a walk needs the next best
+//! at every step.
 
-/// A point a search found.
+/// A point that a search found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
     /// The point.
@@ -14,8 +14,8 @@ pub struct Candidate {
     pub score: f32,
 }
 
-/// Orders by score, then by id, lower first, as one number; the lowest bit tells whether the candidate was expanded.
-/// Hence ids of 31 bits.
+/// Orders by score, then by id, lower first, as one number. The lowest bit tells whether the candidate was
+/// expanded, so ids have 31 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry(u64);
 
@@ -44,8 +44,8 @@ impl Entry {
     }
 }
 
-/// An unsigned number that orders as the score does. Both zeros are the same, and NaN, which no sane input gives, is the
-/// worst there is.
+/// An unsigned number that orders as the score does. Both zeros are equal. NaN, which sound input never
+/// gives, ranks lowest.
 #[inline]
 fn sortable(score: f32) -> u32 {
     let score = if score.is_nan() { f32::NEG_INFINITY } else { score + 0.0 };
@@ -58,15 +58,16 @@ fn sortable(score: f32) -> u32 {
 pub(crate) struct Pool {
     entries: Vec<Entry>,
     size_max: usize,
-    /// Everything before it is expanded.
+    /// Every candidate before the cursor is expanded.
     cursor: usize,
 }
 
-/// Room for so many candidates is made at once; for more as they come, since there may never be that many.
+/// Room for this many candidates is reserved at once. More room is made as they come, because they may never
+/// come.
 const RESERVED_MAX: usize = 1 << 14;
 
 impl Pool {
-    /// Empties the pool; from now on it keeps the best `size_max`.
+    /// Empties the pool. It then keeps the best `size_max`.
     pub(crate) fn begin(&mut self, size_max: usize) {
         self.entries.clear();
         self.entries.reserve(size_max.min(RESERVED_MAX));
@@ -74,7 +75,7 @@ impl Pool {
         self.cursor = 0;
     }
 
-    /// Adds a point if it is among the best. A point must not be added twice.
+    /// Adds a point if it is among the best. The caller never adds a point twice.
     #[inline]
     pub(crate) fn push(&mut self, id: u32, score: f32) {
         let entry = Entry::new(id, score);
@@ -89,7 +90,7 @@ impl Pool {
         self.cursor = self.cursor.min(place);
     }
 
-    /// The best candidate that was not expanded, which counts as expanded from now on.
+    /// Returns the best candidate that is not expanded, and marks it as expanded.
     #[inline]
     pub(crate) fn expand_next(&mut self) -> Option<u32> {
         while let Some(entry) = self.entries.get_mut(self.cursor) {
@@ -142,7 +143,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against sorting everything at every step.
+        /// Compared with sorting everything at every step.
         #[test]
         fn keeps_the_best_and_expands_them_in_order(
             size_max in 1usize..20,

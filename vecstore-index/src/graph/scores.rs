@@ -1,8 +1,9 @@
-//! How the builder asks for scores between points, and the answer from int8 codes: [`CodeScores`].
+//! How the builder asks for scores between points. [`CodeScores`] answers from int8 codes.
 
 use vecstore_quant::CodeScores;
 
-/// Scores between the points of a graph under construction: symmetric, higher is better, the same at every call.
+/// Scores between the points of a graph under construction. They are symmetric, higher is better, and each
+/// call returns the same.
 ///
 /// The builder is generic over it, so that its inner loop is compiled for each implementation.
 pub trait PointScores: Sync {

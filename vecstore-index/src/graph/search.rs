@@ -1,5 +1,6 @@
-//! The search, as a state machine that does no IO and computes no score: it asks for links and for scores, and is fed
-//! with them. A driver over memory is here; one that reads from disk can feed the same machine.
+//! The search, as a state machine that does no IO and computes no score. It asks for links and scores, and
+//! its driver feeds them. This module has a driver over memory. A driver that reads from disk can feed the
+//! same machine.
 //!
 //! ```text
 //!            ┌──────────────── links, all seen: next node ────────────────┐
@@ -7,27 +8,27 @@
 //! (entry)                                                   │ nothing left that could be better
 //! ```
 //!
-//! On the levels above the last one the walk is greedy; on the last it keeps the best `ef`.
+//! On the levels above the last one the walk is greedy. On the last level it keeps the best `ef`.
 
 use super::finished::{Graph, Links};
 use super::pool::{Candidate, Pool};
 use super::visited::Visited;
 
-/// The memory of a search, to be used again by the next one: in steady state a search allocates nothing.
+/// The memory of a search. The next search reuses it, so that in steady state a search allocates nothing.
 #[derive(Clone, Debug, Default)]
 pub struct SearchScratch {
     visited: Visited,
     pool: Pool,
-    /// What scores are wanted for.
+    /// The points whose scores the search wants.
     pending: Vec<u32>,
     scores: Vec<f32>,
     found: Vec<Candidate>,
-    /// Where the last level is entered besides the best point of the level above.
+    /// The points where the walk enters the last level, in addition to the best point of the level above.
     seeds: Vec<u32>,
 }
 
 impl SearchScratch {
-    /// Empty: the first search makes it as large as it needs.
+    /// An empty scratch. The first search grows it.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -37,16 +38,16 @@ impl SearchScratch {
 /// What a search wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// The links of a node on a level: answer with [`GraphSearch::links`].
+    /// The links of a node on a level. Answer with [`GraphSearch::links`].
     Expand {
         /// The point.
         node: u32,
-        /// The level its links are wanted of.
+        /// The level of the links.
         level: usize,
     },
-    /// The scores of these points: answer with [`GraphSearch::scores`].
+    /// The scores of these points. Answer with [`GraphSearch::scores`].
     Score(&'a [u32]),
-    /// Nothing: see [`GraphSearch::finish`].
+    /// Nothing. [`GraphSearch::finish`] has the result.
     Done,
 }
 
@@ -58,14 +59,14 @@ enum State {
     Done,
 }
 
-/// One search under way.
+/// A search in progress.
 #[derive(Debug)]
 pub struct GraphSearch<'s> {
     scratch: &'s mut SearchScratch,
     points: usize,
     ef: usize,
     level: usize,
-    /// The level the best `ef` are wanted of.
+    /// The level whose best `ef` points are the result.
     last_level: usize,
     state: State,
     /// The best point so far, while the walk is greedy.
@@ -73,7 +74,7 @@ pub struct GraphSearch<'s> {
 }
 
 impl<'s> GraphSearch<'s> {
-    /// Begins a search for the best `ef` (at least 1) points of a graph of `points` points that is entered at
+    /// Begins a search for the best `ef` (at least 1) points of a graph of `points` points. `entry` is
     /// [`Graph::entry`].
     #[must_use]
     pub fn new(
@@ -85,19 +86,19 @@ impl<'s> GraphSearch<'s> {
         Self::on_level(scratch, points, entry, ef, 0)
     }
 
-    /// Also begins on the last level at these points: for a search that keeps to some points only, which the way down
-    /// from the entry may not come near.
+    /// Also begins on the last level at these points. A search restricted to few points uses this, because
+    /// the descent from the entry may miss their surroundings.
     pub fn seed(&mut self, points: impl IntoIterator<Item = u32>) {
         self.scratch.seeds.extend(points);
     }
 
-    /// Whether a point was not seen yet on this level.
+    /// Whether the search has not seen this point yet on this level.
     #[inline]
     pub fn is_unseen(&self, point: u32) -> bool {
         !self.scratch.visited.contains(point)
     }
 
-    /// Marks a point as seen without asking for its score; says whether it was not seen yet.
+    /// Marks a point as seen without asking for its score. Returns true if it was unseen.
     #[inline]
     pub fn see(&mut self, point: u32) -> bool {
         self.scratch.visited.insert(point)
@@ -126,7 +127,7 @@ impl<'s> GraphSearch<'s> {
         Self { scratch, points, ef, level, last_level: last_level.min(level), state, best }
     }
 
-    /// What the search wants next; the same again until it was fed.
+    /// What the search wants next. It returns the same step until the search is fed.
     #[must_use]
     #[expect(
         clippy::should_implement_trait,
@@ -140,16 +141,16 @@ impl<'s> GraphSearch<'s> {
         }
     }
 
-    /// Feeds the links that [`Step::Expand`] asked for. Ids outside of the graph are ignored.
+    /// Feeds the links that [`Step::Expand`] asked for. Ids beyond the graph are ignored.
     ///
     /// # Panics
     ///
-    /// When links were not asked for.
+    /// If the search did not ask for links.
     pub fn links(&mut self, links: &[u32]) {
         assert!(matches!(self.state, State::Expand(_)), "links that the search did not ask for");
         let SearchScratch { visited, pending, .. } = &mut *self.scratch;
         pending.clear();
-        // Room for all of them: it stops growing with the first full list, not with the first one nothing was seen of.
+        // Reserves room for all links, so that a scratch stops growing after the first full list.
         pending.reserve(links.len());
         pending.extend(links.iter().copied().filter(|&link| visited.insert(link)));
         if pending.is_empty() { self.advance() } else { self.state = State::Score }
@@ -159,7 +160,7 @@ impl<'s> GraphSearch<'s> {
     ///
     /// # Panics
     ///
-    /// When scores were not asked for, or not as many.
+    /// If the search did not ask for scores, or asked for another number of them.
     pub fn scores(&mut self, scores: &[f32]) {
         self.score_with(|ids, out| {
             assert_eq!(ids.len(), scores.len(), "a score for each point");
@@ -167,11 +168,12 @@ impl<'s> GraphSearch<'s> {
         });
     }
 
-    /// [`GraphSearch::scores`], computed in place: the function gets the ids and where their scores go.
+    /// As [`GraphSearch::scores`], computed in place. The function takes the ids and the slots for their
+    /// scores.
     ///
     /// # Panics
     ///
-    /// When scores were not asked for.
+    /// If the search did not ask for scores.
     #[inline]
     pub fn score_with(&mut self, score_many: impl FnOnce(&[u32], &mut [f32])) {
         let SearchScratch { pending, scores, pool, .. } = &mut *self.scratch;
@@ -206,7 +208,7 @@ impl<'s> GraphSearch<'s> {
         }
     }
 
-    /// The best points of the last level, best first, equal scores by id. Of a search that is not done: the best so far.
+    /// The best points of the last level, best first, ties by id. If the search is not done, the best so far.
     #[must_use]
     pub fn finish(self) -> &'s [Candidate] {
         let SearchScratch { pool, found, .. } = self.scratch;
@@ -215,7 +217,7 @@ impl<'s> GraphSearch<'s> {
         found
     }
 
-    /// Goes on after a node that led nowhere new, or whose links are scored.
+    /// Continues after a node that led to no new point, or whose links are scored.
     fn advance(&mut self) {
         if self.level > self.last_level {
             self.level -= 1;
@@ -225,8 +227,8 @@ impl<'s> GraphSearch<'s> {
         }
     }
 
-    /// Goes on with the best point on a level that was just reached. Points seen on upper levels count as unseen on the
-    /// last one only: elsewhere they are known to be worse than the best.
+    /// Continues with the best point on the level just reached. Only the last level treats points seen above
+    /// as unseen. On the other levels they are known to be worse than the best.
     fn enter_level(&mut self) {
         if self.level == self.last_level {
             self.scratch.visited.begin(self.points);
@@ -243,18 +245,19 @@ impl<'s> GraphSearch<'s> {
     }
 }
 
-/// The search was asked to stop before it was done.
+/// The caller stopped the search before it was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the search was stopped")]
 pub struct SearchStoppedError;
 
-/// Searches a graph in memory for the best `ef` points, best first, equal scores by id.
+/// Searches a graph in memory for the best `ef` points, best first, ties by id.
 ///
-/// `score_many` writes the scores of the ids it is given, higher is better. `stop` is asked before each node is expanded.
+/// `score_many` writes the scores of the given ids; higher is better. The search calls `stop` before it
+/// expands a node.
 ///
 /// # Errors
 ///
-/// When `stop` said so.
+/// If `stop` returned true.
 pub fn search_in_memory<'s>(
     graph: &Graph,
     scratch: &'s mut SearchScratch,
@@ -291,7 +294,8 @@ mod tests {
     use super::*;
     use crate::graph::{GraphParts, UpperLevel};
 
-    /// Ten points on a line, each linked to its neighbours; 0, 4 and 8 on level 1, 8 on level 2.
+    /// Ten points on a line, each linked to its neighbours. Points 0, 4 and 8 are also on level 1, and 8 is
+    /// on level 2.
     fn line() -> Graph {
         let neighbours = |points: &[u32], index: usize| {
             let (left, right) = (index.checked_sub(1), Some(index + 1));
@@ -319,7 +323,7 @@ mod tests {
         }
     }
 
-    /// Each step of a search by hand: this is the order that a reader from disk will see.
+    /// The steps of a search, one by one. A driver that reads from disk sees this order.
     #[test]
     fn steps_come_in_the_documented_order() {
         let (graph, mut scratch) = (line(), SearchScratch::new());

@@ -1,11 +1,11 @@
-//! The points a search has seen: a byte a point that holds the number of the search which saw it last, so that a new
-//! search begins without clearing.
+//! The points that a search has seen. Each point has a byte that holds the number of the last search that saw
+//! it, so a new search need not clear them.
 
-/// A set of ids, emptied in constant time (in time proportional to its size every 255th time).
+/// A set of ids. Emptying it takes constant time; every 255th time it takes time proportional to its size.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Visited {
     marks: Vec<u8>,
-    /// The mark of the current search; 0 is nobody's.
+    /// The mark of the current search. No search has mark 0.
     current: u8,
 }
 
@@ -22,13 +22,13 @@ impl Visited {
         }
     }
 
-    /// Whether an id is there. One beyond the room counts as there.
+    /// Whether the set has an id. Ids beyond the room count as present.
     #[inline]
     pub(crate) fn contains(&self, id: u32) -> bool {
         self.marks.get(id as usize).is_none_or(|mark| *mark == self.current)
     }
 
-    /// Adds an id; true if it was not there. An id beyond the room counts as there already.
+    /// Adds an id. Returns true if it was absent. Ids beyond the room count as present.
     #[inline]
     pub(crate) fn insert(&mut self, id: u32) -> bool {
         match self.marks.get_mut(id as usize) {

@@ -1,16 +1,17 @@
-//! How work is done that nobody waits for, so that whoever waits goes first. All that makes the optimizer's files and threads
-//! different from those of searches and writes is here:
+//! Background work gives way to foreground work. This module holds everything that sets the optimizer's files
+//! and threads apart from those of searches and writes:
 //!
 //! | what | how |
 //! |---|---|
-//! | order | files are opened in [`Lane::Background`], for backends that have lanes |
-//! | reads | [`options`]: few bytes in flight, so that a search's read waits behind few; neighbours in one go |
-//! | writes | [`BackgroundWriter`]: few bytes are not on the disk yet, so that no sync floods it |
-//! | threads | [`lower_priority`] and the [`pool`]: cores and, where the disk has a scheduler, the disk go to others first |
+//! | priority | files are opened in [`Lane::Background`], for backends that have lanes |
+//! | reads | [`options`]: few bytes in flight, so that a search waits behind few; neighbours in one read |
+//! | writes | [`BackgroundWriter`]: few bytes wait for the disk, so that no sync floods it |
+//! | threads | [`lower_priority`], [`pool`]: others get cores first, and the disk if it has a scheduler |
 //!
-//! A thread of a low priority may be kept from running while it holds something that others want. The one lock that it
-//! shares with searches is the state's, held for as long as a list of segments is copied; whoever wants it sleeps, which
-//! leaves a core to the holder. Files and the state are changed by the writer, whose priority is the usual one.
+//! The scheduler may suspend a low-priority thread while it holds a lock that others want. The only lock it
+//! shares with searches is that of the state, and it holds that while it copies a list of segments. Threads
+//! that wait for the lock sleep, which leaves a core to the holder. Only the writer changes the state and
+//! existing files, and it has the usual priority.
 
 mod priority;
 mod writer;
@@ -25,32 +26,33 @@ use std::sync::OnceLock;
 pub(crate) use priority::{UsualIo, lower as lower_priority};
 pub(crate) use writer::BackgroundWriter;
 
-/// Bytes of one file that are being read at once, at most.
+/// The most bytes of one file that are being read at once.
 const BYTES_IN_FLIGHT_MAX: u64 = 1 << 20;
 
-/// Neighbours that far apart are read in one go: whoever merges segments wants most of what is there, and few requests.
+/// Neighbours up to this far apart are read in one read. A merge wants most of the data, and few requests.
 const GAP_MAX: u32 = 32 << 10;
 
-/// How files are opened.
+/// The options for opening files.
 pub(crate) fn options(options: &OpenOptions) -> OpenOptions {
-    // The largest read has to fit.
+    // The largest read must fit.
     let bytes_max = BYTES_IN_FLIGHT_MAX.max(u64::from(options.read_size_max));
     let bytes_in_flight_max = options.bytes_in_flight_max.min(bytes_max);
     let gap_max = options.gap_max.max(GAP_MAX);
     OpenOptions { lane: Lane::Background, bytes_in_flight_max, gap_max, ..options.clone() }
 }
 
-/// The threads that compute: as many as rayon's own pool has by default, shared by all builds of the process. Rayon's own are
-/// the application's too, and stay as they are.
+/// The threads that compute. All builds of the process share them; there are as many as in rayon's own pool
+/// by default. The application uses rayon's own pool too, so that pool stays as it is.
 ///
-/// Call it on a thread of a low priority: those it starts inherit that. All that uses rayon there, libraries included, is to
-/// run in it, or that thread would start rayon's own.
+/// Call it on a low-priority thread, because the threads it starts inherit the priority. All code that uses
+/// rayon there, including libraries, must run in this pool. Otherwise it would start rayon's own pool with a
+/// low priority.
 pub(crate) fn pool() -> Result<&'static ThreadPool, Error> {
     static POOL: OnceLock<ThreadPool> = OnceLock::new();
     if let Some(pool) = POOL.get() {
         return Ok(pool);
     }
-    // They run the progress callback too.
+    // These threads also run the progress callback.
     let named = ThreadPoolBuilder::new().thread_name(|index| format!("vecstore-build-{index}"));
     let pool = named.start_handler(|_| belong_to_a_collection()).build();
     let failed = |error| StartError::Io { runtime: "a pool of threads", source: io::Error::other(error) };

@@ -1,15 +1,17 @@
-//! Priorities of threads, on Linux; elsewhere nothing happens. They are a courtesy: what the system refuses is no error.
+//! Priorities of threads on Linux. Elsewhere nothing happens. Errors are ignored, because priorities are only
+//! a courtesy.
 
 #![allow(unsafe_code)]
 
-/// Has the thread that calls it, and threads it starts from now on, run after others: at a tenth of their share of a core
-/// where there are not enough, and with an IO priority at which the disk's scheduler, if it knows priorities, goes on to
-/// it when others have nothing to read.
+/// Makes the calling thread, and threads that it starts from now on, run after others. They get a tenth of
+/// their share of a core if cores are scarce. They also get the idle IO priority: if the disk's scheduler
+/// knows priorities, it serves them when others have nothing to read.
 ///
-/// Calling it again changes nothing: a backend may keep a thread, and priorities are relative.
+/// Calling it again changes nothing. The check is needed because a backend may reuse a thread, and priorities
+/// are relative.
 ///
-/// A tenth rather than next to nothing: where searches, or the application, take all there is, sealing has to go on, since writes
-/// wait for it once memory is full.
+/// A tenth is enough to go on sealing while searches or the application take all cores. Sealing must go on,
+/// because writes wait for it once memory is full.
 pub(crate) fn lower() {
     #[cfg(target_os = "linux")]
     {
@@ -23,10 +25,10 @@ pub(crate) fn lower() {
     }
 }
 
-/// While it lives, IO of the thread that made it has the usual priority.
+/// While it lives, the IO of its thread has the usual priority.
 ///
-/// For making files durable. A journaling file system writes what a file was given before it commits, and a commit is for all
-/// files: were that to wait for an idle disk, so would the sync of the collection's log.
+/// It serves to make files durable. A journaling file system writes a file's data before it commits, and a
+/// commit covers all files. If that waited for an idle disk, the sync of the collection's log would wait too.
 pub(crate) struct UsualIo {
     #[cfg(target_os = "linux")]
     before: libc::c_long,
@@ -56,11 +58,11 @@ impl Drop for UsualIo {
 mod linux {
     use libc::c_long;
 
-    /// Of 40 steps; ten of them are a factor of ten in weight, nearly.
+    /// The nice range has 40 steps. Ten steps change the weight by a factor of nearly ten.
     const NICER: i32 = 10;
     /// `IOPRIO_CLASS_IDLE`, in the upper bits.
     pub(super) const IO_IDLE: c_long = 3 << 13;
-    /// `IOPRIO_CLASS_NONE`: that which goes with the thread's CPU priority.
+    /// `IOPRIO_CLASS_NONE`: the IO priority follows the thread's CPU priority.
     pub(super) const IO_USUAL: c_long = 0;
     /// `IOPRIO_WHO_PROCESS`, and 0 for the calling thread.
     const THIS_THREAD: (c_long, c_long) = (1, 0);
@@ -72,15 +74,15 @@ mod linux {
         }
     }
 
-    /// The IO priority of the calling thread; negative where the system does not tell.
+    /// The IO priority of the calling thread. Negative if the system does not tell it.
     pub(super) fn io() -> c_long {
-        // SAFETY: takes two numbers, and touches no memory of ours.
+        // SAFETY: the call takes two numbers and accesses no memory of the process.
         unsafe { libc::syscall(libc::SYS_ioprio_get, THIS_THREAD.0, THIS_THREAD.1) }
     }
 
-    /// Sets the IO priority of the calling thread; one that is none is refused.
+    /// Sets the IO priority of the calling thread. The system refuses an invalid one.
     pub(super) fn set_io(priority: c_long) {
-        // SAFETY: takes three numbers, and touches no memory of ours.
+        // SAFETY: the call takes three numbers and accesses no memory of the process.
         unsafe { libc::syscall(libc::SYS_ioprio_set, THIS_THREAD.0, THIS_THREAD.1, priority) };
     }
 }

@@ -1,4 +1,4 @@
-//! Writing a file so that the disk is never flooded with it.
+//! Writes a file without flooding the disk.
 
 use super::UsualIo;
 use io_core::{
@@ -6,21 +6,21 @@ use io_core::{
 };
 use std::cell::Cell;
 
-/// Bytes after which what was written is brought to the disk.
+/// After this many bytes, the written data is synced to the disk.
 const SLICE_BYTES: u64 = 4 << 20;
 
-/// Writes a file in slices, each on the disk before the next is begun.
+/// Writes a file in slices. Each slice is on the disk before the next one begins.
 ///
-/// A buffered write only fills the page cache. All of a segment, handed to the disk by one sync at the end, would be hundreds of
-/// requests that every search then waits behind. Past the page cache no more is under way than may be in flight anyway, and
-/// a backend with lanes sees to it itself.
+/// A buffered write only fills the page cache. One sync at the end of a segment would send hundreds of
+/// requests to the disk at once, and every search would wait behind them. Writes past the page cache need no
+/// slices, because the bytes in flight are bounded. A backend with lanes bounds them itself.
 pub(crate) struct BackgroundWriter {
     writer: Box<dyn DynPageWriter>,
     /// Bytes written since the last sync.
     unsynced: Cell<u64>,
 }
 
-/// Whether a write is on the disk when it is over, and not only in the page cache.
+/// Whether a completed write is on the disk, not only in the page cache.
 fn reaches_disk(info: &BackendInfo) -> bool {
     info.io_mode == IoMode::Direct || info.lanes
 }
@@ -80,7 +80,7 @@ mod tests {
         Sync(SyncKind),
     }
 
-    /// Notes what is asked of it.
+    /// Records the calls it receives.
     struct Noting {
         writer: Box<dyn DynPageWriter>,
         info: BackendInfo,
@@ -115,7 +115,7 @@ mod tests {
         }
     }
 
-    /// What comes of writes of these many bytes, one after the other, and a sync.
+    /// The calls that result from writes of these lengths, in order, and a sync.
     fn calls(io_mode: IoMode, lanes: bool, writes: &[usize]) -> Vec<Call> {
         let memory = MemoryBackend::new(1);
         let calls = Rc::new(RefCell::new(Vec::new()));
@@ -145,7 +145,7 @@ mod tests {
         let slice = [write(MIB), write(MIB), write(MIB), write(MIB)];
         let buffered = calls(IoMode::Buffered, false, &[MIB; 9]);
         assert_eq!(buffered, [&slice[..], &[data], &slice, &[data, write(MIB), all]].concat());
-        // What is large goes alone.
+        // A long write forms a slice of its own.
         assert_eq!(calls(IoMode::Buffered, false, &[6 * MIB, MIB]), [write(6 * MIB), data, write(MIB), all]);
         for (io_mode, lanes) in [(IoMode::Direct, false), (IoMode::Buffered, true)] {
             let reaching = calls(io_mode, lanes, &[MIB; 5]);

@@ -1,4 +1,4 @@
-//! The steps of a build, one after the other.
+//! The steps of a build, in order.
 
 use super::order::{by_locality, groups, renumber};
 use super::read::{BATCH, Collected};
@@ -13,12 +13,12 @@ use vecstore_format::RandomId;
 use vecstore_index::graph::{BuildError, GraphParts, HnswParams, PointScores, build as build_graph};
 use vecstore_quant::{CodeScores, Codec, SAMPLE_MAX, ScalarCodes, train};
 
-/// Bytes of vectors that are in memory at a time.
+/// The most bytes of vectors in memory at a time.
 pub(super) const BATCH_BYTES_MAX: usize = 16 << 20;
-/// Bytes of the vectors that a codec is trained on.
+/// The most bytes of vectors that train a codec.
 const SAMPLE_BYTES_MAX: usize = 128 << 20;
 
-/// What a build is at.
+/// The stage of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BuildStage {
     /// Reading points.
@@ -29,27 +29,28 @@ pub enum BuildStage {
     Writing,
 }
 
-/// How a build is done and watched.
+/// The inputs of a build, and how it is watched and stopped.
 pub(crate) struct SegmentBuilder<'a> {
     pub(crate) backend: &'a DynBackend,
     pub(crate) schema: &'a Schema,
-    /// What the new segment is told apart by.
+    /// The identity of the new segment.
     pub(crate) id: RandomId,
-    /// It holds nothing of the write with this sequence number or of later ones.
+    /// The segment contains no write with this sequence number or a later one.
     pub(crate) seq_next: u64,
     pub(crate) dir: &'a Path,
     pub(crate) options: &'a OpenOptions,
     pub(crate) stop: &'a StopFlag,
-    /// Stops the build too.
+    /// Also stops the build.
     pub(crate) closing: &'a StopFlag,
-    /// Is told the stage, points done and points in all.
+    /// Receives the stage, the number of points done, and the number of all points.
     pub(crate) progress: &'a (dyn Fn(BuildStage, u64, u64) + Sync),
 }
 
 impl SegmentBuilder<'_> {
-    /// Builds the segment, all but its name durable, in a directory that exists and is empty. Returns where each of its points is from.
+    /// Builds the segment in an existing, empty directory. Its files become durable, but not its name.
+    /// Returns the origin of each point.
     ///
-    /// The same points and the same id give the same files, whatever the backend and the number of cores.
+    /// The same points and the same id give the same files, on any backend and any number of cores.
     pub(crate) async fn build(&self, sources: &[Source<'_>]) -> Result<Vec<Origin>, Error> {
         let mut points = self.collect(sources).await?;
         let total = points.origins.len() as u64;
@@ -61,13 +62,14 @@ impl SegmentBuilder<'_> {
             .collect();
         let group =
             |point: usize| defragment.iter().map(|&field| &points.keys[point][field]).collect::<Vec<_>>();
-        // By the keys, then as they came.
+        // The sort is stable: points with equal keys keep their order.
         let mut order: Vec<u32> = (0..points.origins.len() as u32).collect();
         order.sort_by_cached_key(|&point| group(point as usize));
         let groups = groups(&order, &group);
         points.reorder(&order);
 
-        // Whatever search scores later, the graph is built from int8 codes: they score as vectors do, nearly.
+        // The graph is built from int8 codes, whatever codes search scores, because int8 scores are close to
+        // the exact ones.
         let codes = self.encode(sources, &points).await?;
         let scores = CodeScores::new(self.schema.distance, &codes);
         let mut graph = self.build_graph(&scores, &self.schema.hnsw, total)?;
@@ -104,7 +106,7 @@ impl SegmentBuilder<'_> {
         Ok(codes)
     }
 
-    /// The codec, trained on a sample of the points, evenly spread over their order.
+    /// Trains the codec on a sample of the points, spread evenly over their order.
     async fn train(&self, sources: &[Source<'_>], points: &Collected) -> Result<Box<dyn Codec>, Error> {
         if let Some(codec) = untrained_codec(self.schema) {
             return Ok(codec);

@@ -1,15 +1,17 @@
-//! Building an immutable segment from points of others: ordered so that a tenant's points lie together, and near ones near.
+//! Builds an immutable segment from points of others. A tenant's points lie together, and so do points near
+//! each other.
 //!
 //! ```text
 //! points, in the order of the tenant fields ──> codes ──> graph ──> order by locality within equal keys ──> files
 //! ```
 //!
-//! In memory are ids, codes, the graph and the values of indexed fields; vectors and payloads pass through in batches.
+//! Memory holds ids, codes, the graph and the values of indexed fields. Vectors and payloads pass through in
+//! batches.
 //!
 //! | module | concern |
 //! |---|---|
 //! | `builder` | the steps, one after the other |
-//! | `source`, `read` | the segments that points are taken from, and reading them |
+//! | `source`, `read` | the segments that give the points, and reading them |
 //! | `value_links` | links among the points of one value |
 //! | `order` | the order of the points |
 //! | `write` | the files |

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use vecstore_index::graph::{GraphParts, UpperLevel};
 
-/// Where the groups of equal keys end, of points in an order.
+/// The ends of the groups of equal keys, for points in an order.
 pub(super) fn groups<K: PartialEq>(order: &[u32], group: &impl Fn(usize) -> K) -> Vec<usize> {
     let mut ends = Vec::new();
     for (index, pair) in order.windows(2).enumerate() {
@@ -15,7 +15,7 @@ pub(super) fn groups<K: PartialEq>(order: &[u32], group: &impl Fn(usize) -> K) -
     ends
 }
 
-/// The points of each group in the order in which a walk over the graph, breadth first from the entry, comes to them.
+/// The points of each group, in the order of a breadth-first walk over the graph from the entry.
 pub(super) fn by_locality(graph: &GraphParts, group_ends: &[usize]) -> Vec<u32> {
     let points = graph.offsets.len() - 1;
     let mut rank = vec![u32::MAX; points];
@@ -48,7 +48,7 @@ pub(super) fn by_locality(graph: &GraphParts, group_ends: &[usize]) -> Vec<u32> 
     order
 }
 
-/// The graph with point `order[i]` as point `i`.
+/// The graph, renumbered so that point `order[i]` becomes point `i`.
 pub(super) fn renumber(graph: &GraphParts, order: &[u32]) -> GraphParts {
     let mut new = vec![0; order.len()];
     for (place, &point) in order.iter().enumerate() {

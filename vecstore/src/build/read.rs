@@ -1,4 +1,4 @@
-//! Reading what is known of the points, their vectors and their payloads.
+//! Reads ids and indexed values, vectors and payloads of the points.
 
 use super::builder::{BuildStage, SegmentBuilder};
 use super::source::{Origin, Source, from_source};
@@ -9,10 +9,10 @@ use crate::immutable::segment::SegmentReader;
 use crate::point::{PointId, parse_payload};
 use io_core::{ReadControl, ReadStats};
 
-/// Points whose ids and payloads are read at a time, at most.
+/// The most points whose ids and payloads are read at a time.
 pub(super) const BATCH: usize = 1024;
 
-/// What is known of the points before they are written.
+/// The data of the points that is in memory before they are written.
 pub(super) struct Collected {
     pub(super) origins: Vec<Origin>,
     pub(super) ids: Vec<PointId>,
@@ -21,7 +21,7 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    /// Puts the points into another order: the new first one is `order[0]`.
+    /// Reorders the points. `order[0]` becomes the first.
     pub(super) fn reorder(&mut self, order: &[u32]) {
         let mut keys = std::mem::take(&mut self.keys);
         self.origins = order.iter().map(|&point| self.origins[point as usize]).collect();
@@ -31,7 +31,7 @@ impl Collected {
 }
 
 impl SegmentBuilder<'_> {
-    /// Ids and indexed values of all points.
+    /// Reads the ids and indexed values of all points.
     pub(super) async fn collect(&self, sources: &[Source<'_>]) -> Result<Collected, Error> {
         let mut points = Collected { origins: Vec::new(), ids: Vec::new(), keys: Vec::new() };
         let control = ReadControl::with_stop(self.stop.clone());
@@ -83,7 +83,7 @@ impl SegmentBuilder<'_> {
         })
     }
 
-    /// Vectors as they are encoded, one after the other.
+    /// Reads vectors and prepares them for encoding. Returns them concatenated.
     pub(super) async fn prepared(
         &self,
         sources: &[Source<'_>],
@@ -100,7 +100,7 @@ impl SegmentBuilder<'_> {
         Ok(prepared)
     }
 
-    /// Reads the vectors of points from wherever they are, and hands each to `sink(index, bytes)`.
+    /// Reads the vectors of points from their sources, and passes each to `sink(index, bytes)`.
     pub(super) async fn read_vectors(
         &self,
         sources: &[Source<'_>],

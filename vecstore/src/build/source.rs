@@ -1,4 +1,4 @@
-//! The segments that points are taken from.
+//! The segments that give the points.
 
 use crate::immutable::segment::SegmentReader;
 use crate::mutable::MutableSegment;
@@ -10,7 +10,7 @@ pub(crate) enum Source<'a> {
     Immutable { segment: &'a SegmentReader, live: RoaringBitmap },
 }
 
-/// A point of the new segment: which source it is from, and which point there.
+/// The origin of a point: its source, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) source: u32,
@@ -32,7 +32,7 @@ impl Source<'_> {
     }
 }
 
-/// Of points, those from one source: their places among them, and their numbers in the source.
+/// The points that come from one source: their places in `points`, and their numbers in the source.
 pub(super) fn from_source(points: &[Origin], source: usize) -> (Vec<usize>, Vec<u32>) {
     let own = points.iter().enumerate().filter(|(_, origin)| origin.source as usize == source);
     own.map(|(place, origin)| (place, origin.point)).unzip()

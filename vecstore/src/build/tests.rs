@@ -1,4 +1,4 @@
-//! An index that was built answers as the one in memory that it was built from.
+//! An index on disk gives the same answers as the index in memory that it was built from.
 
 use crate::field::{FieldKind, Key};
 use crate::immutable::fields::{FieldBuilder, FieldsData, FieldsReader, write_fields};
@@ -10,7 +10,7 @@ use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use vecstore_format::pages::PagesKind;
 
-/// Points with some values each, of a kind.
+/// Checks an index over points that have some values each, of one kind.
 fn check(kind: FieldKind, values: &[Vec<Key>], asked: &[Key]) -> Result<(), TestCaseError> {
     let (mut twin, mut builder) = (MutableField::default(), FieldBuilder::default());
     for (point, keys) in values.iter().enumerate() {
@@ -19,7 +19,7 @@ fn check(kind: FieldKind, values: &[Vec<Key>], asked: &[Key]) -> Result<(), Test
     }
     let count = values.len() as u32;
     let indexes: BTreeMap<String, FieldKind> = [("f".to_owned(), kind)].into();
-    // Ids in the opposite order of points.
+    // Ids in the reverse order of points.
     let rank = |point| count - point;
     let write = async |pages| {
         write_fields(pages, vec![(kind, builder)], u64::from(count), rank).await.unwrap();

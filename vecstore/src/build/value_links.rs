@@ -1,4 +1,4 @@
-//! Links among the points of one value, so that a filter by it does not take the graph apart.
+//! Links among the points of one value. Without them, a filter by the value would split the graph.
 
 use super::builder::SegmentBuilder;
 use super::read::Collected;
@@ -7,12 +7,12 @@ use crate::field::Key;
 use std::collections::BTreeMap;
 use vecstore_index::graph::{GraphParts, HnswParams, PointScores};
 
-/// A value of an indexed field that has this many points gets links among them, so that a filter by it does not take the
-/// graph apart. Fewer are scored one by one.
+/// A value with at least this many points gets links among them. The points of a rarer value are scored one
+/// by one.
 const VALUE_LINKS_MIN: u64 = 5000;
 
 impl SegmentBuilder<'_> {
-    /// Adds links among the points of each value that has many of them.
+    /// Adds links among the points of each frequent value.
     pub(super) fn link_values<S: PointScores>(
         &self,
         graph: &mut GraphParts,
@@ -21,7 +21,8 @@ impl SegmentBuilder<'_> {
     ) -> Result<(), Error> {
         let mut extra: Vec<Vec<u32>> = Vec::new();
         let total = points.ids.len() as u64;
-        // They only have to hold the value's points together; the graph of all leads to the near ones.
+        // Few links are enough. They only connect the value's points, and the whole graph leads to the near
+        // ones.
         let params = HnswParams { m: (self.schema.hnsw.m / 2).max(2), ..self.schema.hnsw };
         for (field, kind) in self.schema.indexes.values().enumerate() {
             if kind.is_number() {
@@ -33,7 +34,7 @@ impl SegmentBuilder<'_> {
                     values.entry(key).or_default().push(point as u32);
                 }
             }
-            // Nearly all points have no need of a graph of their own.
+            // A value that nearly all points have needs no links of its own.
             let many = VALUE_LINKS_MIN..total - total / 10;
             for members in values.into_values().filter(|members| many.contains(&(members.len() as u64))) {
                 let among = Among { scores, members: &members };
@@ -63,7 +64,7 @@ impl SegmentBuilder<'_> {
     }
 }
 
-/// Scores among some points of many.
+/// Scores among a subset of the points.
 struct Among<'a, S> {
     scores: &'a S,
     members: &'a [u32],

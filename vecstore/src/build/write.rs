@@ -65,7 +65,8 @@ impl SegmentBuilder<'_> {
         Ok(BackgroundWriter::new(self.backend.create(&self.dir.join(name), self.options).await?))
     }
 
-    /// Vectors, their codes, and payloads, which come from the same places. Returns the checksums of the files' headers.
+    /// Writes vectors, their codes, and payloads, because these come from the same sources. Returns the
+    /// checksums of the files' headers.
     async fn write_vectors(
         &self,
         sources: &[Source<'_>],
@@ -84,7 +85,7 @@ impl SegmentBuilder<'_> {
             VectorFileWriter::with_identity(file, ElementType::U8, record_bytes as u32, identity)?;
         let (mut originals, mut prepared, mut records) = (Vec::new(), Vec::new(), Vec::new());
         let mut done = 0;
-        // In the new order, points lie anywhere in the old files: the more of them at a time, the more are neighbours.
+        // In the new order, points lie anywhere in the old files. A larger batch has more neighbours there.
         for batch in points.origins.chunks((BATCH_BYTES_MAX / (4 * dim as usize)).max(1)) {
             originals.clear();
             originals.resize(batch.len() * vector_bytes, 0);

@@ -1,4 +1,5 @@
-//! The threads that read: an executor each, with a reader of its own. Any thread hands reads in and gets futures.
+//! The threads that read. Each has an executor with a reader of its own. Any thread submits reads and gets
+//! futures.
 
 use super::pending::{Pending, ask};
 use super::reader::CollectionReader;
@@ -15,10 +16,10 @@ use std::sync::{Arc, mpsc};
 /// A read on its way to a core.
 type Job = Box<dyn FnOnce(Rc<CollectionReader>) -> LocalBoxFuture<'static, ()> + Send>;
 
-/// Reads that wait for a core at most, however many cores there are.
+/// The most reads that wait for a core, for any number of cores.
 const QUEUE_MAX: usize = 1 << 14;
 
-/// Executors that read one collection.
+/// The executors that read one collection.
 #[derive(Debug)]
 pub(super) struct Cores {
     queue: Sender<Job>,
@@ -27,12 +28,12 @@ pub(super) struct Cores {
 }
 
 impl Cores {
-    /// No threads: every read fails.
+    /// No threads, so every read fails.
     pub(super) fn none() -> Self {
         Self { queue: queue(1).0, closing: StopFlag::new(), is_none: true }
     }
 
-    /// Starts an executor a core. When one of them fails to start, the others end too.
+    /// Starts an executor for each core. If one of them fails to start, the others end too.
     pub(super) fn start(
         shared: &Arc<Shared>,
         closing: &StopFlag,
@@ -43,22 +44,23 @@ impl Cores {
             return Ok(Self::none());
         }
         let reads_per_core = options.reads_per_core;
-        // A short queue: whoever asks faster than the cores answer waits instead of filling the memory.
+        // The queue is short. Callers that submit faster than the cores answer wait, and do not fill the
+        // memory.
         let (sender, jobs) = queue::<Job>((4 * options.cores * reads_per_core).min(QUEUE_MAX));
-        // The last of them to end drops what nobody takes any more.
+        // The last core to end drops the jobs that are left.
         let jobs = Arc::new(jobs);
         let cores = Self { queue: sender, closing: closing.clone(), is_none: false };
         let mut starts = Vec::with_capacity(options.cores);
         for core in 0..options.cores {
             let (shared, jobs) = (Arc::clone(shared), Arc::clone(&jobs));
-            // A channel each: one that ends without a word is noticed while others go on.
+            // Each core has its own channel, so that one that ends silently is noticed while others run.
             let (started, start) = mpsc::channel();
             starts.push(start);
             let backend = shared.backend.clone();
             threads.push(spawn_belonging(&shared.backend.clone(), &format!("core-{core}"), move || {
                 let ran = backend.run(|| async {
                     let reader = Rc::new(CollectionReader::new(shared));
-                    // What cannot be opened is to fail now, not with the first read.
+                    // If a file cannot be opened, the start fails, not the first read.
                     let opened = reader.view(|_| Ok(())).await.map(drop);
                     let ready = opened.is_ok();
                     let _ = started.send(opened);
@@ -78,7 +80,7 @@ impl Cores {
         Ok(cores)
     }
 
-    /// Hands a read to whichever core is free first. Raising the flag it gets ends it.
+    /// Submits a read to the first free core. Raising the flag that the read gets ends it.
     pub(super) fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(Rc<CollectionReader>, StopFlag) -> LocalBoxFuture<'static, Result<T, Error>>
@@ -90,7 +92,7 @@ impl Cores {
         Pending::new(stop, self.submit(move |reader| read(reader, stopped)))
     }
 
-    /// [`Cores::read`] without a flag of its own.
+    /// As [`Cores::read`], without a flag of its own.
     pub(super) fn submit<T, R>(
         &self,
         read: R,
@@ -103,7 +105,7 @@ impl Cores {
         let job: Job = Box::new(move |reader| {
             let read = read(reader);
             Box::pin(async move {
-                // Nobody waits any more when the caller dropped its future.
+                // If the caller dropped its future, the channel is closed.
                 let _ = result.try_send(read.await);
             })
         });
@@ -112,7 +114,7 @@ impl Cores {
         async move { if is_none { Err(Error::NoCores) } else { asking.await } }
     }
 
-    /// Takes nothing more. The threads end when they have finished what was handed in.
+    /// Accepts no more reads. The threads end once they have finished the submitted ones.
     pub(super) fn close(&self) {
         self.queue.close();
     }
@@ -124,14 +126,14 @@ impl Drop for Cores {
     }
 }
 
-/// A core's whole life: several reads at once, so that while one waits for the disk another one computes.
+/// The work of a core: several concurrent reads, so that one can compute while others wait for the disk.
 async fn serve(reader: Rc<CollectionReader>, jobs: &Jobs<Job>, reads_per_core: usize) {
     let reads = join_all((0..reads_per_core).map(|_| async {
         while let Ok(job) = jobs.recv().await {
             job(Rc::clone(&reader)).await;
         }
     }));
-    // A core that nothing is read on does not keep what was replaced either.
+    // A core without reads must also release replaced segments.
     let replaced = reader.shared.watch_replaced();
     let tidying = async {
         while let Ok(()) = replaced.recv().await {
@@ -139,6 +141,6 @@ async fn serve(reader: Rc<CollectionReader>, jobs: &Jobs<Job>, reads_per_core: u
         }
     };
     select(pin!(reads), pin!(tidying)).await;
-    // Files were only read: a failed close loses nothing.
+    // Files were only read, so a failed close loses nothing.
     let _ = reader.close().await;
 }

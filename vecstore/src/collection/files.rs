@@ -1,33 +1,33 @@
-//! The names of the files of a collection.
+//! The names of a collection's files.
 
 use std::path::{Path, PathBuf};
 
 /// The numbers of segments and of files of deleted points are below this one too.
 pub(crate) use vecstore_format::log::NUMBER_END;
 
-/// The file that says what belongs to the collection.
+/// The file that lists the content of the collection.
 pub(crate) const MANIFEST: &str = "MANIFEST";
-/// What becomes the next manifest.
+/// The next manifest, before the rename.
 pub(crate) const MANIFEST_NEW: &str = "MANIFEST.new";
-/// The file that is locked by whoever has the collection open.
+/// The lock file of the collection's owner.
 pub(crate) const LOCK: &str = "LOCK";
 
-/// What becomes the copy of a log whose end is in doubt.
+/// The copy of a log whose end is in doubt, before the rename.
 pub(crate) const TORN_NEW: &str = "TORN.new";
 
-/// Where a snapshot is put together.
+/// A snapshot in the making.
 pub(crate) const SNAPSHOT_NEW: &str = "SNAPSHOT.new";
 
-/// The directory a path is in.
+/// The parent directory of a path.
 pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Something in the directory of a collection.
+/// An entry in the directory of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileName {
     Log(u64),
-    /// A log as it was before an end that was in doubt was cut off.
+    /// A copy of a log whose doubtful end was cut off.
     Torn(u64),
     Segment(u64),
 }
@@ -44,12 +44,12 @@ pub(crate) fn segment_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("segment-{number:06}"))
 }
 
-/// The file in a segment's directory that says which of its points are deleted.
+/// The file of a segment's deleted points.
 pub(crate) fn deleted_path(segment: &Path, number: u64) -> PathBuf {
     segment.join(format!("deleted-{number:06}.pages"))
 }
 
-/// What a name in the directory of a collection is; `None` if it is not ours.
+/// Parses a name in the directory of a collection. `None` if no such file has it.
 pub(crate) fn parse(name: &str) -> Option<FileName> {
     if let Some(rest) = name.strip_prefix("log-") {
         if let Some(digits) = rest.strip_suffix(".torn") {
@@ -60,13 +60,13 @@ pub(crate) fn parse(name: &str) -> Option<FileName> {
     number(name.strip_prefix("segment-")?).map(FileName::Segment)
 }
 
-/// The number of a file of deleted points; `None` if it is none.
+/// The number of a file of deleted points. `None` for other names.
 pub(crate) fn parse_deleted(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("deleted-")?.strip_suffix(".pages")?;
     number(digits)
 }
 
-/// A number as names have it, in its one spelling.
+/// Parses a number in its only spelling.
 fn number(digits: &str) -> Option<u64> {
     digits.parse().ok().filter(|number| format!("{number:06}") == digits)
 }
@@ -84,7 +84,7 @@ mod tests {
             assert_eq!(parse(&name(segment_path(Path::new("d"), number))), Some(FileName::Segment(number)));
             assert_eq!(parse_deleted(&name(deleted_path(Path::new("d"), number))), Some(number));
         }
-        // Another spelling of a number would be a second file of it.
+        // Another spelling would allow two files with one number.
         for other in ["log-0000001.wal", "log-+00001.wal", "segment-+00001", "segment-0000001"] {
             assert_eq!(parse(other), None, "{other}");
         }

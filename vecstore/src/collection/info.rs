@@ -1,4 +1,4 @@
-//! What a collection holds and what it takes.
+//! Content and size of a collection.
 
 use super::handle::Collection;
 use super::open_files::OpenFiles;
@@ -10,14 +10,14 @@ use io_core::{BackendFactory, with_causes};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What a collection holds.
+/// Content and size of a collection.
 #[derive(Clone, Debug, Serialize)]
 pub struct CollectionInfo {
-    /// What it is.
+    /// The schema.
     pub schema: Schema,
-    /// Points in it.
+    /// Number of points.
     pub points: u64,
-    /// Of these, points in memory, protected by the log.
+    /// The part of them in memory, protected by the log.
     pub points_in_memory: u64,
     /// The sequence number of the last write.
     pub seq: u64,
@@ -27,11 +27,11 @@ pub struct CollectionInfo {
     pub segments_peak: usize,
     /// Its open files.
     pub open_files: OpenFiles,
-    /// Why it takes no writes, if so.
+    /// Why it is read-only, if it is.
     pub read_only: Option<String>,
-    /// Whether the optimizer has, or will have, something to do by the thresholds it was opened with.
+    /// Whether the thresholds of the options ask for optimizer work.
     pub optimization_due: bool,
-    /// What keeps it from being optimized in the background, if anything does.
+    /// Why background optimization fails, if it does.
     pub background_error: Option<String>,
 }
 
@@ -40,21 +40,21 @@ pub struct CollectionInfo {
 pub struct SegmentSummary {
     /// The number in its name.
     pub number: u64,
-    /// Points in it, deleted ones included.
+    /// Number of points, including deleted ones.
     pub points: u64,
-    /// Deleted points.
+    /// Number of deleted points.
     pub deleted: u64,
-    /// Bytes of memory, by the file they belong to.
+    /// Memory in bytes, by the file it belongs to.
     pub memory_bytes: BTreeMap<&'static str, u64>,
-    /// Bytes on disk, by file.
+    /// Length on disk in bytes, by file.
     pub disk_bytes: BTreeMap<String, u64>,
 }
 
 impl Collection {
-    /// What the collection holds and what it takes.
+    /// Content and size of the collection.
     ///
     /// # Errors
-    /// What keeps directories from being listed.
+    /// The error that prevents listing directories.
     pub fn info(&self) -> Result<CollectionInfo, Error> {
         let shared = &self.shared;
         loop {

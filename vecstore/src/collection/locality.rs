@@ -1,4 +1,4 @@
-//! How well the points of a value, a tenant usually, lie together on disk.
+//! How close the points of a value, usually a tenant, lie on disk.
 
 use super::reader::{CollectionReader, control};
 use crate::error::Error;
@@ -12,19 +12,20 @@ use vecstore_format::vector_file::VectorFileHeader;
 
 const PAGE: u64 = 4096;
 
-/// Pages of 4096 bytes that reading all vectors and codes of each value of a field touches, value by value.
+/// Pages of 4096 bytes that are touched by reading all vectors and codes of each value of a field, value by
+/// value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Locality {
-    /// Different values.
+    /// Number of distinct values.
     pub values: u64,
-    /// Pages that are touched, added up over the values.
+    /// Touched pages, summed over the values.
     pub pages_touched: u64,
-    /// What that would be if the points of each value lay together in one segment.
+    /// The same sum if the points of each value lay together in one segment.
     pub pages_least: u64,
 }
 
 impl Locality {
-    /// Pages touched for each that would have to be.
+    /// Touched pages, relative to the least.
     #[must_use]
     pub fn ratio(&self) -> f64 {
         self.pages_touched as f64 / self.pages_least.max(1) as f64
@@ -41,9 +42,9 @@ impl CollectionReader {
         let kind = indexed(field, &schema.indexes)?;
         let control = control(stop);
         let ((), _, entries) = self.view(|_| Ok(())).await?;
-        // Of each value, its points, and the pages they touch.
+        // For each value, its number of points and the pages they touch.
         let mut values: BTreeMap<Key, (u64, u64)> = BTreeMap::new();
-        // The same in all of them.
+        // All segments have the same.
         let codes_dim = entries.first().map_or(1, |entry| entry.reader.data.codec.record_bytes() as u32);
         let file = |element, dim, points| VectorFileHeader::new(element, dim, u64::from(points));
         let mut read = ReadStats::default();
@@ -97,7 +98,7 @@ fn pages_touched(file: &VectorFileHeader, points: &RoaringBitmap) -> u64 {
     touched
 }
 
-/// Pages of so many records, one after the other from the start of a page.
+/// Pages of this many records, packed from the start of a page.
 fn pages_least(file: &VectorFileHeader, points: u64) -> u64 {
     VectorFileHeader { count: points, ..*file }.records_bytes().div_ceil(PAGE)
 }
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn pages_by_hand() {
-        // Ten records of 400 bytes a page, and records of 3072 bytes without gaps.
+        // Ten records of 400 bytes fit a page. Records of 3072 bytes have no gaps.
         let ten = VectorFileHeader::new(ElementType::F32, 100, 1000);
         let set = |points: &[u32]| points.iter().copied().collect::<RoaringBitmap>();
         assert_eq!(pages_touched(&ten, &set(&[0, 9, 10, 35])), 3);

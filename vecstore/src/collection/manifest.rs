@@ -1,4 +1,5 @@
-//! The manifest: what belongs to a collection. It is replaced as a whole; what it does not name does not belong.
+//! The manifest lists the files of a collection. It is replaced as a whole. Files that it does not list do
+//! not count.
 
 use super::files::{MANIFEST, MANIFEST_NEW, NUMBER_END, parse};
 use crate::error::{Error, FormatError};
@@ -14,33 +15,35 @@ use vecstore_format::{Expected, RandomId};
 
 const FORMAT: &str = "vecstore collection";
 const VERSION: u32 = 3;
-/// Collections and segments had no ids before, and logs were not listed.
+/// Earlier versions have no ids of collections and segments, and no list of logs.
 const VERSION_OF_IDS: u32 = 3;
-/// Segments of a collection. Each keeps up to seven files open on every core, and Linux gives a process 2^20 descriptors at
-/// most: more segments than this could not be searched, and a manifest that lists more was not written by a collection.
+/// The most segments of a collection. Each keeps up to seven files open on every core, and Linux gives a
+/// process at most 2^20 descriptors. More segments could not be searched, so no collection wrote a manifest
+/// that lists more.
 pub(crate) const SEGMENTS_MAX: usize = 4096;
 
-/// What belongs to a collection.
+/// The content of a collection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Manifest {
     format: String,
     version: u32,
-    /// What the collection and its copies are told apart by from all others; none in versions that knew no ids.
+    /// Tells the collection and its copies apart from all others. `None` in versions without ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<RandomId>,
     pub(crate) schema: Schema,
-    /// Logs before this one are done with: what they held is in segments.
+    /// Earlier logs are finished: segments hold their points.
     pub(crate) log_first: u64,
     /// The sequence number of the first record in that log.
     pub(crate) seq_first: u64,
-    /// The logs that were begun and are not done with, ascending. Each has to be there, and no other one holds anything.
+    /// The logs that were begun and are not finished, ascending. Each must exist, and no other log holds
+    /// writes.
     #[serde(default)]
     pub(crate) logs: Vec<ManifestLog>,
-    /// In version 2 instead of `logs`: the last one that was begun, 0 if none was.
+    /// Version 2 has this instead of `logs`: the last log that was begun, or 0.
     #[serde(default, skip_serializing)]
     log_last: u64,
-    /// No segment and no file of deleted points has had this number or one above it.
+    /// Segments and files of deleted points have only used numbers below this.
     pub(crate) number_next: u64,
     pub(crate) segments: Vec<ManifestSegment>,
 }
@@ -51,7 +54,7 @@ pub(crate) struct Manifest {
 pub(crate) struct ManifestLog {
     /// The number in its name.
     pub(crate) number: u64,
-    /// The random number in its header, which no other log has, of this collection or of a copy of it.
+    /// The random number in its header. No other log of this collection or its copies has it.
     pub(crate) salt: u64,
 }
 
@@ -61,31 +64,32 @@ pub(crate) struct ManifestLog {
 pub(crate) struct ManifestSegment {
     /// The number in its name.
     pub(crate) number: u64,
-    /// What it is told apart by from all others; none if it is of a version that knew no ids.
+    /// Tells the segment apart from all others. `None` in versions without ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<RandomId>,
-    /// The number of the file that says which of its points are deleted, if any are.
+    /// The number of the file of its deleted points, if it has deleted points.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deleted: Option<u64>,
-    /// The random number in that file's header, which no other one has, of this segment or of a copy of it.
+    /// The random number in that file's header. No other such file of this segment or its copies has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) deleted_salt: Option<u64>,
 }
 
 impl ManifestSegment {
-    /// What the file that says which points are deleted has to be.
+    /// The expected identity of the file of deleted points.
     pub(crate) fn expected_deleted(&self) -> Expected {
         Expected { identity: self.deleted_salt.map(|salt| deleted_identity(self.id, salt)), header_crc: None }
     }
 }
 
-/// Which file one of deleted points is. A segment of an old version has no id, and the salt alone tells.
+/// The identity of a file of deleted points. A segment of an old version has no id, and only the salt tells
+/// its files apart.
 pub(crate) fn deleted_identity(segment: Option<RandomId>, salt: u64) -> FileIdentity {
     segment.unwrap_or(RandomId::NONE).file(salt)
 }
 
 impl Manifest {
-    /// Of an empty collection.
+    /// The manifest of an empty collection.
     pub(crate) fn new(schema: Schema) -> Self {
         Self {
             format: FORMAT.to_owned(),
@@ -112,9 +116,9 @@ impl Manifest {
         Self::decode(&path, &bytes)
     }
 
-    /// What it means that there is no manifest.
+    /// The error for a missing manifest.
     pub(crate) fn missing(directory: &dyn Directory, dir: &Path) -> Result<Error, Error> {
-        // A directory that is not there at all is the more useful thing to say.
+        // If the whole directory is missing, that error is more useful.
         let entries = directory.list(dir)?;
         if !entries.iter().any(|entry| entry.name.to_str().and_then(parse).is_some()) {
             return Ok(Error::NotACollection { path: dir.to_owned() });
@@ -123,14 +127,14 @@ impl Manifest {
         Ok(Error::damaged(&dir.join(MANIFEST), None, reason))
     }
 
-    /// The logs that have to be there.
+    /// The logs that must exist.
     pub(crate) fn begun(&self) -> impl Iterator<Item = u64> {
         let last = Some(self.log_last).filter(|&last| self.id.is_none() && last >= self.log_first);
         self.logs.iter().map(|log| log.number).chain(last)
     }
 
-    /// Whether the log at this place is one of the collection's: an error if it is another one. One that was created and not
-    /// begun is none, and holds nothing.
+    /// Whether the log at this path belongs to the collection. An error if it belongs to another one. A log
+    /// that was created but not begun returns false. It holds no writes.
     pub(crate) fn admit(
         &self,
         path: &Path,
@@ -140,7 +144,7 @@ impl Manifest {
     ) -> Result<bool, Error> {
         let listed = self.logs.iter().find(|log| log.number == number);
         let is_own = match (self.id, listed) {
-            // Of logs with an id such a manifest has begun none.
+            // A manifest without an id has begun no log with an id.
             (None, _) => header.collection.is_none(),
             (Some(_), None) => false,
             (Some(id), Some(log)) => {
@@ -163,15 +167,16 @@ impl Manifest {
         Err(FormatError::misplaced(path, header.to_string(), expected).into())
     }
 
-    /// Gives a manifest of an old version what it lacks: an id, and the list of its logs. Both are written down with whatever
-    /// changes next.
+    /// Completes a manifest of an old version with an id and the list of its logs. The next change writes
+    /// both down.
     pub(crate) fn adopt(&mut self, logs: Vec<ManifestLog>) {
         if self.id.is_none() {
             (self.id, self.logs) = (Some(RandomId::random()), logs);
         }
     }
 
-    /// Checks that it says nothing impossible: what opens it counts on from its numbers, and removes what it does not name.
+    /// Checks that it states nothing impossible. Opening counts on from its numbers, and removes files that
+    /// it does not list.
     fn check(&self, path: &Path) -> Result<(), Error> {
         let wrong = |reason: String| Err(Error::damaged(path, None, reason));
         let firsts =
@@ -216,7 +221,7 @@ impl Manifest {
             let is_salt_wrong = match (segment.deleted, segment.id) {
                 (None, _) => segment.deleted_salt.is_some(),
                 (Some(_), Some(_)) => segment.deleted_salt.is_none(),
-                // Of an old version: written before there were salts, or since.
+                // In a segment of an old version, the file may be older than salts, or newer.
                 (Some(_), None) => false,
             };
             if is_salt_wrong {
@@ -236,7 +241,7 @@ impl Manifest {
     }
 
     pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
-        // The version first: a later one may have other fields.
+        // Decodes the version first, because a later version may have other fields.
         #[derive(Deserialize)]
         struct Head {
             format: String,
@@ -258,23 +263,23 @@ impl Manifest {
         }
         manifest.check(path)?;
         manifest.schema.check()?;
-        // It is written as what this build writes.
+        // The next write uses the version of this build.
         Ok(Self { version: VERSION, ..manifest })
     }
 
-    /// Writes what is to become the manifest, durably.
+    /// Writes the next manifest durably, beside the current one.
     pub(crate) fn prepare(&self, directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
         let path = dir.join(MANIFEST_NEW);
         if self.segments.len() > SEGMENTS_MAX {
             let (collection, segments) = (dir.to_owned(), self.segments.len());
             return Err(Error::TooManySegments { collection, segments, segments_max: SEGMENTS_MAX });
         }
-        // What could not be opened again is not written.
+        // A manifest that could not be opened again must not be written.
         self.check(&path)?;
         Ok(directory.write(&path, &checked_json::encode(self))?)
     }
 
-    /// Puts what was prepared into the place of the manifest, durably. After an error nobody knows which one is there.
+    /// Replaces the manifest by the prepared one, durably. After an error, either of them may be in place.
     pub(crate) fn replace(directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
         directory.rename(&dir.join(MANIFEST_NEW), &dir.join(MANIFEST))?;
         Ok(directory.sync_dir(dir)?)

@@ -1,4 +1,4 @@
-//! Collections: points that are put in, found, changed and kept.
+//! Collections: writing, finding, changing and keeping points.
 //!
 //! ```text
 //! any thread: Collection ──┬── writes ──> writer thread: log, state, manifest
@@ -11,14 +11,14 @@
 //! | `handle` | the handle of an open collection, which any thread may use; starting its threads |
 //! | `shared` | what its threads share |
 //! | `open` | creating and opening, recovery from the log |
-//! | `writer` | all changes, one after the other |
+//! | `writer` | all changes, one at a time |
 //! | `cores` | the threads that read |
-//! | `optimizer` | sealing, merging, vacuum, defragmentation; `plan` says what is next |
+//! | `optimizer` | sealing, merging, vacuum, defragmentation; `plan` chooses the next step |
 //! | `reader` | reading on one core; `search`, `retrieve` and `scroll` are the reads |
-//! | `state` | what there is at one moment, and the version that a read keeps |
-//! | `manifest`, `files` | what belongs to a collection, and its names |
-//! | `prepare` | checking and encoding what is written |
-//! | `pending` | what a caller waits for |
+//! | `state` | the content at one moment, and the version that a read keeps |
+//! | `manifest`, `files` | the list of a collection's files, and their names |
+//! | `prepare` | checking and encoding writes |
+//! | `pending` | the future of an operation |
 
 mod cores;
 mod decide;
@@ -70,10 +70,10 @@ pub use request::{
 };
 pub use verify::VerifyReport;
 
-/// What the fuzz targets reach.
+/// Functions for the fuzz targets.
 #[cfg(feature = "internals")]
 pub(crate) mod fuzzing {
-    /// Takes a manifest apart.
+    /// Decodes a manifest.
     pub(crate) fn manifest(path: &std::path::Path, bytes: &[u8]) {
         let _ = super::manifest::Manifest::decode(path, bytes);
     }

@@ -1,31 +1,31 @@
-//! How many files a collection may have open at once.
+//! The number of files that a collection may have open at once.
 
 use super::handle::Collection;
 use crate::immutable::segment::SegmentReader;
 use serde::Serialize;
 
-/// Descriptors of an executor, on whichever backend.
+/// Descriptors of an executor, on any backend.
 const EXECUTOR_FILES: u64 = 8;
-/// Of the log, the lock, the manifest, directories that are listed, and a segment that is being built.
+/// Descriptors for the log, the lock, the manifest, listed directories, and a segment that is being built.
 const OTHER_FILES: u64 = 32;
 
-/// How many files a collection may have open at once, and the process.
+/// The number of files that a collection may have open at once, and the limit of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct OpenFiles {
-    /// The most descriptors that its threads have open at once: the files of `segments_max + 1` segments for each read that
-    /// may be under way, `reads_per_core` on each of `cores` threads, for the writer and for the optimizer; and
-    /// what their executors need. As a rule reads see the same segments and share their files, so that there are
-    /// `reads_per_core` times fewer.
+    /// The most descriptors that its threads have open at once. Each read in progress may hold the files of
+    /// `segments_max + 1` segments. There are `reads_per_core` reads on each of `cores` threads, one for the
+    /// writer, and one for the optimizer. The executors need some more. Reads usually see the same segments
+    /// and share their files, which makes `reads_per_core` times fewer.
     ///
-    /// Readers of your own ([`Collection::reader`]) come on top, each with the files of the segments once for each read that
-    /// it has under way. Memory maps need no descriptor once a file is open.
+    /// Readers of the caller ([`Collection::reader`]) come on top. Each holds the files of the segments once
+    /// for each of its reads in progress. Memory maps need no descriptor once a file is open.
     pub max: u64,
-    /// Descriptors that the process may have (`ulimit -n`), where the system tells.
+    /// The most descriptors that the process may have (`ulimit -n`), if the system tells it.
     pub limit: Option<u64>,
 }
 
 impl OpenFiles {
-    /// What to do where the limit is below the bound.
+    /// What to do, if the limit is below the bound.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let limit = self.limit.filter(|limit| *limit < self.max)?;
@@ -38,7 +38,7 @@ impl OpenFiles {
 }
 
 impl Collection {
-    /// How many files the collection may have open at once, and the process.
+    /// The number of files that the collection may have open at once, and the limit of the process.
     #[must_use]
     pub fn open_files(&self) -> OpenFiles {
         let options = &self.shared.options;

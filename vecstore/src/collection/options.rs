@@ -1,55 +1,58 @@
-//! How a collection is opened.
+//! Options for opening a collection.
 
 use crate::error::InputError;
 use io_core::OpenOptions;
 
-/// How a collection is opened. Nothing of it is kept on disk.
+/// Options for opening a collection. They are not stored on disk.
 #[derive(Clone, Debug)]
 pub struct CollectionOptions {
-    /// How the files of segments are opened, where their placement does not say otherwise.
+    /// Options for the files of segments. A file's placement may override them.
     pub open: OpenOptions,
-    /// Threads that read, each with an executor of its own, up to [`CORES_MAX`](Self::CORES_MAX). With none, reads go through
-    /// [`Collection::reader`](super::Collection::reader) on threads of yours.
+    /// Threads that read, each with an executor of its own, up to [`CORES_MAX`](Self::CORES_MAX). With 0,
+    /// reads go through [`Collection::reader`](super::Collection::reader) on threads of the caller.
     pub cores: usize,
-    /// Reads that each of these threads has under way at once, from 1 to
+    /// Reads that each of these threads executes at once, from 1 to
     /// [`READS_PER_CORE_MAX`](Self::READS_PER_CORE_MAX).
     pub reads_per_core: usize,
-    /// Take no writes and change nothing on disk. Several processes may have a collection open so, if none writes.
+    /// Refuse writes and change nothing on disk. Several processes may open a collection like this, if none
+    /// writes.
     pub read_only: bool,
-    /// Seal, merge and vacuum in the background. Otherwise only [`Collection::optimize`](super::Collection::optimize)
-    /// does.
+    /// Seal, merge and vacuum in the background. If false, only
+    /// [`Collection::optimize`](super::Collection::optimize), [`Collection::seal`](super::Collection::seal)
+    /// and [`Collection::settle`](super::Collection::settle) do this work.
     ///
-    /// Either goes after searches and writes: on threads of a low CPU and IO priority (Linux only), in
-    /// [`Lane::Background`](io_core::Lane), with few bytes under way at once. It takes cores and the disk as far as they
-    /// are idle, and a tenth of the cores where they are not. Writes wait for it when several times what is to be sealed is
-    /// in memory, or in its log.
+    /// The work gives way to searches and writes. It runs on threads of low CPU and IO priority (Linux only),
+    /// in [`Lane::Background`](io_core::Lane), with few bytes in flight. It takes idle cores and the idle
+    /// disk, and a tenth of busy cores. Writes wait for it once memory or the log holds several times the
+    /// points that one sealing takes.
     pub background: bool,
-    /// The mutable segment is sealed when it holds this many points...
+    /// The mutable segment is sealed once it holds this many points...
     pub seal_points: usize,
     /// ...or this many bytes of vectors, their codes and payloads...
     pub seal_bytes: usize,
-    /// ...or when its log has this many bytes, which deletions and points that are replaced over and over add to.
+    /// ...or once its log has this many bytes. Deletions and replaced points add to the log.
     pub seal_log_bytes: u64,
-    /// More segments than this, 1 or more, are merged before anything more is sealed, and writes wait for that.
+    /// With more segments than this (1 or more), some are merged before anything else is sealed. Writes wait
+    /// for that.
     ///
-    /// In the background there is never more than one segment above this. A collection that is opened with more is
-    /// brought there first. There are two exceptions: no two of the segments fit into one of
-    /// [`CollectionOptions::segment_points_max`], and [`CollectionOptions::background`] is off.
+    /// Background work keeps the number at most one above this. If a collection is opened with more segments,
+    /// it first merges them. There are two exceptions: no two segments fit into one of
+    /// [`CollectionOptions::segment_points_max`], or [`CollectionOptions::background`] is off.
     ///
-    /// A point is written anew about once each time the collection doubles, as long as it holds no more than
-    /// `seal_points * 2^segments_max` points; beyond that, more often.
+    /// A point is rewritten about once each time the collection doubles, up to `seal_points * 2^segments_max`
+    /// points. Beyond that, it is rewritten more often.
     pub segments_max: usize,
-    /// Merging makes no segment of more points than this.
+    /// The most points of a merged segment.
     pub segment_points_max: u32,
-    /// A segment with more than this part of its points deleted is written anew, together with others of which that is true.
-    /// While writes go on, vacuum and sealing take turns.
+    /// A segment with a larger part of deleted points is rewritten, together with other such segments. During
+    /// writes, vacuum and sealing take turns.
     pub vacuum_ratio: f64,
 }
 
 impl CollectionOptions {
-    /// Most threads that read.
+    /// The most threads that read.
     pub const CORES_MAX: usize = 1024;
-    /// Most reads that each of them has under way at once.
+    /// The most reads that each of them executes at once.
     pub const READS_PER_CORE_MAX: usize = 1024;
 
     pub(crate) fn check(&self) -> Result<(), InputError> {
@@ -78,9 +81,9 @@ impl CollectionOptions {
 }
 
 impl Default for CollectionOptions {
-    /// Buffered, a thread a core of the machine, 4 reads at once on each, writable, optimized in the background;
-    /// sealed at 20,000 points, 64 MiB or 256 MiB of log; up to 8 segments of up to 8 million points; vacuumed at a
-    /// fifth.
+    /// Buffered IO, one thread for each core of the machine, 4 reads at once on each, writable, optimized in
+    /// the background. Sealed at 20,000 points, 64 MiB or 256 MiB of log. Up to 8 segments of up to 8 million
+    /// points. Vacuumed at a fifth of deleted points.
     fn default() -> Self {
         Self {
             open: OpenOptions::default(),

@@ -1,4 +1,5 @@
-//! Whether a point is in two segments: a walk through all of them at once, in the order of ids, that keeps little in memory.
+//! Finds points that are in two segments, by a walk through all segments in the order of ids. It keeps little
+//! in memory.
 
 use crate::error::Error;
 use crate::immutable::ids::IdsData;
@@ -9,15 +10,15 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use vecstore_format::pages::Pages;
 
-/// Ids that are read of a segment at a time.
+/// Ids of a segment that are read at a time.
 const BATCH: usize = 1024;
 
-/// The ids of a segment's points that are there, in order.
+/// The ids of a segment's live points, in order.
 pub(super) struct LiveIds {
     pages: Pages,
     data: IdsData,
     deleted: RoaringBitmap,
-    /// What was read and is still to come, and the last that was read.
+    /// The ids that were read and not returned yet, and the last id read.
     batch: VecDeque<(PointId, u32)>,
     after: Option<PointId>,
 }
@@ -49,14 +50,14 @@ impl LiveIds {
     }
 }
 
-/// Two segments, by their places among those given, and the first point that is in both.
+/// Two segments, by their indexes, and the first point that is in both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Overlap {
     pub(super) segments: [usize; 2],
     pub(super) id: PointId,
 }
 
-/// Finds every two segments with a point that is in both.
+/// Finds every pair of segments that share a point.
 pub(super) async fn overlaps(segments: &mut [LiveIds], control: &ReadControl) -> Result<Vec<Overlap>, Error> {
     let (mut heads, mut found, mut pairs) = (BinaryHeap::new(), Vec::new(), BTreeSet::new());
     for (index, segment) in segments.iter_mut().enumerate() {
@@ -90,7 +91,7 @@ mod tests {
     fn what_is_in_two_segments_is_found_once_for_each_two() {
         let mut random = fastrand::Rng::with_seed(1);
         for run in 0..30 {
-            // Of each segment its ids, a number or a UUID, and which are deleted.
+            // For each segment, its ids, numbers or UUIDs, and whether each is deleted.
             let segments: Vec<Vec<(PointId, bool)>> = (0..random.usize(1..5))
                 .map(|_| {
                     let range = random.u64(1..4000);
@@ -104,7 +105,8 @@ mod tests {
             let live = |index: usize| -> BTreeSet<PointId> {
                 segments[index].iter().filter(|(_, deleted)| !deleted).map(|(id, _)| *id).collect()
             };
-            // By sets. Segments that share a point are told once for each two that are next to each other in it.
+            // The reference uses sets. If several segments share a point, each two neighbours among them are
+            // reported.
             let shared = |a: usize, b: usize| live(a).intersection(&live(b)).count();
             let backend = DynBackend::new(MemoryBackend::new(run));
             let found = backend

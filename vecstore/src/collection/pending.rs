@@ -1,4 +1,4 @@
-//! What is under way in a collection, as its caller sees it.
+//! Operations in progress, from the view of their caller.
 
 use crate::error::Error;
 use crate::threads::belongs_to_a_collection;
@@ -7,10 +7,11 @@ use io_core::StopFlag;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Where the answer to a job goes.
+/// The channel for the answer to a job.
 pub(super) type Reply<T> = Sender<Result<T, Error>>;
 
-/// Hands a job to a thread of the collection and waits for the answer, which is an error when that thread ends.
+/// Submits a job to a thread of the collection and waits for the answer. It is an error if the thread ends
+/// first.
 pub(super) async fn ask<J, T>(
     queue: Sender<J>,
     job: J,
@@ -22,14 +23,14 @@ pub(super) async fn ask<J, T>(
     answer.recv().await.map_err(|_| ended())?
 }
 
-/// Something under way in a collection: a future to await anywhere.
+/// An operation in progress: a future to await anywhere.
 ///
-/// Dropping it stops a read, an optimization or a snapshot. A write is not taken back.
+/// Dropping it stops a read, an optimization or a snapshot. It does not take a write back.
 #[must_use = "a future does nothing unless it is awaited or waited for"]
 pub struct Pending<T> {
     future: Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>,
     stop: StopFlag,
-    /// Whether the optimizer is to do it.
+    /// Whether the optimizer executes it.
     of_the_optimizer: bool,
 }
 
@@ -58,11 +59,11 @@ impl<T: Send + 'static> Pending<T> {
 }
 
 impl<T> Pending<T> {
-    /// Blocks until it is done.
+    /// Blocks until the operation is done.
     ///
     /// # Errors
-    /// Those of what is under way. [`Error::WaitsForItself`] for what the optimizer is to do, on a thread of a collection: there
-    /// its progress callback runs.
+    /// Those of the operation. [`Error::WaitsForItself`] for an operation of the optimizer, on a thread of a
+    /// collection. The optimizer's progress callback runs there.
     pub fn wait(self) -> Result<T, Error> {
         if self.of_the_optimizer && belongs_to_a_collection() {
             return Err(Error::WaitsForItself);
@@ -70,7 +71,7 @@ impl<T> Pending<T> {
         pollster::block_on(self)
     }
 
-    /// The flag that ends it early, with [`Error::Stopped`]. Raising it has no effect on a write.
+    /// The flag that ends the operation early, with [`Error::Stopped`]. It has no effect on a write.
     #[must_use]
     pub fn stop_flag(&self) -> StopFlag {
         self.stop.clone()

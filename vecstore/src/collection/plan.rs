@@ -1,24 +1,24 @@
-//! What the optimizer does next, by the thresholds of the options.
+//! Decides the optimizer's next step, by the thresholds of the options.
 
 use super::options::CollectionOptions;
 use super::state::{FrozenEntry, SegmentEntry, Version};
 
-/// Segments to make one of.
+/// The sources of one new segment.
 pub(super) struct Plan {
     pub(super) frozen: Option<FrozenEntry>,
     /// Their numbers.
     pub(super) segments: Vec<u64>,
 }
 
-/// Whether the thresholds ask for anything.
+/// Whether the thresholds ask for any work.
 pub(super) fn is_due(version: &Version, options: &CollectionOptions) -> bool {
     next_plan(version, options, false).is_some()
 }
 
-/// What the thresholds ask for next.
+/// The next step that the thresholds ask for.
 ///
-/// Merging comes first, so that the number of segments has a bound: while it lasts, what is frozen waits, and with it
-/// the writer. Sealing and vacuum take turns, so that neither keeps the other waiting for ever.
+/// Merging comes first, so that the number of segments has a bound. Meanwhile frozen points wait, and so does
+/// the writer. Sealing and vacuum take turns, so that neither waits for ever.
 pub(super) fn next_plan(version: &Version, options: &CollectionOptions, sealed_last: bool) -> Option<Plan> {
     let seal =
         || version.frozen.first().map(|frozen| Plan { frozen: Some(frozen.clone()), segments: Vec::new() });
@@ -27,7 +27,7 @@ pub(super) fn next_plan(version: &Version, options: &CollectionOptions, sealed_l
         .or_else(|| if sealed_last { vacuum().or_else(seal) } else { seal().or_else(vacuum) })
 }
 
-/// A merge, where there are too many segments. A segment that is due for a vacuum may join in.
+/// A merge, if there are too many segments. A segment that needs a vacuum may join.
 pub(super) fn merge(version: &Version, options: &CollectionOptions) -> Option<Plan> {
     if version.segments.len() <= options.segments_max {
         return None;
@@ -44,15 +44,16 @@ pub(super) fn merge(version: &Version, options: &CollectionOptions) -> Option<Pl
 /// A segment that may be merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
-    /// Points that are there.
+    /// Points that are not deleted.
     size: u64,
     number: u64,
-    /// Whether it is to be written anew in any case.
+    /// Whether it needs a vacuum, and is rewritten in any case.
     spent: bool,
 }
 
-/// The smallest two, and each of the next as long as it is not larger than all before it together. A point that is merged
-/// is then in a segment at least twice as large, but for those of the second, and so is merged a logarithmic number of times.
+/// Takes the smallest two segments, and each further one that is not larger than all before it together. A
+/// merged point ends in a segment at least twice as large as before, except for points of the second
+/// smallest. A point is therefore merged a logarithmic number of times.
 fn to_merge(mut candidates: Vec<Candidate>, points_max: u32) -> Vec<u64> {
     candidates.sort_unstable();
     let (mut chosen, mut sum) = (Vec::new(), 0);
@@ -69,7 +70,7 @@ fn to_merge(mut candidates: Vec<Candidate>, points_max: u32) -> Vec<u64> {
     chosen
 }
 
-/// The segments before a number of which too many points are deleted; they become one, if they fit together.
+/// The segments below `number_end` with too many deleted points. If they fit together, they become one.
 pub(super) fn vacuum(version: &Version, options: &CollectionOptions, number_end: u64) -> Option<Plan> {
     let spent = |entry: &&SegmentEntry| entry.data.number < number_end && is_spent(entry, options);
     let mut spent: Vec<(u64, u64)> = version.segments.iter().filter(spent).map(size_and_number).collect();
@@ -82,17 +83,17 @@ pub(super) fn vacuum(version: &Version, options: &CollectionOptions, number_end:
     Some(Plan { frozen: None, segments })
 }
 
-/// Whether too many points of a segment are deleted.
+/// Whether a segment has too many deleted points.
 fn is_spent(entry: &SegmentEntry, options: &CollectionOptions) -> bool {
     entry.deleted.len() as f64 > f64::from(entry.data.points) * options.vacuum_ratio
 }
 
-/// The points of a segment that are there, and its number.
+/// The number of a segment's live points, and its number.
 pub(super) fn size_and_number(entry: &SegmentEntry) -> (u64, u64) {
     (u64::from(entry.data.points) - entry.deleted.len(), entry.data.number)
 }
 
-/// Of segments with their sizes, as many as may become one.
+/// As many of these segments as fit into one.
 pub(super) fn fitting(segments: impl Iterator<Item = (u64, u64)>, points_max: u64) -> Vec<u64> {
     let mut sum = 0;
     let mut chosen = Vec::new();
@@ -119,7 +120,7 @@ mod tests {
         let merged = |sizes: &[u64], points_max| to_merge(candidates(sizes), points_max);
         assert_eq!(merged(&[8, 1, 4, 1, 2], 100), [1, 3, 4, 2, 0]);
         assert_eq!(merged(&[1, 1, 3, 8], 100), [0, 1]);
-        // Two are always merged, and never more than fit.
+        // A merge takes at least two segments, and never more than fit.
         assert_eq!(merged(&[1, 50, 90], 100), [0, 1]);
         assert_eq!(merged(&[1, 1, 1, 1, 1], 3), [0, 1, 2]);
         assert_eq!(merged(&[60, 60, 60], 100).len(), 1);
@@ -129,8 +130,8 @@ mod tests {
         assert_eq!(to_merge(spent, 40), [0, 1]);
     }
 
-    /// Segments of one point are sealed, and merged whenever there are too many. A point is written anew once for each
-    /// doubling, up to `2^segments_max` points.
+    /// Segments of one point are sealed, and merged whenever there are too many. Up to `2^segments_max`
+    /// points, a point is rewritten once for each doubling.
     #[test]
     fn points_are_written_anew_a_logarithmic_number_of_times() {
         for segments_max in 1..10 {

@@ -1,4 +1,4 @@
-//! Checking what is to be written, and encoding it, on the thread of whoever writes it.
+//! Checks and encodes writes, on the thread of the caller.
 
 use crate::element;
 use crate::error::InputError;
@@ -26,7 +26,7 @@ pub(crate) fn prepare_points(schema: &Schema, points: Vec<Point>) -> Result<Vec<
     Ok(prepared)
 }
 
-/// How long a batch is so far: one that is too long is refused before all of it is in memory.
+/// The length of a batch so far. A batch that is too long is refused before all of it is in memory.
 #[derive(Debug, Default)]
 pub(crate) struct BatchSize {
     bytes: usize,
@@ -34,7 +34,7 @@ pub(crate) struct BatchSize {
 
 impl BatchSize {
     pub(crate) fn add(&mut self, point: &PreparedPoint) -> Result<(), InputError> {
-        // The id and two lengths besides.
+        // 24 bytes for the id and two lengths.
         self.bytes += point.vector.len() + point.payload.len() + 24;
         if self.bytes > BATCH_BYTES_MAX {
             return Err(InputError::BatchTooLong { bytes: self.bytes, bytes_max: BATCH_BYTES_MAX });
@@ -54,7 +54,7 @@ pub(crate) fn prepare_point(schema: &Schema, point: &Point) -> Result<PreparedPo
     prepare_payload(schema, id, vector.into(), &point.payload)
 }
 
-/// JSON that is read back may be 127 levels deep; exports put payloads into other objects.
+/// A JSON reader allows 127 levels. Exports put payloads into other objects.
 const PAYLOAD_DEPTH_MAX: usize = 100;
 
 fn is_no_deeper(value: &Value, depth_max: usize) -> bool {
@@ -69,7 +69,7 @@ fn is_no_deeper(value: &Value, depth_max: usize) -> bool {
     }
 }
 
-/// A point whose vector is encoded already.
+/// Prepares a point whose vector is already encoded.
 pub(crate) fn prepare_payload(
     schema: &Schema,
     id: PointId,
@@ -94,7 +94,7 @@ pub(crate) fn prepare_payload(
     Ok(PreparedPoint { id, vector, payload: payload.into(), keys })
 }
 
-/// A write as the log keeps it; `None` if it is empty.
+/// Encodes a write for the log. `None` if it is empty.
 pub(crate) fn encode_batch(
     puts: &[PreparedPoint],
     deletes: &[PointId],

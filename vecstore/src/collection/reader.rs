@@ -1,4 +1,4 @@
-//! Reading a collection on one core: the segments it has open there, and what all reads have in common.
+//! Reads a collection on one core. Holds the segments open there, and the parts that all reads share.
 
 use super::request::RecordParts;
 use super::shared::Shared;
@@ -21,16 +21,16 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Reads a collection on the thread it was made on, inside the backend's `run`.
+/// Reads a collection. Use it on the thread that made it, inside the backend's `run`.
 ///
 /// Its futures may be dropped at any point.
 pub struct CollectionReader {
     pub(super) shared: Arc<Shared>,
-    /// How files are opened.
+    /// The options for opening files.
     pub(super) options: OpenOptions,
-    /// The segments that are open here, by number.
+    /// The segments open on this core, by number.
     open: RefCell<HashMap<u64, Rc<SegmentReader>>>,
-    /// Memory of searches that ended, for those to come.
+    /// The memory of ended searches, for reuse.
     scratch: RefCell<Vec<WalkScratch>>,
 }
 
@@ -56,14 +56,14 @@ impl CollectionReader {
         Self { shared, options, open: RefCell::default(), scratch: RefCell::default() }
     }
 
-    /// Looks at what is in memory, and opens the segments that are not, all of one version.
+    /// Looks at the state in memory, and opens the missing segments of the same version.
     ///
-    /// It looks again where a segment was replaced meanwhile: all that a look finds is what it returns.
+    /// If a segment was replaced meanwhile, it looks again. It returns the result of the last look.
     pub(super) async fn view<T>(
         &self,
         look: impl Fn(&State) -> Result<T, Error>,
     ) -> Result<(T, Version, Vec<OpenEntry>), Error> {
-        // A segment may be merged into another one, and its files removed, before they were opened here.
+        // Before this core opened a segment, it may be merged and its files removed.
         const ATTEMPTS: usize = 10;
         for attempt in 0.. {
             let (seen, version) = {
@@ -100,7 +100,7 @@ impl CollectionReader {
         Ok(opened)
     }
 
-    /// Closes the segments that were replaced: what is open stays in memory, and its files on disk.
+    /// Closes replaced segments. While open, they keep their memory and their files on disk.
     pub(super) async fn close_replaced(&self) {
         let version = self.shared.state.read().version.clone();
         self.close_others(&version).await;
@@ -116,27 +116,27 @@ impl CollectionReader {
             .map(|(_, reader)| reader)
             .collect();
         for reader in gone {
-            // One that another read still uses is closed when that read drops it.
+            // If another read still uses the segment, dropping that read closes it.
             if let Ok(reader) = Rc::try_unwrap(reader) {
-                // It was only read: a failed close loses nothing.
+                // The segment was only read, so a failed close loses nothing.
                 let _ = reader.close().await;
             }
         }
     }
 
-    /// What the readers of vectors really use; none while there is no immutable segment.
+    /// The properties of the backend's readers in use. `None` while there is no immutable segment.
     ///
     /// # Errors
-    /// What keeps files from being opened.
+    /// The error that prevents opening files.
     pub async fn backend_info(&self) -> Result<Option<BackendInfo>, Error> {
         let ((), _, entries) = self.view(|_| Ok(())).await?;
         Ok(entries.first().map(|entry| entry.reader.vectors.info().clone()))
     }
 
-    /// Closes everything that is open here.
+    /// Closes all open files.
     ///
     /// # Errors
-    /// What the system says on closing.
+    /// The system's error on closing.
     pub async fn close(&self) -> Result<(), Error> {
         let all = self.open.take();
         for reader in all.values() {
@@ -151,7 +151,7 @@ impl CollectionReader {
     }
 }
 
-/// Memory of a search, which returns to its pool also when the search is dropped.
+/// The memory of a search. It returns to its pool even if the search is dropped.
 pub(super) struct Scratch<'a> {
     pool: &'a RefCell<Vec<WalkScratch>>,
     scratch: Option<WalkScratch>,
@@ -178,13 +178,13 @@ fn is_not_found(error: &Error) -> bool {
     }
 }
 
-/// The stop flag of a read, as its batches want it.
+/// A read control with this stop flag.
 pub(super) fn control(stop: &StopFlag) -> ReadControl {
     ReadControl::with_stop(stop.clone())
 }
 
 impl OpenEntry {
-    /// The points that are there and a filter holds for.
+    /// The live points that match a filter.
     pub(super) async fn allowed(
         &self,
         filter: &CheckedFilter,
@@ -198,7 +198,7 @@ impl OpenEntry {
         Ok(points - &*self.deleted)
     }
 
-    /// The points that are there, of those a filter holds for if there is one.
+    /// The live points. With a filter, only those that match it.
     pub(super) async fn live(
         &self,
         filter: Option<&CheckedFilter>,
@@ -216,7 +216,7 @@ impl OpenEntry {
     }
 }
 
-/// The indexes of an immutable segment, as filters ask them.
+/// Lets filters query the indexes of an immutable segment.
 struct SegmentFilter<'a> {
     segment: &'a SegmentReader,
     control: &'a ReadControl,
@@ -279,7 +279,7 @@ impl FilterSource for SegmentFilter<'_> {
     }
 }
 
-/// The payload of a stored point.
+/// Decodes the stored payload of a point.
 pub(super) fn payload_of(segment: &SegmentReader, point: u32, bytes: &[u8]) -> Result<Payload, Error> {
     parse_payload(bytes).ok_or_else(|| {
         let reason = format!("the payload of point {point} is no JSON object");
@@ -287,7 +287,7 @@ pub(super) fn payload_of(segment: &SegmentReader, point: u32, bytes: &[u8]) -> R
     })
 }
 
-/// The payload and vector of a point in memory.
+/// The payload and vector of a point in memory, as requested.
 pub(super) fn in_memory(
     shared: &Shared,
     segment: &MutableSegment,

@@ -1,4 +1,4 @@
-//! What can be asked of a collection, and what comes back.
+//! Requests to a collection, and their results.
 
 use crate::error::InputError;
 use crate::filter::Filter;
@@ -7,7 +7,7 @@ use io_core::ReadStats;
 use serde_json::Value;
 use vecstore_quant::Quantization;
 
-/// Most hits of a search, points of a page, and candidates of a walk over a graph.
+/// The most hits of a search, points of a page, or candidates of a graph walk.
 pub const LIMIT_MAX: usize = 1 << 20;
 
 /// A search for the points nearest to a vector.
@@ -15,17 +15,18 @@ pub const LIMIT_MAX: usize = 1 << 20;
 pub struct SearchRequest {
     /// The query, of the collection's dimension.
     pub vector: Vec<f32>,
-    /// Only points this holds for.
+    /// Only points that match this are found.
     pub filter: Option<Filter>,
-    /// Hits wanted.
+    /// The number of hits.
     pub limit: usize,
-    /// The best so many are left out.
+    /// The number of best hits to skip.
     pub offset: usize,
-    /// Only hits at least this near: a score of at least this for cosine and dot, a distance of at most this for euclid.
+    /// Only hits at least this near: a score of at least this for cosine and dot, a distance of at most this
+    /// for euclid.
     pub score_threshold: Option<f32>,
-    /// Return payloads.
+    /// Whether hits have payloads.
     pub with_payload: bool,
-    /// Return vectors.
+    /// Whether hits have vectors.
     pub with_vector: bool,
     /// How thoroughly to search.
     pub params: SearchParams,
@@ -34,43 +35,47 @@ pub struct SearchRequest {
 /// How thoroughly to search.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SearchParams {
-    /// Candidates the walk over a graph keeps; more find more and take longer. At least `(offset + limit) * oversampling`
-    /// are kept. Where these would be all points, or more than 10,000, the code of each point is scored instead.
+    /// Candidates that a graph walk keeps. More candidates find more hits and take longer. The walk keeps at
+    /// least `(offset + limit) * oversampling`. If that is all points, or more than 10,000, the codes of all
+    /// points are scored instead.
     pub ef: usize,
-    /// Candidates rescored for each hit wanted, 1 or more; if not given, what the codes need
+    /// Candidates to rescore for each hit, 1 or more. The default depends on the codes
     /// ([`Quantization::oversampling`]).
     pub oversampling: Option<f32>,
-    /// Candidates rescored at most. A search rescores more than `oversampling` asks for only where the bounds of the codes leave
-    /// undecided which points are the hits, as among points nearer to each other than a step of their codes. If not given, what
-    /// the codes need ([`Quantization::candidates_max`]). With 0 it rescores no more than `oversampling` asks for.
-    /// [`SearchStats::undecided`] tells whether the limit was reached.
+    /// The most candidates to rescore. A search rescores more than `oversampling` asks for only if the error
+    /// bounds of the codes leave the hits undecided. That happens among points nearer to each other than a
+    /// step of their codes. The default depends on the codes ([`Quantization::candidates_max`]). With 0, it
+    /// rescores no more than `oversampling` asks for. [`SearchStats::undecided`] tells whether the limit was
+    /// reached.
     pub candidates_max: Option<usize>,
-    /// Whose vectors are read to rank by them.
+    /// The candidates whose vectors are read to rank them.
     pub rescore: Rescore,
-    /// Read and score every vector on disk instead of searching.
+    /// Whether to read and score every vector on disk, instead of searching.
     pub exact: bool,
-    /// Where a filter, or deletions of more than half of a segment, leave no more of its points than this, the code of each is
-    /// scored instead of walking the graph...
+    /// A filter, or deletions of more than half of a segment, may leave no more of its points than this. Then
+    /// their codes are all scored, without a graph walk...
     pub scan_max: u64,
-    /// ...or no more than this part of the segment's points, from 0 to 1.
+    /// ...and so are they if no more than this part of the segment's points is left, from 0 to 1.
     pub scan_ratio: f32,
 }
 
-/// Of which candidates the vectors are read.
+/// The candidates whose vectors are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Rescore {
-    /// Of none: codes decide, and scores are those of the codes.
+    /// None. Codes rank the hits, and scores are those of the codes.
     Never,
-    /// Of those that the codes cannot tell whether they are among the hits, by the bounds of their errors, or whether they are near
-    /// enough for [`SearchRequest::score_threshold`]. For what is a hit without doubt nothing is read, and its score is that of
-    /// its code. Which hits these are depends on how many are wanted, so that with other offsets scores and order may be others.
-    /// Codes without bounds ([`vecstore_quant::Scorer::bound`]) can tell nothing.
+    /// Those for which the error bounds of the codes leave undecided whether they are among the hits, or near
+    /// enough for [`SearchRequest::score_threshold`]. No vector is read for a certain hit, and its score is
+    /// that of its code. Which hits these are depends on the number of hits wanted. With another offset,
+    /// scores and order may therefore differ. Codes without bounds ([`vecstore_quant::Scorer::bound`]) decide
+    /// nothing.
     Undecided {
-        /// The part of a bound that counts as error, above 0, up to 1. With 1, hits are found as with [`Rescore::All`]; with less,
-        /// fewer vectors are read and more hits are missed. A bound is three standard deviations, for int8 the most there can be.
+        /// The part of a bound that counts as error, above 0, up to 1. With 1, the search finds the hits of
+        /// [`Rescore::All`]. With less, it reads fewer vectors and misses more hits. A bound is three
+        /// standard deviations, and for int8 the maximum error.
         part: f32,
     },
-    /// Of all that may be among the hits, so that each hit has the score of its vector.
+    /// All that may be among the hits, so that each hit has the score of its vector.
     #[default]
     All,
 }
@@ -86,7 +91,8 @@ impl Rescore {
 }
 
 impl Default for SearchParams {
-    /// `ef` 128, rescored with as much oversampling as the codes need; up to 10,000 points, or 3 % of a segment, are scored one by one.
+    /// `ef` is 128, and oversampling depends on the codes. Up to 10,000 points, or 3 % of a segment, are
+    /// scored one by one.
     fn default() -> Self {
         Self {
             ef: 128,
@@ -101,7 +107,7 @@ impl Default for SearchParams {
 }
 
 impl SearchRequest {
-    /// The 10 nearest points to a vector.
+    /// A search for the 10 points nearest to a vector.
     #[must_use]
     pub fn new(vector: Vec<f32>) -> Self {
         Self {
@@ -154,18 +160,18 @@ impl SearchRequest {
         Ok(())
     }
 
-    /// Hits to find, those included that the offset leaves out.
+    /// The number of hits to find, including those that the offset skips.
     pub(crate) fn wanted(&self) -> usize {
         self.offset + self.limit
     }
 
-    /// Candidates to rescore, of codes of this method.
+    /// The number of candidates to rescore, for codes of this method.
     pub(crate) fn candidates(&self, method: Quantization) -> usize {
         let oversampling = self.params.oversampling.unwrap_or_else(|| method.oversampling());
         (self.wanted() as f64 * f64::from(oversampling)).ceil() as usize
     }
 
-    /// Candidates to rescore where bounds leave the hits undecided, at most. None if bounds are not asked.
+    /// The most candidates to rescore if bounds leave the hits undecided. `None` if bounds are not used.
     pub(crate) fn candidates_max(&self, method: Quantization) -> Option<usize> {
         let candidates_max = self.params.candidates_max.or_else(|| method.candidates_max());
         candidates_max.map(|candidates_max| candidates_max.max(self.candidates(method)))
@@ -183,52 +189,53 @@ pub(crate) fn check_limit(name: &'static str, limit: usize) -> Result<(), InputE
     Ok(())
 }
 
-/// A point that a search found.
+/// A point found by a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hit {
-    /// Which point.
+    /// The id of the point.
     pub id: PointId,
-    /// Cosine or dot product, or the Euclidean distance.
+    /// The cosine or dot product, or the Euclidean distance.
     pub score: f32,
-    /// Its payload, if asked for.
+    /// Its payload, if requested.
     pub payload: Option<Payload>,
-    /// Its vector, if asked for.
+    /// Its vector, if requested.
     pub vector: Option<Vec<f32>>,
 }
 
-/// What a search found, best first; equal scores by id.
+/// The result of a search: hits, best first, ties by id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchResult {
     /// The hits.
     pub hits: Vec<Hit>,
-    /// What it cost.
+    /// The cost of the search.
     pub stats: SearchStats,
 }
 
-/// What a search cost.
+/// The cost of a search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SearchStats {
-    /// Codes scored, those of points in memory too.
+    /// Codes scored, including those of points in memory.
     pub codes_scored: u64,
-    /// Vectors scored, of points in memory those that their codes do not rule out.
+    /// Vectors scored. For points in memory, only those that their codes do not exclude.
     pub vectors_scored: u64,
-    /// Candidates that oversampling asks for whose vectors were not read: by the error bounds of their codes they cannot be among
-    /// the hits, or, with [`Rescore::Undecided`], must be. With [`vecstore_quant::CONFIDENCE`], for int8 with certainty.
+    /// Candidates within `oversampling` whose vectors were not read, because the error bounds of their codes
+    /// exclude them from the hits. With [`Rescore::Undecided`], they may also be certain hits. The bounds
+    /// hold with [`vecstore_quant::CONFIDENCE`], and for int8 always.
     pub vectors_spared: u64,
-    /// Whether, by the bounds of the codes, points that were not rescored may be nearer than the hits:
-    /// [`SearchParams::candidates_max`] was reached before that was decided. More candidates find them, and so does
-    /// [`SearchParams::exact`].
+    /// Whether points that were not rescored may be nearer than the hits, by the bounds of the codes. The
+    /// search reached [`SearchParams::candidates_max`] before the hits were decided. More candidates find
+    /// such points, and so does [`SearchParams::exact`].
     pub undecided: bool,
-    /// What reading cost, of every kind.
+    /// The cost of all reads.
     pub read: ReadStats,
 }
 
-/// What is wanted of points besides their ids.
+/// The parts of points to return besides their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordParts {
-    /// Return payloads.
+    /// Whether to return payloads.
     pub payload: bool,
-    /// Return vectors.
+    /// Whether to return vectors.
     pub vector: bool,
 }
 
@@ -239,41 +246,41 @@ impl RecordParts {
     pub const NOTHING: Self = Self { payload: false, vector: false };
 }
 
-/// A point as it was found.
+/// A point, as stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// Which point.
+    /// The id of the point.
     pub id: PointId,
-    /// Its payload, if asked for.
+    /// Its payload, if requested.
     pub payload: Option<Payload>,
-    /// Its vector, if asked for.
+    /// Its vector, if requested.
     pub vector: Option<Vec<f32>>,
 }
 
-/// What was found of the points that were asked for.
+/// The result of fetching points by id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Retrieved {
-    /// Those that are there, in the order they were asked for.
+    /// The points found, in the order of the request.
     pub records: Vec<Record>,
-    /// The ids of the others.
+    /// The ids of missing points.
     pub missing: Vec<PointId>,
-    /// What reading cost.
+    /// The cost of the reads.
     pub read: ReadStats,
 }
 
-/// A page of the points of a collection, in some order.
+/// A page of the points of a collection, in an order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScrollRequest {
-    /// Only points this holds for.
+    /// Only points that match this are returned.
     pub filter: Option<Filter>,
-    /// By a field of numbers, ascending, then by id; a point with several values comes once a value, points without one
-    /// do not come. Otherwise by id.
+    /// Order by a number field, ascending, then by id. A point with several values occurs once for each
+    /// value, and a point without values does not occur. `None` orders by id.
     pub order_by: Option<String>,
-    /// Points wanted.
+    /// The number of points.
     pub limit: usize,
-    /// The token of the page before; none for the first page.
+    /// The token of the page before. `None` for the first page.
     pub page: Option<String>,
-    /// What is wanted of the points.
+    /// The parts of the points to return.
     pub with: RecordParts,
 }
 
@@ -290,59 +297,59 @@ impl Default for ScrollRequest {
 pub struct ScrollPage {
     /// The points, in order.
     pub records: Vec<Record>,
-    /// The token for the page that follows; none after the last one. It stays good while the collection changes: the next
-    /// page begins after the last point of this one.
+    /// The token of the next page. `None` on the last page. It stays valid while the collection changes: the
+    /// next page begins after the last point of this one.
     pub next: Option<String>,
-    /// What reading cost.
+    /// The cost of the reads.
     pub read: ReadStats,
 }
 
-/// A value of a field, and how many points have it.
+/// A value of a field, and the number of its points.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FacetCount {
     /// The value.
     pub value: Value,
-    /// Points with it.
+    /// Number of points with the value.
     pub count: u64,
 }
 
 /// When a write is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// When it, and every write before it, survives a power cut.
+    /// Once it survives a power cut, and so does every write before it.
     #[default]
     Synced,
-    /// When it is written, which survives the process, but not yet a power cut. The next synced write, or
-    /// [`Collection::sync`](super::Collection::sync), makes it durable too.
+    /// Once it is written. It then survives the end of the process, but perhaps not a power cut. The next
+    /// synced write, or [`Collection::sync`](super::Collection::sync), makes it durable.
     Written,
 }
 
-/// What a write did.
+/// The effect of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WriteSummary {
-    /// The sequence number of the write: later writes have greater ones. Of one that changed nothing, that of the last
-    /// write before.
+    /// The sequence number of the write. Later writes have greater ones. If the write changed nothing, this
+    /// is the number of the write before.
     pub seq: u64,
-    /// Points that were put, deleted or changed.
+    /// Points written, deleted or changed.
     pub points: u64,
 }
 
-/// Which points a deletion or a change of payloads is about.
+/// The points that a deletion or a change of payloads applies to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Selection {
-    /// These; those that are not there are left out.
+    /// The points with these ids. Unknown ids are ignored.
     Ids(Vec<PointId>),
-    /// All this holds for.
+    /// All points that match this.
     Filter(Filter),
 }
 
 /// A change of payloads.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PayloadChange {
-    /// The payload is this now.
+    /// Replaces the payload.
     Set(Payload),
-    /// These fields are changed or added, the others stay. A field that is given as null becomes null.
+    /// Sets these fields and keeps the others. A field given as null becomes null.
     Merge(Payload),
-    /// The payload is empty now.
+    /// Makes the payload empty.
     Clear,
 }

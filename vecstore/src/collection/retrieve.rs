@@ -1,4 +1,4 @@
-//! Points by their ids, counts, and facets.
+//! Points by id, counts, and facets.
 
 use super::reader::{CollectionReader, OpenEntry, control, in_memory, payload_of};
 use super::request::{FacetCount, Record, RecordParts, Retrieved, check_limit};
@@ -11,7 +11,7 @@ use io_core::{ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 
-/// Where points were found: for each that was asked for, its record or its place on disk.
+/// Where a point was found: its record in memory, or its place on disk.
 pub(super) enum Found {
     Memory(Record),
     Disk { segment: usize, point: u32 },
@@ -21,7 +21,7 @@ impl CollectionReader {
     /// Fetches points by their ids.
     ///
     /// # Errors
-    /// [`Error::Stopped`] once `stop` is raised; whatever keeps files from being read.
+    /// [`Error::Stopped`] once `stop` is raised; the error that prevents reading files.
     pub async fn retrieve(
         &self,
         ids: &[PointId],
@@ -68,7 +68,7 @@ impl CollectionReader {
         if stop.is_stopped() { Err(Error::Stopped) } else { Ok(Retrieved { records, missing, read }) }
     }
 
-    /// The records of points that were found.
+    /// Reads the records of found points.
     pub(super) async fn records(
         &self,
         found: Vec<(PointId, Found)>,
@@ -119,7 +119,8 @@ impl CollectionReader {
         if stop.is_stopped() { Err(Error::Stopped) } else { Ok(count) }
     }
 
-    /// The values of an indexed field with the most points, most first, equal ones by value.
+    /// The values of an indexed field that most points have, in descending order. Ties are in the order of
+    /// values.
     ///
     /// # Errors
     /// As [`CollectionReader::search`].
@@ -160,7 +161,7 @@ impl CollectionReader {
             }
         }
         let mut counts: Vec<(Key, u64)> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
-        // The keys are in order, and stay so where counts are equal.
+        // The sort is stable, so values with equal counts stay in order.
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         counts.truncate(limit);
         let value = |(key, count)| FacetCount { value: kind.value(&key), count };
@@ -170,14 +171,15 @@ impl CollectionReader {
 
 type Counts = BTreeMap<Key, u64>;
 
-/// What is wanted of a point besides its id.
+/// The requested parts of a point.
 #[derive(Clone, Default)]
 pub(super) struct Contents {
     pub(super) payload: Option<Payload>,
     pub(super) vector: Option<Vec<f32>>,
 }
 
-/// Fetches what is wanted of points on disk, given as segment and point, each kind in one batch a segment.
+/// Fetches the requested parts of points on disk, given as segment and point. Each part takes one batch a
+/// segment.
 pub(super) async fn fetch(
     points: &[(usize, u32)],
     entries: &[OpenEntry],

@@ -1,7 +1,7 @@
 //! Scroll: all points, page by page, in the order of ids or of a field of numbers.
 //!
-//! A page is put together from the next points of every segment, in order; a token names the last point of the page, and so
-//! does not depend on which segments there are.
+//! A page merges the next points of every segment, in order. A token names the last point of the page, and
+//! therefore does not depend on the segments.
 
 use super::reader::{CollectionReader, OpenEntry, control, in_memory, payload_of};
 use super::request::{Record, ScrollPage, ScrollRequest, check_limit};
@@ -15,24 +15,25 @@ use crate::point::PointId;
 use io_core::{ReadControl, ReadStats, StopFlag};
 use roaring::RoaringBitmap;
 
-/// A segment that a filter or deletions leave more points of than this is not worth looking at each of them.
+/// If a filter and deletions leave more points of a segment than this, looking at each of them is too
+/// expensive.
 const EACH_MAX: u64 = 10_000;
-/// Ids to look at in one batch, at least, where most of them are not allowed.
+/// The least ids of one batch if few of them are allowed.
 const SPARSE_BATCH: usize = 4096;
 
-/// A place in the order: before the points that come after it.
+/// A place in the order, between two points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
-    /// 0 when the order is that of ids.
+    /// 0 if the order is by id.
     number: u64,
     id: PointId,
 }
 
-/// Next points in order, from one segment.
+/// The next points of one segment, in order.
 type Next = Vec<(Place, Found)>;
 
 impl CollectionReader {
-    /// A page of points.
+    /// Returns a page of points.
     ///
     /// # Errors
     /// As [`CollectionReader::search`]; [`InputError::PageToken`].
@@ -112,7 +113,7 @@ impl CollectionReader {
     }
 }
 
-/// Checks that no point of what comes next, which is in order, is in two segments.
+/// Checks that no point of the next ones, which are in order, is in two segments.
 fn check_apart(next: &Next) -> Result<(), Error> {
     let segment = |found: &Found| match found {
         Found::Disk { segment, .. } => Some(*segment),
@@ -129,7 +130,7 @@ fn check_apart(next: &Next) -> Result<(), Error> {
     }
 }
 
-/// What is to come, and in which order.
+/// The order of the points, and where to continue.
 struct Order<'a> {
     request: &'a ScrollRequest,
     filter: Option<&'a CheckedFilter>,
@@ -137,7 +138,7 @@ struct Order<'a> {
 }
 
 impl Order<'_> {
-    /// One more than the page has: whether there is another page.
+    /// One more point than the page has. It shows whether another page follows.
     fn wanted(&self) -> usize {
         self.request.limit + 1
     }
@@ -146,8 +147,8 @@ impl Order<'_> {
         self.after.is_none_or(|after| place > after)
     }
 
-    /// Whether it is cheaper to look at each of a segment's allowed points than at its points in order until enough of
-    /// them are allowed: `wanted` among `total` of which `allowed` are.
+    /// Compares two ways to find the next allowed points of a segment. Returns true if looking at each
+    /// allowed point is cheaper than walking all points in order until `wanted` allowed ones are found.
     fn is_selective(&self, allowed: &RoaringBitmap, total: u32) -> bool {
         let allowed = allowed.len();
         allowed <= EACH_MAX && allowed * allowed <= self.wanted() as u64 * u64::from(total)
@@ -237,7 +238,7 @@ impl Order<'_> {
         Ok(next)
     }
 
-    /// The first of some in order, as many as are wanted.
+    /// The first ones in order, as many as are wanted.
     fn first(&self, mut next: Next) -> Next {
         next.sort_unstable_by_key(|(place, _)| *place);
         next.truncate(self.wanted());
@@ -245,8 +246,8 @@ impl Order<'_> {
     }
 }
 
-/// The page of the table of numbers that what comes after a place begins on. Many points may share the number: their pages
-/// are halved until the one that holds the place is found.
+/// The page of the number table where the points after a place begin. Many points may share the number, so a
+/// binary search over their pages finds the place.
 async fn first_page(
     entry: &OpenEntry,
     fields: &FieldsReader<'_>,
@@ -267,7 +268,8 @@ async fn first_page(
     Ok(pages.start.saturating_sub(1))
 }
 
-/// A token: the last id of a page; if the order is that of a field, the number before it and the field after it.
+/// A page token. In the order of ids, it is the last id of the page. In the order of a field, it is
+/// `number:id:field`.
 fn token(place: Place, field: Option<&str>) -> String {
     match field {
         Some(field) => format!("{:x}:{}:{field}", place.number, place.id),

@@ -1,4 +1,4 @@
-//! The points that a change is about, one after the other, wherever they are.
+//! The points of a change, one after the other, in memory and on disk.
 
 use super::reader::{CollectionReader, payload_of};
 use super::request::{RecordParts, Selection};
@@ -11,8 +11,8 @@ use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 
 impl CollectionReader {
-    /// Hands `each` the points that are selected and there: the id, and if wanted the vector's bytes and the payload, else
-    /// nothing. An error of `each` ends it.
+    /// Passes the selected points to `each`: the id, and the vector's bytes and the payload if `with` asks
+    /// for them. Parts not asked for are empty. An error of `each` ends the call.
     pub(super) async fn each_selected(
         &self,
         selection: &Selection,
@@ -33,7 +33,7 @@ impl CollectionReader {
             }
             Ok::<_, Error>(())
         };
-        // Only the writer makes changes, and this is it: a second look would see the same.
+        // Only the writer makes changes, and this is the writer. A second look would see the same.
         let ((), version, entries) = self.view(|_| Ok(())).await?;
         take(&self.shared.state.read().mutable, None)?;
         for frozen in &version.frozen {

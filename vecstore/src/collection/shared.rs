@@ -1,4 +1,4 @@
-//! What all threads of a collection share.
+//! The state that all threads of a collection share.
 
 use super::open::{Lock, OpenReport};
 use super::options::CollectionOptions;
@@ -9,7 +9,7 @@ use io_core::DynBackend;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-/// What all threads of a collection share.
+/// The state that all threads of a collection share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
@@ -17,16 +17,16 @@ pub(crate) struct Shared {
     pub(crate) backend: DynBackend,
     pub(crate) options: CollectionOptions,
     pub(crate) state: SharedState,
-    /// Tells each thread that reads when segments were replaced.
+    /// One sender for each reading thread. They signal that segments were replaced.
     pub(crate) replaced: Mutex<Vec<Sender<()>>>,
     pub(crate) report: OpenReport,
     pub(crate) _lock: Lock,
 }
 
 impl Shared {
-    /// Something to wait for, each time segments were replaced.
+    /// Returns a receiver that is signalled each time segments are replaced.
     pub(crate) fn watch_replaced(&self) -> Receiver<()> {
-        // One is enough: whoever has not looked yet sees the newest version when it does.
+        // One message is enough: a thread sees the newest version when it looks.
         let (sender, receiver) = async_channel::bounded(1);
         self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
         receiver

@@ -1,7 +1,7 @@
-//! Copying a collection whose files do not change meanwhile: snapshots and restoring them.
+//! Copies a collection whose files do not change meanwhile: snapshots, and restoring them.
 //!
-//! Files of segments never change, and a manifest is replaced by another file: a copy may share them. Opening for writing cuts
-//! off the torn end of a log where it is, so each copy has logs of its own.
+//! Files of segments never change, and a new file replaces the manifest, so copies may share these files. But
+//! opening for writing cuts a torn end off a log in place. Each copy therefore has its own logs.
 
 use super::files::{FileName, LOCK, MANIFEST, SNAPSHOT_NEW, parent, parse, parse_deleted, segment_path};
 use super::manifest::Manifest;
@@ -12,7 +12,7 @@ use io_core::{Directory, StopFlag};
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// Makes a snapshot of a collection, whose files do not change meanwhile.
+/// Makes a snapshot of a collection whose files do not change meanwhile.
 pub(super) fn take(
     directory: &dyn Directory,
     dir: &Path,
@@ -21,18 +21,18 @@ pub(super) fn take(
     stop: &StopFlag,
 ) -> Result<(), Error> {
     check_target(directory, dir, target)?;
-    // Within the collection: what a crash leaves of it is removed with the collection's other leftovers.
+    // Made inside the collection, so that after a crash the remains are removed with other leftovers.
     let new = dir.join(SNAPSHOT_NEW);
     let made = remove_if_there(directory, &new)
         .and_then(|()| Ok(directory.create_dir(&new)?))
-        // So that whoever reads the copy finds something to lock, and makes no file.
+        // Readers of the copy need a file to lock, and must not create one.
         .and_then(|()| Ok(directory.write(&new.join(LOCK), &[])?))
         .and_then(|()| copy_files(directory, dir, manifest, &new, stop))
         .and_then(|()| move_or_copy(directory, &new, target, stop));
     staging::remove_after_error(directory, &new, made)
 }
 
-/// Makes a collection from a snapshot, of which nothing is touched: it may be on read-only media.
+/// Makes a collection from a snapshot. It changes nothing in the snapshot, which may be on read-only media.
 pub(super) fn restore(
     directory: &dyn Directory,
     snapshot: &Path,
@@ -53,7 +53,8 @@ fn remove_if_there(directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
     }
 }
 
-/// Copies what the manifest names, and the logs it does not call done with, to a directory that has only a lock file.
+/// Copies the files that the manifest lists, and the unfinished logs, to a directory that has only a lock
+/// file.
 fn copy_files(
     directory: &dyn Directory,
     from: &Path,
@@ -84,11 +85,11 @@ fn copy_files(
         directory.sync_dir(&to)?;
     }
     directory.sync_dir(to)?;
-    // Its name too, so that the rename has something to move.
+    // Makes the name durable too, so that the rename has something to move.
     Ok(directory.sync_dir(parent(to))?)
 }
 
-/// Gives the copy its name, durably. On another file system it has to be copied once more.
+/// Gives the copy its name, durably. On another file system, it must be copied again.
 fn move_or_copy(directory: &dyn Directory, new: &Path, target: &Path, stop: &StopFlag) -> Result<(), Error> {
     match staging::move_to(directory, new, target) {
         Err(Error::Format(FormatError::Directory(error)))
@@ -97,7 +98,7 @@ fn move_or_copy(directory: &dyn Directory, new: &Path, target: &Path, stop: &Sto
             let staging = Staging::begin(directory, target, "snapshot")?;
             let copied = copy_tree(directory, new, &staging.dir, stop);
             staging.end(copied)?;
-            // The snapshot is whole: what stays here is removed by the next one, or the next opening.
+            // The snapshot is complete. The next snapshot or opening removes what is left here.
             let _ = directory.remove_dir_all(new);
             Ok(())
         }
@@ -105,7 +106,7 @@ fn move_or_copy(directory: &dyn Directory, new: &Path, target: &Path, stop: &Sto
     }
 }
 
-/// Copies what is in a directory, but for the lock file, to one that is there.
+/// Copies the content of a directory to an existing one, without the lock file.
 fn copy_tree(directory: &dyn Directory, from: &Path, to: &Path, stop: &StopFlag) -> Result<(), Error> {
     for entry in directory.list(from)?.into_iter().filter(|entry| entry.name != LOCK) {
         let (from, to) = (from.join(&entry.name), to.join(&entry.name));
@@ -133,7 +134,7 @@ fn link_or_copy(directory: &dyn Directory, from: &Path, to: &Path, stop: &StopFl
     }
     match directory.hard_link(from, to) {
         Ok(()) => Ok(()),
-        // Not there, or no room: copying would not go better.
+        // A missing source or a full disk would make copying fail too.
         Err(error) if matches!(error.source.kind(), ErrorKind::NotFound | ErrorKind::StorageFull) => {
             Err(error.into())
         }

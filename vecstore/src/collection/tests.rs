@@ -1,4 +1,4 @@
-//! What only the inside shows.
+//! Tests that need internals.
 
 use super::handle::Collection;
 use super::manifest::{Manifest, ManifestSegment};
@@ -19,14 +19,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 
-/// A write that was handed to the writer: a future does nothing before it is polled.
+/// A write that is already submitted. A future does nothing before it is polled.
 fn sent(mut write: Pending<WriteSummary>) -> Pending<WriteSummary> {
     let mut context = Context::from_waker(std::task::Waker::noop());
     assert!(Pin::new(&mut write).poll(&mut context).is_pending());
     write
 }
 
-/// Writers that come while others are made durable share the next sync.
+/// Writes that arrive during a sync share the next sync.
 #[test]
 fn many_writers_share_one_sync() {
     let disk = SimulatedDisk::new(1);
@@ -38,7 +38,8 @@ fn many_writers_share_one_sync() {
     put(0).wait().unwrap();
     let before = disk.history_len();
     let writes: Vec<Pending<WriteSummary>> = {
-        // The writer cannot apply the first one while somebody reads, so that the others come together.
+        // The writer cannot apply the first write while the state is read-locked, so the others arrive
+        // together.
         let _reading = collection.shared.state.read();
         (1..65).map(put).map(sent).collect()
     };
@@ -50,8 +51,8 @@ fn many_writers_share_one_sync() {
     assert!(syncs <= 2, "{syncs} syncs for 64 writes");
 }
 
-/// Points of one tenant are contiguous, within it those of the second key, and within that they follow the graph rather
-/// than the order they came in.
+/// Points of one tenant are contiguous. Within it, so are those of the second key. Within that, points follow
+/// the graph rather than the order of insertion.
 #[test]
 fn points_are_ordered_by_the_keys_one_after_the_other() {
     let backend = DynBackend::new(SimulatedDisk::new(1));
@@ -63,7 +64,7 @@ fn points_are_ordered_by_the_keys_one_after_the_other() {
     let mut keys = BTreeMap::new();
     for batch in 0..3u64 {
         let point = |id| {
-            // Few enough that some collide, hashes of keys included.
+            // Few values, so that some points share them, and hashes of keys collide.
             let (tenant, day) = (format!("t{}", random.u32(..12)), random.i64(-2..3));
             let vector = (0..4).map(|_| random.f32()).collect();
             keys.insert(PointId::Num(id), (tenant.clone(), day));
@@ -91,7 +92,7 @@ fn points_are_ordered_by_the_keys_one_after_the_other() {
     assert!(!as_they_came);
 }
 
-/// A segment that was merged away is let go by everybody, also by cores that nothing is read on.
+/// All threads release a merged segment, even cores without reads.
 #[test]
 fn replaced_segments_are_let_go() {
     let backend = DynBackend::new(SimulatedDisk::new(2));
@@ -107,7 +108,7 @@ fn replaced_segments_are_let_go() {
     }
     put(2);
     collection.optimize(|_| {}).wait().unwrap();
-    // One that is kept hangs, and shows as that.
+    // If a thread keeps the segment, the test hangs.
     while segment.upgrade().is_some() {
         std::thread::yield_now();
     }

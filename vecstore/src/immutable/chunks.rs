@@ -1,9 +1,9 @@
-//! Records of any length, some at a time.
+//! Groups records of any length into chunks for memory.
 
-/// Records of any length that are in memory together are at most this many bytes, or a single one.
+/// The most bytes of a chunk in memory. A single record may be longer.
 const CHUNK_BYTES_MAX: u64 = 16 << 20;
 
-/// Items in pieces that are not too long together.
+/// Splits items into chunks of bounded size.
 pub(crate) fn chunks_by_bytes<T>(mut items: &[T], bytes: impl Fn(&T) -> u64) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let mut sum = 0u64;

@@ -1,7 +1,8 @@
-//! Which points of an immutable segment are deleted: a file for each time this was written down.
+//! The deleted points of an immutable segment. Each time they are written, a new file is made.
 //!
-//! `deleted-NUMBER.pages` has a section 0 of points u64, deleted u64 and the sequence number of the first write that deletes
-//! nothing yet (u64; missing in old versions), and a section 1 with the postings of the deleted.
+//! Section 0 of `deleted-NUMBER.pages` has the number of points (u64) and of deleted ones (u64). Then comes
+//! the sequence number of the first write whose deletions are not in the file (u64; missing in old versions).
+//! Section 1 has the postings of the deleted points.
 
 use super::point_set::points_from_postings;
 use crate::error::Error;
@@ -24,7 +25,7 @@ pub(crate) async fn write_deleted(
     Ok(pages.finish().await?)
 }
 
-/// The sequence number of the first write of which nothing is in the file, if it says so.
+/// The sequence number of the first write whose deletions are not in the file. `None` in old versions.
 pub(crate) async fn deleted_seq_next(pages: &Pages) -> Result<Option<u64>, Error> {
     Ok(pages.read_array::<u64>(0).await?.get(2).copied())
 }

@@ -1,16 +1,17 @@
-//! The graph of an immutable segment, its links compressed.
+//! The graph of an immutable segment, with compressed links.
 //!
 //! Sections of `graph.pages`:
 //!
 //! | section | what it is |
 //! |---|---|
 //! | 0 | points u64, m u64, entry point u64, upper levels u64 |
-//! | 1 | the links of each point on level 0, one record after the other |
-//! | 2 | where each record begins, and where the last one ends, as packed offsets |
-//! | 3, 4, 5 and so on | each upper level: its points u32, where their links begin u64, the links u32 |
+//! | 1 | the records with the links of each point on level 0, concatenated |
+//! | 2 | the start of each record and the end of the last one, as packed offsets |
+//! | 3, 4, 5 and so on | each upper level: its points u32, the starts of their links u64, the links u32 |
 //!
-//! A record is packed as [`links`] says. It does not straddle pages where at most an eighth of a page is wasted by that.
-//! Offsets and upper levels, one point in m, are in memory; where the graph is pinned so are the links, unpacked.
+//! [`links`] describes how a record is packed. A record does not straddle pages if that wastes at most an
+//! eighth of a page. Offsets and upper levels, which have one point in m, are in memory. If the graph is
+//! pinned, the links are in memory too, unpacked.
 
 use crate::error::Error;
 use std::ops::Range;
@@ -56,7 +57,8 @@ pub(crate) async fn write_graph(mut pages: PagesWriter, graph: &GraphParts) -> R
     Ok(pages.finish().await?)
 }
 
-/// What is in memory of a segment's graph, for all cores: everything, or everything but the links of level 0.
+/// The part of a segment's graph that is in memory: all of it, or all but the links of level 0. All cores
+/// share it.
 #[derive(Debug)]
 pub(crate) struct GraphData {
     points: u32,
@@ -67,16 +69,16 @@ pub(crate) struct GraphData {
     upper: Vec<UpperLevel>,
 }
 
-/// Links unpacked, one list after the other: a search that finds them in memory has no time to unpack them.
+/// Unpacked links, concatenated. Unpacking them during a search in memory would take too long.
 #[derive(Debug)]
 struct FlatLinks {
-    /// Where the links of each point begin, and where the last ones end.
+    /// The start of each point's links, and the end of the last ones.
     starts: Vec<u64>,
     links: Vec<u32>,
 }
 
 impl FlatLinks {
-    /// Unpacks the records of all points; else says whose are none.
+    /// Unpacks the records of all points. The error is the first point with an invalid record.
     fn unpack(records: &[u8], starts: &Offsets, points: u32) -> Result<Self, u32> {
         let mut flat = Self { starts: Vec::with_capacity(points as usize + 1), links: Vec::new() };
         let mut links = Vec::new();
@@ -103,7 +105,7 @@ impl FlatLinks {
     }
 }
 
-/// The section of level 0's links.
+/// The section with the links of level 0.
 pub(crate) const LINKS_SECTION: usize = 1;
 
 impl GraphData {
@@ -132,7 +134,7 @@ impl GraphData {
         check_upper(points as usize, m, entry, &upper).map_err(|error| damaged(error.to_string()))?;
         let starts = Offsets::parse(&pages.read_section(2).await?, points as usize + 1)
             .ok_or_else(|| damaged("the offsets of its records are none".to_owned()))?;
-        // More of them is nobody's, and may be longer than memory.
+        // Bytes behind that end belong to no point, and may be longer than memory.
         let (found, end) = (pages.data().bytes(LINKS_SECTION), starts.get(points as usize));
         if found != end {
             return Err(damaged(format!("its records take {found} bytes, and end at {end}")));
@@ -173,12 +175,12 @@ impl GraphData {
         self.upper.get(level - 1).map_or(&[], |level| level.links(point))
     }
 
-    /// Where the record of a point is in its section.
+    /// The place of a point's record in its section.
     pub(crate) fn record_range(&self, point: u32) -> Range<u64> {
         self.starts.get(point as usize)..self.starts.get(point as usize + 1)
     }
 
-    /// The links of a point on level 0, if they are in memory.
+    /// The links of a point on level 0, if pinned.
     #[inline]
     pub(crate) fn links(&self, point: u32) -> Option<&[u32]> {
         Some(self.pinned.as_ref()?.get(point))
@@ -205,7 +207,7 @@ mod tests {
             let lists: Vec<Vec<u32>> = lists.iter().enumerate().map(|(point, links)| clean(point, links)).collect();
             let mut parts = GraphParts { m: 20, entry: 0, offsets: vec![0], links: vec![], upper: vec![] };
             for list in &lists {
-                // The order in the graph is another one.
+                // The links of a graph in memory are unordered.
                 parts.links.extend(list.iter().rev());
                 parts.offsets.push(parts.links.len() as u64);
             }

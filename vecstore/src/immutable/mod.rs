@@ -1,4 +1,5 @@
-//! Immutable structures: built once, with exactly the space they need, and read through the contract.
+//! Immutable structures. They are built once, take exactly the space they need, and are read through
+//! `io-core`.
 
 pub(crate) mod chunks;
 pub(crate) mod deleted;

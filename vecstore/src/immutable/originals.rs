@@ -1,4 +1,4 @@
-//! The vectors of a segment as they were given: in memory, or read from their file.
+//! The original vectors of a segment, in memory or in their file.
 
 use super::records::Records;
 use crate::element::Vectors;
@@ -7,10 +7,10 @@ use io_core::{BackendInfo, ReadControl, ReadStats};
 use std::sync::Arc;
 use vecstore_format::ElementType;
 
-/// Vectors that are read at a time when all are.
+/// Vectors of one read when all are read.
 const BATCH: usize = 4096;
 
-/// Reads all vectors of a file, which is of this element type and dimension, into memory.
+/// Reads all vectors of a file of this element type and dimension into memory.
 pub(crate) async fn pin(
     file: &Records,
     element: ElementType,
@@ -29,12 +29,12 @@ pub(crate) async fn pin(
 /// The vectors of a segment, for one core.
 pub(crate) struct Originals {
     pub(super) file: Records,
-    /// All of them, if they are in memory.
+    /// All vectors, if they are in memory.
     pub(super) pinned: Option<Arc<Vectors>>,
 }
 
 impl Originals {
-    /// Reads vectors in one batch and hands `sink(index, bytes)` each as it arrives.
+    /// Reads vectors in one batch. It passes each, as it arrives, to `sink(index, bytes)`.
     pub(crate) async fn read(
         &self,
         points: &[u32],

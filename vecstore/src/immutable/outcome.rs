@@ -3,7 +3,7 @@
 use crate::error::Error;
 use io_core::{ReadOutcome, ReadStats};
 
-/// The cost of a batch that ran to its end; [`Error::Stopped`] of another one.
+/// The statistics of a batch that ran to its end. [`Error::Stopped`] if it was stopped.
 pub(crate) fn ended(outcome: ReadOutcome) -> Result<ReadStats, Error> {
     if outcome.stopped { Err(Error::Stopped) } else { Ok(outcome.stats) }
 }

@@ -5,10 +5,10 @@
 //! | section | what it is |
 //! |---|---|
 //! | 0 | number of points u64 |
-//! | 1 | records, in the order of points: length u32, JSON; empty payloads have length 0 |
-//! | 2 | where each record begins, and where the last one ends, as packed offsets |
+//! | 1 | records, in the order of points: length u32, JSON; an empty payload has length 0 |
+//! | 2 | the start of each record and the end of the last one, as packed offsets |
 //!
-//! A record does not straddle pages where at most an eighth of a page is wasted by that. The offsets are in memory.
+//! A record does not straddle pages if that wastes at most an eighth of a page. The offsets are in memory.
 
 use super::outcome::ended;
 use crate::error::{Error, FormatError};
@@ -17,14 +17,14 @@ use std::ops::Range;
 use vecstore_format::offsets::{self, Offsets};
 use vecstore_format::pages::{PAGE_DATA, Pages, PagesWriter};
 
-/// Writes payloads one after the other.
+/// Writes payloads in order.
 pub(crate) struct PayloadWriter {
     pages: PagesWriter,
     starts: Vec<u64>,
 }
 
 impl PayloadWriter {
-    /// Begins a file for so many points.
+    /// Begins a file for `count` points.
     pub(crate) async fn new(mut pages: PagesWriter, count: u64) -> Result<Self, Error> {
         pages.begin_section().await?;
         pages.write(&count.to_le_bytes()).await?;
@@ -49,7 +49,7 @@ impl PayloadWriter {
     }
 }
 
-/// What is in memory of a segment's payloads, for all cores.
+/// The part of a segment's payloads that is in memory. All cores share it.
 #[derive(Debug)]
 pub(crate) struct PayloadData {
     count: u64,
@@ -64,7 +64,7 @@ impl PayloadData {
             return Err(damaged("its number of points is missing"));
         };
         let data = Self::of_points(pages, count).await?;
-        // More of them is nobody's, and may be longer than memory.
+        // Bytes behind that end belong to no point, and may be longer than memory.
         let (found, end) = (pages.data().bytes(1), data.starts.get(count as usize));
         if found != end {
             return Err(damaged(&format!("its records take {found} bytes, and end at {end}")));
@@ -72,7 +72,7 @@ impl PayloadData {
         Ok(data)
     }
 
-    /// Of so many points, as is known from elsewhere.
+    /// Loads the offsets for a number of points that the caller knows from elsewhere.
     pub(crate) async fn of_points(pages: &Pages, count: u64) -> Result<Self, Error> {
         let starts = usize::try_from(count)
             .ok()
@@ -85,7 +85,8 @@ impl PayloadData {
         Ok(Self { count, starts })
     }
 
-    /// Without the offsets, which are damaged: from one record to the next. `None` unless that comes to all of them.
+    /// Finds the records without the damaged offsets, by walking from each to the next. `None` unless it
+    /// finds all of them.
     pub(crate) async fn by_walking(pages: &Pages, count: u64, control: &ReadControl) -> Option<Self> {
         let (mut starts, mut at, end) = (Vec::new(), 0, pages.data().bytes(1));
         while at < end {
@@ -98,8 +99,9 @@ impl PayloadData {
             };
             let read = pages.read(1, std::slice::from_ref(&(at..at + 4)), control, sink).await.ok()?;
             ended(read).ok()?;
-            // Zeros at the end of a page are left by a record that went to the next one, or are empty payloads. Taking
-            // them for the former leaves too few records where they are not.
+            // Zeros at the end of a page are a gap before a record that went to the next page, or empty
+            // payloads. If they are payloads, treating them as a gap yields too few records, and the walk
+            // fails.
             let is_gap = len[..room.min(4)].iter().all(|&byte| byte == 0);
             if is_gap && room <= PAGE_DATA / 8 && at + (room as u64) < end {
                 starts.pop();
@@ -122,12 +124,12 @@ impl PayloadData {
         self.starts.memory_bytes()
     }
 
-    /// Bytes of a point's record.
+    /// Length of a point's record in bytes.
     pub(crate) fn bytes(&self, point: u32) -> u64 {
         self.starts.get(point as usize + 1).saturating_sub(self.starts.get(point as usize))
     }
 
-    /// Reads the payloads of points, which are below [`PayloadData::len`], in one batch.
+    /// Reads the payloads of points in one batch. Points must be below [`PayloadData::len`].
     pub(crate) async fn read(
         &self,
         pages: &Pages,
@@ -188,7 +190,7 @@ mod tests {
                 for (point, found) in points.iter().zip(found) {
                     prop_assert_eq!(&found[..], &payloads[*point as usize][..]);
                 }
-                // Without the offsets: all of them or none, and none only where payloads are empty.
+                // Without the offsets, it finds all payloads or none. It finds none only if some are empty.
                 let control = ReadControl::default();
                 let walked = PayloadData::by_walking(&pages, data.len(), &control).await;
                 prop_assert!(walked.is_some() || lens.contains(&0));

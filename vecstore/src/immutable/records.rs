@@ -1,4 +1,4 @@
-//! Files of vectors or codes, whose records are handled as bytes.
+//! Files of vectors or codes, with their records as bytes.
 
 use super::outcome::ended;
 use crate::error::Error;
@@ -15,8 +15,8 @@ use vecstore_format::vector_file::{RecordChecksums, VectorFile};
 pub(crate) struct Records(VectorFile<Box<dyn DynVectorReader>>);
 
 impl Records {
-    /// Opens a file whose components have to be of this type: with the checksums that another reader has read, or without any,
-    /// which are to be loaded before anything is read.
+    /// Opens a file whose components must have this type. It takes the checksums that another reader has
+    /// read. Without them, they must be loaded before any record is read.
     pub(crate) async fn open(
         backend: &DynBackend,
         path: &Path,
@@ -41,7 +41,7 @@ impl Records {
         &self.0
     }
 
-    /// Checks that it has so many records of so many components.
+    /// Checks the number of records and of their components.
     pub(crate) fn check(&self, points: u64, dim: u32) -> Result<(), Error> {
         let header = self.0.header();
         if (header.count, header.dim) == (points, dim) {
@@ -58,7 +58,7 @@ impl Records {
         self.0.reader().info()
     }
 
-    /// Reads records in one batch and hands `sink(index, bytes)` each as it arrives.
+    /// Reads records in one batch. It passes each, as it arrives, to `sink(index, bytes)`.
     pub(crate) async fn read(
         &self,
         points: &[u32],

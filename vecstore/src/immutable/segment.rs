@@ -1,11 +1,11 @@
-//! An immutable segment: a directory of files, the part of them that is in memory, and readers of the rest.
+//! An immutable segment: a directory of files, its part in memory, and readers of the rest.
 //!
 //! ```text
-//! segment-NUMBER/  segment.json   what it is           ids.pages      ids and the way from an id to its point
-//!                  vectors.vec    as they were given   payload.pages  payloads
-//!                  codes.vec      quantized            fields.pages   indexes of payload fields
-//!                  graph.pages    HNSW                 deleted-*.pages  which points are deleted
-//!                  codec.pages    what the codec learned, if anything
+//! segment-NUMBER/  segment.json   what it is          ids.pages        ids, and the points of ids
+//!                  vectors.vec    original vectors    payload.pages    payloads
+//!                  codes.vec      codes               fields.pages     indexes of payload fields
+//!                  graph.pages    HNSW                deleted-*.pages  which points are deleted
+//!                  codec.pages    the codec's model, if it has one
 //! ```
 
 use super::chunks::chunks_by_bytes;
@@ -46,12 +46,12 @@ pub(crate) const FIELDS: &str = "fields.pages";
 
 const FORMAT: &str = "vecstore segment";
 const VERSION: u32 = 4;
-/// Files had no identities before.
+/// Files of earlier versions have no identities.
 const VERSION_OF_IDS: u32 = 4;
-/// Rotated codes had one centre.
+/// In versions 2 and 3, rotated codes have one centre.
 const VERSION_OLDEST: u32 = 2;
 
-/// The number of a file of a segment in its identity. What is kept in pages has 0, since its kind tells it apart.
+/// The number of a file in its identity. Files of pages have 0, because their kind tells them apart.
 pub(crate) fn file_number(name: &str) -> u64 {
     match name {
         VECTORS => 1,
@@ -60,23 +60,24 @@ pub(crate) fn file_number(name: &str) -> u64 {
     }
 }
 
-/// What `segment.json` says.
+/// The content of `segment.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SegmentInfo {
     format: String,
     version: u32,
-    /// None in versions that knew no identities.
+    /// `None` in versions without identities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<RandomId>,
-    /// Points, those deleted since included.
+    /// Number of points, including those deleted since.
     pub(crate) points: u32,
-    /// It holds nothing of the write with this sequence number or of later ones. 0 in versions that did not say it.
+    /// The segment contains no write with this sequence number or a later one. 0 in versions that did not
+    /// state it.
     #[serde(default)]
     pub(crate) seq_next: u64,
-    /// The collection's, so that a segment can be read on its own.
+    /// The collection's schema, so that a segment can be read on its own.
     pub(crate) schema: Schema,
-    /// The checksum of each file's header, which sums up the file.
+    /// The checksum of each file's header, which covers the file.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     files: BTreeMap<String, u32>,
 }
@@ -115,7 +116,7 @@ impl SegmentInfo {
         Ok(info)
     }
 
-    /// Checks that it is of the segment with this id.
+    /// Checks that it belongs to the segment with this id.
     pub(crate) fn check(&self, path: &Path, id: Option<RandomId>) -> Result<(), Error> {
         if self.id == id {
             return Ok(());
@@ -127,7 +128,7 @@ impl SegmentInfo {
         Err(FormatError::misplaced(path, whose(self.id), format!("that {}", whose(id))).into())
     }
 
-    /// What it says of a file of the segment; `path` is its own.
+    /// What it says about a file of the segment. `path` is its own path.
     pub(crate) fn expected(&self, path: &Path, name: &str) -> Result<Expected, Error> {
         let Some(id) = self.id else { return Ok(Expected::default()) };
         let listed = self.files.get(name);
@@ -140,12 +141,12 @@ impl SegmentInfo {
 /// The codes of a segment.
 #[derive(Debug)]
 pub(crate) enum CodesData {
-    /// Records one after the other, from the start of a cache line.
+    /// Records, concatenated, from the start of a cache line.
     Pinned(AVec<u8>),
     OnDisk(RecordChecksums),
 }
 
-/// The part of a segment that is in memory, for all cores.
+/// The part of a segment that is in memory. All cores share it.
 #[derive(Debug)]
 pub(crate) struct SegmentData {
     pub(crate) number: u64,
@@ -168,8 +169,8 @@ pub(crate) struct SegmentData {
     fields_pages: PagesData,
 }
 
-/// How a core opens a file, by its placement. What is to be in the page cache is brought there when the segment is loaded,
-/// once, and not by every core while searches wait.
+/// The options for opening a file on a core, by its placement. A cached file is read into the page cache
+/// once, when the segment is loaded. If each core did that, searches would wait.
 fn placed(options: &OpenOptions, placement: Placement) -> OpenOptions {
     match placement {
         Placement::Cold => options.clone(),
@@ -177,13 +178,14 @@ fn placed(options: &OpenOptions, placement: Placement) -> OpenOptions {
     }
 }
 
-/// How a file is opened to be loaded: past the page cache if so asked, unless that is where it is to be.
+/// The options for loading a file. Direct IO is used if requested, unless the file belongs in the page cache.
 fn loading(options: &OpenOptions, placement: Placement) -> OpenOptions {
     let access = AccessPattern::Sequential;
     OpenOptions { direct: options.direct && placement != Placement::Cached, access, ..options.clone() }
 }
 
-/// Brings a file into the page cache if that is its place. Not before it is known to be as long as it should be.
+/// Reads a file into the page cache if its placement says so. Call it only once the length of the file is
+/// checked.
 async fn bring_in(
     backend: &DynBackend,
     path: &Path,
@@ -199,7 +201,7 @@ async fn bring_in(
 }
 
 impl SegmentData {
-    /// Loads the segment of this number and id, of a collection with this schema. Call it inside the backend's `run`.
+    /// Loads a segment of a collection with this schema. Call it inside the backend's `run`.
     pub(crate) async fn load(
         backend: &DynBackend,
         dir: &Path,
@@ -211,7 +213,7 @@ impl SegmentData {
         let info = SegmentInfo::decode(&path, &backend.directory().read(&path)?)?;
         info.check(&path, id)?;
         let points = info.points;
-        // Placement may change from one opening to the next; what is in the files may not.
+        // The placement may change between openings. The rest of the schema describes the files, and may not.
         let same = Schema { placement: schema.placement, ..info.schema.clone() } == *schema;
         if !same {
             return Err(Error::damaged(&path, None, "its schema is not that of the collection"));
@@ -233,7 +235,7 @@ impl SegmentData {
             if found == u64::from(points) { Ok(()) } else { Err(mismatch(name, found)) }
         };
 
-        // Pinned links are kept unpacked, and so not as pages.
+        // Pinned links are kept unpacked, and therefore not as pages.
         let as_pages = if place.graph == Placement::Cached { Placement::Cached } else { Placement::Cold };
         let pages = open(GRAPH, PagesKind::Graph, as_pages).await?;
         let graph = GraphData::load(&pages, place.graph == Placement::Pinned).await?;
@@ -322,7 +324,7 @@ impl SegmentData {
         })
     }
 
-    /// Bytes of memory of each part, by the name of its file.
+    /// The memory of each part in bytes, by the name of its file.
     pub(crate) fn memory_bytes(&self) -> [(&'static str, usize); 6] {
         let codes = match &self.codes {
             CodesData::Pinned(records) => records.len(),
@@ -345,12 +347,12 @@ async fn close(pages: Pages) -> Result<PagesData, Error> {
     Ok(pages.data().clone())
 }
 
-/// A codec that has learned nothing from the vectors, if the schema's is such a one: it needs no file.
+/// The codec of the schema, if it has no trained model. It needs no file.
 pub(crate) fn untrained_codec(schema: &Schema) -> Option<Box<dyn Codec>> {
     from_model(schema.quantization, schema.distance, schema.dim as usize, &[]).ok()
 }
 
-/// A codec from what it has learned.
+/// Reads a trained codec.
 pub(crate) async fn trained_codec(pages: &Pages, schema: &Schema) -> Result<Box<dyn Codec>, Error> {
     let model = pages.read_section(0).await?;
     from_model(schema.quantization, schema.distance, schema.dim as usize, &model)
@@ -375,9 +377,9 @@ async fn load_codes(file: &Records, record_bytes: usize, points: u32) -> Result<
 pub(crate) struct SegmentReader {
     pub(crate) data: Arc<SegmentData>,
     pub(crate) vectors: Originals,
-    /// Of codes that are not in memory.
+    /// Codes that are not in memory.
     pub(crate) codes: Option<Records>,
-    /// Of links that are not in memory.
+    /// Links that are not in memory.
     pub(crate) graph: Option<Pages>,
     pub(crate) ids: Pages,
     pub(crate) payload: Pages,
@@ -385,7 +387,7 @@ pub(crate) struct SegmentReader {
 }
 
 impl SegmentReader {
-    /// Opens the files of a loaded segment. Call it inside the backend's `run`, on the core that is to read.
+    /// Opens the files of a loaded segment. Call it inside the backend's `run`, on the core that will read.
     pub(crate) async fn open(
         backend: &DynBackend,
         data: Arc<SegmentData>,
@@ -419,7 +421,7 @@ impl SegmentReader {
         Ok(Self { vectors, codes, graph, ids, payload, fields, data })
     }
 
-    /// How many files of a segment are open on a core.
+    /// The number of files of a segment that are open on a core.
     pub(crate) fn files(place: &Placements) -> u64 {
         let on_disk = |placement| u64::from(placement != Placement::Pinned);
         4 + on_disk(place.codes) + on_disk(place.graph)
@@ -437,7 +439,7 @@ impl SegmentReader {
         Ok(())
     }
 
-    /// Vectors as numbers.
+    /// Reads vectors and decodes their components.
     pub(crate) async fn vectors(
         &self,
         points: &[u32],
@@ -452,7 +454,7 @@ impl SegmentReader {
         Ok(vectors)
     }
 
-    /// Points in pieces whose payloads are to be in memory together.
+    /// Splits points into chunks whose payloads fit in memory together.
     pub(crate) fn payload_batches<'p>(&self, points: &'p [u32]) -> impl Iterator<Item = &'p [u32]> {
         chunks_by_bytes(points, |&point| self.data.payload.bytes(point))
     }
@@ -475,7 +477,7 @@ impl SegmentReader {
         self.data.ids.ids_of(&self.ids, points, control, stats).await
     }
 
-    /// The points of ids; `None` for those that are not there.
+    /// Finds the points of ids. `None` for unknown ids.
     pub(crate) async fn find(
         &self,
         ids: &[PointId],

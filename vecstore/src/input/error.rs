@@ -1,26 +1,26 @@
-//! What can be wrong with a file of vectors.
+//! Errors of files of vectors.
 
 use std::path::PathBuf;
 
-/// A file of vectors that cannot be read, with what is wrong, where, and what to do.
+/// A file of vectors that cannot be read: what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VectorSourceError {
-    /// The system refused.
+    /// The system refused access.
     #[error("cannot read {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: std::io::Error,
     },
-    /// A directory, or something else without a length.
+    /// The path names a directory, or something else without a length.
     #[error("{} is {found}, not a regular file, and vectors are only read from one", path.display())]
     NotAFile {
-        /// What was named.
+        /// The path.
         path: PathBuf,
-        /// What it is.
+        /// The type of the entry.
         found: &'static str,
     },
     /// The file is empty.
@@ -29,7 +29,7 @@ pub enum VectorSourceError {
         /// The file.
         path: PathBuf,
     },
-    /// The extension says nothing.
+    /// The extension names no known format.
     #[error("{}: cannot tell its format from its name; name it .npy, .fvecs or .bvecs, or state the format (raw needs dimension and type too)", path.display())]
     UnknownFormat {
         /// The file.
@@ -40,54 +40,54 @@ pub enum VectorSourceError {
     NpyHeader {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
-    /// An array of numbers that are not vectors' components.
+    /// The numbers of the array cannot be components of vectors.
     #[error("{}: its type is {found}, and {wanted} is needed; convert it with NumPy's astype", path.display())]
     NpyType {
         /// The file.
         path: PathBuf,
-        /// Its type, as NumPy writes it.
+        /// The array's type, as NumPy writes it.
         found: String,
-        /// What can be read.
+        /// The types that can be read.
         wanted: &'static str,
     },
-    /// Columns first.
+    /// The array is in Fortran order (columns first).
     #[error("{}: stored in Fortran order; save it as numpy.ascontiguousarray(array)", path.display())]
     NpyOrder {
         /// The file.
         path: PathBuf,
     },
-    /// Not two dimensions.
+    /// The array does not have two dimensions.
     #[error("{}: its shape is {shape:?}; two dimensions are needed: vectors x components", path.display())]
     NpyShape {
         /// The file.
         path: PathBuf,
-        /// Its shape.
+        /// The array's shape.
         shape: Vec<u64>,
     },
-    /// The header promises more or less than there is.
+    /// The file is longer or shorter than its header says.
     #[error("{}: {found} bytes long, and its header says {expected}", path.display())]
     Length {
         /// The file.
         path: PathBuf,
-        /// Bytes by the header.
+        /// Length by the header, in bytes.
         expected: u64,
-        /// Bytes there are.
+        /// Length of the file, in bytes.
         found: u64,
     },
-    /// A table that is to be read whole, and is too long for that.
+    /// A table that is read whole is too long for that.
     #[error("{}: a table of {bytes} bytes; at most {bytes_max} are read", path.display())]
     TooLong {
         /// The file.
         path: PathBuf,
-        /// Bytes of the table.
+        /// Length of the table, in bytes.
         bytes: u64,
-        /// What is read.
+        /// The limit.
         bytes_max: u64,
     },
-    /// Dimension 0 or absurd.
+    /// The dimension is 0 or too large.
     #[error("{}: dimension {dim} is not from 1 to {}", path.display(), crate::schema::DIM_MAX)]
     Dimension {
         /// The file.
@@ -95,14 +95,14 @@ pub enum VectorSourceError {
         /// The dimension.
         dim: u64,
     },
-    /// A row of another dimension than the first.
+    /// A row has another dimension than the first row.
     #[error("{}: row {row} says it has {found} components, and the first row has {dim}", path.display())]
     Ragged {
         /// The file.
         path: PathBuf,
         /// The row, from 0.
         row: u64,
-        /// What it says.
+        /// The dimension of the row.
         found: i32,
         /// Components of the first row.
         dim: usize,
@@ -119,7 +119,7 @@ pub enum VectorSourceError {
         /// Bytes after the last whole row.
         extra: u64,
     },
-    /// NaN or infinite.
+    /// A component is NaN or infinite.
     #[error("{}: row {row}, component {component} is {value}; vectors must be finite", path.display())]
     NotFinite {
         /// The file.

@@ -1,7 +1,7 @@
-//! Vectors from files, block by block: `.npy`, `.fvecs`, `.bvecs` and raw numbers. What they are for is left to others.
+//! Reads vectors from files, block by block: `.npy`, `.fvecs`, `.bvecs` and raw numbers.
 //!
-//! Every format comes down to the same: a header of some bytes, then rows of one length, each with or without a prefix
-//! that repeats its dimension. So each format has a function that finds out where they are, and one reader does the rest.
+//! All formats have the same form: a header, then rows of one length. A row may begin with a prefix that
+//! repeats its dimension. A function for each format finds the layout, and one reader reads all formats.
 
 mod error;
 mod npy;
@@ -20,7 +20,7 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use vecstore_format::ElementType;
 
-/// Rows of one element type, one after the other.
+/// Rows of one element type, concatenated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rows<'a> {
     /// 32-bit floats.
@@ -32,7 +32,7 @@ pub enum Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// The components as 32-bit floats, which hold each of them exactly.
+    /// The components as 32-bit floats, which represent each of them exactly.
     #[must_use]
     pub fn to_f32(self) -> Vec<f32> {
         match self {
@@ -43,38 +43,38 @@ impl Rows<'_> {
     }
 }
 
-/// Something a segment can be built from.
+/// A source of vectors, from which a segment can be built.
 pub trait VectorSource {
-    /// What to call it in messages: a file's path.
+    /// Its name in messages, such as a file's path.
     fn name(&self) -> &Path;
 
-    /// Vectors in all.
+    /// The number of vectors.
     fn count(&self) -> u64;
 
     /// Components of a vector, from 1 to [`DIM_MAX`].
     fn dim(&self) -> usize;
 
-    /// Type of the components.
+    /// The type of the components.
     fn element(&self) -> ElementType;
 
-    /// The next rows, `rows_max` (at least 1) unless fewer are left, of type [`VectorSource::element`]. All components
-    /// are finite.
+    /// The next `rows_max` (at least 1) rows, or all that are left if these are fewer. Their type is
+    /// [`VectorSource::element`]. All components are finite.
     ///
     /// # Errors
     /// What is wrong, and where.
     fn next_rows(&mut self, rows_max: usize) -> Result<Rows<'_>, VectorSourceError>;
 }
 
-/// How a file is to be read.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// NumPy: float32, float16 or uint8, two dimensions, C order, little-endian.
     Npy,
-    /// Rows of an `i32` dimension and as many `f32`.
+    /// Each row is an `i32` dimension and as many `f32`.
     Fvecs,
-    /// Rows of an `i32` dimension and as many bytes.
+    /// Each row is an `i32` dimension and as many bytes.
     Bvecs,
-    /// Numbers alone.
+    /// Only numbers.
     Raw {
         /// Components of a vector.
         dim: usize,
@@ -84,7 +84,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a file's extension names.
+    /// The format named by a file's extension.
     ///
     /// # Errors
     /// [`VectorSourceError::UnknownFormat`] for any other.
@@ -98,10 +98,11 @@ impl Format {
     }
 }
 
-/// Opens a file that is not empty, and its length. What has no length, such as a pipe, is not waited for.
+/// Opens a non-empty file, and returns its length. Entries without a length, such as pipes, are refused at
+/// once.
 fn open(path: &Path) -> Result<(File, u64), VectorSourceError> {
     let failed = |source| VectorSourceError::Io { path: path.to_owned(), source };
-    // The user has named it, and may have named a link.
+    // The user named the path, and may have named a link.
     let file = open_regular(path, Links::Follow).map_err(|error| match error {
         OpenError::NotAFile { path, found } => VectorSourceError::NotAFile { path, found },
         OpenError::Io { source, .. } => failed(source),
@@ -143,7 +144,7 @@ pub struct VectorInput {
 }
 
 impl VectorInput {
-    /// Opens a file and checks its header and its length.
+    /// Opens a file, and checks its header and its length.
     ///
     /// # Errors
     /// What is wrong with it, and what to do.
@@ -170,7 +171,7 @@ impl VectorInput {
         })
     }
 
-    /// Fills the bytes of `rows` rows, prefixes checked and left out.
+    /// Reads `rows` rows. It checks their prefixes and omits them.
     fn read_rows(
         file: &mut BufReader<File>,
         path: &Path,
@@ -266,7 +267,7 @@ fn check_dim(path: &Path, dim: u64) -> Result<usize, VectorSourceError> {
     }
 }
 
-/// The number of whole rows, or an error when the file does not end with one.
+/// The number of whole rows. An error if the file ends within a row.
 fn count_rows(path: &Path, data_bytes: u64, row_bytes: u64) -> Result<u64, VectorSourceError> {
     if !data_bytes.is_multiple_of(row_bytes) {
         let extra = data_bytes % row_bytes;

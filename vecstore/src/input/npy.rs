@@ -1,13 +1,13 @@
-//! `.npy`: a header that is a Python literal, then the numbers as they lie in memory.
+//! `.npy` files: a header that is a Python literal, then the numbers as in memory.
 //!
 //! ```text
 //! 0         6       8             10 (version 1) or 12
 //! |\x93NUMPY|version|header length|{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }   \n| numbers
 //! ```
 //!
-//! The header is parsed here, strictly and within bounds: only what NumPy writes for a plain array is taken, a structured
-//! type is carried as text for the message that refuses it, and nothing is allocated by a length that the file claims.
-//! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+//! The header is parsed strictly and within bounds. Only what NumPy writes for a plain array is accepted. A
+//! structured type is kept as text for the error message. No allocation depends on a length that the file
+//! claims. Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
 use super::{Layout, VectorSourceError, check_dim, open};
 use std::io::{BufReader, ErrorKind, Read};
@@ -15,22 +15,24 @@ use std::path::Path;
 use vecstore_format::ElementType;
 
 const MAGIC: [u8; 6] = *b"\x93NUMPY";
-/// Longest header that is read: a plain array's has about a hundred bytes, and NumPy itself refuses 10,000.
+/// The longest header that is read. That of a plain array has about a hundred bytes, and NumPy itself refuses
+/// 10,000.
 const HEADER_BYTES_MAX: u32 = 65_536;
 
-/// Longest table that is read whole.
+/// The longest table that is read whole.
 const TABLE_BYTES_MAX: u64 = 256 << 20;
 
-/// What a header says.
+/// The fields of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Header {
-    /// The type, as in `<f4`; of a structured type the whole literal.
+    /// The type, such as `<f4`. For a structured type, the whole literal.
     descr: String,
     fortran_order: bool,
     shape: Vec<u64>,
 }
 
-/// The header of an array of two dimensions: its type, its rows and columns, and where its numbers start.
+/// Reads the header of a two-dimensional array: its type, its rows and columns, and the offset of its
+/// numbers.
 fn header(path: &Path, file: &mut impl Read) -> Result<(String, [u64; 2], u64), VectorSourceError> {
     let wrong = |reason: String| VectorSourceError::NpyHeader { path: path.to_owned(), reason };
     let mut read = |bytes: &mut [u8]| {
@@ -78,7 +80,7 @@ struct Literal<'a> {
 }
 
 impl Literal<'_> {
-    /// The whole literal: a dictionary of three keys, in any order.
+    /// Parses the whole literal: a dictionary of three keys, in any order.
     fn header(mut self) -> Result<Header, String> {
         let (mut descr, mut fortran_order, mut shape) = (None, None, None);
         self.expect(b'{')?;
@@ -111,7 +113,7 @@ impl Literal<'_> {
         })
     }
 
-    /// A type: a string, or the list of a structured one, which is not looked into.
+    /// Parses a type: a string, or the list of a structured type. The list is skipped.
     fn descr(&mut self) -> Result<String, String> {
         self.skip_space();
         if self.rest.first() != Some(&b'[') {
@@ -133,7 +135,7 @@ impl Literal<'_> {
         Err("a list in its header does not end".into())
     }
 
-    /// A string without escapes, in either quotes.
+    /// Parses a string without escapes, in single or double quotes.
     fn string(&mut self) -> Result<String, String> {
         self.skip_space();
         let (&quote, rest) = match self.rest.split_first() {
@@ -158,7 +160,7 @@ impl Literal<'_> {
         Err(format!("True or False is expected in its header at {}", self.here()))
     }
 
-    /// A tuple of whole numbers.
+    /// Parses a tuple of whole numbers.
     fn shape(&mut self) -> Result<Vec<u64>, String> {
         let mut shape = Vec::new();
         self.expect(b'(')?;
@@ -178,7 +180,7 @@ impl Literal<'_> {
         let text = String::from_utf8_lossy(&self.rest[..digits]);
         let number = text.parse().map_err(|_| format!("no length in its shape at {}", self.here()))?;
         self.rest = &self.rest[digits..];
-        // Python 2 wrote long numbers so.
+        // Python 2 wrote long numbers like this.
         if self.rest.first() == Some(&b'L') {
             self.rest = &self.rest[1..];
         }
@@ -189,7 +191,7 @@ impl Literal<'_> {
         self.rest = self.rest.trim_ascii_start();
     }
 
-    /// Goes past this byte if it is next.
+    /// Skips this byte if it is next.
     fn take(&mut self, byte: u8) -> bool {
         self.skip_space();
         let found = self.rest.first() == Some(&byte);
@@ -206,7 +208,7 @@ impl Literal<'_> {
         Err(format!("{:?} is expected in its header at {}", char::from(byte), self.here()))
     }
 
-    /// The place, for messages.
+    /// The current place, for messages.
     fn here(&self) -> String {
         let text = String::from_utf8_lossy(&self.rest[..self.rest.len().min(20)]);
         if text.is_empty() { "its end".into() } else { format!("{text:?}") }
@@ -240,7 +242,7 @@ pub(super) fn layout(path: &Path, file: &mut impl Read, len: u64) -> Result<Layo
     Ok(layout)
 }
 
-/// Reads a table of `int32` whole: for each query the ids of its neighbours.
+/// Reads a whole table of `int32`: for each query, the ids of its neighbours.
 ///
 /// # Errors
 /// What is wrong with the file, and what to do.
@@ -270,7 +272,7 @@ fn table(path: &Path, file: &mut impl Read, len: u64) -> Result<Vec<Vec<i32>>, V
     Ok(rows.map(|row| row.iter().map(|&bytes| i32::from_le_bytes(bytes)).collect()).collect())
 }
 
-/// A file, for fuzzing: as vectors, and as a table.
+/// Parses a file as vectors and as a table, for fuzzing.
 #[cfg(feature = "internals")]
 pub(crate) fn fuzzed(path: &Path, bytes: &[u8]) {
     let len = bytes.len() as u64;

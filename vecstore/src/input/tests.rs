@@ -8,7 +8,7 @@ fn file(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
-/// An `.npy` file, written by hand from the format's description.
+/// An `.npy` file, made by hand from the format's description.
 fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
     let order = if fortran { "True" } else { "False" };
     let mut header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
@@ -153,7 +153,7 @@ fn truth_tables() {
     assert!(matches!(read_npy_i32(&path).unwrap_err(), VectorSourceError::NpyType { .. }));
 }
 
-/// Sparse, where files are so.
+/// The file is sparse where the file system allows it.
 #[cfg(unix)]
 #[test]
 fn a_table_longer_than_memory_is_not_read() {

@@ -1,4 +1,5 @@
-//! `.fvecs` and `.bvecs`, as the TEXMEX data sets have them: each row is its dimension (`i32`) and its components.
+//! `.fvecs` and `.bvecs`, the formats of the TEXMEX data sets. Each row is its dimension (`i32`) and its
+//! components.
 
 use super::{Layout, VectorSourceError, check_dim, count_rows};
 use std::fs::File;

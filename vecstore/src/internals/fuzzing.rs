@@ -1,8 +1,8 @@
-//! The parsers of bytes from disk and of what users give, as functions of bytes: for fuzzing, and for running a
-//! kept corpus as a test.
+//! The parsers of bytes from disk and from users, as functions of bytes. Fuzz targets call them, and a test
+//! runs a kept corpus through them.
 //!
-//! None may panic, hang or ask for memory that the input's length does not justify, whatever the bytes. Checksums would turn
-//! nearly every input away at the door, so where it says so they are put right first.
+//! For any bytes, no parser may panic, hang, or ask for memory that the input's length does not justify.
+//! Checksums would refuse nearly every input, so some targets correct them first.
 
 use crate::collection::fuzzing as manifests;
 use crate::error::Error;
@@ -57,7 +57,7 @@ fn path() -> &'static Path {
     Path::new("fuzzed")
 }
 
-/// A whole log, as it is.
+/// Parses a whole log, unchanged.
 pub fn log(bytes: &[u8]) {
     if let Ok(Some(mut log)) = LogReader::begin(LogBytes::of(path(), bytes), VECTOR_BYTES) {
         while let Ok(Some(_)) = log.next_batch() {}
@@ -69,12 +69,12 @@ pub fn log(bytes: &[u8]) {
     }
 }
 
-/// The body of a record.
+/// Parses the body of a record.
 pub fn log_batch(bytes: &[u8]) {
     let _ = decode_batch(bytes, VECTOR_BYTES);
 }
 
-/// A manifest or a `segment.json`: as it is, and with its checksum put right.
+/// Parses a manifest or a `segment.json`, unchanged and with a correct checksum.
 pub fn json(bytes: &[u8]) {
     let right = checked_json::with_crc(bytes);
     for bytes in [bytes, &right] {
@@ -83,10 +83,10 @@ pub fn json(bytes: &[u8]) {
     }
 }
 
-/// A file of vectors: as it is, and with its checksums put right.
+/// Parses a file of vectors, unchanged and with correct checksums.
 pub fn vector_file(bytes: &[u8]) {
     let mut right = bytes.to_vec();
-    // Where the version has it.
+    // The place of the checksum depends on the version.
     let crc_at = if bytes.get(8) == Some(&2) { 56 } else { VECTOR_FILE_FIELDS_BYTES - 4 };
     if let Some(header) = right.get_mut(..crc_at + 4) {
         let crc = crc32fast::hash(&header[..crc_at]);
@@ -111,7 +111,7 @@ pub fn vector_file(bytes: &[u8]) {
     }
 }
 
-/// Runs something on a file in memory; what it returns does not matter.
+/// Runs `act` on a file in memory, and ignores its result.
 fn on_file(bytes: &[u8], act: impl AsyncFnOnce(DynBackend) -> Result<(), Error>) {
     let memory = MemoryBackend::new(0);
     memory.put(path(), bytes.to_vec());
@@ -119,8 +119,8 @@ fn on_file(bytes: &[u8], act: impl AsyncFnOnce(DynBackend) -> Result<(), Error>)
     let _ = backend.run(|| act(backend.clone())).expect("memory has an executor");
 }
 
-/// Opens the bytes as a file of pages, as they are; then takes them for the lengths and the bytes of sections, and opens
-/// the sound file of pages that has those sections.
+/// Opens the bytes as a file of pages, unchanged. Then takes the bytes as lengths and contents of sections,
+/// and opens a sound file of pages with those sections.
 fn on_pages(bytes: &[u8], kind: PagesKind, act: impl AsyncFn(Pages) -> Result<(), Error>) {
     on_file(bytes, async |backend| {
         let reader = backend.open(path(), &OpenOptions::default()).await?;
@@ -147,14 +147,14 @@ fn on_pages(bytes: &[u8], kind: PagesKind, act: impl AsyncFn(Pages) -> Result<()
     let _: Result<(), Error> = backend.run(|| written).expect("memory has an executor");
 }
 
-/// What a codec learned, behind a byte each for method, distance and dimension; then records, to be scored.
+/// Parses a codec's model, after a byte each for method, distance and dimension. Then scores records.
 pub fn codec(bytes: &[u8]) {
     let Some((&[method, distance, dim], rest)) = bytes.split_first_chunk() else { return };
     let method = Quantization::ALL[usize::from(method) % Quantization::ALL.len()];
     let distance = Distance::ALL[usize::from(distance) % Distance::ALL.len()];
     let dim = usize::from(dim) + 1;
     let one_centre = train(method, distance, dim, &[], 0, 0).model_bytes();
-    // Rotated codes may have further centres, whose number then follows.
+    // Rotated codes may have further centres. Their number follows.
     for model_bytes in [one_centre, one_centre + 8 + 3 * 4 * dim] {
         let (model, records) = rest.split_at_checked(model_bytes).unwrap_or((rest, &[]));
         let mut model = model.to_vec();
@@ -215,12 +215,12 @@ pub fn payload(bytes: &[u8]) {
     });
 }
 
-/// `fields.pages` of a keyword and an integer.
+/// `fields.pages` with a keyword and an integer.
 pub fn fields(bytes: &[u8]) {
     let indexes: BTreeMap<String, FieldKind> =
         [("a".to_owned(), FieldKind::Keyword), ("b".to_owned(), FieldKind::Integer)].into();
     on_pages(bytes, PagesKind::Fields, async |pages| {
-        // The number of points is known from elsewhere; here it is what the file says.
+        // The number of points normally comes from elsewhere. Here the file gives it.
         let meta: Vec<u64> = pages.read_array(0).await?;
         let points = meta.first().map_or(0, |&points| points.min(1 << 20) as u32);
         let data = FieldsData::load(&pages, &indexes, points).await?;
@@ -250,7 +250,7 @@ pub fn npy(bytes: &[u8]) {
     fuzzed_npy(path(), bytes);
 }
 
-/// A filter as JSON, for indexes of each kind. What is parsed and printed is parsed again to the same.
+/// Parses a filter as JSON, with indexes of each kind. A parsed filter survives printing and parsing.
 pub fn filter(bytes: &[u8]) {
     let Ok(filter) = serde_json::from_slice::<Filter>(bytes) else { return };
     let printed = serde_json::to_string(&filter).expect("it was JSON");
@@ -261,7 +261,7 @@ pub fn filter(bytes: &[u8]) {
     }
 }
 
-/// The id of a point, as text and as JSON. What is parsed and printed is parsed again to the same.
+/// Parses the id of a point, as text and as JSON. A parsed id survives printing and parsing.
 pub fn point_id(bytes: &[u8]) {
     let as_text = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<PointId>().ok());
     let as_json = serde_json::from_slice::<PointId>(bytes).ok();
@@ -272,8 +272,8 @@ pub fn point_id(bytes: &[u8]) {
     }
 }
 
-/// Points as JSON lines. What is parsed and printed is parsed again to the same, except for numbers that JSON has
-/// no word for.
+/// Parses points as JSON lines. A parsed point survives printing and parsing, unless it has numbers that JSON
+/// cannot express.
 pub fn points(bytes: &[u8]) {
     for line in bytes.split(|&byte| byte == b'\n') {
         let Ok(point) = serde_json::from_slice::<Point>(line) else { continue };

@@ -1,4 +1,4 @@
-//! What this repository's fuzz targets and benches reach of the inside. No promises.
+//! Internals for the fuzz targets and benches of this repository. They may change at any time.
 
 pub mod fuzzing;
 pub mod structures;

@@ -1,4 +1,4 @@
-//! Immutable structures with everything in memory, for the bench that compares them with their mutable twins.
+//! Immutable structures in memory, for the bench that compares them with their mutable twins.
 
 use crate::background::pool;
 use crate::error::Error;
@@ -18,7 +18,7 @@ use vecstore_format::perfect_hash::PerfectHash;
 use vecstore_format::postings;
 use vecstore_index::graph::GraphParts;
 
-/// The perfect hash and the slots of numbers.
+/// The perfect hash of number ids, and the slots.
 #[derive(Debug)]
 pub struct HashedIds {
     hash: PerfectHash,
@@ -26,10 +26,10 @@ pub struct HashedIds {
 }
 
 impl HashedIds {
-    /// Of ids that are all different; their points are their places.
+    /// Builds the hash of distinct ids. The point of an id is its index.
     ///
     /// # Panics
-    /// When an id is there twice.
+    /// If an id occurs twice.
     #[must_use]
     pub fn build(ids: &[u64]) -> Self {
         let hash = PerfectHash::build(ids).expect("ids are all different");
@@ -48,7 +48,7 @@ impl HashedIds {
         (found == id).then_some(point)
     }
 
-    /// Bytes of the hash alone.
+    /// Length of the hash alone, in bytes.
     #[must_use]
     pub fn hash_bytes(&self) -> usize {
         self.hash.memory_bytes()
@@ -63,17 +63,17 @@ async fn open(backend: &DynBackend, path: &Path, kind: PagesKind, pinned: bool) 
     Ok(pages)
 }
 
-/// The file of ids as a segment has it, on a disk.
+/// A segment's file of ids, on a disk.
 pub struct IdFile {
     data: IdsData,
     pages: Pages,
 }
 
 impl IdFile {
-    /// Writes the ids to a file that is not there yet. Call it inside the backend's `run`.
+    /// Writes the ids to a new file. Call it inside the backend's `run`.
     ///
     /// # Errors
-    /// What keeps the file from being written.
+    /// If the file cannot be written.
     pub async fn write(backend: &DynBackend, path: &Path, ids: &[PointId]) -> Result<(), Error> {
         let writer = backend.create(path, &OpenOptions::default()).await?;
         write_ids(PagesWriter::new(writer, PagesKind::Ids, RandomId::random().file(0)), ids, pool()?)
@@ -81,19 +81,19 @@ impl IdFile {
             .map(drop)
     }
 
-    /// Opens it, and brings its pages into memory if they are to be pinned.
+    /// Opens the file. If `pinned`, reads its pages into memory.
     ///
     /// # Errors
-    /// What keeps the file from being read.
+    /// If the file cannot be read.
     pub async fn open(backend: &DynBackend, path: &Path, pinned: bool) -> Result<Self, Error> {
         let pages = open(backend, path, PagesKind::Ids, pinned).await?;
         Ok(Self { data: IdsData::load(&pages).await?, pages })
     }
 
-    /// The points of ids, in one batch.
+    /// Finds the points of ids, in one batch.
     ///
     /// # Errors
-    /// What keeps the file from being read.
+    /// If the file cannot be read.
     pub async fn find(&self, ids: &[PointId]) -> Result<Vec<Option<u32>>, Error> {
         let mut stats = ReadStats::default();
         self.data.find(&self.pages, ids, &ReadControl::default(), &mut stats).await
@@ -126,18 +126,17 @@ impl FieldKey {
 
 const FIELD: &str = "field";
 
-/// The file with the index of a field as a segment has it, on a disk: a sorted table of numbers, or packed postings of
-/// keywords.
+/// A segment's index file of one field, on a disk: a sorted table of numbers, or packed postings of keywords.
 pub struct FieldFile {
     data: FieldsData,
     pages: Pages,
 }
 
 impl FieldFile {
-    /// Writes the value of each point to a file that is not there yet. Call it inside the backend's `run`.
+    /// Writes the value of each point to a new file. Call it inside the backend's `run`.
     ///
     /// # Errors
-    /// What keeps the file from being written.
+    /// If the file cannot be written.
     pub async fn write(
         backend: &DynBackend,
         path: &Path,
@@ -153,10 +152,10 @@ impl FieldFile {
         write_fields(pages, vec![(kind, builder)], values.len() as u64, |point| point).await.map(drop)
     }
 
-    /// Opens it, and brings its pages into memory if they are to be pinned.
+    /// Opens the file. If `pinned`, reads its pages into memory.
     ///
     /// # Errors
-    /// What keeps the file from being read.
+    /// If the file cannot be read.
     pub async fn open(
         backend: &DynBackend,
         path: &Path,
@@ -172,7 +171,7 @@ impl FieldFile {
     /// The points with a value.
     ///
     /// # Errors
-    /// What keeps the file from being read.
+    /// If the file cannot be read.
     pub async fn points(&self, value: &FieldKey) -> Result<RoaringBitmap, Error> {
         let control = ReadControl::default();
         let reader = FieldsReader { data: &self.data, pages: &self.pages, control: &control };
@@ -182,7 +181,7 @@ impl FieldFile {
     /// The points with a number from `low` to `high`.
     ///
     /// # Errors
-    /// What keeps the file from being read.
+    /// If the file cannot be read.
     pub async fn range(&self, low: u64, high: u64) -> Result<RoaringBitmap, Error> {
         let control = ReadControl::default();
         let reader = FieldsReader { data: &self.data, pages: &self.pages, control: &control };
@@ -196,12 +195,12 @@ impl std::fmt::Debug for FieldFile {
     }
 }
 
-/// The index of a field as the mutable segment has it: a B-tree of values with a bitmap of points each.
+/// The mutable segment's index of a field: a B-tree from values to bitmaps of points.
 #[derive(Debug)]
 pub struct FieldTree(MutableField);
 
 impl FieldTree {
-    /// Of the value of each point.
+    /// Builds the index from the value of each point.
     #[must_use]
     pub fn build(values: &[FieldKey]) -> Self {
         let mut field = MutableField::default();
@@ -232,13 +231,13 @@ pub struct PackedPostings {
 }
 
 impl PackedPostings {
-    /// Of ascending numbers.
+    /// Packs ascending numbers.
     #[must_use]
     pub fn build(numbers: &[u32]) -> Self {
         Self { bytes: postings::encode(numbers), count: numbers.len() }
     }
 
-    /// Bytes they take.
+    /// Their length in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.len()
@@ -248,26 +247,26 @@ impl PackedPostings {
         postings::Postings::parse(&self.bytes, self.count).expect("just encoded")
     }
 
-    /// All of them.
+    /// Decodes all numbers.
     ///
     /// # Panics
-    /// Never: they were just encoded.
+    /// Never: the bytes were encoded here.
     #[must_use]
     pub fn to_bitmap(&self) -> RoaringBitmap {
         self.parsed().to_bitmap().expect("just encoded")
     }
 
-    /// Those that are in a set too.
+    /// The numbers that are also in `set`.
     ///
     /// # Panics
-    /// Never: they were just encoded.
+    /// Never: the bytes were encoded here.
     #[must_use]
     pub fn intersect(&self, set: &RoaringBitmap) -> RoaringBitmap {
         self.parsed().intersect(set).expect("just encoded")
     }
 }
 
-/// Compressed links, as they are in a file.
+/// Compressed links, as in a file.
 #[derive(Debug)]
 pub struct PackedLinks {
     graph: GraphData,
@@ -275,10 +274,10 @@ pub struct PackedLinks {
 }
 
 impl PackedLinks {
-    /// Of a graph. Call it inside the backend's `run`.
+    /// Packs the links of a graph. Call it inside the backend's `run`.
     ///
     /// # Errors
-    /// What keeps the file from being written.
+    /// If the file cannot be written.
     pub async fn build(backend: &DynBackend, path: &Path, graph: &GraphParts) -> Result<Self, Error> {
         let writer = backend.create(path, &OpenOptions::default()).await?;
         write_graph(PagesWriter::new(writer, PagesKind::Graph, RandomId::random().file(0)), graph).await?;
@@ -290,7 +289,7 @@ impl PackedLinks {
     /// The links of a point on level 0.
     ///
     /// # Panics
-    /// When there is no such point.
+    /// If there is no such point.
     #[inline]
     pub fn links(&self, point: u32, links: &mut Vec<u32>) {
         let range = self.graph.record_range(point);

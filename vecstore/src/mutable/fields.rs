@@ -1,10 +1,10 @@
-//! Indexes of payload fields in memory: maps from a value to the points that have it.
+//! Indexes of payload fields in memory: maps from a value to its points.
 
 use crate::field::Key;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 
-/// The points of each value of a field, and those that have any.
+/// The points of each value of a field, and the points with any value.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MutableField {
     pub(crate) points: BTreeMap<Key, RoaringBitmap>,
@@ -37,7 +37,7 @@ impl MutableField {
         keys.iter().filter_map(|key| self.points.get(key)).fold(RoaringBitmap::new(), |all, some| all | some)
     }
 
-    /// Points with a value that is not among these, which are sorted.
+    /// Points with a value that is not one of these. `keys` is sorted.
     pub(crate) fn except(&self, keys: &[Key]) -> RoaringBitmap {
         let others = self.points.iter().filter(|(key, _)| keys.binary_search(key).is_err());
         others.fold(RoaringBitmap::new(), |all, (_, some)| all | some)

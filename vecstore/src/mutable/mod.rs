@@ -1,5 +1,5 @@
-//! The mutable segment: the newest points, in memory, protected by the log. Searched by scoring the codes of all of them, and
-//! then the vectors that can be among the best by what their codes tell.
+//! The mutable segment: the newest points, in memory, protected by the log. A search scores the codes of all
+//! points. Then it scores the vectors of those that may be among the best by their codes.
 
 mod codes;
 pub(crate) mod fields;
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use vecstore_quant::OriginalScorer;
 
-/// A point that was checked against the schema and encoded.
+/// A point that is checked against the schema and encoded.
 #[derive(Clone, Debug)]
 pub(crate) struct PreparedPoint {
     pub(crate) id: PointId,
@@ -38,7 +38,7 @@ struct Slot {
     keys: Vec<Vec<Key>>,
 }
 
-/// Points in memory. A point keeps its slot when it is replaced; a slot whose point was deleted stays empty.
+/// Points in memory. A replaced point keeps its slot. The slot of a deleted point stays empty.
 #[derive(Clone, Debug)]
 pub(crate) struct MutableSegment {
     indexes: BTreeMap<String, FieldKind>,
@@ -47,7 +47,7 @@ pub(crate) struct MutableSegment {
     live: RoaringBitmap,
     slots: Vec<Slot>,
     vectors: Vectors,
-    /// None where vectors are as short.
+    /// `None` if codes would not be shorter than the vectors.
     codes: Option<Codes>,
     /// In the order of the field names.
     fields: Vec<MutableField>,
@@ -73,12 +73,12 @@ impl MutableSegment {
         self.ids.len()
     }
 
-    /// Slots in use, those of deleted points included.
+    /// Number of slots, including those of deleted points.
     pub(crate) fn slots(&self) -> usize {
         self.slots.len()
     }
 
-    /// Bytes of memory that vectors, their codes and payloads take, about.
+    /// Memory of vectors, their codes and payloads in bytes, about.
     pub(crate) fn bytes(&self) -> usize {
         let codes = self.codes.as_ref().map_or(0, Codes::memory_bytes);
         self.vectors.memory_bytes() + codes + self.payload_bytes + self.slots.len() * 200
@@ -170,7 +170,7 @@ impl MutableSegment {
         &self.live
     }
 
-    /// Ids after one, in order, with their slots.
+    /// The ids after `after` with their slots, in order.
     pub(crate) fn after(&self, after: Option<PointId>) -> impl Iterator<Item = (PointId, u32)> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.ids.range((from, Bound::Unbounded)).map(|(id, slot)| (*id, *slot))
@@ -181,7 +181,7 @@ impl MutableSegment {
         &self.fields[index.expect("filters are checked against the schema")]
     }
 
-    /// The points a filter holds for, or all, without those that are deleted elsewhere.
+    /// The points that match a filter, or all points. Points deleted elsewhere are omitted.
     pub(crate) fn allowed(
         &self,
         filter: Option<&CheckedFilter>,

@@ -37,7 +37,7 @@ fn points(count: u64) -> (Vec<Point>, Vec<Vec<f32>>) {
     ((0..).zip(rows.chunks_exact(DIM)).map(point).collect(), queries)
 }
 
-/// Everything that can be read of a collection, in one value.
+/// All readable content of a collection, in one value.
 fn everything(collection: &Collection, queries: &[Vec<f32>]) -> (Vec<SearchResult>, Vec<Point>, u64) {
     let of_tenant = Filter::must(Condition::matches("tenant", "t3"));
     let request = |query: &Vec<f32>| SearchRequest {
@@ -48,7 +48,7 @@ fn everything(collection: &Collection, queries: &[Vec<f32>]) -> (Vec<SearchResul
     let filtered = queries.iter().map(request);
     let requests = queries.iter().map(|query| SearchRequest::new(query.clone())).chain(filtered).collect();
     let mut found = collection.search_batch(requests).wait().unwrap();
-    // What reading costs depends on the backend.
+    // The cost of reads depends on the backend.
     found.iter_mut().for_each(|result| result.stats = Default::default());
     let request = ScrollRequest { limit: 10_000, with: RecordParts::ALL, ..ScrollRequest::default() };
     let page = collection.scroll(request).wait().unwrap();
@@ -73,7 +73,7 @@ fn write(kind: BackendKind, dir: &Path, points: &[Point], placement: Placements)
     collection
 }
 
-/// What a file of a segment holds besides the segment's id and checksums.
+/// The content of a segment's file, without the segment's id and the checksums.
 fn content(path: &Path) -> Vec<u8> {
     const PAGE: usize = 4096;
     let mut bytes = std::fs::read(path).unwrap();
@@ -117,7 +117,8 @@ fn what_one_backend_writes_all_read() {
             let collection = Collection::open(&reader.backend(), &dir, &options()).unwrap();
             assert_eq!(everything(&collection, &queries), written, "written by {writer}, read by {reader}");
         }
-        // And byte for byte what the others write, but for the segment's random id, which all checksums start from.
+        // The files also equal those of the other backends byte by byte. Only the segment's random id
+        // differs, and with it all checksums.
         let segment = dir.join("segment-000001");
         let mut files: Vec<(std::ffi::OsString, Vec<u8>)> = std::fs::read_dir(segment)
             .unwrap()
@@ -131,7 +132,7 @@ fn what_one_backend_writes_all_read() {
     }
 }
 
-/// Everything in memory, everything in the page cache, everything on disk and past the page cache: the same answers.
+/// All parts pinned, all cached, or all on disk with direct IO: the answers are the same.
 #[test]
 fn placement_changes_no_answer() {
     let (points, queries) = points(1500);
@@ -161,7 +162,8 @@ fn placement_changes_no_answer() {
     }
 }
 
-/// Writers, readers and the optimizer at once. A reader must always see each batch whole, and a point never twice.
+/// Writers, readers and the optimizer run at once. A reader must always see each batch whole, and no point
+/// twice.
 #[test]
 fn reads_are_consistent_while_everything_moves() {
     const BATCH: u64 = 20;
@@ -181,7 +183,7 @@ fn reads_are_consistent_while_everything_moves() {
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| {
                 for round in 0..120u64 {
-                    // Each batch is written again, to other values, a few rounds later.
+                    // Each batch is written again with other values some rounds later.
                     let batch = round % 30;
                     let point =
                         |id| Point::new(id, vec![1.0, round as f32]).with_payload(json!({"round": round}));
@@ -231,7 +233,7 @@ fn reads_are_consistent_while_everything_moves() {
     }
 }
 
-/// An optimization that was stopped leaves nothing undone that writers would wait for.
+/// A stopped optimization leaves nothing that writers would wait for.
 #[test]
 fn writers_go_on_after_an_optimization_was_stopped() {
     let temp = tempfile::tempdir().unwrap();
@@ -246,7 +248,7 @@ fn writers_go_on_after_an_optimization_was_stopped() {
     let optimizing = collection.optimize(|_| {});
     optimizing.stop_flag().stop();
     assert!(matches!(optimizing.wait().unwrap_err(), vecstore::error::Error::Stopped));
-    // Far more than what writers are let do while something frozen waits.
+    // Far more points than writers may write while frozen points wait.
     for batch in 1..40 {
         put(batch * 40..(batch + 1) * 40);
     }
@@ -254,7 +256,7 @@ fn writers_go_on_after_an_optimization_was_stopped() {
     collection.close().unwrap();
 }
 
-/// A process that lives on a runtime reads without threads of ours.
+/// A process with its own runtime reads without threads of the store.
 #[test]
 fn a_reader_on_a_runtime_of_its_own_needs_no_threads() {
     use io_core::{BackendFactory, StopFlag};

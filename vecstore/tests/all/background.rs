@@ -1,4 +1,4 @@
-//! What happens by itself: sealing and vacuum by their thresholds, and an optimizer that fails.
+//! Background work: sealing and vacuum by their thresholds, and an optimizer that fails.
 
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
 use io_core::{Directory, DynBackend};
@@ -36,11 +36,11 @@ fn delete(collection: &Collection, ids: std::ops::Range<u64>) -> Result<u64, Err
     collection.delete(ids, Durability::Synced).wait().map(|written| written.points)
 }
 
-/// Waits for what is to happen by itself; what never happens hangs, and shows as that.
+/// Waits for background work. If it never happens, the test hangs.
 fn wait_until(collection: &Collection, happened: impl Fn(&CollectionInfo) -> bool) -> CollectionInfo {
     loop {
         let info = collection.info();
-        // A segment's directory may go while it is looked at.
+        // A segment's directory may be removed during the look.
         if let Ok(info) = info
             && happened(&info)
         {
@@ -62,7 +62,7 @@ fn a_log_of_the_same_points_over_and_over_is_sealed_away() {
     for _ in 0..300 {
         put(&collection, 0..2).unwrap();
     }
-    // 300 records of about 300 bytes would be 90,000.
+    // 300 records of about 300 bytes would take 90,000.
     wait_until(&collection, |_| log_bytes(&disk) < 3 * 8000);
     assert_eq!(collection.count(None).wait().unwrap(), 2);
     collection.close().unwrap();
@@ -70,7 +70,7 @@ fn a_log_of_the_same_points_over_and_over_is_sealed_away() {
     assert!(opened.open_report().writes_replayed < 100, "{:?}", opened.open_report());
 }
 
-/// Also for points that are all new, so that nothing is ever due for a vacuum; and each write fills memory.
+/// The points are all new, so no vacuum is ever due, and each write fills memory.
 #[test]
 fn segments_keep_their_bound_while_writes_go_on() {
     for segments_max in [1, 3] {
@@ -86,7 +86,7 @@ fn segments_keep_their_bound_while_writes_go_on() {
     }
 }
 
-/// Points that are replaced take no room in memory. Their records do, in the log, while what is frozen waits.
+/// Replaced points take no room in memory. But their records fill the log while frozen points wait.
 #[test]
 fn the_log_is_bounded_while_sealing_is_held_up() {
     let disk = SimulatedDisk::new(8);
@@ -104,7 +104,7 @@ fn the_log_is_bounded_while_sealing_is_held_up() {
     at_it.recv().unwrap();
     let (mut writing, mut written) = (Vec::new(), 0);
     for _ in 0..3000 {
-        // A few wait, so that a group is a few.
+        // A few writes wait at a time, so that a group has a few.
         if writing.len() < 10 {
             writing.push(collection.upsert(points(0..2), Durability::Written));
         }
@@ -114,10 +114,10 @@ fn the_log_is_bounded_while_sealing_is_held_up() {
             Poll::Pending => true,
         });
         written += waiting - writing.len();
-        // The writer has time for a write between any two of these.
+        // Between any two of these, the writer has time for a write.
         collection.sync().wait().unwrap();
     }
-    // More than 200 bytes each.
+    // Each record has more than 200 bytes.
     assert!(written * 200 <= 4 * 8000 + 10 * 400, "{written} writes");
     drop(go_on);
     for write in writing {
@@ -134,7 +134,7 @@ fn deletions_alone_bring_on_a_vacuum() {
     put(&collection, 0..100).unwrap();
     collection.optimize(|_| {}).wait().unwrap();
     assert_eq!(delete(&collection, 0..20).unwrap(), 20);
-    // A fifth is not more than a fifth.
+    // The threshold is more than a fifth.
     assert_eq!(collection.info().unwrap().segments[0].deleted, 20);
     assert_eq!(delete(&collection, 20..21).unwrap(), 1);
     let info = wait_until(&collection, |info| info.segments.iter().all(|segment| segment.deleted == 0));
@@ -146,7 +146,7 @@ fn deletions_alone_bring_on_a_vacuum() {
 fn points_are_refused_when_memory_is_full_and_sealing_fails() {
     let disk = SimulatedDisk::new(3);
     let collection = create(&disk, &CollectionOptions { seal_points: 5, ..options() });
-    // Nothing can be built where there is a file already.
+    // Files in their places prevent building segments.
     let blocked: Vec<PathBuf> =
         (1..20).map(|number| PathBuf::from(format!("{DIR}/segment-{number:06}"))).collect();
     blocked.iter().for_each(|path| disk.write(path, b"").unwrap());
@@ -159,11 +159,11 @@ fn points_are_refused_when_memory_is_full_and_sealing_fails() {
         }
     };
     let (id, Error::Full { points, .. }) = &refused else { panic!("{refused:?}") };
-    // 5 that are frozen, and four times as many.
+    // 5 frozen points, and four times as many.
     assert_eq!((*id, *points), (25, 20));
     let message = io_core::with_causes(&refused.1).to_string();
     assert!(message.contains("20 points wait") && message.contains("segment-0000"), "{message}");
-    // What makes room goes on, and so does reading.
+    // Deletions, which make room, still work, and so do reads.
     assert_eq!(delete(&collection, 0..2).unwrap(), 2);
     assert_eq!(collection.count(None).wait().unwrap(), 23);
     blocked.iter().for_each(|path| disk.remove_file(path).unwrap());
@@ -185,8 +185,8 @@ fn a_progress_callback_that_panics_takes_nothing_along() {
     assert_eq!(collection.optimize(|_| {}).wait().unwrap().sealed, 60);
 }
 
-/// The records of a write that failed may be whole all the same. Where the mark of the end cannot be written over them, they
-/// must not count when the next log begins.
+/// The records of a failed write may be whole. If the closing mark cannot overwrite them, they must not count
+/// when the next log begins.
 #[test]
 fn a_failed_write_that_landed_is_not_what_the_next_log_follows() {
     let disk = SimulatedDisk::new(5);
@@ -205,7 +205,8 @@ fn a_failed_write_that_landed_is_not_what_the_next_log_follows() {
     assert_eq!(found.wait().unwrap().missing, [PointId::Num(2)]);
 }
 
-/// `settle` also where nothing is done in the background; and settles that are given up leave writers nothing to wait for.
+/// `settle` also works without background work. A cancelled settle leaves nothing that writers would wait
+/// for.
 #[test]
 fn settling_seals_and_may_be_given_up() {
     let disk = SimulatedDisk::new(6);

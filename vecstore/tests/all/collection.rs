@@ -1,4 +1,4 @@
-//! Collections as their users see them, on a simulated disk.
+//! Collections from the view of their users, on a simulated disk.
 
 use io_core::testing::SimulatedDisk;
 use io_core::{DynBackend, with_causes};
@@ -56,7 +56,7 @@ fn num(id: u64) -> PointId {
     PointId::Num(id)
 }
 
-/// Part in segments, part of it replaced and deleted, part in memory.
+/// A collection with points in segments, some replaced or deleted, and points in memory.
 fn mixed(disk: &SimulatedDisk) -> Collection {
     let collection = create(disk);
     upsert(&collection, 0..300);
@@ -95,7 +95,7 @@ fn check_mixed(collection: &Collection) {
     assert_eq!(collection.count(Some(small)).wait().unwrap(), 3);
     let facets = collection.facet("tenant".to_owned(), None, 2).wait().unwrap();
     let facets: Vec<_> = facets.into_iter().map(|facet| (facet.value, facet.count)).collect();
-    // 107, 107 and 106 of 0..320, less 100 and 310, which are both of t1.
+    // 0..320 has 107, 107 and 106 points. The deleted 100 and 310 are both of t1.
     assert_eq!(facets, [(json!("t0"), 107), (json!("t2"), 106)]);
 }
 
@@ -105,7 +105,7 @@ fn reads_see_memory_and_segments_as_one() {
     let collection = mixed(&disk);
     check_mixed(&collection);
     collection.close().unwrap();
-    // Opened again, with the log replayed over the segments.
+    // The collection is opened again, and the log is replayed over the segments.
     let collection = open(&disk).unwrap();
     assert_eq!(collection.open_report().writes_replayed, 3);
     check_mixed(&collection);
@@ -168,7 +168,7 @@ fn a_page_token_survives_sealing_and_merging() {
     }
 }
 
-/// Many points share a number: going on after one of them costs a few look-ups, not all of those before it.
+/// Many points share a number. Continuing after one of them costs a few look-ups, not all look-ups before it.
 #[test]
 fn an_order_of_equal_numbers_is_gone_through_page_by_page() {
     const POINTS: u64 = 4000;
@@ -185,7 +185,7 @@ fn an_order_of_equal_numbers_is_gone_through_page_by_page() {
     };
     collection.upsert((0..POINTS).map(point).collect(), Durability::Synced).wait().unwrap();
     collection.optimize(|_| {}).wait().unwrap();
-    // Some of them in memory.
+    // Some points are in memory.
     collection.upsert((0..POINTS).step_by(11).map(point).collect(), Durability::Synced).wait().unwrap();
     let of_few = Filter::must(Condition::matches("tenant", "few"));
     for filter in [None, Some(of_few)] {
@@ -212,7 +212,8 @@ fn an_order_of_equal_numbers_is_gone_through_page_by_page() {
             }
         }
         assert_eq!(found, expected.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
-        // 2800 points, 9 pages of the table, have the last number: the first place of one of them is sought among these.
+        // 2800 points on 9 pages of the table have the last number. The first place among them is found by a
+        // search.
         let (first, most) = (reads[0], *reads.iter().max().unwrap());
         assert!(filter.is_some() || most <= first + 2 * 5 * 4096, "{reads:?}");
     }
@@ -248,7 +249,7 @@ fn payloads_change_wherever_a_point_is() {
         collection.change_payload(selection, change, Durability::Synced).wait().unwrap().points
     };
     let object = |value: serde_json::Value| value.as_object().unwrap().clone();
-    // 5 is in the segment, 305 in memory, 310 is deleted.
+    // Point 5 is in the segment, 305 is in memory, and 310 is deleted.
     let some = || Selection::Ids(vec![num(5), num(305), num(310)]);
     assert_eq!(change(some(), PayloadChange::Merge(object(json!({"size": -1, "new": [1]})))), 2);
     let negative = Range { lt: Some(0.into()), ..Range::default() };
@@ -356,7 +357,7 @@ fn creating_says_what_is_in_the_way() {
     assert!(wrong.to_string().contains("dim is 0"));
 }
 
-/// Every element type and distance, against a scan by hand.
+/// For every element type and distance, compared with a scan in the test.
 #[test]
 fn searches_find_what_a_scan_finds() {
     let mut random = fastrand::Rng::with_seed(9);
@@ -408,7 +409,7 @@ fn searches_find_what_a_scan_finds() {
                     let found = collection.search(request).wait().unwrap();
                     assert_eq!(found.hits.len(), 5);
                     if !exact && scan_max == 0 {
-                        // The walk over a graph may miss some.
+                        // The graph walk may miss some.
                         let wanted = &expected[2..7];
                         let is_wanted = |hit: &&Hit| wanted.iter().any(|(_, id)| *id == hit.id);
                         walked += found.hits.iter().filter(is_wanted).count();
@@ -432,7 +433,7 @@ fn searches_find_what_a_scan_finds() {
     }
 }
 
-/// A payload comes back as it was given, to the last bit of its numbers, and filters find it by them.
+/// A payload is returned as it was given, to the last bit of its numbers. Filters find it by them.
 #[test]
 fn numbers_in_payloads_come_back_exactly() {
     let disk = SimulatedDisk::new(20);
@@ -494,7 +495,7 @@ fn options_that_make_no_sense_are_refused() {
     assert!(open(CollectionOptions { seal_points: 0, ..options() }).contains("1 or more"));
 }
 
-/// Vectors so long or short that their squares leave the range of `f32` are found like others.
+/// Vectors whose squared lengths leave the range of `f32` are found like others.
 #[test]
 fn vectors_of_extreme_lengths_are_found() {
     let disk = SimulatedDisk::new(23);

@@ -1,5 +1,5 @@
-//! No live point is missed where most of a segment is deleted, or where a filter or the graph leaves points without a way to them:
-//! whatever is wanted is found, as long as there is as much.
+//! A search finds as many live points as it wants, if there are as many. That holds even if most of a segment
+//! is deleted, or if a filter or the graph leaves points unreachable.
 
 use io_core::DynBackend;
 use io_core::testing::SimulatedDisk;
@@ -17,9 +17,9 @@ use vecstore::schema::Distance;
 use vecstore::schema::{Placement, Placements, Schema};
 
 const DIM: usize = 6;
-/// Values of the field that is filtered by.
+/// Number of values of the filtered field.
 const KINDS: u64 = 3;
-/// A walk over the graph wherever one is possible.
+/// Parameters that walk the graph wherever possible.
 const WALK: SearchParams = SearchParams {
     ef: 16,
     oversampling: Some(1.0),
@@ -44,7 +44,7 @@ fn create(placement: Placement) -> Collection {
     Collection::create(&backend, Path::new("/c"), &schema, &options()).unwrap()
 }
 
-/// Whole numbers: distances are exact, and many are equal.
+/// The components are whole numbers, so distances are exact and often equal.
 fn vector(random: &mut fastrand::Rng) -> Vec<i32> {
     (0..DIM).map(|_| random.i32(-20..=20)).collect()
 }
@@ -69,7 +69,7 @@ fn of_kind(kind: u64) -> Filter {
     Filter::must(Condition::matches("kind", kind))
 }
 
-/// All points of a kind, or of all kinds, nearest first, equally near ones by id.
+/// All points of a kind, or of all kinds: nearest first, ties by id.
 fn in_order(live: &Model, query: &[i32], kind: Option<u64>) -> Vec<(i32, u64)> {
     let live = live.iter().filter(|(id, _)| kind.is_none_or(|kind| *id % KINDS == kind));
     let distance = |vector: &[i32]| -> i32 { vector.iter().zip(query).map(|(x, y)| (x - y) * (x - y)).sum() };
@@ -78,7 +78,7 @@ fn in_order(live: &Model, query: &[i32], kind: Option<u64>) -> Vec<(i32, u64)> {
     all
 }
 
-/// What a search finds, as squared distances and ids.
+/// The hits of a search, as squared distances and ids.
 fn found(collection: &Collection, request: SearchRequest) -> Vec<(i32, u64)> {
     let found = collection.search(request).wait().unwrap();
     let hit = |hit: vecstore::collection::Hit| match hit.id {
@@ -88,7 +88,7 @@ fn found(collection: &Collection, request: SearchRequest) -> Vec<(i32, u64)> {
     found.hits.into_iter().map(hit).collect()
 }
 
-/// A collection of some segments and points in memory, of each of which about a part is deleted.
+/// A collection with some segments and points in memory. About the same part of each is deleted.
 fn with_deletions(
     placement: Placement,
     segments: u64,
@@ -148,7 +148,8 @@ fn a_search_for_as_many_as_there_are_finds_them_all() {
     }
 }
 
-/// As often as in a segment that never held what was deleted, with the defaults and where the graph must be walked.
+/// A segment with deletions has the recall of one that never held the deleted points, with defaults and with
+/// a walk.
 #[test]
 fn points_find_themselves_as_often_as_in_a_segment_of_their_own() {
     let mut random = fastrand::Rng::with_seed(2);
@@ -176,8 +177,8 @@ fn points_find_themselves_as_often_as_in_a_segment_of_their_own() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever was deleted, replaced and filtered, and however few candidates a walk keeps: as many as are wanted are found, each
-    /// once, live, with its distance, in order.
+    /// For any deletions, replacements and filters, and for few candidates: a search finds as many points as
+    /// it wants. Each occurs once, is live, has its distance, and is in order.
     #[test]
     fn no_search_comes_back_with_less_than_there_is(
         seed: u64,
@@ -209,7 +210,7 @@ proptest! {
     }
 }
 
-/// A page of the few points that are left costs as much as they do, not as what was deleted.
+/// A page of the few remaining points costs as much as they do, without the deleted ones.
 #[test]
 fn scrolling_through_what_is_left_looks_at_little_else() {
     let mut random = fastrand::Rng::with_seed(3);
@@ -220,11 +221,11 @@ fn scrolling_through_what_is_left_looks_at_little_else() {
     let page = collection.scroll(ScrollRequest { limit: 100, ..ScrollRequest::default() }).wait().unwrap();
     let ids: Vec<PointId> = page.records.into_iter().map(|record| record.id).collect();
     assert_eq!(ids, (0..12).map(|id| PointId::Num(id * 1000)).collect::<Vec<_>>());
-    // An id and a payload each; the ids in order take 36 pages.
+    // One read for an id and one for a payload. The ids in order take 36 pages.
     assert!(page.read.reads <= 24, "{} reads", page.read.reads);
 }
 
-/// Where what is deleted lies together, a page of a scroll has to pass over it: in few batches, each of many ids.
+/// A scroll passes over a run of deleted points in few batches of many ids.
 #[test]
 fn scrolling_past_what_was_deleted_takes_few_batches() {
     let mut random = fastrand::Rng::with_seed(4);
@@ -235,6 +236,6 @@ fn scrolling_past_what_was_deleted_takes_few_batches() {
     let page = collection.scroll(ScrollRequest { limit: 1, ..ScrollRequest::default() }).wait().unwrap();
     let ids: Vec<PointId> = page.records.into_iter().map(|record| record.id).collect();
     assert_eq!(ids, [PointId::Num(11_800)]);
-    // A batch has 4096 of the 11,800 ids, and is one read, since its pages follow each other. And a payload.
+    // A batch of 4096 of the 11,800 ids is one read, because its pages are adjacent. The payload is one more.
     assert!(page.read.reads <= 3 + 1, "{} reads", page.read.reads);
 }

@@ -1,8 +1,9 @@
-//! A power cut after every single change that random workloads make to a simulated disk: whatever was acknowledged is there,
-//! nothing is half there, and no file is left behind.
+//! A power cut after every change that random workloads make to a simulated disk. Acknowledged writes
+//! survive, no batch is partly there, and no file is left over.
 //!
-//! A workload runs once. The disk keeps its history, so that the disk after a crash at each point of it can be made, with
-//! unsynced changes kept, lost or torn. `VECSTORE_CRASH_SEEDS=200` runs more workloads, `VECSTORE_CRASH_SEED=7` just one.
+//! A workload runs once. The disk keeps its history, so the test can make the disk after a crash at each
+//! point of it. Unsynced changes are kept, lost or torn. `VECSTORE_CRASH_SEEDS=200` runs more workloads, and
+//! `VECSTORE_CRASH_SEED=7` only one.
 
 use crate::common::steps::{
     Model, Step, allowed, check_allowed, contents, quiet as options, recovered, seeds,
@@ -22,12 +23,12 @@ use vecstore::schema::Quantization;
 use vecstore::schema::Schema;
 
 const DIR: &str = "/c";
-/// Workloads of a run.
+/// Number of workloads in a run.
 const SEEDS: u64 = 10;
-/// What survives of unsynced changes: nothing, everything, and some, in two ways.
+/// Fates of unsynced changes: none survive, all survive, and two mixtures.
 const FATES: u64 = 4;
 
-/// Thresholds so low that everything happens by itself all the time.
+/// Thresholds so low that background work is always due.
 fn in_background() -> CollectionOptions {
     CollectionOptions {
         background: true,
@@ -43,7 +44,7 @@ fn schema() -> Schema {
     Schema::new(3).tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer)
 }
 
-/// Some with a codec that learns something, which is in a file of its own.
+/// Some workloads use a codec with a trained model, which has a file of its own.
 fn schema_of(seed: u64) -> Schema {
     let quantization = if seed % 4 == 1 { Quantization::Rotated2 } else { Quantization::Int8 };
     Schema { quantization, ..schema() }
@@ -66,7 +67,7 @@ struct Workload {
 }
 
 impl Workload {
-    /// Runs random writes, optimizations and reopenings.
+    /// Executes random writes, optimizations and reopenings.
     fn run(seed: u64) -> Self {
         let disk = SimulatedDisk::new(seed);
         let random = fastrand::Rng::with_seed(seed);
@@ -106,18 +107,19 @@ impl Workload {
         workload
     }
 
-    /// Waits for what the last step brought on, so that the history does not depend on how threads take turns.
+    /// Waits for background work after the last step, so that the history does not depend on the scheduling
+    /// of threads.
     fn let_background_finish(&mut self, collection: &Collection) {
         if !self.options.background {
             return;
         }
         let begun = self.disk.history_len();
-        // It syncs too.
+        // `settle` also syncs.
         collection.settle().wait().unwrap();
         self.acknowledge(begun, true);
     }
 
-    /// Seals or merges; half of the time something is written meanwhile, and not synced.
+    /// Seals or merges. Half of the time, an unsynced write runs at the same time.
     fn optimize(&mut self, collection: &Arc<Collection>, merge: bool, begun: usize) {
         let meanwhile = self.random.bool().then(|| self.batch());
         let written = Arc::new(Mutex::new(None));
@@ -144,13 +146,13 @@ impl Workload {
             self.model.retain(|id, _| !deletes.contains(id));
             self.step(between, end, false);
         }
-        // The progress that was given holds on to the collection until it is dropped.
+        // The progress callback holds the collection until it is dropped.
         while Arc::strong_count(collection) > 1 {
             std::thread::yield_now();
         }
     }
 
-    /// Some points, and ids of others.
+    /// Some points, and the ids of others.
     fn batch(&mut self) -> (Vec<Point>, Vec<PointId>) {
         let ids: BTreeSet<PointId> = (0..3).map(|_| self.id()).collect();
         let point = |id: &PointId| {
@@ -221,7 +223,7 @@ impl Workload {
     }
 }
 
-/// Checks that nothing is on the disk that does not belong to a collection which was optimized and closed.
+/// Checks that the disk has no files except those of the closed and optimized collection.
 fn check_no_leftovers(disk: &SimulatedDisk, empty: bool) {
     let names = |path: &Path| -> Vec<String> {
         let entries = disk.list(path).unwrap();
@@ -247,13 +249,13 @@ fn check_no_leftovers(disk: &SimulatedDisk, empty: bool) {
     }
 }
 
-/// Crashes a workload at a point of its history, and checks what is left.
+/// Crashes a workload at a point of its history, and checks the remains.
 fn check_crash(workload: &Workload, changes: usize, fate: u64) {
     let disk = workload.disk.crash(changes, fate);
     let first = recovered(&disk, Path::new(DIR)).unwrap_or_else(|error| panic!("it does not open: {error}"));
     check_allowed(first.as_ref().map(|(_, model)| model), &allowed(&workload.steps, changes));
     let Some((collection, model)) = first else { return };
-    // The rest costs more, so it is done at some points only.
+    // The rest is expensive, so it runs at some points only.
     if !(changes as u64 + fate).is_multiple_of(5) {
         return;
     }
@@ -265,7 +267,7 @@ fn check_crash(workload: &Workload, changes: usize, fate: u64) {
     let acknowledged = disk.history_len();
     collection.optimize(|_| {}).wait().unwrap();
     collection.close().unwrap();
-    // A second crash, during recovery or the write after it.
+    // A second crash, during the recovery or the write after it.
     let mut random = fastrand::Rng::with_seed(fate ^ changes as u64);
     let second = random.usize(..=disk.history_len());
     let again =
@@ -282,7 +284,7 @@ fn check_crash(workload: &Workload, changes: usize, fate: u64) {
     assert_eq!(contents(&collection).unwrap(), with_new);
 }
 
-/// A snapshot is restored whole or not at all, and after a crash it can be restored again.
+/// A snapshot is restored whole or not at all. After a crash, it can be restored again.
 #[test]
 fn a_crash_while_restoring_leaves_nothing_half_there() {
     const SNAPSHOT: &str = "/snapshot";

@@ -1,4 +1,5 @@
-//! Flipped bits, missing files and wrong ones: found, named, and repaired as far as they can be. And snapshots.
+//! Flipped bits, missing files and wrong files are found, named, and repaired as far as possible. Also tests
+//! snapshots.
 
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
 use io_core::{BackendFactory, Directory, DynBackend, LockKind, StopFlag, with_causes};
@@ -51,7 +52,7 @@ fn contents(collection: &Collection) -> BTreeMap<PointId, Point> {
     collection.scroll(request).wait().unwrap().records.into_iter().map(point).map(|p| (p.id, p)).collect()
 }
 
-/// A collection with a segment, deleted points written down, and a log; and what it holds.
+/// A collection with a segment, stored deletions and a log. Returns its content.
 fn sample(disk: &SimulatedDisk) -> BTreeMap<PointId, Point> {
     let schema = Schema::new(3).tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer);
     let collection = Collection::create(&backend(disk), Path::new(DIR), &schema, &options()).unwrap();
@@ -60,7 +61,7 @@ fn sample(disk: &SimulatedDisk) -> BTreeMap<PointId, Point> {
     };
     put(0..200);
     collection.optimize(|_| {}).wait().unwrap();
-    // Replaced points, which a snapshot of the state of the segment has to know of.
+    // Replaced points. A snapshot must include the deletions in the segment.
     collection
         .delete(Selection::Ids((0..20).map(PointId::Num).collect()), Durability::Synced)
         .wait()
@@ -74,7 +75,7 @@ fn sample(disk: &SimulatedDisk) -> BTreeMap<PointId, Point> {
     all
 }
 
-/// The same with two segments, a file of deleted points and three logs.
+/// As [`sample`], with two segments, a file of deleted points and three logs.
 fn large_sample(disk: &SimulatedDisk) -> BTreeMap<PointId, Point> {
     sample(disk);
     let collection = open(disk, DIR).unwrap();
@@ -92,7 +93,8 @@ fn large_sample(disk: &SimulatedDisk) -> BTreeMap<PointId, Point> {
     all
 }
 
-/// What [`large_sample`] writes last, a point a write and ten writes a log: ten points anew and twenty new ones.
+/// The last writes of [`large_sample`], one point each and ten to a log. They replace ten points and add
+/// twenty.
 fn later_writes() -> Vec<Point> {
     let again =
         |id| Point { payload: json!({"n": id, "again": true}).as_object().unwrap().clone(), ..point(id) };
@@ -136,7 +138,7 @@ fn a_sound_collection_verifies() {
     assert_eq!(report.points, 200);
     let all = files(&disk, Path::new(DIR));
     let bytes: usize = all.iter().map(|path| disk.read(path).unwrap().len()).sum();
-    // All but the lock file.
+    // All files but the lock file.
     assert_eq!((report.files, report.bytes), (all.len() as u64 - 1, bytes as u64));
     assert_eq!(disk.history_len(), before, "verifying changes nothing");
     let _open = open(&disk, DIR).unwrap();
@@ -151,7 +153,7 @@ fn a_flipped_bit_anywhere_is_found_and_its_file_named() {
     let mut flips = 0;
     for path in files(&disk, Path::new(DIR)).into_iter().filter(|path| !path.ends_with("LOCK")) {
         let whole = disk.read(&path).unwrap();
-        // Every byte of the small files, some of each page of the others.
+        // Every byte of small files, and some bytes of each page of the others.
         let step = (whole.len() / 60).max(1);
         for byte in (0..whole.len()).step_by(step).chain([whole.len() - 1]) {
             let mut flipped = whole.clone();
@@ -166,7 +168,7 @@ fn a_flipped_bit_anywhere_is_found_and_its_file_named() {
     assert!(flips > 500, "{flips}");
 }
 
-/// Damage to one file hides no damage to another one.
+/// Damage to one file does not hide damage to another one.
 #[test]
 fn of_two_damaged_files_both_are_named() {
     let disk = SimulatedDisk::new(11);
@@ -215,7 +217,7 @@ fn a_missing_or_cut_file_is_found_and_named() {
     }
 }
 
-/// The log goes over several files; one that is missing, or is another one, is not passed over.
+/// The log spans several files. A missing or wrong one is noticed.
 #[test]
 fn a_missing_log_between_others_is_found() {
     let disk = SimulatedDisk::new(10);
@@ -246,7 +248,7 @@ fn a_missing_log_between_others_is_found() {
     );
 }
 
-/// Whatever a single flip hits, reading gives the right answer or an error; never another answer.
+/// After any single flip, a read gives the right answer or an error, and never a wrong answer.
 #[test]
 fn a_flipped_bit_never_gives_a_wrong_answer() {
     let disk = SimulatedDisk::new(4);
@@ -294,7 +296,7 @@ fn repair(disk: &SimulatedDisk) -> (RepairReport, BTreeMap<PointId, Point>) {
     repair_with(disk, None).unwrap()
 }
 
-/// Points, payloads and writes that a report says are lost.
+/// Lost points, payloads and writes of a report.
 fn lost(report: &RepairReport) -> (u64, u64, u64) {
     (report.points_lost, report.payloads_lost, report.writes_lost)
 }
@@ -303,7 +305,7 @@ fn file(disk: &SimulatedDisk, name: &str) -> PathBuf {
     files(disk, Path::new(DIR)).into_iter().find(|path| path.ends_with(name)).unwrap()
 }
 
-/// Damage that is more than a flipped bit.
+/// Damages more than a single bit.
 fn garble(bytes: &mut [u8], range: std::ops::Range<usize>) {
     bytes[range].iter_mut().enumerate().for_each(|(i, byte)| *byte = byte.wrapping_add(77 + i as u8 % 100));
 }
@@ -328,14 +330,15 @@ fn repair_of_a_sound_collection_loses_nothing_and_says_nothing() {
     assert_eq!(found, expected);
 }
 
-/// Wherever it is. What is noted is only that it was put back; in what is made anew it is not even looked for.
+/// A flip anywhere loses nothing. The notes only say that it was put back. Parts that repair rebuilds are not
+/// read.
 #[test]
 fn a_flipped_bit_loses_nothing() {
     let disk = SimulatedDisk::new(12);
     let expected = large_sample(&disk);
     for path in files(&disk, Path::new(DIR)) {
         let whole = disk.read(&path).unwrap();
-        // Headers and small files more densely.
+        // Headers and small files are tested more densely.
         let (small, bits) = (whole.len().min(100) * 8, whole.len() * 8);
         for bit in (0..small).step_by(23).chain((small..bits).step_by(bits / 37 + 1)) {
             let mut flipped = whole.clone();
@@ -349,7 +352,7 @@ fn a_flipped_bit_loses_nothing() {
     }
 }
 
-/// 1200 points with numbers as ids, all in one segment.
+/// 1200 points with number ids, in one segment.
 fn numbers(disk: &SimulatedDisk) -> BTreeMap<PointId, Point> {
     let collection = Collection::create(&backend(disk), Path::new(DIR), &Schema::new(3), &options()).unwrap();
     let points = (0..1200).map(|id| Point { id: PointId::Num(id), ..point(id) }).collect();
@@ -373,16 +376,17 @@ fn a_cut_file_loses_only_what_was_behind_the_cut() {
             let (report, found) = repair(&with_file(&disk, &path, &whole[..len]));
             let context = format!("{name} of {len} bytes: {report:?}");
             let points_lost = match &*name {
-                // Records of 12 bytes, 341 a page.
+                // Records have 12 bytes, so a page has 341.
                 "vectors.vec" => {
                     let (pages, rest) = (len.saturating_sub(PAGE) / PAGE, len.saturating_sub(PAGE) % PAGE);
                     1200 - (pages * 341 + (rest / 12).min(341)).min(1200)
                 }
-                // From the third page on the table by point, 511 a page.
+                // The table by point begins on the third page, with 511 ids a page.
                 "ids.pages" => 1200 - ((len / PAGE).saturating_sub(2) * 511).min(1200),
                 _ => 0,
             };
-            // The last page says where each payload begins, which can be found without; but not without all of the rest.
+            // The last page has the offsets of payloads. Payloads can be found without it, but only if all
+            // other pages are there.
             let payloads_lost =
                 if name == "payload.pages" && len < whole.len() / PAGE * PAGE - PAGE { 1200 } else { 0 };
             assert_eq!(lost(&report), (points_lost as u64, payloads_lost, 0), "{context}");
@@ -403,7 +407,7 @@ fn ids_are_saved_from_wherever_they_are() {
     const PAGE: usize = 4096;
     let disk = SimulatedDisk::new(14);
     let expected = numbers(&disk);
-    // Header and numbers; by point: 3 pages; in order: 4; the hash; by slot: 4; and pages of no UUIDs.
+    // Pages: header and numbers; 3 by point; 4 in order; the hash; 4 by slot; then pages of no UUIDs.
     let (table, sorted, slots) = (2 * PAGE..5 * PAGE, 5 * PAGE..9 * PAGE, 10 * PAGE..14 * PAGE);
     for ranges in [&[table.clone()][..], &[table.clone(), sorted.clone()], &[table, slots.clone()]] {
         let (report, found) = repair_garbled(&disk, "ids.pages", ranges.to_vec());
@@ -423,8 +427,8 @@ fn headers_are_made_anew_and_what_files_held_is_counted() {
     assert!(report.notes.iter().any(|note| note.contains("made anew")), "{:?}", report.notes);
     let (report, found) = repair_garbled(&disk, "segment-000001/segment.json", std::iter::once(5..50));
     assert_eq!((lost(&report), found == expected), ((0, 0, 0), true), "{report:?}");
-    // Of 200 points 16 are deleted and one was changed. Ten of the rest are in the logs anew, which nobody can tell without
-    // their ids.
+    // 16 of 200 points are deleted and one was changed. The logs replace ten more, which cannot be told
+    // without their ids.
     let (live, gone) = (200 - 16 - 1, 200 - 16 - 1 - 10);
     for (name, points_lost) in [("vectors.vec", gone), ("ids.pages", live)] {
         let copy = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
@@ -434,7 +438,7 @@ fn headers_are_made_anew_and_what_files_held_is_counted() {
         assert_eq!(found.len() as u64, expected.len() as u64 - gone, "{name}");
         assert!(found.iter().all(|(id, point)| expected[id] == *point), "{name}");
     }
-    // Nothing says any more how many points there were.
+    // Nothing tells the number of points then.
     for path in files(&disk, Path::new(DIR)).iter().filter(|path| path.to_str().unwrap().contains("-000001/"))
     {
         disk.remove_file(path).unwrap();
@@ -443,7 +447,7 @@ fn headers_are_made_anew_and_what_files_held_is_counted() {
     assert_eq!((report.more_lost, found.len() as u64), (true, expected.len() as u64 - gone), "{report:?}");
 }
 
-/// Where each batch of a log begins, and where it ends. Marks are between them.
+/// The place of each batch in a log. Marks lie between them.
 fn records(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
     let mut records = Vec::new();
     let mut at = 64;
@@ -502,12 +506,12 @@ fn damage_to_a_log_loses_just_the_writes_it_hits() {
                 let context = format!("records {record} and after of {name}");
                 check(&garbled(middle), &[write, write + 1], false, &context);
             }
-            // Without the mark of the end, and then the last log's length is anybody's guess.
+            // Without the closing mark, the length of the last log is unknown.
             let cut = with_file(&disk, path, &whole[..range.end - 3]);
             let rest: Vec<usize> = (write..index * 10 + 10).collect();
             check(&cut, &rest, is_last, &format!("{name} cut in record {record}"));
         }
-        // All but the salt can be done without.
+        // Only the salt of the header is needed.
         for header in [0..16, 24..64] {
             let mut bytes = whole.clone();
             garble(&mut bytes, header);
@@ -515,21 +519,21 @@ fn damage_to_a_log_loses_just_the_writes_it_hits() {
         }
         let without = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
         without.remove_file(path).unwrap();
-        // How much was in the last one nobody can know.
+        // The number of writes in the last log is unknown.
         let (report, _) = repair(&without);
         let known = if is_last { 0 } else { 10 };
         assert_eq!((lost(&report), report.more_lost), ((0, 0, known), is_last), "{name}: {report:?}");
         let all: Vec<usize> = (index * 10..index * 10 + 10).collect();
         check(&with_file(&disk, path, b""), &all, is_last, &format!("empty {name}"));
     }
-    // In each other's places.
+    // Two logs in each other's places.
     let swapped = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
     swapped.write(&logs[0], &disk.read(&logs[2]).unwrap()).unwrap();
     swapped.write(&logs[2], &disk.read(&logs[0]).unwrap()).unwrap();
     check(&swapped, &[], false, "swapped logs");
 }
 
-/// Whatever is damaged: what is saved is as it was, and all else is counted, or said to be more than can be counted.
+/// For any damage, saved points are correct, and all others are counted or reported as uncountable.
 #[test]
 fn nothing_is_lost_without_a_word() {
     let disk = SimulatedDisk::new(17);
@@ -586,9 +590,9 @@ fn repair_does_without_a_manifest() {
     let manifest = Path::new(DIR).join("MANIFEST");
     let (report, found) = repair(&with_file(&disk, &manifest, b"{}"));
     assert!(report.notes[0].contains("MANIFEST is damaged"), "{:?}", report.notes);
-    // The files of deleted points are there.
+    // The files of deleted points are intact.
     assert_eq!((found == expected, lost(&report), report.more_lost), (true, (0, 0, 0), true));
-    // Without any schema it takes one that is given.
+    // If no schema is left, repair uses the one it is given.
     let copy = with_file(&disk, &manifest, b"{}");
     for number in [1, 2] {
         copy.write(&file(&disk, &format!("segment-00000{number}/segment.json")), b"{}").unwrap();
@@ -606,7 +610,8 @@ fn vectors_without_checksums_are_checked_against_their_codes() {
     let disk = SimulatedDisk::new(18);
     let expected = numbers(&disk);
     let len = disk.read(&file(&disk, "vectors.vec")).unwrap().len();
-    // The checksums of ten records, one of which is damaged too: its codes do not show small changes, but large ones.
+    // The checksums of ten records and one record are damaged. Codes do not show small changes, but large
+    // ones.
     let (report, found) = repair_garbled(
         &disk,
         "vectors.vec",
@@ -616,7 +621,7 @@ fn vectors_without_checksums_are_checked_against_their_codes() {
     assert!(found.iter().all(|(id, point)| expected[id] == *point));
     let note = "the checksums of 9 vectors are damaged; they were checked against their codes";
     assert!(report.notes.iter().any(|found| found.contains(note)), "{:?}", report.notes);
-    // With the codes gone as well nothing speaks for those ten.
+    // Without the codes, nothing proves those ten records.
     let (path, codes) = (file(&disk, "vectors.vec"), file(&disk, "codes.vec"));
     let mut bytes = disk.read(&path).unwrap();
     garble(&mut bytes, len - 40..len);
@@ -637,14 +642,14 @@ fn a_snapshot_is_a_collection_of_its_own() {
     collection.snapshot(Path::new("/snap")).wait().unwrap();
     let again = collection.snapshot(Path::new("/snap")).wait().unwrap_err();
     assert!(matches!(again, Error::Exists { .. }), "{again}");
-    // What happens to the collection afterwards is nothing to the snapshot.
+    // Later changes of the collection do not affect the snapshot.
     collection.delete(Selection::Filter(Default::default()), Durability::Synced).wait().unwrap();
     collection.optimize(|_| {}).wait().unwrap();
     assert_eq!(collection.count(None).wait().unwrap(), 0);
     collection.close().unwrap();
     Collection::restore(&backend(&disk), Path::new("/snap"), Path::new("/restored"), &StopFlag::new())
         .unwrap();
-    // Neither are changes of what was restored from it.
+    // Changes of the restored collection do not affect it either.
     let restored = open(&disk, "/restored").unwrap();
     assert_eq!(contents(&restored), expected);
     restored.upsert(vec![point(501)], Durability::Synced).wait().unwrap();
@@ -678,7 +683,7 @@ fn a_snapshot_is_whole_or_not_there() {
             assert!(!left, "{changes}");
         }
     }
-    // A full disk at any operation: an error and nothing left behind.
+    // A full disk at any operation gives an error and leaves nothing behind.
     let operations = disk.operations();
     for at in 0..60 {
         let disk = disk.crash(begun, SimulatedDisk::KEEP_ALL);
@@ -717,7 +722,8 @@ fn a_copy_that_is_asked_to_stop_leaves_nothing() {
     assert_eq!(opened_contents(&disk, DIR), expected);
 }
 
-/// Whenever it is interrupted: what has the target's name is whole, and what is left is taken over by the next attempt.
+/// An interruption at any moment leaves either a whole target or none. The next attempt takes the remains
+/// over.
 #[test]
 fn a_repair_is_whole_or_not_there() {
     let disk = SimulatedDisk::new(44);
@@ -749,7 +755,7 @@ fn a_repair_is_whole_or_not_there() {
         }
     }
     assert!(whole > 3 && taken_over > 20, "{whole} {taken_over}");
-    // While one repairs, another one keeps away.
+    // During a repair, another repair is refused.
     let staging = Path::new("/.repaired.vecstore-repair");
     let fresh = disk.crash(begun, SimulatedDisk::KEEP_ALL);
     fresh.create_dir(staging).unwrap();
@@ -757,7 +763,7 @@ fn a_repair_is_whole_or_not_there() {
     assert!(matches!(repair(&fresh), Err(Error::InUse(_))));
 }
 
-/// A file that may not be read is not a damaged one: nobody knows, so nothing is given up.
+/// An unreadable file is not damage. Its state is unknown, so nothing is given up.
 #[test]
 fn what_cannot_be_read_is_no_damage() {
     let disk = SimulatedDisk::new(45);
@@ -800,7 +806,7 @@ fn what_cannot_be_read_is_no_damage() {
             }
             Err(error) => {
                 copy.set_fault(None);
-                // What cannot be made durable any more, as the last thing, is whole.
+                // If only the last sync failed, the target is whole.
                 if copy.entry(target).is_ok() {
                     assert_eq!(opened_contents(&copy, "/repaired"), expected, "{at}: {error}");
                 }
@@ -827,7 +833,7 @@ fn verify_and_repair_refuse_what_is_no_collection() {
     let _ = backend(&disk).name();
 }
 
-/// The newest log is named by the manifest: without it, or with nothing left of it, what was acknowledged last is not there.
+/// The manifest names the newest log. If that log is missing or empty, acknowledged writes are lost.
 #[test]
 fn a_lost_log_is_noticed() {
     let disk = SimulatedDisk::new(40);

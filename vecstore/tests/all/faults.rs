@@ -1,7 +1,8 @@
-//! EIO, a full disk and short transfers at every single operation of random workloads: each gives an error or is made good,
-//! the collection stays usable or is cleanly read-only, and nothing acknowledged is lost, also not by a power cut afterwards.
+//! EIO, a full disk and short transfers at every operation of random workloads. Each gives an error or is
+//! handled. The collection then works or is cleanly read-only. No acknowledged write is lost, even by a power
+//! cut afterwards.
 //!
-//! `VECSTORE_FAULT_SEEDS=20` runs more workloads, `VECSTORE_FAULT_SEED=1` just one.
+//! `VECSTORE_FAULT_SEEDS=20` runs more workloads, and `VECSTORE_FAULT_SEED=1` only one.
 
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
 use io_core::{Directory, DynBackend};
@@ -42,17 +43,17 @@ fn contents(collection: &Collection) -> Result<Model, Error> {
     Ok(page.records.into_iter().map(value).collect())
 }
 
-/// What became of a workload.
+/// The outcome of a workload.
 struct Outcome {
     disk: SimulatedDisk,
-    /// What the collection held at the end, as its writes were acknowledged.
+    /// The content at the end, by the acknowledged writes.
     live: Model,
-    /// What it may hold when it is opened again: writes that failed may be there, whole.
+    /// The possible contents after a reopening. Failed writes may be there, whole.
     possible: Vec<Model>,
     failed: usize,
 }
 
-/// A deterministic workload; with a fault, as far as it goes.
+/// Runs a deterministic workload. A fault may end it early.
 fn run(seed: u64, fault: Option<DiskFault>) -> Outcome {
     let disk = SimulatedDisk::new(seed);
     let backend = DynBackend::new(disk.clone());
@@ -82,13 +83,13 @@ fn run(seed: u64, fault: Option<DiskFault>) -> Outcome {
                 let closed = collection.take().unwrap().close();
                 match open(&disk) {
                     Ok(opened) => collection = Some(opened),
-                    // A fault while it is opened; it is gone by the next time, unless the disk is full.
+                    // The fault happened during opening. The next attempt works, unless the disk is full.
                     Err(_) => {
                         disk.set_fault(None);
                         collection = Some(open(&disk).unwrap());
                     }
                 }
-                // A write that failed may have come back.
+                // A failed write may be there after the reopening.
                 let found = contents(collection.as_ref().unwrap());
                 if let Ok(found) = found {
                     assert!(possible.contains(&found), "step {step}: {found:?} after reopening");
@@ -135,7 +136,7 @@ fn run(seed: u64, fault: Option<DiskFault>) -> Outcome {
                 possible.dedup();
             }
         }
-        // What is there now is what was acknowledged, or an error.
+        // Reads return the acknowledged content or an error.
         if let Ok(found) = contents(collection.as_ref().unwrap()) {
             assert_eq!(found, live, "step {step}");
         }
@@ -144,7 +145,7 @@ fn run(seed: u64, fault: Option<DiskFault>) -> Outcome {
     disk.set_fault(None);
     let collection = collection.unwrap();
     assert_eq!(contents(&collection).unwrap(), live, "reading works again");
-    // Usable, or read-only and says so.
+    // The collection works, or is read-only and says so.
     match collection
         .upsert(vec![Point::new(77, vec![7.0, 0.0]).with_payload(json!({"x": 7.0}))], Durability::Synced)
         .wait()
@@ -215,7 +216,7 @@ fn a_fault_at_any_operation_loses_nothing_acknowledged() {
     assert!(failed > points / 20, "most faults went unnoticed: {failed} of {points}");
 }
 
-/// A leftover that cannot be removed keeps no writer from opening the collection.
+/// A leftover that cannot be removed does not prevent writing.
 #[test]
 fn a_leftover_that_stays_hinders_no_writer() {
     let disk = SimulatedDisk::new(9);
@@ -227,7 +228,7 @@ fn a_leftover_that_stays_hinders_no_writer() {
     put(&collection, 1);
     collection.optimize(|_| {}).wait().unwrap();
     collection.close().unwrap();
-    // Of the number that the next segment would have.
+    // It has the number of the next segment.
     let leftover = Path::new(DIR).join("segment-000002");
     disk.create_dir(&leftover).unwrap();
     disk.write(&leftover.join("vectors.vec"), b"half a file").unwrap();
@@ -242,7 +243,7 @@ fn a_leftover_that_stays_hinders_no_writer() {
         disk.set_fault(Some(DiskFault::new(at, FaultKind::Denied)));
         let opened = open(&disk);
         disk.set_fault(None);
-        // Otherwise something else failed than its removal.
+        // Otherwise an operation other than its removal failed.
         let Ok(collection) = opened else { continue };
         let is_left = disk.list(&leftover).is_ok();
         put(&collection, 2);
@@ -254,12 +255,12 @@ fn a_leftover_that_stays_hinders_no_writer() {
         stayed += told.len();
         collection.close().unwrap();
     }
-    // To list it, to remove its file, to remove itself.
+    // Listing it, removing its file, and removing itself.
     assert_eq!(stayed, 3);
 }
 
-/// Something that stays in the place of the next manifest would let every write fail; so opening fails, and says what to
-/// remove. What stays in the place of a snapshot keeps nobody but snapshots.
+/// An entry in the place of the next manifest would make every write fail. Opening therefore fails, and says
+/// what to remove. An entry in the place of a snapshot prevents only snapshots.
 #[test]
 fn what_stays_in_the_place_of_a_temporary_file_is_told_at_opening() {
     let disk = SimulatedDisk::new(10);

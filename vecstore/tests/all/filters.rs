@@ -1,4 +1,4 @@
-//! Filtered search finds what it should, however few points a filter leaves; and the points of a tenant lie together.
+//! Filtered search has good recall, however few points a filter leaves. The points of a tenant lie together.
 
 use io_core::DynBackend;
 use io_core::testing::SimulatedDisk;
@@ -19,7 +19,7 @@ fn options() -> CollectionOptions {
     CollectionOptions { cores: 2, background: false, ..CollectionOptions::default() }
 }
 
-/// Points of clusters, with a random number, and a value that goes with the cluster: near points share it.
+/// Points of clusters. Each has a random number, and a value that correlates with its cluster.
 fn collection(disk: &SimulatedDisk) -> (Collection, Vec<Vec<f32>>) {
     let mut data = Clustered::new(POINTS, DIM, 11);
     let queries = data.queries(40);
@@ -73,7 +73,7 @@ fn recall_holds_however_few_points_a_filter_leaves() {
         Filter::must(Condition::range("random", range))
     };
     let default = SearchParams::default();
-    // As in a segment of millions, of which 10,000 points are next to nothing; and over the graph alone.
+    // As in a segment of millions, where 10,000 points are a small part. And with the graph only.
     let large = SearchParams { scan_max: 0, ..default };
     let graph = SearchParams { scan_ratio: 0.0, ..large };
     for per_mille in [500, 100, 50, 30, 10, 1] {
@@ -85,7 +85,7 @@ fn recall_holds_however_few_points_a_filter_leaves() {
             assert!(found >= 0.95, "{per_mille} per mille: recall {found}, {params:?}");
         }
         let found = recall(&collection, &queries, &filter, graph);
-        // At one in a hundred the graph is at its end; that is why there is another way.
+        // At one point in a hundred, the graph fails. That is why scoring all is the alternative.
         let least = if per_mille >= 100 { 0.95 } else { 0.0 };
         assert!(found >= least, "{per_mille} per mille over the graph: recall {found}");
     }
@@ -122,6 +122,7 @@ fn points_of_a_tenant_lie_together() {
     collection.optimize(|_| {}).wait().unwrap();
     let together = locality("tenant");
     assert_eq!((scattered.values, together.values), (40, 40));
-    // Each tenant's vectors and codes begin and end somewhere within a page, each of the two files at most one page more.
+    // Each tenant's vectors and codes begin and end within pages. Each of the two files thus adds at most one
+    // page.
     assert!(together.pages_touched <= together.pages_least + 2 * 40, "{together:?}");
 }

@@ -1,7 +1,8 @@
-//! Collections written by every version of the format there has been, kept for ever: this build reads them all.
+//! Collections written by every version of the format. They are kept for ever, and every build reads all of
+//! them.
 //!
-//! `cargo test -p vecstore --test all fixtures:: -- --ignored` makes the one of the current version, where there is
-//! none yet.
+//! `cargo test -p vecstore --test all fixtures:: -- --ignored` makes the fixture of the current version, if
+//! it is missing.
 
 use io_core::StopFlag;
 use serde_json::json;
@@ -48,7 +49,7 @@ fn point(number: u64) -> Point {
     Point { id, ..Point::new(0, vector) }.with_payload(payload)
 }
 
-/// What the fixture holds: points in a segment, some of them deleted or replaced, and some in the log.
+/// The content of the fixture: points in a segment, some of them deleted or replaced, and points in the log.
 fn expected() -> BTreeMap<PointId, Point> {
     let mut points: BTreeMap<PointId, Point> = (0..136).map(point).map(|point| (point.id, point)).collect();
     points.remove(&point(1).id);
@@ -63,7 +64,7 @@ fn make() {
     let dir = fixtures().join(CURRENT);
     assert!(!dir.exists(), "fixtures are kept as they are");
     std::fs::create_dir_all(fixtures()).unwrap();
-    // A codec that learns something, so that this is kept too.
+    // The codec is trained, so that the fixture contains its file.
     let schema = Schema { quantization: Quantization::Rotated4, ..Schema::new(6) };
     let mut schema = schema.tenant("keyword", FieldKind::Keyword);
     for (field, kind) in [
@@ -87,7 +88,7 @@ fn make() {
     };
     put((0..120).map(point).collect());
     collection.optimize(|_| {}).wait().unwrap();
-    // A second segment beside it, and deletions in the first that are written down.
+    // A second segment, and stored deletions in the first one.
     delete(1);
     put((120..131).map(point).collect());
     while collection.info().unwrap().segments.len() < 2 {
@@ -99,7 +100,7 @@ fn make() {
     collection.close().unwrap();
 }
 
-/// A collection of an old version that is written to: what is new has ids, and what is old stays until it is merged.
+/// Writing to a collection of an old version adds files with ids. Old files stay until they are merged.
 #[test]
 fn a_collection_of_an_old_version_goes_on() {
     for version in ["v1", "v2", "v3"] {
@@ -129,7 +130,7 @@ fn a_collection_of_an_old_version_goes_on() {
         };
         assert_eq!((&manifest["version"], numbers("logs")), (&json!(3), vec![&json!(3), &json!(4)]));
         assert_eq!(manifest["id"].as_str().map(str::len), Some(32));
-        // The old log is listed by the salt that it has.
+        // The old log is listed with its salt.
         let salt = u64::from_le_bytes(
             std::fs::read(dir.join("log-000003.wal")).unwrap()[16..24].try_into().unwrap(),
         );
@@ -142,7 +143,7 @@ fn a_collection_of_an_old_version_goes_on() {
         let segments = manifest["segments"].as_array().unwrap();
         let has = |name: &str| segments.iter().map(|segment| segment.get(name).is_some()).collect::<Vec<_>>();
         assert_eq!(has("id"), [false, false, true], "{version}");
-        // Both have lost points since: one of each was replaced or deleted.
+        // Both segments have lost points since, one each by a replacement or deletion.
         assert_eq!((has("deleted"), has("deleted_salt")), (vec![true, true, false], vec![true, true, false]));
 
         let collection = check(&expected);
@@ -212,6 +213,7 @@ fn every_version_is_read() {
         versions += 1;
     }
     assert!(versions >= 1);
-    // What this build writes is what the newest fixture holds, but for ids and salts: else the version has to go up.
+    // This build writes the content of the newest fixture, except for ids and salts. If not, the version must
+    // increase.
     assert!(fixtures().join(CURRENT).exists());
 }

@@ -1,4 +1,4 @@
-//! What nobody waits for goes through the background lane, and nothing else does.
+//! Background work uses the background lane, and nothing else does.
 
 use io_core::testing::SimulatedDisk;
 use io_core::{BackendFactory, Directory, DynBackend, Lane, OpenError, OpenOptions, StartError};
@@ -14,14 +14,14 @@ use vecstore::point::{Point, PointId};
 use vecstore::schema::Quantization;
 use vecstore::schema::{Placement, Placements, Schema};
 
-/// What was done in which lane to files of which name, which is without its number.
+/// Operations on files: the kind, the lane, and the name without its number.
 type Opened = BTreeSet<String>;
 
 fn opened(how: &str, lane: Lane, name: &str) -> String {
     format!("{how} {lane:?} {name}")
 }
 
-/// A disk that remembers in which lane files are opened.
+/// A disk that records the lane in which files are opened.
 #[derive(Clone)]
 struct Recorder {
     disk: SimulatedDisk,
@@ -35,7 +35,7 @@ impl Recorder {
         self.opened.lock().unwrap().insert(opened(how, options.lane, &name));
     }
 
-    /// What was opened since the last time.
+    /// Returns the records since the last call.
     fn take(&self) -> Opened {
         std::mem::take(&mut self.opened.lock().unwrap())
     }
@@ -79,7 +79,7 @@ fn files(how: &str, lane: Lane, names: &[&str]) -> Opened {
     names.iter().map(|name| opened(how, lane, name)).collect()
 }
 
-/// All files of a segment, but for the codec's, which is read on loading only.
+/// The files of a segment, without the codec's, which is read only on loading.
 fn segment_read() -> Vec<&'static str> {
     SEGMENT.into_iter().filter(|&name| name != "codec.pages").collect()
 }
@@ -87,7 +87,7 @@ fn segment_read() -> Vec<&'static str> {
 #[test]
 fn what_nobody_waits_for_is_in_the_background_lane_and_nothing_else_is() {
     let recorder = Recorder { disk: SimulatedDisk::new(1), opened: Arc::default() };
-    // Nothing is in memory, so that every file is read.
+    // All parts are cold, so that every file is read.
     let cold = Placement::Cold;
     let placement =
         Placements { vectors: cold, codes: cold, graph: cold, payload: cold, ids: cold, indexes: cold };
@@ -111,12 +111,12 @@ fn what_nobody_waits_for_is_in_the_background_lane_and_nothing_else_is() {
     collection.seal(|_| {}).wait().unwrap();
     assert_eq!(recorder.take(), built());
 
-    // Looks for older versions of these points.
+    // The writer looks for older versions of these points.
     put(40..90);
     let looked = files("open", foreground, &segment_read());
     assert_eq!(recorder.take(), &looked | &files("create", foreground, &["log-.wal"]));
 
-    // The first segment's deletions are a change that somebody was told is durable.
+    // The deletions of the first segment were acknowledged as durable, so they use the foreground lane.
     collection.seal(|_| {}).wait().unwrap();
     let deletions = files("create", foreground, &["deleted-.pages"]);
     assert_eq!(recorder.take(), &built() | &deletions);
@@ -138,7 +138,7 @@ fn what_nobody_waits_for_is_in_the_background_lane_and_nothing_else_is() {
     collection.close().unwrap();
     assert_eq!(recorder.take(), Opened::new());
 
-    // Opening and verifying are waited for.
+    // A caller waits for opening and verifying.
     Collection::verify(&backend, dir, &io_core::StopFlag::new()).unwrap();
     Collection::open(&backend, dir, &options).unwrap();
     assert!(recorder.take().iter().all(|opened| opened.starts_with("open Foreground")));

@@ -1,5 +1,5 @@
-//! The end of a log after a kill or a power cut: what a crash leaves is cut off, what only damage leaves is an error, and what
-//! may be either is kept. No acknowledged write vanishes without a word.
+//! The end of a log after a kill or a power cut. Remains of a crash are cut off, certain damage is an error,
+//! and doubtful ends are kept. No acknowledged write is lost silently.
 
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
 use io_core::{Directory, DynBackend, StopFlag, with_causes};
@@ -14,9 +14,9 @@ use vecstore::schema::Schema;
 const DIR: &str = "/c";
 const LOG: &str = "/c/log-000001.wal";
 const TORN: &str = "/c/log-000001.torn";
-/// Points that are always synced.
+/// Number of points that are always synced.
 const SYNCED: u64 = 3;
-/// Bytes in front of the first record, and of the header of each.
+/// Bytes before the first record, and in the header of each record.
 const HEADER: usize = 64;
 const RECORD_HEADER: usize = 32;
 
@@ -40,7 +40,7 @@ fn put(collection: &Collection, ids: Range<u64>, text: usize, durability: Durabi
     collection.upsert(ids.map(point).collect(), durability).wait().unwrap();
 }
 
-/// A collection in use that has these points synced.
+/// An open collection with these points synced.
 fn begin(disk: &SimulatedDisk) -> Collection {
     let backend = DynBackend::new(disk.clone());
     let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options(false)).unwrap();
@@ -48,7 +48,7 @@ fn begin(disk: &SimulatedDisk) -> Collection {
     collection
 }
 
-/// The disk as it is, when the process is killed; with other bytes in the log.
+/// The disk after the process is killed, with other bytes in the log.
 fn killed(disk: &SimulatedDisk, log: &[u8]) -> SimulatedDisk {
     let after = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
     after.write(Path::new(LOG), log).unwrap();
@@ -56,7 +56,8 @@ fn killed(disk: &SimulatedDisk, log: &[u8]) -> SimulatedDisk {
     after.crash(after.history_len(), SimulatedDisk::KEEP_ALL)
 }
 
-/// Where each batch of a sound log is, by the lengths in the headers of its records; and where the last record ends.
+/// The places of all batches of a sound log, by the lengths in the records' headers. Also the end of the last
+/// record.
 fn batches(log: &[u8]) -> (Vec<Range<usize>>, usize) {
     let (mut batches, mut at) = (Vec::new(), HEADER);
     while let Some(kind) = log.get(at + 24).filter(|&&kind| kind != 0) {
@@ -94,8 +95,8 @@ fn is_damage_at(error: &Error, at: usize) -> bool {
         && matches!(error, Error::Format(FormatError::Damaged { path, offset: Some(offset), .. }) if path == Path::new(LOG) && *offset == at as u64)
 }
 
-/// After a kill, with the last write synced or only written. A flipped bit of its record is damage; one of the mark that
-/// says that it was synced costs nothing.
+/// After a kill, with the last write synced or only written. A flipped bit of its record is damage. A flipped
+/// bit of its mark costs nothing.
 #[test]
 fn a_flipped_bit_in_the_last_group_is_never_taken_for_its_end() {
     for durability in [Durability::Synced, Durability::Written] {
@@ -128,7 +129,7 @@ fn a_flipped_bit_in_the_last_group_is_never_taken_for_its_end() {
     }
 }
 
-/// Damage of more than a bit: an error where the write was synced, else kept.
+/// Damage of more than one bit is an error if the write was synced. Otherwise the end is kept.
 #[test]
 fn what_may_be_damage_is_kept_and_told() {
     let disk = SimulatedDisk::new(2);
@@ -139,7 +140,7 @@ fn what_may_be_damage_is_kept_and_told() {
     garbled[batch.start + 50..batch.start + 60].fill(0xA5);
     let after = killed(&disk, &garbled);
 
-    // Reading changes nothing, and tells.
+    // Opening read-only changes nothing, and reports it.
     let before = after.history_len();
     let reader = open(&after, true).unwrap();
     assert_eq!(ids(&reader), [0, 1, 2]);
@@ -153,7 +154,7 @@ fn what_may_be_damage_is_kept_and_told() {
     assert!(after.history_len() <= before + 1, "more than the lock file was touched");
     assert_eq!(problems(&after).len(), 1);
 
-    // Without room for the copy nothing is cut off.
+    // If there is no room for the copy, nothing is cut off.
     after.set_fault(Some(DiskFault::new(after.operations(), FaultKind::NoSpace)));
     let error = with_causes(&open(&after, false).unwrap_err()).to_string();
     assert!(error.contains("No space left"), "{error}");
@@ -162,7 +163,7 @@ fn what_may_be_damage_is_kept_and_told() {
     assert_eq!(names(&after), ["LOCK", "MANIFEST", "log-000001.wal"]);
     assert_eq!(after.read(Path::new(LOG)).unwrap(), garbled);
 
-    // Writing keeps the log as it was, for ever.
+    // Opening for writing keeps a copy of the log, for ever.
     let writer = open(&after, false).unwrap();
     assert_eq!(writer.open_report().cut_off.len(), 1);
     assert_eq!(after.read(Path::new(TORN)).unwrap(), garbled);
@@ -182,19 +183,20 @@ fn what_may_be_damage_is_kept_and_told() {
     after.remove_file(Path::new(TORN)).unwrap();
     assert_eq!(problems(&after), [""; 0]);
 
-    // The same damage to a write that was synced.
+    // The same damage to a synced write.
     collection.sync().wait().unwrap();
     let mut log = disk.read(Path::new(LOG)).unwrap();
     log[batch.start + 50..batch.start + 60].fill(0xA5);
     let error = open(&killed(&disk, &log), false).unwrap_err();
     assert!(is_damage_at(&error, batch.start), "{error}");
-    // A whole sector that is gone is damage then too.
+    // A missing sector is then damage too.
     log[batch.start..batch.end].fill(0);
     let error = open(&killed(&disk, &log), false).unwrap_err();
     assert!(is_damage_at(&error, batch.start), "{error}");
 }
 
-/// A snapshot and a restored collection have logs of their own. Opening one for writing cuts off a torn end in its own logs only.
+/// A snapshot and a restored collection have their own logs. Opening one for writing cuts a torn end only
+/// there.
 #[test]
 fn writing_to_a_copy_leaves_the_log_it_comes_from() {
     let disk = SimulatedDisk::new(5);
@@ -220,7 +222,7 @@ fn writing_to_a_copy_leaves_the_log_it_comes_from() {
         assert!(after.history_len() > begun);
         assert_eq!(after.read(Path::new(LOG)).unwrap(), log);
         assert_eq!(names(&after), ["LOCK", "MANIFEST", "log-000001.wal"]);
-        // A snapshot of what was opened after a kill.
+        // A snapshot of a collection that was opened after a kill.
         let opened = open(&after, false).unwrap();
         opened.snapshot(Path::new("/snapshot")).wait().unwrap();
         let own = after.read(Path::new(LOG)).unwrap();
@@ -230,7 +232,7 @@ fn writing_to_a_copy_leaves_the_log_it_comes_from() {
     }
 }
 
-/// Whenever the machine stops while a log is kept: it is there whole, or was not cut off yet.
+/// A crash at any moment of keeping a log leaves either a whole copy or the uncut log.
 #[test]
 fn a_crash_while_a_log_is_kept_loses_nothing_of_it() {
     let disk = SimulatedDisk::new(3);
@@ -255,8 +257,8 @@ fn a_crash_while_a_log_is_kept_loses_nothing_of_it() {
     }
 }
 
-/// A power cut: of the sectors of writes that were not synced any may be missing, and the file may be shorter. What is whole
-/// up to the first gap is there, and nothing is kept or refused.
+/// In a power cut, any sectors of unsynced writes may be lost, and the file may be shorter. Whole records up
+/// to the first gap survive. Nothing is kept or refused.
 #[test]
 fn any_lost_sectors_of_unsynced_writes_are_a_plain_end() {
     const SECTOR: usize = 512;
@@ -279,7 +281,7 @@ fn any_lost_sectors_of_unsynced_writes_are_a_plain_end() {
         for (_, sector) in sectors.iter().enumerate().filter(|(place, _)| gone(*place)) {
             torn[sector.clone()].copy_from_slice(&before[sector.clone()]);
         }
-        // Or it never became so long.
+        // Or the file never reached that length.
         if lost % 2 == 1 {
             let kept = (0..sectors.len()).rev().find(|&place| !gone(place));
             torn.truncate(kept.map_or(batches[0].start, |place| sectors[place].end));

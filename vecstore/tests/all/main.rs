@@ -1,7 +1,7 @@
-//! The tests of collections, in one binary. Each binary links everything, which takes longer than most tests run.
+//! The tests of collections, in one binary. A binary of its own takes longer to link than most tests run.
 //!
-//! A test that needs a process of its own has a binary of its own, beside this directory. Such a test counts what
-//! the process allocates or has open, sets its limits, or kills it.
+//! A test that needs its own process has its own binary, beside this directory. Such a test counts what the
+//! process allocates or has open, sets its limits, or kills it.
 
 mod backends;
 mod background;

@@ -1,6 +1,7 @@
-//! Pages, files, segments, logs and manifests in the place of others: of a sister collection that was made by the same calls, of
-//! another segment, of a copy that went its own way, and of an earlier time. Each is sound by itself, and each is found.
-//! Then manifests and files that are crafted: their checksums are right, and what they say is impossible.
+//! Pages, files, segments, logs and manifests in wrong places. They come from a sister collection made by the
+//! same calls, from another segment, from a copy with its own history, or from an earlier time. Each is sound
+//! by itself, and each is found. Then crafted manifests and files: their checksums are right, and their
+//! content is impossible.
 
 use io_core::testing::SimulatedDisk;
 use io_core::{Directory, DynBackend, StopFlag};
@@ -23,7 +24,7 @@ const PAGE: usize = 4096;
 const SECTOR: usize = 512;
 
 type Model = BTreeMap<PointId, Point>;
-/// The files of a collection, by their paths in it.
+/// The files of a collection, by their relative paths.
 type Tree = BTreeMap<PathBuf, Vec<u8>>;
 
 fn options() -> CollectionOptions {
@@ -38,13 +39,13 @@ fn open(disk: &SimulatedDisk, dir: &str) -> Result<Collection, Error> {
     Collection::open(&backend(disk), Path::new(dir), &options())
 }
 
-/// A codec that learns something, so that there is a file of what it learned.
+/// A trained codec, so that the segment has its file.
 fn schema() -> Schema {
     let schema = Schema { quantization: Quantization::Rotated2, ..Schema::new(3) };
     schema.tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer)
 }
 
-/// Points of different collections with one id are equally long, and different in all that is kept of them.
+/// Points of different collections with one id have equal lengths, and different vectors and payloads.
 fn point(id: u64, shift: u64) -> Point {
     let text = char::from(b'a' + shift as u8).to_string().repeat(200);
     let payload = json!({"t": format!("t{}", (id + shift) % 4), "n": id * 10 + shift, "text": text});
@@ -83,7 +84,7 @@ fn on_disk(tree: &Tree) -> SimulatedDisk {
     disk
 }
 
-/// Everything that can be read of a collection, in several ways that have to agree.
+/// The content of a collection, read in several ways that must agree.
 fn contents(collection: &Collection) -> Result<Model, Error> {
     let request = ScrollRequest { limit: 10_000, with: RecordParts::ALL, ..ScrollRequest::default() };
     let point = |record: vecstore::collection::Record| Point {
@@ -148,7 +149,7 @@ fn begun(disk: &SimulatedDisk, shift: u64) -> (Collection, Model) {
     (collection, model)
 }
 
-/// Goes on from there: deleted points, a second segment, and two logs.
+/// Continues with deleted points, a second segment, and two logs.
 fn gone_on(disk: &SimulatedDisk, dir: &str, collection: Collection, mut model: Model, shift: u64) -> History {
     let mut history = History::default();
     history.push(disk, dir, &model);
@@ -179,11 +180,11 @@ fn gone_on(disk: &SimulatedDisk, dir: &str, collection: Collection, mut model: M
     history
 }
 
-/// A collection, and those whose parts are put into its place.
+/// A collection, and others whose parts are put into its place.
 struct Family {
     ours: History,
     sister: History,
-    /// A restored snapshot, of when the first segment was there, that went its own way.
+    /// A snapshot from the time of the first segment, restored and then changed.
     copy: History,
 }
 
@@ -234,8 +235,8 @@ impl Family {
         donors
     }
 
-    /// Checks that what was put together is found, and gives no wrong answer. What a part of the last log's end was replaced
-    /// by cannot be told from a write that was under way, so it may be left out by opening.
+    /// Checks that the mixture is noticed and gives no wrong answer. A replaced end of the last log looks
+    /// like a write in progress, so opening may cut it off.
     fn check(&self, tree: &Tree, is_end_of_log: bool, context: &str) -> Vec<Error> {
         let disk = on_disk(tree);
         let found = problems(&disk);
@@ -256,7 +257,7 @@ fn is_log(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "wal")
 }
 
-/// What is found of a file is that it is another one, and it says which.
+/// Fails unless the finding says that the file is another one, and which.
 fn assert_misplaced(found: &[Error], path: &Path, context: &str) {
     let path = Path::new(DIR).join(path);
     let is_named = |error: &Error| matches!(error, Error::Format(FormatError::Misplaced { path: wrong, .. }) if *wrong == path);
@@ -337,7 +338,7 @@ fn files_of_a_segment_that_changed_places_are_found() {
     }
 }
 
-/// Whole segments, logs and manifests, alone and together, of another collection and of another time.
+/// Whole segments, logs and manifests, alone and combined, of another collection and of another time.
 #[test]
 fn larger_parts_of_another_collection_are_found() {
     let family = family();
@@ -356,12 +357,12 @@ fn larger_parts_of_another_collection_are_found() {
                 .chain(donor.iter().filter(|(path, _)| is_taken(path)))
                 .map(|(path, bytes)| (path.clone(), bytes.clone()))
                 .collect();
-            // A manifest and the logs it lists are the collection at its time. What else is there may be of a run that did
-            // not come to its end.
+            // A manifest with the logs that it lists is the collection of its time. Other files may come from
+            // an unfinished run.
             if tree == *family.tree() || name.starts_with("older") && groups & 3 == 3 {
                 continue;
             }
-            // The older copy of the last log: see below.
+            // The older copy of the last log has its own test below.
             if name == "older 4" {
                 continue;
             }
@@ -372,7 +373,7 @@ fn larger_parts_of_another_collection_are_found() {
     assert!(cases > 50, "{cases}");
 }
 
-/// Every manifest that the collection has had, where all that it was written after is sealed into segments.
+/// Every earlier manifest, when segments hold all writes since.
 #[test]
 fn an_older_manifest_is_found_and_nothing_is_removed_for_it() {
     let disk = SimulatedDisk::new(1);
@@ -392,7 +393,7 @@ fn an_older_manifest_is_found_and_nothing_is_removed_for_it() {
         assert!(!problems(&disk).is_empty(), "{}", String::from_utf8_lossy(older));
         assert!(read(&disk).is_err());
         assert_eq!(read_tree(&disk, Path::new(DIR)), mixed, "opening removed something");
-        // With the right manifest all is there again.
+        // With the right manifest, the collection is complete again.
         disk.write(&Path::new(DIR).join(manifest), &tree[manifest]).unwrap();
         assert_eq!(read(&disk).unwrap(), history.last().1);
         found += 1;
@@ -400,7 +401,7 @@ fn an_older_manifest_is_found_and_nothing_is_removed_for_it() {
     assert!(found >= 4, "{found}");
 }
 
-/// The one thing that nothing tells: the last log as it was earlier, after which nothing else was written.
+/// The one undetectable case: an earlier state of the last log, if nothing else was written since.
 #[test]
 fn an_older_copy_of_the_last_log_is_the_collection_of_that_time() {
     let family = family();
@@ -421,7 +422,7 @@ fn repaired(disk: &SimulatedDisk) -> (RepairReport, Model) {
     (report, contents(&open(disk, "/repaired").unwrap()).unwrap())
 }
 
-/// Repair takes nothing of what is not the collection's, and says what is lost by that.
+/// Repair takes nothing from other collections, and reports the resulting loss.
 #[test]
 fn repair_leaves_out_what_is_of_another_collection() {
     let family = family();
@@ -459,7 +460,8 @@ fn repair_leaves_out_what_is_of_another_collection() {
     }
 }
 
-/// Repair needs no manifest and no `segment.json` to tell whose a file is: what belongs together does.
+/// Repair can tell the owner of a file without a manifest and without `segment.json`, by the files that
+/// belong together.
 #[test]
 fn repair_without_a_manifest_leaves_out_files_of_another_segment() {
     let family = family();
@@ -487,7 +489,7 @@ fn repair_without_a_manifest_leaves_out_files_of_another_segment() {
     }
 }
 
-/// A JSON file of the collection with another checksum, after a change.
+/// A JSON file of the collection after a change, with a right checksum.
 fn crafted(tree: &Tree, path: &str, change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let bytes = &tree[Path::new(path)];
     let text = std::str::from_utf8(bytes).unwrap();
@@ -567,7 +569,7 @@ fn a_manifest_that_says_the_impossible_is_refused() {
         let before = (disk.operations(), read_tree(&disk, Path::new(DIR)));
         let error = open(&disk, DIR).unwrap_err().to_string();
         assert!(error.contains(reason), "{reason}: {error}");
-        // Not every file that it lists was looked for, and none was removed.
+        // Opening did not look for every listed file, and removed none.
         assert!(disk.operations() - before.0 < 1000, "{reason}: {} operations", disk.operations() - before.0);
         assert_eq!(read_tree(&disk, Path::new(DIR)), before.1, "{reason}");
         let found: Vec<String> = problems(&disk).iter().map(ToString::to_string).collect();
@@ -575,7 +577,7 @@ fn a_manifest_that_says_the_impossible_is_refused() {
         let (report, repaired) = repaired(&disk);
         let known = family.ours.0.iter().flat_map(|(_, model)| model.values()).collect::<Vec<_>>();
         assert!(repaired.values().all(|point| known.contains(&point)), "{reason}: {report:?}");
-        // What was lost or may be wrong is said.
+        // Losses and doubts are reported.
         let is_said = (report.more_lost || report.points_lost > 0) && !report.notes.is_empty();
         assert!(repaired == family.ours.last().1 || is_said, "{reason}: {report:?}");
     }
@@ -594,7 +596,7 @@ fn a_log_with_an_impossible_number_is_refused() {
         let (_, found) = repaired(&disk);
         assert_eq!(found, family.ours.last().1);
     }
-    // The largest number there is may be there, and the next log has none left.
+    // The largest possible number exists, and the next log has none left.
     let name = format!("log-{}.wal", u64::MAX / 2 - 1);
     let disk = on_disk(&with(family.tree(), Path::new(&name), b""));
     let collection = open(&disk, DIR).unwrap();
@@ -603,7 +605,7 @@ fn a_log_with_an_impossible_number_is_refused() {
     assert_eq!(contents(&collection).unwrap(), family.ours.last().1);
 }
 
-/// A collection whose numbers are used up takes nothing that it could not keep, and says why.
+/// If its numbers are used up, a collection refuses what it could not keep, and says why.
 #[test]
 fn used_up_numbers_are_told_before_anything_is_acknowledged() {
     let disk = SimulatedDisk::new(1);
@@ -652,19 +654,20 @@ fn used_up_numbers_are_told_before_anything_is_acknowledged() {
             assert!(problems(&disk).is_empty(), "{name}, {left}");
         }
         assert!(refused > 0, "{name}, {left}");
-        // In a new collection they begin anew.
+        // In a new collection, numbers start from the beginning.
         assert_eq!(repaired(&disk).1, model, "{name}, {left}");
     }
 }
 
-/// What an attempt to begin a log left, which the manifest does not list: it is passed over, and gives its number to no other one.
+/// The remains of an attempt to begin a log are not in the manifest. They are ignored, and their number is
+/// not used again.
 #[test]
 fn a_log_that_was_never_begun_is_passed_over() {
     let family = family();
-    // Of the same collection, with a salt that the manifest does not list.
+    // A log of the same collection, with a salt that the manifest does not list.
     let log = &family.copy.last().0[Path::new("log-000004.wal")];
     let sister = &family.sister.last().0[Path::new("log-000004.wal")];
-    // Nothing of its header, a part, all; with room behind it.
+    // None, a part or all of its header, and room behind it.
     let room = [&log[..64], &[0; 5000]].concat();
     for left in [&log[..0], &log[..30], &log[..64], &sister[..64], &room] {
         let disk = on_disk(&with(family.tree(), Path::new("log-000005.wal"), left));
@@ -680,7 +683,7 @@ fn a_log_that_was_never_begun_is_passed_over() {
         let (report, found) = repaired(&disk);
         assert_eq!((found, report.more_lost, report.notes), (model, false, vec![]));
     }
-    // With anything in it it is not one of those.
+    // With records in it, it is not such a remainder.
     for left in [&log[..], sister] {
         let disk = on_disk(&with(family.tree(), Path::new("log-000005.wal"), left));
         assert_misplaced(&problems(&disk), Path::new("log-000005.wal"), "a log with writes");
@@ -688,12 +691,13 @@ fn a_log_that_was_never_begun_is_passed_over() {
     }
 }
 
-/// Two segments with the same points: no panic, but an error, wherever it shows.
+/// Two segments with the same points give an error wherever it shows, and no panic.
 #[test]
 fn segments_that_overlap_are_an_error() {
     let family = family();
     let mut tree = family.ours.0[2].0.clone();
-    // Without its file of deleted points the first segment still has those that the second one replaced.
+    // Without its file of deleted points, the first segment still has the points that the second one
+    // replaced.
     let manifest = crafted(&tree, "MANIFEST", |all| {
         let segment = all["segments"][0].as_object_mut().unwrap();
         segment.remove("deleted");
@@ -731,7 +735,8 @@ fn crc(initial: u32, bytes: &[u8]) -> [u8; 4] {
     hasher.finalize().to_le_bytes()
 }
 
-/// Puts all checksums of a file right, of an identity that the header has, as FORMAT.md says; returns the header's.
+/// Corrects all checksums of a file for the identity in its header, as FORMAT.md describes. Returns the
+/// header's checksum.
 fn sealed(bytes: &mut [u8]) -> u32 {
     if bytes.starts_with(b"VECTFILE") {
         let seed = crc32fast::hash(&bytes[56..80]);
@@ -762,7 +767,7 @@ fn sealed(bytes: &mut [u8]) -> u32 {
     u32_at(bytes, PAGE - 4)
 }
 
-/// A collection with other bytes in a file of a segment, and with all checksums right.
+/// A collection with other bytes in a file of a segment, and with right checksums.
 fn forged(tree: &Tree, path: &Path, bytes: &[u8]) -> Tree {
     let mut bytes = bytes.to_vec();
     let header = sealed(&mut bytes);
@@ -787,7 +792,7 @@ fn forging_is_done_right() {
     }
 }
 
-/// The contents of another collection under our identity: what the files say of each other tells.
+/// The content of another collection under our identity. Only comparing the files reveals it.
 #[test]
 fn a_file_of_other_contents_with_the_right_checksums_is_found() {
     let family = family();
@@ -809,7 +814,7 @@ fn a_file_of_other_contents_with_the_right_checksums_is_found() {
     }
 }
 
-/// Whatever a file says whose checksums are right: an answer or an error, and no panic.
+/// Any content with right checksums gives an answer or an error, and no panic.
 #[test]
 fn hostile_contents_with_the_right_checksums_never_panic() {
     let family = family();
@@ -827,7 +832,7 @@ fn hostile_contents_with_the_right_checksums_never_panic() {
         let mut random = fastrand::Rng::with_seed(seed);
         let path = paths[random.usize(..paths.len())];
         let mut bytes = family.tree()[path].clone();
-        // Anything but what says which file it is, and how long.
+        // Changes all bytes but those that identify the file and tell its length.
         let first = if path.extension().unwrap() == "vec" {
             PAGE
         } else {
@@ -870,13 +875,13 @@ fn hostile_contents_with_the_right_checksums_never_panic() {
     assert!(refused > 20 && answered > 20, "{refused} {answered}");
 }
 
-/// Where a section of a file of pages begins, and its bytes.
+/// The offset and the length of a section in a file of pages.
 fn section(bytes: &[u8], section: usize) -> (usize, usize) {
     let at = 56 + section * 16;
     (u32_at(bytes, at) as usize * PAGE, u32_at(bytes, at + 8) as usize)
 }
 
-/// Changes a section that is, and stays, shorter than a page.
+/// Replaces a section that is, and stays, shorter than a page.
 fn set_section(bytes: &mut [u8], number: usize, content: &[u8]) {
     let (start, _) = section(bytes, number);
     bytes[start..start + PAGE - 4].fill(0);
@@ -884,7 +889,7 @@ fn set_section(bytes: &mut [u8], number: usize, content: &[u8]) {
     bytes[56 + number * 16 + 8..][..8].copy_from_slice(&(content.len() as u64).to_le_bytes());
 }
 
-/// What is wrong with a collection, of which opening it or using its indexes is an error too.
+/// The faults of a collection. Opening it or using its indexes must also be an error.
 fn refused(tree: &Tree, use_indexes: impl Fn(&Collection) -> Vec<Error>) -> Vec<String> {
     let disk = on_disk(tree);
     let errors = match open(&disk, DIR) {
@@ -897,13 +902,13 @@ fn refused(tree: &Tree, use_indexes: impl Fn(&Collection) -> Vec<Error>) -> Vec<
     problems(&disk).iter().map(ToString::to_string).collect()
 }
 
-/// Postings of a term that name a point which is not there.
+/// Postings of a term that name a missing point.
 #[test]
 fn an_index_of_points_that_are_not_there_is_an_error() {
     let family = family();
     let path = Path::new("segment-000001/fields.pages");
     let mut bytes = family.tree()[path].clone();
-    // Fields are n and t: sections 4 to 7 are those of t. The first of its four terms has 15 points.
+    // The fields are n and t, so t has sections 4 to 7. The first of its four terms has 15 points.
     let (postings, _) = section(&bytes, 7);
     bytes[postings + 14] = 0x7F;
     let tree = forged(family.tree(), path, &bytes);
@@ -921,7 +926,7 @@ fn an_index_of_points_that_are_not_there_is_an_error() {
     assert!(found.len() == 1 && found[0].contains("the postings of a term are none"), "{found:?}");
 }
 
-/// Files with too few sections, wherever they are placed.
+/// Files with too few sections, at any placement.
 #[test]
 fn a_missing_section_is_an_error() {
     let family = family();
@@ -950,7 +955,7 @@ fn a_missing_section_is_an_error() {
     }
 }
 
-/// Bytes behind the postings that a file says it has: some of what was deleted would be passed over.
+/// Bytes behind the postings. If ignored, some deleted points would be back.
 #[test]
 fn postings_that_go_on_behind_their_count_are_an_error() {
     let family = family();
@@ -964,12 +969,12 @@ fn postings_that_go_on_behind_their_count_are_an_error() {
     assert!(found.len() == 1 && found[0].contains("its postings are none"), "{found:?}");
 }
 
-/// Indexes in which all values are, and are not found.
+/// Indexes that hold all values but do not find them.
 #[test]
 fn an_index_in_the_wrong_order_or_without_points_is_found() {
     let disk = SimulatedDisk::new(1);
     let collection = Collection::create(&backend(&disk), Path::new(DIR), &schema(), &options()).unwrap();
-    // Points of one number come in the order of their ids; a few have no number.
+    // Points with one number are in the order of their ids. A few points have no number.
     let numbered = |id: u64| match id % 10 {
         9 => Point::new(id, vec![1.0, id as f32, 2.0]).with_payload(json!({"t": format!("t{}", id % 4)})),
         _ => Point::new(id, vec![1.0, id as f32, 2.0])
@@ -986,7 +991,7 @@ fn an_index_in_the_wrong_order_or_without_points_is_found() {
         let (start, len) = section(whole, number);
         whole[start..start + len].to_vec()
     };
-    // Entries of 12 bytes: 18 of each number. Terms of 22 bytes behind the 8 of the group's header.
+    // An entry has 12 bytes, and each number has 18. Terms of 22 bytes follow the 8 of the group's header.
     let (numbers, group) = (content(2), content(6));
     assert_eq!((numbers.len(), group.len()), (54 * 12, 8 + 4 * 22));
     let swapped = |entries: [usize; 2]| {
@@ -1027,7 +1032,7 @@ fn an_index_in_the_wrong_order_or_without_points_is_found() {
     }
 }
 
-/// Puts the checksums of a log's records right.
+/// Corrects the checksums of a log's records.
 fn sealed_log(log: &mut [u8]) {
     let salt: [u8; 8] = log[16..24].try_into().unwrap();
     let (mut at, mut previous) = (64, u32_at(log, 60).to_le_bytes());
@@ -1042,7 +1047,7 @@ fn sealed_log(log: &mut [u8]) {
     }
 }
 
-/// Records of a log whose checksums are right, with points that no collection takes: `verify` finds what opening refuses.
+/// Records with right checksums and impossible points. `verify` finds what opening refuses.
 #[test]
 fn a_log_with_impossible_points_is_found() {
     let family = family();
@@ -1076,7 +1081,7 @@ fn a_log_with_impossible_points_is_found() {
     }
 }
 
-/// Vectors that are not finite, and codes made of them.
+/// Vectors that are not finite, and their codes.
 #[test]
 fn a_vector_that_is_not_finite_is_found() {
     let family = family();

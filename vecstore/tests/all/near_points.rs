@@ -1,5 +1,5 @@
-//! Points nearer to each other than a step of their int8 codes are told apart by their vectors: as many are read as it takes, up to a
-//! limit that a search says it reached.
+//! Points nearer to each other than a step of their int8 codes. A search tells them apart by their vectors.
+//! It reads as many as it needs, up to a limit, and says if it reached the limit.
 
 use io_core::DynBackend;
 use io_core::testing::SimulatedDisk;
@@ -40,7 +40,8 @@ fn normal(random: &mut fastrand::Rng) -> f32 {
     (radius * (std::f64::consts::TAU * random.f64()).cos()) as f32
 }
 
-/// Clusters of points `sigma` around centres that are as far as components of about 10 from the origin, and from each other.
+/// Clusters with standard deviation `sigma`. Components of their centres are about 10, so centres are far
+/// apart.
 fn clusters(count: usize, sigma: f32) -> Vec<Vec<f32>> {
     let mut random = fastrand::Rng::with_seed(17);
     let mut vectors = Vec::new();
@@ -53,7 +54,7 @@ fn clusters(count: usize, sigma: f32) -> Vec<Vec<f32>> {
     vectors
 }
 
-/// The score in `f64`, higher is better.
+/// The score in `f64`. Higher is better.
 fn score(distance: Distance, a: &[f32], b: &[f32]) -> f64 {
     let pairs = a.iter().zip(b).map(|(&a, &b)| (f64::from(a), f64::from(b)));
     match distance {
@@ -83,8 +84,8 @@ fn place(hit: &Hit) -> usize {
     }
 }
 
-/// How many hits are further away than the furthest that there should be, of searches for the first vector of every `step`. Scores differ
-/// if they do by more than `f32` computes them to.
+/// How many hits are further away than the furthest true one. The searches are for the first vector of every
+/// `step`. Scores differ if their difference exceeds the resolution of `f32`.
 fn missed(distance: Distance, vectors: &[Vec<f32>], step: usize, found: &[SearchResult]) -> usize {
     let resolution =
         1e-6 * if distance == Distance::Dot { score(distance, &vectors[0], &vectors[0]) } else { 1.0 };
@@ -100,7 +101,7 @@ fn missed(distance: Distance, vectors: &[Vec<f32>], step: usize, found: &[Search
     vectors.iter().step_by(step).zip(found).map(misses).sum()
 }
 
-/// All of the points with a search each, at the default settings.
+/// A search for each point, at the default settings.
 #[test]
 fn points_of_far_away_tight_clusters_find_themselves() {
     let vectors = clusters(50, 0.01);
@@ -124,7 +125,7 @@ fn neighbours_in_tight_clusters_are_found_by_every_distance() {
     ] {
         let vectors = clusters(12, sigma);
         let queries: Vec<Vec<f32>> = vectors.iter().step_by(4).cloned().collect();
-        // Those in memory have codes too, and bounds.
+        // Points in memory also have codes with bounds.
         let in_memory = created(distance, codes, &vectors);
         let on_disk = sealed(distance, codes, &vectors);
         for limit in [1, 10] {
@@ -139,7 +140,7 @@ fn neighbours_in_tight_clusters_are_found_by_every_distance() {
     }
 }
 
-/// More points than a search ranks, and all of them the same to their codes.
+/// More points than a search ranks, all with the same code.
 #[test]
 fn a_search_that_reaches_its_limit_says_so() {
     let mut random = fastrand::Rng::with_seed(5);
@@ -160,14 +161,14 @@ fn a_search_that_reaches_its_limit_says_so() {
     assert_eq!(with(Some(0)), (false, true, 20));
     assert_eq!(with(Some(21)), (false, true, 21));
     assert_eq!(with(Some(2000)), (true, false, 1500));
-    // Above its range.
+    // The value is above the parameter's range.
     let params = SearchParams { candidates_max: Some((1 << 20) + 1), ..SearchParams::default() };
     let request = SearchRequest { params, ..SearchRequest::new(query[0].clone()) };
     let error = collection.search(request).wait().unwrap_err().to_string();
     assert!(error.contains("candidates_max") && error.contains("1048577"), "{error}");
 }
 
-/// None can be nearer than what is there already.
+/// Nothing can be nearer than the copies already found.
 #[test]
 fn of_copies_no_more_are_read_than_are_wanted() {
     let mut vectors = clusters(4, 1.0);
@@ -184,7 +185,7 @@ fn of_copies_no_more_are_read_than_are_wanted() {
     }
 }
 
-/// What is not crowded costs what it did, nearly: vectors that differ in few directions, as those of real data do.
+/// Without crowded points, the cost hardly changes. The vectors vary in few directions, as real data do.
 #[test]
 fn ordinary_searches_read_hardly_more() {
     const WIDE: usize = 64;
@@ -207,7 +208,7 @@ fn ordinary_searches_read_hardly_more() {
     }
 }
 
-/// Codes alone do not say on which side of a threshold a vector is that is near it.
+/// Codes do not tell on which side of a threshold a nearby vector is.
 #[test]
 fn a_threshold_holds_for_vectors_also_where_codes_decide() {
     let vectors = clusters(3, 0.3);
@@ -239,7 +240,7 @@ fn a_threshold_holds_for_vectors_also_where_codes_decide() {
     assert!(left_out > 0, "some are decided by their codes");
 }
 
-/// As below, where one of the short ones is better than all others by far: its code seems to decide.
+/// As below, but one short vector is much better than all others, and its code seems to decide.
 #[test]
 fn a_long_vector_is_found_behind_one_that_seems_sure() {
     let mut random = fastrand::Rng::with_seed(7);
@@ -259,7 +260,8 @@ fn a_long_vector_is_found_behind_one_that_seems_sure() {
     }
 }
 
-/// Bounds grow with the length of a vector, so that one of a worse score than all candidates may be the best of all.
+/// Bounds grow with the length of a vector. A long vector with a worse score than all candidates may be the
+/// best of all.
 #[test]
 fn a_long_vector_behind_many_short_ones_is_found() {
     const SHORT: usize = 400;
@@ -271,7 +273,7 @@ fn a_long_vector_behind_many_short_ones_is_found() {
     ] {
         for scale in [3.0, 10.0, 100.0, 1000.0] {
             if distance == Distance::Euclid && scale > 100.0 {
-                // What makes the difference is lost in `f32`.
+                // `f32` cannot represent the difference.
                 continue;
             }
             for _ in 0..6 {
@@ -281,7 +283,7 @@ fn a_long_vector_behind_many_short_ones_is_found() {
                 long[1..].iter_mut().for_each(|x| *x = scale * normal(&mut random));
                 let query = match distance {
                     Distance::Dot => axis(1.0),
-                    // As far from the short ones as from it, but for a little.
+                    // Nearly as far from the short vectors as from the long one.
                     _ => {
                         let squares = long[1..].iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
                         let mut query = long.clone();

@@ -1,5 +1,5 @@
-//! What somebody else put where the files of a collection are, or are going to be: links, pipes, devices, directories. Nothing
-//! outside of the collection is changed, nothing is waited for, and the error names the path.
+//! Links, pipes, devices and directories that somebody planted in the places of a collection's files. Calls
+//! change nothing outside of the collection and wait for nothing, and errors name the path.
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
@@ -37,7 +37,7 @@ fn open(dir: &Path) -> Result<Collection, Error> {
     Collection::open(&backend(), dir, &options())
 }
 
-/// A collection with every kind of file: a segment with a codec, deleted points, a log.
+/// A collection with every kind of file: a segment with a codec, deleted points, and a log.
 fn sample(dir: &Path) {
     let schema =
         Schema { quantization: Quantization::Rotated2, ..Schema::new(2).index("n", FieldKind::Integer) };
@@ -64,7 +64,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Names and contents below a directory.
+/// The names and contents of all files below a directory.
 fn tree(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut all = Vec::new();
     for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
@@ -86,7 +86,7 @@ fn mkfifo(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-/// Runs something that must not wait for anything. It goes on in its thread if it does, and the test fails.
+/// Runs `act`, which must not block. If it blocks, its thread goes on, and the test fails.
 fn without_waiting<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, waiting) = mpsc::channel();
     std::thread::spawn(move || drop(done.send(act())));
@@ -103,7 +103,7 @@ fn texts(errors: &[Error]) -> Vec<String> {
     errors.iter().map(|error| with_causes(error).to_string()).collect()
 }
 
-/// Reads everything there is.
+/// Reads all points.
 fn read_all(collection: &Collection) -> Result<(), Error> {
     let all = ScrollRequest { limit: 1000, with: RecordParts::ALL, ..ScrollRequest::default() };
     collection.scroll(all).wait()?;
@@ -111,7 +111,7 @@ fn read_all(collection: &Collection) -> Result<(), Error> {
     collection.facet("n".to_owned(), None, 10).wait().map(drop)
 }
 
-/// Everything that can be done with a collection; the second path is free.
+/// All calls on a collection. The second path is free.
 const CALLS: [(&str, Call); 6] = [
     ("read", |dir, _| {
         let options = CollectionOptions { read_only: true, ..options() };
@@ -140,7 +140,7 @@ const CALLS: [(&str, Call); 6] = [
     }),
 ];
 
-/// Each file of a collection is replaced by each of these, and everything is tried.
+/// Replaces each file of a collection by each of these, and tries all calls.
 #[test]
 fn no_call_waits_for_what_is_in_a_files_place() {
     let temp = tempdir();
@@ -161,11 +161,11 @@ fn no_call_waits_for_what_is_in_a_files_place() {
     let kinds = ["a pipe", "a directory", "a socket", "a link to a device", "a link to itself", "a link"];
     assert!(files.len() > 20, "{files:?}");
     for (index, file) in files.iter().enumerate() {
-        // All kinds for one file of a kind; two for the others.
+        // All kinds for the first files, and two kinds for each other one.
         let some = if index < 4 { 0..kinds.len() } else { index % 5..index % 5 + 2 };
         for what in &kinds[some] {
             let at = tempfile::tempdir_in(temp.path()).unwrap();
-            // A socket's path is short.
+            // A socket's path must be short.
             let dir = at.path().join("c");
             copy(&sound, &dir);
             let path = dir.join(file);
@@ -182,7 +182,7 @@ fn no_call_waits_for_what_is_in_a_files_place() {
                 let context = format!("{call}, with {what} as {}", file.display());
                 let (dir, free) = (dir.clone(), at.path().join(call));
                 let result = without_waiting(&context, move || act(&dir, &free));
-                // Repair saves the rest; it makes codes and graphs anew.
+                // Repair saves the rest. It rebuilds codes and graphs.
                 if call == "repair" && !file.ends_with("LOCK") {
                     continue;
                 }
@@ -198,7 +198,7 @@ fn no_call_waits_for_what_is_in_a_files_place() {
     }
 }
 
-/// Everything that is opened for writing, under a name that is a second one of a file of the user's.
+/// Files that are opened for writing are hard links to a file of the user.
 #[test]
 fn nothing_outside_is_written_to_or_removed() {
     let temp = tempdir();
@@ -271,7 +271,7 @@ fn nothing_outside_is_written_to_or_removed() {
     }
 }
 
-/// What is put together in another user's directory would be that user's. Only root can give a directory away.
+/// Data put into another user's directory would belong to that user. Only root can give a directory away.
 #[test]
 fn a_directory_of_another_user_is_not_taken_over() {
     use std::os::unix::fs::{PermissionsExt, chown};
@@ -289,7 +289,7 @@ fn a_directory_of_another_user_is_not_taken_over() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
         true
     };
-    // A snapshot is put together beside its target on another file system only.
+    // Only on another file system is a snapshot staged beside its target.
     let elsewhere = other_file_system(temp.path());
     let (beside, elsewhere) = (temp.path(), elsewhere.as_ref().map(tempfile::TempDir::path));
     type Plant<'a> = &'a dyn Fn(&Path) -> bool;
@@ -316,7 +316,7 @@ fn a_directory_of_another_user_is_not_taken_over() {
     }
 }
 
-/// A directory on another file system than this one; none, and a word about it, where none is known.
+/// A directory on another file system. If none is known, prints that and returns `None`.
 fn other_file_system(than: &Path) -> Option<tempfile::TempDir> {
     use std::os::unix::fs::MetadataExt;
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
@@ -366,7 +366,7 @@ fn a_collection_behind_a_linked_directory_works() {
     assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
 }
 
-/// Whatever names lead there: what is put into a collection is taken for a leftover, and removed.
+/// A copy inside the collection would be removed as a leftover. It is refused under any path.
 #[test]
 fn no_copy_goes_into_the_collection_itself() {
     let temp = tempdir();
@@ -400,7 +400,7 @@ fn no_copy_goes_into_the_collection_itself() {
     }
 }
 
-/// On another file system a snapshot is copied. What somebody else puts there meanwhile is not ours to remove.
+/// A snapshot on another file system is copied. A directory that appears there meanwhile is not removed.
 #[test]
 fn of_snapshots_to_one_place_on_another_file_system_one_is_made_and_stays() {
     let temp = tempdir();

@@ -1,4 +1,4 @@
-//! Collections with codes of every method: they find what they should, wherever the codes are, and are verified and repaired.
+//! Collections with codes of every method: recall at every placement, verification, and repair.
 
 use io_core::testing::SimulatedDisk;
 use io_core::{Directory, DynBackend, StopFlag};
@@ -44,7 +44,7 @@ fn schema(method: Quantization, distance: Distance, place: Placement) -> Schema 
 fn create(disk: &SimulatedDisk, schema: &Schema, points: &[Point]) -> Collection {
     let backend = DynBackend::new(disk.clone());
     let collection = Collection::create(&backend, Path::new(DIR), schema, &options()).unwrap();
-    // Two segments, the codec of each trained on its own points.
+    // Two segments. Each trains its own codec on its own points.
     for half in points.chunks(POINTS / 2) {
         collection.upsert(half.to_vec(), Durability::Written).wait().unwrap();
         collection.seal(|_| {}).wait().unwrap();
@@ -66,7 +66,7 @@ fn codes_of_every_method_find_what_vectors_find() {
     let data = data();
     for distance in Distance::ALL {
         for method in Quantization::ALL {
-            // Coarse codes of few components need more candidates than the default, which is for real data.
+            // Coarse codes of few components need more candidates than the default, which suits real data.
             let coarse = matches!(
                 method,
                 Quantization::Binary | Quantization::Rotated1 | Quantization::Product { .. }
@@ -100,8 +100,8 @@ fn codes_of_every_method_find_what_vectors_find() {
     }
 }
 
-/// What the bounds of codes spare is not missed: a search that has to read as many candidates as it likes finds the same as
-/// one that reads those that can be among the hits.
+/// Skipping vectors by bounds misses no hit. A search without a limit on candidates finds the same as one
+/// that reads only the possible hits.
 #[test]
 fn vectors_that_cannot_be_hits_are_spared_and_not_missed() {
     let data = data();
@@ -115,7 +115,7 @@ fn vectors_that_cannot_be_hits_are_spared_and_not_missed() {
             (spared + found.stats.vectors_spared, read + found.stats.vectors_scored)
         });
         assert_eq!(spared + read, 400 * data.queries.len() as u64);
-        // Half a step of int8 is next to nothing, one of 4 bits is not.
+        // Half a step of int8 is tiny, and half a step of 4 bits is not.
         assert!(
             spared > if method == Quantization::Int8 { read } else { 0 },
             "{method}: {read} read, {spared} spared"
@@ -123,12 +123,13 @@ fn vectors_that_cannot_be_hits_are_spared_and_not_missed() {
         let exact = SearchParams { exact: true, ..SearchParams::default() };
         let truth = search(&collection, &data.queries, exact);
         let missed: usize = ids(&truth).iter().zip(ids(&found)).map(|(a, b)| a.difference(&b).count()).sum();
-        // A bound of three deviations leaves out one in hundreds of those at its very edge.
+        // A bound of three deviations excludes one in hundreds of the points at its very edge.
         assert!(missed <= 3, "{method}: {missed} of {} missed", 10 * truth.len());
     }
 }
 
-/// Where codes decide nothing is read, and the same is found, also among points in memory; scores are within the bound of the codes.
+/// No vector is read if codes decide. The same points are found, also in memory. Scores are within the bounds
+/// of the codes.
 #[test]
 fn only_vectors_that_decide_are_read_if_scores_need_not_be_exact() {
     let data = data();
@@ -147,7 +148,7 @@ fn only_vectors_that_decide_are_read_if_scores_need_not_be_exact() {
                 (found, scored)
             };
             let (by_codes, in_memory) = found(Rescore::Never);
-            // Vectors in memory are scored by every search, those on disk by none of these.
+            // Every search scores vectors in memory. These searches score none on disk.
             let alone = create(&SimulatedDisk::new(8), &schema(method, Distance::Euclid, place), &[]);
             alone.upsert(in_memory_points.to_vec(), Durability::Written).wait().unwrap();
             let found_alone = search(&alone, &data.queries, SearchParams::default());
@@ -232,8 +233,8 @@ fn a_damaged_codec_is_named_and_costs_no_point() {
     }
 }
 
-/// A search of points in memory scores few of their vectors and finds what scoring all of them finds; vectors of bytes, which have no
-/// codes, are all scored.
+/// A search in memory scores few vectors, and finds the same as scoring all. Vectors of bytes have no codes,
+/// and all are scored.
 #[test]
 fn codes_of_points_in_memory_rule_out_vectors_but_no_hit() {
     let data = data();
@@ -249,7 +250,7 @@ fn codes_of_points_in_memory_rule_out_vectors_but_no_hit() {
             let schema = Schema { element, ..schema(Quantization::Int8, distance, Placement::Pinned) };
             let backend = DynBackend::new(disk.clone());
             let collection = Collection::create(&backend, Path::new(DIR), &schema, &options()).unwrap();
-            // Every vector is first another one, and what was deleted is not found.
+            // Every vector is replaced once, and some points are deleted.
             let shifted = |(point, other): (&Point, &Point)| Point::new(point.id, other.vector.clone());
             let others = points.iter().zip(points.iter().rev()).map(shifted).collect();
             collection.upsert(others, Durability::Written).wait().unwrap();
@@ -276,7 +277,7 @@ fn codes_of_points_in_memory_rule_out_vectors_but_no_hit() {
     }
 }
 
-/// As many hits as there are points: each is scored, and nothing takes the square of how many are wanted.
+/// With as many hits as points, each point is scored. No cost is quadratic in the number of hits.
 #[test]
 fn everything_can_be_asked_for_at_once() {
     let data = data();

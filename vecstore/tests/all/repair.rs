@@ -1,5 +1,5 @@
-//! Repair of files that have valid checksums and impossible contents, and of files that are gone. Repair saves the rest. It
-//! counts what is lost, or says that more is lost than it can count.
+//! Repair of files with valid checksums and impossible contents, and of missing files. Repair saves the rest.
+//! It counts the losses, or says that it cannot count them.
 
 use io_core::testing::SimulatedDisk;
 use io_core::{Directory, DynBackend, StopFlag};
@@ -16,7 +16,7 @@ use vecstore::schema::{Quantization, Schema};
 
 const DIR: &str = "/c";
 const TARGET: &str = "/repaired";
-/// Bytes in front of the first record, and of the header of each.
+/// Bytes before the first record, and in the header of each record.
 const HEADER: usize = 64;
 const RECORD_HEADER: usize = 32;
 const BATCH: u32 = 1;
@@ -73,7 +73,7 @@ fn repair(disk: &SimulatedDisk) -> (RepairReport, Model) {
     (report, found)
 }
 
-/// Points, payloads and writes that are lost, and whether more may be.
+/// Lost points, payloads and writes, and whether more may be lost.
 fn lost(report: &RepairReport) -> (u64, u64, u64, bool) {
     (report.points_lost, report.payloads_lost, report.writes_lost, report.more_lost)
 }
@@ -91,7 +91,7 @@ fn paths(disk: &SimulatedDisk, dir: &str, part: &str) -> Vec<PathBuf> {
     names.filter(|name| name.contains(part)).map(|name| Path::new(dir).join(name)).collect()
 }
 
-/// A log of zeros says nothing of what it held. The log that follows tells how many writes that were.
+/// A log of zeros does not tell its content. The next log tells how many writes it had.
 #[test]
 fn what_a_log_of_zeros_held_is_counted_or_said_to_be_unknown() {
     let disk = SimulatedDisk::new(1);
@@ -138,7 +138,7 @@ fn points_that_may_be_back_are_a_loss() {
     assert!(report.notes.iter().any(|note| note.contains("may be back")), "{report:?}");
 }
 
-/// A record of a log, as FORMAT.md has it.
+/// A record of a log, as FORMAT.md describes it.
 #[derive(Clone)]
 struct Record {
     seq: u64,
@@ -163,7 +163,7 @@ fn records(log: &[u8]) -> Vec<Record> {
     records
 }
 
-/// A log with this header and these records, all checksums right.
+/// A log with this header and these records, and with right checksums.
 fn sealed(header: &[u8], records: &[Record]) -> Vec<u8> {
     let mut log = header[..HEADER].to_vec();
     let crc = crc32fast::hash(&log[..60]);
@@ -205,7 +205,7 @@ fn batch(writes: &[Vec<u8>]) -> Vec<u8> {
     [&(writes.len() as u32).to_le_bytes()[..], &writes.concat()].concat()
 }
 
-/// A segment, and a log of five writes; its path, its bytes and the points.
+/// A collection with a segment and a log of five writes. Returns the log's path and bytes, and the points.
 fn sample(disk: &SimulatedDisk) -> (PathBuf, Vec<u8>, Model) {
     let schema = Schema { payload_bytes_max: 1000, ..Schema::new(2).index("n", FieldKind::Integer) };
     let collection = create(disk, &schema);
@@ -215,13 +215,13 @@ fn sample(disk: &SimulatedDisk) -> (PathBuf, Vec<u8>, Model) {
     collection.close().unwrap();
     let [path] = &paths(disk, DIR, ".wal")[..] else { panic!("one log") };
     let log = disk.read(path).unwrap();
-    // The crafting is right: only the lengths that were known to be durable are left out.
+    // Crafting is faithful: it omits only the lengths that were known to be durable.
     let again = sealed(&log, &records(&log));
     assert_eq!(contents(&with(disk, &[(path, &again)]), DIR), model(0..25));
     (path.clone(), log, model(0..25))
 }
 
-/// Points that no collection takes cost nothing but themselves, or their payloads.
+/// Points that a collection would refuse cost only themselves, or their payloads.
 #[test]
 fn what_no_collection_takes_is_left_out_alone() {
     let disk = SimulatedDisk::new(3);
@@ -267,8 +267,9 @@ fn what_no_collection_takes_is_left_out_alone() {
     assert!(report.notes.iter().any(|note| note.contains("point 503: field n is indexed as")), "{report:?}");
 }
 
-/// The last write of a point counts, also one that no collection takes: an older one must not look like the current one.
-/// A point is lost once, however many of its writes are refused, and not at all if a later one is taken.
+/// The last write of a point counts, even if a collection would refuse it, because an older version must not
+/// look current. A point is lost once, however many of its writes are refused. It is not lost if a later
+/// write is valid.
 #[test]
 fn a_refused_write_leaves_no_older_version() {
     let disk = SimulatedDisk::new(10);
@@ -277,9 +278,9 @@ fn a_refused_write_leaves_no_older_version() {
     let taken = |id: u64| crafted_put(id, [id as f32, 1.0], &json!({ "n": id }).to_string());
     let payload_refused = |id: u64| crafted_put(id, [id as f32, 1.0], "[");
     let batches = [
-        // One of the segment, and one of an earlier write.
+        // Points of the segment, and points of an earlier write.
         vec![refused(3), taken(700), refused(22), payload_refused(4)],
-        // In one write, and in the next one.
+        // Within one write, and in the next one.
         vec![taken(701), refused(701), taken(702), refused(702), taken(702)],
         vec![refused(703), refused(704), refused(705), payload_refused(706), payload_refused(707)],
         vec![taken(703), crafted_delete(704), refused(705), taken(706), payload_refused(707)],
@@ -306,13 +307,13 @@ fn a_refused_write_leaves_no_older_version() {
         expected.insert(point.id, point);
     }
     assert_eq!(found, expected, "{report:?}");
-    // 3, 22, 701, 705 and 709; the payloads of 4, 707 and 708.
+    // Points 3, 22, 701, 705 and 709. Payloads of 4, 707 and 708.
     assert_eq!(lost(&report), (5, 3, 0, false), "{report:?}");
     assert!(report.notes.iter().any(|note| note.contains("point 4: its payload is no JSON")), "{report:?}");
 }
 
-/// Zeros at the end of the last log are room, or what is left of writes. More of them than a log has room are a loss, and
-/// a log that was not closed is always told of.
+/// Zeros at the end of the last log are room, or the place of lost writes. More zeros than the room are a
+/// loss. A log without a closing mark is always reported.
 #[test]
 fn zeros_at_the_end_of_the_last_log_are_told() {
     let disk = SimulatedDisk::new(11);
@@ -334,7 +335,7 @@ fn zeros_at_the_end_of_the_last_log_are_told() {
     for log in [open_log, closed_log] {
         let (mut at, mut batches, mut losses) = (HEADER, 0, 0);
         while log.get(at + 24).is_some_and(|&kind| kind != 0) {
-            // From the second page on, at the latest.
+            // The zeros exceed the room from the second page on, at the latest.
             let mut zeroed = log.clone();
             zeroed[at..].fill(0);
             let (report, found) = repair(&with(&disk, &[(path, &zeroed)]));
@@ -365,7 +366,7 @@ fn a_batch_that_nobody_can_read_is_a_lost_write() {
         for (write, &record) in batches.iter().enumerate() {
             let mut all = whole.clone();
             (all[record].kind, all[record].body) = (kind, body.clone());
-            // With the marks and the end behind it; and as the last thing in the log.
+            // With the following records, and as the last record of the log.
             for len in [all.len(), record + 1] {
                 let crafted = sealed(&log, &all[..len]);
                 let (report, found) = repair(&with(&disk, &[(&path, &crafted)]));
@@ -383,7 +384,7 @@ fn a_batch_that_nobody_can_read_is_a_lost_write() {
     }
 }
 
-/// A JSON file with another checksum, after a change.
+/// A JSON file after a change, with a right checksum.
 fn crafted(disk: &SimulatedDisk, path: &Path, change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let text = String::from_utf8(disk.read(path).unwrap()).unwrap();
     let mut value: Value = serde_json::from_str(text.rsplit_once("\ncrc32 ").unwrap().0).unwrap();
@@ -392,7 +393,8 @@ fn crafted(disk: &SimulatedDisk, path: &Path, change: impl FnOnce(&mut Value)) -
     format!("{text}crc32 {:08x}\n", crc32fast::hash(text.as_bytes())).into_bytes()
 }
 
-/// The manifest says that the first writes of its logs are in segments. Nobody knows whether they are, and the logs have them.
+/// The manifest says that segments hold the first writes of its logs. That is uncertain, and the logs hold
+/// them.
 #[test]
 fn writes_that_the_manifest_calls_done_with_are_taken_from_its_logs() {
     let disk = SimulatedDisk::new(5);
@@ -409,7 +411,7 @@ fn writes_that_the_manifest_calls_done_with_are_taken_from_its_logs() {
     }
 }
 
-/// Neither opening, `verify` nor `repair` counts beyond the last number there is.
+/// Opening, `verify` and `repair` do not count beyond the largest number.
 #[test]
 fn a_log_with_numbers_that_no_write_has_is_refused() {
     let disk = SimulatedDisk::new(9);
@@ -423,7 +425,7 @@ fn a_log_with_numbers_that_no_write_has_is_refused() {
         let mut all = records(&log);
         all.iter_mut().for_each(|record| record.seq = record.seq.wrapping_sub(old).wrapping_add(first));
         let crafted_log = sealed(&crafted_log, &all);
-        // With a manifest that expects just that, as far as one may.
+        // With a manifest that expects this number, as far as possible.
         let bytes = crafted(&disk, &manifest, |all| all["seq_first"] = json!(first.clamp(1, end)));
         for files in [&[(&*path, &*crafted_log)][..], &[(&*path, &*crafted_log), (&*manifest, &*bytes)]] {
             let disk = with(&disk, files);
@@ -438,13 +440,13 @@ fn a_log_with_numbers_that_no_write_has_is_refused() {
             };
             assert!(problems.iter().any(is_told), "{first}: {problems:?}");
             let (report, found) = repair(&disk);
-            // Where the numbers begin anew, repair cannot tell later from earlier.
+            // If the numbers wrap, repair cannot tell later writes from earlier ones.
             assert!(found == expected || first >= u64::MAX - 1, "{first}: {report:?}");
         }
     }
 }
 
-/// Two logs that claim the same numbers: the second one's writes are left out, and that is said.
+/// Two logs claim the same numbers. The second one's writes are omitted, and repair says so.
 #[test]
 fn writes_with_the_numbers_of_others_are_not_left_out_without_a_word() {
     let disk = SimulatedDisk::new(6);
@@ -460,7 +462,7 @@ fn writes_with_the_numbers_of_others_are_not_left_out_without_a_word() {
     for record in &mut all {
         record.seq -= 2;
     }
-    // The header says the number of the first record.
+    // The header has the number of the first record.
     log[32] -= 2;
     let (report, found) = repair(&with(&disk, &[(second, &sealed(&log, &all))]));
     assert_eq!(found, model((0..4).chain(6..8)), "{report:?}");
@@ -469,7 +471,7 @@ fn writes_with_the_numbers_of_others_are_not_left_out_without_a_word() {
     assert!(report.notes.iter().any(|note| note.contains(name)), "{report:?}");
 }
 
-/// Segments of vectors whose codes are long, or too short to tell one vector from another.
+/// Segments whose codes are long, or too short to tell vectors apart.
 fn coded(disk: &SimulatedDisk, method: Quantization) -> (PathBuf, Vec<u8>, Model) {
     let schema = Schema { quantization: method, ..Schema::new(4) };
     let collection = create(disk, &schema);
@@ -485,7 +487,7 @@ fn coded(disk: &SimulatedDisk, method: Quantization) -> (PathBuf, Vec<u8>, Model
 
 #[test]
 fn a_code_that_fits_many_vectors_proves_none() {
-    // Records of 16 bytes, 256 a page.
+    // Records of 16 bytes, so a page has 256.
     let (records, table) = (PAGE, 3 * PAGE);
     let product = Quantization::Product { compression: 64.try_into().unwrap() };
     for method in [Quantization::Int8, Quantization::Binary, product, Quantization::Rotated1] {
@@ -493,7 +495,8 @@ fn a_code_that_fits_many_vectors_proves_none() {
         let disk = SimulatedDisk::new(7);
         let (path, bytes, expected) = coded(&disk, method);
         assert_eq!(bytes.len(), table + 400 * 4);
-        // Zeros from the middle of the second page on, checksums included. No checksum fits a vector of zeros.
+        // Zeros from the middle of the second page on, including the checksums. No checksum matches a vector
+        // of zeros.
         let mut zeroed = bytes.clone();
         zeroed[records + PAGE + 44 * 16..].fill(0);
         let (report, found) = repair(&with(&disk, &[(&path, &zeroed)]));
@@ -501,12 +504,12 @@ fn a_code_that_fits_many_vectors_proves_none() {
         assert_eq!(wrong, 0, "{method}: {report:?}");
         let kept = if is_short { 0 } else { 300 };
         assert_eq!((found.len(), report.points_lost), (kept, 400 - kept as u64), "{method}: {report:?}");
-        // Vectors that only their codes speak for may have changed a little.
+        // Vectors that only their codes prove may have changed a little.
         assert_eq!(report.more_lost, !is_short, "{method}: {report:?}");
     }
 }
 
-/// What is asked to stop stops, whatever it is at, and leaves nothing.
+/// A stopped repair ends at any point, and leaves nothing.
 #[test]
 fn a_repair_of_logs_stops_when_it_is_asked_to() {
     let disk = SimulatedDisk::new(8);

@@ -1,4 +1,4 @@
-//! A read that finds a segment gone, since it was merged into another one, begins again, and counts only what the last attempt did.
+//! A read begins again if a merge removed a segment meanwhile. It counts only the last attempt.
 
 use io_core::testing::SimulatedDisk;
 use io_core::{BackendFactory, Directory, DynBackend, OpenError, OpenOptions, StartError};
@@ -12,12 +12,12 @@ use vecstore::collection::{
 use vecstore::point::{Point, PointId};
 use vecstore::schema::Schema;
 
-/// A disk that misses files for as many openings as it is told to.
+/// A disk on which files are missing for a number of openings.
 #[derive(Clone)]
 struct Missing {
     disk: SimulatedDisk,
     openings: Arc<AtomicU32>,
-    /// What happens before somebody looks into directories the next time.
+    /// Runs before the next listing of a directory.
     before_listing: Arc<Mutex<Option<Meanwhile>>>,
 }
 
@@ -60,7 +60,7 @@ impl BackendFactory for Missing {
     }
 }
 
-/// Points on a line, two segments and some in memory, opened with files missing for some openings by its reads.
+/// Points on a line, in two segments and in memory. Files are missing for some openings of the reads.
 fn opened(openings: u32) -> (Collection, Missing) {
     let missing =
         Missing { disk: SimulatedDisk::new(1), openings: Arc::default(), before_listing: Arc::default() };
@@ -78,7 +78,7 @@ fn opened(openings: u32) -> (Collection, Missing) {
         collection.seal(|_| {}).wait().unwrap();
     }
     put(200..250);
-    // Nothing was read yet: the next read opens the segments.
+    // Nothing was read so far, so the next read opens the segments.
     missing.openings.store(openings, Ordering::Relaxed);
     (collection, missing)
 }

@@ -1,6 +1,6 @@
-//! What is asked to stop stops soon, wherever it is. The flag is raised at operations of the disk all along
-//! the way, and few more follow: a loop that never looks at the flag would go on through all segments, logs
-//! or batches.
+//! Every call stops soon after its flag is raised. The test raises the flag at operations of the disk along
+//! the whole way, and few more may follow. A loop that never checks the flag would go on through all
+//! segments, logs or batches.
 
 use io_core::testing::SimulatedDisk;
 use io_core::{Directory, DynBackend, StopFlag};
@@ -17,10 +17,10 @@ const DIR: &str = "/c";
 const TARGET: &str = "/target";
 const SEGMENTS: u64 = 12;
 const LOGS: u64 = 180;
-/// Operations that may follow, removals of what was begun not counted: about as many as opening the files of
-/// all segments takes, and fewer than there are of logs, or of reading all segments.
+/// The most operations that may follow, without removals. Opening the files of all segments takes about as
+/// many. There are more logs than this, and reading all segments takes more.
 const MORE_MAX: u64 = 130;
-/// Places at which each call is stopped.
+/// Number of points at which each call is stopped.
 const PLACES: u64 = 16;
 
 fn options() -> CollectionOptions {
@@ -76,7 +76,7 @@ fn sample() -> SimulatedDisk {
     disk
 }
 
-/// When to stop: at this operation, counted from now on.
+/// The operation at which to stop, counted from now on.
 #[derive(Clone, Copy)]
 struct At(u64);
 
@@ -88,7 +88,7 @@ impl At {
         flag
     }
 
-    /// Of what has a flag of its own only when it was begun. The operation waits for that.
+    /// For a call that creates its own flag. The operation waits until the flag is known.
     fn wait<T>(self, disk: &SimulatedDisk, begin: impl FnOnce() -> Pending<T>) -> Result<T, Error> {
         let (tell, told) = mpsc::channel::<StopFlag>();
         disk.at_operation(disk.operations() + self.0, move || {
@@ -97,13 +97,13 @@ impl At {
             }
         });
         let pending = begin();
-        // Nobody asks where it is over before.
+        // The receiver is gone if the call ended before.
         let _ = tell.send(pending.stop_flag());
         pending.wait()
     }
 }
 
-/// Does something with what was opened before, which is not counted.
+/// A call on an already opened collection. Opening is not counted.
 type Call = fn(&SimulatedDisk, Option<&Collection>, At) -> Result<(), Error>;
 
 const CALLS: [(&str, bool, Call); 6] = [
@@ -135,7 +135,7 @@ const CALLS: [(&str, bool, Call); 6] = [
 fn what_is_asked_to_stop_stops_soon_wherever_it_is() {
     let sample = sample();
     for (name, is_open, call) in CALLS {
-        // What it returned, how many operations it took, and how many of them were removals.
+        // The result, the number of operations, and how many of them were removals.
         let run = |at: At| {
             let disk = sample.crash(sample.history_len(), SimulatedDisk::KEEP_ALL);
             let collection = is_open.then(|| open(&disk));

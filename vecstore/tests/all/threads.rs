@@ -1,5 +1,5 @@
-//! Threads of a collection that do not start, that end in the middle, and that drop the collection themselves: everybody who
-//! waits gets an answer, nothing waits for itself, and nothing is lost.
+//! Threads of a collection that do not start, that end early, or that drop the collection themselves. Every
+//! waiting caller gets an answer, nothing waits for itself, and nothing is lost.
 
 #![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
@@ -23,14 +23,14 @@ use vecstore::schema::{Placement, Placements, Schema};
 
 const DIR: &str = "/c";
 
-/// How a thread fails to start.
+/// The way in which a thread fails.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
-    /// The system has no more threads.
+    /// The system refuses to start a thread.
     Thread,
     /// The executor does not start.
     Executor,
-    /// It panics.
+    /// The thread panics.
     Panic,
 }
 
@@ -38,15 +38,15 @@ enum Fault {
 #[derive(Clone)]
 struct Failing {
     disk: SimulatedDisk,
-    /// Which thread, from 0, does not start, and how.
+    /// The thread that does not start, counted from 0, and how it fails.
     start: Option<(usize, Fault)>,
     threads: Arc<AtomicUsize>,
     executors: Arc<AtomicUsize>,
-    /// The name of the thread that ends when it opens a file; empty for none.
+    /// The name of the thread that ends when it opens a file. Empty for none.
     ending: Arc<Mutex<&'static str>>,
-    /// What a thread waits for before it ends so.
+    /// The signal that a thread waits for before it ends.
     held: Arc<Mutex<Option<mpsc::Receiver<()>>>>,
-    /// Files that the optimizer has opened.
+    /// Files that the optimizer opened.
     built: Arc<Mutex<BTreeSet<PathBuf>>>,
 }
 
@@ -60,7 +60,7 @@ impl Failing {
         *self.ending.lock().unwrap() = name;
     }
 
-    /// The optimizer also opens what it has just built; a panic there it survives.
+    /// The optimizer also opens the files it has just built. It survives a panic there.
     fn end_here(&self, path: &Path) {
         let thread = std::thread::current().name().unwrap_or_default().to_owned();
         let built = thread == "vecstore-optimizer" && self.built.lock().unwrap().insert(path.to_owned());
@@ -132,7 +132,7 @@ fn put(collection: &Collection, ids: std::ops::Range<u64>) -> Result<(), Error> 
     collection.upsert(points(ids), Durability::Written).wait().map(drop)
 }
 
-/// Hands a job in. What it returns waits for the answer.
+/// Submits a job. The returned function waits for the answer.
 fn sent<T>(mut pending: Pending<T>) -> impl FnOnce() -> Result<T, Error> {
     let polled = Pin::new(&mut pending).poll(&mut Context::from_waker(Waker::noop()));
     move || match polled {
@@ -141,7 +141,7 @@ fn sent<T>(mut pending: Pending<T>) -> impl FnOnce() -> Result<T, Error> {
     }
 }
 
-/// Opens a collection that threads may still be closing.
+/// Opens a collection that other threads may still be closing.
 fn reopened(backend: &DynBackend, dir: &Path) -> Collection {
     loop {
         match Collection::open(backend, dir, &options()) {
@@ -159,7 +159,7 @@ fn a_thread_that_does_not_start_fails_the_opening_and_leaves_nothing() {
             .unwrap();
     put(&collection, 0..10).unwrap();
     collection.close().unwrap();
-    // The writer, the optimizer and two cores; or, read only, the one that loads and two cores.
+    // The writer, the optimizer and two cores. If read-only, the loading thread and two cores.
     for (read_only, threads) in [(false, 4), (true, 3)] {
         let options = CollectionOptions { cores: 2, read_only, ..options() };
         for thread in 0..threads {
@@ -172,7 +172,7 @@ fn a_thread_that_does_not_start_fails_the_opening_and_leaves_nothing() {
                     Fault::Executor => matches!(error, Error::Start(StartError::Descriptors { .. })),
                 };
                 assert!(told, "{fault:?} of thread {thread}: {error}");
-                // Nobody holds its lock any more.
+                // Its lock is free.
                 let opened =
                     Collection::open(&DynBackend::new(disk.clone()), Path::new(DIR), &options).unwrap();
                 assert_eq!(opened.count(None).wait().unwrap(), 10);
@@ -183,7 +183,7 @@ fn a_thread_that_does_not_start_fails_the_opening_and_leaves_nothing() {
     }
 }
 
-/// Jobs that wait when their thread ends, and those that come later.
+/// Jobs that wait when their thread ends, and later jobs.
 #[test]
 fn whoever_waits_for_a_thread_that_ends_gets_an_error() {
     for ending in ["vecstore-writer", "vecstore-optimizer", "vecstore-core-0"] {
@@ -191,12 +191,13 @@ fn whoever_waits_for_a_thread_that_ends_gets_an_error() {
         let failing = Failing::new(&disk, None);
         let backend = DynBackend::new(failing.clone());
         let options = CollectionOptions { background: true, seal_points: 5, ..options() };
-        // The optimizer opens what is cached once more before the segment is there: a panic then it survives too.
+        // The optimizer opens cached files once more before the segment is installed, and survives a panic
+        // there too.
         let placement = Placements { ids: Placement::Pinned, ..Placements::default() };
         let schema = Schema { placement, ..Schema::new(2) };
         let collection = Collection::create(&backend, Path::new(DIR), &schema, &options).unwrap();
         put(&collection, 0..3).unwrap();
-        // Held up, so that the jobs behind it wait when the thread ends.
+        // The thread is held, so that jobs wait behind it when it ends.
         let (reached, at_it) = mpsc::sync_channel(1);
         let (go_on, held) = mpsc::channel::<()>();
         let held = Mutex::new(held);
@@ -205,7 +206,7 @@ fn whoever_waits_for_a_thread_that_ends_gets_an_error() {
             let _ = held.lock().unwrap().recv();
         }));
         at_it.recv().unwrap();
-        // What each thread opens next is the segment that is being built.
+        // Each thread's next opening is of the segment that is being built.
         put(&collection, 3..5).unwrap();
         failing.end(ending);
         let optimizations = [sent(collection.optimize(|_| {})), sent(collection.optimize(|_| {}))];
@@ -221,7 +222,7 @@ fn whoever_waits_for_a_thread_that_ends_gets_an_error() {
             optimizations.into_iter().map(|optimization| optimization().is_ok()).collect();
         let settled = settle().is_ok();
         let found: Vec<bool> = searches.into_iter().map(|search| search().is_ok()).collect();
-        // And those that come later.
+        // Later jobs.
         let later = [
             collection.optimize(|_| {}).wait().is_ok(),
             collection.sync().wait().is_ok(),
@@ -231,7 +232,7 @@ fn whoever_waits_for_a_thread_that_ends_gets_an_error() {
             "vecstore-core-0" => assert_eq!((later, settled), ([true, true, false], true)),
             "vecstore-optimizer" => {
                 assert_eq!((&optimized[..], later), (&[false, false][..], [false, true, true]));
-                // Writers are not kept waiting for room that nobody makes.
+                // Writers get an error instead of waiting for room that cannot come.
                 let refused = (0..100).find_map(|id| put(&collection, id * 10..id * 10 + 10).err()).unwrap();
                 assert!(
                     matches!(&refused, Error::Full { source, .. } if matches!(**source, Error::WorkerLost)),
@@ -266,7 +267,7 @@ fn writers_that_wait_for_room_learn_that_nobody_makes_any() {
     let (go_on, held) = mpsc::channel();
     *failing.held.lock().unwrap() = Some(held);
     failing.end("vecstore-optimizer");
-    // A few wait at a time, so that a group is a few. The writer has time to fill the memory.
+    // A few writes wait at a time, so that a group has a few. The writer has time to fill memory.
     let (mut writing, mut next) = (Vec::new(), 3);
     let mut context = Context::from_waker(Waker::noop());
     for _ in 0..1000 {
@@ -285,10 +286,10 @@ fn writers_that_wait_for_room_learn_that_nobody_makes_any() {
     }
 }
 
-/// A waker that owns a collection, and lets it go when it wakes.
+/// A waker that owns a collection, and drops it when it wakes.
 struct Owner {
     collection: Mutex<Option<Arc<Collection>>>,
-    /// The thread that it woke on.
+    /// The name of the thread that it woke on.
     woken_on: mpsc::SyncSender<String>,
 }
 
@@ -301,21 +302,21 @@ impl Wake for Owner {
     }
 }
 
-/// Has the last handle of a collection dropped by the waker of what it has under way.
+/// Lets the waker of a pending operation drop the last handle of the collection.
 fn dropped_by_waker<T>(collection: Arc<Collection>, ask: impl Fn(&Collection) -> Pending<T>) -> String {
     let (woken_on, woken) = mpsc::sync_channel(1);
     let owner = Arc::new(Owner { collection: Mutex::new(Some(collection)), woken_on });
     loop {
         let mut pending = ask(owner.collection.lock().unwrap().as_ref().unwrap());
         let polled = Pin::new(&mut pending).poll(&mut Context::from_waker(&Waker::from(Arc::clone(&owner))));
-        // It may be done before anybody is to be woken.
+        // The operation may be done before a waker is needed.
         if polled.is_pending() {
             return woken.recv().unwrap();
         }
     }
 }
 
-/// The simulated disk, and each backend that this machine has, with a directory of its own.
+/// The simulated disk, and each backend of this machine, with a new directory.
 fn backends(test: impl Fn(&DynBackend, &Path)) {
     test(&DynBackend::new(SimulatedDisk::new(3)), Path::new(DIR));
     for kind in BackendKind::all() {
@@ -339,7 +340,7 @@ fn a_thread_may_drop_the_last_handle_of_its_collection() {
         let asked: [(&str, Ask); 2] =
             [("vecstore-writer", Collection::sync), ("vecstore-optimizer", Collection::settle)];
         for (thread, ask) in asked {
-            // A write that nobody waits for is not lost.
+            // A write is not lost if no caller waits for it.
             drop(sent(collection.upsert(points(expected..expected + 1), Durability::Written)));
             expected += 1;
             assert_eq!(dropped_by_waker(Arc::new(collection), ask), thread, "{name}");
@@ -354,7 +355,8 @@ fn a_thread_may_drop_the_last_handle_of_its_collection() {
     });
 }
 
-/// A callback that owns its collection: dropped with the optimization, or from within it, on whatever thread computes.
+/// A callback that owns its collection. It is dropped with the optimization, or from within it, on any
+/// computing thread.
 #[test]
 fn a_progress_callback_may_own_its_collection() {
     backends(|backend, dir| {
@@ -373,7 +375,7 @@ fn a_progress_callback_may_own_its_collection() {
                 }
             });
             drop(collection);
-            // What the callback closes under it may stop.
+            // The optimization may stop when its callback closes the collection.
             let optimized = optimizing.wait();
             assert!(optimized.is_ok() || let_go_at.is_some(), "{name}, {let_go_at:?}: {optimized:?}");
             let opened = reopened(backend, dir);
@@ -393,7 +395,7 @@ fn two_collections_may_be_dropped_by_each_other() {
     put(&a, 0..50).unwrap();
     put(&b, 0..50).unwrap();
     let both = Arc::new(Barrier::new(2));
-    // Each lets the other go while both optimizers are at it.
+    // Each callback drops the other collection while both optimizers run.
     let letting_go = |other: &Arc<Collection>| {
         let (other, both) = (Mutex::new(Some(Arc::clone(other))), Arc::clone(&both));
         move |_| {
@@ -411,14 +413,14 @@ fn two_collections_may_be_dropped_by_each_other() {
     }
 }
 
-/// Runs something that must not hang, and fails if it does.
+/// Runs `act`, and fails if it hangs.
 fn ends<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, ended) = mpsc::channel();
     std::thread::spawn(move || done.send(act()));
     ended.recv_timeout(Duration::from_secs(120)).unwrap_or_else(|_| panic!("{what} hangs"))
 }
 
-/// A writer without room waits for the optimizer, and the optimizer for its callback.
+/// A writer without room waits for the optimizer, which waits for its callback.
 #[test]
 fn a_progress_callback_may_write_where_memory_is_full() {
     let backend = DynBackend::new(SimulatedDisk::new(4));
@@ -448,7 +450,7 @@ fn a_progress_callback_may_write_where_memory_is_full() {
     written.close().unwrap();
 }
 
-/// Writes that wait for room when the collection is closed were begun: they are finished.
+/// Writes that wait for room when the collection is closed have begun, so they are finished.
 #[test]
 fn closing_does_not_refuse_writes_that_wait_for_room() {
     const POINTS: u64 = 40;
@@ -464,7 +466,7 @@ fn closing_does_not_refuse_writes_that_wait_for_room() {
         let _ = held.lock().unwrap().recv();
     }));
     at_callback.recv().unwrap();
-    // What depends on what is there is written alone, so that not all of them are one group.
+    // Writes that depend on existing points are grouped alone, so that not all writes form one group.
     let writes: Vec<_> = (1..=POINTS)
         .flat_map(|id| {
             let nothing = Selection::Ids(vec![PointId::Num(1000)]);
@@ -476,7 +478,7 @@ fn closing_does_not_refuse_writes_that_wait_for_room() {
         })
         .collect();
     let closing = std::thread::spawn(move || collection.close());
-    // Nothing makes room before all of them were answered.
+    // No room is made before all writes are answered.
     for written in writes {
         written().unwrap();
     }

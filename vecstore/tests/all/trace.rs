@@ -1,9 +1,10 @@
-//! Power cuts during real runs: threads write to a collection on real files, through each backend of this build, and every write
-//! and sync is recorded. From the record the disk is made as a power cut at some moment may have left it: before and after
-//! every sync and at moments between, with unsynced sectors lost, kept or torn, and unsynced names missing.
+//! Power cuts during real runs. Threads write to a collection on real files, through each backend of this
+//! build, and every write and sync is recorded. From the record, the test makes the disk after a power cut:
+//! before and after every sync, and at moments between. Unsynced sectors are lost, kept or torn, and unsynced
+//! names are missing.
 //!
-//! `VECSTORE_TRACE_SEEDS=50` records more runs, each on all backends, `VECSTORE_TRACE_SEED=7` just one.
-//! `VECSTORE_TRACE_FATES=20` tries more fates of what was not synced at each moment.
+//! `VECSTORE_TRACE_SEEDS=50` records more runs, each on all backends, and `VECSTORE_TRACE_SEED=7` only one.
+//! `VECSTORE_TRACE_FATES=20` tries more fates of the unsynced changes at each moment.
 
 use crate::common::backends::{startable, traced};
 use crate::common::steps::{Model, Step, allowed, check_allowed, contents, number, quiet, recovered, seeds};
@@ -26,7 +27,7 @@ use vecstore::schema::Schema;
 const DIR: &str = "/c";
 /// Runs on each backend.
 const SEEDS: u64 = 1;
-/// Fates of what was not synced, at each moment.
+/// Fates of the unsynced changes, at each moment.
 const FATES: u64 = 1;
 /// Threads that write, and the writes of each in a session.
 const WRITERS: usize = 2;
@@ -34,18 +35,18 @@ const WRITES: usize = 16;
 /// Times that the collection is opened.
 const SESSIONS: usize = 2;
 
-/// A change as it was asked for.
+/// A requested change.
 #[derive(Clone)]
 enum Change {
     Put(Vec<Point>),
     Delete(Vec<PointId>),
     DeleteTenant(String),
     MergeTenant(String),
-    /// Something that makes durable what was written before.
+    /// An operation that makes earlier writes durable.
     Sync,
 }
 
-/// A change that was acknowledged.
+/// An acknowledged change.
 struct Done {
     change: Change,
     durable: bool,
@@ -56,14 +57,14 @@ struct Done {
     points: u64,
 }
 
-/// A snapshot that was acknowledged, and where on the disk it is.
+/// An acknowledged snapshot, and its path on the disk.
 struct Snapshot {
     path: PathBuf,
     begun: usize,
     acknowledged: usize,
 }
 
-/// A run, as the disk that recorded it and what was acknowledged to whom.
+/// A run: the disk that recorded it, and what was acknowledged.
 struct Run {
     disk: SimulatedDisk,
     /// In the order of the writes.
@@ -125,16 +126,17 @@ fn id(random: &mut fastrand::Rng) -> PointId {
     if number.is_multiple_of(4) { PointId::Uuid(u128::from(number)) } else { PointId::Num(number) }
 }
 
-/// What the threads of a run tell each other.
+/// The state that the threads of a run share.
 struct Recording {
     disk: SimulatedDisk,
     done: Mutex<Vec<Done>>,
-    /// The greatest sequence number that was acknowledged.
+    /// The greatest acknowledged sequence number.
     seq: AtomicU64,
 }
 
 impl Recording {
-    /// Does something and remembers when. `act` says what it was acknowledged as: a sequence number and the points changed.
+    /// Executes a change and records its times. `act` returns the acknowledged sequence number and the number
+    /// of points.
     fn record(&self, change: Change, durable: bool, act: impl FnOnce() -> (u64, u64)) {
         let begun = self.disk.history_len();
         let (seq, points) = act();
@@ -143,7 +145,7 @@ impl Recording {
         self.done.lock().unwrap().push(Done { change, durable, begun, acknowledged, seq, points });
     }
 
-    /// Something that makes every write durable that was acknowledged before it began.
+    /// Records an operation that makes all writes durable that were acknowledged before it began.
     fn record_sync(&self, act: impl FnOnce()) {
         let seq = self.seq.load(Ordering::SeqCst);
         self.record(Change::Sync, true, || {
@@ -174,10 +176,10 @@ impl Recording {
         });
     }
 
-    /// The changes as steps in the order that the collection made them in.
+    /// The changes as steps, in the order in which the collection made them.
     fn into_steps(self) -> Vec<Step> {
         let mut done = self.done.into_inner().unwrap();
-        // What changed nothing has the number of the write before it.
+        // A write without effect has the number of the write before it.
         done.sort_by_key(|done| (done.seq, done.points == 0));
         let mut model = Model::new();
         let step = |Done { change, durable, begun, acknowledged, .. }: Done| {
@@ -193,7 +195,7 @@ fn run(kind: BackendKind, seed: u64) -> Run {
     let root = temp.path();
     let (backend, disk) = traced(kind, root);
     let mut random = fastrand::Rng::with_seed(seed);
-    // Thresholds so low that everything happens all the time.
+    // Thresholds so low that background work is always due.
     let options = CollectionOptions {
         background: random.u32(..4) > 0,
         seal_points: 8,
@@ -244,7 +246,7 @@ fn run(kind: BackendKind, seed: u64) -> Run {
                         }
                     }
                 }
-                // Writers may be over before any of this began.
+                // Writers may have finished before any of this began.
                 recording.record_sync(|| {
                     collection.seal(|_| {}).wait().unwrap();
                 });
@@ -261,7 +263,7 @@ fn run(kind: BackendKind, seed: u64) -> Run {
     Run { disk, steps, snapshots }
 }
 
-/// Fails unless the record made the simulated disk hold what the real one does.
+/// Fails unless the simulated disk holds the same as the real one.
 fn check_whole(disk: &SimulatedDisk, root: &Path) {
     let all = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
     let mut dirs = vec![PathBuf::from("/")];
@@ -280,7 +282,7 @@ fn check_whole(disk: &SimulatedDisk, root: &Path) {
             if entry.is_dir {
                 dirs.push(path);
             } else if entry.name != "LOCK" {
-                // Its holder's name, which is for messages, is not recorded.
+                // The name of the lock's holder, which is for messages, is not recorded.
                 assert!(all.read(&path).unwrap() == std::fs::read(real).unwrap(), "{path:?} differs");
                 files += 1;
             }
@@ -289,7 +291,7 @@ fn check_whole(disk: &SimulatedDisk, root: &Path) {
     assert!(files > 5, "{files} files");
 }
 
-/// What is wrong with a collection; `None` if there is none.
+/// The faults of a collection. `None` if there is no collection.
 fn problems(disk: &SimulatedDisk, dir: &Path) -> Option<Vec<Error>> {
     match Collection::verify(&DynBackend::new(disk.clone()), dir, &StopFlag::new()) {
         Ok(report) => Some(report.problems),
@@ -299,19 +301,19 @@ fn problems(disk: &SimulatedDisk, dir: &Path) -> Option<Vec<Error>> {
     }
 }
 
-/// Fails unless there is a collection and nothing is wrong with it.
+/// Fails unless a collection exists and has no fault.
 fn check_sound(disk: &SimulatedDisk, dir: &Path) {
     let problems = problems(disk, dir).unwrap_or_else(|| panic!("{} is no collection", dir.display()));
     assert!(problems.is_empty(), "{}: {problems:?}", dir.display());
 }
 
-/// The end of a log, which only opening brings in order: a power cut may tear it.
+/// Whether the fault is the end of a log. A power cut may tear it, and only opening repairs that.
 fn is_end_of_log(problem: &Error) -> bool {
     let Error::Format(FormatError::Damaged { path, .. }) = problem else { return false };
     path.extension().is_some_and(|extension| extension == "wal")
 }
 
-/// Cuts the power of a run at a moment, and checks what is left.
+/// Cuts the power of a run at a moment, and checks the remains.
 fn check_crash(run: &Run, changes: usize, fate: u64) {
     let disk = run.disk.crash(changes, fate);
     let dir = Path::new(DIR);
@@ -322,7 +324,7 @@ fn check_crash(run: &Run, changes: usize, fate: u64) {
     check_allowed(found.as_ref().map(|(_, model)| model), &allowed(&run.steps, changes));
     check_snapshots(run, &disk, changes);
     let Some((collection, mut model)) = found else { return };
-    // The rest costs more, so it is done at some moments only.
+    // The rest is expensive, so it runs at some moments only.
     let goes_on = (changes as u64 + fate).is_multiple_of(5);
     if goes_on {
         let new = Point::new(1000, vec![1.0, 2.0, 3.0]).with_payload(json!({"t": "new"}));
@@ -338,10 +340,10 @@ fn check_crash(run: &Run, changes: usize, fate: u64) {
     }
 }
 
-/// A snapshot that was acknowledged is there, and whatever has the name of one is whole.
+/// Acknowledged snapshots exist, and every entry with a snapshot's name is whole.
 fn check_snapshots(run: &Run, disk: &SimulatedDisk, changes: usize) {
     for Snapshot { path, begun, acknowledged } in &run.snapshots {
-        // One whose turn it is: an old one does not change any more.
+        // Only snapshots near this moment are checked, because old ones do not change.
         if changes < *begun || changes > acknowledged + 20 {
             continue;
         }
@@ -353,7 +355,7 @@ fn check_snapshots(run: &Run, disk: &SimulatedDisk, changes: usize) {
         let options = CollectionOptions { read_only: true, ..quiet() };
         let snapshot = Collection::open(&DynBackend::new(disk.clone()), path, &options).unwrap();
         let found = contents(&snapshot).unwrap();
-        // What was acknowledged before it was asked for is in it, durable or not, and nothing that came after it.
+        // It contains all writes acknowledged before its request, durable or not, and no later ones.
         let before = run.steps.iter().rposition(|step| step.acknowledged <= *begun).unwrap_or(0);
         let after = run.steps.iter().rposition(|step| step.begun < *acknowledged).map_or(0, |last| last + 1);
         let models: Vec<_> = run.steps[before..after].iter().map(|step| Some(&step.after)).collect();
@@ -361,7 +363,7 @@ fn check_snapshots(run: &Run, disk: &SimulatedDisk, changes: usize) {
     }
 }
 
-/// The moments at which the power is cut: around every sync, and some between.
+/// The moments of power cuts: around every sync, and some between.
 fn moments(disk: &SimulatedDisk, random: &mut fastrand::Rng) -> BTreeSet<usize> {
     let len = disk.history_len();
     let syncs = (0..len).filter(|&change| disk.is_sync(change));
@@ -371,7 +373,7 @@ fn moments(disk: &SimulatedDisk, random: &mut fastrand::Rng) -> BTreeSet<usize> 
     moments
 }
 
-/// Puts what is on a disk into a real directory: threads make another run of the same seed another one.
+/// Copies a disk into a real directory, because another run of the same seed would differ.
 fn keep(disk: &SimulatedDisk) -> PathBuf {
     let kept =
         tempfile::Builder::new().prefix("trace-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
@@ -402,7 +404,7 @@ fn nothing_acknowledged_is_lost_at_any_moment_of_a_real_run() {
             let run = run(kind, seed);
             let mut random = fastrand::Rng::with_seed(seed);
             for changes in moments(&run.disk, &mut random) {
-                // Everything is lost, everything is kept, and more often some of it.
+                // All changes are lost, all are kept, or, more often, some are kept.
                 let some =
                     (0..fates).map(|_| if random.u32(..4) == 0 { random.u64(..2) } else { random.u64(2..) });
                 for fate in some.collect::<Vec<_>>() {
@@ -421,6 +423,6 @@ fn nothing_acknowledged_is_lost_at_any_moment_of_a_real_run() {
             }
         }
     }
-    // In the short form more than 1,000 with five backends.
+    // The short form makes more than 1,000 with five backends.
     assert!(crashes >= 200 * kinds.len() as u64 * seeds.count() as u64, "{crashes} crashes");
 }

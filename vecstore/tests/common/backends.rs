@@ -7,11 +7,11 @@ use std::io::Write;
 use std::path::Path;
 use vecstore::backends::BackendKind;
 
-/// The backends that start on this system; says of the others why they do not.
+/// The backends that start on this system. Prints why the others do not.
 pub(crate) fn startable() -> Vec<BackendKind> {
     let starts = |kind: &BackendKind| match kind.backend().run(|| async {}) {
         Err(reason @ (StartError::IoUringRefused { .. } | StartError::LockedMemory { .. })) => {
-            // A skip must be seen, whatever captures the test's output.
+            // Written directly, because the test harness would capture the message.
             let _ = writeln!(std::io::stderr(), "SKIPPED: {kind}: {reason}");
             false
         }

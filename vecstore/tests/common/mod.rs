@@ -1,6 +1,6 @@
-//! What several tests share.
+//! Helpers that several tests share.
 
-// Each test binary uses some of it.
+// Each test binary uses only a part of them.
 #![allow(dead_code)]
 
 pub(crate) mod backends;

@@ -1,4 +1,4 @@
-//! What a power cut may leave of a workload whose disk keeps a history.
+//! The states that a power cut may leave of a workload, for a disk that keeps its history.
 
 use io_core::DynBackend;
 use io_core::testing::SimulatedDisk;
@@ -10,17 +10,17 @@ use vecstore::point::{Point, PointId};
 
 pub(crate) type Model = BTreeMap<PointId, Point>;
 
-/// A step that was begun, and acknowledged when the disk's history was as long as it says.
+/// A step. `begun` and `acknowledged` are lengths of the disk's history.
 pub(crate) struct Step {
     pub(crate) begun: usize,
     pub(crate) acknowledged: usize,
     pub(crate) durable: bool,
-    /// The points after it.
+    /// The points after the step.
     pub(crate) after: Model,
 }
 
-/// The states that a crash after so many changes may leave: `None` while the collection is being created. The steps are in the
-/// order in which the collection made them.
+/// The states that a crash after `changes` changes may leave. `None` while the collection is being created.
+/// The steps are in the order in which the collection made them.
 pub(crate) fn allowed(steps: &[Step], changes: usize) -> Vec<Option<&Model>> {
     let certain = steps.iter().rposition(|step| step.durable && step.acknowledged <= changes);
     let begun = steps.iter().rposition(|step| step.begun < changes).map_or(0, |last| last + 1);
@@ -29,7 +29,7 @@ pub(crate) fn allowed(steps: &[Step], changes: usize) -> Vec<Option<&Model>> {
     certain.is_none().then_some(None).into_iter().chain(models).collect()
 }
 
-/// Fails unless what was found is one of the allowed states.
+/// Fails unless the state found is an allowed one.
 pub(crate) fn check_allowed(found: Option<&Model>, allowed: &[Option<&Model>]) {
     let ids = |model: Option<&Model>| {
         model.map_or_else(
@@ -45,7 +45,7 @@ pub(crate) fn check_allowed(found: Option<&Model>, allowed: &[Option<&Model>]) {
     );
 }
 
-/// As little as is needed, and nothing by itself.
+/// Minimal options, without background work.
 pub(crate) fn quiet() -> CollectionOptions {
     CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
 }
@@ -62,7 +62,7 @@ pub(crate) fn contents(collection: &Collection) -> Result<Model, Error> {
     Ok(page.records.into_iter().map(point).map(|point| (point.id, point)).collect())
 }
 
-/// What a disk holds after a crash: `None` if there is no collection yet.
+/// The content of a disk after a crash. `None` if there is no collection yet.
 pub(crate) fn recovered(disk: &SimulatedDisk, dir: &Path) -> Result<Option<(Collection, Model)>, Error> {
     match Collection::open(&DynBackend::new(disk.clone()), dir, &quiet()) {
         Ok(collection) => {
@@ -81,7 +81,7 @@ pub(crate) fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }
 
-/// The seeds of a run: the one that a variable says is to be replayed, or as many as another says.
+/// The seeds of a run: the one that a variable names for a replay, or as many as another variable says.
 pub(crate) fn seeds(one: &str, many: &str, default: u64) -> std::ops::Range<u64> {
     match number(one) {
         Some(seed) => seed..seed + 1,

@@ -116,11 +116,11 @@ mod linux {
         Ok(())
     }
 
-    /// What the repository keeps after new runs: those, and older ones of other disks.
+    /// The runs to keep after new ones: the new ones, and old ones of other disks.
     fn merged(kept: &[Run], new: &[Run]) -> Vec<Run> {
         let other_disk = |run: &&Run| new.iter().all(|new| new.disk != run.disk);
         let mut merged: Vec<Run> = new.iter().chain(kept.iter().filter(other_disk)).cloned().collect();
-        // As the scenario has its disks.
+        // In the order of the scenario's disks.
         merged.sort_by_key(|run| {
             let scenario = SCENARIOS.iter().find(|scenario| scenario.name == run.scenario);
             let disks = scenario.map_or(&[][..], |scenario| scenario.disks);

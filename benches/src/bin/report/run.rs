@@ -1,4 +1,4 @@
-//! Builds the benches and runs them, one after the other.
+//! Builds the benches and runs them in order.
 
 use benches::machine::{self, Machine};
 use benches::report::Report;
@@ -14,7 +14,7 @@ use std::time::Instant;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// What a command ends with where the machine lacks what it takes.
+/// The exit status of a command that lacks a requirement.
 const SKIPPED: i32 = 77;
 
 #[derive(Debug, clap::Args)]
@@ -57,11 +57,11 @@ fn of_a_scenario(name: &str) -> std::result::Result<String, String> {
     if known.contains(&name) { Ok(name.to_owned()) } else { Err(format!("there are {}", known.join(", "))) }
 }
 
-/// One run, and how it is told.
+/// One run, and its description.
 struct Task<'a> {
     scenario: &'a str,
     disk: String,
-    /// As one types it.
+    /// The command as a person would type it.
     by_hand: String,
     quick: bool,
 }
@@ -98,7 +98,8 @@ fn local_dir() -> PathBuf {
     std::env::var_os("BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from)
 }
 
-/// Runs what is asked for, and writes each scenario's file as soon as it has a result; false if one failed.
+/// Runs the requested scenarios. It writes each scenario's file as soon as there is a result. Returns false
+/// if one failed.
 pub(crate) fn all(args: &Args) -> Result<bool> {
     fs::create_dir_all(&args.out).map_err(|error| format!("{}: {error}", args.out.display()))?;
     let wanted =
@@ -127,7 +128,7 @@ pub(crate) fn all(args: &Args) -> Result<bool> {
             };
             all_well &= !matches!(run.outcome, Outcome::Failed(_));
             runs.push(run);
-            // What has been found is there also if a later one is interrupted.
+            // Saves each result at once, in case a later run is interrupted.
             save(&args.out, scenario.name, &runs)?;
             if step.is_none() {
                 break;
@@ -137,14 +138,14 @@ pub(crate) fn all(args: &Args) -> Result<bool> {
     Ok(all_well)
 }
 
-/// The runs of this form that came to their end.
+/// The completed runs of this form (quick or not).
 fn figures_of(args: &Args, scenario: &str) -> Result<Vec<Run>> {
     let has_figures =
         |run: &Run| run.scenario == scenario && run.report().is_some() && run.is_quick() == args.quick;
     Ok(load(&args.out)?.into_iter().filter(has_figures).collect())
 }
 
-/// Why nothing can be measured, if something is in the way.
+/// Prepares a scenario. Returns a run with the reason if it cannot be measured.
 fn prepared(args: &Args, name: &str, program: &Path) -> Result<Option<Run>> {
     println!("\n== {name}: prepare");
     let task = Task {
@@ -177,7 +178,7 @@ fn on_disk(
         Some(mut options) => {
             let slow_disk = programs.get("slow-disk").ok_or("cargo built no slow-disk")?;
             let by_hand = format!("target/release/slow-disk run {} -- {by_hand}", options.join(" "));
-            // Enough for the quick form, which is to be quick.
+            // A small disk is enough for the quick form.
             if args.quick && !disk.is_local() {
                 options.extend(["--size-mib".to_owned(), "1024".to_owned()]);
             }
@@ -190,7 +191,7 @@ fn on_disk(
     task.run(command.arg("--bench"), &local_dir())
 }
 
-/// Runs a command that is no scenario; what the file has of other disks stays.
+/// Runs a command that is not a scenario. Results of other disks stay in the file.
 pub(crate) fn record(args: &RecordArgs) -> Result<()> {
     fs::create_dir_all(&args.out).map_err(|error| format!("{}: {error}", args.out.display()))?;
     let [program, arguments @ ..] = &args.command[..] else { return Err("no command".into()) };
@@ -207,12 +208,11 @@ pub(crate) fn record(args: &RecordArgs) -> Result<()> {
     save(&args.out, &args.scenario, &runs)
 }
 
-/// Builds the benches and the slow disk, and says where they are. Cargo itself does not fit under a memory
-/// cap.
+/// Builds the benches and the slow disk, and returns their paths. Cargo itself would not fit a memory cap.
 fn built(chosen: &[&Scenario]) -> Result<BTreeMap<String, PathBuf>> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["bench", "-p", "benches", "--no-run", "--quiet", "--message-format=json-render-diagnostics"]);
-    // The binaries come with them.
+    // This also builds the binaries.
     for scenario in chosen {
         cargo.args(["--bench", scenario.name]);
     }
@@ -232,7 +232,7 @@ fn built(chosen: &[&Scenario]) -> Result<BTreeMap<String, PathBuf>> {
     Ok(programs)
 }
 
-/// Runs a command to its end; how it ended, and the last of what it complained of.
+/// Runs a command to its end. Returns its status and the last lines of its standard error.
 fn ran(command: &mut Command, quick: bool) -> Result<(ExitStatus, String)> {
     const LINES: usize = 5;
     if quick {
@@ -245,7 +245,7 @@ fn ran(command: &mut Command, quick: bool) -> Result<(ExitStatus, String)> {
     Ok((output.status, lines[lines.len().saturating_sub(LINES)..].join("\n")))
 }
 
-/// What the environment says of a run, as one types it before a command.
+/// The `BENCH_` variables of a run, as a person would type them before a command.
 fn variables(quick: bool) -> String {
     let all = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

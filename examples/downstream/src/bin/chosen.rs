@@ -1,4 +1,5 @@
-//! The backend is a value, chosen at run time: `chosen FILE BACKEND`, or all that were compiled in, one after another.
+//! The backend is a value, chosen at run time: `chosen FILE BACKEND`. Without BACKEND, it runs all compiled
+//! ones in order.
 
 use io_core::{BackendFactory, DynBackend};
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! Links for points that choosing links leaves without: they would hardly be found.
+//! Adds links to points that few walks or none would reach.
 
 use super::growing::Growing;
 use super::level::GrowingLevel;
@@ -8,13 +8,17 @@ use crate::graph::scores::PointScores;
 use crate::graph::search::SearchStoppedError;
 
 impl Growing {
-    /// Makes every point reachable from its best neighbour in two steps, where there is room for a link, and then, on level 0, from the
-    /// entry. What choosing links leaves without would hardly be found.
+    /// Adds links until every point has a path of at most two steps from its best neighbour. Then adds links
+    /// until a walk from the entry reaches every point on level 0. A point gets no link if no suitable place
+    /// has room for one.
     ///
-    /// By a dot product a point that is a little shorter than those around it is nobody's best match, and codes make points shorter. A
-    /// group of points that are far from all others may have no link from these: it gets one from where a walk that looks for it ends.
-    /// Where there is no room for a link a point stays as it is. The walk comes down through the upper levels, so it may end at
-    /// the point itself, or among others that are lost: no link from there would help.
+    /// Choosing links leaves such points in two cases. Under a dot product, a point slightly shorter than its
+    /// neighbours is the best match of none of them, and codes make points shorter. A distant group of points
+    /// may have no link from the other points.
+    ///
+    /// A point that is still unreached gets a link from the points that a walk to it finds. The walk descends
+    /// through the upper levels, so it may find the point itself or other unreached points. A link from those
+    /// would not help.
     pub(super) fn connect<S: PointScores>(
         &mut self,
         scores: &S,
@@ -46,8 +50,8 @@ impl Growing {
 }
 
 impl GrowingLevel {
-    /// Gives points that their best neighbour does not lead to, in two steps, a link from it or from the best of its neighbours. Level
-    /// 0 only, where slots are ids.
+    /// Adds a link to each point that its best neighbour does not reach in two steps. The link starts at the
+    /// best place with room: that neighbour, or one of its neighbours. For level 0 only, where slots are ids.
     fn connect_to_best<S: PointScores>(&mut self, scores: &S) {
         for point in 0..self.counts.len() as u32 {
             let near = self.get(point as usize).iter().copied();
@@ -64,9 +68,9 @@ impl GrowingLevel {
         }
     }
 
-    /// Gives points that no walk from the entry can reach a link from the best place with room for one, among their
-    /// neighbours and the neighbours of these. Choosing links leaves a few in ten thousand without any. Returns what is reached
-    /// then, and the points that are not. Level 0 only, where slots are ids.
+    /// Adds a link to each point that no walk from the entry reaches: a few in ten thousand. The link starts
+    /// at the best reached point with room among its neighbours, or else among their neighbours. For level 0
+    /// only, where slots are ids. Returns which points are reached then, and the ids of those that are not.
     fn connect_nearby<S: PointScores>(&mut self, entry: u32, scores: &S) -> (Vec<bool>, Vec<u32>) {
         let mut reached = vec![false; self.counts.len()];
         self.reach(entry, &mut reached);
@@ -89,7 +93,7 @@ impl GrowingLevel {
                 self.reach(point, &mut reached);
                 false
             });
-            // One that was connected may be the place that another was waiting for.
+            // A point connected in this pass may give another lost point a place to link from.
             if lost.len() == before || lost.is_empty() {
                 return (reached, lost);
             }
@@ -97,7 +101,7 @@ impl GrowingLevel {
     }
 }
 
-/// The best of some points for a point, of equals the one of the lower id.
+/// The place with the highest score for `point`. Ties go to the lower id.
 fn best_for<S: PointScores>(point: u32, places: impl Iterator<Item = u32>, scores: &S) -> Option<u32> {
     places
         .map(|id| (scores.score(id, point), id))

@@ -9,8 +9,8 @@ use crate::graph::search::{SearchScratch, SearchStoppedError, search_level};
 use rayon::prelude::*;
 use vecstore_quant::SplitMix64;
 
-/// The highest level of a point: each is reached by one point in `m` of the level below. Integers only, so that a graph
-/// is the same on every machine.
+/// The highest level of a point. One in `m` points of a level is also on the next. The computation uses
+/// integers only, so that a graph is the same on every machine.
 pub(super) fn level_of(random: u64, m: usize) -> usize {
     let mut threshold = u64::MAX / m as u64;
     let mut level = 0;
@@ -23,13 +23,13 @@ pub(super) fn level_of(random: u64, m: usize) -> usize {
 
 /// A graph under construction.
 pub(super) struct Growing {
-    /// The points in the order of insertion: by level, highest first.
+    /// The points in order of insertion: by level, highest first.
     pub(super) order: Vec<u32>,
-    /// Where each point is in `order`.
+    /// The position of each point in `order`.
     pub(super) ranks: Vec<u32>,
-    /// Number of points on each level: the first so many in `order`.
+    /// Number of points on each level. They are the first ones in `order`.
     pub(super) sizes: Vec<usize>,
-    /// Slots of level 0 are ids, those of upper levels are ranks.
+    /// On level 0 a slot is an id, on upper levels a rank.
     pub(super) levels: Vec<GrowingLevel>,
 }
 
@@ -76,7 +76,7 @@ impl Growing {
         if level == 0 { node as usize } else { self.ranks[node as usize] as usize }
     }
 
-    /// The best of a level for a point, as far as a walk finds them.
+    /// The best points of a level for `point`, as far as a walk finds them.
     pub(super) fn nearest<'s, S: PointScores>(
         &self,
         point: u32,

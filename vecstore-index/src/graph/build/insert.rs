@@ -1,4 +1,4 @@
-//! Inserting a batch of points: choosing their links, and entering these from both ends.
+//! Inserts a batch of points: chooses their links, and stores each link at both ends.
 
 use super::growing::Growing;
 use super::scratch::{BuildScratch, Scratches};
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 /// Points a thread takes at a time.
 const CHUNK: usize = 8;
 
-/// New lists of links, as a thread made them: which lists, and their links one after the other.
+/// The new link lists that one thread made, with their links concatenated.
 #[derive(Default)]
 struct Lists {
     lists: Vec<List>,
@@ -32,7 +32,7 @@ impl Lists {
     }
 }
 
-/// A link that is to be entered at its other end. Orders by that end.
+/// A link to store at its other end. Ordered by that end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct BackLink {
     to: u32,
@@ -83,7 +83,7 @@ impl Growing {
         }
     }
 
-    /// The links of new points on each of their levels.
+    /// Chooses the links of new points on each of their levels.
     fn choose_links<S: PointScores>(
         &self,
         ranks: &[usize],
@@ -106,7 +106,7 @@ impl Growing {
         chosen
     }
 
-    /// The links of points that new ones link to, with the way back added.
+    /// Merges the links back to new points into the lists of the points that these link to.
     fn merge_links<S: PointScores>(
         &self,
         level: usize,

@@ -34,7 +34,7 @@ impl GrowingLevel {
         *count += 1;
     }
 
-    /// Marks everything that a walk from a point leads to.
+    /// Marks all points that a walk from `from` can reach.
     pub(super) fn reach(&self, from: u32, reached: &mut [bool]) {
         reached[from as usize] = true;
         let mut waiting = vec![from];

@@ -1,21 +1,22 @@
-//! Building a graph: on all cores, and the same graph for the same points and parameters whatever their number.
+//! Builds a graph on all cores. The graph depends on points and parameters only, not on the number of cores.
 //!
-//! Points are inserted in batches, as in ParlayANN (Manohar et al., "ParlayANN: Scalable and Deterministic Parallel
-//! Graph-Based Approximate Nearest Neighbor Search Algorithms", 2024). A batch searches the graph as it was before the
-//! batch, in parallel; the links it chooses are then entered from both ends, in an order that depends on ids only. A
-//! batch is a small part of what is inserted already, so that its points not seeing each other does not matter.
+//! Points are inserted in batches, as in ParlayANN (Manohar et al., "ParlayANN: Scalable and Deterministic
+//! Parallel Graph-Based Approximate Nearest Neighbor Search Algorithms", 2024). The points of a batch search
+//! in parallel, in the graph without the batch. The links they choose are then stored at both ends, in an
+//! order that depends on ids only. The points of a batch do not see each other. This is harmless, because a
+//! batch is a small part of the graph.
 //!
-//! Points come in the order of their levels, highest first, and in a random order within a level. So the entry point
-//! never changes, upper levels are complete before the crowd descends through them, and a batch is a random sample even
-//! if the input was sorted by cluster.
+//! Points are ordered by level, highest first, and randomly within a level. The entry point therefore never
+//! changes, and upper levels are complete before most points descend through them. A batch is a random sample
+//! even if the input is sorted by cluster.
 //!
 //! | module | concern |
 //! |---|---|
 //! | `growing`, `level` | a graph under construction, and one of its levels |
 //! | `insert` | inserting a batch of points |
 //! | `selection` | which links a point gets |
-//! | `connect` | links for points that have too few |
-//! | `scratch` | memory that is used again |
+//! | `connect` | links for points that few walks or none would reach |
+//! | `scratch` | memory that threads reuse |
 
 mod connect;
 mod growing;
@@ -38,35 +39,35 @@ const BATCH_PART: usize = 50;
 /// Most points in a batch.
 const BATCH_MAX: usize = 1024;
 
-/// A graph that was not built.
+/// Why no graph was built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// With these parameters none can be.
+    /// The parameters are out of range.
     #[error(transparent)]
     Params(#[from] ParamsError),
-    /// More points than an id can name.
+    /// There are more points than ids.
     #[error("{points} points: a graph has at most {ID_END}, split them into several segments")]
     TooManyPoints {
-        /// What was given.
+        /// The number of points.
         points: usize,
     },
-    /// It was asked to stop.
+    /// The caller stopped the build.
     #[error("building the graph was stopped after {done} points")]
     Stopped {
-        /// Points inserted until then.
+        /// Points inserted before the stop.
         done: usize,
     },
 }
 
-/// Builds a graph over all points of `scores`, on the cores of the current rayon pool.
+/// Builds a graph over all points of `scores`, on the threads of the current rayon pool.
 ///
-/// `progress` is told the number of points done after each batch; `stop` is asked before each. The result depends on the
-/// scores and the parameters only.
+/// The builder asks `stop` before each batch. It calls `progress` after each batch, with the number of points
+/// done. The result depends on the scores and the parameters only.
 ///
 /// # Errors
 ///
-/// When the parameters are out of range, there are too many points, or `stop` said so.
+/// If a parameter is out of range, if there are too many points, or if `stop` returned true.
 pub fn build<S: PointScores>(
     scores: &S,
     params: &HnswParams,

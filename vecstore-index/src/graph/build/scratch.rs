@@ -1,11 +1,11 @@
-//! What threads need to insert points, used again.
+//! Memory that threads reuse while they insert points.
 
 use super::selection::Selection;
 use crate::graph::pool::Candidate;
 use crate::graph::search::SearchScratch;
 use std::sync::{Mutex, PoisonError};
 
-/// What a thread needs to insert points.
+/// The memory that one thread needs to insert points.
 #[derive(Default)]
 pub(super) struct BuildScratch {
     pub(super) search: SearchScratch,
@@ -13,7 +13,7 @@ pub(super) struct BuildScratch {
     pub(super) candidates: Vec<Candidate>,
 }
 
-/// Scratches that are used again: as many as threads worked at the same time.
+/// A pool of scratches. It grows to the number of threads that work at the same time.
 #[derive(Default)]
 pub(super) struct Scratches {
     free: Mutex<Vec<BuildScratch>>,

@@ -1,9 +1,9 @@
-//! Choosing links that lead into different directions: the heuristic of the paper (algorithm 4).
+//! Chooses links that lead in different directions, by the heuristic of the HNSW paper (algorithm 4).
 
 use crate::graph::pool::Candidate;
 use crate::graph::scores::PointScores;
 
-/// The memory of a choice, to be used again by the next one.
+/// The memory of a selection. The next selection reuses it.
 #[derive(Default)]
 pub(super) struct Selection {
     selected: Vec<Candidate>,
@@ -11,11 +11,12 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    /// Chooses at most `links_max` of the candidates, which come best first: those that are nearer to the point than to
-    /// any chosen before them.
+    /// Chooses at most `links_max` of the candidates, which come best first. It takes a candidate if it is
+    /// nearer to the point than to each candidate taken before.
     ///
-    /// Candidates as near to each other as both are to the point are usually copies of it. They fill what room is left at
-    /// the end: first chosen, they would cut a group of copies off from everything else.
+    /// A candidate as near to another one as both are to the point is usually a copy of it. Copies only fill
+    /// the room that is left at the end. Taken first, they would cut a group of copies off from all other
+    /// points.
     pub(super) fn select<S: PointScores>(
         &mut self,
         candidates: &[Candidate],

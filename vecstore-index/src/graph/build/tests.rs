@@ -68,7 +68,7 @@ fn search(graph: &Graph, vectors: &[f32], query: &[f32], ef: usize, distance: Di
     found.iter().map(|candidate| candidate.id).collect()
 }
 
-/// By sorting all scores.
+/// The exact result, by sorting all scores.
 fn exact(vectors: &[f32], query: &[f32], count: usize, distance: Distance) -> Vec<u32> {
     let mut all: Vec<(f32, u32)> =
         vectors.chunks(DIM).zip(0..).map(|(vector, id)| (-distance.score(query, vector), id)).collect();
@@ -123,7 +123,7 @@ fn codes_build_a_graph_as_good() {
     assert!(hits >= 980, "recall {hits} of 1000");
 }
 
-/// Every size up to a few batches: each point finds itself.
+/// For every size up to a few batches, each point finds itself.
 #[test]
 fn small_sets_are_searched_exactly() {
     let vectors = vectors(120);
@@ -139,7 +139,7 @@ fn small_sets_are_searched_exactly() {
     }
 }
 
-/// The worst order of insertion for batches: one cluster after the other.
+/// Sorting by cluster is the worst order of insertion for batches.
 #[test]
 fn sorted_input_does_not_hurt() {
     let vectors = vectors(3000);
@@ -156,7 +156,7 @@ fn sorted_input_does_not_hurt() {
     assert!(hits >= 980, "recall {hits} of 1000");
 }
 
-/// Many copies of one point: the others stay reachable, and so do the copies.
+/// With many copies of one point, both the copies and the other points stay reachable.
 #[test]
 fn copies_do_not_cut_the_graph() {
     let mut vectors = vectors(1000);
@@ -190,7 +190,7 @@ fn levels_thin_out_by_m() {
     assert!(level_of(0, 2) < 64 && level_of(u64::MAX, 2) == 0);
 }
 
-/// The points that a walk from the entry can come to on level 0.
+/// The number of points that a walk from the entry reaches on level 0.
 fn reachable(graph: &Graph) -> usize {
     let mut reached = HashSet::from([graph.entry().unwrap().0]);
     let mut waiting: Vec<u32> = reached.iter().copied().collect();
@@ -205,7 +205,7 @@ fn every_point_can_be_reached() {
     for (distance, m) in [(Distance::Cosine, 4), (Distance::Euclid, 4), (Distance::Dot, 4)] {
         let mut vectors = vectors(3000);
         if distance == Distance::Dot {
-            // Of lengths from 1 to 4: all equal, a dot product would be a cosine.
+            // Lengths from 1 to 4. With equal lengths, a dot product would rank as a cosine does.
             for (id, vector) in vectors.chunks_mut(DIM).enumerate() {
                 vector.iter_mut().for_each(|x| *x *= 1.0 + (id % 4) as f32);
             }
@@ -215,7 +215,7 @@ fn every_point_can_be_reached() {
     }
 }
 
-/// Of clusters that are far from each other, and of more points than a walk keeps, none is cut off.
+/// No cluster is cut off, though clusters are far apart and hold more points than a walk keeps.
 #[test]
 fn far_clusters_can_be_reached() {
     let mut rng = SplitMix64::new(4, 0);
@@ -232,13 +232,14 @@ fn far_clusters_can_be_reached() {
     }
 }
 
-/// By the products of codes some points are nobody's best match, though their vectors are: who is near finds them all the same.
+/// By the products of their codes, some points are the best match of no other point, though their vectors
+/// are. A search from nearby still finds them.
 #[test]
 fn points_are_found_from_next_to_them() {
     let mut rng = SplitMix64::new(6, 0);
     let mut vectors = Vec::new();
     for _ in 0..20 {
-        // All of one length: else the product with a point of a longer one may be the best.
+        // All of one length. Otherwise a longer point could have the highest product with every other point.
         let centre: Vec<f32> = (0..DIM).map(|_| rng.normal()).collect();
         let length = centre.iter().map(|x| x * x).sum::<f32>().sqrt();
         for _ in 0..100 {
@@ -288,7 +289,7 @@ fn progress_is_told_and_a_stop_obeyed() {
     assert_eq!(build(&scores, &wrong, &|_| (), &|| false), Err(BuildError::Params(ParamsError::M { m: 0 })));
 }
 
-/// With few links a walk for a lost point often ends at the point itself, or among others that are lost.
+/// With few links, a walk for a lost point often ends at the point itself, or among other lost points.
 #[test]
 fn a_lost_point_is_linked_from_one_that_is_reached() {
     for seed in 0..40 {
@@ -302,7 +303,7 @@ fn a_lost_point_is_linked_from_one_that_is_reached() {
             .map(|index| near(index, &mut rng))
             .collect();
         for (m, ef_construct) in [(2, 2), (2, 128), (3, 3), (4, 4)] {
-            // It panics where a rule of graphs is broken.
+            // `built` panics if the graph breaks a rule.
             let graph = built(&vectors, Distance::Euclid, &HnswParams { m, ef_construct, seed });
             assert_eq!(graph.len(), 200);
         }

@@ -1,4 +1,4 @@
-//! Creating, opening and closing.
+//! Creates, opens and closes collections.
 
 use super::start::{Writers, load, start};
 use crate::collection::cores::Cores;
@@ -13,10 +13,10 @@ use io_core::{BackendFactory, DynBackend, StopFlag};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Points with vectors and payloads in a directory.
+/// A collection of points with vectors and payloads, in a directory.
 ///
-/// Its methods may be called from any thread, under any runtime or none. Those that return [`Pending`] may be awaited
-/// anywhere, or waited for with [`Pending::wait`].
+/// Any thread may call its methods, under any runtime or none. A method that returns [`Pending`] may be
+/// awaited anywhere, or waited for with [`Pending::wait`].
 ///
 /// [`Pending`]: crate::collection::Pending
 /// [`Pending::wait`]: crate::collection::Pending::wait
@@ -26,16 +26,16 @@ pub struct Collection {
     pub(super) cores: Cores,
     /// `None` in a read-only collection.
     pub(super) writers: Option<Writers>,
-    /// Raised when it is closed.
+    /// Raised on closing.
     pub(super) closing: StopFlag,
     threads: Vec<Thread<Result<(), Error>>>,
 }
 
 impl Collection {
-    /// Creates a collection in a directory that does not exist or is empty, and opens it. Blocks.
+    /// Creates a collection in a directory that is empty or does not exist, and opens it. Blocks.
     ///
     /// # Errors
-    /// [`Error::Schema`]; [`Error::Exists`]; whatever keeps files from being written.
+    /// [`Error::Schema`]; [`Error::Exists`]; the error that prevents writing files.
     pub fn create(
         backend: &DynBackend,
         dir: &Path,
@@ -47,8 +47,8 @@ impl Collection {
         Self::begin(backend, dir, schema, options, lock)
     }
 
-    /// Makes a collection of an empty directory that is locked, and opens it. The lock may be shared: the directory is not free
-    /// until all have dropped it.
+    /// Makes a collection in an empty, locked directory, and opens it. The lock may be shared: the directory
+    /// stays locked until all owners have dropped it.
     pub(crate) fn begin(
         backend: &DynBackend,
         dir: &Path,
@@ -57,15 +57,16 @@ impl Collection {
         lock: Lock,
     ) -> Result<Self, Error> {
         open::begin(&*backend.directory(), dir, schema)?;
-        // A reader shares the collection with others.
+        // A read-only collection takes a shared lock of its own.
         Self::open_locked(backend, dir, options, (!options.read_only).then_some(lock))
     }
 
-    /// Opens a collection. Blocks while its segments are loaded and its log is read.
+    /// Opens a collection. Blocks while it loads the segments and reads the log.
     ///
     /// # Errors
-    /// [`Error::Input`] for options out of their ranges; [`Error::NotACollection`]; [`Error::InUse`] when another owner has
-    /// it open; [`Error::Format`] for a file that is damaged, misplaced, of another version, or cannot be read.
+    /// [`Error::Input`] for options out of their ranges; [`Error::NotACollection`]; [`Error::InUse`] if
+    /// another owner has it open; [`Error::Format`] for a file that is damaged, misplaced, of another
+    /// version, or unreadable.
     pub fn open(backend: &DynBackend, dir: &Path, options: &CollectionOptions) -> Result<Self, Error> {
         Self::open_locked(backend, dir, options, None)
     }
@@ -86,37 +87,38 @@ impl Collection {
             (shared, Some(writers))
         };
         let mut collection = Self { shared, cores: Cores::none(), writers, closing, threads };
-        // Where it fails, dropping the collection ends the threads that were started.
+        // If this fails, dropping the collection ends the threads started before.
         collection.cores = Cores::start(&collection.shared, &collection.closing, &mut collection.threads)?;
         Ok(collection)
     }
 
-    /// What the collection is.
+    /// The schema of the collection.
     #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.shared.schema
     }
 
-    /// What opening it found.
+    /// What opening found.
     #[must_use]
     pub fn open_report(&self) -> &OpenReport {
         &self.shared.report
     }
 
-    /// A reader for a thread of yours. Use it inside the backend's `run`. The collection stays locked while it lives.
+    /// A reader for a thread of the caller. Use it inside the backend's `run`. The collection stays locked
+    /// while it lives.
     #[must_use]
     pub fn reader(&self) -> CollectionReader {
         CollectionReader::new(Arc::clone(&self.shared))
     }
 
-    /// Finishes reads and writes that were begun, ends the log and closes everything. Dropping the collection does the
-    /// same, without telling what failed.
+    /// Finishes the reads and writes in progress, ends the log and closes all files. Dropping the collection
+    /// does the same, without reporting errors.
     ///
-    /// On a thread of a collection, where progress callbacks and wakers run, neither waits. The threads do the same on
-    /// their own, and the directory stays locked until they have.
+    /// On a thread of a collection, where progress callbacks and wakers run, neither of them waits. The
+    /// threads then finish on their own, and the directory stays locked until they have.
     ///
     /// # Errors
-    /// What kept the log from being ended; every acknowledged write is durable all the same.
+    /// The error that prevented ending the log. Every acknowledged write is durable all the same.
     pub fn close(mut self) -> Result<(), Error> {
         self.shut_down()
     }
@@ -131,7 +133,7 @@ impl Collection {
         if belongs_to_a_collection() {
             return Ok(());
         }
-        // All of them, whatever becomes of the first.
+        // Waits for all threads, even if one failed.
         let ended: Vec<_> = threads.into_iter().map(Thread::join).collect();
         ended.into_iter().try_for_each(Result::flatten)
     }
@@ -139,7 +141,7 @@ impl Collection {
 
 impl Drop for Collection {
     fn drop(&mut self) {
-        // Nobody is left to tell.
+        // A drop cannot report errors.
         let _ = self.shut_down();
     }
 }

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `lifecycle` | creating, opening, closing |
 //! | `start` | starting the threads that write |
-//! | `writes` | what the writer and the optimizer do for a caller |
-//! | `reads` | what the cores do for a caller |
-//! | `offline` | verifying, repairing, restoring: what needs no open collection |
+//! | `writes` | operations of the writer and the optimizer |
+//! | `reads` | operations of the cores |
+//! | `offline` | verifying, repairing, restoring: operations without an open collection |
 
 mod lifecycle;
 mod offline;

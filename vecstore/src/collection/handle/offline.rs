@@ -1,4 +1,4 @@
-//! What needs no open collection: verifying, repairing, restoring.
+//! Operations without an open collection: verifying, repairing, restoring.
 
 use super::lifecycle::Collection;
 use crate::collection::manifest::Manifest;
@@ -12,12 +12,13 @@ use io_core::{BackendFactory, DynBackend, StopFlag};
 use std::path::Path;
 
 impl Collection {
-    /// Reads every byte of a collection, checks each checksum and that the files say the same. Blocks. Several may do so, and
-    /// read the collection, at once; nobody may have it open for writing.
+    /// Reads every byte of a collection, checks each checksum, and checks that the files agree. Blocks.
+    /// Several callers may verify and read the collection at the same time. No owner may have it open for
+    /// writing.
     ///
     /// # Errors
-    /// [`Error::InUse`]; [`Error::NotACollection`]; [`Error::Stopped`] once `stop` is raised. Damage is in the report,
-    /// and so is what could not be read.
+    /// [`Error::InUse`]; [`Error::NotACollection`]; [`Error::Stopped`] once `stop` is raised. The report has
+    /// the damage, and the errors that prevented reading a file.
     pub fn verify(backend: &DynBackend, dir: &Path, stop: &StopFlag) -> Result<VerifyReport, Error> {
         let (backend, dir, stop) = (backend.clone(), dir.to_owned(), stop.clone());
         let verifying =
@@ -25,15 +26,15 @@ impl Collection {
         verifying.join()??
     }
 
-    /// Puts what is intact of a damaged collection into a new one, in a directory that does not exist yet. The damaged one
-    /// is only read. The new one gets its name when it is complete and durable. Blocks.
+    /// Saves the intact part of a damaged collection into a new one, in a directory that does not exist yet.
+    /// The damaged one is only read. The new one gets its name once it is complete and durable. Blocks.
     ///
-    /// `schema` is gone by where neither the manifest nor any segment says it any more.
+    /// `schema` is used only if neither the manifest nor any segment has an intact one.
     ///
     /// # Errors
-    /// [`Error::NotACollection`]; [`Error::NoSchema`]; [`Error::InUse`]; [`Error::Exists`]; [`Error::Inside`];
-    /// [`Error::Stopped`]; whatever keeps the damaged one from being read, such as permissions, or the new one from being
-    /// written.
+    /// [`Error::NotACollection`]; [`Error::NoSchema`]; [`Error::InUse`]; [`Error::Exists`];
+    /// [`Error::Inside`]; [`Error::Stopped`]; the error that prevents reading the damaged one, such as
+    /// missing permissions, or writing the new one.
     pub fn repair(
         backend: &DynBackend,
         dir: &Path,
@@ -49,14 +50,15 @@ impl Collection {
         repairing.join()??
     }
 
-    /// Makes a collection in a directory that does not exist yet from a snapshot, which stays. Blocks.
+    /// Makes a collection from a snapshot, in a directory that does not exist yet. The snapshot stays.
+    /// Blocks.
     ///
     /// # Errors
     /// As [`Collection::snapshot`] and [`Collection::open`]; [`Error::Stopped`] once `stop` is raised.
     pub fn restore(backend: &DynBackend, snapshot: &Path, dir: &Path, stop: &StopFlag) -> Result<(), Error> {
         let directory = backend.directory();
         Manifest::read(&*directory, snapshot)?;
-        // Nobody is to write to the snapshot meanwhile.
+        // No process may write to the snapshot meanwhile.
         let _lock = open::lock(&*directory, snapshot, true)?;
         let manifest = Manifest::read(&*directory, snapshot)?;
         snapshot::restore(&*directory, snapshot, &manifest, dir, stop)

@@ -1,4 +1,4 @@
-//! Reads: each is handed to one of the cores.
+//! Reads. Each goes to one of the cores.
 
 use super::lifecycle::Collection;
 use crate::collection::locality::Locality;
@@ -19,12 +19,13 @@ impl Collection {
         self.cores.read(move |reader, stop| Box::pin(async move { reader.search(&request, &stop).await }))
     }
 
-    /// Many searches, on all cores; the results are in the order of the requests.
+    /// Runs many searches on all cores. The results are in the order of the requests.
     ///
     /// # Errors
-    /// As [`CollectionReader::search`](crate::collection::CollectionReader::search), of the first that fails.
+    /// As [`CollectionReader::search`](crate::collection::CollectionReader::search), for the first search
+    /// that fails.
     pub fn search_batch(&self, requests: Vec<SearchRequest>) -> Pending<Vec<SearchResult>> {
-        // One flag for all, which the future raises when it is dropped: then one of them may have failed.
+        // All searches share a flag. Dropping the future raises it, so that the others stop after one failed.
         let stop = StopFlag::new();
         let search = |request| {
             let stop = stop.clone();
@@ -42,7 +43,7 @@ impl Collection {
         self.cores.read(move |reader, stop| Box::pin(async move { reader.retrieve(&ids, with, &stop).await }))
     }
 
-    /// A page of points, in order.
+    /// Returns a page of points, in order.
     ///
     /// # Errors
     /// As [`CollectionReader::scroll`](crate::collection::CollectionReader::scroll).
@@ -59,7 +60,7 @@ impl Collection {
             .read(move |reader, stop| Box::pin(async move { reader.count(filter.as_ref(), &stop).await }))
     }
 
-    /// The values of an indexed field with the most points.
+    /// The values of an indexed field that most points have.
     ///
     /// # Errors
     /// As [`CollectionReader::facet`](crate::collection::CollectionReader::facet).
@@ -77,10 +78,10 @@ impl Collection {
         self.cores.read(move |reader, stop| Box::pin(async move { reader.locality(&field, &stop).await }))
     }
 
-    /// What the readers of vectors really use; none while there is no immutable segment.
+    /// The properties of the backend's readers in use. `None` while there is no immutable segment.
     ///
     /// # Errors
-    /// What keeps files from being opened.
+    /// The error that prevents opening files.
     pub fn backend_info(&self) -> Pending<Option<BackendInfo>> {
         self.cores.read(|reader, _| Box::pin(async move { reader.backend_info().await }))
     }

@@ -1,4 +1,4 @@
-//! The threads of an open collection that write: how they start, and what they leave behind.
+//! Starts the threads that write to an open collection, and handles their end.
 
 use crate::background;
 use crate::collection::open::{self, Lock};
@@ -13,7 +13,7 @@ use io_core::{BackendFactory, DynBackend, StopFlag};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 
-/// Writes that wait to be grouped.
+/// The most writes that wait to be grouped.
 const WRITES_WAITING_MAX: usize = 1024;
 
 #[derive(Debug)]
@@ -24,7 +24,8 @@ pub(super) struct Writers {
 }
 
 impl Writers {
-    /// Takes nothing more. The threads end when they have finished what was handed in; an optimization ends early.
+    /// Accepts no more jobs. The threads end once they have finished the jobs in their queues. An
+    /// optimization ends early.
     pub(super) fn close(&self) {
         self.optimizer.close();
         self.control.close();
@@ -32,7 +33,7 @@ impl Writers {
     }
 }
 
-/// Loads a collection on a thread of its own: the caller's may run an executor already.
+/// Loads a collection on its own thread, because the caller's thread may already run an executor.
 pub(super) fn load(
     backend: &DynBackend,
     dir: &Path,
@@ -45,7 +46,7 @@ pub(super) fn load(
     loading.join()??
 }
 
-/// Loads a collection on what is to be its writer's thread, and starts the optimizer's. Where one fails, the other ends.
+/// Loads a collection on the writer's thread, and starts the optimizer's. If one fails, the other ends.
 pub(super) fn start(
     backend: &DynBackend,
     dir: &Path,
@@ -87,7 +88,7 @@ pub(super) fn start(
     let shared = match loading.recv().unwrap_or(Err(Error::WorkerLost)) {
         Ok(shared) => shared,
         Err(error) => {
-            // Its lock is gone by then.
+            // The writer has dropped its lock by then.
             let _ = writer.join();
             return Err(error);
         }
@@ -97,7 +98,7 @@ pub(super) fn start(
         let (shared, control, closing) = (Arc::clone(&shared), writers.control.clone(), closing.clone());
         spawn_belonging(backend, "optimizer", move || {
             background::lower_priority();
-            // Dropped after the jobs: nobody hands one in any more when the writer looks.
+            // Dropped after the jobs. When the writer looks, no job can arrive any more.
             let _ended = OptimizerEnded(control.clone());
             let jobs = optimizer_jobs;
             let backend = shared.backend.clone();
@@ -128,7 +129,7 @@ pub(super) fn start(
     Ok((shared, writers))
 }
 
-/// Tells everybody when the writer has ended, by a panic too.
+/// Makes the collection read-only when the writer ends, even by a panic.
 struct WriterEnded(Arc<Shared>);
 
 impl Drop for WriterEnded {
@@ -138,7 +139,7 @@ impl Drop for WriterEnded {
     }
 }
 
-/// Has the writer look when the optimizer has ended, by a panic too: it may be waiting for room.
+/// Wakes the writer when the optimizer ends, even by a panic. The writer may be waiting for room.
 struct OptimizerEnded(Sender<ControlJob>);
 
 impl Drop for OptimizerEnded {

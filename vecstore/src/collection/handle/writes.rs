@@ -1,4 +1,4 @@
-//! Everything that the writer or the optimizer does for a caller.
+//! Operations of the writer and the optimizer.
 
 use super::lifecycle::Collection;
 use super::start::Writers;
@@ -16,14 +16,16 @@ use io_core::StopFlag;
 use std::path::Path;
 
 impl Collection {
-    /// Puts points in; those whose ids are there already are replaced. All of them or none.
+    /// Writes points. A point with an existing id replaces the old one. Either all points are written or
+    /// none.
     ///
     /// # Errors
-    /// [`Error::Input`] with the first point that does not fit, before anything is written; [`Error::ReadOnly`]; what kept
-    /// the log from being written.
+    /// [`Error::Input`] for the first point that does not fit, before anything is written;
+    /// [`Error::ReadOnly`]; the error that prevented writing the log.
     ///
     /// # Cancel safety
-    /// Nothing is written before the future is polled; from then on dropping it may or may not take the write back.
+    /// Nothing is written before the future is polled. After that, dropping it may or may not cancel the
+    /// write.
     pub fn upsert(&self, points: Vec<Point>, durability: Durability) -> Pending<WriteSummary> {
         match prepare::prepare_points(&self.shared.schema, points) {
             Ok(puts) => self.put(puts, durability),
@@ -31,7 +33,7 @@ impl Collection {
         }
     }
 
-    /// Puts points in that were checked, each once.
+    /// Writes checked points. No id occurs twice.
     pub(crate) fn put(&self, puts: Vec<PreparedPoint>, durability: Durability) -> Pending<WriteSummary> {
         match prepare::encode_batch(&puts, &[]) {
             Ok(body) => self.write(Change::Batch { puts, deletes: Vec::new(), body }, durability),
@@ -39,7 +41,7 @@ impl Collection {
         }
     }
 
-    /// Deletes points; those that are not there are left out.
+    /// Deletes points. Unknown ids are ignored.
     ///
     /// # Errors
     /// As [`Collection::upsert`].
@@ -54,7 +56,7 @@ impl Collection {
         self.write(change, durability)
     }
 
-    /// Changes the payloads of points; those that are not there are left out.
+    /// Changes the payloads of points. Unknown ids are ignored.
     ///
     /// # Errors
     /// As [`Collection::upsert`].
@@ -67,27 +69,28 @@ impl Collection {
         self.write(Change::Payload(selection, change), durability)
     }
 
-    /// Makes every write that was acknowledged durable.
+    /// Makes every acknowledged write durable.
     ///
     /// # Errors
-    /// What the system says; the collection is read-only then.
+    /// The error of the system. The collection is read-only then.
     pub fn sync(&self) -> Pending<()> {
         self.control(ControlJob::Sync)
     }
 
-    /// Seals what is in memory, merges all segments as far as [`CollectionOptions::segment_points_max`] allows, leaves
-    /// deleted points out and puts points of a tenant together. `progress` is told how far it is, on a thread of a low
-    /// priority: searches and writes go first also now that somebody waits, and an idle machine is all its own.
+    /// Seals the points in memory, and merges all segments as far as
+    /// [`CollectionOptions::segment_points_max`] allows. It omits deleted points and puts points of a tenant
+    /// together. `progress` receives the progress, on a low-priority thread. Searches and writes go first
+    /// even while a caller waits for this. An idle machine is used fully.
     ///
-    /// The callback may write. It must not wait for another call of `optimize`, `seal` or `settle`, which comes after this one:
-    /// [`Pending::wait`] fails there.
+    /// The callback may write. It must not wait for another call of `optimize`, `seal` or `settle`, because
+    /// that comes after this one: [`Pending::wait`] fails there.
     ///
-    /// It covers what is there when its turn comes, which is when the optimizer is done with one segment at most and with
-    /// the calls before. What is written meanwhile is left to the next call, and waits where memory is full.
+    /// It covers the points that exist when its turn comes. That is after earlier calls, and after at most
+    /// one segment of background work. Later writes are left to the next call, and wait if memory is full.
     ///
     /// # Errors
-    /// [`Error::Stopped`] when the future's [`Pending::stop_flag`] is raised, or it is dropped; whatever keeps files from
-    /// being read or written. The collection is as it was then.
+    /// [`Error::Stopped`] if the future's [`Pending::stop_flag`] is raised or the future is dropped; the
+    /// error that prevents reading or writing files. The collection is then as before.
     ///
     /// [`CollectionOptions::segment_points_max`]: crate::collection::CollectionOptions::segment_points_max
     pub fn optimize(
@@ -98,8 +101,8 @@ impl Collection {
         self.ask_optimizer(|stop, reply| optimizer::Job::Asked { merge: true, progress, stop, reply })
     }
 
-    /// Seals what is in memory into a segment of its own, without merging it with others. Where there are more segments than
-    /// [`CollectionOptions::segments_max`], some of these are merged first.
+    /// Seals the points in memory into a segment, without merging it with others. If there are more than
+    /// [`CollectionOptions::segments_max`] segments, it first merges some of them.
     ///
     /// # Errors
     /// As [`Collection::optimize`].
@@ -113,12 +116,12 @@ impl Collection {
         self.ask_optimizer(|stop, reply| optimizer::Job::Asked { merge: false, progress, stop, reply })
     }
 
-    /// Does what the thresholds of [`CollectionOptions`] ask for, also where they are not looked at in the background. For a
-    /// process that writes something and ends: closing stops what is under way. Without writes meanwhile nothing is left to
-    /// do afterwards; what is written meanwhile is left to the next call.
+    /// Does all work that the thresholds of [`CollectionOptions`] ask for, even without background work. It
+    /// serves a process that writes something and ends, because closing stops work in progress. If nothing is
+    /// written meanwhile, no work is left afterwards. Writes during the call are left to the next one.
     ///
     /// # Errors
-    /// As [`Collection::optimize`]. What was done stays done.
+    /// As [`Collection::optimize`]. Finished steps are kept.
     ///
     /// [`CollectionOptions`]: crate::collection::CollectionOptions
     pub fn settle(&self) -> Pending<()> {
@@ -148,14 +151,15 @@ impl Collection {
         Pending::new(stop, asking)
     }
 
-    /// Makes a copy of the collection as it is now, in a directory that does not exist yet: a collection of its own, which
-    /// can be opened where it is. Where the file system allows, the files of segments are shared by hard links, which costs no
-    /// space: they never change once they are written. Logs are copied, and writes wait meanwhile.
+    /// Copies the collection as it is now to a directory that does not exist yet. The copy is a collection of
+    /// its own, and can be opened in place. If the file system allows, it shares the files of segments by
+    /// hard links, which costs no space. These files never change. Logs are copied, and writes wait
+    /// meanwhile.
     ///
     /// # Errors
-    /// [`Error::Exists`]; [`Error::Inside`] where the copy would be in the collection itself; [`Error::Stopped`] when the
-    /// future's [`Pending::stop_flag`] is raised, or it is dropped; whatever keeps files from being written. Then nothing is
-    /// left behind.
+    /// [`Error::Exists`]; [`Error::Inside`] if the copy would lie in the collection itself;
+    /// [`Error::Stopped`] if the future's [`Pending::stop_flag`] is raised or the future is dropped; the
+    /// error that prevents writing files. After an error, no part of the copy is left.
     pub fn snapshot(&self, dir: &Path) -> Pending<()> {
         let (dir, stop) = (dir.to_owned(), StopFlag::new());
         let job = |reply| ControlJob::Snapshot(dir, stop.clone(), reply);

@@ -1,9 +1,10 @@
-//! Repair: what is intact of a damaged collection goes into a new one, and what is lost is said.
+//! Repair saves the intact part of a damaged collection into a new one, and reports the rest as lost.
 //!
-//! Codes, graph and indexes are made anew, so damage to them loses nothing. A point is lost in three cases: its id is damaged
-//! wherever it is kept, its vector is damaged, or a damaged part of the log held it. A point whose payload alone is damaged
-//! is kept without one. The same goes for vectors and payloads that are whole and that no collection takes: an older version of
-//! such a point does not come back. What a checksum shows to be a single flipped bit is put back.
+//! Codes, graph and indexes are rebuilt, so damage to them loses nothing. A point is lost in three cases: its
+//! id is damaged wherever it is kept, its vector is damaged, or a damaged part of the log held it. A point
+//! with a damaged payload is kept without a payload. Intact vectors and payloads that a collection would
+//! refuse count as damaged. No older version of such a point comes back. A single flipped bit, which a
+//! checksum reveals, is put back.
 
 mod records;
 mod refused;
@@ -34,23 +35,24 @@ use std::sync::Arc;
 use vecstore_format::checked_json;
 use vecstore_format::log::{LogBytes, LogOp, SalvagedBatch, SalvagedLog, salvage_log};
 
-/// What a repair saved and what it could not.
+/// What a repair saved and lost.
 #[derive(Debug, Default)]
 pub struct RepairReport {
     /// Points in the new collection.
     pub points: u64,
-    /// Points of segments whose id or vector is damaged, and points whose last vector no collection takes. No older version of
-    /// the latter is kept. A point with a damaged id counts as lost, although the log may hold a newer version of it.
+    /// Points of segments with a damaged id or vector, and points whose last vector a collection would
+    /// refuse. No older version of the latter is kept. A point with a damaged id counts as lost, although the
+    /// log may hold a newer version.
     pub points_lost: u64,
-    /// Payloads that are damaged, or that the collection does not take; their points have none now.
+    /// Payloads that are damaged, or that a collection would refuse. Their points have no payload now.
     pub payloads_lost: u64,
-    /// Writes of the log, of one or many points each, that are damaged or missing: what they put or deleted is as it was
-    /// before them.
+    /// Damaged or missing writes of the log, of one or many points each. Their points are as before these
+    /// writes.
     pub writes_lost: u64,
-    /// Whether more may be lost than is counted here: the notes say where nothing tells how much there was, which deleted points
-    /// may be back, and which vectors may have changed.
+    /// Whether more may be lost than is counted here. The notes say where the number of writes is unknown,
+    /// which deleted points may be back, and which vectors may have changed.
     pub more_lost: bool,
-    /// What was wrong, and what came of it.
+    /// What was wrong, and what repair did about it.
     pub notes: Vec<String>,
 }
 
@@ -113,7 +115,8 @@ async fn save(
     saved.and(closed).map(|()| report)
 }
 
-/// What is damaged is done without; what only could not be read is not given up, and ends the repair.
+/// Passes damage on to the caller, who works around it. An error of reading ends the repair, because the data
+/// may be intact.
 fn unless_unread<T>(result: Result<T, Error>) -> Result<Result<T, Error>, Error> {
     match result {
         Err(error) if !error.is_damage() => Err(error),
@@ -121,7 +124,7 @@ fn unless_unread<T>(result: Result<T, Error>) -> Result<Result<T, Error>, Error>
     }
 }
 
-/// Reads a JSON file, with a flipped bit put back if that is what is wrong with it.
+/// Reads a JSON file. Puts back a flipped bit if that makes it valid.
 fn read_json<T>(
     directory: &dyn Directory,
     path: &Path,
@@ -139,17 +142,17 @@ fn read_json<T>(
     })
 }
 
-/// A point that was saved.
+/// A saved point.
 struct SavedPoint {
     point: Point,
-    /// Why no collection takes the payload that it had, if it has none any more.
+    /// Why a collection would refuse its payload, if it lost its payload.
     payload_refused: Option<String>,
 }
 
-/// A log, and those of its batches that count.
+/// A log, and the batches of it that count.
 type Batches = (SalvagedLog<'static>, Vec<SalvagedBatch>);
 
-/// Makes do without a manifest: every segment, and every log.
+/// Replaces a lost manifest by a list of every segment and every log.
 fn without_manifest(
     directory: &dyn Directory,
     dir: &Path,
@@ -162,7 +165,7 @@ fn without_manifest(
     for entry in directory.list(dir)? {
         if let Some(FileName::Segment(number)) = entry.name.to_str().and_then(parse) {
             let path = segment_path(dir, number);
-            // What is wrong with it is told when the segment's turn comes.
+            // Its errors are reported when the segment is saved.
             let info = read_json(directory, &path.join(SEGMENT_JSON), SegmentInfo::decode, &mut Vec::new());
             let info = unless_unread(info)?;
             schema = info.ok().map(|info| info.schema).or(schema);
@@ -180,7 +183,7 @@ fn without_manifest(
     let mut manifest = Manifest::new(schema.ok_or_else(no_schema)?);
     report.notes.push(note);
     report.more_lost = true;
-    // Any log is taken.
+    // Accepts any log.
     (manifest.id, manifest.log_first) = (None, 0);
     manifest.segments = segments;
     Ok(manifest)
@@ -192,16 +195,16 @@ struct Salvage<'a> {
     schema: Schema,
     control: ReadControl,
     new: &'a Collection,
-    /// Whether the manifest says what belongs to the collection.
+    /// Whether the manifest, and so the content of the collection, is known.
     is_manifest_known: bool,
-    /// Points that no collection takes, and those whose payload none takes, as their last write has them.
+    /// Points whose last vector or payload a collection would refuse.
     points_refused: Refused,
     payloads_refused: Refused,
     report: RepairReport,
 }
 
 impl Salvage<'_> {
-    /// Saves everything; `due` is the sequence number that the logs begin with, if that is known.
+    /// Saves everything. `due` is the first sequence number of the logs, if known.
     async fn all(&mut self, dir: &Path, manifest: &Manifest, due: Option<u64>) -> Result<(), Error> {
         let logs = self.find_logs(dir, manifest)?;
         let (mut writes, seq_next) = self.writes(dir, &logs, manifest, due)?;
@@ -211,7 +214,7 @@ impl Salvage<'_> {
             self.report.notes.push(with_causes(&error).to_string());
             self.report.more_lost = true;
         }
-        // What the logs put or delete is not taken from segments: there it is older.
+        // Points that the logs put or delete are not taken from segments, where they are older.
         let mut newer: BTreeSet<PointId> = BTreeSet::new();
         for (log, batches) in &mut writes {
             for &batch in &*batches {
@@ -242,14 +245,14 @@ impl Salvage<'_> {
         if self.control.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
     }
 
-    /// Puts in those points that collections take, in order. Of the others no older version stays.
+    /// Writes the valid points in order. For the others, it deletes older versions.
     fn put(&mut self, points: Vec<SavedPoint>) -> Result<(), Error> {
         let (mut puts, mut ids, mut size) = (Vec::new(), BTreeSet::new(), BatchSize::default());
         let mut gone: BTreeSet<PointId> = BTreeSet::new();
         for point in points {
             let id = point.point.id;
             let prepared = self.prepare(point);
-            // Of an id that is there twice the last one counts.
+            // If an id occurs twice, the last point counts.
             let is_due = match &prepared {
                 Some(point) => ids.contains(&id) || size.add(point).is_err(),
                 None => ids.contains(&id),
@@ -274,9 +277,10 @@ impl Salvage<'_> {
         self.delete(gone.into_iter().collect())
     }
 
-    /// A point as collections take it, without its payload where they do not take that; none where they do not take its vector.
+    /// Checks a point. If only its payload is refused, returns it without one. `None` if its vector is
+    /// refused.
     fn prepare(&mut self, SavedPoint { mut point, payload_refused }: SavedPoint) -> Option<PreparedPoint> {
-        // Whatever was wrong with it before: this is what it is now.
+        // Earlier faults of the point do not matter, because this version replaces it.
         self.forget(point.id);
         let mut payload_refused = payload_refused;
         let prepared = prepare_point(&self.schema, &point).or_else(|refused| {
@@ -310,7 +314,7 @@ impl Salvage<'_> {
         self.new.delete(Selection::Ids(ids), Durability::Written).wait().map(drop)
     }
 
-    /// The numbers and lengths of the logs; what is kept of earlier ones is noted.
+    /// The numbers and lengths of the logs. Notes which copies of earlier logs exist.
     fn find_logs(&mut self, dir: &Path, manifest: &Manifest) -> Result<Vec<(u64, u64)>, Error> {
         let mut logs = Vec::new();
         for entry in self.directory.list(dir)? {
@@ -327,8 +331,8 @@ impl Salvage<'_> {
         Ok(logs)
     }
 
-    /// What is left of the logs, in order: those batches of each that count, and the number of the write that follows. Counts
-    /// what is lost.
+    /// The remains of the logs, in order: the batches of each that count, and the number of the next write.
+    /// Counts the lost writes.
     fn writes(
         &mut self,
         dir: &Path,
@@ -343,7 +347,7 @@ impl Salvage<'_> {
             self.check_stop()?;
             let path = log_path(dir, number);
             let open = |len| salvage_log(LogBytes::open(&self.directory, &path, len), vector_bytes);
-            // Of one that cannot be read nothing is left.
+            // An unreadable log counts as empty.
             let mut log = match unless_unread(open(len).map_err(Error::from))? {
                 Ok(log) => log,
                 Err(error) => {
@@ -356,7 +360,7 @@ impl Salvage<'_> {
                 None => log.header.map_or(number, |header| header.number),
                 Some(_) => match manifest.logs.iter().find(|log| Some(log.salt) == salt) {
                     Some(log) => log.number,
-                    // One that was created and never begun is nothing to tell of.
+                    // A log that was created but never begun is not worth a note.
                     None if log.batches.is_empty() && !begun.contains(&number) => continue,
                     None if log.batches.is_empty() && log.header.is_none() => number,
                     None => {
@@ -377,7 +381,7 @@ impl Salvage<'_> {
             salvaged.push((own, path, log));
         }
         salvaged.sort_by_key(|(number, ..)| *number);
-        // How much was in one that is missing the next one tells, and in the last nobody.
+        // The next log tells how many writes a missing log held. Nothing tells it for the last log.
         let is_lost = |number: &&u64| !salvaged.iter().any(|(own, ..)| own == *number);
         let lost: Vec<String> = begun
             .iter()
@@ -386,8 +390,8 @@ impl Salvage<'_> {
             .collect();
         self.report.notes.extend(lost);
         self.report.more_lost |= begun.last().is_some_and(|last| is_lost(&last));
-        // What the manifest calls done with is in segments, unless it is wrong. Taking it again changes nothing: all that was
-        // written later follows.
+        // Segments hold the writes that the manifest calls finished, unless the manifest is wrong. Replaying
+        // them is harmless, because all later writes follow.
         let first = salvaged.iter().filter_map(|(.., log)| log.first_seq()).min();
         if let Some((first, seq_first)) = first.zip(due).filter(|(first, seq_first)| first < seq_first) {
             let what = "which it calls done with, are taken from its logs";
@@ -400,13 +404,13 @@ impl Salvage<'_> {
         }
         let (mut writes, mut lost, mut end_lost) = (Vec::new(), 0u64, false);
         let last = salvaged.last().filter(|(.., log)| !log.is_closed && !log.end_lost);
-        // Of the others the next one tells.
+        // For every other log, the next one shows whether writes are missing.
         if let Some((_, path, _)) = last {
             let what = "it was not closed: if zeros have replaced its last writes, nothing shows it";
             self.report.notes.push(format!("{}: {what}", path.display()));
         }
         for (_, path, log) in salvaged {
-            // The next number that is known tells how many writes are missing before it.
+            // The next known number shows how many writes are missing before it.
             let mut reach = |seq: u64, next: u64| {
                 let at = due.unwrap_or(seq);
                 (lost, end_lost) = (seq.saturating_sub(at).saturating_add(lost), false);

@@ -1,4 +1,4 @@
-//! What is left of a file of vectors or codes.
+//! Reads what is left of a file of vectors or codes.
 
 use super::segment::Owner;
 use crate::error::Error;
@@ -12,33 +12,33 @@ use vecstore_format::ElementType;
 use vecstore_format::bit_flip::flipped_bit;
 use vecstore_format::vector_file::{VECTOR_FILE_FIELDS_BYTES, VectorFileError, VectorFileHeader};
 
-/// Bytes read at once of the table of checksums.
+/// Bytes of one read of the table of checksums.
 const CHUNK: u64 = 1 << 20;
 
-/// A file of vectors or codes of which any part may be damaged or missing.
+/// A file of vectors or codes. Any part of it may be damaged or missing.
 pub(super) struct SalvagedRecords {
     reader: Box<dyn DynVectorReader>,
     header: VectorFileHeader,
-    /// Those of the first records; a table that was cut off has fewer.
+    /// The checksums of the first records. A truncated table has fewer than the file has records.
     checksums: Vec<u32>,
-    /// Whether that is the whole table, as it was written.
+    /// Whether they are the whole table, as it was written.
     are_checksums_sound: bool,
 }
 
-/// What speaks for a record.
+/// The evidence that a record is intact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// Its checksum.
+    /// Its checksum matches.
     Checksum,
-    /// Its checksum, now that a bit was put back.
+    /// Its checksum matches after a flipped bit was put back.
     Mended,
-    /// Nothing, since its checksum is damaged or missing too.
+    /// None: its checksum is damaged or missing too.
     Nothing,
 }
 
 impl SalvagedRecords {
-    /// Opens a file of records of this kind, and of so many if that is known, whose it is if that is known. What is wrong with
-    /// it goes to `notes`.
+    /// Opens a file of records of this kind. It checks the owner and the count, if they are known. Faults go
+    /// to `notes`.
     pub(super) async fn open(
         backend: &DynBackend,
         path: &Path,
@@ -84,7 +84,7 @@ impl SalvagedRecords {
             (Err(error), None) => return Err(error),
         };
         let offset = header.checksums_offset();
-        // What the header says may be far more than there is.
+        // The header may claim far more records than exist.
         let records = header.count.min(count.map_or(u64::MAX, u64::from));
         let bytes = file.len.saturating_sub(offset).min(records.saturating_mul(4)) / 4 * 4;
         let table = read(&*reader, offset, bytes).await?;
@@ -95,12 +95,12 @@ impl SalvagedRecords {
         Ok(Self { reader, header, checksums, are_checksums_sound })
     }
 
-    /// Records that the file has or had.
+    /// Number of records, including missing ones.
     pub(super) fn count(&self) -> u64 {
         self.header.count
     }
 
-    /// A record and what speaks for it; an error if something speaks against it.
+    /// A record and the evidence for it. An error if there is evidence against it.
     pub(super) async fn read(&self, point: u32) -> Result<(Vec<u8>, Proof), Error> {
         let (point, len) = (u64::from(point), self.header.stride());
         let offset = self.header.offset(point);
@@ -119,7 +119,7 @@ impl SalvagedRecords {
                 let file = self.reader.file().path.clone();
                 Err(VectorFileError::RecordDamaged { file, point, offset, len, found, stored }.into())
             }
-            // It is the checksum that has the flipped bit.
+            // The flipped bit is in the checksum itself.
             Some(_) => Ok((record, Proof::Checksum)),
             None => Ok((record, Proof::Nothing)),
         }
@@ -127,7 +127,8 @@ impl SalvagedRecords {
 }
 
 async fn read(reader: &dyn DynVectorReader, offset: u64, len: u64) -> Result<Vec<u8>, Error> {
-    // What is not there is not asked for, so that no header makes anybody ask for memory that no file fills.
+    // Missing bytes are refused before the allocation, so that no header can claim memory that its file does
+    // not fill.
     if len > 0 && offset.saturating_add(len) > reader.file_dyn().len {
         let reason = format!("it is cut off: bytes {offset} to {} are missing", offset.saturating_add(len));
         return Err(Error::damaged(&reader.file_dyn().path, offset, reason));

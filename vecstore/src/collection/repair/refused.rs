@@ -1,9 +1,9 @@
-//! Points that are whole and that no collection takes.
+//! Intact points that a collection would refuse.
 
 use crate::point::PointId;
 use std::collections::BTreeSet;
 
-/// The points, and why one of them was refused: the reasons of all could be longer than the points.
+/// Refused points, and the reason for one of them. The reasons for all could be longer than the points.
 #[derive(Default)]
 pub(super) struct Refused {
     ids: BTreeSet<PointId>,
@@ -11,13 +11,13 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// Says that a point was refused, however often.
+    /// Notes that a point was refused. It may be called repeatedly for the same point.
     pub(super) fn add(&mut self, id: PointId, reason: String) {
         self.ids.insert(id);
         self.example.get_or_insert((id, reason));
     }
 
-    /// Says that a later write replaced the point.
+    /// Notes that a later write replaced the point.
     pub(super) fn remove(&mut self, id: PointId) {
         if self.ids.remove(&id) {
             self.example.take_if(|(example, _)| *example == id);

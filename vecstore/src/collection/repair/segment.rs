@@ -1,4 +1,4 @@
-//! Saving the points of a damaged segment.
+//! Saves the points of a damaged segment.
 
 use super::records::{Proof, SalvagedRecords};
 use super::{Salvage, SavedPoint, read_json, unless_unread};
@@ -25,11 +25,11 @@ use vecstore_format::{ElementType, FileIdentity};
 use vecstore_format::{Expected, RandomId};
 use vecstore_quant::Codec;
 
-/// Points that are taken over at a time, and about how many bytes of them.
+/// The number of points saved at a time, and their approximate bytes.
 const BATCH: usize = 512;
 const BATCH_BYTES: usize = 8 << 20;
 
-/// How often something is lost, and why the first time.
+/// A count of losses, and the reason for the first one.
 #[derive(Default)]
 pub(super) struct Losses {
     pub(super) count: u64,
@@ -49,29 +49,29 @@ impl Losses {
     }
 }
 
-/// The codes of a segment, and how they are made.
+/// The codes of a segment, and their codec.
 struct Codes {
     codec: Box<dyn Codec>,
     records: SalvagedRecords,
 }
 
-/// Whose the files of a segment are.
+/// The owner of a segment's files.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Owner {
-    /// Nothing says it any more.
+    /// The owner is unknown.
     Unknown,
-    /// The segment with this id, or with none, of an old version.
+    /// The segment with this id. `None` in old versions.
     Is(Option<RandomId>),
 }
 
 impl Owner {
-    /// The identity of the file of the segment that has this path.
+    /// The identity of the segment's file at this path.
     pub(super) fn identity(&self, path: &Path) -> Option<FileIdentity> {
         let Self::Is(Some(id)) = self else { return None };
         Some(id.file(file_number(path.file_name()?.to_str()?)))
     }
 
-    /// Checks that a file is the segment's.
+    /// Checks that a file belongs to the segment.
     pub(super) fn check(&self, path: &Path, found: Option<FileIdentity>) -> Result<(), Error> {
         match self {
             Self::Unknown => Ok(()),
@@ -83,13 +83,13 @@ impl Owner {
     }
 }
 
-/// The vectors of a segment, and their codes once they were asked for.
+/// The vectors of a segment. Their codes are opened on first use.
 struct Vectors<'a> {
     dir: &'a Path,
     owner: Owner,
     records: SalvagedRecords,
     codes: Option<Result<Codes, Error>>,
-    /// Vectors of which only the codes say that they are what they were.
+    /// Vectors for which only the codes are evidence.
     unproven: u64,
     mended: u64,
 }
@@ -137,7 +137,7 @@ impl Salvage<'_> {
         }
         let ids = match unless_unread(self.ids(dir, owner).await)? {
             Ok((ids, identity)) => {
-                // What belongs together is then at least of one segment.
+                // The other files must then at least belong to the same segment.
                 owner = Owner::Is(identity.map(|identity| RandomId(identity.owner)));
                 Ok(ids)
             }
@@ -158,7 +158,7 @@ impl Salvage<'_> {
             Some(number) => self.deleted(&deleted_path(dir, number), points, owner, listed).await?,
         };
         let live = u64::from(points.unwrap_or(0)).saturating_sub(deleted.len());
-        // Of points without an id nobody knows whether the logs have them anew.
+        // For points without an id, it is unknown whether the logs replace them.
         let is_replaced = |point: u32, id: &PointId| !deleted.contains(point) && newer.contains(id);
         let (ids, records) = match (ids, records) {
             (Ok(ids), Ok(records)) => (ids, records),
@@ -241,7 +241,7 @@ impl Salvage<'_> {
         Ok(())
     }
 
-    /// The ids of a segment, and which file they were in.
+    /// The ids of a segment, and the identity of their file.
     async fn ids(&mut self, dir: &Path, owner: Owner) -> Result<(SalvagedIds, Option<FileIdentity>), Error> {
         let pages = self.pages(&dir.join(IDS), PagesKind::Ids, owner).await?;
         let ids = salvage_ids(&pages, &self.control).await;
@@ -282,7 +282,7 @@ impl Salvage<'_> {
             let found = pages.data().identity();
             match owner {
                 _ if self.is_manifest_known => pages.data().check(&listed.expected_deleted())?,
-                // Without its salt it is at least of the segment.
+                // Without its salt, the file must at least belong to the segment.
                 Owner::Is(id) => {
                     let identity = found.map(|found| deleted_identity(id, found.file));
                     pages.data().check(&Expected { identity, header_crc: None })?;
@@ -321,7 +321,7 @@ impl Salvage<'_> {
                 return Err(Error::damaged(&vectors.dir.join(VECTORS), None, reason));
             }
             (Err(error), Proof::Nothing) => return Err(error),
-            // Zeros are what a lost page leaves, and fit the codes of many a vector.
+            // A lost page leaves zeros, and zeros fit the codes of many vectors.
             (Ok(true), Proof::Nothing)
                 if is_short_code(&self.schema) || record.iter().all(|&byte| byte == 0) =>
             {
@@ -336,7 +336,7 @@ impl Salvage<'_> {
         Ok(vector)
     }
 
-    /// Whether the codes of a point, which are sound, are those of this vector.
+    /// Whether the codes of a point are sound and match this vector.
     async fn fits_code(
         &mut self,
         point: u32,
@@ -375,7 +375,7 @@ impl Salvage<'_> {
             }
         };
         let kind = (ElementType::U8, codec.record_bytes() as u32);
-        // What is wrong with the codes is told where it matters.
+        // Faults of the codes are reported where they matter.
         let notes = &mut Vec::new();
         let path = dir.join(CODES);
         let records = SalvagedRecords::open(self.backend, &path, kind, Some(count), &owner, notes).await?;
@@ -383,8 +383,8 @@ impl Salvage<'_> {
     }
 }
 
-/// Whether different vectors easily have the same code: one of less than 32 bits. Methods that are not named here begin each
-/// code with parameters of its vector, which have more.
+/// Whether different vectors often have the same code. That is so below 32 bits. The codes of other methods
+/// begin with parameters of the vector, and are longer.
 fn is_short_code(schema: &Schema) -> bool {
     let bits = match schema.quantization {
         Quantization::Int8Global { .. } => schema.dim * 8,
@@ -399,7 +399,7 @@ fn is_short_code(schema: &Schema) -> bool {
     bits < 32
 }
 
-/// A payload and its bytes of JSON.
+/// Reads a payload. Also returns its length in bytes of JSON.
 async fn payload_of(point: u32, pages: &Pages, data: &PayloadData) -> Result<(Payload, usize), Error> {
     let read = data.read(pages, &[point], &ReadControl::default(), &mut ReadStats::default()).await?;
     let payload = parse_payload(&read[0]).ok_or_else(|| {

@@ -1,10 +1,11 @@
-//! What only the inside shows.
+//! Tests that need internals.
 
 use super::*;
 use crate::point::Point;
 use io_core::testing::SimulatedDisk;
 
-/// From the first file on until the collection has its name: nobody else takes over what is put together.
+/// Repair holds the lock from its first file until the collection has its name. No other process can take the
+/// files over.
 #[test]
 fn a_repair_keeps_others_away_until_it_has_its_target() {
     let backend = DynBackend::new(SimulatedDisk::new(1));
@@ -21,7 +22,7 @@ fn a_repair_keeps_others_away_until_it_has_its_target() {
     assert!(is_kept());
     let (due, report) = (Some(manifest.seq_first), RepairReport::default());
     let saved = backend.run(|| save(&backend, dir, &staging, &manifest, due, &stop, report)).unwrap();
-    // The new collection is closed, and has not its name yet.
+    // The new collection is closed, and does not have its name yet.
     assert!(is_kept());
     assert_eq!(staging.end(saved).unwrap().points, 1);
     let repaired = Collection::open(&backend, target, &options).unwrap();

@@ -1,4 +1,4 @@
-//! Checking a collection: what its manifest names, and that the parts fit each other.
+//! Checks a collection: the files that its manifest names, and whether the parts fit each other.
 
 use super::report::VerifyReport;
 use super::verifier::Verifier;
@@ -19,10 +19,11 @@ use std::sync::Arc;
 use vecstore_format::log::LogBytes;
 use vecstore_format::pages::{Pages, PagesKind};
 
-/// Reads every byte of a collection. Call it inside the backend's `run`; the collection must not be open for writing.
+/// Reads every byte of a collection. Call it inside the backend's `run`. The collection must not be open for
+/// writing.
 ///
 /// # Errors
-/// [`Error::InUse`]; [`Error::NotACollection`]; [`Error::Stopped`]. Damage is no error of this call.
+/// [`Error::InUse`]; [`Error::NotACollection`]; [`Error::Stopped`]. Damage is not an error of this call.
 pub(in crate::collection) async fn verify(
     backend: &DynBackend,
     dir: &Path,
@@ -37,7 +38,7 @@ pub(in crate::collection) async fn verify(
         told: BTreeMap::new(),
     };
     let path = dir.join(MANIFEST);
-    // What is no collection gets no lock file.
+    // Checks this before locking, so that no lock file is made in other directories.
     if !directory.list(dir)?.iter().any(|entry| entry.name == MANIFEST) {
         return match Manifest::missing(&*directory, dir)? {
             error @ Error::NotACollection { .. } => Err(error),
@@ -109,7 +110,7 @@ impl Verifier<'_> {
             let read = self.log(bytes, number, due, manifest);
             due = self.note(read)?.flatten();
         }
-        // Where a log is damaged nobody knows where it ends.
+        // The end of a damaged log is unknown.
         if let Some(seq_next) = due {
             let checked = check_leftovers(self.backend, dir, manifest, seq_next).await;
             self.note(checked)?;
@@ -117,7 +118,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Checks that no point is in two segments, of those that are sound.
+    /// Checks that no point is in two of the sound segments.
     async fn overlaps(&mut self, dir: &Path, segments: &[ManifestSegment]) -> Result<(), Error> {
         let mut opened = Vec::with_capacity(segments.len());
         for listed in segments {
@@ -153,7 +154,7 @@ impl Verifier<'_> {
     }
 }
 
-/// That a log was kept as it was, since its end was in doubt.
+/// The note that a copy of a log was kept because its end was in doubt.
 fn in_doubt(dir: &Path, number: u64) -> Error {
     let reason = format!(
         "its end was no whole record when it was opened, perhaps of an acknowledged write, and was left out; the log as it was is kept in {}: remove that once nobody needs it",

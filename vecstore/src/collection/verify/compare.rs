@@ -1,4 +1,4 @@
-//! Checking that the files of a segment say the same about each point.
+//! Checks that the files of a segment agree on each point.
 
 use super::verifier::Verifier;
 use crate::element;
@@ -18,7 +18,7 @@ use vecstore_format::links;
 const BATCH: u32 = 1024;
 
 impl Verifier<'_> {
-    /// Checks that the files of a segment say the same about each point.
+    /// Checks that the files of a segment agree on each point.
     pub(super) async fn compare(&mut self, segment: &SegmentReader) -> Result<(), Error> {
         let (data, schema) = (&segment.data, &segment.data.schema);
         let (control, mut stats) = (self.control.clone(), ReadStats::default());
@@ -26,7 +26,7 @@ impl Verifier<'_> {
         let codes = segment.codes.as_ref().expect("loaded cold");
         let graph = segment.graph.as_ref().expect("loaded cold");
         let mut vector = vec![0.0; schema.dim as usize];
-        // What the index of each field has to come to.
+        // The expected content of each field's index.
         let mut values = vec![FieldValues::default(); schema.indexes.len()];
         let mut first = 0;
         while first < data.points {
@@ -112,8 +112,8 @@ impl Verifier<'_> {
 /// The values of a field in all points.
 #[derive(Clone, Debug, Default)]
 struct FieldValues {
-    /// Each as a number, added up in any order, so that nothing has to be kept: that those of two different indexes come to the same is
-    /// as unlikely as that of two random numbers.
+    /// The sum of the values' hashes, in any order, so that no values need be kept. The sums of two different
+    /// indexes are equal as rarely as two random numbers.
     sum: u64,
     /// The points with a value.
     present: RoaringBitmap,
@@ -128,8 +128,8 @@ impl FieldValues {
     }
 }
 
-/// What is wrong with an index, if it does not say what the payloads do. That terms and numbers are in order was checked when it
-/// was loaded.
+/// The fault of an index that does not match the payloads. Loading it has checked the order of terms and
+/// numbers.
 async fn compare_index(
     segment: &SegmentReader,
     (field, kind): (&str, FieldKind),

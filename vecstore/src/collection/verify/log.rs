@@ -1,4 +1,4 @@
-//! Checking a log.
+//! Checks a log.
 
 use super::verifier::Verifier;
 use crate::collection::manifest::Manifest;
@@ -7,7 +7,8 @@ use crate::error::Error;
 use vecstore_format::log::{LogBytes, LogEnd, LogReader};
 
 impl Verifier<'_> {
-    /// Checks a log, which was begun or is of an attempt to do so, and returns the sequence number that the next one has to begin with, if this one tells.
+    /// Checks a log. Returns the sequence number that the next log must begin with. `None` if this log does
+    /// not tell it. The log may have been created without being begun.
     pub(super) fn log(
         &mut self,
         bytes: LogBytes<'_>,

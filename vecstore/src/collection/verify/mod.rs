@@ -1,11 +1,11 @@
-//! Verifying: reading every byte of a collection, checking each checksum, and that the files say the same.
+//! Verifying reads every byte of a collection, checks each checksum, and checks that the files agree.
 //!
 //! | module | concern |
 //! |---|---|
-//! | `collection` | the manifest, what it names, and that the parts fit each other |
-//! | `log`, `segment` | each by itself |
-//! | `compare` | whether the files of a segment say the same |
-//! | `verifier`, `report` | keeping account of what is wrong |
+//! | `collection` | the manifest, the files that it names, and whether the parts fit each other |
+//! | `log`, `segment` | checking each by itself |
+//! | `compare` | whether the files of a segment agree |
+//! | `verifier`, `report` | collecting the faults |
 
 mod collection;
 mod compare;

@@ -1,21 +1,22 @@
-//! What verifying found.
+//! The result of verifying.
 
 use crate::error::Error;
 
-/// What verifying found.
+/// The result of verifying.
 #[derive(Debug, Default)]
 pub struct VerifyReport {
-    /// Files that were read.
+    /// Number of files read.
     pub files: u64,
-    /// Their bytes.
+    /// Length of these files in bytes.
     pub bytes: u64,
     /// Points of segments whose vector, codes, payload, ids and links were compared.
     pub points: u64,
-    /// What is wrong: each names its file, and where in it. Of a file with very many problems the first 100 are told, and
-    /// that there are more; its rest is not read.
+    /// The faults. Each names its file, and the place in it. For a file with very many faults, the list has
+    /// the first 100 and a remark that there are more. The rest of that file is not read.
     pub problems: Vec<Error>,
-    /// What kept files from being read, such as permissions: nobody knows whether those are damaged.
+    /// Errors that prevented reading files, such as missing permissions. It is unknown whether these files
+    /// are damaged.
     pub unread: Vec<Error>,
-    /// What is not wrong, but worth knowing.
+    /// Remarks that are not faults.
     pub notes: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Checking a segment: first each file by itself, then whether they make a segment.
+//! Checks a segment: first each file by itself, then whether the files form a segment.
 
 use super::verifier::Verifier;
 use crate::collection::files::{deleted_path, parse_deleted};
@@ -20,7 +20,7 @@ use vecstore_format::pages::{Pages, PagesKind};
 use vecstore_format::{ElementType, Expected, RandomId};
 
 impl Verifier<'_> {
-    /// Checks a segment, and says whether it is sound.
+    /// Checks a segment. Returns true if it is sound.
     pub(super) async fn segment(
         &mut self,
         dir: &Path,
@@ -46,7 +46,7 @@ impl Verifier<'_> {
                 self.report.bytes += entry.len;
             }
         }
-        // First each file by itself, whatever is wrong with the others.
+        // First checks each file by itself, even if others are damaged.
         let before = self.faults();
         let path = dir.join(SEGMENT_JSON);
         let json = self.directory.read(&path).map_err(Error::from);
@@ -56,7 +56,7 @@ impl Verifier<'_> {
             Ok(info)
         });
         let info = self.note(info)?;
-        // What the manifest says of a file is less, but there.
+        // Without `segment.json`, the manifest still gives the identity.
         let expected = |name: &str| match &info {
             Some(info) => info.expected(&path, name),
             None => {
@@ -88,21 +88,21 @@ impl Verifier<'_> {
             let checked = self.deleted(&path, points, &listed.expected_deleted()).await;
             self.note(checked)?;
         }
-        // Then whether they say the same, which those that are damaged do not.
+        // Then checks that the files agree. Damaged files would not.
         if sound {
             self.together(dir, (listed.number, listed.id), schema).await?;
         }
         Ok(self.faults() == before)
     }
 
-    /// Checks that files which are sound by themselves make a segment.
+    /// Checks that files which are sound by themselves form a segment.
     async fn together(
         &mut self,
         dir: &Path,
         which: (u64, Option<RandomId>),
         schema: &Schema,
     ) -> Result<(), Error> {
-        // From disk, whatever the placement: what is in memory was read from there.
+        // Reads from disk, whatever the placement. Pinned parts would hide the disk.
         let placement = Placements {
             vectors: Placement::Cold,
             codes: Placement::Cold,
@@ -140,7 +140,7 @@ impl Verifier<'_> {
         records.close().await
     }
 
-    /// Checks a file of deleted points, of a segment of so many points if that is known.
+    /// Checks a file of deleted points. `points` is the number of the segment's points, if known.
     async fn deleted(&mut self, path: &Path, points: Option<u32>, expected: &Expected) -> Result<(), Error> {
         let before = self.report.problems.len();
         self.pages(path, PagesKind::Deleted, expected).await?;

@@ -1,4 +1,4 @@
-//! Keeping account of what is wrong.
+//! Collects the faults.
 
 use super::report::VerifyReport;
 use crate::error::Error;
@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Problems of a file that are told.
+/// The most faults that are reported for a file.
 const PROBLEMS_MAX: usize = 100;
 
 pub(super) struct Verifier<'a> {
@@ -16,12 +16,12 @@ pub(super) struct Verifier<'a> {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) control: ReadControl,
     pub(super) report: VerifyReport,
-    /// How many problems of a file there were.
+    /// Number of faults found in each file.
     pub(super) told: BTreeMap<PathBuf, usize>,
 }
 
 impl Verifier<'_> {
-    /// Notes what is wrong with a file, unless so much of it was told already.
+    /// Notes a fault of a file, unless the file already has too many.
     pub(super) fn problem(&mut self, path: &Path, error: Error) -> ControlFlow<()> {
         let told = self.told.entry(path.to_owned()).or_default();
         *told += 1;
@@ -42,7 +42,7 @@ impl Verifier<'_> {
         let _ = self.problem(&path, Error::damaged(&path, None, reason));
     }
 
-    /// Notes what is wrong; only being stopped ends everything.
+    /// Notes an error. Only a stop ends the verification.
     pub(super) fn note<T>(&mut self, result: Result<T, Error>) -> Result<Option<T>, Error> {
         match result {
             Ok(value) => Ok(Some(value)),
@@ -60,7 +60,7 @@ impl Verifier<'_> {
         if self.control.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
     }
 
-    /// What was wrong so far, or not read.
+    /// Number of faults and read errors so far.
     pub(super) fn faults(&self) -> usize {
         self.report.problems.len() + self.report.unread.len()
     }

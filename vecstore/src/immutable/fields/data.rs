@@ -1,4 +1,4 @@
-//! What is in memory of the indexes.
+//! The part of the indexes that is in memory.
 
 use super::dictionary::{Group, groups};
 use super::layout::{NUMBER_ENTRY, SECTIONS};
@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use vecstore_format::pages::{PAGE_DATA, Pages};
 use vecstore_format::table::section_bytes;
 
-/// What is in memory of one field.
+/// The part of one field that is in memory.
 #[derive(Debug)]
 pub(super) struct FieldData {
-    /// The first of the field's sections.
+    /// The first section of the field.
     pub(super) section: usize,
     pub(super) present: RoaringBitmap,
     pub(super) lookup: Lookup,
@@ -21,13 +21,13 @@ pub(super) struct FieldData {
 
 #[derive(Debug)]
 pub(super) enum Lookup {
-    /// The first term of each group, and where the group is.
+    /// The first term of each group, and the place of the group.
     Terms(Vec<Group>),
-    /// The first number of each page of the table, and entries in all.
+    /// The first number of each page of the table, and the number of entries.
     Numbers { firsts: Vec<u64>, entries: u64 },
 }
 
-/// What is in memory of a segment's indexes, for all cores.
+/// The part of a segment's indexes that is in memory. All cores share it.
 #[derive(Debug)]
 pub(crate) struct FieldsData {
     pub(super) count: u32,
@@ -75,7 +75,7 @@ impl FieldsData {
                 let (groups, end) = groups(&main).ok_or_else(|| damaged(name, "its dictionary is none"))?;
                 (Lookup::Terms(groups), end)
             };
-            // No term has the postings behind that end. They could be longer than memory.
+            // Postings behind that end belong to no term. They could be longer than memory.
             let found = pages.data().bytes(section + 3);
             if found != postings_end {
                 let reason = format!("its postings take {found} bytes, and end at {postings_end}");

@@ -1,12 +1,12 @@
-//! Dictionaries: groups of terms, and where the postings of each are.
+//! Dictionaries: groups of terms, and the places of their postings.
 
 use std::ops::Range;
 use vecstore_format::pages::PAGE_DATA;
 
-/// Bytes in front of a group's terms.
+/// Bytes before a group's terms.
 pub(super) const GROUP_HEADER: usize = 8;
 
-/// Where the postings of a term are.
+/// A term and the place of its postings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Term {
     pub(super) term: Box<[u8]>,
@@ -14,7 +14,7 @@ pub(super) struct Term {
     pub(super) postings: Range<u64>,
 }
 
-/// The terms of a group that are wanted, and the group's bytes; `None` if it is none.
+/// Parses the wanted terms of a group. Also returns the group's length in bytes. `None` if it is not a group.
 pub(super) fn parse_group(bytes: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Option<(Vec<Term>, usize)> {
     let u32_at = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let (group_bytes, count) = (u32_at(0)? as usize, u32_at(4)?);
@@ -39,10 +39,10 @@ pub(super) fn parse_group(bytes: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Optio
     (at == group_bytes && count > 0).then_some((terms, at))
 }
 
-/// The first term of a group, and where the group is.
+/// The first term of a group, and the place of the group.
 pub(super) type Group = (Box<[u8]>, Range<u64>);
 
-/// The groups of a dictionary, and the end of the last postings of their terms. Zeros may fill the rest of a page.
+/// The groups of a dictionary, and the end of their terms' last postings. Zeros may fill the rest of a page.
 pub(super) fn groups(dictionary: &[u8]) -> Option<(Vec<Group>, u64)> {
     let (mut groups, mut postings_end): (Vec<Group>, u64) = (Vec::new(), 0);
     let (mut at, mut before) = (0, None);

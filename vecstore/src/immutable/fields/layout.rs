@@ -1,4 +1,4 @@
-//! Numbers of the layout.
+//! Constants of the layout.
 
 use vecstore_format::table::per_page;
 

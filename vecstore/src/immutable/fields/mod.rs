@@ -4,18 +4,20 @@
 //!
 //! | section | terms (keyword, bool, UUID) | numbers (integer, float, datetime) |
 //! |---|---|---|
-//! | 0 | points u64, distinct terms u64, points with a value u64 | points u64, entries u64, points with a value u64 |
+//! | 0 | u64: points, distinct terms, points with a value | u64: points, entries, points with a value |
 //! | 1 | postings: the points with a value | the same |
 //! | 2 | dictionary: groups of terms, sorted | sorted table (number u64, point u32) |
-//! | 3 | the postings of each term, one after the other | empty |
+//! | 3 | the postings of each term, concatenated | empty |
 //!
 //! ```text
-//! group:  |group_bytes u32| terms u32| for each term: |term_len u32| term| count u32| postings_start u64| postings_len u32|
+//! group:  |group_bytes u32|terms u32| for each term:
+//!         |term_len u32|term|count u32|postings_start u64|postings_len u32|
 //! ```
 //!
-//! A group is about a page. Entries of the table are ordered by number, then by the id of their point. In memory are the
-//! points with a value, and the first term of each group or the first number of each page: a term is found with one read
-//! of the dictionary and one of the postings, a range of numbers with one read of its pages.
+//! A group has about the size of a page. Entries of the table are ordered by number, then by the id of their
+//! point. Memory holds the points with a value, and the first term of each group or the first number of each
+//! page. Finding a term takes one read of the dictionary and one of the postings. Finding a range of numbers
+//! takes one read of its pages.
 
 mod data;
 mod dictionary;

@@ -1,4 +1,4 @@
-//! Asking the indexes.
+//! Queries the indexes.
 
 use super::data::{FieldData, FieldsData, Lookup, parse_number};
 use super::dictionary::{Term, parse_group};
@@ -15,7 +15,7 @@ use vecstore_format::pages::Pages;
 use vecstore_format::postings::{self, Postings};
 use vecstore_format::table::page_range;
 
-/// The indexes of a segment, to be asked once for one query.
+/// The indexes of a segment, for one query.
 pub(crate) struct FieldsReader<'a> {
     pub(crate) data: &'a FieldsData,
     pub(crate) pages: &'a Pages,
@@ -38,7 +38,7 @@ impl FieldsReader<'_> {
         &self.field(field).present
     }
 
-    /// Points with a value among these, which are sorted; if `within` is given, of those only.
+    /// Points with one of these values. `keys` is sorted. If `within` is given, points outside of it may be missing.
     pub(crate) async fn any(
         &self,
         field: &str,
@@ -56,7 +56,7 @@ impl FieldsReader<'_> {
             }
             return Ok(points);
         };
-        // The group that may hold a term is the last one that does not begin after it.
+        // A term can only be in the last group whose first term is not after it.
         let mut wanted: BTreeMap<usize, Vec<&[u8]>> = BTreeMap::new();
         for key in keys {
             let Key::Term(term) = key else { continue };
@@ -71,7 +71,7 @@ impl FieldsReader<'_> {
         self.union(data, &terms, within, stats).await
     }
 
-    /// Points with a value that is not among these, which are sorted.
+    /// Points with a value that is not one of these. `keys` is sorted.
     pub(crate) async fn except(
         &self,
         field: &str,
@@ -125,8 +125,8 @@ impl FieldsReader<'_> {
         Ok(points.into_iter().collect())
     }
 
-    /// The entries of numbers from `low` to `high` in their order, some pages of them from page `from` on; `None` when
-    /// there are no more.
+    /// The entries of numbers from `low` to `high`, in order. It reads some pages of them, from page `from`
+    /// on. `None` if there are no more.
     pub(crate) async fn numbers(
         &self,
         field: &str,
@@ -164,7 +164,7 @@ impl FieldsReader<'_> {
         Ok(Some(NumbersPage { entries, next: end }))
     }
 
-    /// The pages of the table of a field of numbers whose first entry has this number.
+    /// The pages of a number field's table whose first entry has this number.
     pub(crate) fn pages_beginning_with(&self, field: &str, number: u64) -> Range<usize> {
         let Lookup::Numbers { firsts, .. } = &self.field(field).lookup else {
             unreachable!("orders are checked to be of numbers");
@@ -172,7 +172,7 @@ impl FieldsReader<'_> {
         firsts.partition_point(|&first| first < number)..firsts.partition_point(|&first| first <= number)
     }
 
-    /// Every value of a field with the number of its points that are in a set.
+    /// Each value of a field, with the number of its points in a set.
     pub(crate) async fn counts(
         &self,
         field: &str,
@@ -206,7 +206,7 @@ impl FieldsReader<'_> {
         Ok(counts)
     }
 
-    /// Every term of a field with its points; only of fields of terms.
+    /// Each term of a field, with its points. Only for fields of terms.
     pub(crate) async fn all_terms(
         &self,
         field: &str,
@@ -222,7 +222,7 @@ impl FieldsReader<'_> {
         Ok(terms.into_iter().map(|term| term.term).zip(sets).collect())
     }
 
-    /// The terms of groups.
+    /// Reads the terms of groups.
     async fn terms(
         &self,
         data: &FieldData,
@@ -269,7 +269,7 @@ impl FieldsReader<'_> {
         Ok(sets)
     }
 
-    /// The points of each term; if `within` is given, perhaps only those of it.
+    /// Passes the points of each term to `each`. If `within` is given, they may be limited to it.
     async fn each_postings(
         &self,
         data: &FieldData,
@@ -292,7 +292,7 @@ impl FieldsReader<'_> {
             .read(data.section + 3, &ranges, self.control, |index, bytes| {
                 let count = terms[index].count as usize;
                 let points = match within {
-                    // Skipping pays where few of many are wanted.
+                    // Skipping pays if few of many postings are wanted.
                     Some(within) if within.len() < count as u64 / 16 => {
                         Postings::parse(bytes, count).and_then(|postings| postings.intersect(within)).ok()
                     }
@@ -307,10 +307,10 @@ impl FieldsReader<'_> {
     }
 }
 
-/// Some entries of a table of numbers.
+/// Entries from some pages of a number table.
 pub(crate) struct NumbersPage {
     /// `(number, point)`, ordered by number, then by the id of the point.
     pub(crate) entries: Vec<(u64, u32)>,
-    /// The page to go on with.
+    /// The page to continue with.
     pub(crate) next: usize,
 }

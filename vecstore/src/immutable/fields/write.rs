@@ -1,4 +1,4 @@
-//! Writing the indexes.
+//! Writes the indexes.
 
 use super::dictionary::GROUP_HEADER;
 use super::layout::NUMBER_ENTRY;
@@ -9,7 +9,7 @@ use vecstore_format::pages::{PAGE_DATA, PagesWriter};
 use vecstore_format::postings;
 use vecstore_format::table::write_table;
 
-/// The values of one field while a segment is built: `(key, point)`, and how many points there are.
+/// The values of one field during a build, as `(key, point)`.
 #[derive(Debug, Default)]
 pub(crate) struct FieldBuilder {
     entries: Vec<(Key, u32)>,
@@ -26,7 +26,7 @@ impl FieldBuilder {
     }
 }
 
-/// Writes the indexes of a segment of `count` points. `id_rank` tells the place of a point among all in the order of ids.
+/// Writes the indexes of a segment of `count` points. `id_rank` gives the rank of a point's id among all ids.
 /// Returns the checksum of the file's header.
 pub(crate) async fn write_fields(
     mut pages: PagesWriter,
@@ -77,7 +77,8 @@ async fn write_terms<'a>(
         group[..4].copy_from_slice(&bytes.to_le_bytes());
         group[4..8].copy_from_slice(&terms.to_le_bytes());
         pages.align_record(group.len()).await?;
-        // A group's header is within one page, so that zeros there mean that there is none.
+        // A group's header lies within one page. Zeros there therefore mean that no group follows on the
+        // page.
         if pages.room_in_page() < GROUP_HEADER {
             pages.write(&[0; GROUP_HEADER][..pages.room_in_page()]).await?;
         }

@@ -1,4 +1,4 @@
-//! What is in memory of a segment's ids, and asking it.
+//! The part of a segment's ids that is in memory, and queries on it.
 
 use super::keys::{Keys, load_keys};
 use super::table::IdTable;
@@ -7,7 +7,7 @@ use crate::point::PointId;
 use io_core::{ReadControl, ReadStats};
 use vecstore_format::pages::Pages;
 
-/// What is in memory of a segment's ids, for all cores.
+/// The part of a segment's ids that is in memory. All cores share it.
 #[derive(Debug)]
 pub(crate) struct IdsData {
     table: IdTable,
@@ -35,7 +35,7 @@ impl IdsData {
             + self.table.uuid_points.serialized_size()
     }
 
-    /// Finds the points of ids: `None` for those that are not there.
+    /// Finds the points of ids. `None` for unknown ids.
     pub(crate) async fn find(
         &self,
         pages: &Pages,
@@ -64,7 +64,7 @@ impl IdsData {
         Ok(found)
     }
 
-    /// The ids of points.
+    /// Reads the ids of points.
     pub(crate) async fn ids_of(
         &self,
         pages: &Pages,
@@ -75,8 +75,8 @@ impl IdsData {
         self.table.ids_of(pages, points, control, stats).await
     }
 
-    /// About so many ids with their points, in the order of ids, from the first one that comes after `after`; fewer only
-    /// where they end.
+    /// About `wanted` ids with their points, in the order of ids, from the first one after `after`. It
+    /// returns fewer only at the end.
     pub(crate) async fn in_order(
         &self,
         pages: &Pages,

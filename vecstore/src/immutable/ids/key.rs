@@ -1,4 +1,4 @@
-//! The two kinds of ids, and their entries in tables.
+//! The two kinds of ids, and their table entries.
 
 use crate::point::PointId;
 use std::fmt::Debug;
@@ -9,7 +9,7 @@ pub(super) trait IdKey: Copy + Ord + Hash + Send + Sync + Debug {
     const SORTED: usize;
     const HASH: usize = Self::SORTED + 1;
     const SLOTS: usize = Self::SORTED + 2;
-    /// The bytes of the key, then of the point.
+    /// The bytes of the key, then those of the point.
     type Entry: AsRef<[u8]>;
     const ENTRY_BYTES: usize;
     fn entry(self, point: u32) -> Self::Entry;

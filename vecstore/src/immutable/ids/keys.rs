@@ -1,4 +1,4 @@
-//! One kind of ids: finding some, and going through them in order.
+//! One kind of ids: look-up, and iteration in order.
 
 use super::key::IdKey;
 use crate::error::Error;
@@ -10,7 +10,7 @@ use vecstore_format::pages::Pages;
 use vecstore_format::perfect_hash::PerfectHash;
 use vecstore_format::table::{entry_range, page_range, per_page, section_bytes};
 
-/// What is in memory of one kind of keys.
+/// The part of one kind of keys that is in memory.
 #[derive(Debug)]
 pub(super) struct Keys<K> {
     pub(super) count: u64,
@@ -53,7 +53,7 @@ impl<K: IdKey> Keys<K> {
     ) -> Result<(), Error> {
         let (mut wanted, mut ranges) = (Vec::new(), Vec::new());
         for (index, key) in keys {
-            // A key that is not there may be sent to a slot that is not there either.
+            // The hash may give an unknown key a slot that does not exist.
             if let Some(slot) = self.hash.slot(&key).filter(|&slot| slot < self.count) {
                 wanted.push((index, key));
                 ranges.push(entry_range(slot, K::ENTRY_BYTES));
@@ -89,7 +89,7 @@ impl<K: IdKey> Keys<K> {
             Some(after) => self.firsts.partition_point(|&first| first <= after).saturating_sub(1),
         };
         let per_page = per_page(K::ENTRY_BYTES);
-        // The first page may hold few that are wanted.
+        // Few entries of the first page may be wanted.
         let pages_wanted = (wanted - found.len()).div_ceil(per_page) + 1;
         let ranges: Vec<Range<u64>> = (first..self.firsts.len().min(first + pages_wanted))
             .map(|page| page_range(page as u64, self.count, K::ENTRY_BYTES))

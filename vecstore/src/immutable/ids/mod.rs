@@ -1,17 +1,17 @@
-//! Ids of the points of an immutable segment: from an id to its point, from a point to its id, and in order.
+//! The ids of an immutable segment's points: from an id to its point, from a point to its id, and in order.
 //!
 //! Sections of `ids.pages`:
 //!
 //! | section | what it is |
 //! |---|---|
-//! | 0 | number of points u64, how many of them have UUIDs u64 |
-//! | 1 | table: the id of each point; 8 bytes if all are numbers, else 16 |
+//! | 0 | number of points u64, number of points with UUIDs u64 |
+//! | 1 | table: the id of each point; 8 bytes each if all are numbers, else 16 |
 //! | 2 | postings: the points with UUIDs |
 //! | 3, 4, 5 | numbers: sorted table (id, point), perfect hash, slot table (id, point) |
 //! | 6, 7, 8 | UUIDs: the same |
 //!
-//! A look-up goes to one slot, reads its page and compares the id there: an unknown id is a miss, never a wrong point. In
-//! memory are the perfect hash and the first id of each page of the sorted table.
+//! A look-up computes one slot, reads its page and compares the id there. An unknown id is therefore a miss,
+//! never a wrong point. Memory holds the perfect hash and the first id of each page of the sorted table.
 
 mod data;
 mod key;

@@ -1,4 +1,4 @@
-//! What is left of the ids of a damaged file.
+//! Salvages the ids of a damaged file.
 
 use super::key::IdKey;
 use crate::error::{Error, FormatError};
@@ -9,18 +9,18 @@ use std::collections::BTreeMap;
 use vecstore_format::pages::Pages;
 use vecstore_format::table::{entries, page_range, per_page, section_bytes};
 
-/// What is left of the ids of a damaged file.
+/// The ids that are left of a damaged file.
 #[derive(Debug)]
 pub(crate) struct SalvagedIds {
-    /// Points that the file is of.
+    /// Number of points according to the file.
     pub(crate) count: u32,
-    /// The ids that are left, by point.
+    /// The intact ids, by point.
     pub(crate) ids: BTreeMap<u32, PointId>,
-    /// What was wrong first.
+    /// The first damage found.
     pub(crate) damage: Option<FormatError>,
 }
 
-/// Saves what can be saved of a file of ids. Each is there three times: by point, in order, and by slot.
+/// Salvages a file of ids. It stores each id three times: by point, in order, and by slot.
 pub(crate) async fn salvage_ids(pages: &Pages, control: &ReadControl) -> Result<SalvagedIds, Error> {
     let data = pages.data();
     let nums = entries(data.bytes(u64::SORTED), u64::ENTRY_BYTES);
@@ -50,7 +50,7 @@ pub(crate) async fn salvage_ids(pages: &Pages, control: &ReadControl) -> Result<
             Some(points) => points.contains(point),
             None => nums == 0 || u64::try_from(id).is_err(),
         };
-        // Whether a small one is a number, the other tables have to say.
+        // If the bitmap of UUIDs is lost, only the other tables tell whether a small id is a number.
         let known = uuid_points.is_some() || is_uuid || uuids == 0;
         known.then_some((point, if is_uuid { PointId::Uuid(id) } else { PointId::Num(id as u64) }))
     })
@@ -81,7 +81,7 @@ async fn salvage_keys<K: IdKey>(
     .await
 }
 
-/// Adds what the pages of a table say that are intact.
+/// Adds the entries of a table's intact pages.
 async fn salvage_table(
     pages: &Pages,
     section: usize,

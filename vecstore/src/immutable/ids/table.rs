@@ -1,4 +1,4 @@
-//! The way from a point to its id.
+//! Maps a point to its id.
 
 use crate::error::Error;
 use crate::immutable::outcome::ended;
@@ -10,7 +10,7 @@ use std::ops::Range;
 use vecstore_format::pages::Pages;
 use vecstore_format::table::{entry_range, section_bytes};
 
-/// The way from a point to its id.
+/// Maps a point to its id.
 #[derive(Debug)]
 pub(super) struct IdTable {
     pub(super) count: u64,
@@ -37,7 +37,7 @@ impl IdTable {
         Ok(Self { count, uuid_points })
     }
 
-    /// The ids of points.
+    /// Reads the ids of points.
     pub(super) async fn ids_of(
         &self,
         pages: &Pages,

@@ -58,7 +58,7 @@ proptest! {
     }
 }
 
-/// The promise of the perfect hash: one page for a look-up.
+/// The perfect hash guarantees one page read for a look-up.
 #[test]
 fn a_look_up_reads_one_page() {
     let ids: Vec<PointId> = (0..100_000).map(|id| PointId::Num(id * 3)).collect();

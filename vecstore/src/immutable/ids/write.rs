@@ -1,4 +1,4 @@
-//! Writing the ids.
+//! Writes the ids.
 
 use super::key::IdKey;
 use crate::error::Error;
@@ -9,8 +9,8 @@ use vecstore_format::perfect_hash::PerfectHash;
 use vecstore_format::postings;
 use vecstore_format::table::write_table;
 
-/// Writes the ids of points `0..ids.len()`, and computes on the threads of `pool`. Returns the checksum of the
-/// file's header, and [`Error::Overlap`] where two are the same.
+/// Writes the ids of points `0..ids.len()`. It computes on the threads of `pool`. Returns the checksum of the
+/// file's header, or [`Error::Overlap`] if two ids are equal.
 pub(crate) async fn write_ids(
     mut pages: PagesWriter,
     ids: &[PointId],

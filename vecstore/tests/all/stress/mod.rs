@@ -1,11 +1,13 @@
-//! Threads that write, read, optimize and take snapshots of one collection at once, against a model of it in memory.
+//! Threads write, read, optimize and take snapshots of one collection, compared with a model in memory.
 //!
-//! Each writer owns its ids, so it knows their state exactly. The model keeps every state with the sequence number that the
-//! store gave to the write which made it. A read must have seen the states of all owners at one such number, between the last
-//! write acknowledged before the read began and the last one begun before it ended (`timeline.rs`).
+//! Each writer owns its ids, so it knows their state exactly. The model keeps every state with the sequence
+//! number that the store gave to its write. A read must have seen the states of all owners at one such
+//! number. That number lies between the last write acknowledged before the read began and the last write
+//! begun before it ended (`timeline.rs`).
 //!
-//! `VECSTORE_STRESS_SEEDS=100` runs more, `VECSTORE_STRESS_SEED=7` just one, though threads make each run another one.
-//! `VECSTORE_STRESS_WRITES=5000` makes them longer. A seed decides on the backend too.
+//! `VECSTORE_STRESS_SEEDS=100` runs more seeds, and `VECSTORE_STRESS_SEED=7` only one. Runs of a seed differ
+//! by the scheduling of threads. `VECSTORE_STRESS_WRITES=5000` makes them longer. A seed also determines the
+//! backend.
 
 mod points;
 mod reader;
@@ -25,31 +27,31 @@ use timeline::{Points, Timeline};
 use vecstore::backends::BackendKind;
 use vecstore::collection::{Collection, CollectionOptions};
 
-/// Runs of the short form. Each is on another backend than the one before.
+/// Runs of the short form. Each uses the next backend.
 const SEEDS: u64 = 5;
 /// Threads that write, each to its own ids.
 const WRITERS: usize = 3;
-/// Writes of each in a session.
+/// Writes of each writer in a session.
 const WRITES: u64 = 60;
 /// Threads that read.
 const READERS: usize = 2;
 /// Times that the collection is opened.
 const SESSIONS: u64 = 3;
 
-/// What the threads of a run share.
+/// The state that the threads of a run share.
 struct Run {
     seed: u64,
     backend: DynBackend,
-    /// Where the collection, its snapshots and what is restored from them are.
+    /// The directory of the collection, its snapshots and their restored copies.
     root: PathBuf,
     shape: Shape,
     options: CollectionOptions,
     timeline: Timeline,
-    /// Writers that have not come to their end.
+    /// Number of writers that have not finished.
     writing: AtomicU64,
     failed: AtomicBool,
     operations: AtomicU64,
-    /// What was done last, for a message.
+    /// The last operations, for the error message.
     last: Mutex<VecDeque<String>>,
 }
 
@@ -87,12 +89,12 @@ impl Run {
         self.root.join("c")
     }
 
-    /// A random number generator of a thread's own.
+    /// A random number generator for one thread.
     fn random(&self, session: u64, thread: usize) -> fastrand::Rng {
         fastrand::Rng::with_seed(self.seed << 32 | session << 8 | thread as u64)
     }
 
-    /// Whether reading and upkeep go on.
+    /// Whether readers and upkeep should continue.
     fn goes_on(&self) -> bool {
         self.writing.load(Ordering::SeqCst) > 0 && !self.has_failed()
     }
@@ -101,7 +103,7 @@ impl Run {
         self.failed.load(Ordering::SeqCst)
     }
 
-    /// Remembers an operation that begins.
+    /// Records the start of an operation.
     fn note(&self, what: String) {
         const LAST: usize = 60;
         self.operations.fetch_add(1, Ordering::Relaxed);
@@ -112,7 +114,7 @@ impl Run {
         last.push_back(what);
     }
 
-    /// Runs a thread's part; should it fail, the others stop.
+    /// Runs one thread's part. If it fails, the others stop.
     fn part(&self, work: impl FnOnce()) {
         struct Failing<'a>(&'a AtomicBool);
         impl Drop for Failing<'_> {
@@ -124,7 +126,7 @@ impl Run {
         work();
     }
 
-    /// Opens the collection, lets all threads do their parts, and closes it.
+    /// Opens the collection, runs all threads, and closes it.
     fn session(&self, session: u64, writes: u64) {
         let collection = if session == 0 {
             Collection::create(&self.backend, &self.dir(), &self.shape.schema, &self.options).unwrap()
@@ -166,7 +168,7 @@ impl Run {
     }
 }
 
-/// Opens a collection that nobody writes to, and hands out what it holds.
+/// Opens a collection without writers, and returns its content.
 fn opened_contents(run: &Run, dir: &Path, read_only: bool) -> Points {
     let options = CollectionOptions { cores: 1, background: false, read_only, ..run.options.clone() };
     let collection = Collection::open(&run.backend, dir, &options).unwrap();
@@ -175,7 +177,7 @@ fn opened_contents(run: &Run, dir: &Path, read_only: bool) -> Points {
     found.into_iter().map(|(id, point)| (id, point.into())).collect()
 }
 
-/// Runs a seed; how many operations that were.
+/// Runs a seed. Returns the number of operations.
 fn stress(kind: BackendKind, seed: u64, writes: u64) -> u64 {
     let temp = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let run = Run::new(kind, seed, temp.path());

@@ -1,4 +1,4 @@
-//! Random points, filters with what they mean, and what a collection of a run is.
+//! Random points, filters with their meaning, and the schema of a run.
 
 use serde_json::{Value, json};
 use std::cmp::Ordering;
@@ -13,11 +13,11 @@ use vecstore::schema::HnswParams;
 use vecstore::schema::Quantization;
 use vecstore::schema::{Placement, Placements, Schema};
 
-/// What is in a collection.
+/// The shape of a run's collection.
 pub(crate) struct Shape {
     pub(crate) schema: Schema,
     owners: usize,
-    /// Ids of each owner.
+    /// Number of ids of each owner.
     ids: usize,
 }
 
@@ -51,7 +51,7 @@ impl Shape {
         Self { schema, owners, ids }
     }
 
-    /// The ids of owners lie between each other's, and some are UUIDs.
+    /// An id of an owner. The ids of owners alternate, and some are UUIDs.
     pub(crate) fn id(&self, owner: usize, random: &mut fastrand::Rng) -> PointId {
         let number = (random.usize(..self.ids) * self.owners + owner) as u64;
         if number.is_multiple_of(5) {
@@ -61,7 +61,7 @@ impl Shape {
         }
     }
 
-    /// Any id, of any owner.
+    /// An id of any owner.
     pub(crate) fn any_id(&self, random: &mut fastrand::Rng) -> PointId {
         let owner = random.usize(..self.owners);
         self.id(owner, random)
@@ -71,7 +71,8 @@ impl Shape {
         Point { id, vector: self.vector(random), payload: payload(owner, random) }
     }
 
-    /// Components that every element type holds exactly. The first is not zero, so that there is a direction.
+    /// Components that every element type represents exactly. The first is not zero, so the vector has a
+    /// direction.
     pub(crate) fn vector(&self, random: &mut fastrand::Rng) -> Vec<f32> {
         let mut component = |least: i16| match self.schema.element {
             ElementType::U8 => f32::from(random.i16(least..256)),
@@ -80,7 +81,7 @@ impl Shape {
         (0..self.schema.dim).map(|at| component(i16::from(at == 0))).collect()
     }
 
-    /// The score that a search reports, computed plainly.
+    /// The score that a search reports, computed in a simple way.
     pub(crate) fn score(&self, query: &[f32], vector: &[f32]) -> f64 {
         let pairs = || query.iter().zip(vector).map(|(&a, &b)| (f64::from(a), f64::from(b)));
         let dot: f64 = pairs().map(|(a, b)| a * b).sum();
@@ -99,7 +100,7 @@ impl Shape {
         }
     }
 
-    /// Whether one score is better than another by more than rounding.
+    /// Whether one score is better than another by more than rounding errors.
     pub(crate) fn is_better(&self, one: f64, other: f64) -> bool {
         let tolerance = 1e-4 * (1.0 + one.abs().max(other.abs()));
         (one - other).abs() > tolerance && self.best_first(one, other).is_lt()
@@ -110,7 +111,7 @@ impl Shape {
     }
 }
 
-/// Fields that are there, missing, null, one value or several.
+/// A payload whose fields are missing, null, one value or several.
 pub(crate) fn payload(owner: usize, random: &mut fastrand::Rng) -> Payload {
     let mut payload = json!({"owner": owner});
     let tenant = |random: &mut fastrand::Rng| format!("t{}", random.u32(..TENANTS));
@@ -144,7 +145,7 @@ pub(crate) fn values<'a>(point: &'a Point, field: &str) -> &'a [Value] {
     }
 }
 
-/// A filter, if there is one, and for which points it holds.
+/// An optional filter, and the predicate that it stands for.
 #[derive(Clone)]
 pub(crate) struct Question {
     pub(crate) filter: Option<Filter>,
@@ -173,7 +174,7 @@ impl Question {
         (self.holds)(point)
     }
 
-    /// Points of an owner that have a tenant.
+    /// Points of an owner with a tenant.
     pub(crate) fn of_owner(owner: usize, random: &mut fastrand::Rng) -> Self {
         let tenant = Self::tenant(random);
         let is_owned = Self::must(Condition::matches("owner", owner), move |point| {

@@ -1,4 +1,4 @@
-//! Random reads, each with what it may have seen.
+//! Random reads, with checks of what they saw.
 
 use crate::stress::Run;
 use crate::stress::points::{Question, Shape, values};
@@ -7,20 +7,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use vecstore::collection::{Collection, Hit, Record, RecordParts, Rescore, ScrollRequest, SearchRequest};
 use vecstore::point::{Point, PointId};
 
-/// More than there ever are.
+/// More points than any run has.
 const ALL: usize = 10_000;
 
-/// Whether a read may have seen this state; if not, why.
+/// Checks whether a read may have seen this state. The error says why not.
 type Check<'a> = Box<dyn Fn(&Points) -> Result<(), String> + 'a>;
 
-/// A read that is over.
+/// A completed read.
 struct Seen<'a> {
     what: String,
     window: Window,
     check: Check<'a>,
 }
 
-/// Reads until nothing is written any more.
+/// Reads until all writers have finished.
 pub(crate) fn read(run: &Run, collection: &Collection, random: fastrand::Rng) {
     let mut reader = Reader { run, collection, random, seen: VecDeque::new() };
     while run.goes_on() {
@@ -37,7 +37,7 @@ pub(crate) fn read(run: &Run, collection: &Collection, random: fastrand::Rng) {
         }
         reader.check();
     }
-    // Now every write is acknowledged.
+    // Every write is acknowledged by now.
     while !reader.seen.is_empty() && !run.has_failed() {
         reader.check();
     }
@@ -47,7 +47,7 @@ struct Reader<'a> {
     run: &'a Run,
     collection: &'a Collection,
     random: fastrand::Rng,
-    /// Reads that may have seen writes which are not acknowledged yet.
+    /// Reads that may have seen unacknowledged writes.
     seen: VecDeque<Seen<'a>>,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
         RecordParts { payload: self.random.bool(), vector: self.random.bool() }
     }
 
-    /// Reads, and remembers how to check what was read.
+    /// Executes a read, and keeps a check of its result.
     fn see<T>(&mut self, what: String, read: impl FnOnce() -> T, check: impl FnOnce(T) -> Check<'a>) {
         self.run.note(what.clone());
         let begun = self.run.timeline.begin_read();
@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
         self.seen.push_back(Seen { what, window, check: check(found) });
     }
 
-    /// Checks the reads of which it is known what they may have seen.
+    /// Checks the reads whose possible states are known.
     fn check(&mut self) {
         while let Some(Seen { what, window, check }) = self.seen.front() {
             let Some(states) = self.run.timeline.states(window) else { return };
@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A page, checked to be the next points after a place, and whether more follow.
+    /// Reads a page. Checks that it has the next points after a place, and whether more follow.
     fn page(
         &mut self,
         question: &Question,
@@ -237,7 +237,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Searches, and checks that each hit is a point as it was, that they are in order, and what `complete` says.
+    /// Searches. Checks that each hit is a point of the state, that hits are in order, and what `complete`
+    /// adds.
     fn search(
         &mut self,
         question: Question,
@@ -260,7 +261,7 @@ impl<'a> Reader<'a> {
         );
     }
 
-    /// A search for more points than there are.
+    /// A search for more points than exist.
     fn search_all(&mut self) {
         let question = self.question();
         let mut request = self.request(&question, ALL);
@@ -270,7 +271,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// A search that scores every vector finds the nearest.
+    /// A search that scores every vector finds the nearest points.
     fn search_exact(&mut self) {
         let (question, limit) = (self.question(), self.random.usize(1..20));
         let mut request = self.request(&question, limit);
@@ -291,7 +292,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// A usual search finds points that are there.
+    /// An ordinary search finds existing points.
     fn search_some(&mut self) {
         let (question, limit) = (self.question(), self.random.usize(1..20));
         let mut request = self.request(&question, limit);
@@ -308,7 +309,7 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> 
     if found == expected { Ok(()) } else { Err(format!("{what}: {found:?} instead of {expected:?}")) }
 }
 
-/// The parts of a point that were asked for are all of one version of it.
+/// All requested parts of a point belong to one version of it.
 fn same_point(
     id: PointId,
     payload: Option<&vecstore::point::Payload>,
@@ -332,7 +333,7 @@ fn same_records(found: &[Record], expected: &[&Point], with: RecordParts) -> Res
     Ok(())
 }
 
-/// Each hit is one of the points that are allowed, once, and has its score; they are in order.
+/// Each hit is one of the allowed points, occurs once, and has its score. Hits are in order.
 fn same_hits(shape: &Shape, hits: &[Hit], request: &SearchRequest, allowed: &[&Point]) -> Result<(), String> {
     let points: BTreeMap<PointId, &Point> = allowed.iter().map(|point| (point.id, *point)).collect();
     let with = RecordParts { payload: request.with_payload, vector: request.with_vector };

@@ -1,31 +1,31 @@
-//! The model: every state that each owner's points had, and the sequence number from which on they had it.
+//! The model: every state of each owner's points, and the sequence number at which it began.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use vecstore::point::{Point, PointId};
 
-/// Points by their ids. Versions share those that did not change.
+/// Points by their ids. Versions share unchanged points.
 pub(crate) type Points = BTreeMap<PointId, Arc<Point>>;
 
-/// The points of one owner from a write on.
+/// The points of one owner after a write.
 struct Version {
-    /// The write's number, once it was acknowledged.
+    /// The sequence number of the write, once acknowledged.
     seq: Option<u64>,
     points: Arc<Points>,
 }
 
 pub(crate) struct Timeline {
     owners: Vec<Mutex<Vec<Version>>>,
-    /// The greatest number that was acknowledged.
+    /// The greatest acknowledged sequence number.
     acknowledged: AtomicU64,
 }
 
-/// What a read may have seen: everything up to some number...
+/// The states that a read may have seen: all writes up to some number...
 pub(crate) struct Window {
-    /// ...that is no smaller than this...
+    /// ...that is at least this...
     from: u64,
-    /// ...and no greater than that of the last of so many versions of each owner.
+    /// ...and at most the number of the last of this many versions of each owner.
     until: Vec<usize>,
 }
 
@@ -35,23 +35,23 @@ impl Timeline {
         Self { owners: (0..owners).map(|_| first()).collect(), acknowledged: AtomicU64::new(0) }
     }
 
-    /// The points of an owner, as it left them.
+    /// The current points of an owner.
     pub(crate) fn of(&self, owner: usize) -> Arc<Points> {
         Arc::clone(&self.owners[owner].lock().unwrap().last().expect("the first is always there").points)
     }
 
-    /// All points, as their owners left them.
+    /// The current points of all owners.
     pub(crate) fn latest(&self) -> Arc<Points> {
         let owners = (0..self.owners.len()).map(|owner| self.of(owner));
         Arc::new(owners.flat_map(|points| (*points).clone()).collect())
     }
 
-    /// An owner begins a write, after which its points are these.
+    /// Records that an owner begins a write, and its points after the write.
     pub(crate) fn begin_write(&self, owner: usize, points: Points) {
         self.owners[owner].lock().unwrap().push(Version { seq: None, points: points.into() });
     }
 
-    /// The write that the owner began was acknowledged.
+    /// Records that the owner's write was acknowledged.
     pub(crate) fn acknowledge(&self, owner: usize, seq: u64) {
         let mut versions = self.owners[owner].lock().unwrap();
         let [.., before, last] = &mut **versions else { panic!("a write was begun") };
@@ -64,18 +64,18 @@ impl Timeline {
         self.acknowledged.fetch_max(seq, Ordering::SeqCst);
     }
 
-    /// A read begins.
+    /// Records that a read begins.
     pub(crate) fn begin_read(&self) -> u64 {
         self.acknowledged.load(Ordering::SeqCst)
     }
 
-    /// A read that began so has come to its end.
+    /// Records that a read has ended.
     pub(crate) fn end_read(&self, from: u64) -> Window {
         Window { from, until: self.owners.iter().map(|owner| owner.lock().unwrap().len()).collect() }
     }
 
-    /// The states of all points, of which a read must have seen one. `None` as long as a write is not acknowledged that it may
-    /// have seen: nobody knows its number.
+    /// The possible states for a read. It must have seen one of them. `None` while a write that it may have
+    /// seen is unacknowledged, because its number is unknown.
     pub(crate) fn states(&self, window: &Window) -> Option<Vec<Points>> {
         let owners: Vec<_> = self.owners.iter().map(|owner| owner.lock().unwrap()).collect();
         let mut seqs = vec![window.from];

@@ -1,4 +1,4 @@
-//! Optimizing, syncing and snapshots, while others write and read.
+//! Optimizes, syncs and takes snapshots, while others write and read.
 
 use crate::stress::timeline::Points;
 use crate::stress::{Run, opened_contents};
@@ -40,7 +40,7 @@ pub(crate) fn keep_up(run: &Run, collection: &Collection, session: u64, mut rand
                 let states = loop {
                     match run.timeline.states(&window) {
                         Some(states) => break states,
-                        // A write that may be in it is not acknowledged yet.
+                        // The snapshot may contain a write that is not acknowledged yet.
                         None if run.has_failed() => return,
                         None => std::thread::yield_now(),
                     }
@@ -52,7 +52,7 @@ pub(crate) fn keep_up(run: &Run, collection: &Collection, session: u64, mut rand
     }
 }
 
-/// What is in a snapshot, opened where it is or restored.
+/// The content of a snapshot, opened in place or restored.
 fn snapshot_contents(run: &Run, path: &Path, restored: bool) -> Points {
     run.verify(path);
     if !restored {

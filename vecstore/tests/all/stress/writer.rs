@@ -1,4 +1,4 @@
-//! An owner of points, who writes them.
+//! An owner of points, which writes them.
 
 use crate::stress::Run;
 use crate::stress::points::{Question, payload};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use vecstore::collection::{Collection, Durability, PayloadChange, Pending, Selection, WriteSummary};
 use vecstore::point::{Point, PointId};
 
-/// Makes some random writes, one after the other.
+/// Executes random writes, one after the other.
 pub(crate) fn write(
     run: &Run,
     collection: &Collection,
@@ -50,7 +50,7 @@ pub(crate) fn write(
                 let changed = |point: &Point| of_owner.holds(point);
                 change(collection, owner, durability, selection, &changed, &before, &mut random)
             }
-            // Nearly everything goes, or comes.
+            // Deletes or inserts nearly all points.
             37 => {
                 let kept = random.usize(..4);
                 let all = before.keys().skip(kept).copied().collect();
@@ -67,14 +67,14 @@ pub(crate) fn write(
     }
 }
 
-/// A write that is about to begin.
+/// A prepared write.
 struct Write {
     what: String,
-    /// The owner's points after it.
+    /// The owner's points after the write.
     after: Points,
-    /// Points that it puts, deletes or changes.
+    /// Number of points that it puts, deletes or changes.
     points: usize,
-    /// Does nothing before it is waited for.
+    /// It does nothing before it is waited for.
     pending: Pending<WriteSummary>,
 }
 
@@ -114,7 +114,7 @@ fn delete(collection: &Collection, durability: Durability, ids: BTreeSet<PointId
     }
 }
 
-/// Changes the payloads of the points that are selected, which are those that `is_changed` says.
+/// Changes the payloads of the selected points. `is_changed` is true for exactly these.
 fn change(
     collection: &Collection,
     owner: usize,
