@@ -80,6 +80,23 @@ impl Distance {
         }
     }
 
+    /// The score as it is compared with others: scores that are reported as equal are equal. What is no number, as where a product
+    /// leaves the range of `f32`, is the worst there is.
+    #[must_use]
+    #[inline]
+    pub fn comparable(self, score: f32) -> f32 {
+        let score = score.max(f32::NEG_INFINITY);
+        match self {
+            // Of the two zeros there is one then.
+            Self::Cosine | Self::Dot => score + 0.0,
+            // Roots of different squares may be equal.
+            Self::Euclid => {
+                let distance = self.reported(score);
+                0.0 - distance * distance
+            }
+        }
+    }
+
     /// The number that a user expects to see for a score: the distance itself for euclid, the score for the
     /// others.
     #[must_use]
@@ -124,7 +141,7 @@ pub fn first_non_finite(vector: &[f32]) -> Option<usize> {
 }
 
 /// Scores original vectors for one query, as they were given and in their own element type. Rescoring uses
-/// it.
+/// it. Its scores are [`Distance::comparable`].
 ///
 /// Under cosine a stored vector is normalised while it is scored, so the file keeps what the user gave.
 #[derive(Clone, Debug)]
@@ -144,6 +161,12 @@ impl OriginalScorer {
         distance.prepare(&mut query);
         let zeros = if distance == Distance::Cosine { vec![0.0; query.len()] } else { Vec::new() };
         Self { distance, query, zeros, kernels: Kernels::get() }
+    }
+
+    /// How vectors are compared.
+    #[must_use]
+    pub fn distance(&self) -> Distance {
+        self.distance
     }
 
     /// The prepared query.
@@ -187,26 +210,30 @@ impl OriginalScorer {
         dot: fn(&[T], &[f32]) -> f32,
         l2: fn(&[T], &[f32]) -> f32,
     ) -> f32 {
-        match self.distance {
+        let score = match self.distance {
             Distance::Dot => dot(vector, &self.query),
             Distance::Euclid => -l2(vector, &self.query),
             Distance::Cosine => {
                 let norm_sq = l2(vector, &self.zeros);
                 if norm_sq.is_normal() {
-                    return dot(vector, &self.query) / norm_sq.sqrt();
+                    dot(vector, &self.query) / norm_sq.sqrt()
+                } else {
+                    // All components are zero, or so large or small that the squares leave the range of `f32`.
+                    let mut prepared: Vec<f32> = vector.iter().map(|&x| x.into()).collect();
+                    self.distance.prepare(&mut prepared);
+                    (self.kernels.dot_f32)(&prepared, &self.query)
                 }
-                // All components are zero, or so large or small that the squares leave the range of `f32`.
-                let mut prepared: Vec<f32> = vector.iter().map(|&x| x.into()).collect();
-                self.distance.prepare(&mut prepared);
-                (self.kernels.dot_f32)(&prepared, &self.query)
             }
-        }
+        };
+        self.distance.comparable(score)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::cmp::Ordering;
 
     #[test]
     fn names_round_trip_and_wrong_ones_say_what_to_use() {
@@ -249,6 +276,37 @@ mod tests {
         assert_eq!(Distance::Dot.score(&near, &far), 50.0);
         assert_eq!(Distance::Dot.reported(50.0), 50.0);
         assert_eq!(Distance::Cosine.reported(-0.5), -0.5);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Of any bits, and of numbers a step apart.
+        #[test]
+        fn comparable_scores_are_equal_where_reported_ones_are(bits: u32, other: u32, step in 0u32..4) {
+            for distance in Distance::ALL {
+                for (a, b) in [(bits, other), (bits, bits.wrapping_add(step))] {
+                    let scores = [a, b].map(f32::from_bits).map(|score| if score.is_nan() { f32::NEG_INFINITY } else { score });
+                    let comparable = [a, b].map(|bits| distance.comparable(f32::from_bits(bits)));
+                    prop_assert_eq!(comparable.map(|score| distance.reported(score)), scores.map(|score| distance.reported(score)));
+                    let is_same = distance.reported(scores[0]) == distance.reported(scores[1]);
+                    let order = if is_same { Ordering::Equal } else { scores[0].total_cmp(&scores[1]) };
+                    prop_assert_eq!(comparable[0].total_cmp(&comparable[1]), order);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_the_worst_score() {
+        for distance in Distance::ALL {
+            for score in [f32::NAN, -f32::NAN, f32::NEG_INFINITY] {
+                assert_eq!(distance.comparable(score), f32::NEG_INFINITY, "{distance}");
+            }
+        }
+        let scorer = OriginalScorer::new(Distance::Dot, &[3e38, 3e38]);
+        assert_eq!(scorer.score_f32(&[3e38, -3e38]), f32::NEG_INFINITY);
+        assert_eq!(scorer.score_f32(&[3e38, 3e38]), f32::INFINITY);
     }
 
     #[test]

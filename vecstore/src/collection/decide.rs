@@ -17,10 +17,9 @@ pub(super) struct Scored {
     pub(super) sure: bool,
 }
 
-pub(super) fn better_first(a: &Scored, b: &Scored) -> Ordering {
-    let by_score =
-        || b.score.total_cmp(&a.score).then_with(|| (a.segment, a.point).cmp(&(b.segment, b.point)));
-    b.sure.cmp(&a.sure).then_with(by_score)
+/// The sure ones first, then by score.
+pub(super) fn by_score(a: &Scored, b: &Scored) -> Ordering {
+    b.sure.cmp(&a.sure).then_with(|| b.score.total_cmp(&a.score))
 }
 
 impl Scored {
@@ -37,11 +36,12 @@ impl Scored {
     }
 }
 
-/// The score that none is better than but by rounding.
-pub(super) fn best_possible(distance: Distance) -> f32 {
+/// The score that none is better than but by rounding. A threshold above it may lie between such scores, so all of them count.
+pub(super) fn best_possible(distance: Distance, threshold: Option<f32>) -> f32 {
+    const ALMOST_ONE: f32 = 1.0 - 4.0 * f32::EPSILON;
     match distance {
-        Distance::Cosine => 1.0 - 4.0 * f32::EPSILON,
-        Distance::Dot => f32::INFINITY,
+        Distance::Cosine if threshold.is_none_or(|threshold| threshold <= ALMOST_ONE) => ALMOST_ONE,
+        Distance::Cosine | Distance::Dot => f32::INFINITY,
         Distance::Euclid => 0.0,
     }
 }

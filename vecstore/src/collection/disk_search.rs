@@ -10,13 +10,15 @@
 //!        └──────────────────────────────── for more candidates <──────────────────────┘
 //! ```
 
-use super::decide::{Scored, best_possible, better_first, decide, nth_best};
+use super::decide::{Scored, best_possible, by_score, decide, nth_best};
 use super::reader::{CollectionReader, OpenEntry};
 use super::request::{Rescore, SearchRequest, SearchStats};
 use super::search::near_enough;
+use super::ties::{by_score_and_id, ids_of, keep_best_and_ties, order_ties_at};
 use crate::element;
 use crate::error::Error;
 use crate::immutable::search::{Allowed, Bounded, CandidateSearch, CandidateStats};
+use crate::point::PointId;
 use futures_util::future::try_join_all;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
@@ -51,9 +53,23 @@ struct Found {
 }
 
 impl DiskSearch<'_> {
-    /// The best by their vectors, or by their codes as far as that was asked for, in no order; no fewer than are wanted, if there
-    /// are as many. `known` are the scores of points in memory.
-    pub(super) async fn best(&self, known: &[f32], stats: &mut SearchStats) -> Result<Vec<Scored>, Error> {
+    /// The best of the candidates by their vectors, or by their codes as far as that was asked for, in no order; no fewer than are
+    /// wanted, if there are as many. `known` are the scores of points in memory.
+    pub(super) async fn best(
+        &self,
+        known: &[f32],
+        stats: &mut SearchStats,
+    ) -> Result<Vec<(Scored, PointId)>, Error> {
+        let mut scored = self.decided(known, stats).await?;
+        for scored in &mut scored {
+            scored.score = self.scorer.distance().comparable(scored.score);
+        }
+        keep_best_and_ties(&mut scored, self.request.wanted());
+        let ids = ids_of(&scored, self.entries, self.control, &mut stats.read).await?;
+        Ok(scored.into_iter().zip(ids).collect())
+    }
+
+    async fn decided(&self, known: &[f32], stats: &mut SearchStats) -> Result<Vec<Scored>, Error> {
         let (params, schema) = (&self.request.params, &self.reader.shared.schema);
         let first = self.request.candidates(schema.quantization);
         let all_segments: Vec<usize> = (0..self.entries.len()).collect();
@@ -66,6 +82,7 @@ impl DiskSearch<'_> {
             candidates_max.map_or(first, |candidates_max| first.max(params.ef.min(candidates_max)));
         let Found { candidates: mut waiting, mut rests } =
             self.candidates(&all_segments, found_max, stats).await?;
+        order_ties_at(&mut waiting, first, self.entries, self.control, &mut stats.read).await?;
         let mut candidates: Vec<Scored> = waiting.drain(..first.min(waiting.len())).collect();
         let asked_for = candidates.len();
         decide(&mut candidates, &waiting, known, self.request.wanted(), part);
@@ -80,7 +97,7 @@ impl DiskSearch<'_> {
         let mut scored = self.rank(undecided, stats).await?;
         scored.extend(sure);
         let Some(candidates_max) = candidates_max else { return Ok(scored) };
-        let best_possible = best_possible(schema.distance);
+        let best_possible = best_possible(schema.distance, self.request.score_threshold);
         loop {
             let mut scores: Vec<f32> = scored.iter().map(|scored| scored.at_least(part)).collect();
             scores.extend(known);
@@ -158,7 +175,9 @@ impl DiskSearch<'_> {
             stats.codes_scored += cost.codes_scored;
             stats.read.add(&cost.read);
         }
-        candidates.sort_unstable_by(better_first);
+        candidates.sort_unstable_by(|a, b| {
+            by_score(a, b).then_with(|| (a.segment, a.point).cmp(&(b.segment, b.point)))
+        });
         Ok(Found { candidates, rests })
     }
 
@@ -192,18 +211,25 @@ impl DiskSearch<'_> {
     }
 
     /// The best of all vectors that are allowed, without their codes, in no order.
-    pub(super) async fn exact(&self, stats: &mut SearchStats) -> Result<Vec<Scored>, Error> {
-        let mut best = TopK::new(self.request.wanted(), better_first);
+    ///
+    /// Of each batch it reads the ids of those that may be among the best. Usually these are few. Of many equal vectors they are all, but
+    /// memory holds those of one batch only.
+    pub(super) async fn exact(&self, stats: &mut SearchStats) -> Result<Vec<(Scored, PointId)>, Error> {
+        let wanted = self.request.wanted();
+        let mut best = TopK::new(wanted, by_score_and_id);
         for (segment, (entry, allowed)) in self.entries.iter().zip(self.allowed).enumerate() {
             let points: Vec<u32> = match allowed {
                 Some(allowed) => allowed.iter().collect(),
                 None => (entry.reader.all() - &*entry.deleted).iter().collect(),
             };
             for batch in points.chunks(EXACT_BATCH) {
-                let (found, read) = self.score(segment, batch).await?;
+                let (mut found, read) = self.score(segment, batch).await?;
                 stats.vectors_scored += found.len() as u64;
                 stats.read.add(&read);
-                found.into_iter().for_each(|scored| best.offer(scored));
+                found.retain(|scored| best.threshold().is_none_or(|(worst, _)| scored.score >= worst.score));
+                keep_best_and_ties(&mut found, wanted);
+                let ids = ids_of(&found, self.entries, self.control, &mut stats.read).await?;
+                found.into_iter().zip(ids).for_each(|scored| best.offer(scored));
             }
         }
         Ok(best.into_vec())

@@ -49,6 +49,7 @@ mod staging;
 mod state;
 #[cfg(test)]
 mod tests;
+mod ties;
 mod verify;
 mod writer;
 

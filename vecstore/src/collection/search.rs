@@ -1,6 +1,6 @@
 //! Search: the best of the points in memory and of those on disk, and what is wanted of them.
 
-use super::decide::{Scored, better_first};
+use super::decide::Scored;
 use super::disk_search::DiskSearch;
 use super::reader::{CollectionReader, OpenEntry, control, in_memory};
 use super::request::{Hit, SearchRequest, SearchResult, SearchStats};
@@ -60,21 +60,17 @@ impl CollectionReader {
             scorer: &scorer,
             control: &control,
         };
-        let mut scored = if request.params.exact {
+        let scored = if request.params.exact {
             on_disk.exact(&mut stats).await?
         } else {
             let known: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
             on_disk.best(&known, &mut stats).await?
         };
-        scored.sort_unstable_by(better_first);
-        scored.truncate(wanted);
-
-        let ids = self.ids(&scored, &entries, &control, &mut stats.read).await?;
-        check_apart(&ids)?;
+        check_apart(&scored)?;
         let in_memory = |hit: Hit| (false, hit.score, hit.id, Place::Memory(Box::new(hit)));
         let mut ranked: Vec<(bool, f32, PointId, Place)> = hits.into_iter().map(in_memory).collect();
-        ranked.extend(scored.iter().zip(ids).map(|(scored, id)| {
-            (scored.sure, scored.score, id, Place::Disk { segment: scored.segment, point: scored.point })
+        ranked.extend(scored.into_iter().map(|(Scored { segment, point, score, sure, .. }, id)| {
+            (sure, score, id, Place::Disk { segment, point })
         }));
         let better = |a: &(f32, PointId), b: &(f32, PointId)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
         // By what is sure they are chosen, and not in this order.
@@ -118,29 +114,6 @@ impl CollectionReader {
         Ok(hits.collect())
     }
 
-    async fn ids(
-        &self,
-        scored: &[Scored],
-        entries: &[OpenEntry],
-        control: &ReadControl,
-        stats: &mut ReadStats,
-    ) -> Result<Vec<PointId>, Error> {
-        let mut ids = vec![PointId::Num(0); scored.len()];
-        for (segment, entry) in entries.iter().enumerate() {
-            let own = scored.iter().enumerate().filter(|(_, scored)| scored.segment == segment);
-            let (places, points): (Vec<usize>, Vec<u32>) =
-                own.map(|(place, scored)| (place, scored.point)).unzip();
-            if points.is_empty() {
-                continue;
-            }
-            let found = entry.reader.ids_of(&points, control, stats).await?;
-            for (place, id) in places.into_iter().zip(found) {
-                ids[place] = id;
-            }
-        }
-        Ok(ids)
-    }
-
     /// The hits with what is wanted of them.
     async fn hits(
         &self,
@@ -172,8 +145,8 @@ impl CollectionReader {
 }
 
 /// Checks that no point is in two segments.
-fn check_apart(ids: &[PointId]) -> Result<(), Error> {
-    let mut in_order = ids.to_vec();
+fn check_apart(scored: &[(Scored, PointId)]) -> Result<(), Error> {
+    let mut in_order: Vec<PointId> = scored.iter().map(|(_, id)| *id).collect();
     in_order.sort_unstable();
     match in_order.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(twice) => Err(Error::Overlap { id: twice[0] }),

@@ -25,4 +25,5 @@ mod retry;
 mod stopping;
 mod stress;
 mod threads;
+mod ties;
 mod trace;

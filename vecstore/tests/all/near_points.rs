@@ -3,6 +3,7 @@
 
 use io_core::DynBackend;
 use io_core::testing::SimulatedDisk;
+use std::collections::BTreeSet;
 use std::path::Path;
 use vecstore::collection::{
     Collection, CollectionOptions, Durability, Hit, Rescore, SearchParams, SearchRequest, SearchResult,
@@ -238,6 +239,34 @@ fn a_threshold_holds_for_vectors_also_where_codes_decide() {
         left_out += found.stats.vectors_spared;
     }
     assert!(left_out > 0, "some are decided by their codes");
+}
+
+/// The cosine of a vector with itself is 1 but for rounding: a threshold may lie between two such scores.
+#[test]
+fn a_threshold_near_one_leaves_out_what_an_exact_search_leaves_out() {
+    let vectors = clusters(1, 1e-5);
+    let collection = sealed(Distance::Cosine, Placement::Pinned, &vectors);
+    let mut counts = BTreeSet::new();
+    for query in vectors.iter().step_by(9) {
+        for above in -5i8..=2 {
+            let score_threshold = Some(1.0 + f32::from(above) * f32::EPSILON / 2.0);
+            let with = |exact, rescore| {
+                let params = SearchParams { exact, rescore, ..SearchParams::default() };
+                let limit = CLUSTER_POINTS / 4;
+                let request =
+                    SearchRequest { limit, score_threshold, params, ..SearchRequest::new(query.clone()) };
+                collection.search(request).wait().unwrap()
+            };
+            let expected = with(true, Rescore::All).hits;
+            for rescore in [Rescore::All, Rescore::Undecided { part: 1.0 }] {
+                let found = with(false, rescore);
+                assert_eq!(found.hits, expected, "{score_threshold:?} {rescore:?}");
+                assert!(!found.stats.undecided);
+            }
+            counts.insert(expected.len());
+        }
+    }
+    assert!(counts.len() > 2, "the thresholds lie between the scores: {counts:?}");
 }
 
 /// As below, but one short vector is much better than all others, and its code seems to decide.

@@ -1,0 +1,101 @@
+//! Equal scores rank by id, and ids are on disk: they are read only of points that may be among the best.
+
+use super::decide::{Scored, by_score};
+use super::reader::OpenEntry;
+use crate::error::Error;
+use crate::point::PointId;
+use io_core::{ReadControl, ReadStats};
+use std::cmp::Ordering;
+
+/// As [`by_score`], and equal scores by id.
+pub(super) fn by_score_and_id(a: &(Scored, PointId), b: &(Scored, PointId)) -> Ordering {
+    by_score(&a.0, &b.0).then_with(|| a.1.cmp(&b.1))
+}
+
+/// Keeps the best `count`, and all that tie with the last of these: only ids can tell which of them are among the best.
+pub(super) fn keep_best_and_ties(scored: &mut Vec<Scored>, count: usize) {
+    if scored.len() > count {
+        let last = *scored.select_nth_unstable_by(count - 1, by_score).1;
+        scored.retain(|scored| by_score(scored, &last).is_le());
+    }
+}
+
+/// Puts the points that tie on both sides of a cut after `count`, of points in the order of [`by_score`], into the order of their ids.
+pub(super) async fn order_ties_at(
+    scored: &mut [Scored],
+    count: usize,
+    entries: &[OpenEntry],
+    control: &ReadControl,
+    stats: &mut ReadStats,
+) -> Result<(), Error> {
+    let Some(last) = count.checked_sub(1).and_then(|last| scored.get(last)).copied() else { return Ok(()) };
+    let start = scored.partition_point(|scored| by_score(scored, &last).is_lt());
+    let end = scored.partition_point(|scored| by_score(scored, &last).is_le());
+    if end == count {
+        return Ok(());
+    }
+    let ties = &mut scored[start..end];
+    let ids = ids_of(ties, entries, control, stats).await?;
+    let mut with_ids: Vec<(Scored, PointId)> = ties.iter().copied().zip(ids).collect();
+    with_ids.sort_unstable_by(by_score_and_id);
+    for (place, (scored, _)) in ties.iter_mut().zip(with_ids) {
+        *place = scored;
+    }
+    Ok(())
+}
+
+/// The ids of points, read in one batch a segment.
+pub(super) async fn ids_of(
+    scored: &[Scored],
+    entries: &[OpenEntry],
+    control: &ReadControl,
+    stats: &mut ReadStats,
+) -> Result<Vec<PointId>, Error> {
+    let mut ids = vec![PointId::Num(0); scored.len()];
+    for (segment, entry) in entries.iter().enumerate() {
+        let own = scored.iter().enumerate().filter(|(_, scored)| scored.segment == segment);
+        let (places, points): (Vec<usize>, Vec<u32>) =
+            own.map(|(place, scored)| (place, scored.point)).unzip();
+        if points.is_empty() {
+            continue;
+        }
+        let found = entry.reader.ids_of(&points, control, stats).await?;
+        for (place, id) in places.into_iter().zip(found) {
+            ids[place] = id;
+        }
+    }
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// A point is kept unless as many as are wanted are better than it.
+        #[test]
+        fn what_is_kept_has_fewer_better_ones(
+            points in vec((any::<bool>(), 0i8..4), 0..60),
+            count in 1usize..20,
+        ) {
+            let scored = |(point, &(sure, score)): (u32, &(bool, i8))| Scored {
+                segment: 0,
+                point,
+                score: f32::from(score),
+                bound: 0.0,
+                sure,
+            };
+            let mut kept: Vec<Scored> = (0..).zip(&points).map(scored).collect();
+            keep_best_and_ties(&mut kept, count);
+            let mut kept: Vec<usize> = kept.iter().map(|scored| scored.point as usize).collect();
+            kept.sort_unstable();
+            let has_room = |&point: &usize| points.iter().filter(|&other| *other > points[point]).count() < count;
+            let expected: Vec<usize> = (0..points.len()).filter(has_room).collect();
+            prop_assert_eq!(kept, expected);
+        }
+    }
+}
