@@ -1,6 +1,7 @@
 //! What needs no open collection: verifying, repairing, restoring.
 
 use super::lifecycle::Collection;
+use crate::collection::files::whole_path;
 use crate::collection::manifest::Manifest;
 use crate::collection::repair::{self, RepairReport};
 use crate::collection::verify::{self, VerifyReport};
@@ -19,7 +20,7 @@ impl Collection {
     /// [`Error::InUse`]; [`Error::NotACollection`]; [`Error::Stopped`] once `stop` is raised. Damage is in the report,
     /// and so is what could not be read.
     pub fn verify(backend: &DynBackend, dir: &Path, stop: &StopFlag) -> Result<VerifyReport, Error> {
-        let (backend, dir, stop) = (backend.clone(), dir.to_owned(), stop.clone());
+        let (backend, dir, stop) = (backend.clone(), whole_path(dir)?, stop.clone());
         let verifying =
             spawn(&backend.clone(), "verify", move || backend.run(|| verify::verify(&backend, &dir, &stop)))?;
         verifying.join()??
@@ -41,7 +42,8 @@ impl Collection {
         schema: Option<&Schema>,
         stop: &StopFlag,
     ) -> Result<RepairReport, Error> {
-        let (backend, dir, target, stop) = (backend.clone(), dir.to_owned(), target.to_owned(), stop.clone());
+        let (backend, dir, target, stop) =
+            (backend.clone(), whole_path(dir)?, whole_path(target)?, stop.clone());
         let schema = schema.cloned();
         let repairing = spawn(&backend.clone(), "repair", move || {
             backend.run(|| repair::repair(&backend, &dir, &target, schema.as_ref(), &stop))
@@ -54,6 +56,7 @@ impl Collection {
     /// # Errors
     /// As [`Collection::snapshot`] and [`Collection::open`]; [`Error::Stopped`] once `stop` is raised.
     pub fn restore(backend: &DynBackend, snapshot: &Path, dir: &Path, stop: &StopFlag) -> Result<(), Error> {
+        let (snapshot, dir) = (&*whole_path(snapshot)?, &*whole_path(dir)?);
         let directory = backend.directory();
         Manifest::read(&*directory, snapshot)?;
         // Nobody is to write to the snapshot meanwhile.

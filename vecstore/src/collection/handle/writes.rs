@@ -2,6 +2,7 @@
 
 use super::lifecycle::Collection;
 use super::start::Writers;
+use crate::collection::files::whole_path;
 use crate::collection::optimizer::{self, OptimizeProgress, OptimizeReport};
 use crate::collection::pending::{Pending, Reply, ask};
 use crate::collection::prepare;
@@ -157,7 +158,11 @@ impl Collection {
     /// future's [`Pending::stop_flag`] is raised, or it is dropped; whatever keeps files from being written. Then nothing is
     /// left behind.
     pub fn snapshot(&self, dir: &Path) -> Pending<()> {
-        let (dir, stop) = (dir.to_owned(), StopFlag::new());
+        let dir = match whole_path(dir) {
+            Ok(dir) => dir,
+            Err(error) => return Pending::failed(error.into()),
+        };
+        let stop = StopFlag::new();
         let job = |reply| ControlJob::Snapshot(dir, stop.clone(), reply);
         self.ask(stop.clone(), |writers| &writers.control, job)
     }
