@@ -157,3 +157,22 @@ fn locks_exclude_each_other_and_end_with_a_crash() {
     let _readers = [disk.lock(path, Shared).unwrap(), disk.lock(path, Shared).unwrap()];
     assert!(disk.lock(path, Exclusive).is_err());
 }
+
+#[test]
+fn a_lock_belongs_to_the_file_and_not_to_its_name() {
+    use io_core::LockKind::Exclusive;
+    let disk = SimulatedDisk::new(0);
+    let (dir, other) = (Path::new("/c"), Path::new("/other"));
+    let path = dir.join("LOCK");
+    disk.create_dir(dir).unwrap();
+    let owner = disk.lock(&path, Exclusive).unwrap();
+    assert!(owner.is_in_place().unwrap());
+    disk.rename(dir, other).unwrap();
+    assert!(!owner.is_in_place().unwrap());
+    disk.create_dir(dir).unwrap();
+    let second = disk.lock(&path, Exclusive).unwrap();
+    assert!(second.is_in_place().unwrap() && !owner.is_in_place().unwrap());
+    assert!(disk.lock(&other.join("LOCK"), Exclusive).is_err());
+    drop(owner);
+    drop(disk.lock(&other.join("LOCK"), Exclusive).unwrap());
+}

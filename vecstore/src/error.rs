@@ -60,6 +60,16 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
+    /// The path of an open collection leads to something else than what is locked. Nothing more is written. Of the writes under
+    /// way nobody knows whether they are in the collection.
+    #[error(
+        "{} was moved, replaced or removed while it was open, or its file LOCK was: nothing more is written to it; close it, and open the collection again",
+        collection.display()
+    )]
+    Displaced {
+        /// The path.
+        collection: PathBuf,
+    },
     /// An entry that cannot be removed has the name of the next manifest. Opening for writing fails with this
     /// before it changes anything else.
     #[error("no write can come to its end while {} is there: remove it", path.display())]

@@ -8,7 +8,7 @@ use crate::regular::{self, Links, RegularFileError};
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// An owner's name in its lock file begins with this. The number of its process and a newline follow.
 const OWNER: &[u8] = b"process ";
@@ -230,10 +230,10 @@ fn lock_opened(mut file: File, path: &Path, kind: LockKind) -> Result<Box<dyn Di
         return Err(failed(io::Error::new(io::ErrorKind::NotFound, reason)).into());
     }
     if kind == LockKind::Shared {
-        return Ok(Box::new(FileLock { _file: file }));
+        return Ok(Box::new(FileLock { file, path: path.to_owned() }));
     }
     check_content(&mut file).map_err(failed)?;
-    let owner = OwnerLock { file, process: std::process::id() };
+    let owner = OwnerLock { file, path: path.to_owned(), process: std::process::id() };
     owner.leave_name();
     Ok(Box::new(owner))
 }
@@ -269,16 +269,25 @@ impl Identity {
 /// A shared lock. The operating system ends it when the file is closed.
 #[derive(Debug)]
 struct FileLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
-impl DirectoryLock for FileLock {}
+impl DirectoryLock for FileLock {
+    fn is_in_place(&self) -> Result<bool, DirectoryError> {
+        is_in_place(&self.file, &self.path)
+    }
+}
 
 /// The lock of a reader that cannot create a lock file.
 #[derive(Debug)]
 struct NoLock;
 
-impl DirectoryLock for NoLock {}
+impl DirectoryLock for NoLock {
+    fn is_in_place(&self) -> Result<bool, DirectoryError> {
+        Ok(true)
+    }
+}
 
 /// Opens the lock file for a reader, which need not have the right to write. `None` if there is no lock file
 /// and none can be created.
@@ -304,7 +313,9 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let identity = |metadata: &Metadata| (metadata.dev(), metadata.ino());
     match fs::symlink_metadata(path) {
         Ok(there) => Ok(identity(&there) == identity(&file.metadata()?)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(false)
+        }
         Err(error) => Err(error),
     }
 }
@@ -313,6 +324,10 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 #[cfg(not(unix))]
 fn is_at(_file: &File, _path: &Path) -> io::Result<bool> {
     Ok(true)
+}
+
+fn is_in_place(file: &File, path: &Path) -> Result<bool, DirectoryError> {
+    is_at(file, path).map_err(|error| DirectoryError::new("look at", path, error))
 }
 
 /// Opens the file without changing it. Until the lock is taken, it may belong to another process.
@@ -356,6 +371,7 @@ fn check_content(file: &mut File) -> io::Result<()> {
 #[derive(Debug)]
 struct OwnerLock {
     file: File,
+    path: PathBuf,
     process: u32,
 }
 
@@ -371,7 +387,11 @@ impl OwnerLock {
     }
 }
 
-impl DirectoryLock for OwnerLock {}
+impl DirectoryLock for OwnerLock {
+    fn is_in_place(&self) -> Result<bool, DirectoryError> {
+        is_in_place(&self.file, &self.path)
+    }
+}
 
 impl Drop for OwnerLock {
     fn drop(&mut self) {
@@ -400,6 +420,36 @@ mod tests {
         assert!(!is_at(&file, &path).unwrap() && is_at(&file, &other).unwrap());
         let new = open_lock_file(&path).unwrap();
         assert!(!is_at(&file, &path).unwrap() && is_at(&new, &path).unwrap());
+    }
+
+    /// Whatever on the way to the file is exchanged.
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_tells_whether_its_path_still_leads_to_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let (dir, other) = (temp.path().join("c"), temp.path().join("other"));
+        let path = dir.join("LOCK");
+        for kind in [LockKind::Exclusive, LockKind::Shared] {
+            fs::create_dir(&dir).unwrap();
+            let lock = StdDirectory.lock(&path, kind).unwrap();
+            let is_in_place = || lock.is_in_place().unwrap();
+            assert!(is_in_place());
+            fs::rename(&dir, &other).unwrap();
+            assert!(!is_in_place(), "nothing is there");
+            fs::write(&dir, "a file").unwrap();
+            assert!(!is_in_place(), "a file is in the place of the directory");
+            fs::remove_file(&dir).unwrap();
+            fs::create_dir(&dir).unwrap();
+            fs::write(&path, []).unwrap();
+            assert!(!is_in_place(), "another file is there");
+            fs::remove_dir_all(&dir).unwrap();
+            std::os::unix::fs::symlink(&other, &dir).unwrap();
+            assert!(is_in_place(), "through a link to the directory");
+            fs::remove_file(other.join("LOCK")).unwrap();
+            assert!(!is_in_place(), "the file is gone");
+            fs::remove_file(&dir).unwrap();
+            fs::remove_dir_all(&other).unwrap();
+        }
     }
 
     /// Such a lock would keep nobody out: it is none, and the file is left as it is.
@@ -433,9 +483,13 @@ mod tests {
         let path = temp.path().join("LOCK");
         let file = open_lock_file(&path).unwrap();
         file.lock().unwrap();
-        let owner = OwnerLock { file, process: std::process::id() };
+        let owner = OwnerLock { file, path: path.clone(), process: std::process::id() };
         owner.leave_name();
-        let forked = || OwnerLock { file: owner.file.try_clone().unwrap(), process: owner.process + 1 };
+        let forked = || OwnerLock {
+            file: owner.file.try_clone().unwrap(),
+            path: path.clone(),
+            process: owner.process + 1,
+        };
         let (ended, living) = (forked(), forked());
         drop(ended);
         assert!(matches!(

@@ -1,5 +1,6 @@
 //! The names of a collection's files.
 
+use io_core::DirectoryError;
 use std::path::{Path, PathBuf};
 
 /// The numbers of segments and of files of deleted points are below this one too.
@@ -17,6 +18,11 @@ pub(crate) const TORN_NEW: &str = "TORN.new";
 
 /// A snapshot in the making.
 pub(crate) const SNAPSHOT_NEW: &str = "SNAPSHOT.new";
+
+/// The whole path of a collection. A process may change its current directory while it has the collection open.
+pub(crate) fn whole_path(path: &Path) -> Result<PathBuf, DirectoryError> {
+    std::path::absolute(path).map_err(|error| DirectoryError::new("find the whole path of", path, error))
+}
 
 /// The parent directory of a path.
 pub(crate) fn parent(path: &Path) -> &Path {

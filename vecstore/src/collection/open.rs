@@ -26,6 +26,7 @@ use io_core::{
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -135,6 +136,11 @@ pub(super) fn lock(directory: &dyn Directory, dir: &Path, read_only: bool) -> Re
     }
 }
 
+/// Fails where the collection's path leads to something else than what is locked. Its files are found by that path.
+pub(super) fn check_place(lock: &dyn DirectoryLock, dir: &Path) -> Result<(), Error> {
+    if lock.is_in_place()? { Ok(()) } else { Err(Error::Displaced { collection: dir.to_owned() }) }
+}
+
 /// Refuses a link in the place of a segment's directory: through it, files of somebody else would be removed.
 pub(super) fn check_segment_dir(directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
     match directory.entry(dir) {
@@ -182,16 +188,18 @@ pub(super) async fn load(
         segments.push(SegmentEntry { data: Arc::new(data), deleted: Arc::new(deleted) });
     }
     let mut replay = Replay::new(&manifest);
-    let last = replay.read_logs(&directory, dir, &manifest)?;
+    replay.read_logs(&directory, dir, &manifest)?;
     if !options.read_only {
+        check_place(&*lock, dir)?;
         keep_logs_in_doubt(&*directory, dir, &replay.report)?;
     }
-    let log_next = last.map_or(manifest.log_first, |last| last + 1);
     let Replay { mutable, touched, seq, mut report, unclosed, log_bytes, begun } = replay;
     check_leftovers(backend, dir, &manifest, seq + 1).await?;
     manifest.adopt(begun);
+    let log_next = manifest.logs.last().map_or(manifest.log_first, |log| log.number + 1);
     // Only now: a manifest that is not the right one names too little.
     if !options.read_only {
+        check_place(&*lock, dir)?;
         report.not_removed = remove_leftovers(&*directory, dir, &mut manifest)?;
     }
     let segments_peak = segments.len();
@@ -205,7 +213,7 @@ pub(super) async fn load(
         state: SharedState::new(state),
         replaced: Mutex::default(),
         report,
-        _lock: lock,
+        lock,
     });
     mark_replaced(&shared, touched).await?;
     Ok(Loaded { shared, manifest, log_next, log_bytes, unclosed_logs: unclosed, deleted_written })
@@ -256,13 +264,13 @@ impl Replay {
         }
     }
 
-    /// Reads all logs that are not done with, and returns the number of the last one.
+    /// Reads all logs that are not done with.
     fn read_logs(
         &mut self,
         directory: &Arc<dyn Directory>,
         dir: &Path,
         manifest: &Manifest,
-    ) -> Result<Option<u64>, Error> {
+    ) -> Result<(), Error> {
         let mut logs = list_logs(&**directory, dir)?;
         logs.retain(|&number, _| number >= manifest.log_first);
         if let Some(lost) = manifest.begun().find(|number| !logs.contains_key(number)) {
@@ -277,7 +285,7 @@ impl Replay {
                 return Err(Error::log_lost(&path));
             }
         }
-        Ok(logs.into_keys().next_back())
+        Ok(())
     }
 
     /// Reads a log; says whether it was ever begun.
@@ -302,6 +310,10 @@ impl Replay {
         let header = log.header();
         if !manifest.admit(path, number, &header, log.has_batches()?)? {
             return Ok(false);
+        }
+        if number >= NUMBER_END {
+            let reason = format!("no log has a number above {}", NUMBER_END - 1);
+            return Err(Error::damaged(path, None, reason));
         }
         self.begun.push(ManifestLog { number, salt: header.salt });
         if header.first_seq != self.seq + 1 {
@@ -365,13 +377,8 @@ pub(super) fn check_op(path: &Path, op: &LogOp<'_>, schema: &Schema) -> Result<V
 fn list_logs(directory: &dyn Directory, dir: &Path) -> Result<BTreeMap<u64, u64>, Error> {
     let mut logs = BTreeMap::new();
     for entry in directory.list(dir)? {
-        match entry.name.to_str().and_then(parse) {
-            Some(FileName::Log(number)) if number >= NUMBER_END => {
-                let reason = format!("no log has a number above {}", NUMBER_END - 1);
-                return Err(Error::damaged(&dir.join(entry.name), None, reason));
-            }
-            Some(FileName::Log(number)) => drop(logs.insert(number, entry.len)),
-            _ => {}
+        if let Some(FileName::Log(number)) = entry.name.to_str().and_then(parse) {
+            logs.insert(number, entry.len);
         }
     }
     Ok(logs)
@@ -477,7 +484,10 @@ fn keep_logs_in_doubt(directory: &dyn Directory, dir: &Path, report: &OpenReport
         let copied =
             directory.copy(&cut_off.log, &new, &StopFlag::new()).and_then(|()| directory.rename(&new, copy));
         if let Err(error) = copied {
-            let _ = directory.remove_file(&new);
+            // What somebody else has put there meanwhile is not ours.
+            if error.source.kind() != ErrorKind::AlreadyExists {
+                let _ = directory.remove_file(&new);
+            }
             return Err(error.into());
         }
     }
@@ -515,7 +525,8 @@ fn remove_leftovers(
         let path = dir.join(&entry.name);
         let Some(name) = entry.name.to_str() else { continue };
         match parse(name) {
-            Some(FileName::Log(number)) if number < manifest.log_first => {
+            // It is done with, or was never begun.
+            Some(FileName::Log(number)) if manifest.logs.iter().all(|log| log.number != number) => {
                 told(directory.remove_file(&path), None, nothing);
             }
             Some(FileName::Log(_) | FileName::Torn(_)) => {}

@@ -294,9 +294,11 @@ impl Optimizer {
         let directory = shared.backend.directory();
         let number = self.ask(ControlJob::Number).await?;
         let (dir, id) = (segment_path(&shared.dir, number), RandomId::random());
+        shared.check_place()?;
+        // Before what is removed after an error: one that is there already is somebody else's.
+        directory.create_dir(&dir)?;
         let handed_over = Cell::new(false);
         let built = async {
-            directory.create_dir(&dir)?;
             let builder = SegmentBuilder {
                 backend: &shared.backend,
                 schema: &shared.schema,
@@ -324,7 +326,7 @@ impl Optimizer {
             built.unwrap_or(Err(Error::Panicked { what: "the optimizer, or its progress callback," }));
         // Where nobody knows which manifest is there, both segments stay until the next opening.
         let unknown = matches!(built, Err(Error::WorkerLost)) || shared.state.read().read_only.is_some();
-        if built.is_err() && !(handed_over.get() && unknown) {
+        if built.is_err() && !(handed_over.get() && unknown) && shared.check_place().is_ok() {
             let _ = directory.remove_dir_all(&dir);
         }
         built

@@ -1,11 +1,12 @@
 //! The state that all threads of a collection share.
 
-use super::open::{Lock, OpenReport};
+use super::open::{Lock, OpenReport, check_place};
 use super::options::CollectionOptions;
 use super::state::SharedState;
+use crate::error::Error;
 use crate::schema::Schema;
 use async_channel::{Receiver, Sender};
-use io_core::DynBackend;
+use io_core::{DynBackend, with_causes};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -20,10 +21,30 @@ pub(crate) struct Shared {
     /// One sender for each reading thread. They signal that segments were replaced.
     pub(crate) replaced: Mutex<Vec<Sender<()>>>,
     pub(crate) report: OpenReport,
-    pub(crate) _lock: Lock,
+    pub(crate) lock: Lock,
 }
 
 impl Shared {
+    /// Fails where the collection's path leads to something else than what is locked, and ends all writing then.
+    ///
+    /// Files are created, replaced and removed by their paths, so this comes before each such step. It also comes before a
+    /// write is acknowledged: whoever opens the path later has taken its lock later, and reads what was written before.
+    pub(crate) fn check_place(&self) -> Result<(), Error> {
+        check_place(&*self.lock, &self.dir).map_err(|error| self.stop_writing(error))
+    }
+
+    /// Takes no writes any more, since nobody knows what is on the disk.
+    pub(crate) fn stop_writing(&self, error: Error) -> Error {
+        let what = "open the collection again to go on from what is on the disk";
+        let reason = match &error {
+            // It says what to do.
+            Error::Displaced { .. } => error.to_string(),
+            _ => format!("{}; {what}", with_causes(&error)),
+        };
+        self.state.write().read_only.get_or_insert(reason);
+        error
+    }
+
     /// Returns a receiver that is signalled each time segments are replaced.
     pub(crate) fn watch_replaced(&self) -> Receiver<()> {
         // One message is enough: a thread sees the newest version when it looks.

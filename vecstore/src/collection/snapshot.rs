@@ -6,30 +6,41 @@
 use super::files::{FileName, LOCK, MANIFEST, SNAPSHOT_NEW, parent, parse, parse_deleted, segment_path};
 use super::manifest::Manifest;
 use super::open::check_segment_dir;
+use super::shared::Shared;
 use super::staging::{self, Staging, check_target};
 use crate::error::{Error, FormatError};
-use io_core::{Directory, StopFlag};
+use io_core::{BackendFactory, Directory, StopFlag};
 use std::io::ErrorKind;
 use std::path::Path;
 
 /// Makes a snapshot of a collection whose files do not change meanwhile.
 pub(super) fn take(
-    directory: &dyn Directory,
-    dir: &Path,
+    shared: &Shared,
     manifest: &Manifest,
     target: &Path,
     stop: &StopFlag,
 ) -> Result<(), Error> {
+    let (directory, dir) = (&*shared.backend.directory(), &*shared.dir);
     check_target(directory, dir, target)?;
     // Made inside the collection, so that after a crash the remains are removed with other leftovers.
     let new = dir.join(SNAPSHOT_NEW);
-    let made = remove_if_there(directory, &new)
-        .and_then(|()| Ok(directory.create_dir(&new)?))
-        // Readers of the copy need a file to lock, and must not create one.
-        .and_then(|()| Ok(directory.write(&new.join(LOCK), &[])?))
-        .and_then(|()| copy_files(directory, dir, manifest, &new, stop))
-        .and_then(|()| move_or_copy(directory, &new, target, stop));
-    staging::remove_after_error(directory, &new, made)
+    shared.check_place()?;
+    remove_if_there(directory, &new)?;
+    directory.create_dir(&new)?;
+    // Readers of the copy need a file to lock, and must not create one.
+    let made = (|| {
+        directory.write(&new.join(LOCK), &[])?;
+        copy_files(directory, dir, manifest, &new, stop)?;
+        // All that was copied was in the collection.
+        shared.check_place()?;
+        move_or_copy(directory, &new, target, stop)
+    })();
+    let is_moved = matches!(made, Ok(true));
+    if !is_moved && shared.check_place().is_ok() {
+        // What stays here is removed by the next snapshot, or the next opening.
+        let _ = directory.remove_dir_all(&new);
+    }
+    made.map(drop)
 }
 
 /// Makes a collection from a snapshot. It changes nothing in the snapshot, which may be on read-only media.
@@ -89,8 +100,14 @@ fn copy_files(
     Ok(directory.sync_dir(parent(to))?)
 }
 
-/// Gives the copy its name, durably. On another file system, it must be copied again.
-fn move_or_copy(directory: &dyn Directory, new: &Path, target: &Path, stop: &StopFlag) -> Result<(), Error> {
+/// Gives the copy its name, durably. On another file system, it must be copied again. Returns whether it was
+/// moved.
+fn move_or_copy(
+    directory: &dyn Directory,
+    new: &Path,
+    target: &Path,
+    stop: &StopFlag,
+) -> Result<bool, Error> {
     match staging::move_to(directory, new, target) {
         Err(Error::Format(FormatError::Directory(error)))
             if error.source.kind() == ErrorKind::CrossesDevices =>
@@ -98,11 +115,9 @@ fn move_or_copy(directory: &dyn Directory, new: &Path, target: &Path, stop: &Sto
             let staging = Staging::begin(directory, target, "snapshot")?;
             let copied = copy_tree(directory, new, &staging.dir, stop);
             staging.end(copied)?;
-            // The snapshot is complete. The next snapshot or opening removes what is left here.
-            let _ = directory.remove_dir_all(new);
-            Ok(())
+            Ok(false)
         }
-        moved => moved,
+        moved => moved.map(|()| true),
     }
 }
 

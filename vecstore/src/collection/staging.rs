@@ -53,12 +53,18 @@ impl<'a> Staging<'a> {
 
     /// Gives the target its name. After an error nothing of it stays, or, where only that could not be made durable, all.
     pub(super) fn end<T>(self, made: Result<T, Error>) -> Result<T, Error> {
-        let moved = made.and_then(|made| move_to(self.directory, &self.dir, self.target).map(|()| made));
-        if moved.is_err() {
+        let moved = made.and_then(|made| {
+            open::check_place(&*self.lock, &self.dir)?;
+            move_to(self.directory, &self.dir, self.target).map(|()| made)
+        });
+        // Where it is not in place any more, another one may be there.
+        if moved.is_err() && self.lock.is_in_place().unwrap_or(false) {
             // The lock file goes last: whoever takes the directory over then finds nothing else in it.
             let _ = clear(self.directory, &self.dir);
+            let _ = self.directory.remove_dir_all(&self.dir);
         }
-        remove_after_error(self.directory, &self.dir, moved)
+        // The error that led here is the one to report.
+        moved
     }
 }
 
@@ -85,18 +91,6 @@ fn clear(directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
         if entry.is_dir { directory.remove_dir_all(&path)? } else { directory.remove_file(&path)? }
     }
     Ok(())
-}
-
-/// The error that led here is the one to report.
-pub(super) fn remove_after_error<T>(
-    directory: &dyn Directory,
-    dir: &Path,
-    made: Result<T, Error>,
-) -> Result<T, Error> {
-    if made.is_err() {
-        let _ = directory.remove_dir_all(dir);
-    }
-    made
 }
 
 /// Gives a directory its name, durably.

@@ -1,7 +1,7 @@
 //! Names, small files and locks of a simulated disk.
 
 use super::SimulatedDisk;
-use super::state::{Change, Node, Operation, State};
+use super::state::{Change, Node, NodeId, Operation, State};
 use crate::{
     Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind, StopFlag,
 };
@@ -167,14 +167,12 @@ impl Directory for SimulatedDisk {
     fn lock(&self, path: &Path, kind: LockKind) -> Result<Box<dyn DirectoryLock>, LockError> {
         let mut state = self.lock();
         let created = state.operation(Operation::Other).and_then(|fate| {
-            match state.node(path) {
-                Ok(node) => _ = state.file(node)?,
-                Err(_) => _ = state.create(path, false)?,
-            }
-            fate.answer(())
+            let node = state.node(path).or_else(|_| state.create(path, false))?;
+            state.file(node)?;
+            fate.answer(node)
         });
-        created.map_err(|error| DirectoryError::new("lock", path, error))?;
-        let held = state.locks.entry(path.to_owned()).or_default();
+        let node = created.map_err(|error| DirectoryError::new("lock", path, error))?;
+        let held = state.locks.entry(node).or_default();
         match kind {
             LockKind::Exclusive if *held == 0 => *held = -1,
             LockKind::Shared if *held >= 0 => *held += 1,
@@ -184,7 +182,7 @@ impl Directory for SimulatedDisk {
                 return Err(LockError::Held { path: path.to_owned(), holder });
             }
         }
-        Ok(Box::new(SimulatedLock { disk: self.clone(), path: path.to_owned() }))
+        Ok(Box::new(SimulatedLock { disk: self.clone(), path: path.to_owned(), node }))
     }
 }
 
@@ -211,13 +209,19 @@ impl State {
 struct SimulatedLock {
     disk: SimulatedDisk,
     path: PathBuf,
+    node: NodeId,
 }
 
-impl DirectoryLock for SimulatedLock {}
+impl DirectoryLock for SimulatedLock {
+    fn is_in_place(&self) -> Result<bool, DirectoryError> {
+        let here = |state: &mut State| Ok(state.node(&self.path).is_ok_and(|node| node == self.node));
+        self.disk.act("look at", &self.path, Operation::Other, here)
+    }
+}
 
 impl Drop for SimulatedLock {
     fn drop(&mut self) {
-        if let Some(held) = self.disk.lock().locks.get_mut(&self.path) {
+        if let Some(held) = self.disk.lock().locks.get_mut(&self.node) {
             *held = (*held - 1).max(0);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 use std::sync::Arc;
 
 const EIO: i32 = 5;
@@ -185,7 +185,7 @@ pub(super) struct State {
     pub(super) fault: Option<DiskFault>,
     pub(super) hook: Option<Hook>,
     /// The holders of each lock file: -1 for an exclusive one, else the number of readers.
-    pub(super) locks: HashMap<PathBuf, i32>,
+    pub(super) locks: HashMap<NodeId, i32>,
 }
 
 impl Default for State {

@@ -2,6 +2,7 @@
 
 use super::start::{Writers, load, start};
 use crate::collection::cores::Cores;
+use crate::collection::files::whole_path;
 use crate::collection::open::{self, Lock, OpenReport};
 use crate::collection::options::CollectionOptions;
 use crate::collection::reader::CollectionReader;
@@ -43,6 +44,7 @@ impl Collection {
         options: &CollectionOptions,
     ) -> Result<Self, Error> {
         schema.check()?;
+        let dir = &whole_path(dir)?;
         let lock = open::claim(&*backend.directory(), dir)?;
         Self::begin(backend, dir, schema, options, lock)
     }
@@ -68,7 +70,7 @@ impl Collection {
     /// another owner has it open; [`Error::Format`] for a file that is damaged, misplaced, of another
     /// version, or unreadable.
     pub fn open(backend: &DynBackend, dir: &Path, options: &CollectionOptions) -> Result<Self, Error> {
-        Self::open_locked(backend, dir, options, None)
+        Self::open_locked(backend, &whole_path(dir)?, options, None)
     }
 
     fn open_locked(

@@ -1,6 +1,7 @@
 //! Operations without an open collection: verifying, repairing, restoring.
 
 use super::lifecycle::Collection;
+use crate::collection::files::whole_path;
 use crate::collection::manifest::Manifest;
 use crate::collection::repair::{self, RepairReport};
 use crate::collection::verify::{self, VerifyReport};
@@ -20,7 +21,7 @@ impl Collection {
     /// [`Error::InUse`]; [`Error::NotACollection`]; [`Error::Stopped`] once `stop` is raised. The report has
     /// the damage, and the errors that prevented reading a file.
     pub fn verify(backend: &DynBackend, dir: &Path, stop: &StopFlag) -> Result<VerifyReport, Error> {
-        let (backend, dir, stop) = (backend.clone(), dir.to_owned(), stop.clone());
+        let (backend, dir, stop) = (backend.clone(), whole_path(dir)?, stop.clone());
         let verifying =
             spawn(&backend.clone(), "verify", move || backend.run(|| verify::verify(&backend, &dir, &stop)))?;
         verifying.join()??
@@ -42,7 +43,8 @@ impl Collection {
         schema: Option<&Schema>,
         stop: &StopFlag,
     ) -> Result<RepairReport, Error> {
-        let (backend, dir, target, stop) = (backend.clone(), dir.to_owned(), target.to_owned(), stop.clone());
+        let (backend, dir, target, stop) =
+            (backend.clone(), whole_path(dir)?, whole_path(target)?, stop.clone());
         let schema = schema.cloned();
         let repairing = spawn(&backend.clone(), "repair", move || {
             backend.run(|| repair::repair(&backend, &dir, &target, schema.as_ref(), &stop))
@@ -56,6 +58,7 @@ impl Collection {
     /// # Errors
     /// As [`Collection::snapshot`] and [`Collection::open`]; [`Error::Stopped`] once `stop` is raised.
     pub fn restore(backend: &DynBackend, snapshot: &Path, dir: &Path, stop: &StopFlag) -> Result<(), Error> {
+        let (snapshot, dir) = (&*whole_path(snapshot)?, &*whole_path(dir)?);
         let directory = backend.directory();
         Manifest::read(&*directory, snapshot)?;
         // No process may write to the snapshot meanwhile.

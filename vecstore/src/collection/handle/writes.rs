@@ -2,6 +2,7 @@
 
 use super::lifecycle::Collection;
 use super::start::Writers;
+use crate::collection::files::whole_path;
 use crate::collection::optimizer::{self, OptimizeProgress, OptimizeReport};
 use crate::collection::pending::{Pending, Reply, ask};
 use crate::collection::prepare;
@@ -161,7 +162,11 @@ impl Collection {
     /// [`Error::Stopped`] if the future's [`Pending::stop_flag`] is raised or the future is dropped; the
     /// error that prevents writing files. After an error, no part of the copy is left.
     pub fn snapshot(&self, dir: &Path) -> Pending<()> {
-        let (dir, stop) = (dir.to_owned(), StopFlag::new());
+        let dir = match whole_path(dir) {
+            Ok(dir) => dir,
+            Err(error) => return Pending::failed(error.into()),
+        };
+        let stop = StopFlag::new();
         let job = |reply| ControlJob::Snapshot(dir, stop.clone(), reply);
         self.ask(stop.clone(), |writers| &writers.control, job)
     }

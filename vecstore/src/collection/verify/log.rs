@@ -4,6 +4,7 @@ use super::verifier::Verifier;
 use crate::collection::manifest::Manifest;
 use crate::collection::open::check_op;
 use crate::error::Error;
+use std::path::Path;
 use vecstore_format::log::{LogBytes, LogEnd, LogReader};
 
 impl Verifier<'_> {
@@ -20,11 +21,15 @@ impl Verifier<'_> {
         let vector_bytes = manifest.schema.dim as usize * manifest.schema.element.bytes() as usize;
         let Some(mut log) = LogReader::begin(bytes, vector_bytes)? else {
             let begun = manifest.begun().any(|begun| begun == number);
-            return if begun { Err(Error::log_lost(path)) } else { Ok(due) };
+            if begun {
+                return Err(Error::log_lost(path));
+            }
+            self.note_not_begun(path);
+            return Ok(due);
         };
         let header = log.header();
         if !manifest.admit(path, number, &header, log.has_batches()?)? {
-            self.report.notes.push(format!("{}: it was created and never begun", path.display()));
+            self.note_not_begun(path);
             return Ok(due);
         }
         let due = due.unwrap_or(header.first_seq);
@@ -53,5 +58,10 @@ impl Verifier<'_> {
             }
         }
         Ok(Some(log.next_seq()))
+    }
+
+    fn note_not_begun(&mut self, path: &Path) {
+        let what = "it was created and never begun; opening for writing removes it";
+        self.report.notes.push(format!("{}: {what}", path.display()));
     }
 }

@@ -37,6 +37,8 @@ impl Writer {
         // Also where nothing was written: a synced write makes those before it durable.
         if group.iter().any(|job| job.durability == Durability::Synced) {
             self.sync().await?;
+        } else if records > 0 {
+            self.shared.check_place()?;
         }
         Ok((places, seqs))
     }

@@ -69,7 +69,7 @@ impl Writer {
             Ok(old) => old,
             Err(error) => {
                 // Where the manifest may have been replaced, what it may name stays.
-                if self.shared.state.read().read_only.is_none() {
+                if self.may_remove() {
                     let directory = self.shared.backend.directory();
                     new_files.iter().for_each(|path| drop(directory.remove_file(path)));
                 }
@@ -120,8 +120,10 @@ impl Writer {
             self.check_number(new, SEGMENTS)?;
             manifest.number_next += 1;
             let path = deleted_path(&entry.data.dir, new);
-            new_files.push(path.clone());
+            self.shared.check_place()?;
             let writer = self.shared.backend.create(&path, &OpenOptions::default()).await?;
+            // Only now: a file that is there already is somebody else's.
+            new_files.push(path);
             // Of a segment without an id the salt is all there is, and must not be the 0 that says that there is none.
             let salt = random_u64().max(1);
             let pages = PagesWriter::new(writer, PagesKind::Deleted, deleted_identity(id, salt));
@@ -136,18 +138,21 @@ impl Writer {
     /// Makes a manifest the one, and returns the one before.
     pub(super) fn publish(&mut self, manifest: Manifest) -> Result<Manifest, Error> {
         let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
+        self.shared.check_place()?;
         manifest.prepare(&*directory, dir)?;
-        if let Err(error) = Manifest::replace(&*directory, dir) {
-            return Err(self.stop_writing(error));
-        }
+        self.shared.check_place()?;
+        Manifest::replace(&*directory, dir).map_err(|error| self.shared.stop_writing(error))?;
         Ok(std::mem::replace(&mut self.manifest, manifest))
     }
 
     /// Removes what the manifest does not name any more. What fails to be removed is tried again on the next opening.
     fn remove_replaced(&self, old: &Manifest) {
         let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
-        for number in old.log_first..self.manifest.log_first {
-            let _ = directory.remove_file(&log_path(dir, number));
+        if self.shared.check_place().is_err() {
+            return;
+        }
+        for log in old.logs.iter().filter(|log| log.number < self.manifest.log_first) {
+            let _ = directory.remove_file(&log_path(dir, log.number));
         }
         for segment in &old.segments {
             let path = segment_path(dir, segment.number);

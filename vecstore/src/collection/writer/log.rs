@@ -4,8 +4,9 @@ use super::thread::Writer;
 use crate::collection::files::{NUMBER_END, log_path};
 use crate::collection::manifest::ManifestLog;
 use crate::collection::open::UnclosedLog;
-use crate::error::Error;
-use io_core::{BackendFactory, with_causes};
+use crate::error::{Error, FormatError};
+use io_core::{BackendFactory, OpenError};
+use std::io::ErrorKind;
 use vecstore_format::log::LogWriter;
 
 impl Writer {
@@ -14,14 +15,24 @@ impl Writer {
             return Ok(());
         }
         self.rewrite_earlier_logs()?;
-        let directory = self.shared.backend.directory();
-        let (number, seq) = (self.log_next, self.shared.state.read().seq + 1);
-        self.check_number(number, "logs")?;
-        // One that was begun and failed keeps its name, so that the next one gets another.
-        self.log_next += 1;
-        let path = log_path(&self.shared.dir, number);
+        let seq = self.shared.state.read().seq + 1;
         let id = self.manifest.id.expect("a manifest has an id when it was opened");
-        let created = LogWriter::create(&self.shared.backend, &path, id, number, seq).await;
+        let (number, created) = loop {
+            let number = self.log_next;
+            self.check_number(number, "logs")?;
+            self.shared.check_place()?;
+            // One that was begun and failed keeps its name, so that the next one gets another.
+            self.log_next += 1;
+            let path = log_path(&self.shared.dir, number);
+            match LogWriter::create(&self.shared.backend, &path, id, number, seq).await {
+                // A leftover that could not be removed has its name.
+                Err(FormatError::Open(OpenError::Io { source, .. }))
+                    if source.kind() == ErrorKind::AlreadyExists => {}
+                created => break (number, created),
+            }
+        };
+        // A file that was not created is somebody else's.
+        let is_created = !matches!(created, Err(FormatError::Open(_)));
         // Named before anything is acknowledged that is in it: should it get lost, that is known.
         let named = created.map_err(Error::from).and_then(|log| {
             let mut manifest = self.manifest.clone();
@@ -35,12 +46,19 @@ impl Writer {
             }
             Err(error) => {
                 // Nothing is in it. Where the manifest may name it, it stays.
-                if self.shared.state.read().read_only.is_none() {
-                    let _ = directory.remove_file(&path);
+                if is_created && self.may_remove() {
+                    let _ = self.shared.backend.directory().remove_file(&log_path(&self.shared.dir, number));
                 }
                 Err(error)
             }
         }
+    }
+
+    /// Whether files that were made for something that failed may go: the manifest does not name them, and they are where they
+    /// were made.
+    pub(super) fn may_remove(&self) -> bool {
+        let may_be_named = self.shared.state.read().read_only.is_some();
+        !may_be_named && self.shared.check_place().is_ok()
     }
 
     /// Makes durable what an earlier run wrote and may not have synced: it was read back, and is built upon now.
@@ -51,6 +69,7 @@ impl Writer {
     pub(super) fn rewrite_earlier_logs(&mut self) -> Result<(), Error> {
         let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
         while let Some(&UnclosedLog { number, len }) = self.unclosed_logs.last() {
+            self.shared.check_place()?;
             directory.rewrite(&log_path(dir, number), len)?;
             self.unclosed_logs.pop();
         }
@@ -62,11 +81,9 @@ impl Writer {
         self.check_writable()?;
         self.rewrite_earlier_logs()?;
         let Some(log) = &mut self.log else { return Ok(()) };
-        match log.sync().await {
-            Ok(()) => Ok(()),
-            // The kernel may have dropped what it did not write: another sync would only seem to succeed.
-            Err(error) => Err(self.stop_writing(error.into())),
-        }
+        // The kernel may have dropped what it did not write: another sync would only seem to succeed.
+        log.sync().await.map_err(|error| self.shared.stop_writing(error.into()))?;
+        self.shared.check_place()
     }
 
     /// Fails where a number is one that nothing may have.
@@ -82,14 +99,6 @@ impl Writer {
             Some(reason) => Err(Error::ReadOnly { reason: reason.clone() }),
             None => Ok(()),
         }
-    }
-
-    /// Takes no writes any more, since nobody knows what is on the disk.
-    pub(super) fn stop_writing(&self, error: Error) -> Error {
-        let what = "open the collection again to go on from what is on the disk";
-        let reason = format!("{}; {what}", with_causes(&error));
-        self.shared.state.write().read_only.get_or_insert(reason);
-        error
     }
 
     /// Ends the current log, so that the next write begins a new one.

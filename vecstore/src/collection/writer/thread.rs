@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::threads::Jobs;
 use async_channel::Sender;
 use futures_util::future::{Either, select};
-use io_core::{BackendFactory, StopFlag};
+use io_core::StopFlag;
 use std::collections::HashMap;
 use std::path::Path;
 use std::pin::pin;
@@ -137,8 +137,7 @@ impl Writer {
     /// Copies the collection as it is now. The log is ended, so that nothing is written to it meanwhile.
     async fn snapshot(&mut self, target: &Path, stop: &StopFlag) -> Result<(), Error> {
         self.end_log().await?;
-        let directory = self.shared.backend.directory();
-        snapshot::take(&*directory, &self.shared.dir, &self.manifest, target, stop)
+        snapshot::take(&self.shared, &self.manifest, target, stop)
     }
 
     async fn close(&mut self) -> Result<(), Error> {
