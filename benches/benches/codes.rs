@@ -1,9 +1,10 @@
 //! Recall and cost of each way to quantize. It scores all codes, and then rescores the best candidates by
 //! their vectors.
 //!
-//! `cargo bench -p benches --bench codes` makes its own data. For data of your own: `BENCH_VECTORS=base.npy
-//! BENCH_QUERIES=queries.npy cargo bench ...`. The truth is computed. `BENCH_CODES=rotated` measures the
-//! methods whose name contains that. `BENCH_SEED=2` trains with another seed than 1.
+//! `cargo bench -p benches --bench codes` makes its own data. For data of your own:
+//! `BENCH_VECTORS=base.npy BENCH_QUERIES=queries.npy cargo bench ...`. The truth is computed.
+//! `BENCH_CODES=rotated` measures the methods whose name contains that. `BENCH_SEED=2` trains with another
+//! seed than 1.
 
 use benches::cpu_time;
 use benches::data::{Error, Vectors, variable};

@@ -147,8 +147,8 @@ impl Pages {
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 
-    /// Reads ranges of bytes of a section in one batch. It passes each, as it arrives, to `sink(index,
-    /// bytes)`.
+    /// Reads ranges of bytes of a section in one batch. It passes each, as it arrives, to
+    /// `sink(index, bytes)`.
     ///
     /// An empty range, or one beyond the section, means that the file is damaged, because callers take ranges
     /// from the file itself. Ranges are checked before any IO. An error of the sink ends the batch and is

@@ -122,8 +122,8 @@ impl<R: VectorReader> VectorFile<R> {
         Err(VectorFileError::ElementMismatch { file: self.reader.file().path.clone(), found, wanted })
     }
 
-    /// Reads the records of `points` and checks each. It passes each record, as it arrives, to `sink(index in
-    /// points, bytes)`. The bytes are aligned for the type of their components.
+    /// Reads the records of `points` and checks each. It passes each record, as it arrives, to
+    /// `sink(index in points, bytes)`. The bytes are aligned for the type of their components.
     ///
     /// # Errors
     /// [`VectorFileError::NoSuchPoint`] before any IO; [`VectorFileError::RecordDamaged`];

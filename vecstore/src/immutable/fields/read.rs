@@ -38,7 +38,8 @@ impl FieldsReader<'_> {
         &self.field(field).present
     }
 
-    /// Points with one of these values. `keys` is sorted. If `within` is given, points outside of it may be missing.
+    /// Points with one of these values. `keys` is sorted. If `within` is given, points outside of it may be
+    /// missing.
     pub(crate) async fn any(
         &self,
         field: &str,
