@@ -104,9 +104,9 @@ pub(crate) const SMALL_FILE_BYTES_MAX: usize = 64 << 20;
 
 /// A lock, held until it is dropped.
 pub trait DirectoryLock: Send + Sync + fmt::Debug {
-    /// Whether the path of the lock file still leads to the file that is locked. It does not once the file, or a
-    /// directory on the way to it, was moved, removed or exchanged. The lock then keeps nobody out of what is
-    /// there now. A lock without a file is always in place.
+    /// Whether the path of the lock file still leads to the file that is locked. It does not once the file,
+    /// or a directory on the way to it, was moved, removed or exchanged. The lock then keeps nobody out of
+    /// what is there now. A lock without a file is always in place.
     ///
     /// # Errors
     /// [`DirectoryError`]. Nobody knows then.

@@ -1,4 +1,5 @@
-//! Commands that look after a collection: `optimize`, `defragment`, `snapshot`, `restore`, `verify`, `repair`.
+//! Commands that look after a collection: `optimize`, `defragment`, `snapshot`, `restore`, `verify`,
+//! `repair`.
 
 use crate::args::{FromTo, Maintain, Optimize, Repair, read_schema};
 use crate::counted::Counted;
@@ -27,8 +28,8 @@ pub(crate) fn seal(collection: &Collection, stop: &StopFlag) -> Result<OptimizeR
     run_to_end(collection.seal(bars.reporter()), stop)
 }
 
-/// Does what the collection's thresholds ask for after a write: the next command should not have to begin it again. What
-/// was written stays when it is interrupted.
+/// Does what the collection's thresholds ask for after a write: the next command should not have to begin it
+/// again. What was written stays when it is interrupted.
 pub(crate) fn settle(collection: &Collection, stop: &StopFlag) -> Result<(), CliError> {
     match run_to_end(collection.settle(), stop) {
         Err(CliError::Store(Error::Stopped)) => Ok(()),
@@ -227,7 +228,8 @@ pub(crate) fn run_repair(args: &Repair, stop: &StopFlag, out: &mut impl Write) -
             if report.more_lost { ", and perhaps more" } else { "" }
         )?;
     }
-    // What was put in is in memory and the log so far; whoever reads it should not have to wait for that each time.
+    // What was put in is in memory and the log so far; whoever reads it should not have to wait for that each
+    // time.
     let collection = Collection::open(&from.backend.backend(), to, &CollectionOptions::default())?;
     settle(&collection, stop)?;
     collection.close()?;

@@ -9,7 +9,8 @@ use serde_json::json;
 use std::io::Write;
 use vecstore::collection::SearchRequest;
 
-/// JSON has no infinite numbers, and null would be no number: a program that reads scores can still sort by these.
+/// JSON has no infinite numbers, and null would be no number: a program that reads scores can still sort by
+/// these.
 fn for_json(score: f32) -> f32 {
     score.clamp(f32::MIN, f32::MAX)
 }

@@ -80,8 +80,8 @@ impl Distance {
         }
     }
 
-    /// The score as it is compared with others: scores that are reported as equal are equal. What is no number, as where a product
-    /// leaves the range of `f32`, is the worst there is.
+    /// The score as it is compared with others: scores that are reported as equal are equal. What is no
+    /// number, as where a product leaves the range of `f32`, is the worst there is.
     #[must_use]
     #[inline]
     pub fn comparable(self, score: f32) -> f32 {
@@ -218,7 +218,8 @@ impl OriginalScorer {
                 if norm_sq.is_normal() {
                     dot(vector, &self.query) / norm_sq.sqrt()
                 } else {
-                    // All components are zero, or so large or small that the squares leave the range of `f32`.
+                    // All components are zero, or so large or small that the squares leave the range of
+                    // `f32`.
                     let mut prepared: Vec<f32> = vector.iter().map(|&x| x.into()).collect();
                     self.distance.prepare(&mut prepared);
                     (self.kernels.dot_f32)(&prepared, &self.query)

@@ -76,8 +76,8 @@ impl FieldKind {
         }
     }
 
-    /// The last number at or below a value, and the first at or above it. They differ for a datetime between two
-    /// microseconds. `None` if the value is not a number of this kind.
+    /// The last number at or below a value, and the first at or above it. They differ for a datetime between
+    /// two microseconds. `None` if the value is not a number of this kind.
     pub(crate) fn bounds(self, value: &Value) -> Option<(u64, u64)> {
         if let (Self::Datetime, Value::String(text)) = (self, value) {
             let nanos = text.parse::<jiff::Timestamp>().ok()?.as_nanosecond();

@@ -7,8 +7,8 @@
 //!   "must_not": [ {"is_empty": {"key": "maintainer"}}, {"has_id": [1, 2]} ] }
 //! ```
 //!
-//! All of `must`, at least one of `should` unless there is none, and none of `must_not` hold. A condition may be a filter
-//! again. Every field needs an index.
+//! All of `must`, at least one of `should` unless there is none, and none of `must_not` hold. A condition may
+//! be a filter again. Every field needs an index.
 
 use crate::error::InputError;
 use crate::field::{FieldKind, Key};
@@ -135,13 +135,14 @@ pub struct HasIdCondition {
     pub has_id: Vec<PointId>,
 }
 
-/// A bound that is there. Null is one too, so that the check of the filter can refuse it: else it would be no bound.
+/// A bound that is there. Null is one too, so that the check of the filter can refuse it: else it would be no
+/// bound.
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
 
-/// Reads an object as serde derives it. Without this, serde also reads arrays, and an empty one as the filter that means all
-/// points.
+/// Reads an object as serde derives it. Without this, serde also reads arrays, and an empty one as the filter
+/// that means all points.
 fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     struct Object<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {

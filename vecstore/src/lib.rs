@@ -17,7 +17,8 @@
 //! let temp = tempfile::tempdir()?;
 //! let backend = BackendKind::all()[0].backend();
 //! let schema = Schema::new(3).tenant("user", FieldKind::Keyword);
-//! let notes = Collection::create(&backend, &temp.path().join("notes"), &schema, &CollectionOptions::default())?;
+//! let (dir, options) = (temp.path().join("notes"), CollectionOptions::default());
+//! let notes = Collection::create(&backend, &dir, &schema, &options)?;
 //! notes
 //!     .upsert(
 //!         vec![

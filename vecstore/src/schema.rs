@@ -8,7 +8,8 @@ pub use vecstore_format::{ElementType, UnknownElementError};
 pub use vecstore_index::graph::{EF_CONSTRUCT_MAX, HnswParams, M_MAX};
 pub use vecstore_quant::{Compression, DIM_MAX, Distance, Quantile, Quantization};
 
-/// The schema of a collection. In JSON, every field but `dim` is optional, also within `hnsw` and `placement`:
+/// The schema of a collection. In JSON, every field but `dim` is optional, also within `hnsw` and
+/// `placement`:
 ///
 /// ```json
 /// { "dim": 384, "distance": "cosine", "element": "f16",
@@ -35,8 +36,8 @@ pub struct Schema {
     /// The payload fields that filters may use. A field of an object in the payload is named `outer.inner`.
     #[serde(default)]
     pub indexes: BTreeMap<String, FieldKind>,
-    /// The tenant fields, which are indexed fields. Points that agree in them lie together on disk: sorted by the first, then
-    /// by the second, then by nearness in the graph.
+    /// The tenant fields, which are indexed fields. Points that agree in them lie together on disk: sorted by
+    /// the first, then by the second, then by nearness in the graph.
     #[serde(default)]
     pub defragment: Vec<String>,
     /// The places of the parts of immutable segments.

@@ -1,5 +1,5 @@
-//! A collection stays where it was opened when the process changes its current directory. The current directory belongs to
-//! the whole process, so this test has one of its own.
+//! A collection stays where it was opened when the process changes its current directory. The current
+//! directory belongs to the whole process, so this test has one of its own.
 
 use std::env::set_current_dir;
 use std::path::Path;

@@ -35,7 +35,8 @@ pub(crate) struct Create {
     /// Index a payload field: NAME:KIND, of keyword, integer, float, bool, datetime, uuid. May be repeated
     #[arg(long, value_name = "FIELD:KIND", value_parser = parse_index)]
     pub(crate) index: Vec<(String, FieldKind)>,
-    /// Index a payload field whose points of one value are to lie together on disk. May be repeated: sorted by the first one first
+    /// Index a payload field whose points of one value are to lie together on disk. May be repeated: sorted
+    /// by the first one first
     #[arg(long, value_name = "FIELD:KIND", value_parser = parse_index)]
     pub(crate) tenant: Vec<(String, FieldKind)>,
     /// Where a part is: vectors, codes, graph, payload, ids or indexes = cold, cached or pinned. May be

@@ -2,7 +2,7 @@
 //! each other.
 //!
 //! ```text
-//! points, in the order of the tenant fields ──> codes ──> graph ──> order by locality within equal keys ──> files
+//! points, ordered by tenant fields ──> codes ──> graph ──> order by locality within equal keys ──> files
 //! ```
 //!
 //! Memory holds ids, codes, the graph and the values of indexed fields. Vectors and payloads pass through in

@@ -1,5 +1,5 @@
-//! What the codes of candidates tell, with the bounds of their errors: which are among the best, which are not, and which only their
-//! vectors can tell.
+//! What the codes of candidates tell, with the bounds of their errors: which are among the best, which are
+//! not, and which only their vectors can tell.
 
 use std::cmp::Ordering;
 use vecstore_quant::Distance;
@@ -36,7 +36,8 @@ impl Scored {
     }
 }
 
-/// The score that none is better than but by rounding. A threshold above it may lie between such scores, so all of them count.
+/// The score that none is better than but by rounding. A threshold above it may lie between such scores, so
+/// all of them count.
 pub(super) fn best_possible(distance: Distance, threshold: Option<f32>) -> f32 {
     const ALMOST_ONE: f32 = 1.0 - 4.0 * f32::EPSILON;
     match distance {
@@ -51,10 +52,10 @@ pub(super) fn nth_best(scores: &mut [f32], n: usize) -> Option<f32> {
     (n < scores.len()).then(|| *scores.select_nth_unstable_by(n, |a, b| b.total_cmp(a)).1)
 }
 
-/// Drops candidates that cannot be among the best `wanted`: those whose vector scores worse, even at the far end of its
-/// bound, than that many others at the near end of theirs. Marks as sure those of which no more than the other `wanted - 1` can
-/// be better. `others` are candidates too, about which nothing is decided, `known` are scores of vectors in memory, and `part` of
-/// a bound is what counts.
+/// Drops candidates that cannot be among the best `wanted`: those whose vector scores worse, even at the far
+/// end of its bound, than that many others at the near end of theirs. Marks as sure those of which no more
+/// than the other `wanted - 1` can be better. `others` are candidates too, about which nothing is decided,
+/// `known` are scores of vectors in memory, and `part` of a bound is what counts.
 pub(super) fn decide(
     candidates: &mut Vec<Scored>,
     others: &[Scored],
@@ -123,7 +124,8 @@ mod tests {
         // Two in memory are better, and leave no place; of one that may be, the place is not sure.
         assert_eq!(decided(&candidates, &[9.6, 9.7], 2, 1.0), []);
         assert_eq!(decided(&candidates, &[9.6, 8.6], 2, 1.0), [(0, false)]);
-        // Who is there is found, where there are no others; but for codes that do not know how far they are off.
+        // Who is there is found, where there are no others; but for codes that do not know how far they are
+        // off.
         assert_eq!(decided(&candidates[..2], &[], 2, 1.0), [(0, true), (1, true)]);
         assert_eq!(decided(&[(1.0, f32::INFINITY), (2.0, 0.5)], &[], 2, 1.0), [(0, false), (1, true)]);
         assert_eq!(decided(&[(f32::NAN, f32::NAN), (2.0, 0.5)], &[], 1, 1.0), [(0, false), (1, false)]);
@@ -134,7 +136,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whatever the scores of the vectors are within the bounds: the best are among the kept, and the sure among the best.
+        /// Whatever the scores of the vectors are within the bounds: the best are among the kept, and the
+        /// sure among the best.
         #[test]
         fn decisions_hold_wherever_scores_are(
             candidates in vec((-5i8..5, prop_oneof![Just(0.0), Just(1.0), 0f32..3.0], -1f32..=1.0), 0..40),

@@ -1,13 +1,15 @@
-//! The best points of the immutable segments: candidates by their codes from every segment at once, ranked by their vectors.
+//! The best points of the immutable segments: candidates by their codes from every segment at once, ranked by
+//! their vectors.
 //!
-//! At first as many candidates are ranked as oversampling asks for. Further ones follow while their bounds allow that they are better than
-//! the worst hit, up to [`SearchParams::candidates_max`](super::SearchParams::candidates_max):
+//! At first as many candidates are ranked as oversampling asks for. Further ones follow while their bounds
+//! allow that they are better than the worst hit, up to
+//! [`SearchParams::candidates_max`](super::SearchParams::candidates_max):
 //!
 //! ```text
-//! search the codes ──> rank the first ──> any other that may be a hit? ──no──> and beyond the worst one found? ──no──> decided
-//!        ^                                    │ yes: rank some <──┐                   │ yes
-//!        │                                    └──────────────────-┘                   │
-//!        └──────────────────────────────── for more candidates <──────────────────────┘
+//! search the codes ──> rank the first ──> may another one be a hit? ──no──> one beyond the last? ──no──> done
+//!        ^                                    │ yes: rank some <──┐             │ yes
+//!        │                                    └───────────────────┘             │
+//!        └──────────────────────── for more candidates <────────────────────────┘
 //! ```
 
 use super::decide::{Scored, best_possible, by_score, decide, nth_best};
@@ -28,7 +30,8 @@ use vecstore_quant::OriginalScorer;
 
 /// Vectors that an exact search reads in one batch.
 const EXACT_BATCH: usize = 4096;
-/// Further candidates are ranked so many at a time, or as many as were before if that is more: each batch may decide the rest.
+/// Further candidates are ranked so many at a time, or as many as were before if that is more: each batch may
+/// decide the rest.
 const RANKED_MIN: usize = 32;
 /// A search for more candidates asks for so many times as many.
 const GROWTH: usize = 4;
@@ -53,8 +56,8 @@ struct Found {
 }
 
 impl DiskSearch<'_> {
-    /// The best of the candidates by their vectors, or by their codes as far as that was asked for, in no order; no fewer than are
-    /// wanted, if there are as many. `known` are the scores of points in memory.
+    /// The best of the candidates by their vectors, or by their codes as far as that was asked for, in no
+    /// order; no fewer than are wanted, if there are as many. `known` are the scores of points in memory.
     pub(super) async fn best(
         &self,
         known: &[f32],
@@ -212,8 +215,8 @@ impl DiskSearch<'_> {
 
     /// The best of all vectors that are allowed, without their codes, in no order.
     ///
-    /// Of each batch it reads the ids of those that may be among the best. Usually these are few. Of many equal vectors they are all, but
-    /// memory holds those of one batch only.
+    /// Of each batch it reads the ids of those that may be among the best. Usually these are few. Of many
+    /// equal vectors they are all, but memory holds those of one batch only.
     pub(super) async fn exact(&self, stats: &mut SearchStats) -> Result<Vec<(Scored, PointId)>, Error> {
         let wanted = self.request.wanted();
         let mut best = TopK::new(wanted, by_score_and_id);

@@ -19,7 +19,8 @@ pub(crate) const TORN_NEW: &str = "TORN.new";
 /// A snapshot in the making.
 pub(crate) const SNAPSHOT_NEW: &str = "SNAPSHOT.new";
 
-/// The whole path of a collection. A process may change its current directory while it has the collection open.
+/// The whole path of a collection. A process may change its current directory while it has the collection
+/// open.
 pub(crate) fn whole_path(path: &Path) -> Result<PathBuf, DirectoryError> {
     std::path::absolute(path).map_err(|error| DirectoryError::new("find the whole path of", path, error))
 }

@@ -1,4 +1,5 @@
-//! Creating and opening: the lock, the manifest, segments, and what the logs hold that is not in segments yet.
+//! Creating and opening: the lock, the manifest, segments, and what the logs hold that is not in segments
+//! yet.
 
 use super::files::{
     FileName, LOCK, MANIFEST, MANIFEST_NEW, NUMBER_END, SNAPSHOT_NEW, TORN_NEW, log_path, parent, parse,
@@ -40,11 +41,13 @@ pub struct OpenReport {
     pub writes_replayed: u64,
     /// Ends of logs that were no whole record, and are left out.
     pub cut_off: Vec<CutOff>,
-    /// What earlier runs left behind and opening for writing could not remove, each with the reason. Each says what it hinders.
+    /// What earlier runs left behind and opening for writing could not remove, each with the reason. Each
+    /// says what it hinders.
     pub not_removed: Vec<String>,
 }
 
-/// The end of a log that was no whole record. Opening for writing cuts it off; opening for reading changes nothing.
+/// The end of a log that was no whole record. Opening for writing cuts it off; opening for reading changes
+/// nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CutOff {
     /// The log.
@@ -53,8 +56,9 @@ pub struct CutOff {
     pub offset: u64,
     /// Its bytes, less zeros at the end.
     pub bytes: u64,
-    /// `None` if sectors are missing in it, as in a write that was under way when the power failed: what it held was not
-    /// acknowledged as durable. Else nobody knows, and opening for writing keeps the whole log here, as it was.
+    /// `None` if sectors are missing in it, as in a write that was under way when the power failed: what it
+    /// held was not acknowledged as durable. Else nobody knows, and opening for writing keeps the whole log
+    /// here, as it was.
     pub copy: Option<PathBuf>,
 }
 
@@ -136,7 +140,8 @@ pub(super) fn lock(directory: &dyn Directory, dir: &Path, read_only: bool) -> Re
     }
 }
 
-/// Fails where the collection's path leads to something else than what is locked. Its files are found by that path.
+/// Fails where the collection's path leads to something else than what is locked. Its files are found by that
+/// path.
 pub(super) fn check_place(lock: &dyn DirectoryLock, dir: &Path) -> Result<(), Error> {
     if lock.is_in_place()? { Ok(()) } else { Err(Error::Displaced { collection: dir.to_owned() }) }
 }
@@ -280,7 +285,8 @@ impl Replay {
             let path = log_path(dir, number);
             let bytes = LogBytes::open(directory, &path, len);
             let begun = self.read_log(&path, number, bytes, manifest)?;
-            // The manifest names a log once its header is durable. Another one without may be of a failed attempt.
+            // The manifest names a log once its header is durable. Another one without may be of a failed
+            // attempt.
             if !begun && manifest.begun().any(|begun| begun == number) {
                 return Err(Error::log_lost(&path));
             }
@@ -358,7 +364,8 @@ impl Replay {
     }
 }
 
-/// Checks what a log does to a point, as it was checked when it was written. Returns the values of the indexed fields.
+/// Checks what a log does to a point, as it was checked when it was written. Returns the values of the
+/// indexed fields.
 pub(super) fn check_op(path: &Path, op: &LogOp<'_>, schema: &Schema) -> Result<Vec<Vec<Key>>, Error> {
     let LogOp::Put { id, payload, vector } = op else { return Ok(Vec::new()) };
     let damaged = |what: String| Error::damaged(path, None, format!("point {id}: {what}"));
@@ -415,8 +422,9 @@ pub(super) async fn check_done_logs(
     Ok(())
 }
 
-/// Checks that what the manifest does not name holds nothing of a write from `seq_next` on, where the logs end: it is of a run
-/// that did not come to its end, and all that was written is in what is named. If it is not, the manifest is an older one.
+/// Checks that what the manifest does not name holds nothing of a write from `seq_next` on, where the logs
+/// end: it is of a run that did not come to its end, and all that was written is in what is named. If it is
+/// not, the manifest is an older one.
 pub(super) async fn check_leftovers(
     backend: &DynBackend,
     dir: &Path,
@@ -464,8 +472,8 @@ pub(super) async fn check_leftovers(
     Ok(())
 }
 
-/// Keeps logs as they are whose ends are in doubt, before these are cut off. Nobody removes the copies: they may hold the only
-/// trace of an acknowledged write.
+/// Keeps logs as they are whose ends are in doubt, before these are cut off. Nobody removes the copies: they
+/// may hold the only trace of an acknowledged write.
 fn keep_logs_in_doubt(directory: &dyn Directory, dir: &Path, report: &OpenReport) -> Result<(), Error> {
     for cut_off in &report.cut_off {
         let Some(copy) = &cut_off.copy else { continue };
@@ -498,8 +506,8 @@ fn keep_logs_in_doubt(directory: &dyn Directory, dir: &Path, report: &OpenReport
     Ok(())
 }
 
-/// Removes what an interrupted run left behind: files and segments with names of ours that the manifest does not list.
-/// The report lists what could not be removed. The number of such a leftover is never used again.
+/// Removes what an interrupted run left behind: files and segments with names of ours that the manifest does
+/// not list. The report lists what could not be removed. The number of such a leftover is never used again.
 fn remove_leftovers(
     directory: &dyn Directory,
     dir: &Path,

@@ -1,5 +1,6 @@
-//! The optimizer: one thread that makes immutable segments of frozen ones, and merges, vacuums and defragments those there
-//! are. Reads go on meanwhile, over the segments they began with, and go first (see [`background`]).
+//! The optimizer: one thread that makes immutable segments of frozen ones, and merges, vacuums and
+//! defragments those there are. Reads go on meanwhile, over the segments they began with, and go first (see
+//! [`background`]).
 
 use super::files::segment_path;
 use super::pending::Reply;
@@ -103,7 +104,8 @@ impl Optimizer {
                     // It may own the collection. Who waits for the answer is to find it gone.
                     drop(progress);
                     let _ = reply.try_send(done);
-                    // What was frozen for something that failed is still to be sealed, or the writer would wait for ever.
+                    // What was frozen for something that failed is still to be sealed, or the writer would
+                    // wait for ever.
                     due = self.shared.options.background;
                 }
             }
@@ -144,7 +146,8 @@ impl Optimizer {
     /// Does what the thresholds ask for of what is there now.
     async fn settle(&self, stop: &StopFlag) -> Result<(), Error> {
         let (progress, mut report) = (|_| {}, OptimizeReport::default());
-        // Segments from here on are made below. Points are deleted from them meanwhile: they are left to the next call.
+        // Segments from here on are made below. Points are deleted from them meanwhile: they are left to the
+        // next call.
         let number_end = self.version().segments.iter().map(|entry| entry.data.number + 1).max().unwrap_or(0);
         self.seal_frozen(&progress, stop, &mut report).await?;
         self.ask(ControlJob::Settle).await?;
@@ -170,7 +173,8 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Seals the first that is frozen. Makes room for its segment before, since writers may go on when it is sealed.
+    /// Seals the first that is frozen. Makes room for its segment before, since writers may go on when it is
+    /// sealed.
     async fn seal(
         &self,
         frozen: FrozenEntry,

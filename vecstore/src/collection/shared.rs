@@ -25,10 +25,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Fails where the collection's path leads to something else than what is locked, and ends all writing then.
+    /// Fails where the collection's path leads to something else than what is locked, and ends all writing
+    /// then.
     ///
-    /// Files are created, replaced and removed by their paths, so this comes before each such step. It also comes before a
-    /// write is acknowledged: whoever opens the path later has taken its lock later, and reads what was written before.
+    /// Files are created, replaced and removed by their paths, so this comes before each such step. It also
+    /// comes before a write is acknowledged: whoever opens the path later has taken its lock later, and reads
+    /// what was written before.
     pub(crate) fn check_place(&self) -> Result<(), Error> {
         check_place(&*self.lock, &self.dir).map_err(|error| self.stop_writing(error))
     }

@@ -1,5 +1,5 @@
-//! A collection that is put together under another name, which it loses when it is complete and durable: so whatever has the
-//! name that was asked for is whole.
+//! A collection that is put together under another name, which it loses when it is complete and durable: so
+//! whatever has the name that was asked for is whole.
 
 use super::files::{LOCK, parent};
 use super::open::{self, Lock};
@@ -9,7 +9,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Fails where something is already, where no directory is to put it into, or where it would be taken for a leftover of the collection that it comes from.
+/// Fails where something is already, where no directory is to put it into, or where it would be taken for a
+/// leftover of the collection that it comes from.
 pub(super) fn check_target(directory: &dyn Directory, collection: &Path, target: &Path) -> Result<(), Error> {
     match directory.entry(target) {
         Ok(_) => return Err(Error::Exists { path: target.to_owned() }),
@@ -32,16 +33,17 @@ pub(super) struct Staging<'a> {
 }
 
 impl<'a> Staging<'a> {
-    /// An empty directory beside the target but for its lock file, which is held; `suffix` says what for. One that is there
-    /// is of an attempt that did not come to its end, and is taken over; or it is of one that is under way, or of another
-    /// user, which are errors.
+    /// An empty directory beside the target but for its lock file, which is held; `suffix` says what for. One
+    /// that is there is of an attempt that did not come to its end, and is taken over; or it is of one that
+    /// is under way, or of another user, which are errors.
     pub(super) fn begin(directory: &'a dyn Directory, target: &'a Path, suffix: &str) -> Result<Self, Error> {
         let name = target.file_name().ok_or_else(|| Error::Exists { path: target.to_owned() })?;
         let dir = target.with_file_name(staging_name(name, suffix));
         match directory.create_dir(&dir) {
             Ok(()) => {}
             Err(error) if error.source.kind() == ErrorKind::AlreadyExists => {
-                // Through a link, another directory's files would be removed. What is another user's, the target would be too.
+                // Through a link, another directory's files would be removed. What is another user's, the
+                // target would be too.
                 directory.check_own(&dir)?;
             }
             Err(error) => return Err(error.into()),
@@ -51,7 +53,8 @@ impl<'a> Staging<'a> {
         Ok(Self { directory, dir, target, lock })
     }
 
-    /// Gives the target its name. After an error nothing of it stays, or, where only that could not be made durable, all.
+    /// Gives the target its name. After an error nothing of it stays, or, where only that could not be made
+    /// durable, all.
     pub(super) fn end<T>(self, made: Result<T, Error>) -> Result<T, Error> {
         let moved = made.and_then(|made| {
             open::check_place(&*self.lock, &self.dir)?;
@@ -68,8 +71,9 @@ impl<'a> Staging<'a> {
     }
 }
 
-/// A name that nobody else gives. It has the target's name in it, or a hash of that where it would get too long. Two targets of
-/// one hash only take turns: the lock keeps the second one out while the first one is built.
+/// A name that nobody else gives. It has the target's name in it, or a hash of that where it would get too
+/// long. Two targets of one hash only take turns: the lock keeps the second one out while the first one is
+/// built.
 fn staging_name(target: &OsStr, suffix: &str) -> OsString {
     /// Of a name, on most file systems.
     const BYTES_MAX: usize = 255;

@@ -12,7 +12,8 @@ pub(super) fn by_score_and_id(a: &(Scored, PointId), b: &(Scored, PointId)) -> O
     by_score(&a.0, &b.0).then_with(|| a.1.cmp(&b.1))
 }
 
-/// Keeps the best `count`, and all that tie with the last of these: only ids can tell which of them are among the best.
+/// Keeps the best `count`, and all that tie with the last of these: only ids can tell which of them are among
+/// the best.
 pub(super) fn keep_best_and_ties(scored: &mut Vec<Scored>, count: usize) {
     if scored.len() > count {
         let last = *scored.select_nth_unstable_by(count - 1, by_score).1;
@@ -20,7 +21,8 @@ pub(super) fn keep_best_and_ties(scored: &mut Vec<Scored>, count: usize) {
     }
 }
 
-/// Puts the points that tie on both sides of a cut after `count`, of points in the order of [`by_score`], into the order of their ids.
+/// Puts the points that tie on both sides of a cut after `count`, of points in the order of [`by_score`],
+/// into the order of their ids.
 pub(super) async fn order_ties_at(
     scored: &mut [Scored],
     count: usize,

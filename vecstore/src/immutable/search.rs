@@ -1,5 +1,5 @@
-//! Finding candidates in an immutable segment by the codes of its points. A search walks the graph, or scores every allowed
-//! point where filters and deletions leave few. Graph and codes may be in memory or on disk.
+//! Finding candidates in an immutable segment by the codes of its points. A search walks the graph, or scores
+//! every allowed point where filters and deletions leave few. Graph and codes may be in memory or on disk.
 
 use super::graph::LINKS_SECTION;
 use super::outcome::ended;
@@ -60,7 +60,8 @@ pub(crate) struct CandidateSearch<'a> {
     pub(crate) allowed: Allowed<'a>,
     /// Where a filter, or deletions of more than half, leave no more points than this, each is scored...
     pub(crate) scan_max: u64,
-    /// ...or no more than this part of the segment's points: a walk over the graph would lose its way among the others.
+    /// ...or no more than this part of the segment's points: a walk over the graph would lose its way among
+    /// the others.
     pub(crate) scan_ratio: f32,
     /// Whether bounds are asked for; else they are infinite.
     pub(crate) bounded: bool,
@@ -89,8 +90,8 @@ pub(crate) struct Bounded {
 pub(crate) struct FoundByCodes {
     /// Best first, equal scores by point.
     pub(crate) best: Vec<Bounded>,
-    /// The best score that any other point may have whose code was scored; `NEG_INFINITY` where there is none. Bounds differ
-    /// between points, so the last of the best does not tell.
+    /// The best score that any other point may have whose code was scored; `NEG_INFINITY` where there is
+    /// none. Bounds differ between points, so the last of the best does not tell.
     pub(crate) rest: f32,
 }
 
@@ -133,7 +134,8 @@ impl CandidateSearch<'_> {
         let points = segment.data.points;
         let live;
         let allowed = match self.allowed {
-            // What most of a segment is hidden by is a filter like any other. Of fewer deletions a walk hardly takes notice.
+            // What most of a segment is hidden by is a filter like any other. Of fewer deletions a walk
+            // hardly takes notice.
             Allowed::Except(deleted) if deleted.len() > u64::from(points) / 2 => {
                 live = segment.all() - deleted;
                 Allowed::Only(&live)
@@ -149,8 +151,8 @@ impl CandidateSearch<'_> {
             }
             Allowed::Except(_) => false,
         };
-        // A walk that keeps all that are allowed scores each of them, and may not reach some. One that keeps very many takes
-        // the square of how many those are, since they are kept in order.
+        // A walk that keeps all that are allowed scores each of them, and may not reach some. One that keeps
+        // very many takes the square of how many those are, since they are kept in order.
         if !is_few && count > kept as u64 && kept <= WALK_KEPT_MAX {
             let found = self.walk(segment, allowed, kept, scratch, bounds, stats).await?;
             if let Some(found) = found {
@@ -196,8 +198,9 @@ impl CandidateSearch<'_> {
         }
     }
 
-    /// Walks the graph, keeping the best `kept` of more points. None when it ends before it has found as many: then the points are
-    /// not all connected, by the graph or by the ways around those that are not allowed.
+    /// Walks the graph, keeping the best `kept` of more points. None when it ends before it has found as
+    /// many: then the points are not all connected, by the graph or by the ways around those that are not
+    /// allowed.
     async fn walk(
         &self,
         segment: &SegmentReader,
@@ -302,8 +305,8 @@ impl CandidateSearch<'_> {
     }
 }
 
-/// The best score that any point may have which was seen and not found. On the way down the walk sees points that are not allowed,
-/// and others that it may not come by again, however good they are.
+/// The best score that any point may have which was seen and not found. On the way down the walk sees points
+/// that are not allowed, and others that it may not come by again, however good they are.
 fn best_of_others(seen: &[(u32, f32, f32)], found: &[Candidate], allowed: Allowed<'_>) -> f32 {
     let last = found.last().map_or(f32::INFINITY, |last| last.score);
     let mut ids: Vec<u32> = found.iter().map(|found| found.id).collect();
@@ -353,8 +356,9 @@ struct Ways {
 }
 
 impl Ways {
-    /// Collects the points a point is linked to; of these the allowed, unless all are. What the others are linked to stands in for
-    /// them (after Patel et al., "ACORN", 2024), as long as that is no more than a point has links.
+    /// Collects the points a point is linked to; of these the allowed, unless all are. What the others are
+    /// linked to stands in for them (after Patel et al., "ACORN", 2024), as long as that is no more than a
+    /// point has links.
     async fn expand(
         &mut self,
         segment: &SegmentReader,
@@ -396,7 +400,8 @@ impl Ways {
     }
 }
 
-/// Hands the links of points on level 0 to `sink`, in the order of the points: from memory, or read in one batch.
+/// Hands the links of points on level 0 to `sink`, in the order of the points: from memory, or read in one
+/// batch.
 async fn read_links(
     segment: &SegmentReader,
     points: &[u32],
@@ -436,7 +441,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whichever of the points that were seen are found, also if some that are better were only come by on the way down.
+        /// Whichever of the points that were seen are found, also if some that are better were only come by
+        /// on the way down.
         #[test]
         fn the_rest_is_all_that_was_seen_and_not_found(
             points in vec((0i8..6, 0u8..4, any::<bool>(), any::<bool>()), 1..40),

@@ -1,5 +1,5 @@
-//! Codes of the points in memory, which tell a search what vectors it need not score: they are a quarter of the bytes, in one
-//! pass, where a vector under cosine takes two.
+//! Codes of the points in memory, which tell a search what vectors it need not score: they are a quarter of
+//! the bytes, in one pass, where a vector under cosine takes two.
 
 use crate::element;
 use crate::schema::Schema;
@@ -11,9 +11,11 @@ use vecstore_quant::{Codec, Quantization, train};
 
 /// Points scored at a time: their scores and records stay in the first caches.
 const BATCH: usize = 64;
-/// Vectors and queries together as long as this have squares far from the end of the range of `f32`; of longer ones nothing is known.
+/// Vectors and queries together as long as this have squares far from the end of the range of `f32`; of
+/// longer ones nothing is known.
 const LENGTH_MAX: f32 = 1e15;
-/// Squares of less come near the end of the range that is next to zero, where they lose what a long other side makes much of.
+/// Squares of less come near the end of the range that is next to zero, where they lose what a long other
+/// side makes much of.
 const LENGTH_MIN: f32 = 1e-15;
 /// More than sums lose below the normal numbers of `f32`.
 const SMALLEST: f32 = 1e-35;
@@ -62,7 +64,8 @@ impl Codes {
         self.records.len() + self.lengths.len() * size_of::<f32>()
     }
 
-    /// Goes through points, with what the score of each vector is at most, as [`vecstore_quant::OriginalScorer`] computes it.
+    /// Goes through points, with what the score of each vector is at most, as
+    /// [`vecstore_quant::OriginalScorer`] computes it.
     pub(super) fn at_most(
         &self,
         points: &RoaringBitmap,
@@ -71,7 +74,8 @@ impl Codes {
     ) {
         let scorer = self.codec.query(prepared_query);
         let query_length = length(prepared_query);
-        // What a sum over the components may lose, relative to what is added up: a rounding for each, and some around it.
+        // What a sum over the components may lose, relative to what is added up: a rounding for each, and
+        // some around it.
         let rounding = (prepared_query.len() + 8) as f32 * f32::EPSILON;
         let record_bytes = self.codec.record_bytes();
         let (mut batch, mut scores) = ([0; BATCH], [0.0; BATCH]);
@@ -132,7 +136,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whatever is stored, of whatever size, with a part that all components share or without: no vector scores better.
+        /// Whatever is stored, of whatever size, with a part that all components share or without: no vector
+        /// scores better.
         #[test]
         fn no_score_is_above_what_it_is_at_most(
             dim in 1usize..80,
@@ -210,7 +215,8 @@ mod tests {
             codes.set(0, bytemuck::cast_slice(&stored));
             let mut given = None;
             codes.at_most(&RoaringBitmap::from([0]), scorer.query(), |_, at_most| given = Some(at_most));
-            // Half a step is a 510th of the range; 256 components are off by as much at most, and not all in one direction.
+            // Half a step is a 510th of the range; 256 components are off by as much at most, and not all in
+            // one direction.
             let size = if distance == Distance::Cosine { 1.0 } else { 256.0 / 12.0 };
             let above = (given.unwrap() - scorer.score_f32(&stored)) / size;
             assert!((0.0..0.03).contains(&above), "{distance}: {above}");

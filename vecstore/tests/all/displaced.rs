@@ -1,5 +1,6 @@
-//! The directory of an open collection is exchanged, moved or removed, or somebody removes its lock file. What is there then
-//! belongs to another owner: nothing of it changes, and no write is acknowledged that nobody would find.
+//! The directory of an open collection is exchanged, moved or removed, or somebody removes its lock file.
+//! What is there then belongs to another owner: nothing of it changes, and no write is acknowledged that
+//! nobody would find.
 
 use io_core::testing::SimulatedDisk;
 use io_core::{BackendFactory, Directory, DynBackend, StopFlag};
@@ -59,7 +60,8 @@ enum Event {
     Removed,
 }
 
-/// An open collection with segments and two writes in its log, to which something happened, and the collection of the other owner.
+/// An open collection with segments and two writes in its log, to which something happened, and the
+/// collection of the other owner.
 fn displaced(backend: &DynBackend, root: &Path, event: Event) -> (Collection, Option<Collection>) {
     let (directory, dir) = (backend.directory(), root.join("c"));
     let collection = Collection::create(backend, &dir, &Schema::new(2), &options()).unwrap();

@@ -1,4 +1,5 @@
-//! Files in a collection's directory that the manifest does not name, under names that the collection would give.
+//! Files in a collection's directory that the manifest does not name, under names that the collection would
+//! give.
 
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
 use io_core::{Directory, DynBackend, StopFlag};

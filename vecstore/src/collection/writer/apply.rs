@@ -15,8 +15,8 @@ use std::sync::Arc;
 type Places = HashMap<PointId, (u64, u32)>;
 
 impl Writer {
-    /// Finds where the points of a group are now, and makes its records durable. Returns the places, and the sequence
-    /// number of each write that has a record.
+    /// Finds where the points of a group are now, and makes its records durable. Returns the places, and the
+    /// sequence number of each write that has a record.
     pub(super) async fn try_write(
         &mut self,
         group: &[WriteJob],
@@ -102,7 +102,8 @@ impl Writer {
     }
 }
 
-/// Marks the older version of a point, outside of the mutable segment, as deleted; says whether there was one.
+/// Marks the older version of a point, outside of the mutable segment, as deleted; says whether there was
+/// one.
 fn remove_older(state: &mut State, id: PointId, places: &Places) -> bool {
     for frozen in &mut state.version.frozen {
         if let Some(slot) = frozen.segment.find(id)

@@ -1,4 +1,5 @@
-//! Installing: the manifest names new segments, or a new log, instead of old ones, and what nobody names any more goes.
+//! Installing: the manifest names new segments, or a new log, instead of old ones, and what nobody names any
+//! more goes.
 
 use super::thread::{SEGMENTS, Writer};
 use crate::build::Origin;
@@ -91,7 +92,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes down which points of segments are deleted, where that has changed, and has the manifest name them.
+    /// Writes down which points of segments are deleted, where that has changed, and has the manifest name
+    /// them.
     async fn write_deleted(
         &self,
         segments: &[SegmentEntry],
@@ -124,7 +126,8 @@ impl Writer {
             let writer = self.shared.backend.create(&path, &OpenOptions::default()).await?;
             // Only now: a file that is there already is somebody else's.
             new_files.push(path);
-            // Of a segment without an id the salt is all there is, and must not be the 0 that says that there is none.
+            // Of a segment without an id the salt is all there is, and must not be the 0 that says that there
+            // is none.
             let salt = random_u64().max(1);
             let pages = PagesWriter::new(writer, PagesKind::Deleted, deleted_identity(id, salt));
             write_deleted(pages, entry.data.points, &entry.deleted, seq_next).await?;
@@ -145,7 +148,8 @@ impl Writer {
         Ok(std::mem::replace(&mut self.manifest, manifest))
     }
 
-    /// Removes what the manifest does not name any more. What fails to be removed is tried again on the next opening.
+    /// Removes what the manifest does not name any more. What fails to be removed is tried again on the next
+    /// opening.
     fn remove_replaced(&self, old: &Manifest) {
         let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
         if self.shared.check_place().is_err() {

@@ -54,18 +54,19 @@ impl Writer {
         }
     }
 
-    /// Whether files that were made for something that failed may go: the manifest does not name them, and they are where they
-    /// were made.
+    /// Whether files that were made for something that failed may go: the manifest does not name them, and
+    /// they are where they were made.
     pub(super) fn may_remove(&self) -> bool {
         let may_be_named = self.shared.state.read().read_only.is_some();
         !may_be_named && self.shared.check_place().is_ok()
     }
 
-    /// Makes durable what an earlier run wrote and may not have synced: it was read back, and is built upon now.
+    /// Makes durable what an earlier run wrote and may not have synced: it was read back, and is built upon
+    /// now.
     ///
-    /// Syncing those files would not do. Where a sync failed in that run, the kernel has dropped what it could not write and
-    /// calls the rest clean: what was read back may be in its cache only, and another sync succeeds without writing it.
-    /// So they are written again, where they are: on a full disk too.
+    /// Syncing those files would not do. Where a sync failed in that run, the kernel has dropped what it
+    /// could not write and calls the rest clean: what was read back may be in its cache only, and another
+    /// sync succeeds without writing it. So they are written again, where they are: on a full disk too.
     pub(super) fn rewrite_earlier_logs(&mut self) -> Result<(), Error> {
         let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
         while let Some(&UnclosedLog { number, len }) = self.unclosed_logs.last() {

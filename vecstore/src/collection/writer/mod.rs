@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! upsert, delete, ... ──> group ──> log: one write, one sync ──> state, under its lock ──> acknowledgements
-//!                                                                  │ large enough: frozen, and the optimizer told
+//!                                                                  │ if large: frozen, for the optimizer
 //! optimizer ──────────> install: deletions written, manifest replaced, state changed, old files removed
 //! ```
 //!

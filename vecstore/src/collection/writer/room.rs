@@ -23,8 +23,8 @@ impl Writer {
         !self.closing.is_stopped() && self.is_full(&state) && self.optimizer_failure(&state).is_none()
     }
 
-    /// Whether the mutable segment, or its log, is several times as large as it should be, since the one before is not
-    /// sealed yet.
+    /// Whether the mutable segment, or its log, is several times as large as it should be, since the one
+    /// before is not sealed yet.
     fn is_full(&self, state: &State) -> bool {
         let options = &self.shared.options;
         options.background
@@ -79,7 +79,8 @@ impl Writer {
         let _ = self.optimizer.try_send(optimizer::Job::Background);
     }
 
-    /// Freezes the mutable segment when it or its log is large, unless one is frozen already. Says whether it did.
+    /// Freezes the mutable segment when it or its log is large, unless one is frozen already. Says whether it
+    /// did.
     pub(super) async fn freeze_if_large(&mut self) -> bool {
         let (options, floor) = (&self.shared.options, self.log_floor());
         let large = {

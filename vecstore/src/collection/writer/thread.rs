@@ -29,7 +29,8 @@ pub(in crate::collection) struct Writer {
     pub(super) log: Option<LogWriter>,
     /// The number of the next log.
     pub(super) log_next: u64,
-    /// Logs of an earlier run that did not come to a clean end. They must be durable before a new one is begun.
+    /// Logs of an earlier run that did not come to a clean end. They must be durable before a new one is
+    /// begun.
     pub(super) unclosed_logs: Vec<UnclosedLog>,
     /// Bytes of the logs that protect the mutable segment, the current one not counted.
     pub(super) ended_log_bytes: u64,
@@ -63,7 +64,8 @@ impl Writer {
             closing,
             retry_at: None,
         };
-        // Torn ends go now, so that they are not taken for damage later. What fails is tried again by the first write.
+        // Torn ends go now, so that they are not taken for damage later. What fails is tried again by the
+        // first write.
         let _ = writer.rewrite_earlier_logs();
         writer
     }
