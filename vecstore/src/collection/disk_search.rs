@@ -6,10 +6,10 @@
 //! [`SearchParams::candidates_max`](super::SearchParams::candidates_max):
 //!
 //! ```text
-//! search the codes ──> rank the first ──> may another one be a hit? ──no──> one beyond the last? ──no──> done
-//!        ^                                    │ yes: rank some <──┐             │ yes
-//!        │                                    └───────────────────┘             │
-//!        └──────────────────────── for more candidates <────────────────────────┘
+//! search the codes ──> rank the first ──> may another be a hit? ──no──> one beyond the last? ──no──> done
+//!        ^                                    │ yes: rank some <──┐         │ yes
+//!        │                                    └───────────────────┘         │
+//!        └──────────────────────── for more candidates <────────────────────┘
 //! ```
 
 use super::decide::{Scored, best_possible, by_score, decide, nth_best};
