@@ -20,6 +20,9 @@ pub struct SearchRequest {
     /// Hits wanted.
     pub limit: usize,
     /// The best so many are left out.
+    ///
+    /// With [`SearchParams::exact`], pages neither repeat a point nor skip one while the collection does not change. Without it, a
+    /// later page ranks more candidates than the one before. It may repeat a point, or skip one.
     pub offset: usize,
     /// Only hits at least this near: a score of at least this for cosine and dot, a distance of at most this for euclid.
     pub score_threshold: Option<f32>,
@@ -47,7 +50,8 @@ pub struct SearchParams {
     pub candidates_max: Option<usize>,
     /// Whose vectors are read to rank by them.
     pub rescore: Rescore,
-    /// Read and score every vector on disk instead of searching.
+    /// Read and score every vector on disk instead of searching. The hits are then the first of all points by score and id. Of points
+    /// that may be hits the ids are read too; of many equal vectors these are all.
     pub exact: bool,
     /// Where a filter, or deletions of more than half of a segment, leave no more of its points than this, the code of each is
     /// scored instead of walking the graph...
@@ -197,6 +201,9 @@ pub struct Hit {
 }
 
 /// What a search found, best first; equal scores by id.
+///
+/// Ids also decide which of the points with the score of the last hit are hits. With [`SearchParams::exact`] these are all points with
+/// that score. Without it they are the candidates with that score, and a search may not find all of many equal vectors.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchResult {
     /// The hits.
