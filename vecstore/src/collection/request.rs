@@ -20,6 +20,10 @@ pub struct SearchRequest {
     /// The number of hits.
     pub limit: usize,
     /// The number of best hits to skip.
+    ///
+    /// With [`SearchParams::exact`], pages neither repeat a point nor skip one while the collection does not
+    /// change. Without it, a later page ranks more candidates than the one before. It may repeat a point, or
+    /// skip one.
     pub offset: usize,
     /// Only hits at least this near: a score of at least this for cosine and dot, a distance of at most this
     /// for euclid.
@@ -50,7 +54,9 @@ pub struct SearchParams {
     pub candidates_max: Option<usize>,
     /// The candidates whose vectors are read to rank them.
     pub rescore: Rescore,
-    /// Whether to read and score every vector on disk, instead of searching.
+    /// Whether to read and score every vector on disk, instead of searching. The hits are then the first of
+    /// all points by score and id. The ids of points that may be hits are read too. If many vectors are equal,
+    /// these are all of them.
     pub exact: bool,
     /// A filter, or deletions of more than half of a segment, may leave no more of its points than this. Then
     /// their codes are all scored, without a graph walk...
@@ -203,6 +209,10 @@ pub struct Hit {
 }
 
 /// The result of a search: hits, best first, ties by id.
+///
+/// Ids also decide which of the points with the score of the last hit are hits. With [`SearchParams::exact`]
+/// these are all points with that score. Without it they are the candidates with that score, and a search may
+/// not find all of many equal vectors.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchResult {
     /// The hits.
