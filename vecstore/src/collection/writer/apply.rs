@@ -28,6 +28,8 @@ impl Writer {
         if records > 0 {
             self.check_number(self.shared.state.read().seq + records, "writes")?;
             self.open_log().await?;
+            // Without its lock file, another owner may have read this log to its end, and goes on from there.
+            self.shared.check_place()?;
             let log = self.log.as_mut().expect("just opened");
             for (seq, job) in seqs.iter_mut().zip(group) {
                 *seq = job.change.body().map(|body| log.push(body));

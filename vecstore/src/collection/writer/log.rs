@@ -82,6 +82,7 @@ impl Writer {
         self.check_writable()?;
         self.rewrite_earlier_logs()?;
         let Some(log) = &mut self.log else { return Ok(()) };
+        self.shared.check_place()?;
         // The kernel may have dropped what it did not write: another sync would only seem to succeed.
         log.sync().await.map_err(|error| self.shared.stop_writing(error.into()))?;
         self.shared.check_place()
