@@ -55,8 +55,8 @@ pub struct SearchParams {
     /// The candidates whose vectors are read to rank them.
     pub rescore: Rescore,
     /// Whether to read and score every vector on disk, instead of searching. The hits are then the first of
-    /// all points by score and id. The ids of points that may be hits are read too. If many vectors are equal,
-    /// these are all of them.
+    /// all points by score and id. The ids of points that may be hits are read too. If many vectors are
+    /// equal, these are all of them.
     pub exact: bool,
     /// A filter, or deletions of more than half of a segment, may leave no more of its points than this. Then
     /// their codes are all scored, without a graph walk...
