@@ -1,10 +1,10 @@
 //! Foreground and background writes: `cargo bench -p benches --bench writes`.
 //!
 //! * **Appends**: durable changes a second of a collection, by 1, 8 and 64 writers. Beside them, one
-//! `fdatasync` for each write, and the rate at which the device can sync.
+//!   `fdatasync` for each write, and the rate at which the device can sync.
 //! * **Bulk**: a segment's vectors written from front to back and synced, beside fio's sequential writes.
 //! * **Workers**: kernel threads for buffered writes to many files, with a ring for each file, with such
-//! rings that share workers, and with one ring for all.
+//!   rings that share workers, and with one ring for all.
 //!
 //! Arguments: the parts to run (`-- bulk`); default: all. Environment: `BENCH_ROUNDS`, `BENCH_DIR` (the disk
 //! to measure), `BENCH_QUICK=1` (takes seconds, shows that it works, measures nothing).
