@@ -192,7 +192,8 @@ fn a_failed_write_that_landed_is_not_what_the_next_log_follows() {
     let disk = SimulatedDisk::new(5);
     let collection = create(&disk, &CollectionOptions { background: false, ..options() });
     put(&collection, [1]).unwrap();
-    disk.set_fault(Some(DiskFault::new(disk.operations(), FaultKind::Landed)));
+    // The writer looks at the lock first.
+    disk.set_fault(Some(DiskFault::new(disk.operations() + 1, FaultKind::Landed)));
     put(&collection, [2]).unwrap_err();
     disk.set_fault(Some(DiskFault::new(disk.operations(), FaultKind::NoSpace)));
     collection.seal(|_| {}).wait().unwrap_err();
