@@ -86,8 +86,8 @@ fn a_file_longer_than_memory_is_refused_and_not_read() {
     let verify = || Collection::verify(&backend, &dir, &Default::default());
     for (name, said, allowed) in [
         ("log-000002.wal", "more zeros", 4 << 20),
-        ("MANIFEST", "longer than 67108864 bytes", 65 << 20),
-        ("segment-000001/segment.json", "longer than 67108864 bytes", 65 << 20),
+        ("MANIFEST", "more than 67108864 bytes", 65 << 20),
+        ("segment-000001/segment.json", "more than 67108864 bytes", 65 << 20),
     ] {
         let path = dir.join(name);
         let whole = std::fs::read(&path).unwrap();
