@@ -234,7 +234,7 @@ fn threads() {
     let dir = temp.path();
     let (command, user) = if is_root {
         // A user without running processes.
-        fs::copy(VECSTORE, dir.join("vecstore")).unwrap();
+        common::copy_of_the_command(&dir.join("vecstore"));
         (dir.join("vecstore"), Some(61_234))
     } else {
         (PathBuf::from(VECSTORE), None)
