@@ -124,8 +124,8 @@ pub(crate) fn check_end(output: &Output, context: &str) {
     }
 }
 
-/// Copies the command, by another process. A program that this process has open to write cannot be started, and
-/// a process that another test just forks has it open too.
+/// Copies the command, by another process. A program that this process has open to write cannot be started,
+/// and a process that another test just forks has it open too.
 #[cfg(unix)]
 pub(crate) fn copy_of_the_command(path: &Path) {
     let copied = Command::new("cp").arg(VECSTORE).arg(path).status().unwrap();
