@@ -422,9 +422,9 @@ pub(super) async fn check_done_logs(
     Ok(())
 }
 
-/// Checks that what the manifest does not name holds nothing of a write from `seq_next` on, where the logs
-/// end: it is of a run that did not come to its end, and all that was written is in what is named. If it is
-/// not, the manifest is an older one.
+/// Checks that no leftover holds a write from `seq_next` on, where the logs end. A leftover is of a run that
+/// crashed, and the named files hold all that was written. If a leftover holds more, the manifest is an older
+/// one.
 pub(super) async fn check_leftovers(
     backend: &DynBackend,
     dir: &Path,

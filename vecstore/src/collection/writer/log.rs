@@ -61,12 +61,12 @@ impl Writer {
         !may_be_named && self.shared.check_place().is_ok()
     }
 
-    /// Makes durable what an earlier run wrote and may not have synced: it was read back, and is built upon
-    /// now.
+    /// Makes the logs of an earlier run durable. That run may not have synced them, and new writes build on
+    /// them.
     ///
-    /// Syncing those files would not do. Where a sync failed in that run, the kernel has dropped what it
-    /// could not write and calls the rest clean: what was read back may be in its cache only, and another
-    /// sync succeeds without writing it. So they are written again, where they are: on a full disk too.
+    /// A sync of those files is not enough. After a failed sync, the kernel calls pages clean that it could
+    /// not write. Their bytes may be in its cache only, and another sync succeeds without writing them. The
+    /// logs are therefore written again, in place, which also works on a full disk.
     pub(super) fn rewrite_earlier_logs(&mut self) -> Result<(), Error> {
         let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
         while let Some(&UnclosedLog { number, len }) = self.unclosed_logs.last() {
