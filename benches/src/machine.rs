@@ -55,6 +55,7 @@ impl fmt::Display for Machine {
             |count: u64, unit: &str| if count == 0 { String::new() } else { format!("{count} {unit}") };
         let file_system = match (file_system.as_str(), disk.as_str()) {
             (file_system, "") => file_system.to_owned(),
+            ("", disk) => disk.to_owned(),
             (file_system, disk) => format!("{file_system} on {disk}"),
         };
         let (cores, memory) = (counted(*cores as u64, "cores"), counted(*memory_mib, "MiB of memory"));
@@ -117,6 +118,8 @@ mod tests {
         let disk =
             Machine { file_system: "ext4".to_owned(), disk: "/dev/vda".to_owned(), ..Machine::default() };
         assert_eq!(disk.to_string(), "ext4 on /dev/vda");
+        let disk = Machine { disk: "a network drive".to_owned(), ..Machine::default() };
+        assert_eq!(disk.to_string(), "a network drive");
     }
 
     #[test]

@@ -168,7 +168,7 @@ pub struct Page {
 impl Page {
     /// Turns the page into a buffer for the kernel.
     #[must_use]
-    pub fn into_kernel(mut self) -> KernelBuf {
+    pub(crate) fn into_kernel(mut self) -> KernelBuf {
         let block = std::mem::replace(&mut self.block, AVec::new(BLOCK_BYTES));
         KernelBuf { block: ManuallyDrop::new(block), len: self.len, pool: Rc::clone(&self.pool) }
     }

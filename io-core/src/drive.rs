@@ -1,10 +1,11 @@
 //! Carries out a plan. Only this file keeps the promises about order, errors, stopping and dropping.
 
-use crate::backend::{PageSource, Permit, PlannedRead, ReadPlan};
 use crate::buffer::{Block, new_block};
-use crate::gate::{Gate, Waiter};
+use crate::gate::{Gate, Permit, Waiter};
 use crate::in_flight::{InFlight, SlotTable};
 use crate::meter::Started;
+use crate::plan::{PlannedRead, ReadPlan};
+use crate::source::PageSource;
 use crate::{ReadControl, ReadError, ReadOutcome, ReadStats};
 use std::future::poll_fn;
 use std::io;

@@ -34,14 +34,6 @@ pub struct Counters {
     pub duplicates: u64,
 }
 
-impl Counters {
-    /// Bytes read for each byte wanted. 1 is neither waste nor saving. `None` before anything was wanted.
-    #[must_use]
-    pub fn read_amplification(&self) -> Option<f64> {
-        (self.bytes_wanted > 0).then(|| self.bytes_read as f64 / self.bytes_wanted as f64)
-    }
-}
-
 /// Counts reads. Clones share the counts, also across threads.
 #[derive(Clone, Debug, Default)]
 pub struct Meter(Arc<Mutex<Counters>>);
@@ -134,7 +126,7 @@ impl<R> Metered<R> {
     }
 
     /// Wraps a reader and adds to a meter, which several readers may share.
-    pub fn with_meter(inner: R, meter: Meter) -> Self {
+    pub(crate) fn with_meter(inner: R, meter: Meter) -> Self {
         Self { inner, meter }
     }
 

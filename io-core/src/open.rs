@@ -261,7 +261,7 @@ mod unix {
     /// Some file systems accept the flag and refuse the read.
     fn probe_direct_read(path: &Path, file: &File) -> Result<(), OpenError> {
         use std::os::unix::fs::FileExt;
-        let mut block = crate::buffer::new_block(crate::backend::BLOCK_BYTES);
+        let mut block = crate::buffer::new_block(crate::buffer::BLOCK_BYTES);
         match file.read_at(&mut block, 0) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {

@@ -97,6 +97,7 @@ impl ReadPlan {
     }
 
     /// Caller's indices of the zero-length requests.
+    #[doc(hidden)]
     #[must_use]
     pub fn empty_requests(&self) -> &[u32] {
         &self.empty
@@ -106,6 +107,7 @@ impl ReadPlan {
     ///
     /// # Panics
     /// If `position` is outside every [`PlannedRead`] of this plan.
+    #[doc(hidden)]
     #[must_use]
     pub fn request_index(&self, position: u32) -> usize {
         self.order[position as usize].index as usize

@@ -1,9 +1,9 @@
 //! The reader that engines call, its object-safe form, and the reader over any page source.
 
-use crate::backend::{PageSource, ReadPlan};
 use crate::drive::{DriveScratch, drive};
-use crate::gate::Gate;
-use crate::gate::ReadLimits;
+use crate::gate::{Gate, ReadLimits};
+use crate::plan::ReadPlan;
+use crate::source::PageSource;
 use crate::{BackendInfo, FileInfo, ReadControl, ReadError, ReadOutcome, ReadRequest};
 use std::io;
 use std::ops::ControlFlow;

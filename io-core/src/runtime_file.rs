@@ -1,9 +1,12 @@
 //! The adapter between the driver and a runtime whose operations use the caller's buffers.
 
-use crate::backend::{
-    BufferPool, KernelBuf, Page, PageSink, PageSource, PagedReader, PagedWriter, Permit, create_std, open_std,
-};
+use crate::buffer::{BufferPool, KernelBuf, Page};
+use crate::gate::Permit;
 use crate::handle::Handle;
+use crate::open::{create_std, open_std};
+use crate::reader::PagedReader;
+use crate::source::{PageSink, PageSource};
+use crate::write::PagedWriter;
 use crate::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::io;

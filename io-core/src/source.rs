@@ -3,7 +3,7 @@
 //!
 //! `drive.rs` and `write.rs` do planning, limits, retries and delivery for all backends.
 
-use crate::backend::Permit;
+use crate::gate::Permit;
 use crate::{BackendInfo, FileInfo, LocalBoxFuture};
 use std::io;
 use std::ops::{Deref, DerefMut};

@@ -1,9 +1,9 @@
 //! The writer that engines call, its object-safe form, and the writer over any page sink.
 
-use crate::backend::{PageSink, Permit, WritePlan};
-use crate::gate::ReadLimits;
-use crate::gate::{Gate, Waiter};
+use crate::gate::{Gate, Permit, ReadLimits, Waiter};
 use crate::in_flight::{InFlight, SlotTable};
+use crate::source::PageSink;
+use crate::write_plan::WritePlan;
 use crate::{BackendInfo, FileInfo, SyncKind, WriteError};
 use std::future::poll_fn;
 use std::io;

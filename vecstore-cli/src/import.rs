@@ -7,6 +7,7 @@ use crate::progress::Progress;
 use crate::text::{BATCH_BYTES, Lines};
 use crate::{maintain, open, vectors};
 use io_core::StopFlag;
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
@@ -62,18 +63,37 @@ fn put_all(
             return Err(Error::Stopped.into());
         }
         let points = source.next_points()?;
-        let Some(last) = (points.len() as u64).checked_sub(1) else { return Ok(()) };
-        match collection.upsert(points, Durability::Written).wait() {
-            Ok(written) => *imported += written.points,
-            // The error names the point, and only this code knows its place in the file.
-            Err(Error::Input(error)) => {
-                let problem = format!("in vectors {} to {}: {error}", *imported, *imported + last);
-                return Err(CliError::File { path: args.vectors.clone(), problem });
-            }
-            Err(error) => return Err(error.into()),
+        if points.is_empty() {
+            return Ok(());
         }
-        bar.set(*imported);
+        for points in without_repeats(points) {
+            let last = points.len() as u64 - 1;
+            match collection.upsert(points, Durability::Written).wait() {
+                Ok(written) => *imported += written.points,
+                // The error names the point, and only this code knows its place in the file.
+                Err(Error::Input(error)) => {
+                    let problem = format!("in vectors {} to {}: {error}", *imported, *imported + last);
+                    return Err(CliError::File { path: args.vectors.clone(), problem });
+                }
+                Err(error) => return Err(error.into()),
+            }
+            bar.set(*imported);
+        }
     }
+}
+
+/// Splits points into batches that have no id twice, so that a later point replaces an earlier one wherever
+/// the batches of the input end.
+fn without_repeats(points: Vec<Point>) -> Vec<Vec<Point>> {
+    let (mut batches, mut ids) = (vec![Vec::with_capacity(points.len())], HashSet::new());
+    for point in points {
+        if !ids.insert(point.id) {
+            ids = HashSet::from([point.id]);
+            batches.push(Vec::new());
+        }
+        batches.last_mut().expect("one at least").push(point);
+    }
+    batches
 }
 
 /// Merges everything if most of it is new. Otherwise seals the points in memory and does what the thresholds
@@ -233,7 +253,7 @@ fn id_and_payload(
     counted: PointId,
 ) -> Result<(PointId, Payload), CliError> {
     if args.points {
-        let point: IdAndPayload = serde_json::from_str(line).map_err(|error| lines.wrong(error))?;
+        let point: IdAndPayload = lines.object(line)?;
         return Ok((point.id, point.payload));
     }
     let payload: Payload = serde_json::from_str(line).map_err(|error| lines.wrong(error))?;
@@ -247,4 +267,16 @@ fn id_and_payload(
         }
     };
     Ok((id, payload))
+}
+
+#[test]
+fn a_batch_ends_before_an_id_that_it_has() {
+    let batches = |ids: &[u64]| {
+        let points = ids.iter().map(|&id| Point::new(id, Vec::new())).collect();
+        let batches = without_repeats(points).into_iter();
+        batches.map(|batch| batch.into_iter().map(|point| point.id).collect()).collect::<Vec<Vec<PointId>>>()
+    };
+    let ids = |ids: &[u64]| ids.iter().map(|&id| PointId::Num(id)).collect::<Vec<_>>();
+    assert_eq!(batches(&[1, 2, 3]), [ids(&[1, 2, 3])]);
+    assert_eq!(batches(&[1, 2, 1, 3, 2, 3, 3]), [ids(&[1, 2]), ids(&[1, 3, 2]), ids(&[3]), ids(&[3])]);
 }

@@ -97,7 +97,7 @@ impl Written {
 fn next_point(lines: &mut Lines) -> Result<Option<(Point, usize)>, CliError> {
     while let Some(line) = lines.next()? {
         if !line.trim().is_empty() {
-            let point = serde_json::from_str(&line).map_err(|error| lines.wrong(error))?;
+            let point = lines.object(&line)?;
             return Ok(Some((point, line.len())));
         }
     }

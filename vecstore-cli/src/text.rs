@@ -133,6 +133,14 @@ impl Lines {
         self.failed(format!("line {}: {problem}", self.number))
     }
 
+    /// Parses the last line read, which is a JSON object. serde would also take an array of its values.
+    pub(crate) fn object<T: serde::de::DeserializeOwned>(&self, line: &str) -> Result<T, CliError> {
+        if line.trim_start().starts_with('[') {
+            return Err(self.wrong("an array is there, and a JSON object has to be: {\"id\": ...}"));
+        }
+        serde_json::from_str(line).map_err(|error| self.wrong(error))
+    }
+
     /// The next line without its end. `None` after the last one. An error if the command must stop.
     pub(crate) fn next(&mut self) -> Result<Option<String>, CliError> {
         self.number += 1;

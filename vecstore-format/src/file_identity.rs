@@ -15,7 +15,6 @@ use std::fmt;
 /// let codes = FileIdentity { owner: [7; 16], file: 2 };
 /// assert_ne!(vectors.seed(), codes.seed());
 /// assert_eq!(vectors.to_string(), "file 1 of 07070707070707070707070707070707");
-/// assert_eq!(FileIdentity::from_bytes(vectors.to_bytes()), Some(vectors));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileIdentity {
@@ -30,8 +29,7 @@ impl FileIdentity {
     pub const BYTES: usize = 24;
 
     /// Encodes the owner, then the number, little-endian.
-    #[must_use]
-    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..16].copy_from_slice(&self.owner);
         bytes[16..].copy_from_slice(&self.file.to_le_bytes());
@@ -39,8 +37,7 @@ impl FileIdentity {
     }
 
     /// Decodes [`FileIdentity::to_bytes`]. `None` for zeros, which a file without an identity has there.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: [u8; Self::BYTES]) -> Option<Self> {
         let (owner, file) = bytes.split_first_chunk().expect("more than 16 bytes");
         let file = u64::from_le_bytes(file.try_into().expect("eight bytes"));
         (bytes != [0; Self::BYTES]).then_some(Self { owner: *owner, file })

@@ -14,11 +14,16 @@ use std::hash::{Hash, Hasher};
 /// ```text
 /// fold(a, b) = the two halves of the 128-bit product a * b, xored
 /// s     = fold(seed ^ SECRET[0], SECRET[1])
-/// state = 0, then for each word: state = fold(state ^ word ^ SECRET[1], s ^ SECRET[2])
+/// state = salt, then for each word: state = fold(state ^ word ^ SECRET[1], s ^ SECRET[2])
 /// hash  = fold(state ^ SECRET[0], s | 1)
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
-struct FrozenHash;
+///
+/// Some keys have equal hashes under every seed: `fold(0, b)` is 0 and `fold(u64::MAX, b)` is `u64::MAX` for
+/// any `b`. Whoever knows the salt can choose such keys.
+#[derive(Clone, Copy, Debug)]
+struct FrozenHash {
+    salt: u64,
+}
 
 struct FrozenHasher {
     seed: u64,
@@ -39,7 +44,7 @@ impl BuildSeededHasher for FrozenHash {
 
     #[inline]
     fn build_hasher(&self, seed: u64) -> FrozenHasher {
-        FrozenHasher { seed: fold(seed ^ SECRET[0], SECRET[1]), state: 0 }
+        FrozenHasher { seed: fold(seed ^ SECRET[0], SECRET[1]), state: self.salt }
     }
 }
 
@@ -75,14 +80,14 @@ impl std::fmt::Debug for PerfectHash {
 }
 
 impl PerfectHash {
-    /// Builds the hash of keys of 64 or 128 bits (`u64`, `u128`). `None` if two keys are equal. Uses rayon's
-    /// pool.
+    /// Builds the hash of keys of 64 or 128 bits (`u64`, `u128`). `None` if two keys are equal, or if no seed
+    /// tells them apart with this salt. Another salt then does. Uses rayon's pool.
     ///
     /// # Panics
     /// If a key hashes anything but numbers of 64 and 128 bits.
     #[must_use]
-    pub fn build<K: Hash + Clone + Send + Sync>(keys: &[K]) -> Option<Self> {
-        let conf = BuildConf::hash(FrozenHash);
+    pub fn build<K: Hash + Clone + Send + Sync>(keys: &[K], salt: u64) -> Option<Self> {
+        let conf = BuildConf::hash(FrozenHash { salt });
         Function::try_with_conf_stats(
             ph::fmph::keyset::SliceSourceWithRefs::<K, u8>::new(keys),
             conf,
@@ -106,9 +111,10 @@ impl PerfectHash {
         bytes
     }
 
-    /// Decodes [`PerfectHash::write`] for `keys` keys. `None` if the bytes do not fit.
+    /// Decodes [`PerfectHash::write`] for `keys` keys and the salt it was built with. `None` if the bytes do
+    /// not fit.
     #[must_use]
-    pub fn read(mut bytes: &[u8], keys: u64) -> Option<Self> {
+    pub fn read(mut bytes: &[u8], keys: u64, salt: u64) -> Option<Self> {
         // The library trusts the lengths it finds, so they are checked here. A level's length counts words of
         // 64 bits.
         let mut rest = bytes;
@@ -120,7 +126,7 @@ impl PerfectHash {
         if words.checked_mul(8)? != rest.len() as u64 {
             return None;
         }
-        let function = Function::read_with_hasher(&mut bytes, FrozenHash).ok()?;
+        let function = Function::read_with_hasher(&mut bytes, FrozenHash { salt }).ok()?;
         (function.len() as u64 == keys).then_some(Self(function))
     }
 
@@ -150,9 +156,10 @@ mod tests {
     use super::*;
 
     fn check<K: Hash + Clone + Send + Sync>(keys: &[K]) -> PerfectHash {
-        let built = PerfectHash::build(keys).unwrap();
+        let salt = keys.len() as u64;
+        let built = PerfectHash::build(keys, salt).unwrap();
         let bytes = built.write();
-        let read = PerfectHash::read(&bytes, keys.len() as u64).unwrap();
+        let read = PerfectHash::read(&bytes, keys.len() as u64, salt).unwrap();
         let mut seen = vec![false; keys.len()];
         for key in keys {
             let slot = read.slot(key).unwrap();
@@ -172,30 +179,46 @@ mod tests {
         check(&(0..20_000u64).map(|i| i << 40).collect::<Vec<_>>());
         check(&(0..20_000u64).map(|i| i.wrapping_mul(SECRET[0])).collect::<Vec<_>>());
         check(&(0..20_000u128).map(|i| i << 64 | 5).collect::<Vec<_>>());
-        assert!(PerfectHash::build(&[1u64, 2, 1]).is_none());
+        assert!(PerfectHash::build(&[1u64, 2, 1], 0).is_none());
+    }
+
+    #[test]
+    fn keys_that_no_seed_tells_apart_differ_with_another_salt() {
+        for (salt, high) in [(0, 0x1234), (0, u64::MAX), (77, 5)] {
+            let key = |low: u64, high: u64| u128::from(high) << 64 | u128::from(low);
+            let pair = [key(salt ^ SECRET[1], high), key(!(salt ^ SECRET[1]), !high)];
+            for seed in 0..100 {
+                let hash = |key| FrozenHash { salt }.hash_one(key, seed);
+                assert_eq!(hash(pair[0]), hash(pair[1]));
+            }
+            assert!(PerfectHash::build(&pair, salt).is_none());
+            assert!(PerfectHash::build(&pair, salt + 1).is_some());
+        }
     }
 
     /// Files depend on these values, so they must never change.
     #[test]
     fn the_hash_is_frozen() {
-        let hash = |number: u64| FrozenHash.hash_one(number, 3);
+        let hash = |number: u64| FrozenHash { salt: 0 }.hash_one(number, 3);
         assert_eq!((hash(0), hash(1)), FROZEN);
-        assert_eq!(FrozenHash.hash_one(1u128 << 64 | 2, 3), FROZEN_128);
+        assert_eq!(FrozenHash { salt: 0 }.hash_one(1u128 << 64 | 2, 3), FROZEN_128);
+        assert_eq!(FrozenHash { salt: 0x0123_4567_89AB_CDEF }.hash_one(1u128 << 64 | 2, 3), FROZEN_SALTED);
     }
 
     // Computed by a program in another language, from the description above.
     const FROZEN: (u64, u64) = (2896209461415547041, 6032464662850058729);
     const FROZEN_128: u64 = 13625277928033468743;
+    const FROZEN_SALTED: u64 = 7002154866219011112;
 
     #[test]
     fn nonsense_is_refused_before_the_library_sees_it() {
-        let bytes = PerfectHash::build(&(0..1000u64).collect::<Vec<_>>()).unwrap().write();
-        assert!(PerfectHash::read(&bytes, 1000).is_some());
-        assert!(PerfectHash::read(&bytes, 999).is_none());
+        let bytes = PerfectHash::build(&(0..1000u64).collect::<Vec<_>>(), 5).unwrap().write();
+        assert!(PerfectHash::read(&bytes, 1000, 5).is_some());
+        assert!(PerfectHash::read(&bytes, 999, 5).is_none());
         for len in 0..bytes.len() {
-            assert!(PerfectHash::read(&bytes[..len], 1000).is_none());
+            assert!(PerfectHash::read(&bytes[..len], 1000, 5).is_none());
         }
-        assert!(PerfectHash::read(&[0xFF; 20], 1000).is_none());
-        assert!(PerfectHash::read(&[1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F], 1000).is_none());
+        assert!(PerfectHash::read(&[0xFF; 20], 1000, 5).is_none());
+        assert!(PerfectHash::read(&[1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F], 1000, 5).is_none());
     }
 }

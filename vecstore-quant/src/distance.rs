@@ -67,13 +67,7 @@ impl Distance {
     /// If the lengths differ.
     #[must_use]
     pub fn score(self, a: &[f32], b: &[f32]) -> f32 {
-        self.score_with(Kernels::get(), a, b)
-    }
-
-    /// As [`Distance::score`], with a given table of kernels, for inner loops.
-    #[must_use]
-    #[inline]
-    pub fn score_with(self, kernels: &Kernels, a: &[f32], b: &[f32]) -> f32 {
+        let kernels = Kernels::get();
         match self {
             Self::Cosine | Self::Dot => (kernels.dot_f32)(a, b),
             Self::Euclid => -(kernels.l2_f32)(a, b),

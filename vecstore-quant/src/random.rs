@@ -29,7 +29,7 @@ impl SplitMix64 {
     }
 
     /// Uniform from 0 to 1, exclusive.
-    pub fn unit(&mut self) -> f32 {
+    pub(crate) fn unit(&mut self) -> f32 {
         (self.next_u64() >> 40) as f32 / (1u64 << 24) as f32
     }
 

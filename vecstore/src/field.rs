@@ -53,7 +53,7 @@ const NANOS_PER_MICRO: i128 = 1000;
 impl FieldKind {
     /// Whether values are ordered, so that they allow ranges and ordered scroll.
     #[must_use]
-    pub fn is_number(self) -> bool {
+    pub(crate) fn is_number(self) -> bool {
         matches!(self, Self::Integer | Self::Float | Self::Datetime)
     }
 
@@ -70,7 +70,9 @@ impl FieldKind {
             (Self::Float, Value::Number(number)) => number.as_f64().map(sortable_f64).map(Key::Number),
             (Self::Datetime, Value::String(text)) => {
                 let time: jiff::Timestamp = text.parse().ok()?;
-                Some(Key::Number(sortable_i64(time.as_microsecond())))
+                // `as_microsecond` rounds towards 1970. Bounds round down.
+                let micros = i64::try_from(time.as_nanosecond().div_euclid(NANOS_PER_MICRO)).ok()?;
+                Some(Key::Number(sortable_i64(micros)))
             }
             _ => None,
         }
@@ -200,6 +202,21 @@ mod tests {
         let long = payload(&json!({"a": "ü".repeat(100)}));
         let error = keys(&long, "a", FieldKind::Integer).unwrap_err();
         assert_eq!(error.found.chars().count(), 61);
+    }
+
+    /// A bound rounds down to microseconds and up. A value is the lower of the two, before 1970 too.
+    #[test]
+    fn times_round_down_to_microseconds() {
+        for (time, rounded) in [
+            ("1969-12-31T23:59:59.9999995Z", "1969-12-31T23:59:59.999999Z"),
+            ("1970-01-01T00:00:00.0000005Z", "1970-01-01T00:00:00Z"),
+            ("-000001-01-01T00:00:00.000000001Z", "-000001-01-01T00:00:00Z"),
+        ] {
+            let key = FieldKind::Datetime.key(&json!(time)).unwrap();
+            assert_eq!(Some(&key), FieldKind::Datetime.key(&json!(rounded)).as_ref());
+            let (below, above) = FieldKind::Datetime.bounds(&json!(time)).unwrap();
+            assert_eq!((key, above - below), (Key::Number(below), 1));
+        }
     }
 
     #[test]

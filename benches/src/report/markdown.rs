@@ -15,6 +15,9 @@ says how things are measured, and [README.md](README.md) how to measure them aga
 
 A figure is the median of the rounds, with the least and the most in brackets. Compare figures within a table only.
 
+A run whose source is *copied tables* is older than `report`. Its tables were copied by hand, and its commit and date are those
+of the change that brought them. `report keep` replaces such a run.
+
 ## Summary
 ";
 
@@ -63,7 +66,7 @@ pub fn document(runs: &[Run], notes: &BTreeMap<String, String>) -> String {
     );
     let mut scenarios: Vec<String> = runs.iter().map(|run| format!("[{0}](#{0})", run.scenario)).collect();
     scenarios.dedup();
-    let _ = write!(text, "\nAll scenarios: {}.\n", scenarios.join(", "));
+    let _ = write!(text, "\n## Scenarios\n\n{}\n", scenarios.join(",\n"));
     for runs in runs.chunk_by(|one, other| one.scenario == other.scenario) {
         let scenario = &runs[0].scenario;
         let _ = write!(text, "\n## {scenario}\n");
@@ -81,6 +84,10 @@ fn write_run(text: &mut String, run: &Run) {
     let Run { disk, command, date, commit, source, machine, seconds, outcome, .. } = run;
     let took = seconds.map(|seconds| format!(", {seconds:.0} s")).unwrap_or_default();
     let source = source.as_ref().map(|source| format!("\nSource: {source}.\n")).unwrap_or_default();
+    let machine = match machine.to_string() {
+        machine if machine.is_empty() => "The machine was not recorded".to_owned(),
+        machine => machine,
+    };
     let _ = write!(
         text,
         "\n### {}, {disk}\n\n```sh\n{command}\n```\n\nCommit {commit}, {date}{took}. {machine}.\n{source}",

@@ -55,6 +55,12 @@ impl PagesWriter {
         }
     }
 
+    /// The identity of the file.
+    #[must_use]
+    pub fn identity(&self) -> FileIdentity {
+        self.identity
+    }
+
     /// Ends the section before, and begins the next one. Returns its number.
     ///
     /// # Errors

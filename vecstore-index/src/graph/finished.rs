@@ -137,7 +137,7 @@ impl Graph {
     /// # Errors
     ///
     /// The first fault found.
-    pub fn from_parts(parts: GraphParts) -> Result<Self, GraphError> {
+    pub(crate) fn from_parts(parts: GraphParts) -> Result<Self, GraphError> {
         let m = parts.m;
         if !(2..=M_MAX).contains(&m) {
             return Err(GraphError::M { m });
@@ -154,12 +154,6 @@ impl Graph {
         })?;
         check_upper(points, m, parts.entry, &parts.upper)?;
         Ok(Self { parts })
-    }
-
-    /// The parts of the graph.
-    #[must_use]
-    pub fn parts(&self) -> &GraphParts {
-        &self.parts
     }
 
     /// Takes the graph apart.
@@ -336,7 +330,7 @@ mod tests {
             assert!(graph.links(node, level).is_empty());
         }
         assert_eq!(graph.memory_bytes(), 5 * 8 + 8 * 4 + 2 * 4 + 3 * 8 + 2 * 4);
-        assert_eq!(Graph::from_parts(graph.parts().clone()).unwrap(), graph);
+        assert_eq!(graph.into_parts(), ring());
     }
 
     #[test]

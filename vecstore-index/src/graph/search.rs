@@ -175,7 +175,7 @@ impl<'s> GraphSearch<'s> {
     ///
     /// If the search did not ask for scores.
     #[inline]
-    pub fn score_with(&mut self, score_many: impl FnOnce(&[u32], &mut [f32])) {
+    pub(crate) fn score_with(&mut self, score_many: impl FnOnce(&[u32], &mut [f32])) {
         let SearchScratch { pending, scores, pool, .. } = &mut *self.scratch;
         if scores.len() < pending.len() {
             scores.resize(pending.capacity(), 0.0);

@@ -45,7 +45,7 @@ pub(crate) const PAYLOAD: &str = "payload.pages";
 pub(crate) const FIELDS: &str = "fields.pages";
 
 const FORMAT: &str = "vecstore segment";
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// Files of earlier versions have no identities.
 const VERSION_OF_IDS: u32 = 4;
 /// In versions 2 and 3, rotated codes have one centre.

@@ -32,7 +32,7 @@ impl HashedIds {
     /// If an id occurs twice.
     #[must_use]
     pub fn build(ids: &[u64]) -> Self {
-        let hash = PerfectHash::build(ids).expect("ids are all different");
+        let hash = PerfectHash::build(ids, 0).expect("ids are all different");
         let mut slots = vec![(0, 0); ids.len()];
         for (&id, point) in ids.iter().zip(0..) {
             slots[hash.slot(&id).expect("a key it was built from") as usize] = (id, point);

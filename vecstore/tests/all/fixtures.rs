@@ -18,7 +18,7 @@ use vecstore::point::{Point, PointId};
 use vecstore::schema::Quantization;
 use vecstore::schema::Schema;
 
-const CURRENT: &str = "v4";
+const CURRENT: &str = "v5";
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -154,7 +154,7 @@ fn a_collection_of_an_old_version_goes_on() {
         let segment = json_of(
             &dir.join(format!("segment-{:06}/segment.json", segments[0]["number"].as_u64().unwrap())),
         );
-        assert_eq!((&segment["version"], &segment["id"]), (&json!(4), &segments[0]["id"]));
+        assert_eq!((&segment["version"], &segment["id"]), (&json!(5), &segments[0]["id"]));
         check(&expected).close().unwrap();
     }
 }

@@ -35,7 +35,7 @@ impl ScalarQuery {
     ///
     /// As [`ScalarQuery::new`].
     #[must_use]
-    pub fn with_kernels(kernels: &'static Kernels, distance: Distance, prepared: &[f32]) -> Self {
+    pub(crate) fn with_kernels(kernels: &'static Kernels, distance: Distance, prepared: &[f32]) -> Self {
         let dim = prepared.len();
         assert!((1..=DIM_MAX).contains(&dim), "a query has 1 to {DIM_MAX} components");
         let mean = prepared.iter().copied().map(f64::from).sum::<f64>() / dim as f64;

@@ -18,8 +18,9 @@ pub(crate) struct IdsData {
 impl IdsData {
     pub(crate) async fn load(pages: &Pages) -> Result<Self, Error> {
         let table = IdTable::load(pages).await?;
-        let uuids = table.uuid_points.len();
-        let (nums, uuids) = (load_keys(pages, table.count - uuids).await?, load_keys(pages, uuids).await?);
+        let (uuids, [salt_of_nums, salt_of_uuids]) = (table.uuid_points.len(), table.salts);
+        let nums = load_keys(pages, table.count - uuids, salt_of_nums).await?;
+        let uuids = load_keys(pages, uuids, salt_of_uuids).await?;
         Ok(Self { table, nums, uuids })
     }
 

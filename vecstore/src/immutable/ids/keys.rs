@@ -19,7 +19,7 @@ pub(super) struct Keys<K> {
     pub(super) hash: PerfectHash,
 }
 
-pub(super) async fn load_keys<K: IdKey>(pages: &Pages, count: u64) -> Result<Keys<K>, Error> {
+pub(super) async fn load_keys<K: IdKey>(pages: &Pages, count: u64, salt: u64) -> Result<Keys<K>, Error> {
     let damaged = |reason: &str| Error::damaged(pages.data().path(), None, reason);
     let entry_bytes = K::ENTRY_BYTES;
     for section in [K::SORTED, K::SLOTS] {
@@ -27,7 +27,7 @@ pub(super) async fn load_keys<K: IdKey>(pages: &Pages, count: u64) -> Result<Key
             return Err(damaged("a table of ids is not as long as there are ids"));
         }
     }
-    let hash = PerfectHash::read(&pages.read_section(K::HASH).await?, count)
+    let hash = PerfectHash::read(&pages.read_section(K::HASH).await?, count, salt)
         .ok_or_else(|| damaged("the perfect hash is none"))?;
     let sorted = pages.read_section(K::SORTED).await?;
     let firsts: Vec<K> = (0..count.div_ceil(per_page(entry_bytes) as u64))

@@ -15,14 +15,19 @@ use vecstore_format::table::{entry_range, section_bytes};
 pub(super) struct IdTable {
     pub(super) count: u64,
     pub(super) uuid_points: RoaringBitmap,
+    /// The salts of the hashes of numbers and of UUIDs.
+    pub(super) salts: [u64; 2],
 }
 
 impl IdTable {
     pub(super) async fn load(pages: &Pages) -> Result<Self, Error> {
         let damaged = |reason: &str| Error::damaged(pages.data().path(), None, reason);
         let meta: Vec<u64> = pages.read_array(0).await?;
-        let &[count, uuids] = meta.as_slice() else {
-            return Err(damaged("its numbers of points are missing"));
+        let (count, uuids, salts) = match *meta.as_slice() {
+            [count, uuids, of_nums, of_uuids] => (count, uuids, [of_nums, of_uuids]),
+            // Older versions have no salts.
+            [count, uuids] => (count, uuids, [0, 0]),
+            _ => return Err(damaged("its numbers of points are missing")),
         };
         if uuids > count || u32::try_from(count).is_err() {
             return Err(damaged("its numbers of points are impossible"));
@@ -34,7 +39,7 @@ impl IdTable {
         let section = pages.read_section(2).await?;
         let uuid_points = points_from_postings(&section, uuids as usize, count as u32)
             .ok_or_else(|| damaged("the postings of points with UUIDs are no postings"))?;
-        Ok(Self { count, uuid_points })
+        Ok(Self { count, uuid_points, salts })
     }
 
     /// Reads the ids of points.

@@ -1,11 +1,12 @@
 use super::data::IdsData;
 use super::write::write_ids;
-use crate::immutable::testing::with_pages;
+use crate::immutable::testing::{with_identified_pages, with_pages};
 use crate::point::PointId;
 use io_core::{ReadControl, ReadStats};
 use proptest::prelude::*;
 use rayon::ThreadPool;
 use std::collections::BTreeMap;
+use vecstore_format::FileIdentity;
 use vecstore_format::pages::PagesKind;
 
 fn pool() -> ThreadPool {
@@ -56,6 +57,24 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// Such ids once made every build of their segment fail.
+#[test]
+fn ids_that_the_first_salt_does_not_tell_apart_are_found() {
+    let first_salt = 0x1111_1111_1111_1111;
+    let low = first_salt ^ 0xE703_7ED1_A0B4_28DB;
+    let uuid = |low: u64, high: u64| PointId::Uuid(u128::from(high) << 64 | u128::from(low));
+    let ids = [uuid(low, 0x1234), uuid(!low, !0x1234), PointId::Num(7)];
+    let identity = FileIdentity { owner: [0x11; 16], file: 0 };
+    let write = async |pages| write_ids(pages, &ids, &pool()).await.unwrap();
+    with_identified_pages(PagesKind::Ids, identity, write, async |pages| {
+        let salts: Vec<u64> = pages.read_array(0).await.unwrap();
+        assert_eq!(salts, [3, 2, first_salt, first_salt + (first_salt | 1)]);
+        let data = IdsData::load(&pages).await.unwrap();
+        let found = data.find(&pages, &ids, &ReadControl::default(), &mut ReadStats::default()).await;
+        assert_eq!(found.unwrap(), [Some(0), Some(1), Some(2)]);
+    });
 }
 
 /// The perfect hash guarantees one page read for a look-up.
