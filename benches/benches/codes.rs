@@ -9,9 +9,11 @@
 use benches::cpu_time;
 use benches::data::{Error, Vectors, variable};
 use benches::report::{Cell, Plot, Report, Table};
+use std::cmp::Ordering;
 use std::time::Duration;
 use vecstore::dataset::Clustered;
 use vecstore::schema::Distance;
+use vecstore_index::TopK;
 use vecstore_quant::{Codec, Compression, Quantization, SAMPLE_MAX, Scorer, train};
 
 const DISTANCE: Distance = Distance::Cosine;
@@ -45,40 +47,11 @@ fn load() -> Result<Data, Error> {
     Ok(data)
 }
 
-/// A score and its point. Better candidates order first.
+/// A score and its point.
 type Candidate = (f32, u32);
 
-/// The best of many scores.
-struct Best {
-    wanted: usize,
-    threshold: f32,
-    kept: Vec<Candidate>,
-}
-
-impl Best {
-    fn new(wanted: usize) -> Self {
-        Self { wanted, threshold: f32::NEG_INFINITY, kept: Vec::with_capacity(2 * wanted) }
-    }
-
-    fn push(&mut self, score: f32, point: u32) {
-        if score >= self.threshold {
-            self.kept.push((score, point));
-            if self.kept.len() == 2 * self.wanted {
-                self.shrink();
-            }
-        }
-    }
-
-    fn shrink(&mut self) {
-        self.kept.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        self.kept.truncate(self.wanted);
-        self.threshold = self.kept.last().map_or(f32::NEG_INFINITY, |last| last.0);
-    }
-
-    fn finish(mut self) -> Vec<Candidate> {
-        self.shrink();
-        self.kept
-    }
+fn better_first(a: &Candidate, b: &Candidate) -> Ordering {
+    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }
 
 /// Runs `act` on equal parts of the items, one part on each thread.
@@ -96,25 +69,25 @@ fn truth(data: &Data) -> Vec<Vec<u32>> {
     let mut all = vec![Vec::new(); data.queries.len() / data.dim];
     in_parallel(&mut all, |index, nearest| {
         let query = &data.queries[index * data.dim..][..data.dim];
-        let mut best = Best::new(LIMIT);
+        let mut best = TopK::new(LIMIT, better_first);
         for (point, vector) in (0..).zip(data.vectors.chunks_exact(data.dim)) {
-            best.push(DISTANCE.score(query, vector), point);
+            best.offer((DISTANCE.score(query, vector), point));
         }
-        *nearest = best.finish().into_iter().map(|(_, point)| point).collect();
+        *nearest = best.into_sorted().into_iter().map(|(_, point)| point).collect();
     });
     all
 }
 
 /// Scores all records.
 fn candidates(scorer: &dyn Scorer, records: &[u8], count: usize, wanted: usize) -> Vec<Candidate> {
-    let mut best = Best::new(wanted);
+    let mut best = TopK::new(wanted, better_first);
     let mut scores = [0.0; BATCH];
     let points: Vec<u32> = (0..count as u32).collect();
     for points in points.chunks(BATCH) {
         scorer.score_many(records, points, &mut scores);
-        points.iter().zip(&scores).for_each(|(&point, &score)| best.push(score, point));
+        points.iter().zip(&scores).for_each(|(&point, &score)| best.offer((score, point)));
     }
-    best.finish()
+    best.into_sorted()
 }
 
 #[derive(Default)]
@@ -139,7 +112,7 @@ fn rescore(
     let possible = bounded.iter().filter(|((score, _), bound)| score + bound >= worst);
     let mut found: Vec<Candidate> = possible.map(|((_, point), _)| (exact(*point), *point)).collect();
     rescored.read += found.len();
-    found.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    found.sort_unstable_by(better_first);
     rescored.hits += found.iter().take(LIMIT).filter(|found| truth.contains(&found.1)).count();
 }
 

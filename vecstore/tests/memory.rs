@@ -5,16 +5,15 @@
 #![cfg(unix)]
 
 use io_core::{
-    BackendFactory, BackendInfo, Directory, DynBackend, DynPageWriter, DynVectorReader, FileInfo, OpenError,
-    OpenOptions, ReadControl, ReadError, ReadOutcome, ReadRequest, StartError, VectorReader, with_causes,
+    BackendFactory, Directory, DynBackend, DynPageWriter, DynVectorReader, Meter, Metered, OpenError,
+    OpenOptions, StartError, with_causes,
 };
 use serde_json::{Value, json};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;
-use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use vecstore::backends::BackendKind;
 use vecstore::collection::{Collection, CollectionOptions, Durability, Selection};
@@ -174,16 +173,11 @@ fn list(json: &Path, name: &str, header: &[u8]) {
 #[derive(Clone)]
 struct Asked {
     inner: DynBackend,
-    bytes: Arc<AtomicU64>,
-}
-
-struct AskedReader {
-    inner: Box<dyn DynVectorReader>,
-    bytes: Arc<AtomicU64>,
+    meter: Meter,
 }
 
 impl BackendFactory for Asked {
-    type Reader = AskedReader;
+    type Reader = Metered<Box<dyn DynVectorReader>>;
     type Writer = Box<dyn DynPageWriter>;
 
     fn name(&self) -> &'static str {
@@ -202,44 +196,16 @@ impl BackendFactory for Asked {
         self.inner.spawn_thread(name, work)
     }
 
-    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<AskedReader, OpenError> {
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
         // The bytes are only counted, so they need not be read.
         let inner = self.inner.open(path, &OpenOptions { populate: false, ..options.clone() }).await?;
         let populated = if options.populate { inner.file_dyn().len } else { 0 };
-        self.bytes.fetch_add(populated, Ordering::Relaxed);
-        Ok(AskedReader { inner, bytes: Arc::clone(&self.bytes) })
+        self.meter.update(|counters| counters.bytes_wanted += populated);
+        Ok(Metered::with_meter(inner, self.meter.clone()))
     }
 
     async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
         self.inner.create(path, options).await
-    }
-}
-
-impl VectorReader for AskedReader {
-    async fn read_vectors<S>(
-        &self,
-        requests: &[ReadRequest],
-        control: &ReadControl,
-        sink: S,
-    ) -> Result<ReadOutcome, ReadError>
-    where
-        S: FnMut(usize, &[u8]) -> ControlFlow<()>,
-    {
-        let bytes: u64 = requests.iter().map(|request| u64::from(request.len)).sum();
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.inner.read_vectors(requests, control, sink).await
-    }
-
-    fn file(&self) -> &FileInfo {
-        self.inner.file()
-    }
-
-    fn info(&self) -> &BackendInfo {
-        self.inner.info()
-    }
-
-    async fn close(&self) -> io::Result<()> {
-        self.inner.close().await
     }
 }
 
@@ -250,7 +216,7 @@ fn what_a_header_says_is_not_believed_before_it_is_read() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let temp = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let inner = BackendKind::all()[0].backend();
-    let asked = Asked { inner, bytes: Arc::default() };
+    let asked = Asked { inner, meter: Meter::new() };
     let backend = DynBackend::new(asked.clone());
     let options = CollectionOptions { cores: 1, background: false, ..CollectionOptions::default() };
     for placement in [Placement::Pinned, Placement::Cached] {
@@ -334,12 +300,12 @@ fn check_sparse(
         list(&json, name, &header);
     }
     let allowed = 40 << 20;
-    asked.bytes.store(0, Ordering::Relaxed);
+    let before = asked.meter.counters().bytes_wanted;
     let (bytes, opened) = most(|| Collection::open(backend, dir, options).map(drop));
     let error = opened.unwrap_err().to_string();
     assert!(error.contains(name), "{context}: {error}");
     assert!(bytes < allowed, "{bytes} bytes to open {context}");
-    let read = asked.bytes.load(Ordering::Relaxed);
+    let read = asked.meter.counters().bytes_wanted - before;
     assert!(read < SPARSE / 4, "{read} bytes read to open {context}");
     let (bytes, report) = most(|| Collection::verify(backend, dir, &Default::default()));
     let report = report.unwrap();

@@ -1,6 +1,7 @@
 //! A search finds as many live points as it wants, if there are as many. That holds even if most of a segment
 //! is deleted, or if a filter or the graph leaves points unreachable.
 
+use crate::common::collections::quiet as options;
 use io_core::DynBackend;
 use io_core::testing::SimulatedDisk;
 use proptest::prelude::*;
@@ -8,7 +9,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 use vecstore::collection::{
-    Collection, CollectionOptions, Durability, Rescore, ScrollRequest, SearchParams, SearchRequest, Selection,
+    Collection, Durability, Rescore, ScrollRequest, SearchParams, SearchRequest, Selection,
 };
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
@@ -31,10 +32,6 @@ const WALK: SearchParams = SearchParams {
 };
 
 type Model = BTreeMap<u64, Vec<i32>>;
-
-fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
-}
 
 fn create(placement: Placement) -> Collection {
     let placement = Placements { codes: placement, graph: placement, ..Placements::default() };

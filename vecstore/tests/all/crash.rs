@@ -5,9 +5,8 @@
 //! point of it. Unsynced changes are kept, lost or torn. `VECSTORE_CRASH_SEEDS=200` runs more workloads, and
 //! `VECSTORE_CRASH_SEED=7` only one.
 
-use crate::common::steps::{
-    Model, Step, allowed, check_allowed, contents, quiet as options, recovered, seeds,
-};
+use crate::common::collections::{Model, contents, quiet as options};
+use crate::common::steps::{Step, allowed, check_allowed, recovered, seeds};
 use io_core::testing::SimulatedDisk;
 use io_core::{Directory, DynBackend, StopFlag};
 use serde_json::json;

@@ -2,19 +2,16 @@
 //! What is there then belongs to another owner: nothing of it changes, and no write is acknowledged that
 //! nobody would find.
 
+use crate::common::collections::quiet as options;
 use io_core::testing::SimulatedDisk;
 use io_core::{BackendFactory, Directory, DynBackend, StopFlag};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use vecstore::backends::BackendKind;
-use vecstore::collection::{Collection, CollectionOptions, Durability, Selection};
+use vecstore::collection::{Collection, Durability, Selection};
 use vecstore::error::Error;
 use vecstore::point::{Point, PointId};
 use vecstore::schema::Schema;
-
-fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
-}
 
 fn put(collection: &Collection, ids: std::ops::Range<u64>, durability: Durability) -> Result<(), Error> {
     let points = ids.map(|id| Point::new(id, vec![1.0, id as f32])).collect();

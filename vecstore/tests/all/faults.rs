@@ -4,6 +4,7 @@
 //!
 //! `VECSTORE_FAULT_SEEDS=20` runs more workloads, and `VECSTORE_FAULT_SEED=1` only one.
 
+use crate::common::collections::quiet as options;
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
 use io_core::{Directory, DynBackend};
 use serde_json::json;
@@ -23,10 +24,6 @@ const SEEDS: u64 = 4;
 const STEPS: u32 = 9;
 
 type Model = BTreeMap<PointId, f32>;
-
-fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
-}
 
 fn open(disk: &SimulatedDisk) -> Result<Collection, Error> {
     Collection::open(&DynBackend::new(disk.clone()), Path::new(DIR), &options())

@@ -1,6 +1,7 @@
 //! Files in a collection's directory that the manifest does not name, under names that the collection would
 //! give.
 
+use crate::common::collections::quiet as options;
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
 use io_core::{Directory, DynBackend, StopFlag};
 use std::path::{Path, PathBuf};
@@ -10,10 +11,6 @@ use vecstore::point::{Point, PointId};
 use vecstore::schema::Schema;
 
 const DIR: &str = "/c";
-
-fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
-}
 
 fn open(disk: &SimulatedDisk) -> Result<Collection, Error> {
     Collection::open(&DynBackend::new(disk.clone()), Path::new(DIR), &options())

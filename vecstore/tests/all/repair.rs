@@ -1,14 +1,12 @@
 //! Repair of files with valid checksums and impossible contents, and of missing files. Repair saves the rest.
 //! It counts the losses, or says that it cannot count them.
 
+use crate::common::collections::{self, Model, backend, quiet as options};
 use io_core::testing::SimulatedDisk;
-use io_core::{Directory, DynBackend, StopFlag};
+use io_core::{Directory, StopFlag};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use vecstore::collection::{
-    Collection, CollectionOptions, Durability, RecordParts, RepairReport, ScrollRequest, Selection,
-};
+use vecstore::collection::{Collection, Durability, RepairReport, Selection};
 use vecstore::error::{Error, FormatError};
 use vecstore::field::FieldKind;
 use vecstore::point::{Point, PointId};
@@ -21,16 +19,6 @@ const HEADER: usize = 64;
 const RECORD_HEADER: usize = 32;
 const BATCH: u32 = 1;
 const PAGE: usize = 4096;
-
-type Model = BTreeMap<PointId, Point>;
-
-fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
-}
-
-fn backend(disk: &SimulatedDisk) -> DynBackend {
-    DynBackend::new(disk.clone())
-}
 
 fn open(disk: &SimulatedDisk, dir: &str) -> Collection {
     Collection::open(&backend(disk), Path::new(dir), &options()).unwrap()
@@ -55,14 +43,7 @@ fn model(ids: impl IntoIterator<Item = u64>) -> Model {
 }
 
 fn contents(disk: &SimulatedDisk, dir: &str) -> Model {
-    let request = ScrollRequest { limit: 10_000, with: RecordParts::ALL, ..ScrollRequest::default() };
-    let records = open(disk, dir).scroll(request).wait().unwrap().records;
-    let point = |record: vecstore::collection::Record| Point {
-        id: record.id,
-        vector: record.vector.unwrap(),
-        payload: record.payload.unwrap(),
-    };
-    records.into_iter().map(point).map(|point| (point.id, point)).collect()
+    collections::contents(&open(disk, dir)).unwrap()
 }
 
 fn repair(disk: &SimulatedDisk) -> (RepairReport, Model) {

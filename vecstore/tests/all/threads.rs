@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
+use crate::common::collections::quiet as options;
 use io_core::testing::SimulatedDisk;
 use io_core::{BackendFactory, Directory, DynBackend, OpenError, OpenOptions, StartError};
 use std::collections::BTreeSet;
@@ -118,10 +119,6 @@ impl BackendFactory for Failing {
     async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
         BackendFactory::create(&self.disk, path, options).await
     }
-}
-
-fn options() -> CollectionOptions {
-    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
 }
 
 fn points(ids: std::ops::Range<u64>) -> Vec<Point> {

@@ -7,7 +7,8 @@
 //! `VECSTORE_TRACE_FATES=20` tries more fates of the unsynced changes at each moment.
 
 use crate::common::backends::{startable, traced};
-use crate::common::steps::{Model, Step, allowed, check_allowed, contents, number, quiet, recovered, seeds};
+use crate::common::collections::{Model, contents, quiet};
+use crate::common::steps::{Step, allowed, check_allowed, number, recovered, seeds};
 use io_core::testing::SimulatedDisk;
 use io_core::{Directory, DynBackend, StopFlag};
 use serde_json::json;

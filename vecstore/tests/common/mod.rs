@@ -4,4 +4,5 @@
 #![allow(dead_code)]
 
 pub(crate) mod backends;
+pub(crate) mod collections;
 pub(crate) mod steps;

@@ -1,14 +1,10 @@
 //! The states that a power cut may leave of a workload, for a disk that keeps its history.
 
-use io_core::DynBackend;
+use super::collections::{Model, backend, contents, quiet};
 use io_core::testing::SimulatedDisk;
-use std::collections::BTreeMap;
 use std::path::Path;
-use vecstore::collection::{Collection, CollectionOptions, Record, RecordParts, ScrollRequest};
+use vecstore::collection::Collection;
 use vecstore::error::{Error, FormatError};
-use vecstore::point::{Point, PointId};
-
-pub(crate) type Model = BTreeMap<PointId, Point>;
 
 /// A step. `begun` and `acknowledged` are lengths of the disk's history.
 pub(crate) struct Step {
@@ -45,26 +41,9 @@ pub(crate) fn check_allowed(found: Option<&Model>, allowed: &[Option<&Model>]) {
     );
 }
 
-/// Minimal options, without background work.
-pub(crate) fn quiet() -> CollectionOptions {
-    CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() }
-}
-
-/// All points, in one page.
-pub(crate) fn contents(collection: &Collection) -> Result<Model, Error> {
-    let request = ScrollRequest { limit: 100_000, with: RecordParts::ALL, ..ScrollRequest::default() };
-    let page = collection.scroll(request).wait()?;
-    let point = |record: Record| Point {
-        id: record.id,
-        vector: record.vector.expect("asked for"),
-        payload: record.payload.expect("asked for"),
-    };
-    Ok(page.records.into_iter().map(point).map(|point| (point.id, point)).collect())
-}
-
 /// The content of a disk after a crash. `None` if there is no collection yet.
 pub(crate) fn recovered(disk: &SimulatedDisk, dir: &Path) -> Result<Option<(Collection, Model)>, Error> {
-    match Collection::open(&DynBackend::new(disk.clone()), dir, &quiet()) {
+    match Collection::open(&backend(disk), dir, &quiet()) {
         Ok(collection) => {
             let model = contents(&collection)?;
             Ok(Some((collection, model)))

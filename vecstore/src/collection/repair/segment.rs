@@ -1,7 +1,8 @@
 //! Saves the points of a damaged segment.
 
+use super::points::SavedPoint;
 use super::records::{Proof, SalvagedRecords};
-use super::{Salvage, SavedPoint, read_json, unless_unread};
+use super::{Salvage, read_json, unless_unread};
 use crate::collection::files::deleted_path;
 use crate::collection::manifest::{ManifestSegment, deleted_identity};
 use crate::element;

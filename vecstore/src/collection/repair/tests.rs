@@ -1,6 +1,7 @@
 //! Tests that need internals.
 
 use super::*;
+use crate::collection::request::Durability;
 use crate::point::Point;
 use io_core::testing::SimulatedDisk;
 

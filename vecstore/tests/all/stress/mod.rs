@@ -16,7 +16,8 @@ mod upkeep;
 mod writer;
 
 use crate::common::backends::startable;
-use crate::common::steps::{contents, number, seeds};
+use crate::common::collections::contents;
+use crate::common::steps::{number, seeds};
 use io_core::{DynBackend, StopFlag};
 use points::Shape;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,0 +1,173 @@
+//! Finding candidates in an immutable segment by the codes of its points. A search walks the graph, or scores
+//! every allowed point where filters and deletions leave few. Graph and codes may be in memory or on disk.
+//!
+//! | module | concern |
+//! |---|---|
+//! | `walk`, `ways` | walking the graph, and getting around points that are not allowed |
+//! | `scan` | scoring every allowed point |
+//! | `scores` | scoring codes |
+
+mod scan;
+mod scores;
+mod walk;
+mod ways;
+
+use super::segment::{CodesData, SegmentReader};
+use crate::error::Error;
+use io_core::{ReadControl, ReadStats};
+use roaring::RoaringBitmap;
+use std::collections::HashMap;
+use vecstore_index::graph::Candidate;
+use vecstore_quant::Scorer;
+
+pub(crate) use walk::WalkScratch;
+
+/// A walk that would keep more candidates than this gives way to scoring every point.
+const WALK_KEPT_MAX: usize = 10_000;
+
+/// Which points of a segment may be found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Allowed<'a> {
+    /// All but these, which are deleted.
+    Except(&'a RoaringBitmap),
+    /// These: a filter holds for them, and they are not deleted.
+    Only(&'a RoaringBitmap),
+}
+
+impl Allowed<'_> {
+    /// How many of a segment's points these are.
+    fn count(&self, points: u32) -> u64 {
+        match self {
+            Self::Except(deleted) => u64::from(points) - deleted.len(),
+            Self::Only(points) => points.len(),
+        }
+    }
+
+    #[inline]
+    fn contains(&self, point: u32) -> bool {
+        match self {
+            Self::Except(deleted) => !deleted.contains(point),
+            Self::Only(points) => points.contains(point),
+        }
+    }
+}
+
+/// What to look for.
+pub(crate) struct CandidateSearch<'a> {
+    pub(crate) scorer: &'a dyn Scorer,
+    /// Candidates wanted. Fewer come back only where fewer points are allowed.
+    pub(crate) wanted: usize,
+    /// Candidates the graph search keeps.
+    pub(crate) ef: usize,
+    pub(crate) allowed: Allowed<'a>,
+    /// Where a filter, or deletions of more than half, leave no more points than this, each is scored...
+    pub(crate) scan_max: u64,
+    /// ...or no more than this part of the segment's points: a walk over the graph would lose its way among
+    /// the others.
+    pub(crate) scan_ratio: f32,
+    /// Whether bounds are asked for; else they are infinite.
+    pub(crate) bounded: bool,
+    /// Which part of a bound counts in [`FoundByCodes::rest`], if that is asked for.
+    pub(crate) part_of_rest: Option<f32>,
+    pub(crate) control: &'a ReadControl,
+}
+
+/// What it cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CandidateStats {
+    pub(crate) codes_scored: u64,
+    pub(crate) read: ReadStats,
+}
+
+/// A candidate, and how far its score may be from that of its vector; infinite where the codec does not know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounded {
+    pub(crate) point: u32,
+    pub(crate) score: f32,
+    pub(crate) bound: f32,
+}
+
+/// The best candidates of a segment.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundByCodes {
+    /// Best first, equal scores by point.
+    pub(crate) best: Vec<Bounded>,
+    /// The best score that any other point may have whose code was scored; `NEG_INFINITY` where there is
+    /// none. Bounds differ between points, so the last of the best does not tell.
+    pub(crate) rest: f32,
+}
+
+/// The bounds of points whose codes were read: where codes are in memory they are computed for the best only.
+type Bounds = HashMap<u32, f32>;
+
+impl CandidateSearch<'_> {
+    /// The best candidates.
+    pub(crate) async fn run(
+        &self,
+        segment: &SegmentReader,
+        scratch: &mut WalkScratch,
+        stats: &mut CandidateStats,
+    ) -> Result<FoundByCodes, Error> {
+        let mut bounds = Bounds::new();
+        let (best, rest) = self.best(segment, scratch, &mut bounds, stats).await?;
+        let bound = |Candidate { id, score }: Candidate| match &segment.data.codes {
+            _ if !self.bounded => f32::INFINITY,
+            CodesData::Pinned(records) => {
+                let start = id as usize * segment.data.codec.record_bytes();
+                self.bound(&records[start..], score)
+            }
+            CodesData::OnDisk(_) => bounds.get(&id).copied().unwrap_or(f32::INFINITY),
+        };
+        let bounded = |found: Candidate| Bounded { point: found.id, score: found.score, bound: bound(found) };
+        Ok(FoundByCodes { best: best.into_iter().map(bounded).collect(), rest })
+    }
+
+    fn bound(&self, record: &[u8], score: f32) -> f32 {
+        self.scorer.bound(record, score).unwrap_or(f32::INFINITY)
+    }
+
+    async fn best(
+        &self,
+        segment: &SegmentReader,
+        scratch: &mut WalkScratch,
+        bounds: &mut Bounds,
+        stats: &mut CandidateStats,
+    ) -> Result<(Vec<Candidate>, f32), Error> {
+        let points = segment.data.points;
+        let live;
+        let allowed = match self.allowed {
+            // What most of a segment is hidden by is a filter like any other. Of fewer deletions a walk
+            // hardly takes notice.
+            Allowed::Except(deleted) if deleted.len() > u64::from(points) / 2 => {
+                live = segment.all() - deleted;
+                Allowed::Only(&live)
+            }
+            allowed => allowed,
+        };
+        let count = allowed.count(points);
+        let kept = self.ef.max(self.wanted);
+        let is_few = match allowed {
+            Allowed::Only(_) => {
+                let part = (f64::from(points) * f64::from(self.scan_ratio)) as u64;
+                count <= self.scan_max.max(part)
+            }
+            Allowed::Except(_) => false,
+        };
+        // A walk that keeps all that are allowed scores each of them, and may not reach some. One that keeps
+        // very many takes the square of how many those are, since they are kept in order.
+        if !is_few && count > kept as u64 && kept <= WALK_KEPT_MAX {
+            let found = self.walk(segment, allowed, kept, scratch, bounds, stats).await?;
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+        match allowed {
+            Allowed::Only(points) => self.scan(segment, points, bounds, stats).await,
+            Allowed::Except(deleted) => self.scan(segment, &(segment.all() - deleted), bounds, stats).await,
+        }
+    }
+
+    fn check_stop(&self) -> Result<(), Error> {
+        if self.control.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
+    }
+}

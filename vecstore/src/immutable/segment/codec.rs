@@ -1,0 +1,18 @@
+//! The codec of a segment.
+
+use crate::error::Error;
+use crate::schema::Schema;
+use vecstore_format::pages::Pages;
+use vecstore_quant::{Codec, from_model};
+
+/// The codec of the schema, if it has no trained model. It needs no file.
+pub(crate) fn untrained_codec(schema: &Schema) -> Option<Box<dyn Codec>> {
+    from_model(schema.quantization, schema.distance, schema.dim as usize, &[]).ok()
+}
+
+/// Reads a trained codec.
+pub(crate) async fn trained_codec(pages: &Pages, schema: &Schema) -> Result<Box<dyn Codec>, Error> {
+    let model = pages.read_section(0).await?;
+    from_model(schema.quantization, schema.distance, schema.dim as usize, &model)
+        .map_err(|error| Error::damaged(pages.data().path(), None, error.to_string()))
+}

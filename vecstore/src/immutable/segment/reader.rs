@@ -1,0 +1,137 @@
+//! Reading a segment on one core.
+
+use super::data::{CodesData, SegmentData};
+use super::placement::placed;
+use super::{CODES, FIELDS, GRAPH, IDS, PAYLOAD, VECTORS};
+use crate::element;
+use crate::error::Error;
+use crate::immutable::chunks::chunks_by_bytes;
+use crate::immutable::originals::Originals;
+use crate::immutable::records::Records;
+use crate::point::PointId;
+use crate::schema::{Placement, Placements};
+use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats};
+use roaring::RoaringBitmap;
+use std::sync::Arc;
+use vecstore_format::ElementType;
+use vecstore_format::pages::{Pages, PagesData};
+
+/// A segment open on one core.
+pub(crate) struct SegmentReader {
+    pub(crate) data: Arc<SegmentData>,
+    pub(crate) vectors: Originals,
+    /// Codes that are not in memory.
+    pub(crate) codes: Option<Records>,
+    /// Links that are not in memory.
+    pub(crate) graph: Option<Pages>,
+    pub(crate) ids: Pages,
+    pub(crate) payload: Pages,
+    pub(crate) fields: Pages,
+}
+
+impl SegmentReader {
+    /// Opens the files of a loaded segment. Call it inside the backend's `run`, on the core that will read.
+    pub(crate) async fn open(
+        backend: &DynBackend,
+        data: Arc<SegmentData>,
+        options: &OpenOptions,
+    ) -> Result<Self, Error> {
+        let (place, dir, schema) = (data.schema.placement, &data.dir, &data.schema);
+        let options_of = |placement| placed(options, placement);
+        let pages = async |name: &str, placement, data: &PagesData| {
+            let reader = backend.open(&dir.join(name), &options_of(placement)).await?;
+            Ok::<_, Error>(Pages::with_data(reader, data.clone()))
+        };
+        let vectors_options = options_of(place.vectors);
+        let path = dir.join(VECTORS);
+        let file =
+            Records::open(backend, &path, &vectors_options, schema.element, Some(&data.vectors)).await?;
+        let vectors = Originals { file, pinned: data.pinned_vectors.clone() };
+        let codes = match &data.codes {
+            CodesData::Pinned(_) => None,
+            CodesData::OnDisk(checksums) => {
+                let (path, options) = (dir.join(CODES), options_of(place.codes));
+                Some(Records::open(backend, &path, &options, ElementType::U8, Some(checksums)).await?)
+            }
+        };
+        let graph = match place.graph {
+            Placement::Pinned => None,
+            placement => Some(pages(GRAPH, placement, &data.graph_pages).await?),
+        };
+        let ids = pages(IDS, place.ids, &data.ids_pages).await?;
+        let payload = pages(PAYLOAD, place.payload, &data.payload_pages).await?;
+        let fields = pages(FIELDS, place.indexes, &data.fields_pages).await?;
+        Ok(Self { vectors, codes, graph, ids, payload, fields, data })
+    }
+
+    /// The number of files of a segment that are open on a core.
+    pub(crate) fn files(place: &Placements) -> u64 {
+        let on_disk = |placement| u64::from(placement != Placement::Pinned);
+        4 + on_disk(place.codes) + on_disk(place.graph)
+    }
+
+    /// Waits for what is in flight and closes the files.
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        self.vectors.close().await?;
+        if let Some(codes) = &self.codes {
+            codes.close().await?;
+        }
+        for pages in self.graph.iter().chain([&self.ids, &self.payload, &self.fields]) {
+            pages.close().await?;
+        }
+        Ok(())
+    }
+
+    /// Reads vectors and decodes their components.
+    pub(crate) async fn vectors(
+        &self,
+        points: &[u32],
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let mut vectors = vec![Vec::new(); points.len()];
+        let element = self.data.schema.element;
+        let sink = |index: usize, bytes: &[u8]| vectors[index] = element::decode(element, bytes);
+        let read = self.vectors.read(points, control, sink).await?;
+        stats.add(&read);
+        Ok(vectors)
+    }
+
+    /// Splits points into chunks whose payloads fit in memory together.
+    pub(crate) fn payload_batches<'p>(&self, points: &'p [u32]) -> impl Iterator<Item = &'p [u32]> {
+        chunks_by_bytes(points, |&point| self.data.payload.bytes(point))
+    }
+
+    pub(crate) async fn payloads(
+        &self,
+        points: &[u32],
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<Vec<Box<[u8]>>, Error> {
+        self.data.payload.read(&self.payload, points, control, stats).await
+    }
+
+    pub(crate) async fn ids_of(
+        &self,
+        points: &[u32],
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<Vec<PointId>, Error> {
+        self.data.ids.ids_of(&self.ids, points, control, stats).await
+    }
+
+    /// Finds the points of ids. `None` for unknown ids.
+    pub(crate) async fn find(
+        &self,
+        ids: &[PointId],
+        control: &ReadControl,
+        stats: &mut ReadStats,
+    ) -> Result<Vec<Option<u32>>, Error> {
+        self.data.ids.find(&self.ids, ids, control, stats).await
+    }
+
+    /// Every point.
+    pub(crate) fn all(&self) -> RoaringBitmap {
+        (0..self.data.points).collect()
+    }
+}
