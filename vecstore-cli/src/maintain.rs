@@ -228,8 +228,7 @@ pub(crate) fn run_repair(args: &Repair, stop: &StopFlag, out: &mut impl Write) -
             if report.more_lost { ", and perhaps more" } else { "" }
         )?;
     }
-    // What was put in is in memory and the log so far; whoever reads it should not have to wait for that each
-    // time.
+    // Seals now, so that no later opening has to read the log again.
     let collection = Collection::open(&from.backend.backend(), to, &CollectionOptions::default())?;
     settle(&collection, stop)?;
     collection.close()?;

@@ -25,7 +25,7 @@ impl CollectionReader {
     /// Finds the points nearest to a vector.
     ///
     /// # Errors
-    /// [`Error::Input`]; [`Error::Stopped`] once `stop` is raised; whatever keeps files from being read.
+    /// [`Error::Input`]; [`Error::Stopped`] once `stop` is raised; the error that prevents reading files.
     pub async fn search(&self, request: &SearchRequest, stop: &StopFlag) -> Result<SearchResult, Error> {
         let schema = &self.shared.schema;
         request.check(schema.dim)?;
@@ -73,7 +73,7 @@ impl CollectionReader {
             (sure, score, id, Place::Disk { segment, point })
         }));
         let better = |a: &(f32, PointId), b: &(f32, PointId)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-        // By what is sure they are chosen, and not in this order.
+        // Sure hits come first for the choice. The answer is ordered by score alone.
         ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| better(&(a.1, a.2), &(b.1, b.2))));
         ranked.truncate(wanted);
         ranked.sort_by(|a, b| better(&(a.1, a.2), &(b.1, b.2)));
