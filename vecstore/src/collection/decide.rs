@@ -17,7 +17,7 @@ pub(super) struct Scored {
     pub(super) sure: bool,
 }
 
-/// The sure ones first, then by score.
+/// Sure candidates first, then by score.
 pub(super) fn by_score(a: &Scored, b: &Scored) -> Ordering {
     b.sure.cmp(&a.sure).then_with(|| b.score.total_cmp(&a.score))
 }
@@ -84,7 +84,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    /// The points of those that are kept, and whether they are sure.
+    /// The kept points, and whether they are sure.
     fn decided(candidates: &[(f32, f32)], known: &[f32], wanted: usize, part: f32) -> Vec<(u32, bool)> {
         let scored = |(point, &(score, bound)): (u32, &(f32, f32))| Scored {
             segment: 0,
@@ -103,13 +103,13 @@ mod tests {
         let kept = |candidates: &[(f32, f32)], known: &[f32], wanted: usize| {
             decided(candidates, known, wanted, 1.0).into_iter().map(|(point, _)| point).collect::<Vec<_>>()
         };
-        // The two best are at least 8 and 7; what is at most 7 may still be one of them.
+        // The two best are at least 8 and 7. A candidate of at most 7 may still be one of them.
         let candidates = [(9.0, 1.0), (8.0, 1.0), (6.0, 1.0), (5.5, 1.0), (5.0, 3.0)];
         assert_eq!(kept(&candidates, &[], 2), [0, 1, 2, 4]);
         // A vector in memory that scores 9.5 leaves one place.
         assert_eq!(kept(&candidates, &[9.5], 2), [0, 1, 4]);
         assert_eq!(kept(&candidates, &[], 5), [0, 1, 2, 3, 4]);
-        // Nothing is known of these.
+        // Infinite bounds, and NaN, decide nothing.
         assert_eq!(
             kept(&[(9.0, f32::INFINITY), (1.0, f32::INFINITY), (f32::NAN, f32::NAN)], &[], 1),
             [0, 1, 2]
@@ -136,8 +136,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whatever the scores of the vectors are within the bounds: the best are among the kept, and the
-        /// sure among the best.
+        /// For any scores within the bounds, the best are among the kept, and the sure among the best.
         #[test]
         fn decisions_hold_wherever_scores_are(
             candidates in vec((-5i8..5, prop_oneof![Just(0.0), Just(1.0), 0f32..3.0], -1f32..=1.0), 0..40),
@@ -152,7 +151,7 @@ mod tests {
             let real = |&(score, bound, at): &(f32, f32, f32)| score + 0.999 * at * bound;
             all.extend((0..).zip(&candidates).map(|(point, candidate)| (real(candidate), Some(point))));
             all.sort_by(|a, b| b.0.total_cmp(&a.0));
-            // Of equals any may be the best.
+            // Equal candidates may take each other's place.
             let worst = all.get(wanted - 1).map_or(f32::NEG_INFINITY, |worst| worst.0);
             for (score, point) in all.iter().filter(|(score, _)| *score > worst) {
                 prop_assert!(point.is_none() || decided.iter().any(|(kept, _)| Some(*kept) == *point), "{score}");

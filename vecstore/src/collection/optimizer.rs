@@ -26,7 +26,7 @@ use vecstore_format::RandomId;
 /// How far an optimization is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptimizeProgress {
-    /// What it is at.
+    /// The current stage.
     pub stage: BuildStage,
     /// Points done in this stage.
     pub done: u64,
@@ -34,12 +34,12 @@ pub struct OptimizeProgress {
     pub total: u64,
 }
 
-/// What an optimization did.
+/// The result of an optimization.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OptimizeReport {
-    /// Points that were in memory and are in an immutable segment now.
+    /// Points moved from memory into an immutable segment.
     pub sealed: u64,
-    /// Points that were written anew into another segment.
+    /// Points rewritten into another segment.
     pub rewritten: u64,
     /// Deleted points that were left out.
     pub vacuumed: u64,

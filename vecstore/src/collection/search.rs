@@ -1,4 +1,4 @@
-//! Search: the best of the points in memory and of those on disk, and what is wanted of them.
+//! Search: the best points in memory and on disk, with their requested parts.
 
 use super::decide::Scored;
 use super::disk_search::DiskSearch;
@@ -15,7 +15,7 @@ use roaring::RoaringBitmap;
 use vecstore_index::TopK;
 use vecstore_quant::{Distance, OriginalScorer};
 
-/// What a hit is before its payload and vector are fetched.
+/// The place of a hit whose payload and vector are not fetched yet.
 enum Place {
     Memory(Box<Hit>),
     Disk { segment: usize, point: u32 },
@@ -83,7 +83,7 @@ impl CollectionReader {
         if stop.is_stopped() { Err(Error::Stopped) } else { Ok(SearchResult { hits, stats }) }
     }
 
-    /// The best points of a segment in memory, with all that is wanted of them.
+    /// The best points of a segment in memory, with the requested parts.
     fn scan_memory(
         &self,
         segment: &MutableSegment,
@@ -114,7 +114,7 @@ impl CollectionReader {
         Ok(hits.collect())
     }
 
-    /// The hits with what is wanted of them.
+    /// The hits, with the requested parts.
     async fn hits(
         &self,
         ranked: Vec<(bool, f32, PointId, Place)>,

@@ -26,7 +26,7 @@ pub(super) struct Codes {
     distance: Distance,
     element: ElementType,
     records: Vec<u8>,
-    /// Of the prepared vectors.
+    /// The lengths of the prepared vectors.
     lengths: Vec<f32>,
     /// A vector on the way to its code.
     prepared: Vec<f32>,
@@ -46,7 +46,7 @@ impl Codes {
         })
     }
 
-    /// Encodes the vector of a slot, which is there or the next.
+    /// Encodes the vector of an existing slot, or of the next one.
     pub(super) fn set(&mut self, slot: u32, vector: &[u8]) {
         element::decode_into(self.element, vector, &mut self.prepared);
         self.distance.prepare(&mut self.prepared);
@@ -106,7 +106,7 @@ impl Codes {
     }
 }
 
-/// As many points as there is place for, or as there are.
+/// The next points, as many as there are places, or all that are left.
 fn fill<'a>(places: &'a mut [u32], points: &mut impl Iterator<Item = u32>) -> &'a [u32] {
     let mut count = 0;
     for (place, point) in places.iter_mut().zip(points) {
@@ -212,8 +212,8 @@ mod tests {
             codes.set(0, bytemuck::cast_slice(&stored));
             let mut given = None;
             codes.at_most(&RoaringBitmap::from([0]), scorer.query(), |_, at_most| given = Some(at_most));
-            // Half a step is a 510th of the range; 256 components are off by as much at most, and not all in
-            // one direction.
+            // A code is off by half a step at most, which is a 510th of the range. The errors of 256 components
+            // do not all have one direction.
             let size = if distance == Distance::Cosine { 1.0 } else { 256.0 / 12.0 };
             let above = (given.unwrap() - scorer.score_f32(&stored)) / size;
             assert!((0.0..0.03).contains(&above), "{distance}: {above}");
