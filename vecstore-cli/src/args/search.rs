@@ -72,8 +72,8 @@ pub(crate) struct SearchArgs {
     /// Candidates ranked by their vectors, for each hit wanted [default: what the codes need]
     #[arg(long, value_name = "TIMES", value_parser = parse_oversampling)]
     pub(crate) oversampling: Option<f32>,
-    /// The most candidates ranked by their vectors, if codes leave the hits undecided [default: what the codes
-    /// need]
+    /// The most candidates ranked by their vectors, if codes leave the hits undecided [default: what the
+    /// codes need]
     #[arg(long, value_name = "CANDIDATES")]
     pub(crate) candidates_max: Option<usize>,
     /// Which candidates are ranked by their vectors: all, never, or undecided[=PART]. undecided reads only

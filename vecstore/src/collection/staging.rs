@@ -43,8 +43,8 @@ impl<'a> Staging<'a> {
         match directory.create_dir(&dir) {
             Ok(()) => {}
             Err(error) if error.source.kind() == ErrorKind::AlreadyExists => {
-                // A link would let `clear` remove files elsewhere. The target would belong to the owner of this
-                // directory.
+                // A link would let `clear` remove files elsewhere. The target would belong to the owner of
+                // this directory.
                 directory.check_own(&dir)?;
             }
             Err(error) => return Err(error.into()),
@@ -72,8 +72,8 @@ impl<'a> Staging<'a> {
     }
 }
 
-/// A name of the store's own. If it would be too long, a hash replaces the target's name. Two targets with one
-/// hash exclude each other by the lock.
+/// A name of the store's own. If it would be too long, a hash replaces the target's name. Two targets with
+/// one hash exclude each other by the lock.
 fn staging_name(target: &OsStr, suffix: &str) -> OsString {
     /// The longest file name on most file systems.
     const BYTES_MAX: usize = 255;

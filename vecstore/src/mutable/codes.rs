@@ -212,8 +212,8 @@ mod tests {
             codes.set(0, bytemuck::cast_slice(&stored));
             let mut given = None;
             codes.at_most(&RoaringBitmap::from([0]), scorer.query(), |_, at_most| given = Some(at_most));
-            // A code is off by half a step at most, which is a 510th of the range. The errors of 256 components
-            // do not all have one direction.
+            // A code is off by half a step at most, which is a 510th of the range. The errors of 256
+            // components do not all have one direction.
             let size = if distance == Distance::Cosine { 1.0 } else { 256.0 / 12.0 };
             let above = (given.unwrap() - scorer.score_f32(&stored)) / size;
             assert!((0.0..0.03).contains(&above), "{distance}: {above}");

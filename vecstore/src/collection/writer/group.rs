@@ -19,7 +19,7 @@ impl Writer {
     pub(super) async fn write_group(&mut self, first: WriteJob, writes: Option<&Jobs<WriteJob>>) {
         let mut group = vec![first];
         let mut bytes = 0;
-        // A change that depends on the content comes alone, after its group, so that it sees all earlier writes.
+        // A change that depends on the content comes alone, after its group. So it sees all earlier writes.
         while let Change::Batch { body, .. } = &group[group.len() - 1].change {
             bytes += body.as_ref().map_or(0, Vec::len);
             if group.len() >= GROUP_MAX || bytes >= GROUP_BYTES_MAX {

@@ -30,8 +30,8 @@ pub(in crate::collection) enum Change {
 
 /// A job other than a write, except for writes that must not wait.
 pub(in crate::collection) enum ControlJob {
-    /// A write from a thread of a collection. It does not wait for room, because its thread may be the one that
-    /// makes room.
+    /// A write from a thread of a collection. It does not wait for room, because its thread may be the one
+    /// that makes room.
     Write(WriteJob),
     Sync(Reply<()>),
     /// Sync, and freeze the mutable segment if the thresholds ask for it.

@@ -23,8 +23,8 @@ impl Writer {
         !self.closing.is_stopped() && self.is_full(&state) && self.optimizer_failure(&state).is_none()
     }
 
-    /// Whether the mutable segment, or its log, is far above the thresholds, because the segment before is not
-    /// sealed yet.
+    /// Whether the mutable segment, or its log, is far above the thresholds, because the segment before is
+    /// not sealed yet.
     fn is_full(&self, state: &State) -> bool {
         let options = &self.shared.options;
         options.background
