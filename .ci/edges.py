@@ -1,5 +1,5 @@
-"""Compares the edges between the workspace's crates (`cargo metadata` on standard input), and those between modules of a crate,
-with those that are allowed."""
+"""Compares edges with those that are allowed: between the workspace's crates (`cargo metadata` on standard
+input), and between modules of a crate."""
 
 import json
 import pathlib
@@ -32,7 +32,8 @@ def crate_faults(packages, rules):
         found = [(d["name"], d["kind"]) for d in package["dependencies"] if d["name"] in names - {name}]
         for dependency, kind in found:
             if dependency not in (used | by_tests if kind == "dev" else used):
-                faults.append(f"{name} must not use {dependency}" + (" (in its tests)" if kind == "dev" else ""))
+                where = " (in its tests)" if kind == "dev" else ""
+                faults.append(f"{name} must not use {dependency}{where}")
         for unused in used - {dependency for dependency, kind in found if kind != "dev"}:
             faults.append(f"{name} may use {unused}, and does not: take that away")
         for unused in by_tests - {dependency for dependency, _ in found}:
@@ -54,11 +55,12 @@ def module_faults(crate, source, rules):
             continue
         code = re.sub(r"//.*", "", "\n".join(path.read_text() for path in paths))
         if "crate::{" in code:
-            faults.append(f"{crate}::{module}: write a line for each module that it uses, instead of `crate::{{`")
+            faults.append(f"{crate}::{module}: write a line for each module, instead of `crate::{{`")
         found = set(re.findall(r"\bcrate::(\w+)", code)) & files.keys() - {module}
         used, _ = rules[module]
         faults += [f"{crate}::{module} must not use {other}" for other in found - used]
-        faults += [f"{crate}::{module} may use {other}, and does not: take that away" for other in used - found]
+        unused = used - found
+        faults += [f"{crate}::{module} may use {other}, and does not: take that away" for other in unused]
     return faults
 
 

@@ -4,8 +4,12 @@
 //! It measures vectors of several sizes and several depths, with the page cache bypassed, cold and warm. The
 //! file is kept for the next run. Setting up rings and opening files is not measured.
 //!
-//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_BACKENDS=mmap,ring` (default: all), `BENCH_ROUNDS`
-//! (5), and `BENCH_QUICK=1` (takes seconds, shows that it works, measures nothing).
+//! | variable | means | default |
+//! |---|---|---|
+//! | `BENCH_DIR` | a directory on the disk to measure | `target/tmp` |
+//! | `BENCH_BACKENDS` | only these backends, as `mmap,ring` | all |
+//! | `BENCH_ROUNDS` | the number of rounds | 5 |
+//! | `BENCH_QUICK=1` | shows in seconds that it works, measures nothing | |
 
 use benches::data::variable;
 use benches::reads::{FIGURES, Issue, Recorder, random_requests};

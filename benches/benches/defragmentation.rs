@@ -5,9 +5,13 @@
 //! target/release/slow-disk run --memory-max-mib 128 -- cargo bench -p benches --bench defragmentation
 //! ```
 //!
-//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_KEEP` (keeps collections between runs; default
-//! `target/tmp`), `BENCH_BACKENDS` (`mmap,ring`), `BENCH_ROUNDS` (3, about 8 minutes), and `BENCH_QUICK=1`
-//! (takes seconds, shows that it works).
+//! | variable | means | default |
+//! |---|---|---|
+//! | `BENCH_DIR` | a directory on the disk to measure | `target/tmp` |
+//! | `BENCH_KEEP` | the directory of the collections | `target/tmp` |
+//! | `BENCH_BACKENDS` | only these backends, as `mmap,ring` | `mmap,ring` |
+//! | `BENCH_ROUNDS` | the number of rounds | 3, about 8 minutes |
+//! | `BENCH_QUICK=1` | shows in seconds that it works | |
 
 use benches::data::variable;
 use benches::disk::DiskCounts;

@@ -5,8 +5,11 @@
 //!
 //! Arguments: the parts to run (`-- skewed`); default: both.
 //!
-//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_ROUNDS` (5), `BENCH_QUICK=1` (takes seconds, shows
-//! that it works).
+//! | variable | means | default |
+//! |---|---|---|
+//! | `BENCH_DIR` | a directory on the disk to measure | `target/tmp` |
+//! | `BENCH_ROUNDS` | the number of rounds | 5 |
+//! | `BENCH_QUICK=1` | shows in seconds that it works | |
 
 use benches::reads::{FIGURES, Issue, Recorder, random_requests};
 use benches::report::{Plot, Report, Table};

@@ -3,9 +3,14 @@
 //! `cargo bench -p benches --bench interference`. On a slow disk the effect shows:
 //! `cargo run --release -p benches --bin slow-disk -- run -- cargo bench -p benches --bench interference`.
 //!
-//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_BACKENDS=mmap,ring` (default: all;
-//! `ring-without-lanes` is the ring with all operations in one lane), `BENCH_ROUNDS`, and `BENCH_QUICK=1`
-//! (takes seconds, shows that it works).
+//! | variable | means | default |
+//! |---|---|---|
+//! | `BENCH_DIR` | a directory on the disk to measure | `target/tmp` |
+//! | `BENCH_BACKENDS` | only these backends, as `mmap,ring` | all |
+//! | `BENCH_ROUNDS` | the number of rounds | 3 |
+//! | `BENCH_QUICK=1` | shows in seconds that it works | |
+//!
+//! The backend `ring-without-lanes` is the ring with all operations in one lane.
 
 use benches::cpu_time;
 use benches::data::{Error, variable};

@@ -7,10 +7,15 @@
 //! target/release/slow-disk run -- cargo bench -p benches --bench peers
 //! ```
 //!
-//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_KEEP` (keeps data and indexes; default
-//! `target/tmp`), `BENCH_PYTHON` (default `python3`), `BENCH_ROUNDS` (3), and `BENCH_QUICK=1` (few vectors
-//! and a generous cap; shows that it works). If a package is missing, the bench names it and exits with
-//! status 77.
+//! | variable | means | default |
+//! |---|---|---|
+//! | `BENCH_DIR` | a directory on the disk to measure | none |
+//! | `BENCH_KEEP` | the directory of data and indexes | `target/tmp` |
+//! | `BENCH_PYTHON` | the Python | `python3` |
+//! | `BENCH_ROUNDS` | the number of rounds | 3 |
+//! | `BENCH_QUICK=1` | shows that it works, with few vectors and a generous cap | |
+//!
+//! If a package is missing, the bench names it and exits with status 77.
 
 #![allow(clippy::print_stderr, reason = "it says what is missing")]
 

@@ -2,8 +2,11 @@
 //! and from reads submitted one by one. `cargo bench -p benches --bench registered`. The results decide what
 //! `io-ring` uses.
 //!
-//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_ROUNDS` (12), `BENCH_QUICK=1` (takes seconds, shows
-//! that it works, measures nothing).
+//! | variable | means | default |
+//! |---|---|---|
+//! | `BENCH_DIR` | a directory on the disk to measure | `target/tmp` |
+//! | `BENCH_ROUNDS` | the number of rounds | 12 |
+//! | `BENCH_QUICK=1` | shows in seconds that it works, measures nothing | |
 
 use benches::reads::{FIGURES, Issue, Recorder, random_requests};
 use benches::report::{Report, Table};

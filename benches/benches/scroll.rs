@@ -6,9 +6,13 @@
 //!     cargo bench -p benches --bench scroll
 //! ```
 //!
-//! Environment: `BENCH_DIR` (the disk to measure), `BENCH_KEEP` (keeps collections between runs; default
-//! `target/tmp`), `BENCH_BACKENDS=mmap,ring` (default: all), `BENCH_ROUNDS` (3), and `BENCH_QUICK=1` (takes
-//! seconds, shows that it works).
+//! | variable | means | default |
+//! |---|---|---|
+//! | `BENCH_DIR` | a directory on the disk to measure | `target/tmp` |
+//! | `BENCH_KEEP` | the directory of the collections | `target/tmp` |
+//! | `BENCH_BACKENDS` | only these backends, as `mmap,ring` | all |
+//! | `BENCH_ROUNDS` | the number of rounds | 3 |
+//! | `BENCH_QUICK=1` | shows in seconds that it works | |
 
 use benches::data::variable;
 use benches::disk::DiskCounts;

@@ -6,8 +6,13 @@
 //! * **Workers**: kernel threads for buffered writes to many files, with a ring for each file, with such
 //!   rings that share workers, and with one ring for all.
 //!
-//! Arguments: the parts to run (`-- bulk`); default: all. Environment: `BENCH_ROUNDS`, `BENCH_DIR` (the disk
-//! to measure), `BENCH_QUICK=1` (takes seconds, shows that it works, measures nothing).
+//! Arguments: the parts to run (`-- bulk`); default: all.
+//!
+//! | variable | means | default |
+//! |---|---|---|
+//! | `BENCH_DIR` | a directory on the disk to measure | `target/tmp` |
+//! | `BENCH_ROUNDS` | the number of rounds | 5 |
+//! | `BENCH_QUICK=1` | shows in seconds that it works, measures nothing | |
 
 use benches::fio;
 use benches::report::{Report, Table};

@@ -1,10 +1,13 @@
-"""A cap on a process's memory and on what the page cache holds of the files it reads; and the disk's counts."""
+"""A cap on the memory of a process, with the pages that the page cache holds for it; the disk's counts."""
 
 import os
 import pathlib
 
 # As in benches/src/slow_disk/cgroup.rs.
-HIERARCHIES = [("/sys/fs/cgroup", "memory.max", "memory.current"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")]
+HIERARCHIES = [
+    ("/sys/fs/cgroup", "memory.max", "memory.current"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+]
 
 
 class Cap:
@@ -27,7 +30,7 @@ class Cap:
         return ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"', self.folder / "cgroup.procs", *command]
 
     def set(self, mib):
-        """Caps what comes from now on: an interpreter and its libraries are not what is compared."""
+        """Caps what comes from now on. The interpreter and its libraries are not compared."""
         self.limit.write_text(str(int(self.usage.read_text()) + (mib << 20)))
 
     def remove(self):

@@ -4,11 +4,15 @@
     pip install numpy hnswlib usearch
     python3 benches/peers/compare.py --vectors base.npy --queries queries.npy --truth neighbours.npy
 
-Each round runs every system once, in a process of its own, so that a machine whose speed drifts treats all alike. Figures are
-medians over the rounds; ratios are against the best peer of the same round. CPU time is that of all threads: unlike the
-clock it does not count what else the machine does. All hold everything in memory, use m=16, ef_construct=128 and cosine,
-and search all queries at once. vecstore's time to build includes writing its files, and its bytes a vector are codes and graph;
-hnswlib's are its saved index, usearch's what it says it uses, vectors included in both. BENCH_JSON=file gets the table as JSON.
+Each round runs every system once, in a process of its own. So a machine whose speed drifts treats all alike.
+Figures are medians over the rounds. Ratios are against the best peer of the same round. CPU time is that of
+all threads. Unlike the clock, it does not count what else the machine does.
+
+All hold everything in memory, use m=16, ef_construct=128 and cosine, and search all queries at once.
+vecstore's time to build includes writing its files. Its bytes a vector are codes and graph. Those of hnswlib
+are its saved index, and those of usearch what it says it uses: both include the vectors.
+
+BENCH_JSON=file gets the table as JSON.
 """
 
 import argparse
@@ -44,14 +48,14 @@ def timed(work):
 
 
 def sweep(args, name, build, bytes_a_vector, search, queries, truth):
-    """Searches with each ef, three times, and reports the fastest: what else the machine does only slows down."""
+    """Searches with each ef, and reports the fastest of three runs: other work only slows a run down."""
     for ef in EFS:
         runs = [timed(lambda: search(queries, ef)) for _ in range(3)]
         found = runs[0][0]
         hits = sum(len(set(a) & set(b)) for a, b in zip(found.tolist(), truth.tolist()))
         recall = hits / truth.size
-        row = {"system": name, "build_seconds": build[1], "build_cpu_seconds": build[2], "ef": ef, "recall": recall}
-        row["bytes"] = bytes_a_vector
+        row = {"system": name, "build_seconds": build[1], "build_cpu_seconds": build[2]}
+        row |= {"ef": ef, "recall": recall, "bytes": bytes_a_vector}
         row["qps"] = len(queries) / min(run[1] for run in runs)
         row["cpu_us"] = min(run[2] for run in runs) / len(queries) * 1e6
         print(json.dumps(row), flush=True)
@@ -86,7 +90,12 @@ def run_usearch(args):
     base /= numpy.linalg.norm(base, axis=1, keepdims=True)
     for dtype in ("f32", "f16", "i8"):
         index = Index(
-            ndim=base.shape[1], metric="cos", dtype=dtype, connectivity=M, expansion_add=EF_CONSTRUCT, expansion_search=64
+            ndim=base.shape[1],
+            metric="cos",
+            dtype=dtype,
+            connectivity=M,
+            expansion_add=EF_CONSTRUCT,
+            expansion_search=64,
         )
         keys = numpy.arange(len(base))
         build = timed(lambda: index.add(keys, base, threads=args.threads))
@@ -176,7 +185,8 @@ def print_table(rounds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=shape)
     for name in ("vectors", "queries", "truth"):
         parser.add_argument(f"--{name}", required=True, metavar="NPY")
     parser.add_argument("--rounds", type=int, default=3)

@@ -1,4 +1,4 @@
-"""The vectors, queries and exact neighbours that everybody gets."""
+"""The vectors, queries and exact neighbours, the same for all systems."""
 
 import numpy
 
@@ -6,12 +6,16 @@ SPREAD, CLUSTER_POINTS, BLOCK = 0.4, 500, 10_000
 
 
 def clustered(folder, count, dim, queries, seed=11):
-    """Clusters of normal shape, and queries from the same distribution; as `vecstore::dataset::Clustered`, of other random numbers."""
+    """Clusters of normal shape, and queries from the same distribution.
+
+    As `vecstore::dataset::Clustered`, of other random numbers.
+    """
     random = numpy.random.default_rng(seed)
     centres = random.standard_normal((max(count // CLUSTER_POINTS, 1), dim), numpy.float32)
 
     def some(rows):
-        return centres[random.integers(len(centres), size=rows)] + SPREAD * random.standard_normal((rows, dim), numpy.float32)
+        chosen = centres[random.integers(len(centres), size=rows)]
+        return chosen + SPREAD * random.standard_normal((rows, dim), numpy.float32)
 
     vectors = numpy.lib.format.open_memmap(folder / "vectors.npy", "w+", numpy.float32, (count, dim))
     for first in range(0, count, BLOCK):
@@ -26,7 +30,10 @@ def nearest(vectors, queries, limit):
     for first in range(0, len(vectors), BLOCK):
         rows = vectors[first : first + BLOCK]
         found = queries @ (rows / numpy.linalg.norm(rows, axis=1, keepdims=True)).T
-        best = numpy.argpartition(-found, limit, axis=1)[:, :limit] if found.shape[1] > limit else numpy.argsort(-found)
+        if found.shape[1] > limit:
+            best = numpy.argpartition(-found, limit, axis=1)[:, :limit]
+        else:
+            best = numpy.argsort(-found)
         scores.append(numpy.take_along_axis(found, best, 1))
         ids.append(best + first)
     scores, ids = numpy.hstack(scores), numpy.hstack(ids)

@@ -1,17 +1,23 @@
 #!/usr/bin/env python3
-"""Searches the same vectors on the same disk, under the same cap on memory, with vecstore and with four others.
+"""Searches the same vectors on the same disk, under the same cap on memory, with vecstore and four others.
 
-`cargo bench -p benches --bench peers` runs it, first `disk.py prepare DATA`, outside of the cap, then `disk.py search DATA`.
+`cargo bench -p benches --bench peers` runs it: first `disk.py prepare DATA`, outside of the cap, then
+`disk.py search DATA`.
 
-`prepare` makes the data, unless vectors.npy and queries.npy (f32) are in DATA, finds the exact neighbours, builds every
-index, and looks for settings: for each amount of rescoring the least ef, or number of probes, whose recall@10 is at least 0.95.
+`prepare` makes the data, unless vectors.npy and queries.npy (f32) are in DATA. It finds the exact neighbours
+and builds every index. It then looks for settings: for each amount of rescoring the least ef, or number of
+probes, whose recall@10 is at least 0.95.
 
-`search` copies the indexes onto the disk of BENCH_DIR and runs each in a process of its own in a memory cgroup. The cap, a
-quarter of the vectors unless --cap-mib says otherwise, counts from when the process has imported what it needs, so that nobody pays for an
-interpreter. It begins with a cold page cache; half of the queries warm up whatever the contender caches, the other half is
-measured. First every setting is tried with 8 queries at once, all in one process, where a map may still have pages of the one before;
-then the best one with 1, 2 and 32; then come the rounds, of all contenders at their best, in an order that rotates, each in a
-new process. BENCH_JSON=file gets what is printed as JSON.
+`search` copies the indexes onto the disk of BENCH_DIR. It runs each in a process of its own, in a memory
+cgroup. The cap is a quarter of the vectors, or --cap-mib. It counts from when the process has imported what
+it needs, so that no contender pays for an interpreter. Each process begins with a cold page cache. The first
+half of the queries warms up what the contender caches, and the other half is measured.
+
+First it tries every setting with 8 queries at once, all in one process. A map may still have pages of the
+setting before. Then it tries the best setting with 1, 2 and 32 queries at once. Then come the rounds. Each
+runs all contenders at their best, in an order that rotates, each in a new process.
+
+BENCH_JSON=file gets what is printed as JSON.
 """
 
 import argparse
@@ -39,8 +45,8 @@ def recall(found, truth):
     return sum(len(set(a) & set(b)) for a, b in zip(found, truth)) / (LIMIT * max(len(found), 1))
 
 
-class Killed(Exception):
-    """By the cap."""
+class KilledError(Exception):
+    """The cap killed the process."""
 
 
 class Contender:
@@ -53,7 +59,8 @@ class Contender:
         if name == "vecstore":
             command = system(name).command(folder, backend, queries)
         else:
-            command = [sys.executable, HERE / "serve.py", name, variant, folder, queries, str(cap_mib or 1024)]
+            cap = str(cap_mib or 1024)
+            command = [sys.executable, HERE / "serve.py", name, variant, folder, queries, cap]
         command = self.cap.command(command) if cap_mib else command
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
@@ -79,7 +86,9 @@ class Contender:
         line = self.process.stdout.readline()
         if not line:
             status = self.process.wait()
-            raise Killed if status == -signal.SIGKILL else RuntimeError(f"a contender ended with status {status}")
+            if status == -signal.SIGKILL:
+                raise KilledError
+            raise RuntimeError(f"a contender ended with status {status}")
         return line
 
     def expect(self, word):
@@ -88,7 +97,8 @@ class Contender:
             raise RuntimeError(f"a contender said {line!r} instead of {word!r}")
 
     def search(self, setting, threads, first, last, seconds):
-        self.say(json.dumps({"setting": setting, "threads": threads, "first": first, "last": last, "seconds": seconds}))
+        wanted = {"setting": setting, "threads": threads, "first": first, "last": last, "seconds": seconds}
+        self.say(json.dumps(wanted))
         return json.loads(self.line())
 
     def anonymous_mib(self):
@@ -131,7 +141,8 @@ def prepare(args):
         data.clustered(args.data, args.count, args.dim, args.queries)
     vectors = numpy.load(args.data / "vectors.npy", mmap_mode="r")
     if not (args.data / "truth.npy").exists():
-        numpy.save(args.data / "truth.npy", data.nearest(vectors, numpy.load(args.data / "queries.npy"), LIMIT))
+        queries = numpy.load(args.data / "queries.npy")
+        numpy.save(args.data / "truth.npy", data.nearest(vectors, queries, LIMIT))
     truth = numpy.load(args.data / "truth.npy").tolist()
     for name in args.only:
         for variant in system(name).VARIANTS:
@@ -148,8 +159,10 @@ def prepare(args):
             built = time.perf_counter() - started
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
             settings, most = settings_that_reach(name, variant, folder, args.data, truth)
-            made.write_text(json.dumps({"built": built, "mib": size / 2**20, "settings": settings, "most": most}))
-            print(f"{name} {variant}: built in {built:.0f} s, {size / 2**20:.0f} MiB, recall up to {most:.3f}: {settings}", flush=True)
+            mib = size / 2**20
+            made.write_text(json.dumps({"built": built, "mib": mib, "settings": settings, "most": most}))
+            facts = f"built in {built:.0f} s, {mib:.0f} MiB, recall up to {most:.3f}"
+            print(f"{name} {variant}: {facts}: {settings}", flush=True)
 
 
 class Search:
@@ -167,7 +180,10 @@ class Search:
         self.found = {}
 
     def run(self, contender, settings):
-        """Rows of (setting, threads) run one after the other in one process, beginning cold; `None` if the cap killed it."""
+        """Runs (setting, threads) one after the other in one process, beginning cold.
+
+        The rows are those that were measured before the cap killed the process, or all.
+        """
         from cap import disk_counts, make_cold
 
         name, variant, backend = contender
@@ -185,13 +201,14 @@ class Search:
                 reads, read = (now - before for now, before in zip(disk_counts(self.dir), (reads, read)))
                 self.compare(contender, setting, found["ids"])
                 count = len(found["ids"])
-                row = {"setting": setting, "threads": threads, "recall": recall(found["ids"], self.truth[half:])}
+                row = {"setting": setting, "threads": threads}
+                row |= {"recall": recall(found["ids"], self.truth[half:])}
                 row |= {"cold": len(cold["ids"]) / cold["seconds"], "qps": count / found["seconds"]}
                 row |= {"reads": reads / count, "kib": read / 1024 / count, "cpu": found["cpu"] * 1e3 / count}
                 row |= {"anonymous": process.anonymous_mib(), "load": process.load_seconds}
                 rows.append(row)
                 print(" ".join(contender), json.dumps(row), file=sys.stderr, flush=True)
-        except Killed:
+        except KilledError:
             print(" ".join(contender), "killed by the memory cap", file=sys.stderr, flush=True)
         finally:
             if process:
@@ -202,7 +219,8 @@ class Search:
         """The same index and setting find the same through every backend."""
         first = self.found.setdefault((contender[:2], str(setting)), ids)
         if contender[0] == "vecstore" and any(a != b for a, b in zip(first, ids)):
-            raise RuntimeError(f"{' '.join(contender)} with {setting} found other ids than the backend before")
+            what = f"{' '.join(contender)} with {setting}"
+            raise RuntimeError(f"{what} found other ids than the backend before")
 
     def contenders(self):
         for name in self.args.only:
@@ -266,22 +284,27 @@ def named(contender, setting):
 def tables(search, tried, rounds):
     peers = [rows for (name, *_), rows in rounds.items() if name != "vecstore" and rows]
     best_peer = max((statistics.median(row["qps"] for row in rows) for rows in peers), default=None)
-    columns = ["contender", "setting", "threads", "recall@10", "searches/s", "of the best peer", "cold searches/s", "reads/search"]
-    columns += ["KiB/search", "CPU ms/search", "anonymous MiB", "load s"]
+    columns = ["contender", "setting", "threads", "recall@10", "searches/s", "of the best peer"]
+    columns += ["cold searches/s", "reads/search", "KiB/search", "CPU ms/search", "anonymous MiB", "load s"]
+    figures = ("cold", "reads", "kib", "cpu", "anonymous", "load")
     rows = []
     for contender, found in rounds.items():
         ratio = statistics.median(row["qps"] for row in found) / best_peer if best_peer else "-"
-        spreads = [cell([row[figure] for row in found]) for figure in ("cold", "reads", "kib", "cpu", "anonymous", "load")]
+        spreads = [cell([row[figure] for row in found]) for figure in figures]
         name, setting = named(contender, found[0]["setting"])
-        if len(found) < search.args.rounds:
-            name += f" (killed by the cap in {search.args.rounds - len(found)} of {search.args.rounds} rounds)"
+        planned = search.args.rounds
+        if len(found) < planned:
+            name += f" (killed by the cap in {planned - len(found)} of {planned} rounds)"
         row = [name, setting, found[0]["threads"], cell([row["recall"] for row in found])]
         rows.append(row + [cell([row["qps"] for row in found]), ratio, *spreads])
     for contender, why in tried.items():
         if isinstance(why, str):
             rows.append([named(contender, {})[0], why] + ["-"] * (len(columns) - 2))
-    notes = [f"{search.what}, at most {search.cap_mib} MiB of memory besides the program; the best setting and number of threads of each."]
-    notes += [f"{system(name).PACKAGE} {version(name)}: {' '.join(system(name).WHAT.split())}" for name in search.args.only]
+    cap = f"at most {search.cap_mib} MiB of memory besides the program"
+    notes = [f"{search.what}, {cap}; the best setting and number of threads of each."]
+    for name in search.args.only:
+        what = " ".join(system(name).WHAT.split())
+        notes.append(f"{system(name).PACKAGE} {version(name)}: {what}")
     plot = {"x": "contender", "y": "searches/s", "series": "contender", "pictures": [], "log": False}
     title = f"Peers: searches at recall@10 of at least {RECALL}"
     yield {"title": title, "notes": notes, "columns": columns, "rows": rows, "plots": [plot]}
@@ -336,29 +359,33 @@ def missing(args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=shape)
     commands = parser.add_subparsers(required=True)
     for do in (prepare, search):
         command = commands.add_parser(do.__name__)
         command.set_defaults(do=do)
         command.add_argument("data", type=pathlib.Path)
-        command.add_argument("--only", type=lambda names: names.split(","), default=SYSTEMS, metavar="NAME,NAME")
+        names = {"type": lambda text: text.split(","), "default": SYSTEMS, "metavar": "NAME,NAME"}
+        command.add_argument("--only", **names)
         if do is prepare:
             command.add_argument("--count", type=int, default=300_000)
             command.add_argument("--dim", type=int, default=768)
             command.add_argument("--queries", type=int, default=800)
         else:
             command.add_argument("--rounds", type=int, default=3)
-            command.add_argument("--seconds", type=float, default=3, help="of each half of a measurement, at most")
+            of_half = "of each half of a measurement, at most"
+            command.add_argument("--seconds", type=float, default=3, help=of_half)
             command.add_argument("--cap-mib", type=int)
-            at_once = {"type": lambda numbers: [int(number) for number in numbers.split(",")], "default": [8, 1, 2, 32]}
-            command.add_argument("--threads", **at_once, metavar="N,N", help="queries at once to try; settings with the first")
+            numbers = {"type": lambda text: [int(number) for number in text.split(",")], "metavar": "N,N"}
+            at_once = "queries at once to try; settings with the first"
+            command.add_argument("--threads", **numbers, default=[8, 1, 2, 32], help=at_once)
     args = parser.parse_args()
     args.data = args.data.resolve()
     if why := missing(args):
         print(f"skipped: {why}", file=sys.stderr)
         sys.exit(MISSING)
-    # So that what was begun is ended and removed.
+    # Exits by an exception, so that processes and cgroups are ended and removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     args.do(args)
 

@@ -1,4 +1,4 @@
-"""A peer in a process of its own: searches as it is told to, line by line. The protocol is that of benches/src/bin/peer.rs."""
+"""A peer in a process of its own. It obeys lines of the protocol of benches/src/bin/peer.rs."""
 
 import importlib
 import json
@@ -14,7 +14,7 @@ def answer(line):
 
 
 def run(system, index, queries, wanted):
-    """Batches of so many queries that it does not matter much that the last one of each is waited for."""
+    """Runs batches large enough that waiting for the last query hardly counts."""
     started, cpu, ids = time.perf_counter(), time.process_time(), []
     for first in range(0, len(queries), 4 * wanted["threads"]):
         batch = queries[first : first + 4 * wanted["threads"]]

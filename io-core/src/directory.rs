@@ -105,11 +105,11 @@ pub(crate) const SMALL_FILE_BYTES_MAX: usize = 64 << 20;
 /// A lock, held until it is dropped.
 pub trait DirectoryLock: Send + Sync + fmt::Debug {
     /// Whether the path of the lock file still leads to the file that is locked. It does not once the file,
-    /// or a directory on the way to it, was moved, removed or exchanged. The lock then keeps nobody out of
-    /// what is there now. A lock without a file is always in place.
+    /// or a directory on the way to it, was moved, removed or exchanged. The lock then protects nothing that
+    /// is there now. A lock without a file is always in place.
     ///
     /// # Errors
-    /// [`DirectoryError`]. Nobody knows then.
+    /// [`DirectoryError`] if it cannot be found out.
     fn is_in_place(&self) -> Result<bool, DirectoryError>;
 }
 

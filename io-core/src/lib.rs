@@ -44,7 +44,7 @@
 //! | [`PagedReader`], [`PagedWriter`] | plan and drive: fill the depth, re-issue short transfers, deliver |
 //! | [`PageSource`], [`PageSink`] | a backend implements them: one physical read; one write and sync |
 //! | [`Directory`] | names, small files, durability of names, locks |
-//! | [`BackendFactory`], [`DynBackend`] | opens one `!Send` reader a core and starts an executor for it |
+//! | [`BackendFactory`], [`DynBackend`] | opens readers and writers, and starts the executor they live on |
 //!
 //! [`ReadPlan`]: backend::ReadPlan
 //! [`PagedReader`]: backend::PagedReader

@@ -1,4 +1,4 @@
-//! What ends the command with a message and an exit code.
+//! Errors that end the command, with a message and an exit code.
 
 use crate::counted::Counted;
 use crate::{EXIT_DAMAGED, EXIT_DISAGREE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNREAD, EXIT_USAGE};
@@ -51,7 +51,7 @@ pub(crate) enum CliError {
 pub(crate) struct WrittenLines {
     /// All lines up to this one are written.
     pub(crate) to: u64,
-    /// Lines after that, up to this one, may be written: their write failed half-way.
+    /// It is unknown whether later lines, up to this one, are written, because their write failed half-way.
     pub(crate) maybe_to: u64,
 }
 
@@ -71,7 +71,7 @@ impl WrittenLines {
     }
 }
 
-/// What a build without the feature says.
+/// The message of a build without the feature.
 #[cfg(not(feature = "parquet"))]
 pub(crate) const NO_PARQUET: &str = "this build knows no Parquet; build it with `--features parquet`";
 
@@ -79,10 +79,10 @@ fn join(ids: &[PointId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// How to go on where all points are in the collection.
+/// How to go on if all points are in the collection.
 const OPTIMIZE: &str = "only its optimization is left: run `vecstore optimize`";
 
-/// What became of an import; how much is in is unknown where it was not made durable.
+/// The outcome of an import. `imported` is `None` if a failed sync left it unknown.
 fn after_import(imported: Option<u64>, total: u64, optimize: bool) -> String {
     let there = match imported {
         Some(0) => return "nothing was imported".to_owned(),
@@ -99,7 +99,7 @@ fn after_import(imported: Option<u64>, total: u64, optimize: bool) -> String {
 }
 
 impl CliError {
-    /// What was done before the error, and how to go on, to be told on a line of its own.
+    /// A line that says what was done before the error, and how to go on.
     pub(crate) fn how_to_go_on(&self) -> Option<String> {
         match self {
             Self::Upsert { written, .. } => Some(written.describe()),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use vecstore::collection::{Collection, CollectionOptions, Locality, OptimizeReport, Pending};
 use vecstore::error::Error;
 
-/// How often an interrupt is looked for.
+/// Time between two looks for an interrupt.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Seals and merges everything, until it is done or interrupted.
@@ -28,8 +28,8 @@ pub(crate) fn seal(collection: &Collection, stop: &StopFlag) -> Result<OptimizeR
     run_to_end(collection.seal(bars.reporter()), stop)
 }
 
-/// Does what the collection's thresholds ask for after a write: the next command should not have to begin it
-/// again. What was written stays when it is interrupted.
+/// Does what the collection's thresholds ask for after a write, so that the next command need not. The writes
+/// stay if it is interrupted.
 pub(crate) fn settle(collection: &Collection, stop: &StopFlag) -> Result<(), CliError> {
     match run_to_end(collection.settle(), stop) {
         Err(CliError::Store(Error::Stopped)) => Ok(()),
@@ -81,7 +81,7 @@ fn report_json(report: &OptimizeReport, seconds: f64) -> serde_json::Value {
     })
 }
 
-/// For commands that optimize when they say so, and are interrupted and watched while they do.
+/// For commands that call the optimizer themselves, to show its progress and to stop it.
 fn not_in_background(options: CollectionOptions) -> CollectionOptions {
     CollectionOptions { background: false, ..options }
 }
@@ -105,7 +105,7 @@ pub(crate) fn run_defragment(args: &Optimize, stop: &StopFlag, out: &mut impl Wr
     let Some(first) = fields.first().cloned() else {
         return Err(CliError::NoTenant { collection: args.at.collection.clone() });
     };
-    // What is in memory lies nowhere yet.
+    // Points in memory have no pages, so this counts only those in segments.
     let before = collection.locality(first.clone()).wait()?;
     let started = Instant::now();
     let report = optimize(&collection, stop)?;
@@ -228,8 +228,7 @@ pub(crate) fn run_repair(args: &Repair, stop: &StopFlag, out: &mut impl Write) -
             if report.more_lost { ", and perhaps more" } else { "" }
         )?;
     }
-    // What was put in is in memory and the log so far; whoever reads it should not have to wait for that each
-    // time.
+    // Seals now, so that no later opening has to read the log again.
     let collection = Collection::open(&from.backend.backend(), to, &CollectionOptions::default())?;
     settle(&collection, stop)?;
     collection.close()?;

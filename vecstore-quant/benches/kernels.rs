@@ -1,6 +1,7 @@
-//! Kernels, by criterion: beside a loop as one would write it, and, for codes that do not fit a cache, beside
-//! touching the same bytes only, which is what the memory gives. `cargo bench -p vecstore-quant --bench
-//! kernels`; `BENCH_QUICK=1` shows that it works.
+//! Measures kernels with criterion, against plain loops. For codes that do not fit a cache, it also measures
+//! them against only touching the memory, which is the fastest possible.
+//!
+//! `cargo bench -p vecstore-quant --bench kernels`. `BENCH_QUICK=1` shows that it works.
 
 use criterion::{Criterion, Throughput};
 use half::f16;

@@ -74,14 +74,13 @@ impl Distance {
         }
     }
 
-    /// The score as it is compared with others: scores that are reported as equal are equal. What is no
-    /// number, as where a product leaves the range of `f32`, is the worst there is.
+    /// The score for comparisons. Scores that are reported as equal are equal. NaN counts as the worst.
     #[must_use]
     #[inline]
     pub fn comparable(self, score: f32) -> f32 {
         let score = score.max(f32::NEG_INFINITY);
         match self {
-            // Of the two zeros there is one then.
+            // -0 becomes 0.
             Self::Cosine | Self::Dot => score + 0.0,
             // Roots of different squares may be equal.
             Self::Euclid => {
@@ -276,7 +275,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Of any bits, and of numbers a step apart.
+        /// For any bits, and for neighbouring numbers.
         #[test]
         fn comparable_scores_are_equal_where_reported_ones_are(bits: u32, other: u32, step in 0u32..4) {
             for distance in Distance::ALL {

@@ -60,8 +60,8 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
-    /// The path of an open collection leads to something else than what is locked. Nothing more is written.
-    /// Of the writes under way nobody knows whether they are in the collection.
+    /// The path of an open collection leads elsewhere. Nothing more is written. It is unknown whether the
+    /// writes under way are in the collection.
     #[error(
         "{} was moved, replaced or removed while it was open, or its file LOCK was: nothing more is written to it; close it, and open the collection again",
         collection.display()

@@ -1,8 +1,13 @@
 """What disk.py compares, a module each.
 
-A module has `VARIANTS` (kinds of index, by name), `settings(variant)` (what a search is given, from the cheapest to the one that finds
-most), `build(vectors, folder, variant)`, `load(folder, variant, cap)` and `search(index, queries, setting, threads)`, which gives
-the ids found for each query. `WHAT` is how it was set up and why.
+A module has these names:
+
+- `PACKAGE`: its name in the registry
+- `WHAT`: how it was set up, and why
+- `VARIANTS`: kinds of index, by name
+- `settings(variant)`: what a search is given, from the cheapest to the one that finds most
+- `build(vectors, folder, variant)` and `load(folder, variant, cap)`
+- `search(index, queries, setting, threads)`: gives the ids found for each query
 """
 
 import concurrent.futures

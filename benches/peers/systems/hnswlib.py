@@ -5,8 +5,8 @@ import hnswlib
 from . import LIMIT
 
 PACKAGE = "hnswlib"
-WHAT = """M=16, ef_construction=128, cosine. It holds f32 vectors and graph in memory and has no form on disk to search, so it needs more
-memory than the data."""
+WHAT = """M=16, ef_construction=128, cosine. It holds f32 vectors and graph in memory and has no form on disk
+to search, so it needs more memory than the data."""
 VARIANTS = ["f32"]
 
 

@@ -6,9 +6,10 @@ import pyarrow
 from . import LIMIT, in_threads
 
 PACKAGE = "lancedb"
-WHAT = """Cosine, target partitions of its default size. IVF_PQ (dim/8 sub-vectors) and IVF_RQ (RaBitQ, 4 bits), refined with the vectors of
-the table; only ids are selected. (IVF_HNSW_SQ has int8 codes, which take all of the cap.) An index cache of half of the cap, so that it stays below. One
-query a call from each thread; it reads with threads of its own."""
+WHAT = """Cosine, target partitions of its default size. IVF_PQ (dim/8 sub-vectors) and IVF_RQ (RaBitQ, 4
+bits), refined with the vectors of the table; only ids are selected. (IVF_HNSW_SQ has int8 codes, which take
+all of the cap.) An index cache of half of the cap, so that it stays below. One query a call from each
+thread; it reads with threads of its own."""
 VARIANTS = ["ivf_pq", "ivf_rq"]
 
 
@@ -41,7 +42,8 @@ def load(folder, variant, cap):
 
 def search(table, queries, setting, threads):
     def one(query):
-        found = table.search(query, vector_column_name="vector").distance_type("cosine").limit(LIMIT).select(["id", "_distance"])
+        found = table.search(query, vector_column_name="vector").distance_type("cosine")
+        found = found.limit(LIMIT).select(["id", "_distance"])
         found = found.nprobes(setting["nprobes"]).refine_factor(setting["refine"])
         return found.to_arrow()["id"].to_pylist()
 

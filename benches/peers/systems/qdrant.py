@@ -5,15 +5,20 @@ import qdrant_edge as qdrant
 from . import LIMIT, in_threads
 
 PACKAGE = "qdrant-edge-py"
-WHAT = """m=16, ef_construct=128, one segment, no log; codes, graph and ids pinned, vectors and payload cold (mapped, not populated).
-Codes: TurboQuant of 4 and of 2 bits, binary. One query a call from each thread; its calls let go of the interpreter's lock."""
+WHAT = """m=16, ef_construct=128, one segment, no log; codes, graph and ids pinned, vectors and payload cold
+(mapped, not populated). Codes: TurboQuant of 4 and of 2 bits, binary. One query a call from each thread; its
+calls let go of the interpreter's lock."""
 BITS = {"turbo4": qdrant.TurboQuantBitSize.Bits4, "turbo2": qdrant.TurboQuantBitSize.Bits2}
 VARIANTS = ["turbo4", "turbo2", "binary"]
 
 
 def settings(variant):
-    oversampling = {"turbo4": [1.5, 2, 2.25, 2.5, 3, 4], "turbo2": [2, 3, 4, 6, 8], "binary": [4, 8, 16, 32]}[variant]
-    return [{"ef": ef, "oversampling": times} for times in oversampling for ef in (32, 64, 128, 256)]
+    oversampling = {
+        "turbo4": [1.5, 2, 2.25, 2.5, 3, 4],
+        "turbo2": [2, 3, 4, 6, 8],
+        "binary": [4, 8, 16, 32],
+    }
+    return [{"ef": ef, "oversampling": times} for times in oversampling[variant] for ef in (32, 64, 128, 256)]
 
 
 def config(dim, variant):
@@ -25,7 +30,8 @@ def config(dim, variant):
     graph = qdrant.HnswIndexConfig(m=16, ef_construct=128, full_scan_threshold=10, memory=pinned)
     vectors = qdrant.EdgeVectorParams(size=dim, distance=qdrant.Distance.Cosine, memory=cold)
     # In KB: everything is merged into one segment and indexed.
-    optimizers = qdrant.EdgeOptimizersConfig(default_segment_number=1, max_segment_size=1 << 30, indexing_threshold=1000)
+    sizes = {"max_segment_size": 1 << 30, "indexing_threshold": 1000}
+    optimizers = qdrant.EdgeOptimizersConfig(default_segment_number=1, **sizes)
     return qdrant.EdgeConfig(
         vectors=vectors,
         hnsw_config=graph,
@@ -58,7 +64,8 @@ def search(shard, queries, setting, threads):
     params = qdrant.SearchParams(hnsw_ef=setting["ef"], quantization=quantization)
 
     def one(query):
-        found = shard.search(qdrant.SearchRequest(query=qdrant.Query.Nearest(query), limit=LIMIT, params=params))
+        nearest = qdrant.Query.Nearest(query)
+        found = shard.search(qdrant.SearchRequest(query=nearest, limit=LIMIT, params=params))
         return [point.id for point in found]
 
     return in_threads(one, queries.tolist(), threads)

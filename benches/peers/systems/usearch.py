@@ -6,8 +6,9 @@ from usearch.index import Index
 from . import LIMIT
 
 PACKAGE = "usearch"
-WHAT = """connectivity=16, expansion_add=128, cosine; the saved index is not loaded but mapped (`view`), which is its way to search what
-does not fit. Vectors of i8 and of f16; it has no codes beside vectors, and so no rescoring. Its own batches and threads."""
+WHAT = """connectivity=16, expansion_add=128, cosine; the saved index is not loaded but mapped (`view`),
+which is its way to search what does not fit. Vectors of i8 and of f16; it has no codes beside vectors, and
+so no rescoring. Its own batches and threads."""
 VARIANTS = ["i8", "f16"]
 
 
@@ -16,8 +17,11 @@ def settings(variant):
 
 
 def elements(vectors, variant):
-    """As they are kept. A cosine does not mind the scale: int8 gets the range that each vector needs, where usearch's own
-    cast, of a unit vector's components, would leave most of the 8 bits unused."""
+    """The vectors as they are kept.
+
+    A cosine ignores the scale, so each vector is scaled to the whole range of int8. The cast of usearch takes
+    components of a unit vector, and would leave most of the 8 bits unused.
+    """
     if variant == "i8":
         return numpy.rint(vectors * (127 / numpy.abs(vectors).max(axis=1, keepdims=True))).astype(numpy.int8)
     return vectors

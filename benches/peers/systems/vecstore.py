@@ -5,12 +5,15 @@ import pathlib
 import subprocess
 
 PACKAGE = "vecstore"
-WHAT = """m=16, ef_construct=128, one segment; codes, graph and ids pinned, vectors cold, past the page cache but for mmap. Codes: rotated4,
-rotated2. Either all candidates are ranked by their vectors or, where `part` is given, those that the codes leave undecided. As many queries under way at once as the peers have threads, on as many cores as there are."""
+WHAT = """m=16, ef_construct=128, one segment; codes, graph and ids pinned, vectors cold, past the page cache
+but for mmap. Codes: rotated4, rotated2. Either all candidates are ranked by their vectors or, where `part`
+is given, those that the codes leave undecided. As many queries under way at once as the peers have threads,
+on as many cores as there are."""
 BACKENDS = ["ring", "tokio-uring", "mmap"]
 CODES = ["rotated4", "rotated2"]
 VARIANTS = CODES
-PROGRAM = pathlib.Path(os.environ.get("BENCH_PEER") or pathlib.Path(__file__).resolve().parents[3] / "target/release/peer")
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+PROGRAM = pathlib.Path(os.environ.get("BENCH_PEER") or ROOT / "target/release/peer")
 
 
 def settings(variant):

@@ -39,7 +39,7 @@ pub(crate) struct FromTo {
 pub(crate) struct Repair {
     #[command(flatten)]
     pub(crate) paths: FromTo,
-    /// The schema, as JSON, for where the damaged collection does not say it any more
+    /// The schema, as JSON, if the damaged collection has lost it
     #[arg(long, value_name = "FILE")]
     pub(crate) schema: Option<PathBuf>,
     /// Print JSON
@@ -47,10 +47,10 @@ pub(crate) struct Repair {
     pub(crate) json: bool,
 }
 
-/// How large a segment may be made.
+/// The largest segment that merging makes.
 #[derive(Args)]
 pub(crate) struct SegmentArgs {
-    /// Points of a segment that merging makes, at most
+    /// The most points of a segment that merging makes
     #[arg(long, value_name = "POINTS", default_value_t = CollectionOptions::default().segment_points_max,
         value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) segment_points_max: u32,
@@ -62,23 +62,23 @@ impl SegmentArgs {
     }
 }
 
-/// What makes the collection seal and merge while it is written.
+/// Thresholds of sealing and merging while the collection is written.
 #[derive(Args)]
 #[command(next_help_heading = "Sealing and merging")]
 pub(crate) struct ThresholdArgs {
     /// Points in memory that are sealed into a segment
     #[arg(long, value_name = "POINTS", default_value_t = at_least_one(CollectionOptions::default().seal_points))]
     pub(crate) seal_points: NonZeroUsize,
-    /// Bytes of vectors, their codes and payloads in memory that are sealed, however few the points
+    /// Bytes of vectors, codes and payloads in memory that are sealed, even if points are few
     #[arg(long, value_name = "BYTES", default_value_t = at_least_one(CollectionOptions::default().seal_bytes))]
     pub(crate) seal_bytes: NonZeroUsize,
-    /// Bytes of log after which what is in memory is sealed: points replaced over and over add to them
+    /// Bytes of log after which points in memory are sealed; each replacement of a point adds to them
     #[arg(long, value_name = "BYTES", default_value_t = CollectionOptions::default().seal_log_bytes)]
     pub(crate) seal_log_bytes: u64,
-    /// Segments above which the smallest are merged
+    /// Merge the smallest segments if there are more than this
     #[arg(long, value_name = "N", default_value_t = at_least_one(CollectionOptions::default().segments_max))]
     pub(crate) segments_max: NonZeroUsize,
-    /// Part of a segment's points, from 0 to 1, above which it is written anew if so many are deleted
+    /// Write a segment again if more than this part of its points is deleted, from 0 to 1
     #[arg(long, value_name = "PART", default_value_t = CollectionOptions::default().vacuum_ratio, value_parser = parse_part::<f64>)]
     pub(crate) vacuum_ratio: f64,
     #[command(flatten)]

@@ -26,7 +26,7 @@ pub(crate) struct Demo {
     /// Their dimension
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=DIM_MAX as i64))]
     pub(crate) dim: u32,
-    /// Where the collection is made and removed again; its disk is the one that is measured
+    /// Directory for the collection, which is removed again; its disk is measured
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) dir: PathBuf,
     #[command(flatten)]
@@ -45,13 +45,13 @@ pub(crate) struct Demo {
 
 #[derive(Args)]
 pub(crate) struct Advise {
-    /// Directory on the disk to measure; a file is made there, and removed at the end
+    /// Directory on the disk to measure, for a file that is removed at the end
     #[arg(long, value_name = "DIR")]
     pub(crate) path: PathBuf,
-    /// Time to measure for, about; the file is made before
+    /// Time to measure, about; making the file is not counted
     #[arg(long, default_value_t = 110, value_parser = clap::value_parser!(u64).range(5..=3600))]
     pub(crate) seconds: u64,
-    /// Size of the file; more than the disk's own cache tells more
+    /// Size of the file, better larger than the disk's own cache
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..))]
     pub(crate) size_mib: u32,
     /// Bytes of a vector: its components times 4 for f32
@@ -60,7 +60,7 @@ pub(crate) struct Advise {
     /// Size of the vectors that will be stored [default: four times the memory]
     #[arg(long, value_name = "GIB", value_parser = parse_gib)]
     pub(crate) data_gib: Option<f64>,
-    /// Memory that they may be kept in, and all else [default: what the machine has, or the container]
+    /// Memory for these vectors and everything else [default: that of the machine or container]
     #[arg(long, value_name = "GIB", value_parser = parse_gib)]
     pub(crate) memory_gib: Option<f64>,
     /// `all`, or one of the backends of this build

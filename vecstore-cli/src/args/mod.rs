@@ -45,7 +45,7 @@ const FILTERS: &str = "Filters are JSON, or @FILE:\n  '{\"must\": [{\"key\": \"s
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Search the same collection through every backend and compare what each did
+    /// Search the same collection through every backend, and compare them
     #[command(
         after_help = "Examples:\n  vecstore demo\n  vecstore demo --backend monoio --direct --cores 1\n  \
         vecstore demo --vectors base.fvecs --queries query.fvecs --truth groundtruth.npy"
@@ -66,7 +66,7 @@ pub(crate) enum Command {
         vecstore import glove glove.npy\n  vecstore import copy points.npy --payload points.jsonl --points"
     )]
     Import(Import),
-    /// Put points in, given as JSON lines of id, vector and payload
+    /// Write points, given as JSON lines of id, vector and payload
     #[command(
         after_help = "Example:\n  echo '{\"id\": 1, \"vector\": [0.1, 0.2], \"payload\": {\"user\": \"ann\"}}' | vecstore upsert notes"
     )]
@@ -74,7 +74,7 @@ pub(crate) enum Command {
     /// Delete points
     #[command(after_help = FILTERS)]
     Delete(Delete),
-    /// Search a collection and print what was found
+    /// Search a collection, and print the hits
     #[command(after_help = FILTERS)]
     Search(Search),
     /// Print points by their ids
@@ -88,9 +88,9 @@ pub(crate) enum Command {
     /// Print the most frequent values of an indexed field
     #[command(after_help = FILTERS)]
     Facet(Facet),
-    /// Seal what is in memory, merge segments and leave deleted points out
+    /// Seal points in memory, merge segments and leave out deleted points
     Optimize(Optimize),
-    /// Optimize, and tell how well the points of each tenant lie together before and after
+    /// Optimize, and show how well the points of each tenant lie together before and after
     Defragment(Optimize),
     /// Copy a collection as it is now; files are shared by hard links where possible
     Snapshot(FromTo),
@@ -98,13 +98,13 @@ pub(crate) enum Command {
     Restore(FromTo),
     /// Read every byte of a collection and check it
     Verify(Maintain),
-    /// Put what is intact of a damaged collection into a new one, and say what is lost
+    /// Save the intact parts of a damaged collection to a new one, and say what is lost
     Repair(Repair),
     /// Write all points as vectors (.npy) and JSON lines, or as one Parquet file
     #[command(
         after_help = "Examples:\n  vecstore export notes notes.npy notes.jsonl\n  vecstore export notes notes.parquet"
     )]
     Export(Export),
-    /// Say what a collection holds and what it takes
+    /// Show what a collection holds, and how much memory and disk it takes
     Info(Maintain),
 }

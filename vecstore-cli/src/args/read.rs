@@ -33,7 +33,7 @@ pub(crate) struct Scroll {
     /// Points to print [default: all]
     #[arg(long, value_name = "N", value_parser = up_to(usize::MAX))]
     pub(crate) limit: Option<usize>,
-    /// Begin after the page that ended with this token, which is printed to standard error
+    /// Begin after the page that printed this token to standard error
     #[arg(long, value_name = "TOKEN")]
     pub(crate) page: Option<String>,
     /// Print vectors too
@@ -74,10 +74,8 @@ pub(crate) struct Facet {
 pub(crate) struct Export {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
-    /// File for the vectors, which must not exist yet: .npy in the collection's element type, or .parquet for
-    /// everything
+    /// New file: .npy for the vectors, in the collection's element type, or .parquet for everything
     pub(crate) vectors: PathBuf,
-    /// With .npy: file for ids and payloads, which must not exist yet: {"id": ..., "payload": {...}}, in the
-    /// order of the vectors
+    /// New file for the lines {"id": ..., "payload": {...}}, in the order of the vectors; only with .npy
     pub(crate) points: Option<PathBuf>,
 }

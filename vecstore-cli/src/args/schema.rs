@@ -35,12 +35,11 @@ pub(crate) struct Create {
     /// Index a payload field: NAME:KIND, of keyword, integer, float, bool, datetime, uuid. May be repeated
     #[arg(long, value_name = "FIELD:KIND", value_parser = parse_index)]
     pub(crate) index: Vec<(String, FieldKind)>,
-    /// Index a payload field whose points of one value are to lie together on disk. May be repeated: sorted
-    /// by the first one first
+    /// Index a payload field, and put the points of one value together on disk. May be repeated: the first
+    /// field comes first in the order
     #[arg(long, value_name = "FIELD:KIND", value_parser = parse_index)]
     pub(crate) tenant: Vec<(String, FieldKind)>,
-    /// Where a part is: vectors, codes, graph, payload, ids or indexes = cold, cached or pinned. May be
-    /// repeated
+    /// PART=PLACE: vectors, codes, graph, payload, ids or indexes = cold, cached or pinned. May be repeated
     #[arg(long, value_name = "PART=PLACE", value_parser = parse_place)]
     pub(crate) place: Vec<(Part, Placement)>,
 }
@@ -127,7 +126,7 @@ pub(crate) struct GraphArgs {
     /// Links of a point on each upper level of the graph; twice as many on the lowest
     #[arg(long, default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(2..=M_MAX as u64))]
     pub(crate) m: usize,
-    /// Candidates among which a new point's links are chosen
+    /// Candidates from which a new point's links are chosen
     #[arg(long, default_value_t = 128, value_parser = up_to(EF_CONSTRUCT_MAX))]
     pub(crate) ef_construct: usize,
     /// Same seed, same graph
@@ -177,7 +176,7 @@ mod tests {
     use clap::error::ErrorKind;
     use clap::{CommandFactory, Parser};
 
-    /// What the file says is all there is: an option beside it would be ignored.
+    /// A schema file replaces all other options, so one beside it is an error.
     #[test]
     fn a_schema_from_a_file_takes_no_other_option() {
         let mut cli = Cli::command();

@@ -31,8 +31,9 @@ pub(crate) struct Search {
     /// Only hits with at least this score (cosine, dot) or at most this distance (euclid)
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     pub(crate) threshold: Option<f32>,
-    /// Leave the best so many out
-    #[arg(long, default_value_t = 0, value_parser = RangedU64ValueParser::<usize>::new().range(0..=LIMIT_MAX as u64))]
+    /// Leave out the best N hits
+    #[arg(long, value_name = "N", default_value_t = 0,
+        value_parser = RangedU64ValueParser::<usize>::new().range(0..=LIMIT_MAX as u64))]
     pub(crate) offset: usize,
     /// Print payloads too; implies --json
     #[arg(long)]
@@ -65,26 +66,24 @@ pub(crate) struct SearchArgs {
     /// Hits wanted for each query
     #[arg(long, default_value_t = 10, value_parser = up_to(LIMIT_MAX))]
     pub(crate) limit: usize,
-    /// Candidates the graph search keeps; more find more and take longer
+    /// Candidates that the graph walk keeps; more find more, and take longer
     #[arg(long, default_value_t = 128, value_parser = up_to(LIMIT_MAX))]
     pub(crate) ef: usize,
-    /// Candidates read from disk and rescored, for each hit wanted [default: what the codes need]
+    /// Candidates ranked by their vectors, for each hit wanted [default: what the codes need]
     #[arg(long, value_name = "TIMES", value_parser = parse_oversampling)]
     pub(crate) oversampling: Option<f32>,
-    /// Candidates rescored at most, where codes leave undecided which points are the hits [default: what the
+    /// The most candidates ranked by their vectors, if codes leave the hits undecided [default: what the
     /// codes need]
     #[arg(long, value_name = "CANDIDATES")]
     pub(crate) candidates_max: Option<usize>,
-    /// Which candidates are ranked by their vectors: all, never (codes alone decide, and nothing is read), or
-    /// undecided[=PART]: only those that codes cannot tell whether they are hits, PART of the error they may
-    /// have taken for it, above 0, up to 1
+    /// Which candidates are ranked by their vectors: all, never, or undecided[=PART]. undecided reads only
+    /// vectors that the codes leave open. PART (above 0, up to 1) scales the error bounds
     #[arg(long, value_name = "WHICH", default_value = "all", value_parser = parse_rescore)]
     pub(crate) rescore: Rescore,
-    /// Where a filter, or deletions of more than half, leave no more points of a segment than this, score
-    /// each of them instead of walking the graph
+    /// Score each point instead of walking the graph if at most this many points of a segment are left
     #[arg(long, value_name = "POINTS", default_value_t = SearchParams::default().scan_max)]
     pub(crate) scan_max: u64,
-    /// The same where it leaves no more than this part of them, from 0 to 1
+    /// The same for this part of the segment's points, from 0 to 1
     #[arg(long, value_name = "PART", default_value_t = SearchParams::default().scan_ratio, value_parser = parse_part::<f32>)]
     pub(crate) scan_ratio: f32,
 }
@@ -125,13 +124,13 @@ pub(crate) struct IoArgs {
     /// Threads, each with an executor of its own [default: as many as the machine has cores]
     #[arg(long, value_name = "N", value_parser = up_to(CollectionOptions::CORES_MAX))]
     pub(crate) cores: Option<usize>,
-    /// Queries under way at once on each core
+    /// Queries at once on each core
     #[arg(long, value_name = "N", default_value = "4", value_parser = up_to(CollectionOptions::READS_PER_CORE_MAX))]
     pub(crate) reads_per_core: usize,
-    /// Read past the page cache (O_DIRECT) what is placed cold; mmap cannot
+    /// Read cold parts past the page cache (O_DIRECT); mmap cannot
     #[arg(long)]
     pub(crate) direct: bool,
-    /// Reads in flight at once on each core
+    /// Reads in flight for each file, on each core
     #[arg(long, value_name = "N", default_value_t = OpenOptions::default().queue_depth,
         value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) queue_depth: u32,

@@ -3,7 +3,7 @@
 use super::schema::ElementName;
 use clap::{Args, ValueEnum};
 
-/// How a file of vectors is to be read, where its name does not say it.
+/// The format of a file of vectors, if its name does not tell it.
 #[derive(Args)]
 pub(crate) struct FormatArgs {
     /// Format of the input [default: by its extension]

@@ -27,11 +27,11 @@ pub(crate) struct Import {
     /// Lines are what `export` writes: {"id": ..., "payload": {...}}
     #[arg(long, requires = "payload")]
     pub(crate) points: bool,
-    /// Id of the first vector, where ids are not given; those that follow count up [default: 0]
+    /// Id of the first vector if ids are not given; later ones count up [default: 0]
     #[arg(long, value_name = "ID", conflicts_with_all = ["id_field", "points"])]
     pub(crate) first_id: Option<u64>,
-    /// Leave what fits in memory to the log [default: seal it; merge everything where most of the collection
-    /// is new, or --segments-max or --vacuum-ratio asks for it]
+    /// Do not seal the last points, and merge nothing [default: seal them; merge everything if most of the
+    /// collection is new, or if --segments-max or --vacuum-ratio asks for it]
     #[arg(long)]
     pub(crate) no_optimize: bool,
     /// Merge everything in any case, as `optimize` does

@@ -36,7 +36,7 @@ pub struct SalvagedLog<'a> {
     pub is_closed: bool,
     /// Whether writes at its end left traces and may be lost. Their number is unknown.
     pub end_lost: bool,
-    /// What was wrong, for people.
+    /// The faults, as text.
     pub notes: Vec<String>,
 }
 

@@ -32,7 +32,7 @@ pub enum VectorFileError {
         /// Its version.
         found: u32,
     },
-    /// The header does not match its checksum: a bit flipped, or somebody edited it.
+    /// The header does not match its checksum: a bit flipped, or a program edited it.
     #[error("{}: the header is damaged (crc32 {found:08x}, stored {stored:08x})", file.display())]
     HeaderDamaged {
         /// The file.

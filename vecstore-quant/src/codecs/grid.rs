@@ -129,7 +129,7 @@ mod tests {
         assert!((code.dot - dot).abs() < 1e-6 * norm_sq && (code.norm_sq - norm_sq).abs() < 1e-9 * norm_sq);
         let (found, best) = (dot * dot / norm_sq, best_cosine_sq(unit, BITS as u32));
         assert!(found <= best + 1e-6);
-        // With few components, a single one that is off shows.
+        // If there are few components, a single wrong one counts.
         let slack = if unit.len() < 20 { 5e-3 } else { 1e-6 };
         assert!(
             1.0 - found <= (1.0 - best) * 1.1 + slack,

@@ -122,12 +122,12 @@ fn sum<T: Widen, const SQUARED_DISTANCE: bool>(a: &[T], b: &[f32]) -> f32 {
     let (b_rounds, b_blocks) = b_blocks.as_chunks::<ACCUMULATORS>();
     let mut sums = [_mm256_setzero_ps(); ACCUMULATORS];
     for (a, b) in a_rounds.iter().zip(b_rounds) {
-        for lane in 0..ACCUMULATORS {
-            sums[lane] = add_term::<T, SQUARED_DISTANCE>(sums[lane], &a[lane], &b[lane]);
+        for part in 0..ACCUMULATORS {
+            sums[part] = add_term::<T, SQUARED_DISTANCE>(sums[part], &a[part], &b[part]);
         }
     }
-    for (lane, (a, b)) in a_blocks.iter().zip(b_blocks).enumerate() {
-        sums[lane] = add_term::<T, SQUARED_DISTANCE>(sums[lane], a, b);
+    for (part, (a, b)) in a_blocks.iter().zip(b_blocks).enumerate() {
+        sums[part] = add_term::<T, SQUARED_DISTANCE>(sums[part], a, b);
     }
     let mut rest = 0.0;
     if let (false, Some(a), Some(b)) = (a_rest.is_empty(), a.last_chunk(), b.last_chunk()) {
@@ -135,7 +135,7 @@ fn sum<T: Widen, const SQUARED_DISTANCE: bool>(a: &[T], b: &[f32]) -> f32 {
         let a = unsafe { T::widen(a) };
         // SAFETY: this function has AVX2.
         let b = unsafe { f32::widen(b) };
-        let keep = _mm256_castsi256_ps(last_lanes::<FLOATS, 32>(a_rest.len()));
+        let keep = _mm256_castsi256_ps(last_components::<FLOATS, 32>(a_rest.len()));
         let factor = if SQUARED_DISTANCE { _mm256_sub_ps(a, b) } else { a };
         let factor = _mm256_and_ps(factor, keep);
         let other = if SQUARED_DISTANCE { factor } else { _mm256_and_ps(b, keep) };
@@ -172,10 +172,10 @@ fn add_term<T: Widen, const SQUARED_DISTANCE: bool>(
     }
 }
 
-/// All bits set in the last `count` of `LANES` lanes, each of `BITS` bits.
+/// All bits set in the last `count` of `COMPONENTS` components, each of `BITS` bits.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn last_lanes<const LANES: usize, const BITS: usize>(count: usize) -> __m256i {
+fn last_components<const COMPONENTS: usize, const BITS: usize>(count: usize) -> __m256i {
     /// A register of zeros, then a register of ones: a window into it is the mask.
     const WINDOW: [u8; 64] = {
         let mut bytes = [0; 64];
@@ -186,8 +186,8 @@ fn last_lanes<const LANES: usize, const BITS: usize>(count: usize) -> __m256i {
         }
         bytes
     };
-    const { assert!(LANES * BITS == 256) }
-    let window: &[u8; 32] = WINDOW[count * BITS / 8..].first_chunk().expect("at most all lanes");
+    const { assert!(COMPONENTS * BITS == 256) }
+    let window: &[u8; 32] = WINDOW[count * BITS / 8..].first_chunk().expect("at most all components");
     // SAFETY: the array has the 32 bytes that are loaded, and the load needs no alignment.
     unsafe { _mm256_loadu_si256(window.as_ptr().cast()) }
 }
@@ -230,12 +230,12 @@ fn dot_integers<B: Shorts>(a: &[i8], b: &[B]) -> i32 {
     let (b_pairs, b_blocks) = b_blocks.as_chunks::<2>();
     let mut sums = [_mm256_setzero_si256(); 2];
     for (a, b) in a_pairs.iter().zip(b_pairs) {
-        for lane in 0..2 {
+        for part in 0..2 {
             // SAFETY: this function has AVX2.
-            let a = unsafe { i8::widen(&a[lane]) };
+            let a = unsafe { i8::widen(&a[part]) };
             // SAFETY: this function has AVX2.
-            let b = unsafe { B::widen(&b[lane]) };
-            sums[lane] = _mm256_add_epi32(sums[lane], _mm256_madd_epi16(a, b));
+            let b = unsafe { B::widen(&b[part]) };
+            sums[part] = _mm256_add_epi32(sums[part], _mm256_madd_epi16(a, b));
         }
     }
     if let ([a], [b]) = (a_blocks, b_blocks) {
@@ -251,19 +251,19 @@ fn dot_integers<B: Shorts>(a: &[i8], b: &[B]) -> i32 {
         let a = unsafe { i8::widen(a) };
         // SAFETY: this function has AVX2.
         let b = unsafe { B::widen(b) };
-        let a = _mm256_and_si256(a, last_lanes::<SHORTS, 16>(a_rest.len()));
+        let a = _mm256_and_si256(a, last_components::<SHORTS, 16>(a_rest.len()));
         sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(a, b));
     } else {
         for (&a, &b) in a_rest.iter().zip(b_rest) {
             rest = rest.wrapping_add(i32::from(a) * b.into());
         }
     }
-    add_lanes(_mm256_add_epi32(sums[0], sums[1])).wrapping_add(rest)
+    horizontal_sum(_mm256_add_epi32(sums[0], sums[1])).wrapping_add(rest)
 }
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn add_lanes(sums: __m256i) -> i32 {
+fn horizontal_sum(sums: __m256i) -> i32 {
     let halves = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));
     let pairs = _mm_add_epi32(halves, _mm_shuffle_epi32::<0b_01_00_11_10>(halves));
     let total = _mm_add_epi32(pairs, _mm_shuffle_epi32::<0b_00_00_00_01>(pairs));
@@ -337,7 +337,7 @@ fn scan_packed<const BITS: usize>(records: Records<'_>, points: &[u32], query: &
             let shorts = add_window::<BITS>(_mm256_setzero_si256(), window, planes);
             sum = _mm256_add_epi32(sum, _mm256_madd_epi16(shorts, _mm256_set1_epi16(1)));
         }
-        add_lanes(sum) as f32
+        horizontal_sum(sum) as f32
     });
 }
 
@@ -372,8 +372,8 @@ fn hadamard(vector: &mut [f32]) {
     for block in &mut *blocks {
         // SAFETY: this function has AVX2.
         let x = unsafe { f32::widen(block) };
-        // Combines each lane with its neighbour at distance 1, 2 and 4. The blend takes the second argument
-        // for the later lane of a pair.
+        // Combines each component with its neighbour at distance 1, 2 and 4. The blend takes the second
+        // argument for the later component of a pair.
         let other = _mm256_permute_ps::<0b_10_11_00_01>(x);
         let x = _mm256_blend_ps::<0b_1010_1010>(_mm256_add_ps(x, other), _mm256_sub_ps(other, x));
         let other = _mm256_permute_ps::<0b_01_00_11_10>(x);

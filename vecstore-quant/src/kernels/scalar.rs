@@ -1,6 +1,6 @@
 //! The kernels in plain Rust. They are the reference for every other table, and run where there is no other.
 //!
-//! Floats are summed in eight lanes, so that a compiler can use the vectors of the target.
+//! Floats are summed in eight accumulators, so that a compiler can use the vector registers of the target.
 
 use super::records::windows;
 use super::{Kernels, Records, WINDOW};
@@ -30,21 +30,21 @@ pub(super) const KERNELS: Kernels = Kernels {
     hadamard,
 };
 
-const LANES: usize = 8;
+const ACCUMULATORS: usize = 8;
 
 #[inline]
 fn sum<T: Copy>(a: &[T], b: &[f32], term: impl Fn(T, f32) -> f32) -> f32 {
     assert_eq!(a.len(), b.len(), "vectors of one dimension");
-    let (a_blocks, a_rest) = a.as_chunks::<LANES>();
-    let (b_blocks, b_rest) = b.as_chunks::<LANES>();
-    let mut lanes = [0.0f32; LANES];
+    let (a_blocks, a_rest) = a.as_chunks::<ACCUMULATORS>();
+    let (b_blocks, b_rest) = b.as_chunks::<ACCUMULATORS>();
+    let mut sums = [0.0f32; ACCUMULATORS];
     for (a, b) in a_blocks.iter().zip(b_blocks) {
-        for lane in 0..LANES {
-            lanes[lane] += term(a[lane], b[lane]);
+        for part in 0..ACCUMULATORS {
+            sums[part] += term(a[part], b[part]);
         }
     }
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(&a, &b)| term(a, b)).sum();
-    lanes.iter().sum::<f32>() + rest
+    sums.iter().sum::<f32>() + rest
 }
 
 #[inline]
@@ -85,14 +85,14 @@ fn scan_packed<const BITS: usize>(records: Records<'_>, points: &[u32], query: &
 pub(super) fn sum_tables(code: &[u8], tables: &[[f32; 256]]) -> f32 {
     let (code, code_rest) = code.as_chunks::<4>();
     let (tables, tables_rest) = tables.as_chunks::<4>();
-    let mut lanes = [0.0; 4];
+    let mut sums = [0.0; 4];
     for (code, tables) in code.iter().zip(tables) {
-        for lane in 0..4 {
-            lanes[lane] += tables[lane][usize::from(code[lane])];
+        for part in 0..4 {
+            sums[part] += tables[part][usize::from(code[part])];
         }
     }
     let rest: f32 = code_rest.iter().zip(tables_rest).map(|(&byte, table)| table[usize::from(byte)]).sum();
-    lanes.iter().sum::<f32>() + rest
+    sums.iter().sum::<f32>() + rest
 }
 
 fn hadamard(vector: &mut [f32]) {

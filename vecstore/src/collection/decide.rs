@@ -1,5 +1,5 @@
-//! What the codes of candidates tell, with the bounds of their errors: which are among the best, which are
-//! not, and which only their vectors can tell.
+//! Decides from codes and their error bounds which candidates are hits, which are not, and which need their
+//! vectors.
 
 use std::cmp::Ordering;
 use vecstore_quant::Distance;
@@ -13,11 +13,11 @@ pub(super) struct Scored {
     pub(super) score: f32,
     /// How far the score of its vector may be from this one.
     pub(super) bound: f32,
-    /// Whether it is among the best whatever the scores of others turn out to be.
+    /// Whether no other score can push it out of the best.
     pub(super) sure: bool,
 }
 
-/// The sure ones first, then by score.
+/// Sure candidates first, then by score.
 pub(super) fn by_score(a: &Scored, b: &Scored) -> Ordering {
     b.sure.cmp(&a.sure).then_with(|| b.score.total_cmp(&a.score))
 }
@@ -25,7 +25,7 @@ pub(super) fn by_score(a: &Scored, b: &Scored) -> Ordering {
 impl Scored {
     /// The worst score that its vector may have, where `part` of the bound counts.
     pub(super) fn at_least(&self, part: f32) -> f32 {
-        // Of a code that is no vector's the score may be no number: then nothing is known.
+        // Bytes that encode no vector may score NaN. Nothing is known then.
         (self.score - part * self.bound).max(f32::NEG_INFINITY)
     }
 
@@ -36,8 +36,8 @@ impl Scored {
     }
 }
 
-/// The score that none is better than but by rounding. A threshold above it may lie between such scores, so
-/// all of them count.
+/// The best score possible, less a rounding error. A higher threshold may cut between scores that differ by
+/// rounding, so all of them count.
 pub(super) fn best_possible(distance: Distance, threshold: Option<f32>) -> f32 {
     const ALMOST_ONE: f32 = 1.0 - 4.0 * f32::EPSILON;
     match distance {
@@ -47,15 +47,16 @@ pub(super) fn best_possible(distance: Distance, threshold: Option<f32>) -> f32 {
     }
 }
 
-/// The score with exactly `n` better or equal ones before it, if there are as many.
+/// The score at index `n` in descending order. `None` if there are not so many.
 pub(super) fn nth_best(scores: &mut [f32], n: usize) -> Option<f32> {
     (n < scores.len()).then(|| *scores.select_nth_unstable_by(n, |a, b| b.total_cmp(a)).1)
 }
 
-/// Drops candidates that cannot be among the best `wanted`: those whose vector scores worse, even at the far
-/// end of its bound, than that many others at the near end of theirs. Marks as sure those of which no more
-/// than the other `wanted - 1` can be better. `others` are candidates too, about which nothing is decided,
-/// `known` are scores of vectors in memory, and `part` of a bound is what counts.
+/// Drops candidates that cannot be among the best `wanted`: at least `wanted` others have a lower bound above
+/// their upper bound. Marks a candidate as sure if fewer than `wanted` others can reach its lower bound.
+///
+/// `others` only take part in the comparison. `known` are scores of vectors in memory. `part` scales all
+/// bounds.
 pub(super) fn decide(
     candidates: &mut Vec<Scored>,
     others: &[Scored],
@@ -71,7 +72,7 @@ pub(super) fn decide(
     let best_of_others =
         nth_best(&mut ends(&|scored| scored.at_most(part)), wanted).unwrap_or(f32::NEG_INFINITY);
     for candidate in candidates.iter_mut() {
-        // Its own far end may be that one: what is no better than it leaves the place to another.
+        // `best_of_others` may be its own upper bound, so a candidate that only equals it is not sure.
         candidate.sure = candidate.bound.is_finite() && candidate.at_least(part) > best_of_others;
     }
     candidates.retain(|candidate| candidate.at_most(part) >= worst_of_best);
@@ -83,7 +84,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    /// The points of those that are kept, and whether they are sure.
+    /// The kept points, and whether they are sure.
     fn decided(candidates: &[(f32, f32)], known: &[f32], wanted: usize, part: f32) -> Vec<(u32, bool)> {
         let scored = |(point, &(score, bound)): (u32, &(f32, f32))| Scored {
             segment: 0,
@@ -102,13 +103,13 @@ mod tests {
         let kept = |candidates: &[(f32, f32)], known: &[f32], wanted: usize| {
             decided(candidates, known, wanted, 1.0).into_iter().map(|(point, _)| point).collect::<Vec<_>>()
         };
-        // The two best are at least 8 and 7; what is at most 7 may still be one of them.
+        // The two best are at least 8 and 7. A candidate of at most 7 may still be one of them.
         let candidates = [(9.0, 1.0), (8.0, 1.0), (6.0, 1.0), (5.5, 1.0), (5.0, 3.0)];
         assert_eq!(kept(&candidates, &[], 2), [0, 1, 2, 4]);
         // A vector in memory that scores 9.5 leaves one place.
         assert_eq!(kept(&candidates, &[9.5], 2), [0, 1, 4]);
         assert_eq!(kept(&candidates, &[], 5), [0, 1, 2, 3, 4]);
-        // Nothing is known of these.
+        // Infinite bounds, and NaN, decide nothing.
         assert_eq!(
             kept(&[(9.0, f32::INFINITY), (1.0, f32::INFINITY), (f32::NAN, f32::NAN)], &[], 1),
             [0, 1, 2]
@@ -121,23 +122,21 @@ mod tests {
         assert_eq!(decided(&candidates, &[], 2, 1.0), [(0, true), (1, false), (2, false)]);
         // With half of the bounds they do not overlap.
         assert_eq!(decided(&candidates, &[], 2, 0.5), [(0, true), (1, true)]);
-        // Two in memory are better, and leave no place; of one that may be, the place is not sure.
+        // Two better points in memory leave no place. If one of them may be worse, the place is not sure.
         assert_eq!(decided(&candidates, &[9.6, 9.7], 2, 1.0), []);
         assert_eq!(decided(&candidates, &[9.6, 8.6], 2, 1.0), [(0, false)]);
-        // Who is there is found, where there are no others; but for codes that do not know how far they are
-        // off.
+        // Without others every candidate is sure, unless its bound is infinite.
         assert_eq!(decided(&candidates[..2], &[], 2, 1.0), [(0, true), (1, true)]);
         assert_eq!(decided(&[(1.0, f32::INFINITY), (2.0, 0.5)], &[], 2, 1.0), [(0, false), (1, true)]);
         assert_eq!(decided(&[(f32::NAN, f32::NAN), (2.0, 0.5)], &[], 1, 1.0), [(0, false), (1, false)]);
-        // One without any error is not sure for that.
+        // A bound of 0 does not make a candidate sure.
         assert_eq!(decided(&[(9.0, 3.0), (7.0, 0.0)], &[], 1, 1.0), [(0, false), (1, false)]);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whatever the scores of the vectors are within the bounds: the best are among the kept, and the
-        /// sure among the best.
+        /// For any scores within the bounds, the best are among the kept, and the sure among the best.
         #[test]
         fn decisions_hold_wherever_scores_are(
             candidates in vec((-5i8..5, prop_oneof![Just(0.0), Just(1.0), 0f32..3.0], -1f32..=1.0), 0..40),
@@ -152,7 +151,7 @@ mod tests {
             let real = |&(score, bound, at): &(f32, f32, f32)| score + 0.999 * at * bound;
             all.extend((0..).zip(&candidates).map(|(point, candidate)| (real(candidate), Some(point))));
             all.sort_by(|a, b| b.0.total_cmp(&a.0));
-            // Of equals any may be the best.
+            // Equal candidates may take each other's place.
             let worst = all.get(wanted - 1).map_or(f32::NEG_INFINITY, |worst| worst.0);
             for (score, point) in all.iter().filter(|(score, _)| *score > worst) {
                 prop_assert!(point.is_none() || decided.iter().any(|(kept, _)| Some(*kept) == *point), "{score}");

@@ -30,10 +30,10 @@ use vecstore_quant::OriginalScorer;
 
 /// Vectors that an exact search reads in one batch.
 const EXACT_BATCH: usize = 4096;
-/// Further candidates are ranked so many at a time, or as many as were before if that is more: each batch may
-/// decide the rest.
+/// The least number of further candidates in a batch. Small batches stop early, because each may decide the
+/// rest.
 const RANKED_MIN: usize = 32;
-/// A search for more candidates asks for so many times as many.
+/// The factor by which a repeated search asks for more candidates.
 const GROWTH: usize = 4;
 
 /// A search of the segments of one version.
@@ -41,7 +41,7 @@ pub(super) struct DiskSearch<'a> {
     pub(super) reader: &'a CollectionReader,
     pub(super) request: &'a SearchRequest,
     pub(super) entries: &'a [OpenEntry],
-    /// Of each segment the points that a filter leaves, if there is one.
+    /// The points that the filter allows, by segment. `None` without a filter.
     pub(super) allowed: &'a [Option<RoaringBitmap>],
     pub(super) scorer: &'a OriginalScorer,
     pub(super) control: &'a ReadControl,
@@ -49,15 +49,15 @@ pub(super) struct DiskSearch<'a> {
 
 /// What searches of some segments found by codes.
 struct Found {
-    /// Of all of these segments, best first.
+    /// Candidates of all these segments, best first.
     candidates: Vec<Scored>,
-    /// Of each segment the best score that a point may have which is not among them.
+    /// By segment: the best score that a point outside of `candidates` may have.
     rests: Vec<(usize, f32)>,
 }
 
 impl DiskSearch<'_> {
-    /// The best of the candidates by their vectors, or by their codes as far as that was asked for, in no
-    /// order; no fewer than are wanted, if there are as many. `known` are the scores of points in memory.
+    /// Returns the best candidates in no order, at least as many as wanted if they exist. Scores are those of
+    /// vectors, or of codes where `rescore` allows it. `known` are the scores of points in memory.
     pub(super) async fn best(
         &self,
         known: &[f32],
@@ -130,7 +130,7 @@ impl DiskSearch<'_> {
         }
     }
 
-    /// Whether codes tell enough of a candidate, so that its vector need not be read.
+    /// Whether the codes decide about a candidate, so that its vector need not be read.
     fn is_told(&self, candidate: &Scored, part: f32) -> bool {
         let is_near =
             |score| near_enough(self.reader.shared.schema.distance, score, self.request.score_threshold);
@@ -215,8 +215,8 @@ impl DiskSearch<'_> {
 
     /// The best of all vectors that are allowed, without their codes, in no order.
     ///
-    /// Of each batch it reads the ids of those that may be among the best. Usually these are few. Of many
-    /// equal vectors they are all, but memory holds those of one batch only.
+    /// Ids are read only of points in a batch that may be hits. With many equal vectors these are all points
+    /// of the batch, never more.
     pub(super) async fn exact(&self, stats: &mut SearchStats) -> Result<Vec<(Scored, PointId)>, Error> {
         let wanted = self.request.wanted();
         let mut best = TopK::new(wanted, by_score_and_id);

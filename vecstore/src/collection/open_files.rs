@@ -25,7 +25,7 @@ pub struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// What to do, if the limit is below the bound.
+    /// Advice, if the limit is below the bound.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let limit = self.limit.filter(|limit| *limit < self.max)?;

@@ -1,5 +1,5 @@
 //! The optimizer: one thread that makes immutable segments of frozen ones, and merges, vacuums and
-//! defragments those there are. Reads go on meanwhile, over the segments they began with, and go first (see
+//! defragments segments. Reads go on over the segments that they began with, and go first (see
 //! [`background`]).
 
 use super::files::segment_path;
@@ -26,7 +26,7 @@ use vecstore_format::RandomId;
 /// How far an optimization is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OptimizeProgress {
-    /// What it is at.
+    /// The current stage.
     pub stage: BuildStage,
     /// Points done in this stage.
     pub done: u64,
@@ -34,12 +34,12 @@ pub struct OptimizeProgress {
     pub total: u64,
 }
 
-/// What an optimization did.
+/// The result of an optimization.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OptimizeReport {
-    /// Points that were in memory and are in an immutable segment now.
+    /// Points moved from memory into an immutable segment.
     pub sealed: u64,
-    /// Points that were written anew into another segment.
+    /// Points rewritten into another segment.
     pub rewritten: u64,
     /// Deleted points that were left out.
     pub vacuumed: u64,
@@ -49,15 +49,15 @@ pub struct OptimizeReport {
     pub segments_after: usize,
 }
 
-/// Who is told how far an optimization is.
+/// The callback that learns how far an optimization is.
 pub(super) type Progress = Box<dyn Fn(OptimizeProgress) + Send + Sync>;
 
 pub(super) enum Job {
     /// Do what the thresholds ask for.
     Background,
-    /// The same, and tell when there is nothing more to do.
+    /// The same, and answer when nothing is left to do.
     Settle { stop: StopFlag, reply: Reply<()> },
-    /// Seal everything, and merge all segments, as far as they may be, if asked to.
+    /// Seal everything. With `merge`, also merge segments up to their limit.
     Asked { merge: bool, progress: Progress, stop: StopFlag, reply: Reply<OptimizeReport> },
 }
 
@@ -83,7 +83,7 @@ impl Optimizer {
         // Whether the thresholds may ask for something.
         let mut due = false;
         loop {
-            // A job that waits has its turn between two plans, however much there is to do by the thresholds.
+            // Waiting jobs run between two plans.
             let job = match jobs.try_recv() {
                 Err(TryRecvError::Empty) if due => {
                     due = self.background().await;
@@ -101,16 +101,16 @@ impl Optimizer {
                 }
                 Some(Job::Asked { merge, progress, stop, reply }) => {
                     let done = self.asked(merge, &progress, &stop).await;
-                    // It may own the collection. Who waits for the answer is to find it gone.
+                    // `progress` may own the collection. Drop it before the caller gets the answer.
                     drop(progress);
                     let _ = reply.try_send(done);
-                    // What was frozen for something that failed is still to be sealed, or the writer would
-                    // wait for ever.
+                    // Frozen points remain after a failed call. The writer would wait for ever if nothing
+                    // sealed them.
                     due = self.shared.options.background;
                 }
             }
         }
-        // It was only read from.
+        // A reader that fails to close loses nothing.
         let _ = self.reader.close().await;
     }
 
@@ -124,7 +124,7 @@ impl Optimizer {
         self.shared.state.read().version.clone()
     }
 
-    /// Does one thing that the thresholds ask for. Says whether to go on.
+    /// Does one step that the thresholds ask for. Returns whether to go on.
     async fn background(&self) -> bool {
         let plan = next_plan(&self.version(), &self.shared.options, self.sealed_last.get());
         let Some(plan) = plan else {
@@ -136,18 +136,17 @@ impl Optimizer {
             Err(Error::Stopped) => false,
             Err(error) => {
                 self.shared.state.write().background_error = Some(Arc::new(error));
-                // The writer may be waiting for what is not to come.
+                // Wakes the writer, which may wait for a seal that failed.
                 let _ = self.control.send(ControlJob::Wake).await;
                 false
             }
         }
     }
 
-    /// Does what the thresholds ask for of what is there now.
+    /// Does what the thresholds ask for, of the points that are there now.
     async fn settle(&self, stop: &StopFlag) -> Result<(), Error> {
         let (progress, mut report) = (|_| {}, OptimizeReport::default());
-        // Segments from here on are made below. Points are deleted from them meanwhile: they are left to the
-        // next call.
+        // Only older segments are vacuumed, because deletions go on in the new ones.
         let number_end = self.version().segments.iter().map(|entry| entry.data.number + 1).max().unwrap_or(0);
         self.seal_frozen(&progress, stop, &mut report).await?;
         self.ask(ControlJob::Settle).await?;
@@ -160,7 +159,7 @@ impl Optimizer {
         }
     }
 
-    /// Seals what is frozen now.
+    /// Seals the segments that are frozen now.
     async fn seal_frozen(
         &self,
         progress: &(dyn Fn(OptimizeProgress) + Sync),
@@ -173,8 +172,7 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Seals the first that is frozen. Makes room for its segment before, since writers may go on when it is
-    /// sealed.
+    /// Seals the oldest frozen segment. First merges, so that its segment has room.
     async fn seal(
         &self,
         frozen: FrozenEntry,
@@ -202,10 +200,10 @@ impl Optimizer {
         if stop.is_stopped() {
             return Err(Error::Stopped);
         }
-        // First, so that what fails to be sealed does not pile up.
+        // Earlier frozen segments come first, so that they do not pile up after failures.
         self.seal_frozen(progress, stop, &mut report).await?;
         self.ask(ControlJob::Freeze).await?;
-        // Each is taken up once: what is written meanwhile stays for the next time.
+        // Takes each frozen segment once. Later writes are left to the next call.
         let mut frozen = self.version().frozen;
         // The last of them is merged with the segments right away.
         let mut last = if merge { frozen.pop() } else { None };
@@ -219,7 +217,7 @@ impl Optimizer {
         Ok(report)
     }
 
-    /// Merges one that is frozen, and the segments that are there now, into as few as may be.
+    /// Merges a frozen segment and the segments that are there now into as few as the limit allows.
     async fn merge_all(
         &self,
         frozen: &mut Option<FrozenEntry>,
@@ -233,11 +231,11 @@ impl Optimizer {
             let max = self.shared.options.segment_points_max;
             let sealed = frozen.as_ref().map_or(0, |frozen| frozen.segment.len() as u64);
             let mut chosen = fitting(waiting.iter().copied(), u64::from(max).saturating_sub(sealed));
-            // Where nothing fits beside it, it comes last, when there are as few segments as may be.
+            // If no segment fits beside the frozen one, it waits until the others are merged.
             let frozen = if chosen.is_empty() && !waiting.is_empty() { None } else { frozen.take() };
             if chosen.is_empty() && frozen.is_none() {
                 chosen = fitting(waiting.iter().copied(), u64::from(max));
-                // One that is larger than a merged one may be is still defragmented.
+                // A segment above the limit is still defragmented.
                 if chosen.is_empty() {
                     chosen.extend(waiting.first().map(|(_, number)| *number));
                 }
@@ -251,7 +249,7 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Whether these are one segment without deleted points: written anew it would be the same.
+    /// Whether these are one segment without deleted points. Writing it again would change nothing.
     fn is_as_good_as_new(&self, segments: &[u64]) -> bool {
         let state = self.shared.state.read();
         let find = |number| state.version.segments.iter().find(|entry| entry.data.number == number);
@@ -299,7 +297,7 @@ impl Optimizer {
         let number = self.ask(ControlJob::Number).await?;
         let (dir, id) = (segment_path(&shared.dir, number), RandomId::random());
         shared.check_place()?;
-        // Before what is removed after an error: one that is there already is somebody else's.
+        // Created outside of the cleanup below, which must not remove a directory of another owner.
         directory.create_dir(&dir)?;
         let handed_over = Cell::new(false);
         let built = async {
@@ -323,12 +321,12 @@ impl Optimizer {
             handed_over.set(true);
             self.ask(|reply| ControlJob::Install(installation, reply)).await
         };
-        // The progress callback is somebody else's, and what panics here must not take the optimizer along.
+        // The progress callback may panic. The optimizer must go on.
         let built = AssertUnwindSafe(built).catch_unwind().await;
         self.reader.close_replaced().await;
         let built =
             built.unwrap_or(Err(Error::Panicked { what: "the optimizer, or its progress callback," }));
-        // Where nobody knows which manifest is there, both segments stay until the next opening.
+        // If it is unknown which manifest is in place, both segments stay until the next opening.
         let unknown = matches!(built, Err(Error::WorkerLost)) || shared.state.read().read_only.is_some();
         if built.is_err() && !(handed_over.get() && unknown) && shared.check_place().is_ok() {
             let _ = directory.remove_dir_all(&dir);

@@ -58,10 +58,10 @@ pub struct SearchParams {
     /// all points by score and id. The ids of points that may be hits are read too. If many vectors are
     /// equal, these are all of them.
     pub exact: bool,
-    /// A filter, or deletions of more than half of a segment, may leave no more of its points than this. Then
-    /// their codes are all scored, without a graph walk...
+    /// The codes of all points that a filter leaves are scored, without a graph walk, if at most this many of
+    /// a segment are left. The same holds for deletions of more than half of a segment.
     pub scan_max: u64,
-    /// ...and so are they if no more than this part of the segment's points is left, from 0 to 1.
+    /// The same, as a part of the segment's points, from 0 to 1.
     pub scan_ratio: f32,
 }
 
@@ -256,7 +256,7 @@ impl RecordParts {
     pub const NOTHING: Self = Self { payload: false, vector: false };
 }
 
-/// A point, as stored.
+/// A point, as a collection returns it. In vector files and logs, a *record* is bytes instead.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// The id of the point.

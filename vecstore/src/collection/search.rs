@@ -1,4 +1,4 @@
-//! Search: the best of the points in memory and of those on disk, and what is wanted of them.
+//! Search: the best points in memory and on disk, with their requested parts.
 
 use super::decide::Scored;
 use super::disk_search::DiskSearch;
@@ -15,7 +15,7 @@ use roaring::RoaringBitmap;
 use vecstore_index::TopK;
 use vecstore_quant::{Distance, OriginalScorer};
 
-/// What a hit is before its payload and vector are fetched.
+/// The place of a hit whose payload and vector are not fetched yet.
 enum Place {
     Memory(Box<Hit>),
     Disk { segment: usize, point: u32 },
@@ -25,7 +25,7 @@ impl CollectionReader {
     /// Finds the points nearest to a vector.
     ///
     /// # Errors
-    /// [`Error::Input`]; [`Error::Stopped`] once `stop` is raised; whatever keeps files from being read.
+    /// [`Error::Input`]; [`Error::Stopped`] once `stop` is raised; the error that prevents reading files.
     pub async fn search(&self, request: &SearchRequest, stop: &StopFlag) -> Result<SearchResult, Error> {
         let schema = &self.shared.schema;
         request.check(schema.dim)?;
@@ -73,7 +73,7 @@ impl CollectionReader {
             (sure, score, id, Place::Disk { segment, point })
         }));
         let better = |a: &(f32, PointId), b: &(f32, PointId)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-        // By what is sure they are chosen, and not in this order.
+        // Sure hits come first for the choice. The answer is ordered by score alone.
         ranked.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| better(&(a.1, a.2), &(b.1, b.2))));
         ranked.truncate(wanted);
         ranked.sort_by(|a, b| better(&(a.1, a.2), &(b.1, b.2)));
@@ -83,7 +83,7 @@ impl CollectionReader {
         if stop.is_stopped() { Err(Error::Stopped) } else { Ok(SearchResult { hits, stats }) }
     }
 
-    /// The best points of a segment in memory, with all that is wanted of them.
+    /// The best points of a segment in memory, with the requested parts.
     fn scan_memory(
         &self,
         segment: &MutableSegment,
@@ -114,7 +114,7 @@ impl CollectionReader {
         Ok(hits.collect())
     }
 
-    /// The hits with what is wanted of them.
+    /// The hits, with the requested parts.
     async fn hits(
         &self,
         ranked: Vec<(bool, f32, PointId, Place)>,

@@ -10,7 +10,7 @@ use io_core::{DynBackend, with_causes};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-/// The state that all threads of a collection share.
+/// The part of a collection that all of its threads share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
@@ -25,21 +25,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Fails where the collection's path leads to something else than what is locked, and ends all writing
-    /// then.
+    /// Fails if the collection's path does not lead to the locked file. All writing ends then.
     ///
     /// Files are created, replaced and removed by their paths, so this comes before each such step. It also
-    /// comes before a write is acknowledged: whoever opens the path later has taken its lock later, and reads
-    /// what was written before.
+    /// comes before an acknowledgement. A later owner takes the lock later, and so reads what was written.
     pub(crate) fn check_place(&self) -> Result<(), Error> {
         check_place(&*self.lock, &self.dir).map_err(|error| self.stop_writing(error))
     }
 
-    /// Takes no writes any more, since nobody knows what is on the disk.
+    /// Refuses all later writes, because it is unknown what is on the disk.
     pub(crate) fn stop_writing(&self, error: Error) -> Error {
         let what = "open the collection again to go on from what is on the disk";
         let reason = match &error {
-            // It says what to do.
+            // Its text says what to do.
             Error::Displaced { .. } => error.to_string(),
             _ => format!("{}; {what}", with_causes(&error)),
         };

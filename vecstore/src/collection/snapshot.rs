@@ -31,13 +31,13 @@ pub(super) fn take(
     let made = (|| {
         directory.write(&new.join(LOCK), &[])?;
         copy_files(directory, dir, manifest, &new, stop)?;
-        // All that was copied was in the collection.
+        // Everything copied so far was in this collection, not in another one at its path.
         shared.check_place()?;
         move_or_copy(directory, &new, target, stop)
     })();
     let is_moved = matches!(made, Ok(true));
     if !is_moved && shared.check_place().is_ok() {
-        // What stays here is removed by the next snapshot, or the next opening.
+        // If this fails, the next snapshot or opening removes it.
         let _ = directory.remove_dir_all(&new);
     }
     made.map(drop)

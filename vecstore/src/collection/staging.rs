@@ -1,5 +1,5 @@
-//! A collection that is put together under another name, which it loses when it is complete and durable: so
-//! whatever has the name that was asked for is whole.
+//! Builds a collection under another name, and renames it once it is complete and durable. A directory with
+//! the target's name is therefore whole.
 
 use super::files::{LOCK, parent};
 use super::open::{self, Lock};
@@ -9,8 +9,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Fails where something is already, where no directory is to put it into, or where it would be taken for a
-/// leftover of the collection that it comes from.
+/// Fails if the target exists, its parent does not, or it lies inside the source, which would remove it as a
+/// leftover.
 pub(super) fn check_target(directory: &dyn Directory, collection: &Path, target: &Path) -> Result<(), Error> {
     match directory.entry(target) {
         Ok(_) => return Err(Error::Exists { path: target.to_owned() }),
@@ -23,27 +23,28 @@ pub(super) fn check_target(directory: &dyn Directory, collection: &Path, target:
     Ok(())
 }
 
-/// Where something is put together.
+/// A directory in which a collection is built.
 pub(super) struct Staging<'a> {
     directory: &'a dyn Directory,
     pub(super) dir: PathBuf,
     target: &'a Path,
-    /// Held until the directory has the target's name: nobody else takes it over meanwhile.
+    /// Held until the directory has the target's name, so that no other attempt takes it over.
     pub(super) lock: Lock,
 }
 
 impl<'a> Staging<'a> {
-    /// An empty directory beside the target but for its lock file, which is held; `suffix` says what for. One
-    /// that is there is of an attempt that did not come to its end, and is taken over; or it is of one that
-    /// is under way, or of another user, which are errors.
+    /// Makes an empty, locked directory beside the target. `suffix` says what for.
+    ///
+    /// It takes over the directory of an attempt that crashed. It fails if another attempt is under way, or
+    /// another user owns the directory.
     pub(super) fn begin(directory: &'a dyn Directory, target: &'a Path, suffix: &str) -> Result<Self, Error> {
         let name = target.file_name().ok_or_else(|| Error::Exists { path: target.to_owned() })?;
         let dir = target.with_file_name(staging_name(name, suffix));
         match directory.create_dir(&dir) {
             Ok(()) => {}
             Err(error) if error.source.kind() == ErrorKind::AlreadyExists => {
-                // Through a link, another directory's files would be removed. What is another user's, the
-                // target would be too.
+                // A link would let `clear` remove files elsewhere. The target would belong to the owner of
+                // this directory.
                 directory.check_own(&dir)?;
             }
             Err(error) => return Err(error.into()),
@@ -53,16 +54,16 @@ impl<'a> Staging<'a> {
         Ok(Self { directory, dir, target, lock })
     }
 
-    /// Gives the target its name. After an error nothing of it stays, or, where only that could not be made
-    /// durable, all.
+    /// Renames the directory to the target. After an error nothing stays, except if only the sync of the name
+    /// failed: then everything stays.
     pub(super) fn end<T>(self, made: Result<T, Error>) -> Result<T, Error> {
         let moved = made.and_then(|made| {
             open::check_place(&*self.lock, &self.dir)?;
             move_to(self.directory, &self.dir, self.target).map(|()| made)
         });
-        // Where it is not in place any more, another one may be there.
+        // If the path leads elsewhere, it may be another owner's directory.
         if moved.is_err() && self.lock.is_in_place().unwrap_or(false) {
-            // The lock file goes last: whoever takes the directory over then finds nothing else in it.
+            // The lock file goes last, so that an attempt that takes the directory over finds nothing else.
             let _ = clear(self.directory, &self.dir);
             let _ = self.directory.remove_dir_all(&self.dir);
         }
@@ -71,17 +72,16 @@ impl<'a> Staging<'a> {
     }
 }
 
-/// A name that nobody else gives. It has the target's name in it, or a hash of that where it would get too
-/// long. Two targets of one hash only take turns: the lock keeps the second one out while the first one is
-/// built.
+/// A name of the store's own. If it would be too long, a hash replaces the target's name. Two targets with
+/// one hash exclude each other by the lock.
 fn staging_name(target: &OsStr, suffix: &str) -> OsString {
-    /// Of a name, on most file systems.
+    /// The longest file name on most file systems.
     const BYTES_MAX: usize = 255;
     let name: OsString = [".".as_ref(), target, ".vecstore-".as_ref(), suffix.as_ref()].into_iter().collect();
     if name.len() <= BYTES_MAX {
         return name;
     }
-    // FNV-1a, which is the same in every build: a later one takes over what this one leaves.
+    // FNV-1a is the same in every build, so a later build takes over what this one leaves.
     let hash = target.as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -100,7 +100,7 @@ fn clear(directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
 /// Gives a directory its name, durably.
 pub(super) fn move_to(directory: &dyn Directory, new: &Path, target: &Path) -> Result<(), Error> {
     directory.rename(new, target).map_err(|error| match error.source.kind() {
-        // Somebody else was faster.
+        // Another process was faster.
         ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty => Error::Exists { path: target.to_owned() },
         _ => DirectoryError { path: target.to_owned(), ..error }.into(),
     })?;

@@ -1,4 +1,4 @@
-//! Equal scores rank by id, and ids are on disk: they are read only of points that may be among the best.
+//! Equal scores rank by id. Ids are on disk, so they are read only of points that may be among the best.
 
 use super::decide::{Scored, by_score};
 use super::reader::OpenEntry;
@@ -12,8 +12,7 @@ pub(super) fn by_score_and_id(a: &(Scored, PointId), b: &(Scored, PointId)) -> O
     by_score(&a.0, &b.0).then_with(|| a.1.cmp(&b.1))
 }
 
-/// Keeps the best `count`, and all that tie with the last of these: only ids can tell which of them are among
-/// the best.
+/// Keeps the best `count`, and all points that tie with the last of these. Only ids can decide between them.
 pub(super) fn keep_best_and_ties(scored: &mut Vec<Scored>, count: usize) {
     if scored.len() > count {
         let last = *scored.select_nth_unstable_by(count - 1, by_score).1;
@@ -21,8 +20,8 @@ pub(super) fn keep_best_and_ties(scored: &mut Vec<Scored>, count: usize) {
     }
 }
 
-/// Puts the points that tie on both sides of a cut after `count`, of points in the order of [`by_score`],
-/// into the order of their ids.
+/// Orders points by id if they tie with the last one before a cut after `count`. The points must be in the
+/// order of [`by_score`].
 pub(super) async fn order_ties_at(
     scored: &mut [Scored],
     count: usize,
@@ -78,7 +77,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// A point is kept unless as many as are wanted are better than it.
+        /// A point is kept unless `count` others are better.
         #[test]
         fn what_is_kept_has_fewer_better_ones(
             points in vec((any::<bool>(), 0i8..4), 0..60),

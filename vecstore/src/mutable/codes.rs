@@ -1,5 +1,6 @@
-//! Codes of the points in memory, which tell a search what vectors it need not score: they are a quarter of
-//! the bytes, in one pass, where a vector under cosine takes two.
+//! int8 codes of the points in memory. They bound the scores, so a search scores few vectors.
+//!
+//! Scoring a code takes a quarter of the bytes, in one pass. A vector under cosine takes two passes.
 
 use crate::element;
 use crate::schema::Schema;
@@ -11,30 +12,28 @@ use vecstore_quant::{Codec, Quantization, train};
 
 /// Points scored at a time: their scores and records stay in the first caches.
 const BATCH: usize = 64;
-/// Vectors and queries together as long as this have squares far from the end of the range of `f32`; of
-/// longer ones nothing is known.
+/// Above this length, of vector and query together, squares may overflow `f32`, and no bound is given.
 const LENGTH_MAX: f32 = 1e15;
-/// Squares of less come near the end of the range that is next to zero, where they lose what a long other
-/// side makes much of.
+/// Below this length, products lose precision near zero, and a dot product has no bound.
 const LENGTH_MIN: f32 = 1e-15;
-/// More than sums lose below the normal numbers of `f32`.
+/// Allows for what sums lose below the normal numbers of `f32`.
 const SMALLEST: f32 = 1e-35;
 
-/// The int8 code of each slot: of all codecs the one whose bound always holds.
+/// The int8 code of each slot. Of all codecs, only int8 has a bound that always holds.
 #[derive(Clone, Debug)]
 pub(super) struct Codes {
     codec: Arc<dyn Codec>,
     distance: Distance,
     element: ElementType,
     records: Vec<u8>,
-    /// Of the prepared vectors.
+    /// The lengths of the prepared vectors.
     lengths: Vec<f32>,
     /// A vector on the way to its code.
     prepared: Vec<f32>,
 }
 
 impl Codes {
-    /// None where vectors are as short as codes would be.
+    /// `None` for u8, whose vectors are as short as codes.
     pub(super) fn new(schema: &Schema) -> Option<Self> {
         let (distance, element, dim) = (schema.distance, schema.element, schema.dim as usize);
         (element != ElementType::U8).then(|| Self {
@@ -47,7 +46,7 @@ impl Codes {
         })
     }
 
-    /// Encodes the vector of a slot, which is there or the next.
+    /// Encodes the vector of an existing slot, or of the next one.
     pub(super) fn set(&mut self, slot: u32, vector: &[u8]) {
         element::decode_into(self.element, vector, &mut self.prepared);
         self.distance.prepare(&mut self.prepared);
@@ -64,8 +63,8 @@ impl Codes {
         self.records.len() + self.lengths.len() * size_of::<f32>()
     }
 
-    /// Goes through points, with what the score of each vector is at most, as
-    /// [`vecstore_quant::OriginalScorer`] computes it.
+    /// Calls `each` for each point, with an upper bound of the score that [`vecstore_quant::OriginalScorer`]
+    /// computes of its vector.
     pub(super) fn at_most(
         &self,
         points: &RoaringBitmap,
@@ -74,8 +73,7 @@ impl Codes {
     ) {
         let scorer = self.codec.query(prepared_query);
         let query_length = length(prepared_query);
-        // What a sum over the components may lose, relative to what is added up: a rounding for each, and
-        // some around it.
+        // Rounding of a sum over the components, relative to the sum of their sizes.
         let rounding = (prepared_query.len() + 8) as f32 * f32::EPSILON;
         let record_bytes = self.codec.record_bytes();
         let (mut batch, mut scores) = ([0; BATCH], [0.0; BATCH]);
@@ -108,7 +106,7 @@ impl Codes {
     }
 }
 
-/// As many points as there is place for, or as there are.
+/// The next points, as many as there are places, or all that are left.
 fn fill<'a>(places: &'a mut [u32], points: &mut impl Iterator<Item = u32>) -> &'a [u32] {
     let mut count = 0;
     for (place, point) in places.iter_mut().zip(points) {
@@ -136,8 +134,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whatever is stored, of whatever size, with a part that all components share or without: no vector
-        /// scores better.
+        /// No vector scores above its bound, whatever its size and mean.
         #[test]
         fn no_score_is_above_what_it_is_at_most(
             dim in 1usize..80,
@@ -185,7 +182,7 @@ mod tests {
         }
     }
 
-    /// What is next to nothing, and lost in a code, is much beside what is long.
+    /// A component too small for the code counts when the query is long.
     #[test]
     fn short_vectors_and_queries_beside_long_ones_are_not_ruled_out() {
         let steps: Vec<f32> =
@@ -203,7 +200,7 @@ mod tests {
         }
     }
 
-    /// A limit that keeps nothing out would keep every promise.
+    /// An infinite bound would pass the tests above.
     #[test]
     fn what_a_vector_scores_at_most_is_near_its_score() {
         let mut random = fastrand::Rng::with_seed(1);
@@ -215,8 +212,8 @@ mod tests {
             codes.set(0, bytemuck::cast_slice(&stored));
             let mut given = None;
             codes.at_most(&RoaringBitmap::from([0]), scorer.query(), |_, at_most| given = Some(at_most));
-            // Half a step is a 510th of the range; 256 components are off by as much at most, and not all in
-            // one direction.
+            // A code is off by half a step at most, which is a 510th of the range. The errors of 256
+            // components do not all have one direction.
             let size = if distance == Distance::Cosine { 1.0 } else { 256.0 / 12.0 };
             let above = (given.unwrap() - scorer.score_f32(&stored)) / size;
             assert!((0.0..0.03).contains(&above), "{distance}: {above}");

@@ -153,7 +153,7 @@ impl MutableSegment {
         self.codes.is_some()
     }
 
-    /// Goes through points, with what each scores at most; infinite where that is not known.
+    /// Calls `each` for each point, with an upper bound of its score. Infinite without codes.
     pub(crate) fn at_most(
         &self,
         points: &RoaringBitmap,

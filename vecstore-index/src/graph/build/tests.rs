@@ -232,8 +232,8 @@ fn far_clusters_can_be_reached() {
     }
 }
 
-/// By the products of their codes, some points are the best match of no other point, though their vectors
-/// are. A search from nearby still finds them.
+/// Some points are the best match of no other point by their codes, but are by their vectors. A search from
+/// nearby still finds them.
 #[test]
 fn points_are_found_from_next_to_them() {
     let mut rng = SplitMix64::new(6, 0);

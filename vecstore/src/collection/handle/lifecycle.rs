@@ -66,9 +66,10 @@ impl Collection {
     /// Opens a collection. Blocks while it loads the segments and reads the log.
     ///
     /// # Errors
-    /// [`Error::Input`] for options out of their ranges; [`Error::NotACollection`]; [`Error::InUse`] if
-    /// another owner has it open; [`Error::Format`] for a file that is damaged, misplaced, of another
-    /// version, or unreadable.
+    /// - [`Error::Input`] for options out of their ranges
+    /// - [`Error::NotACollection`]
+    /// - [`Error::InUse`] if another owner has it open
+    /// - [`Error::Format`] for a file that is damaged, misplaced, of another version, or unreadable
     pub fn open(backend: &DynBackend, dir: &Path, options: &CollectionOptions) -> Result<Self, Error> {
         Self::open_locked(backend, &whole_path(dir)?, options, None)
     }

@@ -33,9 +33,10 @@ impl Collection {
     /// `schema` is used only if neither the manifest nor any segment has an intact one.
     ///
     /// # Errors
-    /// [`Error::NotACollection`]; [`Error::NoSchema`]; [`Error::InUse`]; [`Error::Exists`];
-    /// [`Error::Inside`]; [`Error::Stopped`]; the error that prevents reading the damaged one, such as
-    /// missing permissions, or writing the new one.
+    /// - [`Error::NotACollection`], [`Error::NoSchema`], [`Error::InUse`], [`Error::Exists`],
+    ///   [`Error::Inside`], [`Error::Stopped`]
+    /// - the error that prevents reading the damaged one, such as missing permissions
+    /// - the error that prevents writing the new one
     pub fn repair(
         backend: &DynBackend,
         dir: &Path,

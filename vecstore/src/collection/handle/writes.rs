@@ -21,8 +21,9 @@ impl Collection {
     /// none.
     ///
     /// # Errors
-    /// [`Error::Input`] for the first point that does not fit, before anything is written;
-    /// [`Error::ReadOnly`]; the error that prevented writing the log.
+    /// - [`Error::Input`] for the first point that does not fit, before anything is written
+    /// - [`Error::ReadOnly`]
+    /// - the error that prevented writing the log
     ///
     /// # Cancel safety
     /// Nothing is written before the future is polled. After that, dropping it may or may not cancel the
@@ -158,9 +159,12 @@ impl Collection {
     /// meanwhile.
     ///
     /// # Errors
-    /// [`Error::Exists`]; [`Error::Inside`] if the copy would lie in the collection itself;
-    /// [`Error::Stopped`] if the future's [`Pending::stop_flag`] is raised or the future is dropped; the
-    /// error that prevents writing files. After an error, no part of the copy is left.
+    /// - [`Error::Exists`]
+    /// - [`Error::Inside`] if the copy would lie in the collection itself
+    /// - [`Error::Stopped`] if the future's [`Pending::stop_flag`] is raised or the future is dropped
+    /// - the error that prevents writing files
+    ///
+    /// After an error, no part of the copy is left.
     pub fn snapshot(&self, dir: &Path) -> Pending<()> {
         let dir = match whole_path(dir) {
             Ok(dir) => dir,

@@ -1,4 +1,4 @@
-//! Making a group durable, and applying it to the state.
+//! Makes a group durable, and applies it to the state.
 
 use super::jobs::{Change, WriteJob};
 use super::thread::Writer;
@@ -28,7 +28,8 @@ impl Writer {
         if records > 0 {
             self.check_number(self.shared.state.read().seq + records, "writes")?;
             self.open_log().await?;
-            // Without its lock file, another owner may have read this log to its end, and goes on from there.
+            // If the lock file is gone, another owner may have read this log to its end. A record added now
+            // would be lost.
             self.shared.check_place()?;
             let log = self.log.as_mut().expect("just opened");
             for (seq, job) in seqs.iter_mut().zip(group) {
@@ -36,7 +37,7 @@ impl Writer {
             }
             log.write().await?;
         }
-        // Also where nothing was written: a synced write makes those before it durable.
+        // Also if nothing was written, because a synced write makes earlier writes durable.
         if group.iter().any(|job| job.durability == Durability::Synced) {
             self.sync().await?;
         } else if records > 0 {
@@ -45,7 +46,7 @@ impl Writer {
         Ok((places, seqs))
     }
 
-    /// Where these ids are in immutable segments, as far as they are there and not deleted.
+    /// The places of these ids in immutable segments. Missing and deleted ones have none.
     async fn find(&self, ids: BTreeSet<PointId>) -> Result<Places, Error> {
         let wanted: Vec<PointId> = {
             let state = self.shared.state.read();

@@ -1,4 +1,4 @@
-//! Groups of writes: which of them share a sync, and what changes that depend on the content come to.
+//! Groups the writes that share a sync, and resolves changes that depend on the content.
 
 use super::jobs::{Change, WriteJob, answer};
 use super::thread::Writer;
@@ -11,15 +11,15 @@ use crate::threads::Jobs;
 use std::sync::Arc;
 use vecstore_format::log::GROUP_BYTES_MAX;
 
-/// Writes that share one sync.
+/// The most writes that share one sync.
 const GROUP_MAX: usize = 1024;
 
 impl Writer {
-    /// Does a write, and with it those that have come in meanwhile.
+    /// Does a write, together with those that wait already.
     pub(super) async fn write_group(&mut self, first: WriteJob, writes: Option<&Jobs<WriteJob>>) {
         let mut group = vec![first];
         let mut bytes = 0;
-        // A change that depends on what is there is a group of its own, so that it sees all before it.
+        // A change that depends on the content comes alone, after its group. So it sees all earlier writes.
         while let Change::Batch { body, .. } = &group[group.len() - 1].change {
             bytes += body.as_ref().map_or(0, Vec::len);
             if group.len() >= GROUP_MAX || bytes >= GROUP_BYTES_MAX {
@@ -50,7 +50,7 @@ impl Writer {
         self.ask_optimizer().await;
     }
 
-    /// What a change that depends on what is there comes to.
+    /// The points that a change writes and deletes.
     async fn resolve(&self, change: Change) -> Result<(Vec<PreparedPoint>, Vec<PointId>), Error> {
         let (mut puts, mut deletes) = (Vec::new(), Vec::new());
         match change {
@@ -95,7 +95,7 @@ impl Writer {
         }
         match self.try_write(&group).await {
             Ok((places, seqs)) => {
-                // Answered after the lock is released.
+                // `apply` has released the lock by now. Callers must not wake while it is held.
                 let answers = self.apply(group, &places, &seqs);
                 for (reply, written) in answers {
                     answer(&reply, Ok(written));

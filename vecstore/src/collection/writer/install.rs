@@ -1,5 +1,4 @@
-//! Installing: the manifest names new segments, or a new log, instead of old ones, and what nobody names any
-//! more goes.
+//! Publishes a manifest with new segments or logs, and removes the files that no manifest names any more.
 
 use super::thread::{SEGMENTS, Writer};
 use crate::build::Origin;
@@ -16,22 +15,22 @@ use std::sync::Arc;
 use vecstore_format::pages::{PagesKind, PagesWriter};
 use vecstore_format::random_u64;
 
-/// Segments that were built, to take the place of those they were built from.
+/// New segments, and the segments that they replace.
 pub(in crate::collection) struct Installation {
     pub(in crate::collection) replaced: Vec<Replaced>,
     pub(in crate::collection) segments: Vec<(Arc<SegmentData>, Vec<Origin>)>,
 }
 
-/// What a new segment takes the place of: which, and the points that were taken from it.
+/// What a new segment replaces, and the points taken from it.
 pub(in crate::collection) enum Replaced {
     Frozen { log_next: u64 },
     Segment { number: u64, live: RoaringBitmap },
 }
 
 impl Writer {
-    /// Puts new segments into the place of those they were built from.
+    /// Replaces segments by those that were built from them.
     pub(super) async fn install(&mut self, installation: Installation) -> Result<(), Error> {
-        // Deletions of later writes are written down here too, so those writes must not get lost.
+        // The files below also hold deletions of later writes, so those writes must be durable first.
         self.sync().await?;
         let (version, seq_next) = {
             let state = self.shared.state.read();
@@ -69,7 +68,7 @@ impl Writer {
         let old = match written.and_then(|()| self.publish(manifest)) {
             Ok(old) => old,
             Err(error) => {
-                // Where the manifest may have been replaced, what it may name stays.
+                // The new manifest may be in place, so its files stay.
                 if self.may_remove() {
                     let directory = self.shared.backend.directory();
                     new_files.iter().for_each(|path| drop(directory.remove_file(path)));
@@ -80,7 +79,7 @@ impl Writer {
         self.deleted_written = kept.iter().map(|entry| (entry.data.number, entry.deleted.len())).collect();
         {
             let mut state = self.shared.state.write();
-            // Only this thread changes them, so they are what they were above.
+            // Only this thread changes them, so they have not changed since they were copied.
             state.version.frozen = frozen;
             state.segments_peak = state.segments_peak.max(kept.len());
             state.version.segments = kept;
@@ -92,8 +91,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes down which points of segments are deleted, where that has changed, and has the manifest name
-    /// them.
+    /// Writes the deleted points of segments to files, where they changed, and enters these in the manifest.
     async fn write_deleted(
         &self,
         segments: &[SegmentEntry],
@@ -124,10 +122,9 @@ impl Writer {
             let path = deleted_path(&entry.data.dir, new);
             self.shared.check_place()?;
             let writer = self.shared.backend.create(&path, &OpenOptions::default()).await?;
-            // Only now: a file that is there already is somebody else's.
+            // Listed for removal only once it was created: an existing file belongs to another owner.
             new_files.push(path);
-            // Of a segment without an id the salt is all there is, and must not be the 0 that says that there
-            // is none.
+            // Without a segment id, only the salt identifies the file. 0 would mean "no identity".
             let salt = random_u64().max(1);
             let pages = PagesWriter::new(writer, PagesKind::Deleted, deleted_identity(id, salt));
             write_deleted(pages, entry.data.points, &entry.deleted, seq_next).await?;
@@ -138,7 +135,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes a manifest the one, and returns the one before.
+    /// Replaces the manifest, and returns the old one.
     pub(super) fn publish(&mut self, manifest: Manifest) -> Result<Manifest, Error> {
         let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
         self.shared.check_place()?;
@@ -148,8 +145,7 @@ impl Writer {
         Ok(std::mem::replace(&mut self.manifest, manifest))
     }
 
-    /// Removes what the manifest does not name any more. What fails to be removed is tried again on the next
-    /// opening.
+    /// Removes the files that the manifest does not name any more. The next opening tries again what fails.
     fn remove_replaced(&self, old: &Manifest) {
         let (directory, dir) = (self.shared.backend.directory(), &self.shared.dir);
         if self.shared.check_place().is_err() {

@@ -1,4 +1,4 @@
-//! What the writer is asked to do, and how it answers.
+//! The jobs of the writer, and how it answers.
 
 use super::install::Installation;
 use crate::collection::pending::Reply;
@@ -9,7 +9,7 @@ use crate::point::PointId;
 use io_core::StopFlag;
 use std::path::PathBuf;
 
-/// Something to be written.
+/// A write.
 pub(in crate::collection) struct WriteJob {
     pub(in crate::collection) change: Change,
     pub(in crate::collection) durability: Durability,
@@ -17,25 +17,26 @@ pub(in crate::collection) struct WriteJob {
 }
 
 pub(in crate::collection) enum Change {
-    /// Checked and encoded by whoever sent it.
+    /// The caller has checked and encoded it.
     Batch {
         puts: Vec<PreparedPoint>,
         deletes: Vec<PointId>,
         body: Option<Vec<u8>>,
     },
-    /// What depends on what is there.
+    /// A change that depends on the content.
     Delete(Selection),
     Payload(Selection, PayloadChange),
 }
 
-/// What is not a write.
+/// A job other than a write, except for writes that must not wait.
 pub(in crate::collection) enum ControlJob {
-    /// A write from a thread of a collection, which may be what makes room: it does not wait for room.
+    /// A write from a thread of a collection. It does not wait for room, because its thread may be the one
+    /// that makes room.
     Write(WriteJob),
     Sync(Reply<()>),
-    /// Sync, and freeze what is mutable if the thresholds ask for it.
+    /// Sync, and freeze the mutable segment if the thresholds ask for it.
     Settle(Reply<()>),
-    /// Seal what is mutable, if there is anything; says whether there was.
+    /// Freeze the mutable segment, if it has points. Answers whether it had any.
     Freeze(Reply<bool>),
     /// Give a number to a segment to be built.
     Number(Reply<u64>),
@@ -70,7 +71,7 @@ impl Change {
     }
 }
 
-/// Answers somebody who may not wait any more.
+/// Answers a caller that may be gone.
 pub(super) fn answer<T>(reply: &Reply<T>, result: Result<T, Error>) {
     let _ = reply.try_send(result);
 }

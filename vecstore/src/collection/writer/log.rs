@@ -21,19 +21,19 @@ impl Writer {
             let number = self.log_next;
             self.check_number(number, "logs")?;
             self.shared.check_place()?;
-            // One that was begun and failed keeps its name, so that the next one gets another.
+            // Taken before it is created: a log that fails keeps its number, and the next one gets another.
             self.log_next += 1;
             let path = log_path(&self.shared.dir, number);
             match LogWriter::create(&self.shared.backend, &path, id, number, seq).await {
-                // A leftover that could not be removed has its name.
+                // A leftover that could not be removed has this name.
                 Err(FormatError::Open(OpenError::Io { source, .. }))
                     if source.kind() == ErrorKind::AlreadyExists => {}
                 created => break (number, created),
             }
         };
-        // A file that was not created is somebody else's.
+        // If creating failed, an existing file belongs to another owner.
         let is_created = !matches!(created, Err(FormatError::Open(_)));
-        // Named before anything is acknowledged that is in it: should it get lost, that is known.
+        // The manifest names the log before any write in it is acknowledged, so that a lost log is noticed.
         let named = created.map_err(Error::from).and_then(|log| {
             let mut manifest = self.manifest.clone();
             manifest.logs.push(ManifestLog { number, salt: log.salt() });
@@ -45,7 +45,7 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                // Nothing is in it. Where the manifest may name it, it stays.
+                // The log is empty, but stays if the manifest may name it.
                 if is_created && self.may_remove() {
                     let _ = self.shared.backend.directory().remove_file(&log_path(&self.shared.dir, number));
                 }
@@ -54,8 +54,8 @@ impl Writer {
         }
     }
 
-    /// Whether files that were made for something that failed may go: the manifest does not name them, and
-    /// they are where they were made.
+    /// Whether files of a failed step may be removed: the manifest does not name them, and the path still
+    /// leads to this collection.
     pub(super) fn may_remove(&self) -> bool {
         let may_be_named = self.shared.state.read().read_only.is_some();
         !may_be_named && self.shared.check_place().is_ok()
@@ -83,12 +83,12 @@ impl Writer {
         self.rewrite_earlier_logs()?;
         let Some(log) = &mut self.log else { return Ok(()) };
         self.shared.check_place()?;
-        // The kernel may have dropped what it did not write: another sync would only seem to succeed.
+        // The kernel may have dropped pages that it failed to write. Another sync would only seem to succeed.
         log.sync().await.map_err(|error| self.shared.stop_writing(error.into()))?;
         self.shared.check_place()
     }
 
-    /// Fails where a number is one that nothing may have.
+    /// Fails if a number is above the limit.
     pub(super) fn check_number(&self, number: u64, what: &'static str) -> Result<(), Error> {
         if number < NUMBER_END {
             return Ok(());

@@ -6,7 +6,7 @@
 //! optimizer ──────────> install: deletions written, manifest replaced, state changed, old files removed
 //! ```
 //!
-//! Many writers share one sync: whatever has come in while the last group was made durable is the next group.
+//! Many writers share one sync: the writes that arrive during a sync form the next group.
 //!
 //! | module | concern |
 //! |---|---|

@@ -11,9 +11,9 @@ use vecstore_format::log::LogWriter;
 
 /// Time between attempts of an optimizer that fails.
 const RETRY: Duration = Duration::from_secs(10);
-/// Points and bytes in memory and bytes of its log, in multiples of what is sealed, that writes wait at.
+/// Writes wait at this multiple of the seal thresholds.
 const FULL: usize = 4;
-/// Logs that protect the mutable segment; more than this, of many short runs, are sealed away.
+/// The most logs that protect the mutable segment. Many short runs leave more, until sealing removes them.
 const LOGS_MAX: u64 = 16;
 
 impl Writer {
@@ -23,8 +23,8 @@ impl Writer {
         !self.closing.is_stopped() && self.is_full(&state) && self.optimizer_failure(&state).is_none()
     }
 
-    /// Whether the mutable segment, or its log, is several times as large as it should be, since the one
-    /// before is not sealed yet.
+    /// Whether the mutable segment, or its log, is far above the thresholds, because the segment before is
+    /// not sealed yet.
     fn is_full(&self, state: &State) -> bool {
         let options = &self.shared.options;
         options.background
@@ -39,21 +39,21 @@ impl Writer {
         self.ended_log_bytes + self.log.as_ref().map_or(0, LogWriter::len)
     }
 
-    /// Why there is nothing to wait for, if so.
+    /// The error of an optimizer that failed: waiting for it is then useless.
     fn optimizer_failure(&self, state: &State) -> Option<Arc<Error>> {
         let is_lost = || self.optimizer.is_closed() && !self.closing.is_stopped();
         let ended = || is_lost().then(|| Arc::new(Error::WorkerLost));
         state.background_error.clone().or_else(ended)
     }
 
-    /// Why no points are taken, if so: memory is full, and nothing makes room.
+    /// The points in memory and the error, if memory is full and the optimizer makes no room.
     pub(super) fn refusal(&self) -> Option<(u64, Arc<Error>)> {
         let state = self.shared.state.read();
         let failure = self.optimizer_failure(&state).filter(|_| self.is_full(&state))?;
         Some((state.mutable.len() as u64, failure))
     }
 
-    /// Has the optimizer do what the thresholds ask for. One that failed is given some time.
+    /// Asks the optimizer to do what the thresholds ask for. After a failure it waits before it asks again.
     pub(super) async fn ask_optimizer(&mut self) {
         if !self.shared.options.background {
             return;
@@ -64,7 +64,7 @@ impl Writer {
             let due = plan::is_due(&state.version, &self.shared.options);
             (due, state.background_error.is_some())
         };
-        // One that is at work looks again on its own when it is done with what it was asked for.
+        // An optimizer at work looks for more work when it ends.
         if !(frozen || due) || !self.optimizer.is_empty() {
             return;
         }
@@ -75,7 +75,7 @@ impl Writer {
             }
             self.retry_at = Some(now + RETRY);
         }
-        // Without an optimizer, which has ended, the next opening seals.
+        // If the optimizer has ended, the next opening seals.
         let _ = self.optimizer.try_send(optimizer::Job::Background);
     }
 

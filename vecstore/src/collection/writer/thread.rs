@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use vecstore_format::log::LogWriter;
 
-/// What has the numbers of segments, and of files of deleted points.
+/// What the shared numbers count, for error messages.
 pub(super) const SEGMENTS: &str = "segments";
 
 /// The writer's own part of a collection.
@@ -39,7 +39,7 @@ pub(in crate::collection) struct Writer {
     pub(super) optimizer: Sender<optimizer::Job>,
     /// Raised when the collection is being closed.
     pub(super) closing: StopFlag,
-    /// When the optimizer, having failed, is to try again.
+    /// When the optimizer tries again after a failure.
     pub(super) retry_at: Option<Instant>,
 }
 
@@ -64,8 +64,8 @@ impl Writer {
             closing,
             retry_at: None,
         };
-        // Torn ends go now, so that they are not taken for damage later. What fails is tried again by the
-        // first write.
+        // Cuts off torn ends now, so that they are not taken for damage later. The first write tries again
+        // what fails.
         let _ = writer.rewrite_earlier_logs();
         writer
     }
@@ -84,7 +84,7 @@ impl Writer {
                 match select(pin!(control.recv()), pin!(writes.recv())).await {
                     Either::Left((job, _)) => Either::Left(job),
                     Either::Right((Ok(job), _)) => Either::Right(job),
-                    // It is being closed. What is not a write comes first.
+                    // It is closing. Jobs other than writes come first.
                     Either::Right((Err(_), _)) => Either::Left(control.recv().await),
                 }
             };
