@@ -3,10 +3,10 @@
 
 use crate::args::Demo;
 use crate::error::CliError;
-use crate::maintain;
 use crate::progress::Progress;
 use crate::vectors::{self, Clustered};
 use crate::workload::{self, Measured};
+use crate::{maintain, paths};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use io_core::{BackendInfo, OpenError, StartError, StopFlag, with_causes};
@@ -56,6 +56,7 @@ pub(crate) fn run(args: &Demo, stop: &StopFlag, out: &mut impl Write) -> Result<
     };
     let kinds = args.backend.kinds();
     let builder = *kinds.first().ok_or(CliError::NoBackend)?;
+    paths::check_directory(&args.dir)?;
     let directory =
         tempfile::Builder::new().prefix("vecstore-demo-").tempdir_in(&args.dir).map_err(|error| {
             CliError::File {
@@ -156,6 +157,9 @@ fn build(
     }
     let mut input = vectors::open(path, &vectors::BY_EXTENSION)?;
     vectors::check_dim(queries, &found, &input)?;
+    if input.count() == 0 {
+        return Err(CliError::File { path: path.clone(), problem: "holds no vectors".to_owned() });
+    }
     let schema = fill(args, builder, dir, &mut input, stop)?;
     Ok((schema, input.count(), found, truth))
 }

@@ -15,6 +15,12 @@ pub(crate) enum CliError {
     Vectors(#[from] VectorSourceError),
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
+    #[error("there is no collection {}; `vecstore create` makes one", path.display())]
+    NoCollection { path: PathBuf },
+    #[error("{} is a file; give the directory of a collection", path.display())]
+    FileForCollection { path: PathBuf },
+    #[error("there is no directory {}; make it first", path.display())]
+    NoDirectory { path: PathBuf },
     #[error("{0}")]
     Usage(String),
     #[error("the upsert did not come to its end")]
@@ -66,7 +72,13 @@ impl WrittenLines {
         if maybe_to <= to {
             return sure;
         }
-        let unsure = format!("whether lines {} to {maybe_to} are written is not known", to + 1);
+        let from = to + 1;
+        let lines = if from == maybe_to {
+            format!("line {from} is")
+        } else {
+            format!("lines {from} to {maybe_to} are")
+        };
+        let unsure = format!("whether {lines} written is not known");
         if to == 0 { unsure } else { format!("{sure}; {unsure}") }
     }
 }
@@ -83,9 +95,14 @@ fn join(ids: &[PointId]) -> String {
 const OPTIMIZE: &str = "only its optimization is left: run `vecstore optimize`";
 
 /// The outcome of an import. `imported` is `None` if a failed sync left it unknown.
-fn after_import(imported: Option<u64>, total: u64, optimize: bool) -> String {
+fn after_import(error: &CliError, imported: Option<u64>, total: u64, optimize: bool) -> String {
+    let is_input = matches!(error, CliError::File { .. } | CliError::Vectors(_));
     let there = match imported {
         Some(0) => return "nothing was imported".to_owned(),
+        // The only input after all points is a line too many.
+        Some(imported) if imported == total && is_input => {
+            return format!("{} are stored", Counted(total, "point"));
+        }
         Some(imported) if imported == total && optimize => {
             return format!("all {total} points are in the collection, and {OPTIMIZE}");
         }
@@ -93,9 +110,12 @@ fn after_import(imported: Option<u64>, total: u64, optimize: bool) -> String {
         Some(imported) => format!("{imported} of {total} points are in the collection"),
         None => format!("some of {total} points are in the collection, `vecstore count` tells how many"),
     };
-    format!(
-        "{there}; run the same command again, once nothing is in its way, to put in the others: ids stay the same, so none will be there twice"
-    )
+    let again = if is_input {
+        "correct the file, then run the same command again"
+    } else {
+        "run the same command again, once nothing is in its way, to put in the others"
+    };
+    format!("{there}; {again}: ids stay the same, so none will be there twice")
 }
 
 impl CliError {
@@ -103,9 +123,12 @@ impl CliError {
     pub(crate) fn how_to_go_on(&self) -> Option<String> {
         match self {
             Self::Upsert { written, .. } => Some(written.describe()),
-            Self::Import { imported, total, optimize, .. } => {
-                Some(after_import(*imported, *total, *optimize))
+            Self::Import { source, imported, total, optimize } => {
+                Some(after_import(source, *imported, *total, *optimize))
             }
+            Self::Store(Error::Format(error)) if error.is_damage() => Some(
+                "`vecstore verify` lists all damage, and `vecstore repair` saves what is intact".to_owned(),
+            ),
             Self::NotOptimized { .. } => Some(format!("all points are in the collection, and {OPTIMIZE}")),
             _ => None,
         }
@@ -124,4 +147,12 @@ impl CliError {
             _ => EXIT_FAILED,
         }
     }
+}
+
+#[test]
+fn written_lines_are_told_in_words() {
+    let told = |to, maybe_to| WrittenLines { to, maybe_to }.describe();
+    assert_eq!(told(0, 0), "nothing is written");
+    assert_eq!(told(0, 1), "whether line 1 is written is not known");
+    assert_eq!(told(2, 4), "the first 2 lines are written; whether lines 3 to 4 are written is not known");
 }

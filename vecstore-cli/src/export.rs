@@ -4,8 +4,8 @@
 use crate::args::Export;
 use crate::counted::Counted;
 use crate::error::CliError;
-use crate::open;
 use crate::progress::Progress;
+use crate::{open, paths};
 use half::f16;
 use io_core::{Directory, StdDirectory, StopFlag};
 use serde_json::json;
@@ -30,6 +30,7 @@ trait Sink {
 pub(crate) fn run(args: &Export, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
     let collection = open::read_only(&args.at, CollectionOptions::default())?;
     for path in [Some(&args.vectors), args.points.as_ref()].into_iter().flatten() {
+        paths::check_parent(path)?;
         // Inside the collection, the file could have the name of a leftover and be removed.
         if StdDirectory.is_within(path, &args.at.collection).map_err(Error::from)? {
             let collection = args.at.collection.clone();
@@ -110,6 +111,13 @@ fn sink(
     let Some(points) = &args.points else {
         return Err(failed(&args.vectors, "holds vectors only; also name a file for ids and payloads"));
     };
+    if paths::is_same(&args.vectors, points) {
+        return Err(failed(points, "the two files are the same: give two names"));
+    }
+    // `import` and others tell the format by the name.
+    if args.vectors.extension().is_none_or(|extension| extension != "npy") {
+        return Err(failed(&args.vectors, "vectors are written as .npy: choose a name that ends with it"));
+    }
     let schema = collection.schema();
     let mut vectors = BufWriter::new(created.create(&args.vectors)?);
     let header = npy_header(schema.element, total, schema.dim);

@@ -205,7 +205,9 @@ impl Source for VectorsAndLines<'_> {
             // Empty lines at the end do not count.
             while let Some(line) = lines.next()? {
                 if !line.trim().is_empty() {
-                    let problem = format!("it has more than {total} lines, and there are {total} vectors");
+                    let problem = format!(
+                        "it has more than {total} lines, and there are {total} vectors: the files do not belong together"
+                    );
                     return Err(lines.failed(problem));
                 }
             }
@@ -256,7 +258,7 @@ fn id_and_payload(
         let point: IdAndPayload = lines.object(line)?;
         return Ok((point.id, point.payload));
     }
-    let payload: Payload = serde_json::from_str(line).map_err(|error| lines.wrong(error))?;
+    let payload: Payload = serde_json::from_str(line).map_err(|error| lines.wrong_json(&error))?;
     let id = match &args.id_field {
         None => counted,
         Some(field) => {

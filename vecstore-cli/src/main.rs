@@ -17,6 +17,7 @@ mod maintain;
 mod open;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod paths;
 mod points;
 mod progress;
 #[cfg(test)]

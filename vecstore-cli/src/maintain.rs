@@ -4,8 +4,8 @@
 use crate::args::{FromTo, Maintain, Optimize, Repair, read_schema};
 use crate::counted::Counted;
 use crate::error::CliError;
-use crate::open;
 use crate::progress::OptimizeBars;
+use crate::{open, paths};
 use io_core::{StartError, StopFlag, with_causes};
 use serde_json::json;
 use std::io::Write;
@@ -122,21 +122,16 @@ pub(crate) fn run_defragment(args: &Optimize, stop: &StopFlag, out: &mut impl Wr
         return Ok(());
     }
     print_report(out, &report, seconds)?;
-    writeln!(out, "pages touched to read vectors and codes of each {first}, by {}:", fields.join(", "))?;
-    for (name, found) in [("before", before), ("after", after)] {
-        writeln!(
-            out,
-            "  {name:<7} {} for {}; {} at least: {:.2} times that",
-            found.pages_touched,
-            Counted(found.values, "value"),
-            found.pages_least,
-            found.ratio()
-        )?;
-    }
+    writeln!(
+        out,
+        "pages touched, over all values of {first}: before {}, after {} (least possible: {})",
+        before.pages_touched, after.pages_touched, after.pages_least
+    )?;
     Ok(())
 }
 
 pub(crate) fn run_snapshot(args: &FromTo, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    paths::check_parent(&args.to)?;
     let collection = open::writable(&args.from, &not_in_background(CollectionOptions::default()))?;
     run_to_end(collection.snapshot(&args.to), stop)?;
     collection.close()?;
@@ -145,12 +140,15 @@ pub(crate) fn run_snapshot(args: &FromTo, stop: &StopFlag, out: &mut impl Write)
 }
 
 pub(crate) fn run_restore(args: &FromTo, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    paths::check_collection(&args.from.collection)?;
+    paths::check_parent(&args.to)?;
     Collection::restore(&args.from.backend.backend(), &args.from.collection, &args.to, stop)?;
     writeln!(out, "restored to {}", args.to.display())?;
     Ok(())
 }
 
 pub(crate) fn run_verify(args: &Maintain, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    paths::check_collection(&args.at.collection)?;
     let report = Collection::verify(&args.at.backend.backend(), &args.at.collection, stop)?;
     if args.json {
         let text = |error: &Error| with_causes(error).to_string();
@@ -163,6 +161,7 @@ pub(crate) fn run_verify(args: &Maintain, stop: &StopFlag, out: &mut impl Write)
                 "files": report.files,
                 "bytes": report.bytes,
                 "points": report.points,
+                "points_of_logs": report.points_of_logs,
                 "problems": problems,
                 "unread": unread,
                 "notes": report.notes,
@@ -180,10 +179,11 @@ pub(crate) fn run_verify(args: &Maintain, stop: &StopFlag, out: &mut impl Write)
         }
         writeln!(
             out,
-            "{} of {} read, {} of segments compared: {}",
+            "{} of {} read; points checked: {} in segments, {} in logs; {}",
             Counted(report.files, "file"),
             Counted(report.bytes, "byte"),
-            Counted(report.points, "point"),
+            report.points,
+            report.points_of_logs,
             Counted(report.problems.len(), "problem")
         )?;
     }
@@ -198,6 +198,8 @@ pub(crate) fn run_verify(args: &Maintain, stop: &StopFlag, out: &mut impl Write)
 pub(crate) fn run_repair(args: &Repair, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
     let FromTo { from, to } = &args.paths;
     let schema = args.schema.as_deref().map(|path| read_schema(path, stop)).transpose()?;
+    paths::check_collection(&from.collection)?;
+    paths::check_parent(to)?;
     let repaired = Collection::repair(&from.backend.backend(), &from.collection, to, schema.as_ref(), stop);
     let report = repaired.map_err(|error| match error {
         Error::NoSchema { .. } => CliError::NoSchema(error),

@@ -2,6 +2,7 @@
 
 use crate::args::CollectionArgs;
 use crate::error::CliError;
+use crate::paths;
 use std::io::Write;
 use vecstore::collection::{Collection, CollectionOptions};
 
@@ -12,6 +13,7 @@ pub(crate) fn read_only(at: &CollectionArgs, options: CollectionOptions) -> Resu
 
 /// For commands that write.
 pub(crate) fn writable(at: &CollectionArgs, options: &CollectionOptions) -> Result<Collection, CliError> {
+    paths::check_collection(&at.collection)?;
     let collection = Collection::open(&at.backend.backend(), &at.collection, options)?;
     // These messages are not part of the output, and failing to print them is not an error.
     for cut_off in &collection.open_report().cut_off {
@@ -20,8 +22,14 @@ pub(crate) fn writable(at: &CollectionArgs, options: &CollectionOptions) -> Resu
     for told in &collection.open_report().not_removed {
         let _ = writeln!(std::io::stderr(), "vecstore: {told}");
     }
-    if let Some(warning) = collection.open_files().warning() {
-        let _ = writeln!(std::io::stderr(), "vecstore: {warning}");
+    let files = collection.open_files();
+    if let Some(limit) = files.limit.filter(|limit| *limit < files.max) {
+        let _ = writeln!(
+            std::io::stderr(),
+            "vecstore: warning: the collection may need {max} open files at once, and this process may have {limit}: raise the limit (`ulimit -n {max}`), \
+             or lower --cores, --reads-per-core or --segments-max, where the command has them",
+            max = files.max
+        );
     }
     Ok(collection)
 }

@@ -27,16 +27,13 @@ struct Batch {
     ids: BTreeSet<PointId>,
     /// Length of their lines in bytes.
     bytes: usize,
-    /// The numbers of their first and last line.
-    lines: (u64, u64),
+    /// The numbers of their lines, in ascending order.
+    lines: Vec<u64>,
 }
 
 impl Batch {
     fn push(&mut self, point: Point, line: u64, bytes: usize) {
-        if self.points.is_empty() {
-            self.lines.0 = line;
-        }
-        self.lines.1 = line;
+        self.lines.push(line);
         self.bytes += bytes;
         self.ids.insert(point.id);
         self.points.push(point);
@@ -52,15 +49,18 @@ struct Written {
 
 impl Written {
     fn put(&mut self, collection: &Collection, batch: &mut Batch, lines: &Lines) -> Result<(), CliError> {
-        let Batch { points, lines: (first, last), .. } = std::mem::take(batch);
-        if points.is_empty() {
-            return Ok(());
-        }
-        match collection.upsert(points, Durability::Synced).wait() {
+        let Batch { mut points, lines: numbers, .. } = std::mem::take(batch);
+        let Some(&last) = numbers.last() else { return Ok(()) };
+        match collection.upsert(points.clone(), Durability::Synced).wait() {
             Ok(put) => self.points += put.points,
-            // The error names the point, and only this code knows its place in the file.
+            // The error names the point, and only this code knows its line.
             Err(Error::Input(error)) => {
-                return Err(lines.failed(format!("from line {first} on: {error}")));
+                let wrong = points.iter().position(|point| error.point() == Some(point.id)).unwrap_or(0);
+                let problem = format!("line {}: {error}", numbers[wrong]);
+                points.truncate(wrong);
+                let mut before = Batch { points, lines: numbers[..wrong].to_vec(), ..Batch::default() };
+                self.put(collection, &mut before, lines)?;
+                return Err(lines.failed(problem));
             }
             Err(error) => {
                 // After a failed sync, it is unknown which points of the batch are on the disk.
@@ -105,6 +105,10 @@ fn next_point(lines: &mut Lines) -> Result<Option<(Point, usize)>, CliError> {
 }
 
 pub(crate) fn upsert(args: &Upsert, stop: &StopFlag, out: &mut impl Write) -> Result<(), CliError> {
+    if args.points.as_deref() == Some("-".as_ref()) {
+        let problem = "- is no file of points: leave POINTS out to read standard input";
+        return Err(CliError::Usage(problem.to_owned()));
+    }
     let mut lines = Lines::open(args.points.as_deref(), stop)?;
     let collection = open::writable(&args.at, &args.thresholds.options())?;
     let mut written = Written::default();

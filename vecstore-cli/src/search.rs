@@ -22,6 +22,13 @@ pub(crate) fn run(args: &Search, stop: &StopFlag, out: &mut impl Write) -> Resul
         (None, None) => Vec::new(),
     };
     let collection = open::read_only(&args.at, args.io.options())?;
+    if let (Some(path), Some(query)) = (&args.queries, queries.first())
+        && query.len() != collection.schema().dim as usize
+    {
+        let (found, dim) = (query.len(), collection.schema().dim);
+        let problem = format!("its queries have {found} components, and the collection's dimension is {dim}");
+        return Err(CliError::File { path: path.clone(), problem });
+    }
     let template = SearchRequest {
         filter: args.filter.clone(),
         limit: args.search.limit,

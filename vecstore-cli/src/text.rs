@@ -19,8 +19,14 @@ pub(crate) fn read(path: &Path, stop: &StopFlag) -> Result<String, String> {
     Input::open(path, stop)
         .and_then(|input| input.take(TEXT_BYTES_MAX as u64 + 1).read_to_string(&mut text))
         .map_err(|error| error.to_string())?;
+    if text.starts_with('\u{FEFF}') {
+        return Err(BYTE_ORDER_MARK.to_owned());
+    }
     if text.len() > TEXT_BYTES_MAX { Err(too_long("it")) } else { Ok(text) }
 }
+
+/// No JSON begins with one, and it is not to be seen.
+const BYTE_ORDER_MARK: &str = "it begins with a byte order mark: remove it";
 
 fn too_long(what: &str) -> String {
     format!("{what} has more than {TEXT_BYTES_MAX} bytes, and no more are read")
@@ -133,12 +139,22 @@ impl Lines {
         self.failed(format!("line {}: {problem}", self.number))
     }
 
+    /// An error of the JSON of the last line read. Within the line, only the column tells anything.
+    pub(crate) fn wrong_json(&self, error: &serde_json::Error) -> CliError {
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let text = error.to_string();
+        match text.strip_suffix(&place) {
+            Some(text) => self.wrong(format!("{text} at column {}", error.column())),
+            None => self.wrong(text),
+        }
+    }
+
     /// Parses the last line read, which is a JSON object. serde would also take an array of its values.
     pub(crate) fn object<T: serde::de::DeserializeOwned>(&self, line: &str) -> Result<T, CliError> {
         if line.trim_start().starts_with('[') {
             return Err(self.wrong("an array is there, and a JSON object has to be: {\"id\": ...}"));
         }
-        serde_json::from_str(line).map_err(|error| self.wrong(error))
+        serde_json::from_str(line).map_err(|error| self.wrong_json(&error))
     }
 
     /// The next line without its end. `None` after the last one. An error if the command must stop.
@@ -152,6 +168,9 @@ impl Lines {
         }
         if read.map_err(|error| self.wrong(error))? == 0 {
             return Ok(None);
+        }
+        if self.number == 1 && line.starts_with("\u{FEFF}".as_bytes()) {
+            return Err(self.wrong(BYTE_ORDER_MARK));
         }
         if line.ends_with(b"\n") {
             line.truncate(line.len() - if line.ends_with(b"\r\n") { 2 } else { 1 });

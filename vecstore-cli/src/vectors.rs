@@ -13,6 +13,13 @@ pub(crate) const BY_EXTENSION: FormatArgs = FormatArgs { format: None, raw_dim: 
 
 /// Opens a file of vectors.
 pub(crate) fn open(path: &Path, args: &FormatArgs) -> Result<VectorInput, CliError> {
+    let refused = |problem: &str| Err(CliError::File { path: path.to_owned(), problem: problem.to_owned() });
+    if path == "-" {
+        return refused("vectors come from regular files, not from standard input");
+    }
+    if path.is_dir() {
+        return refused("is a directory; give a file of vectors");
+    }
     let format = match (args.format, args.raw_dim, args.raw_element) {
         (Some(FormatName::Raw), Some(dim), Some(element)) => Format::Raw { dim, element: element.element() },
         (Some(FormatName::Npy), ..) => Format::Npy,

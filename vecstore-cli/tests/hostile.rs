@@ -339,7 +339,7 @@ fn inputs_that_are_no_files() {
     // Outputs: a command never writes through an existing entry, and a failed write is an error.
     symlink("nowhere", dir.join("out.npy")).unwrap();
     refused(&["export", "c", "out.npy", "out.jsonl"], &["out.npy", "exists already"]);
-    refused(&["export", "c", "pipe", "out.jsonl"], &["pipe", "exists already"]);
+    refused(&["export", "c", "pipe.npy", "out.jsonl"], &["pipe.npy", "exists already"]);
     let full = format!("{} scroll c > /dev/full", common::VECSTORE);
     let output = run(Command::new("sh").args(["-c", &full]).current_dir(dir));
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));

@@ -51,6 +51,19 @@ pub enum Error {
         /// What is wrong with the manifest.
         source: Box<Error>,
     },
+    /// The schema given for a collection to repair is not the one of its vectors. Nothing was written.
+    #[error(
+        "the schema says {given}, and {}, whose header is whole, says {found}: correct the schema",
+        path.display()
+    )]
+    SchemaMisfit {
+        /// A file of vectors.
+        path: PathBuf,
+        /// What the schema says.
+        given: String,
+        /// What the file says.
+        found: String,
+    },
     /// The collection is already open, in another process or in this one.
     #[error("the collection is in use; close it there first")]
     InUse(#[source] LockError),
@@ -252,7 +265,7 @@ pub enum InputError {
         depth_max: usize,
     },
     /// The value of an indexed field does not have the field's kind.
-    #[error("point {id}: field {field} is indexed as {kind}, and {found} is none")]
+    #[error("point {id}: field {field} holds {kind}s, and {found} is not one")]
     FieldKind {
         /// The point.
         id: PointId,
@@ -306,13 +319,13 @@ pub enum InputError {
         indexed: String,
     },
     /// Filters are nested too deeply.
-    #[error("filter: filters are more than {depth_max} deep in one another")]
+    #[error("filters are more than {depth_max} inside each other")]
     FilterTooDeep {
         /// The limit.
         depth_max: usize,
     },
     /// A filter or an order does not fit the kind of its field.
-    #[error("field {field} is indexed as {kind}: {reason}")]
+    #[error("field {field} holds {kind}s; {reason}")]
     Filter {
         /// The field.
         field: String,
@@ -329,6 +342,23 @@ pub enum InputError {
         /// What is wrong with it.
         reason: &'static str,
     },
+}
+
+impl InputError {
+    /// The point of a write that is wrong. `None` if the fault is not that of one point.
+    #[must_use]
+    pub fn point(&self) -> Option<PointId> {
+        match self {
+            Self::Dimension { id, .. }
+            | Self::NotFinite { id, .. }
+            | Self::NotAByte { id, .. }
+            | Self::Duplicate { id }
+            | Self::PayloadTooLong { id, .. }
+            | Self::PayloadTooDeep { id, .. }
+            | Self::FieldKind { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
 }
 
 fn as_element(element: &str) -> String {

@@ -12,6 +12,7 @@ use io_core::with_causes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use vecstore::backends::BackendKind;
@@ -137,12 +138,22 @@ async fn serve(app: Arc<App>, address: &str) -> std::io::Result<()> {
     axum::serve(listener, router(app)).with_graceful_shutdown(stopped).await
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("service: {}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let (Some(dir), Some(address)) = (args.next(), args.next()) else {
         return Err("usage: service DIRECTORY ADDRESS [BACKEND]".into());
     };
-    let backend = args.next().map_or(Ok(BackendKind::all()[0]), |name| name.parse())?;
+    let backend = args.next().map_or(Ok(BackendKind::Mmap), |name| name.parse())?;
     let dir = PathBuf::from(dir);
     let backups = dir.join("backups");
     std::fs::create_dir_all(&backups)?;

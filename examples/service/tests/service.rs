@@ -118,3 +118,18 @@ fn errors_have_a_status_and_say_what_is_wrong() {
     assert_eq!(service.ask("POST", "/snapshots/monday", &Value::Null).0, 409);
     assert_eq!(service.ask("POST", "/snapshots/..", &Value::Null).0, 400);
 }
+
+#[test]
+fn an_error_at_the_start_is_a_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("notes")).unwrap();
+    std::fs::write(dir.path().join("notes/other"), "").unwrap();
+    let start = |args: &[&std::ffi::OsStr]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_service")).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(start(&[]), "service: usage: service DIRECTORY ADDRESS [BACKEND]\n");
+    let said = start(&[dir.path().as_ref(), "127.0.0.1:0".as_ref()]);
+    assert!(said.starts_with("service: /") && said.ends_with("notes is no collection: there is no file MANIFEST in it\n"), "{said}");
+}

@@ -7,6 +7,7 @@ mod recommend;
 
 use crate::args::Advise;
 use crate::error::CliError;
+use crate::paths;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use io_core::StopFlag;
@@ -31,6 +32,7 @@ pub(crate) fn run(args: &Advise, stop: &StopFlag, out: &mut impl Write) -> Resul
     let sizes = Sizes { data_gib, memory_gib, vector_bytes: args.vector_bytes };
     let file_bytes = u64::from(args.size_mib) * MIB;
     let failed = |problem| CliError::File { path: args.path.clone(), problem };
+    paths::check_directory(&args.path)?;
     let directory = tempfile::Builder::new()
         .prefix("vecstore-advise-")
         .tempdir_in(&args.path)

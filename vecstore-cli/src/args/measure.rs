@@ -1,6 +1,7 @@
 //! Arguments of the commands that measure.
 
 use super::collection::BackendChoice;
+use super::parse::whole;
 use super::schema::GraphArgs;
 use super::search::{IoArgs, SearchArgs};
 use clap::Args;
@@ -21,10 +22,10 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "FILE", requires = "vectors")]
     pub(crate) truth: Option<PathBuf>,
     /// Vectors to make when no file is given
-    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
+    #[arg(long, default_value_t = 50_000, value_parser = whole::<u32>(100..=10_000_000))]
     pub(crate) count: u32,
     /// Their dimension
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=DIM_MAX as i64))]
+    #[arg(long, default_value_t = 128, value_parser = whole::<u32>(1..=DIM_MAX as u64))]
     pub(crate) dim: u32,
     /// Directory for the collection, which is removed again; its disk is measured
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -49,13 +50,13 @@ pub(crate) struct Advise {
     #[arg(long, value_name = "DIR")]
     pub(crate) path: PathBuf,
     /// Time to measure, about; making the file is not counted
-    #[arg(long, default_value_t = 110, value_parser = clap::value_parser!(u64).range(5..=3600))]
+    #[arg(long, default_value_t = 110, value_parser = whole::<u64>(5..=3600))]
     pub(crate) seconds: u64,
     /// Size of the file, better larger than the disk's own cache
-    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(16..))]
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = whole::<u32>(16..))]
     pub(crate) size_mib: u32,
     /// Bytes of a vector: its components times 4 for f32
-    #[arg(long, value_name = "BYTES", default_value_t = 3072, value_parser = clap::value_parser!(u32).range(4..=262_144))]
+    #[arg(long, value_name = "BYTES", default_value_t = 3072, value_parser = whole::<u32>(4..=262_144))]
     pub(crate) vector_bytes: u32,
     /// Size of the vectors that will be stored [default: four times the memory]
     #[arg(long, value_name = "GIB", value_parser = parse_gib)]

@@ -1,10 +1,9 @@
 //! Arguments for the schema of a collection.
 
 use super::collection::CollectionArgs;
-use super::parse::up_to;
+use super::parse::{up_to, whole};
 use crate::error::CliError;
 use crate::text;
-use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args, ValueEnum};
 use io_core::StopFlag;
 use std::collections::BTreeSet;
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::schema::{
-    Distance, EF_CONSTRUCT_MAX, ElementType, HnswParams, M_MAX, Placement, Quantization, Schema,
+    DIM_MAX, Distance, EF_CONSTRUCT_MAX, ElementType, HnswParams, M_MAX, Placement, Quantization, Schema,
 };
 
 #[derive(Args)]
@@ -25,7 +24,7 @@ pub(crate) struct Create {
         "m", "ef_construct", "seed"])]
     pub(crate) schema: Option<PathBuf>,
     /// Components of a vector
-    #[arg(long)]
+    #[arg(long, value_parser = whole::<u32>(1..=DIM_MAX as u64))]
     pub(crate) dim: Option<u32>,
     /// Type of the components
     #[arg(long, value_enum, default_value = "f32")]
@@ -39,7 +38,8 @@ pub(crate) struct Create {
     /// field comes first in the order
     #[arg(long, value_name = "FIELD:KIND", value_parser = parse_index)]
     pub(crate) tenant: Vec<(String, FieldKind)>,
-    /// PART=PLACE: vectors, codes, graph, payload, ids or indexes = cold, cached or pinned. May be repeated
+    /// PART=PLACE: vectors, codes, graph, payload, ids or indexes are on disk (cold), in the page cache (cached)
+    /// or in memory (pinned). May be repeated
     #[arg(long, value_name = "PART=PLACE", value_parser = parse_place)]
     pub(crate) place: Vec<(Part, Placement)>,
 }
@@ -124,7 +124,7 @@ pub(crate) struct GraphArgs {
     #[arg(long, default_value = "cosine")]
     pub(crate) distance: Distance,
     /// Links of a point on each upper level of the graph; twice as many on the lowest
-    #[arg(long, default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(2..=M_MAX as u64))]
+    #[arg(long, default_value_t = 16, value_parser = whole::<usize>(2..=M_MAX as u64))]
     pub(crate) m: usize,
     /// Candidates from which a new point's links are chosen
     #[arg(long, default_value_t = 128, value_parser = up_to(EF_CONSTRUCT_MAX))]

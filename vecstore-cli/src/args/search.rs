@@ -1,9 +1,8 @@
 //! Arguments of a search and its reads.
 
 use super::collection::CollectionArgs;
-use super::parse::{parse_filter, parse_part, parse_within, up_to};
+use super::parse::{json_problem, parse_filter, parse_part, parse_within, up_to, whole};
 use super::vectors::FormatArgs;
-use clap::builder::RangedU64ValueParser;
 use clap::{ArgGroup, Args};
 use io_core::OpenOptions;
 use std::path::PathBuf;
@@ -11,7 +10,10 @@ use vecstore::collection::{CollectionOptions, LIMIT_MAX, Rescore, SearchParams};
 use vecstore::filter::Filter;
 
 #[derive(Args)]
-#[command(group(ArgGroup::new("what").required(true).args(["queries", "vector"])))]
+#[command(
+    override_usage = "vecstore search [OPTIONS] <COLLECTION> <QUERIES|--vector <JSON>>",
+    group(ArgGroup::new("what").required(true).args(["queries", "vector"]))
+)]
 pub(crate) struct Search {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
@@ -23,7 +25,7 @@ pub(crate) struct Search {
     #[command(flatten)]
     pub(crate) format: FormatArgs,
     /// Queries to run, from the first [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "vector", value_parser = whole::<usize>(1..))]
     pub(crate) count: Option<usize>,
     /// Which points may be found
     #[arg(long, value_name = "JSON", value_parser = parse_filter)]
@@ -33,7 +35,7 @@ pub(crate) struct Search {
     pub(crate) threshold: Option<f32>,
     /// Leave out the best N hits
     #[arg(long, value_name = "N", default_value_t = 0,
-        value_parser = RangedU64ValueParser::<usize>::new().range(0..=LIMIT_MAX as u64))]
+        value_parser = whole::<usize>(0..=LIMIT_MAX as u64))]
     pub(crate) offset: usize,
     /// Print payloads too; implies --json
     #[arg(long)]
@@ -58,7 +60,7 @@ pub(crate) struct Search {
 pub(crate) struct Query(pub(crate) Vec<f32>);
 
 fn parse_vector(text: &str) -> Result<Query, String> {
-    serde_json::from_str(text).map(Query).map_err(|error| error.to_string())
+    serde_json::from_str(text).map(Query).map_err(|error| json_problem("a vector", "[0.5, 0.25]", &error))
 }
 
 #[derive(Args)]
@@ -127,12 +129,12 @@ pub(crate) struct IoArgs {
     /// Queries at once on each core
     #[arg(long, value_name = "N", default_value = "4", value_parser = up_to(CollectionOptions::READS_PER_CORE_MAX))]
     pub(crate) reads_per_core: usize,
-    /// Read cold parts past the page cache (O_DIRECT); mmap cannot
+    /// Read cold parts with O_DIRECT, past the page cache; not with mmap
     #[arg(long)]
     pub(crate) direct: bool,
     /// Reads in flight for each file, on each core
     #[arg(long, value_name = "N", default_value_t = OpenOptions::default().queue_depth,
-        value_parser = clap::value_parser!(u32).range(1..=4096))]
+        value_parser = whole::<u32>(1..=4096))]
     pub(crate) queue_depth: u32,
 }
 

@@ -2,7 +2,7 @@
 
 use super::collection::CollectionArgs;
 use super::maintain::ThresholdArgs;
-use super::parse::parse_filter;
+use super::parse::{parse_filter, whole};
 use super::vectors::FormatArgs;
 use clap::{ArgGroup, Args};
 use std::path::PathBuf;
@@ -28,7 +28,8 @@ pub(crate) struct Import {
     #[arg(long, requires = "payload")]
     pub(crate) points: bool,
     /// Id of the first vector if ids are not given; later ones count up [default: 0]
-    #[arg(long, value_name = "ID", conflicts_with_all = ["id_field", "points"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["id_field", "points"],
+        value_parser = whole::<u64>(0..=u64::MAX))]
     pub(crate) first_id: Option<u64>,
     /// Do not seal the last points, and merge nothing [default: seal them; merge everything if most of the
     /// collection is new, or if --segments-max or --vacuum-ratio asks for it]
@@ -52,7 +53,10 @@ pub(crate) struct Upsert {
 }
 
 #[derive(Args)]
-#[command(group(ArgGroup::new("which").required(true).args(["ids", "filter"])))]
+#[command(
+    override_usage = "vecstore delete [OPTIONS] <COLLECTION> <IDS...|--filter <JSON>>",
+    group(ArgGroup::new("which").required(true).args(["ids", "filter"]))
+)]
 pub(crate) struct Delete {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,

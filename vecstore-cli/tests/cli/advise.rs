@@ -81,7 +81,7 @@ fn advice_that_cannot_be_given_says_why() {
     let fails = |args: &[&str], code, parts: &[&str]| {
         check_failure(&vecstore(dir, &[&["advise"], args].concat()), code, parts);
     };
-    fails(&["--path", "nowhere"], 1, &["nowhere: cannot make a directory here", "No such file"]);
+    fails(&["--path", "nowhere"], 1, &["there is no directory /", "/nowhere; make it first\n"]);
     fails(&["--path", ".", "--seconds", "4"], 2, &["--seconds", "5..=3600"]);
     fails(&["--path", ".", "--data-gib", "0"], 2, &["--data-gib", "more than 0"]);
     fails(&[], 2, &["--path <DIR>"]);

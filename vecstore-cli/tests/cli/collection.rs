@@ -65,8 +65,14 @@ fn a_collection_from_the_shell() {
     assert_eq!((report["sealed"].as_u64(), report["vacuumed"].as_u64()), (Some(1), Some(0)));
     assert_eq!(report["defragment"], serde_json::json!(["kind"]));
     assert!(report["after"]["pages_touched"].as_u64() >= report["after"]["pages_least"].as_u64());
+    let printed = stdout(&run(&["defragment", "packages"]));
+    let (_, pages) = printed.split_once("\npages touched, over all values of kind: before ").unwrap();
+    assert!(pages.contains(", after ") && pages.ends_with(")\n"), "{printed}");
     assert!(stdout(&run(&["optimize", "packages"])).contains("1 segment became 1"));
-    assert!(stdout(&run(&["verify", "packages"])).ends_with("150 points of segments compared: 0 problems\n"));
+    assert!(
+        stdout(&run(&["verify", "packages"]))
+            .ends_with("; points checked: 150 in segments, 0 in logs; 0 problems\n")
+    );
 }
 
 /// JSON has no infinite numbers, and null would hide that there is a score.

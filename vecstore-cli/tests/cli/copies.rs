@@ -72,7 +72,8 @@ fn snapshots_exports_and_repairs_hold_everything() {
         damage(bits);
         let repaired = run(&["repair", "restored", to]);
         if lost == 0 {
-            stdout(&repaired);
+            let said = "segment-000001/vectors.vec: a flipped bit of a vector was put back\n";
+            assert!(stdout(&repaired).contains(said));
         } else {
             check_failure(&repaired, 4, &[to, "may be incomplete", "keep the damaged collection"]);
         }
@@ -97,11 +98,34 @@ fn snapshots_exports_and_repairs_hold_everything() {
         1,
         &["its schema", "MANIFEST", "with --schema FILE"],
     );
+    // A schema that its vectors contradict is refused before anything is written.
+    std::fs::write(dir.join("schema.json"), r#"{"dim": 4, "distance": "euclid"}"#).unwrap();
+    check_failure(
+        &run(&["repair", "restored", "anew", "--schema", "schema.json"]),
+        1,
+        &[
+            "the schema says dim 4 and element f32, and /",
+            "/vectors.vec, whose header is whole, says dim 8 and element f32: correct the schema\n",
+        ],
+    );
+    assert!(!dir.join("anew").exists());
+    for log in walk(&dir.join("restored")).iter().filter(|path| path.extension().is_some_and(|e| e == "wal"))
+    {
+        std::fs::remove_file(log).unwrap();
+    }
     std::fs::write(dir.join("schema.json"), r#"{"dim": 8, "distance": "euclid"}"#).unwrap();
     let repaired = run(&["repair", "restored", "anew", "--schema", "schema.json"]);
     let printed = String::from_utf8_lossy(&repaired.stdout);
     assert!(
         printed.contains("199 points saved to anew") && printed.ends_with(", and perhaps more\n"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("/restored: no log is there; if there was one, its writes are lost\n"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains(": all segments were used, each with") && !printed.contains(".wal"),
         "{printed}"
     );
 }

@@ -1,6 +1,6 @@
 //! The demo.
 
-use crate::common::{stdout, tempdir, vecstore};
+use crate::common::{check_failure, fvecs, stdout, tempdir, vecstore};
 use serde_json::Value;
 
 #[test]
@@ -22,4 +22,15 @@ fn the_demo_compares_the_backends_and_cleans_up() {
     let table = stdout(&vecstore(dir.path(), &["demo", "--count", "500", "--dim", "8", "--backend", "mmap"]));
     assert!(table.contains("recall") && table.contains("mmap"), "{table}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the demo left something behind");
+}
+
+#[test]
+fn a_demo_of_no_vectors_says_so() {
+    let temp = tempdir();
+    let dir = temp.path();
+    fvecs(dir, "queries.fvecs", 1);
+    let header = format!("{:<117}\n", "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 8), }");
+    std::fs::write(dir.join("zero.npy"), [b"\x93NUMPY\x01\x00v\x00", header.as_bytes()].concat()).unwrap();
+    let demo = ["demo", "--vectors", "zero.npy", "--queries", "queries.fvecs"];
+    check_failure(&vecstore(dir, &demo), 1, &["vecstore: zero.npy: holds no vectors\n"]);
 }

@@ -49,8 +49,10 @@ fn an_import_that_ends_early_says_how_far_it_came_and_goes_on() {
 
     // Two batches of 256 are written when line 600 is read.
     std::fs::write(dir.join("base.jsonl"), lines.replace("\"n\": 599}", "\"n\": 599")).unwrap();
-    let said =
-        ["base.jsonl: line 600:", "512 of 1000 points are in the collection", "run the same command again"];
+    let said = [
+        "base.jsonl: line 600:",
+        "\n512 of 1000 points are in the collection; correct the file, then run the same command again: ids stay",
+    ];
     check_failure(&run(&import), 1, &said);
     assert_eq!(stdout(&run(&["count", "c"])), "512\n");
     // The error gives the place in the file of what the collection refuses.
@@ -60,7 +62,11 @@ fn an_import_that_ends_early_says_how_far_it_came_and_goes_on() {
     assert_eq!(stdout(&run(&["count", "c"])), "512\n");
     std::fs::write(dir.join("base.jsonl"), lines.clone() + "{}\n").unwrap();
     let output = run(&import);
-    check_failure(&output, 1, &["more than 1000 lines", "all 1000 points are in the collection"]);
+    check_failure(
+        &output,
+        1,
+        &["more than 1000 lines", "the files do not belong together\n1000 points are stored\n"],
+    );
     assert!(!String::from_utf8_lossy(&output.stderr).contains("again"), "it would fail again: {output:?}");
     // Empty lines at the end do not count.
     std::fs::write(dir.join("base.jsonl"), lines + "\n  \n").unwrap();

@@ -55,7 +55,14 @@ fn a_limit_of_open_files_below_the_bound_is_told() {
     let few = with_limit(64);
     let max = json_lines(&few)[0]["open_files"]["max"].as_u64().unwrap();
     let told = String::from_utf8_lossy(&few.stderr);
-    assert!(told.contains("ulimit -n") && told.contains(&max.to_string()) && told.contains("64"), "{told}");
+    assert!(
+        told.starts_with("vecstore: warning: ")
+            && told.contains("ulimit -n")
+            && told.contains("--cores")
+            && told.contains(&max.to_string())
+            && told.contains("64"),
+        "{told}"
+    );
     // The command raises its soft limit to the hard limit, so the soft limit alone gives no warning.
     let raised = Command::new("sh")
         .args(["-c", "ulimit -S -n 64 && exec \"$0\" info packages", env!("CARGO_BIN_EXE_vecstore")])

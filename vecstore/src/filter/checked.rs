@@ -47,8 +47,8 @@ pub(crate) enum CheckedCondition {
 
 pub(super) type Indexes = BTreeMap<String, FieldKind>;
 
-/// Filters in one another, at most.
-const DEPTH_MAX: usize = 64;
+/// Filters in one another, at most. As JSON, few more could be read: serde_json stops at 128 levels.
+const DEPTH_MAX: usize = 60;
 
 impl Filter {
     pub(crate) fn check(&self, indexes: &Indexes) -> Result<CheckedFilter, InputError> {
@@ -130,7 +130,7 @@ fn wrong(field: &str, kind: FieldKind, reason: String) -> InputError {
 }
 
 fn check_key(field: &str, kind: FieldKind, value: &Value) -> Result<Key, InputError> {
-    kind.key(value).ok_or_else(|| wrong(field, kind, format!("{value} is none")))
+    kind.key(value).ok_or_else(|| wrong(field, kind, format!("{value} is not one")))
 }
 
 impl Range {
@@ -144,7 +144,7 @@ impl Range {
                     (FieldKind::Integer, Value::Number(bound)) => {
                         format!("the bound {bound} is no whole number of 64 bits")
                     }
-                    _ => format!("{value} is none"),
+                    _ => format!("{value} is not one"),
                 };
                 wrong(field, kind, reason)
             })

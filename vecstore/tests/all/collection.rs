@@ -278,9 +278,7 @@ fn payloads_change_wherever_a_point_is() {
     assert_eq!((deleted.points, collection.count(None).wait().unwrap()), (2, 316));
     let wrong = PayloadChange::Merge(object(json!({"size": "large"})));
     let error = collection.change_payload(Selection::Ids(vec![num(6)]), wrong, Durability::Synced).wait();
-    assert!(
-        error.unwrap_err().to_string().contains("field size is indexed as integer, and \"large\" is none")
-    );
+    assert!(error.unwrap_err().to_string().contains("field size holds integers, and \"large\" is not one"));
 }
 
 #[test]
@@ -291,7 +289,7 @@ fn a_batch_with_one_bad_point_changes_nothing() {
         (Point::new(1, vec![1.0; 3]), "a vector of 3 components; the collection's dimension is 4"),
         (Point::new(1, vec![0.0, f32::NAN, 0.0, 0.0]), "component 1 is NaN"),
         (point(5), "point 5 is in the batch twice"),
-        (point(1).with_payload(json!({"size": 1.5})), "field size is indexed as integer, and 1.5 is none"),
+        (point(1).with_payload(json!({"size": 1.5})), "field size holds integers, and 1.5 is not one"),
         (point(1).with_payload(json!({"text": "x".repeat(2 << 20)})), "payload_bytes_max"),
     ];
     for (bad, expected) in bad {

@@ -39,7 +39,8 @@ impl Salvage<'_> {
         mut due: Option<u64>,
     ) -> Result<(Vec<Batches>, Option<u64>), Error> {
         let vector_bytes = self.schema.dim as usize * self.schema.element.bytes() as usize;
-        let begun: Vec<u64> = manifest.begun().collect();
+        // What stands in for a lost manifest does not know which logs there were.
+        let begun: Vec<u64> = manifest.begun().filter(|_| self.is_manifest_known).collect();
         let mut salvaged: Vec<(u64, PathBuf, SalvagedLog<'static>)> = Vec::new();
         for &(number, len) in logs {
             self.check_stop()?;
@@ -79,6 +80,10 @@ impl Salvage<'_> {
             salvaged.push((own, path, log));
         }
         salvaged.sort_by_key(|(number, ..)| *number);
+        if salvaged.is_empty() && !self.is_manifest_known {
+            let what = "no log is there; if there was one, its writes are lost";
+            self.report.notes.push(format!("{}: {what}", dir.display()));
+        }
         // The next log tells how many writes a missing log held. Nothing tells it for the last log.
         let is_lost = |number: &&u64| !salvaged.iter().any(|(own, ..)| own == *number);
         let lost: Vec<String> = begun

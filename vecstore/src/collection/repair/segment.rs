@@ -104,13 +104,13 @@ impl Salvage<'_> {
         Ok(pages)
     }
 
-    fn note_mended(&mut self, dir: &Path, name: &str, mended: u64, what: &str) {
-        if mended > 0 {
-            let path = dir.join(name);
-            self.report
-                .notes
-                .push(format!("{}: a flipped bit of {mended} {what} was put back", path.display()));
-        }
+    fn note_mended(&mut self, path: &Path, mended: u64, what: &str) {
+        let bits = match mended {
+            0 => return,
+            1 => format!("a flipped bit of a {what} was put back"),
+            _ => format!("a flipped bit in each of {mended} {what}s was put back"),
+        };
+        self.report.notes.push(format!("{}: {bits}", path.display()));
     }
 
     pub(super) async fn segment(
@@ -222,8 +222,8 @@ impl Salvage<'_> {
         }
         self.put(batch)?;
         let mended = payload.map_or(0, |(pages, _)| pages.mended());
-        self.note_mended(dir, PAYLOAD, mended, "pages");
-        self.note_mended(dir, VECTORS, vectors.mended, "vectors");
+        self.note_mended(&dir.join(PAYLOAD), mended, "page");
+        self.note_mended(&dir.join(VECTORS), vectors.mended, "vector");
         if vectors.unproven > 0 {
             let what =
                 "vectors are damaged; they were checked against their codes, which misses small changes";
@@ -246,7 +246,7 @@ impl Salvage<'_> {
     async fn ids(&mut self, dir: &Path, owner: Owner) -> Result<(SalvagedIds, Option<FileIdentity>), Error> {
         let pages = self.pages(&dir.join(IDS), PagesKind::Ids, owner).await?;
         let ids = salvage_ids(&pages, &self.control).await;
-        self.note_mended(dir, IDS, pages.mended(), "pages");
+        self.note_mended(&dir.join(IDS), pages.mended(), "page");
         Ok((ids?, pages.data().identity()))
     }
 
@@ -298,7 +298,7 @@ impl Salvage<'_> {
         };
         Ok(match unless_unread(read.await)? {
             Ok((deleted, mended)) => {
-                self.note_mended(path, "", mended, "pages");
+                self.note_mended(path, mended, "page");
                 deleted
             }
             Err(error) => {

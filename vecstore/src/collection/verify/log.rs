@@ -41,6 +41,7 @@ impl Verifier<'_> {
             self.check_stop()?;
             for op in ops {
                 check_op(path, &op, &manifest.schema)?;
+                self.report.points_of_logs += 1;
             }
         }
         match log.end() {

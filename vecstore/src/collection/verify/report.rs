@@ -11,6 +11,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Points of segments whose vector, codes, payload, ids and links were compared.
     pub points: u64,
+    /// Points that the logs put or delete, each as often as they do. All of them were checked.
+    pub points_of_logs: u64,
     /// The faults. Each names its file, and the place in it. For a file with very many faults, the list has
     /// the first 100 and a remark that there are more. The rest of that file is not read.
     pub problems: Vec<Error>,
