@@ -131,5 +131,9 @@ fn an_error_at_the_start_is_a_sentence() {
     };
     assert_eq!(start(&[]), "service: usage: service DIRECTORY ADDRESS [BACKEND]\n");
     let said = start(&[dir.path().as_ref(), "127.0.0.1:0".as_ref()]);
-    assert!(said.starts_with("service: /") && said.ends_with("notes is no collection: there is no file MANIFEST in it\n"), "{said}");
+    assert!(
+        said.starts_with("service: /")
+            && said.ends_with("notes is no collection: there is no file MANIFEST in it\n"),
+        "{said}"
+    );
 }

@@ -25,7 +25,7 @@ pub(crate) struct Search {
     #[command(flatten)]
     pub(crate) format: FormatArgs,
     /// Queries to run, from the first [default: all]
-    #[arg(long, value_name = "N", conflicts_with = "vector", value_parser = whole::<usize>(1..))]
+    #[arg(long, value_name = "N", conflicts_with = "vector")]
     pub(crate) count: Option<usize>,
     /// Which points may be found
     #[arg(long, value_name = "JSON", value_parser = parse_filter)]

@@ -192,8 +192,8 @@ impl Salvage<'_> {
         }
         self.report.points_lost += self.points_refused.count();
         self.report.payloads_lost += self.payloads_refused.count();
-        self.points_refused.note("points are lost", &mut self.report.notes);
-        self.payloads_refused.note("points have lost their payloads", &mut self.report.notes);
+        self.points_refused.note("lost points", &mut self.report.notes);
+        self.payloads_refused.note("lost payloads", &mut self.report.notes);
         self.new.sync().wait()?;
         self.report.points = self.new.count(None).wait()?;
         Ok(())

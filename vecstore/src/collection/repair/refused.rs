@@ -32,9 +32,9 @@ impl Refused {
         let Some(first) = self.ids.first() else { return };
         let count = self.count();
         notes.push(match &self.example {
-            Some((_, reason)) => format!("{reason}; for reasons such as this, {count} {what}"),
+            Some((_, reason)) => format!("{reason}; {what} for reasons such as this: {count}"),
             None => {
-                format!("no collection takes point {first}, or all of it; for such reasons, {count} {what}")
+                format!("no collection takes point {first}, or all of it; {what} for such reasons: {count}")
             }
         });
     }

@@ -45,7 +45,7 @@ impl Losses {
 
     pub(super) fn note(self, what: &str, notes: &mut Vec<String>) {
         if let Some(first) = self.first {
-            notes.push(format!("{first}; for reasons such as this, {} {what}", self.count));
+            notes.push(format!("{first}; {what} for reasons such as this: {}", self.count));
         }
     }
 }
@@ -237,8 +237,8 @@ impl Salvage<'_> {
         }
         self.report.points_lost += points_lost.count;
         self.report.payloads_lost += payloads_lost.count;
-        points_lost.note("points are lost", &mut self.report.notes);
-        payloads_lost.note("points have lost their payloads", &mut self.report.notes);
+        points_lost.note("lost points", &mut self.report.notes);
+        payloads_lost.note("lost payloads", &mut self.report.notes);
         Ok(())
     }
 
