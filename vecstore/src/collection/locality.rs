@@ -24,14 +24,6 @@ pub struct Locality {
     pub pages_least: u64,
 }
 
-impl Locality {
-    /// Touched pages, relative to the least.
-    #[must_use]
-    pub fn ratio(&self) -> f64 {
-        self.pages_touched as f64 / self.pages_least.max(1) as f64
-    }
-}
-
 impl CollectionReader {
     /// How well the points of each value of an indexed field lie together in immutable segments.
     ///

@@ -24,19 +24,6 @@ pub struct OpenFiles {
     pub limit: Option<u64>,
 }
 
-impl OpenFiles {
-    /// Advice, if the limit is below the bound.
-    #[must_use]
-    pub fn warning(&self) -> Option<String> {
-        let limit = self.limit.filter(|limit| *limit < self.max)?;
-        Some(format!(
-            "the collection may need {} open files at once, and the process may have {limit}: raise the limit (`ulimit -n`), or \
-             lower segments_max, cores or reads_per_core",
-            self.max
-        ))
-    }
-}
-
 impl Collection {
     /// The number of files that the collection may have open at once, and the limit of the process.
     #[must_use]
