@@ -1,4 +1,4 @@
-//! What is in a collection's directory and not in its manifest: it must be of no use before it is removed.
+//! Files that the manifest does not name. They are removed once it is known that nothing needs them.
 
 use super::replay::list_logs;
 use crate::collection::files::{
@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use vecstore_format::log::{FIRST_RECORD_BYTES, first_record};
 use vecstore_format::pages::{Pages, PagesKind};
 
-/// Checks that the logs which the manifest calls done with are: opening for writing removes them.
+/// Checks that segments hold all writes of the logs that the manifest no longer names. Opening for writing
+/// removes these logs.
 pub(in crate::collection) async fn check_done_logs(
     backend: &DynBackend,
     dir: &Path,
@@ -73,7 +74,7 @@ pub(in crate::collection) async fn check_leftovers(
         let named = manifest.segments.iter().find(|segment| segment.number == number);
         let Some(named) = named else {
             let json = path.join(SEGMENT_JSON);
-            // One that is damaged or not there is of a segment whose building did not come to its end.
+            // Without a sound `segment.json`, its build did not finish.
             let info = directory.read(&json).ok().and_then(|bytes| SegmentInfo::decode(&json, &bytes).ok());
             if let Some(info) = info.filter(|info| info.seq_next > seq_next) {
                 return Err(newer(path, info.seq_next));
@@ -105,7 +106,7 @@ pub(super) fn remove_leftovers(
     dir: &Path,
     manifest: &mut Manifest,
 ) -> Result<Vec<String>, Error> {
-    // Without the place of the next manifest no write would come to its end.
+    // Every write needs this name for the next manifest.
     let new = dir.join(MANIFEST_NEW);
     match directory.remove_file(&new) {
         Err(source) if !source.is_not_found() => return Err(Error::InTheWay { path: new, source }),
@@ -116,7 +117,7 @@ pub(super) fn remove_leftovers(
         let Err(error) = removed else { return };
         not_removed
             .push(format!("{}: an earlier run left it, and {hinders}; remove it", with_causes(&error)));
-        // No other one is given.
+        // No new file gets this number.
         let number = number.filter(|&number| number < NUMBER_END);
         number_next = number_next.max(number.map_or(0, |number| number + 1));
     };
@@ -125,7 +126,7 @@ pub(super) fn remove_leftovers(
         let path = dir.join(&entry.name);
         let Some(name) = entry.name.to_str() else { continue };
         match parse(name) {
-            // It is done with, or was never begun.
+            // Segments hold its writes, or it was never begun.
             Some(FileName::Log(number)) if manifest.logs.iter().all(|log| log.number != number) => {
                 told(directory.remove_file(&path), None, nothing);
             }
