@@ -8,13 +8,15 @@ use crate::collection::manifest::Manifest;
 use crate::error::Error;
 use crate::immutable::deleted::deleted_seq_next;
 use crate::immutable::segment::{SEGMENT_JSON, SegmentInfo};
+use crate::schema::Schema;
 use io_core::{
     BackendFactory, Directory, DirectoryError, DynBackend, OpenOptions, ReadControl, ReadRequest,
     VectorReader, with_causes,
 };
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use vecstore_format::log::{FIRST_RECORD_BYTES, first_record};
+use std::sync::Arc;
+use vecstore_format::log::{FIRST_RECORD_BYTES, LogBytes, LogEnd, LogReader, first_record};
 use vecstore_format::pages::{Pages, PagesKind};
 
 /// Checks that segments hold all writes of the logs that the manifest no longer names. Opening for writing
@@ -24,9 +26,10 @@ pub(in crate::collection) async fn check_done_logs(
     dir: &Path,
     manifest: &Manifest,
 ) -> Result<(), Error> {
-    let mut logs = list_logs(&*backend.directory(), dir)?;
+    let directory = backend.directory();
+    let mut logs = list_logs(&*directory, dir)?;
     logs.retain(|&number, _| number < manifest.log_first);
-    for number in logs.into_keys() {
+    for (number, log_bytes) in logs {
         let path = log_path(dir, number);
         let reader = backend.open(&path, &OpenOptions::default()).await?;
         let len = reader.file().len.min(FIRST_RECORD_BYTES as u64) as u32;
@@ -38,7 +41,10 @@ pub(in crate::collection) async fn check_done_logs(
         reader.read_vectors(&[ReadRequest::new(0, len)], &ReadControl::default(), sink).await?;
         let closed = reader.close().await;
         closed.map_err(|error| DirectoryError::new("close", &path, error))?;
-        if let Some(seq) = first.filter(|&seq| seq >= manifest.seq_first) {
+        if first.is_none_or(|seq| seq < manifest.seq_first) {
+            continue;
+        }
+        if let Some(seq) = first_write(&directory, &path, log_bytes, &manifest.schema)? {
             let reason = format!(
                 "it calls log {number} done with (log_first is {}), which begins with write {seq}, and only writes before {} are in segments",
                 manifest.log_first, manifest.seq_first
@@ -47,6 +53,24 @@ pub(in crate::collection) async fn check_done_logs(
         }
     }
     Ok(())
+}
+
+/// The first write that a log holds or may hold. A log whose first write failed holds none: it has remains of
+/// that write, or only the mark of a clean end.
+fn first_write(
+    directory: &Arc<dyn Directory>,
+    path: &Path,
+    log_bytes: u64,
+    schema: &Schema,
+) -> Result<Option<u64>, Error> {
+    let vector_bytes = schema.dim as usize * schema.element.bytes() as usize;
+    let bytes = LogBytes::open(directory, path, log_bytes);
+    let Some(mut log) = LogReader::begin(bytes, vector_bytes)? else { return Ok(None) };
+    if let Some((seq, _)) = log.next_batch()? {
+        return Ok(Some(seq));
+    }
+    let is_in_doubt = matches!(log.end(), LogEnd::Torn { in_doubt: true, .. });
+    Ok(is_in_doubt.then(|| log.next_seq()))
 }
 
 /// Checks that no leftover holds a write from `seq_next` on, where the logs end. A leftover is of a run that
