@@ -126,7 +126,7 @@ impl<R> Metered<R> {
     }
 
     /// Wraps a reader and adds to a meter, which several readers may share.
-    pub(crate) fn with_meter(inner: R, meter: Meter) -> Self {
+    pub fn with_meter(inner: R, meter: Meter) -> Self {
         Self { inner, meter }
     }
 

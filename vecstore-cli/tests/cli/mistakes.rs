@@ -134,6 +134,10 @@ fn mistakes_are_named_and_cost_nothing() {
     );
     std::fs::write(dir.join("bad.jsonl"), "{\"id\": 5}\n").unwrap();
     check_failure(&run(&["upsert", "packages", "bad.jsonl"]), 1, &["bad.jsonl", "line 1", "vector"]);
+    std::fs::write(dir.join("bad.jsonl"), " [8, [1, 2, 3, 4, 5, 6, 7, 8]]\n").unwrap();
+    check_failure(&run(&["upsert", "packages", "bad.jsonl"]), 1, &["bad.jsonl", "line 1", "JSON object"]);
+    let points = ["import", "packages", "base.fvecs", "--payload", "bad.jsonl", "--points"];
+    check_failure(&run(&points), 1, &["bad.jsonl", "line 1", "JSON object"]);
     // The good lines before a bad one are written, as the message says. Writing the same point again changes
     // nothing.
     let line = json_lines(&run(&["get", "packages", "1003", "--with-vector"]))[0].to_string();

@@ -233,6 +233,15 @@ impl Pages {
         })
     }
 
+    /// Whether the bytes are as likely those of another page of the file. The number of a page is part of the
+    /// initial value of its checksum, and a flipped bit there has the effect of one in the first four bytes.
+    fn is_of_another_page(&self, page: u64, data: &[u8], stored: u32) -> bool {
+        let Header { seed, .. } = self.data.header;
+        let pages = self.data.header.file_bytes() / PAGE as u64;
+        let mut others = (0..32).map(|bit| page ^ 1 << bit).filter(|&other| other < pages);
+        others.any(|other| page_crc(seed, other, data) == stored)
+    }
+
     /// The data of a page whose checksum matches. In repair, one flipped bit may be put back.
     pub(super) fn sound_page<'a>(&self, page: u64, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, FormatError> {
         let stored = u32::from_le_bytes(bytes[PAGE_DATA..].try_into().expect("a whole page"));
@@ -242,7 +251,7 @@ impl Pages {
         }
         if let Some(pages) = &self.mended {
             let mut mended = bytes.to_vec();
-            if mend(&mut mended, found) {
+            if !self.is_of_another_page(page, &bytes[..PAGE_DATA], stored) && mend(&mut mended, found) {
                 pages.borrow_mut().insert(page);
                 return Ok(Cow::Owned(mended));
             }

@@ -302,6 +302,42 @@ fn a_flipped_bit_anywhere_is_found_and_named() {
     }
 }
 
+/// The number of a page is part of its checksum. A sound page in the place of one whose number differs in one
+/// bit looks like a page with a flipped bit.
+#[test]
+fn a_page_in_the_place_of_another_is_not_mended() {
+    let sections = [(0..60_000).map(|i| (i / 7) as u8).collect::<Vec<u8>>()];
+    let whole = written(&sections).get(Path::new(PATH)).unwrap();
+    let page = |number: usize| number * PAGE..(number + 1) * PAGE;
+    let count = whole.len() / PAGE;
+    assert_eq!(count, 16);
+    let salvaged = |bytes: Vec<u8>, number: usize| {
+        let memory = MemoryBackend::new(1);
+        memory.put(Path::new(PATH), bytes);
+        let backend = DynBackend::new(memory);
+        let read = backend.run(|| async {
+            let reader = backend.open(Path::new(PATH), &OpenOptions::default()).await.unwrap();
+            let (pages, _) = Pages::salvage(reader, PagesKind::Payload).await.unwrap();
+            let at = (number - 1) * PAGE_DATA;
+            let range = [at as u64..(at + 1) as u64];
+            let read = pages.read(0, &range, &ReadControl::default(), |_, _| Ok(())).await;
+            (read.is_ok(), pages.mended())
+        });
+        read.unwrap()
+    };
+    for (from, to) in (1..count).flat_map(|from| (1..count).map(move |to| (from, to))) {
+        let mut bytes = whole.clone();
+        bytes.copy_within(page(from), to * PAGE);
+        assert_eq!(salvaged(bytes, to), (from == to, 0), "page {from} in the place of {to}");
+    }
+    // A flipped bit elsewhere is put back.
+    for bit in [40, 1000, PAGE * 8 - 1] {
+        let mut bytes = whole.clone();
+        bytes[3 * PAGE + bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(salvaged(bytes, 3), (true, 1), "bit {bit}");
+    }
+}
+
 #[test]
 fn what_is_no_such_file_is_named() {
     let whole = written(&[vec![1; 100]]).get(Path::new(PATH)).unwrap();

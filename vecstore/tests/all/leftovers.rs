@@ -131,3 +131,34 @@ fn what_has_a_name_already_is_not_removed() {
     collection.close().unwrap();
     assert_eq!(open(&disk).unwrap().count(None).wait().unwrap(), 3);
 }
+
+/// A power cut may bring back a log that was removed, since nobody syncs the removal. If its only write failed,
+/// no segment holds a write of it, and none is missing.
+#[test]
+fn a_log_whose_only_write_failed_may_come_back() {
+    let mut failed = 0;
+    for fault in [FaultKind::NoSpace, FaultKind::Io] {
+        for operation in 0..20 {
+            let disk = SimulatedDisk::new(operation);
+            let backend = DynBackend::new(disk.clone());
+            let collection =
+                Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options()).unwrap();
+            disk.set_fault(Some(DiskFault::new(disk.operations() + operation, fault)));
+            let put = collection.upsert(vec![Point::new(1, vec![1.0, 2.0])], Durability::Synced).wait();
+            disk.set_fault(None);
+            failed += u32::from(put.is_err());
+            let before = disk.history_len();
+            // After a failed sync it fails too.
+            let _ = collection.optimize(|_| {}).wait();
+            let _ = collection.close();
+            for changes in before..=disk.history_len() {
+                let after = disk.crash(changes, SimulatedDisk::KEEP_ALL);
+                let told = format!("{fault:?} at operation {operation}, {changes} changes");
+                let opened = open(&after).unwrap_or_else(|error| panic!("{told}: {error:?}"));
+                let count = opened.count(None).wait().unwrap();
+                assert!(count == 1 || put.is_err() && count == 0, "{told}: {count} points");
+            }
+        }
+    }
+    assert!(failed > 5, "only {failed} writes failed");
+}

@@ -7,8 +7,8 @@ use io_core::{Directory, StopFlag};
 use std::io::ErrorKind;
 use std::path::Path;
 
-/// Keeps logs as they are whose ends are in doubt, before these are cut off. Nobody removes the copies: they
-/// may hold the only trace of an acknowledged write.
+/// Copies logs whose ends are in doubt before they are cut off. Only the user removes the copies, which may
+/// hold an acknowledged write.
 pub(super) fn keep_logs_in_doubt(
     directory: &dyn Directory,
     dir: &Path,
@@ -23,7 +23,7 @@ pub(super) fn keep_logs_in_doubt(
             Err(error) => return Err(error.into()),
         }
         let new = dir.join(TORN_NEW);
-        // Of an opening that did not come so far.
+        // A leftover of an interrupted opening.
         match directory.remove_file(&new) {
             Err(error) if !error.is_not_found() => return Err(error.into()),
             _ => {}
@@ -31,14 +31,14 @@ pub(super) fn keep_logs_in_doubt(
         let copied =
             directory.copy(&cut_off.log, &new, &StopFlag::new()).and_then(|()| directory.rename(&new, copy));
         if let Err(error) = copied {
-            // What somebody else has put there meanwhile is not ours.
+            // If the name exists, another owner made the file.
             if error.source.kind() != ErrorKind::AlreadyExists {
                 let _ = directory.remove_file(&new);
             }
             return Err(error.into());
         }
     }
-    // Also those of an opening that did not come so far.
+    // Also copies of an interrupted opening.
     if report.cut_off.iter().any(|cut_off| cut_off.copy.is_some()) {
         directory.sync_dir(dir)?;
     }

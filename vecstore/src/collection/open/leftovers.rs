@@ -1,4 +1,4 @@
-//! What is in a collection's directory and not in its manifest: it must be of no use before it is removed.
+//! Files that the manifest does not name. They are removed once it is known that nothing needs them.
 
 use super::replay::list_logs;
 use crate::collection::files::{
@@ -8,24 +8,28 @@ use crate::collection::manifest::Manifest;
 use crate::error::Error;
 use crate::immutable::deleted::deleted_seq_next;
 use crate::immutable::segment::{SEGMENT_JSON, SegmentInfo};
+use crate::schema::Schema;
 use io_core::{
     BackendFactory, Directory, DirectoryError, DynBackend, OpenOptions, ReadControl, ReadRequest,
     VectorReader, with_causes,
 };
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use vecstore_format::log::{FIRST_RECORD_BYTES, first_record};
+use std::sync::Arc;
+use vecstore_format::log::{FIRST_RECORD_BYTES, LogBytes, LogEnd, LogReader, first_record};
 use vecstore_format::pages::{Pages, PagesKind};
 
-/// Checks that the logs which the manifest calls done with are: opening for writing removes them.
+/// Checks that segments hold all writes of the logs that the manifest no longer names. Opening for writing
+/// removes these logs.
 pub(in crate::collection) async fn check_done_logs(
     backend: &DynBackend,
     dir: &Path,
     manifest: &Manifest,
 ) -> Result<(), Error> {
-    let mut logs = list_logs(&*backend.directory(), dir)?;
+    let directory = backend.directory();
+    let mut logs = list_logs(&*directory, dir)?;
     logs.retain(|&number, _| number < manifest.log_first);
-    for number in logs.into_keys() {
+    for (number, log_bytes) in logs {
         let path = log_path(dir, number);
         let reader = backend.open(&path, &OpenOptions::default()).await?;
         let len = reader.file().len.min(FIRST_RECORD_BYTES as u64) as u32;
@@ -37,7 +41,10 @@ pub(in crate::collection) async fn check_done_logs(
         reader.read_vectors(&[ReadRequest::new(0, len)], &ReadControl::default(), sink).await?;
         let closed = reader.close().await;
         closed.map_err(|error| DirectoryError::new("close", &path, error))?;
-        if let Some(seq) = first.filter(|&seq| seq >= manifest.seq_first) {
+        if first.is_none_or(|seq| seq < manifest.seq_first) {
+            continue;
+        }
+        if let Some(seq) = first_write(&directory, &path, log_bytes, &manifest.schema)? {
             let reason = format!(
                 "it calls log {number} done with (log_first is {}), which begins with write {seq}, and only writes before {} are in segments",
                 manifest.log_first, manifest.seq_first
@@ -46,6 +53,24 @@ pub(in crate::collection) async fn check_done_logs(
         }
     }
     Ok(())
+}
+
+/// The first write that a log holds or may hold. A log whose first write failed holds none: it has remains of
+/// that write, or only the mark of a clean end.
+fn first_write(
+    directory: &Arc<dyn Directory>,
+    path: &Path,
+    log_bytes: u64,
+    schema: &Schema,
+) -> Result<Option<u64>, Error> {
+    let vector_bytes = schema.dim as usize * schema.element.bytes() as usize;
+    let bytes = LogBytes::open(directory, path, log_bytes);
+    let Some(mut log) = LogReader::begin(bytes, vector_bytes)? else { return Ok(None) };
+    if let Some((seq, _)) = log.next_batch()? {
+        return Ok(Some(seq));
+    }
+    let is_in_doubt = matches!(log.end(), LogEnd::Torn { in_doubt: true, .. });
+    Ok(is_in_doubt.then(|| log.next_seq()))
 }
 
 /// Checks that no leftover holds a write from `seq_next` on, where the logs end. A leftover is of a run that
@@ -73,7 +98,7 @@ pub(in crate::collection) async fn check_leftovers(
         let named = manifest.segments.iter().find(|segment| segment.number == number);
         let Some(named) = named else {
             let json = path.join(SEGMENT_JSON);
-            // One that is damaged or not there is of a segment whose building did not come to its end.
+            // Without a sound `segment.json`, its build did not finish.
             let info = directory.read(&json).ok().and_then(|bytes| SegmentInfo::decode(&json, &bytes).ok());
             if let Some(info) = info.filter(|info| info.seq_next > seq_next) {
                 return Err(newer(path, info.seq_next));
@@ -105,7 +130,7 @@ pub(super) fn remove_leftovers(
     dir: &Path,
     manifest: &mut Manifest,
 ) -> Result<Vec<String>, Error> {
-    // Without the place of the next manifest no write would come to its end.
+    // Every write needs this name for the next manifest.
     let new = dir.join(MANIFEST_NEW);
     match directory.remove_file(&new) {
         Err(source) if !source.is_not_found() => return Err(Error::InTheWay { path: new, source }),
@@ -116,7 +141,7 @@ pub(super) fn remove_leftovers(
         let Err(error) = removed else { return };
         not_removed
             .push(format!("{}: an earlier run left it, and {hinders}; remove it", with_causes(&error)));
-        // No other one is given.
+        // No new file gets this number.
         let number = number.filter(|&number| number < NUMBER_END);
         number_next = number_next.max(number.map_or(0, |number| number + 1));
     };
@@ -125,7 +150,7 @@ pub(super) fn remove_leftovers(
         let path = dir.join(&entry.name);
         let Some(name) = entry.name.to_str() else { continue };
         match parse(name) {
-            // It is done with, or was never begun.
+            // Segments hold its writes, or it was never begun.
             Some(FileName::Log(number)) if manifest.logs.iter().all(|log| log.number != number) => {
                 told(directory.remove_file(&path), None, nothing);
             }

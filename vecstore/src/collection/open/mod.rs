@@ -62,7 +62,7 @@ pub(super) async fn load(
     held: Option<Lock>,
 ) -> Result<Loaded, Error> {
     let directory = backend.directory();
-    // Without a manifest there is nothing to lock, and nothing to leave a lock file in.
+    // Without a manifest it is no collection, and gets no lock file.
     Manifest::read(&*directory, dir)?;
     let lock = held.map_or_else(|| lock(&*directory, dir, options.read_only), Ok)?;
     let mut manifest = Manifest::read(&*directory, dir)?;
@@ -100,7 +100,7 @@ pub(super) async fn load(
     check_leftovers(backend, dir, &manifest, seq + 1).await?;
     manifest.adopt(begun);
     let log_next = manifest.logs.last().map_or(manifest.log_first, |log| log.number + 1);
-    // Only now: a manifest that is not the right one names too little.
+    // Comes last, because a wrong manifest would make needed files look like leftovers.
     if !options.read_only {
         check_place(&*lock, dir)?;
         report.not_removed = remove_leftovers(&*directory, dir, &mut manifest)?;

@@ -1,4 +1,4 @@
-//! The place of a collection: taking it, and telling whether its path still leads to it.
+//! The directory of a collection: taking it, and checking whether the path still leads to it.
 
 use crate::collection::files::{LOCK, MANIFEST, MANIFEST_NEW, parent};
 use crate::collection::manifest::Manifest;
@@ -14,7 +14,7 @@ pub(in crate::collection) type Lock = Arc<dyn DirectoryLock>;
 /// Creates the directory of a collection, or takes an empty one, and locks it.
 pub(in crate::collection) fn claim(directory: &dyn Directory, dir: &Path) -> Result<Lock, Error> {
     if let Err(error) = directory.create_dir(dir) {
-        // What an attempt that did not come to its end left behind is taken up.
+        // Takes over the directory of an attempt that crashed.
         let ours = [LOCK, MANIFEST_NEW];
         match directory.list(dir) {
             Ok(entries) if entries.iter().all(|entry| ours.iter().any(|name| entry.name == *name)) => {}
@@ -23,7 +23,7 @@ pub(in crate::collection) fn claim(directory: &dyn Directory, dir: &Path) -> Res
         }
     }
     let lock = lock(directory, dir, false)?;
-    // Somebody else may have been faster.
+    // Another process may have created it meanwhile.
     match directory.read(&dir.join(MANIFEST)) {
         Ok(_) => Err(Error::Exists { path: dir.to_owned() }),
         Err(error) if error.is_not_found() => Ok(lock),
@@ -57,17 +57,17 @@ pub(in crate::collection) fn lock(
     }
 }
 
-/// Fails where the collection's path leads to something else than what is locked. Its files are found by that
-/// path.
+/// Fails if the path no longer leads to the locked collection. Files are found by that path.
 pub(in crate::collection) fn check_place(lock: &dyn DirectoryLock, dir: &Path) -> Result<(), Error> {
     if lock.is_in_place()? { Ok(()) } else { Err(Error::Displaced { collection: dir.to_owned() }) }
 }
 
-/// Refuses a link in the place of a segment's directory: through it, files of somebody else would be removed.
+/// Refuses a link in place of a segment's directory. Removing leftovers through it would remove files
+/// elsewhere.
 pub(in crate::collection) fn check_segment_dir(directory: &dyn Directory, dir: &Path) -> Result<(), Error> {
     match directory.entry(dir) {
         Ok(entry) if !entry.is_dir => Err(Error::damaged(dir, None, "it is no directory")),
-        // Whoever opens its files says what is missing.
+        // A missing file is reported when it is opened.
         Err(error) if !error.is_not_found() => Err(error.into()),
         _ => Ok(()),
     }

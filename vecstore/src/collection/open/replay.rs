@@ -1,4 +1,4 @@
-//! What the logs come to: the points that are not in segments yet.
+//! Reads the logs: the points that are not in segments yet.
 
 use super::report::{CutOff, OpenReport};
 use crate::collection::files::{FileName, NUMBER_END, log_path, parent, parse, torn_path};
@@ -25,7 +25,7 @@ pub(in crate::collection) struct UnclosedLog {
     pub(in crate::collection) len: u64,
 }
 
-/// What the logs come to.
+/// The content of the logs.
 pub(super) struct Replay {
     pub(super) mutable: MutableSegment,
     /// Every point that a log puts or deletes.
@@ -51,7 +51,7 @@ impl Replay {
         }
     }
 
-    /// Reads all logs that are not done with.
+    /// Reads all logs whose writes are not in segments yet.
     pub(super) fn read_logs(
         &mut self,
         directory: &Arc<dyn Directory>,
@@ -67,7 +67,7 @@ impl Replay {
             let path = log_path(dir, number);
             let bytes = LogBytes::open(directory, &path, len);
             let begun = self.read_log(&path, number, bytes, manifest)?;
-            // The manifest names a log once its header is durable. Another one without may be of a failed
+            // The manifest names a log once its header is durable. A log without a header may be of a failed
             // attempt.
             if !begun && manifest.begun().any(|begun| begun == number) {
                 return Err(Error::log_lost(&path));

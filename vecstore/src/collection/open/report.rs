@@ -25,9 +25,8 @@ pub struct CutOff {
     pub offset: u64,
     /// Its bytes, less zeros at the end.
     pub bytes: u64,
-    /// `None` if sectors are missing in it, as in a write that was under way when the power failed: what it
-    /// held was not acknowledged as durable. Else nobody knows, and opening for writing keeps the whole log
-    /// here, as it was.
+    /// `None` if whole sectors are missing: the write was under way and never acknowledged as durable.
+    /// Otherwise the cause is unknown, and opening for writing copies the whole log here.
     pub copy: Option<PathBuf>,
 }
 

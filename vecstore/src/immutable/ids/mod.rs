@@ -4,7 +4,7 @@
 //!
 //! | section | what it is |
 //! |---|---|
-//! | 0 | number of points, number of points with UUIDs, salt of the numbers' hash, salt of the UUIDs' hash: u64 each |
+//! | 0 | number of points, number of UUIDs, salts of the hashes of numbers and of UUIDs: u64 each |
 //! | 1 | table: the id of each point; 8 bytes each if all are numbers, else 16 |
 //! | 2 | postings: the points with UUIDs |
 //! | 3, 4, 5 | numbers: sorted table (id, point), perfect hash, slot table (id, point) |

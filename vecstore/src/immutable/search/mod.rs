@@ -22,7 +22,7 @@ use vecstore_quant::Scorer;
 
 pub(crate) use walk::WalkScratch;
 
-/// A walk that would keep more candidates than this gives way to scoring every point.
+/// If a walk would keep more candidates than this, every point is scored instead.
 const WALK_KEPT_MAX: usize = 10_000;
 
 /// Which points of a segment may be found.
@@ -60,26 +60,26 @@ pub(crate) struct CandidateSearch<'a> {
     /// Candidates the graph search keeps.
     pub(crate) ef: usize,
     pub(crate) allowed: Allowed<'a>,
-    /// Where a filter, or deletions of more than half, leave no more points than this, each is scored...
+    /// If a filter, or deletions of more than half, leave at most this many points, each is scored.
     pub(crate) scan_max: u64,
-    /// ...or no more than this part of the segment's points: a walk over the graph would lose its way among
-    /// the others.
+    /// The same for this part of the segment's points. A walk over the graph would lose its way among the
+    /// others.
     pub(crate) scan_ratio: f32,
-    /// Whether bounds are asked for; else they are infinite.
+    /// Whether bounds are wanted. Otherwise they are infinite.
     pub(crate) bounded: bool,
-    /// Which part of a bound counts in [`FoundByCodes::rest`], if that is asked for.
+    /// The part of a bound that counts in [`FoundByCodes::rest`], if that is wanted.
     pub(crate) part_of_rest: Option<f32>,
     pub(crate) control: &'a ReadControl,
 }
 
-/// What it cost.
+/// The cost of a search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CandidateStats {
     pub(crate) codes_scored: u64,
     pub(crate) read: ReadStats,
 }
 
-/// A candidate, and how far its score may be from that of its vector; infinite where the codec does not know.
+/// A candidate, and how far its score may be from that of its vector. Infinite if the codec has no bounds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounded {
     pub(crate) point: u32,
@@ -92,12 +92,13 @@ pub(crate) struct Bounded {
 pub(crate) struct FoundByCodes {
     /// Best first, equal scores by point.
     pub(crate) best: Vec<Bounded>,
-    /// The best score that any other point may have whose code was scored; `NEG_INFINITY` where there is
-    /// none. Bounds differ between points, so the last of the best does not tell.
+    /// The best score that any other point with a scored code may have. `NEG_INFINITY` if there is none.
+    /// Bounds differ between points, so a point outside may beat the last of the best.
     pub(crate) rest: f32,
 }
 
-/// The bounds of points whose codes were read: where codes are in memory they are computed for the best only.
+/// The bounds of points whose codes were read. If codes are in memory, bounds are computed for the best
+/// only.
 type Bounds = HashMap<u32, f32>;
 
 impl CandidateSearch<'_> {
@@ -136,8 +137,7 @@ impl CandidateSearch<'_> {
         let points = segment.data.points;
         let live;
         let allowed = match self.allowed {
-            // What most of a segment is hidden by is a filter like any other. Of fewer deletions a walk
-            // hardly takes notice.
+            // If most points are deleted, deletions act as a filter. A walk copes with fewer.
             Allowed::Except(deleted) if deleted.len() > u64::from(points) / 2 => {
                 live = segment.all() - deleted;
                 Allowed::Only(&live)
@@ -153,8 +153,8 @@ impl CandidateSearch<'_> {
             }
             Allowed::Except(_) => false,
         };
-        // A walk that keeps all that are allowed scores each of them, and may not reach some. One that keeps
-        // very many takes the square of how many those are, since they are kept in order.
+        // A walk that keeps all allowed points scores all of them anyway, and may miss some. Its cost grows
+        // with the square of `kept`, because it keeps them in order.
         if !is_few && count > kept as u64 && kept <= WALK_KEPT_MAX {
             let found = self.walk(segment, allowed, kept, scratch, bounds, stats).await?;
             if let Some(found) = found {

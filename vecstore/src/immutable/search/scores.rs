@@ -34,7 +34,7 @@ impl CandidateSearch<'_> {
         at_most.clear();
         at_most.resize(points.len(), f32::NEG_INFINITY);
         let best_possible = |score: f32, bound: f32| match self.part_of_rest {
-            // Of a code that is no vector's nothing is known.
+            // Bytes that encode no vector may score NaN. Nothing is known then.
             Some(part) if (score + part * bound).is_nan() => f32::INFINITY,
             Some(part) => score + part * bound,
             None => f32::NEG_INFINITY,
@@ -64,7 +64,7 @@ impl CandidateSearch<'_> {
             }
             (CodesData::OnDisk(_), None) => unreachable!("codes on disk are opened with the segment"),
         }
-        // What no vector was encoded to may score NaN, which is to be the worst there is.
+        // Bytes that encode no vector may score NaN, which counts as the worst score.
         scores.iter_mut().for_each(|score| *score = score.max(f32::NEG_INFINITY));
         Ok(())
     }

@@ -7,13 +7,12 @@ use crate::error::Error;
 use crate::immutable::segment::SegmentReader;
 use vecstore_index::graph::{Candidate, GraphSearch, SearchScratch, Step};
 
-/// Points that a filtered search begins at, besides where the graph leads it.
+/// Allowed points where a filtered search also begins.
 const SEEDS: u64 = 16;
 
 impl CandidateSearch<'_> {
-    /// Walks the graph, keeping the best `kept` of more points. None when it ends before it has found as
-    /// many: then the points are not all connected, by the graph or by the ways around those that are not
-    /// allowed.
+    /// Walks the graph and keeps the best `kept` points. Returns `None` if the walk ends early: the allowed
+    /// points are then not all connected.
     pub(super) async fn walk(
         &self,
         segment: &SegmentReader,
@@ -27,7 +26,7 @@ impl CandidateSearch<'_> {
         let WalkScratch { search, ways, scores, seen } = scratch;
         seen.clear();
         let some_forbidden = !matches!(allowed, Allowed::Except(deleted) if deleted.is_empty());
-        // The last level is entered at a point that may not be allowed, and takes the place of one that is.
+        // The entry point may be forbidden and still take a place.
         let ef = kept + usize::from(some_forbidden);
         let mut search = GraphSearch::new(search, graph.len() as usize, graph.entry(), ef);
         if let Allowed::Only(points) = allowed {
@@ -65,8 +64,8 @@ impl CandidateSearch<'_> {
     }
 }
 
-/// The best score that any point may have which was seen and not found. On the way down the walk sees points
-/// that are not allowed, and others that it may not come by again, however good they are.
+/// The best score of a point that was scored but not returned. The walk also scores points on upper levels
+/// and forbidden ones.
 fn best_of_others(seen: &[(u32, f32, f32)], found: &[Candidate], allowed: Allowed<'_>) -> f32 {
     let last = found.last().map_or(f32::INFINITY, |last| last.score);
     let mut ids: Vec<u32> = found.iter().map(|found| found.id).collect();
@@ -101,8 +100,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whichever of the points that were seen are found, also if some that are better were only come by
-        /// on the way down.
+        /// For any choice of the found points among those that were scored, also if better ones were scored
+        /// only on upper levels.
         #[test]
         fn the_rest_is_all_that_was_seen_and_not_found(
             points in vec((0i8..6, 0u8..4, any::<bool>(), any::<bool>()), 1..40),

@@ -1,4 +1,4 @@
-//! The links of points, and ways around those that are not allowed.
+//! The links of points, and ways around forbidden points.
 
 use super::{Allowed, CandidateStats};
 use crate::error::{Error, FormatError};
@@ -10,7 +10,7 @@ use std::ops::Range;
 use vecstore_format::links;
 use vecstore_index::graph::GraphSearch;
 
-/// Points that are not allowed whose links are read at once, to get around them.
+/// Forbidden points whose links are read at once, to get around them.
 const WAYS_AROUND: usize = 8;
 
 /// Where a walk may go from a point.
@@ -23,9 +23,8 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    /// Collects the points a point is linked to; of these the allowed, unless all are. What the others are
-    /// linked to stands in for them (after Patel et al., "ACORN", 2024), as long as that is no more than a
-    /// point has links.
+    /// Collects the allowed points that a point is linked to. The links of a forbidden point stand in for it
+    /// (after Patel et al., "ACORN", 2024), up to the number of links that a point has.
     pub(super) async fn expand(
         &mut self,
         segment: &SegmentReader,
