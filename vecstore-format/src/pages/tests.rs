@@ -319,8 +319,9 @@ fn a_page_in_the_place_of_another_is_not_mended() {
             let reader = backend.open(Path::new(PATH), &OpenOptions::default()).await.unwrap();
             let (pages, _) = Pages::salvage(reader, PagesKind::Payload).await.unwrap();
             let at = (number - 1) * PAGE_DATA;
-            let range = [at as u64..(at + 1) as u64];
-            let read = pages.read(0, &range, &ReadControl::default(), |_, _| Ok(())).await;
+            let range = at as u64..(at + 1) as u64;
+            let read =
+                pages.read(0, std::slice::from_ref(&range), &ReadControl::default(), |_, _| Ok(())).await;
             (read.is_ok(), pages.mended())
         });
         read.unwrap()
