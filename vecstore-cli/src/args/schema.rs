@@ -38,8 +38,8 @@ pub(crate) struct Create {
     /// field comes first in the order
     #[arg(long, value_name = "FIELD:KIND", value_parser = parse_index)]
     pub(crate) tenant: Vec<(String, FieldKind)>,
-    /// PART=PLACE: vectors, codes, graph, payload, ids or indexes are on disk (cold), in the page cache (cached)
-    /// or in memory (pinned). May be repeated
+    /// PART=PLACE: vectors, codes, graph, payload, ids or indexes are on disk (cold), in the page cache
+    /// (cached) or in memory (pinned). May be repeated
     #[arg(long, value_name = "PART=PLACE", value_parser = parse_place)]
     pub(crate) place: Vec<(Part, Placement)>,
 }

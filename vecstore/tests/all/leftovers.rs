@@ -132,8 +132,8 @@ fn what_has_a_name_already_is_not_removed() {
     assert_eq!(open(&disk).unwrap().count(None).wait().unwrap(), 3);
 }
 
-/// A power cut may bring back a log that was removed, since nobody syncs the removal. If its only write failed,
-/// no segment holds a write of it, and none is missing.
+/// A power cut may bring back a log that was removed, since nobody syncs the removal. If its only write
+/// failed, no segment holds a write of it, and none is missing.
 #[test]
 fn a_log_whose_only_write_failed_may_come_back() {
     let mut failed = 0;
