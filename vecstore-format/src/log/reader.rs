@@ -3,7 +3,7 @@
 use super::bytes::LogBytes;
 use super::find::whole_record;
 use super::header::parse_header;
-use super::record::{LogOp, RecordHeader, decode_batch};
+use super::record::{LogOp, decode_batch};
 use super::tail::{Due, judge};
 use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, NUMBER_END, RECORD_HEADER_BYTES};
 use crate::FormatError;
@@ -76,14 +76,13 @@ impl<'a> LogReader<'a> {
         self.header
     }
 
-    /// Whether a whole batch follows the header. Call it before the first [`LogReader::next_batch`].
+    /// Whether anything was written behind the header, also if it is damaged by now.
     ///
     /// # Errors
     /// [`FormatError::Directory`].
-    pub fn has_batches(&mut self) -> Result<bool, FormatError> {
-        let (at, previous) = (self.due.at, self.due.previous);
-        let is_first = |record: &RecordHeader| record.previous == previous && record.kind == KIND_BATCH;
-        Ok(whole_record(&self.header, &mut self.bytes, at, is_first)?.is_some())
+    pub fn has_records(&mut self) -> Result<bool, FormatError> {
+        let at = HEADER_BYTES as u64;
+        Ok(self.bytes.content(at)?.end > at)
     }
 
     /// The sequence number that follows the last one read.

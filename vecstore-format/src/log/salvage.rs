@@ -34,6 +34,8 @@ pub struct SalvagedLog<'a> {
     /// Whether the log ends with the mark of a clean end. If not, writes that fit the room at its end may be
     /// lost without a trace.
     pub is_closed: bool,
+    /// Whether anything was written behind the header, also if nothing of it is left.
+    pub has_records: bool,
     /// Whether writes at its end left traces and may be lost. Their number is unknown.
     pub end_lost: bool,
     /// The faults, as text.
@@ -97,6 +99,7 @@ pub fn salvage_log(mut bytes: LogBytes<'_>, vector_bytes: usize) -> Result<Salva
             batches,
             next_seq,
             is_closed: false,
+            has_records: false,
             end_lost: true,
             notes,
         });
@@ -163,6 +166,7 @@ pub fn salvage_log(mut bytes: LogBytes<'_>, vector_bytes: usize) -> Result<Salva
         batches,
         next_seq,
         is_closed,
+        has_records: content.end > HEADER_BYTES as u64,
         end_lost,
         notes,
     })

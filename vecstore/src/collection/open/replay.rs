@@ -96,7 +96,7 @@ impl Replay {
             return Ok(false);
         };
         let header = log.header();
-        if !manifest.admit(path, number, &header, log.has_batches()?)? {
+        if !manifest.admit(path, number, &header, log.has_records()?)? {
             return Ok(false);
         }
         if number >= NUMBER_END {

@@ -60,7 +60,7 @@ impl Salvage<'_> {
                 Some(_) => match manifest.logs.iter().find(|log| Some(log.salt) == salt) {
                     Some(log) => log.number,
                     // A log that was created but never begun is not worth a note.
-                    None if log.batches.is_empty() && !begun.contains(&number) => continue,
+                    None if !log.has_records && !begun.contains(&number) => continue,
                     None if log.batches.is_empty() && log.header.is_none() => number,
                     None => {
                         let what =

@@ -28,7 +28,7 @@ impl Verifier<'_> {
             return Ok(due);
         };
         let header = log.header();
-        if !manifest.admit(path, number, &header, log.has_batches()?)? {
+        if !manifest.admit(path, number, &header, log.has_records()?)? {
             self.note_not_begun(path);
             return Ok(due);
         }

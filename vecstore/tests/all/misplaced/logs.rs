@@ -50,10 +50,16 @@ fn a_log_that_was_never_begun_is_removed() {
         let (report, found) = repaired(&disk);
         assert_eq!((found, report.more_lost, report.notes), (model, false, vec![]));
     }
-    // With records in it, it is not such a remainder.
-    for left in [&log[..], sister] {
+    // With records in it, it is not such a remainder, also if none of them is whole.
+    let mut garbled = log.clone();
+    garbled[100..140].fill(0x55);
+    let only_an_end = [&log[..64], &[0; 5000], &[7]].concat();
+    for left in [&log[..], sister, &garbled, &only_an_end] {
         let disk = on_disk(&with(family.tree(), Path::new("log-000005.wal"), left));
         assert_misplaced(&problems(&disk), Path::new("log-000005.wal"), "a log with writes");
         assert!(matches!(open(&disk, DIR).unwrap_err(), Error::Format(FormatError::Misplaced { .. })));
+        let (report, found) = repaired(&disk);
+        assert_eq!(found, family.ours.last().1);
+        assert!(report.more_lost, "{:?}", report.notes);
     }
 }
