@@ -125,11 +125,12 @@ fn check_system() -> Result<(), StartError> {
     io_uring::IoUring::new(2).map(drop).map_err(failed)?;
     // The kernel counts a thread until a moment after it was joined. Of two threads, one has been given back.
     let (held, release) = std::sync::mpsc::channel::<()>();
-    let waits = std::thread::Builder::new().spawn(move || drop(release.recv())).map_err(failed)?;
-    let ends = std::thread::Builder::new().spawn(|| {}).map_err(failed)?;
+    let waits = std::thread::Builder::new().spawn(move || release.recv().is_ok()).map_err(failed)?;
+    let ends = std::thread::Builder::new().spawn(|| true).map_err(failed)?;
     let ended = ends.join();
     drop(held);
-    ended.and(waits.join()).map_err(|_| failed(io::Error::other("a thread that does nothing panicked")))
+    let ended = ended.and(waits.join()).map(|_| ());
+    ended.map_err(|_| failed(io::Error::other("a thread that does nothing panicked")))
 }
 
 /// glommio's error, with the operating system's error number if there is one.
