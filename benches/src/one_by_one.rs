@@ -2,12 +2,14 @@
 
 use io_core::{BackendFactory, BackendInfo, DynBackend, DynPageWriter, DynVectorReader, FileInfo};
 use io_core::{
-    OpenError, OpenOptions, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, StartError,
-    VectorReader,
+    Completion, FileSession, OpenError, OpenOptions, ReadControl, ReadError, ReadOutcome, ReadRequest,
+    ReadStats, StartError, VectorReader,
 };
+use std::collections::VecDeque;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::task::{Context, Poll};
 
 /// Over a map, each read waits for its own page fault, so a thread has one read in flight.
 #[derive(Clone, Debug)]
@@ -66,6 +68,10 @@ impl VectorReader for OneByOneReader {
         Ok(whole)
     }
 
+    fn session(&self, control: ReadControl) -> impl FileSession {
+        OneByOneSession { inner: self.0.session(control), waiting: VecDeque::new() }
+    }
+
     fn file(&self) -> &FileInfo {
         self.0.file()
     }
@@ -76,5 +82,44 @@ impl VectorReader for OneByOneReader {
 
     async fn close(&self) -> io::Result<()> {
         self.0.close().await
+    }
+}
+
+/// A session with one read in flight.
+struct OneByOneSession<S> {
+    inner: S,
+    waiting: VecDeque<(u64, ReadRequest)>,
+}
+
+impl<S: FileSession> FileSession for OneByOneSession<S> {
+    fn submit(&mut self, tag: u64, request: ReadRequest) {
+        self.waiting.push_back((tag, request));
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Completion>> {
+        if self.inner.pending() == 0
+            && let Some((tag, request)) = self.waiting.pop_front()
+        {
+            self.inner.submit(tag, request);
+        }
+        self.inner.poll_next(cx)
+    }
+
+    fn cancel(&mut self, tag: u64) {
+        self.waiting.retain(|&(waiting, _)| waiting != tag);
+        self.inner.cancel(tag);
+    }
+
+    fn cancel_all(&mut self) {
+        self.waiting.clear();
+        self.inner.cancel_all();
+    }
+
+    fn pending(&self) -> usize {
+        self.waiting.len() + self.inner.pending()
+    }
+
+    fn stats(&self) -> ReadStats {
+        self.inner.stats()
     }
 }

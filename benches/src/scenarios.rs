@@ -85,6 +85,7 @@ const fn of_the_processor(name: &'static str) -> Scenario {
 /// All scenarios, in the order of the page.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "backends", prepares: false, disks: &[LOCAL, slow(8, None, 0)] },
+    Scenario { name: "walks", prepares: false, disks: &[LOCAL, slow(8, None, 0)] },
     Scenario { name: "hit_rates", prepares: false, disks: &[LOCAL, slow(8, None, 0)] },
     Scenario {
         name: "rescoring",

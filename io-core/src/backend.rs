@@ -12,6 +12,7 @@
 pub use crate::buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
 pub use crate::gate::{Permit, run_to_drain};
 pub use crate::handle::Handle;
+pub use crate::kept::Kept;
 #[cfg(unix)]
 pub use crate::open::{create_std, open_std};
 pub use crate::plan::{PlannedRead, ReadPlan};

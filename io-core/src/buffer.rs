@@ -8,10 +8,9 @@
 //! ```
 
 use aligned_vec::{AVec, ConstAlign};
-use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Buffers have addresses and lengths that are multiples of this many bytes. That suits any `O_DIRECT`
 /// device.
@@ -29,31 +28,30 @@ pub(crate) fn new_block(len: usize) -> Block {
 
 /// Keeps unused buffers. The gate of a reader bounds the buffers in use; the pool bounds the unused ones.
 ///
-/// Clones share the pool. It stays on its thread.
+/// Clones share the pool, also across threads, since a page may be dropped on any thread.
 #[derive(Clone, Debug)]
-pub struct BufferPool(Rc<PoolState>);
+pub struct BufferPool(Arc<PoolState>);
 
 #[derive(Debug)]
 struct PoolState {
-    /// Unused buffers by their length in blocks.
-    free: RefCell<Vec<Vec<Block>>>,
-    free_bytes: Cell<usize>,
     free_bytes_max: usize,
-    made: Cell<u64>,
-    leaked: Cell<u64>,
+    buffers: Mutex<Buffers>,
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
+    /// Unused buffers by their length in blocks.
+    free: Vec<Vec<Block>>,
+    free_bytes: usize,
+    made: u64,
+    leaked: u64,
 }
 
 impl BufferPool {
     /// A pool that keeps up to `free_bytes_max` bytes of unused buffers.
     #[must_use]
     pub fn new(free_bytes_max: usize) -> Self {
-        Self(Rc::new(PoolState {
-            free: RefCell::default(),
-            free_bytes: Cell::new(0),
-            free_bytes_max,
-            made: Cell::new(0),
-            leaked: Cell::new(0),
-        }))
+        Self(Arc::new(PoolState { free_bytes_max, buffers: Mutex::default() }))
     }
 
     /// A buffer of exactly `len` bytes, for the kernel to read into.
@@ -65,35 +63,49 @@ impl BufferPool {
     /// A buffer of exactly `len` bytes, for the caller to fill. Its content is unspecified.
     #[must_use]
     pub fn page(&self, len: usize) -> Page {
-        let blocks = len.div_ceil(BLOCK_BYTES);
-        let reused = self.0.free.borrow_mut().get_mut(blocks).and_then(Vec::pop);
-        let block = match reused {
-            Some(block) => {
-                self.0.free_bytes.set(self.0.free_bytes.get() - block.len());
-                block
-            }
-            None => {
-                self.0.made.set(self.0.made.get() + 1);
-                new_block(len)
-            }
-        };
-        Page { block, len, pool: Rc::clone(&self.0) }
+        let block = self.0.buffers().take(len.div_ceil(BLOCK_BYTES)).unwrap_or_else(|| new_block(len));
+        Page { block, len, pool: Arc::clone(&self.0) }
     }
 }
 
 impl PoolState {
+    fn buffers(&self) -> MutexGuard<'_, Buffers> {
+        // Nothing panics while the lock is held.
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn put(&self, block: Block) {
         // `into_kernel` leaves an empty block behind. The pool does not keep it.
-        if block.is_empty() || self.free_bytes.get() + block.len() > self.free_bytes_max {
+        if block.is_empty() {
             return;
         }
-        self.free_bytes.set(self.free_bytes.get() + block.len());
-        let blocks = block.len() / BLOCK_BYTES;
-        let mut free = self.free.borrow_mut();
-        if free.len() <= blocks {
-            free.resize_with(blocks + 1, Vec::new);
+        let refused = self.buffers().put(block, self.free_bytes_max);
+        drop(refused);
+    }
+}
+
+impl Buffers {
+    fn take(&mut self, blocks: usize) -> Option<Block> {
+        let reused = self.free.get_mut(blocks).and_then(Vec::pop);
+        match &reused {
+            Some(block) => self.free_bytes -= block.len(),
+            None => self.made += 1,
         }
-        free[blocks].push(block);
+        reused
+    }
+
+    /// Keeps a buffer, or returns it if there is no room.
+    fn put(&mut self, block: Block, free_bytes_max: usize) -> Option<Block> {
+        if self.free_bytes + block.len() > free_bytes_max {
+            return Some(block);
+        }
+        self.free_bytes += block.len();
+        let blocks = block.len() / BLOCK_BYTES;
+        if self.free.len() <= blocks {
+            self.free.resize_with(blocks + 1, Vec::new);
+        }
+        self.free[blocks].push(block);
+        None
     }
 }
 
@@ -106,7 +118,7 @@ impl PoolState {
 pub struct KernelBuf {
     block: ManuallyDrop<Block>,
     len: usize,
-    pool: Rc<PoolState>,
+    pool: Arc<PoolState>,
 }
 
 impl KernelBuf {
@@ -141,7 +153,7 @@ impl KernelBuf {
         let page = Page {
             block: ManuallyDrop::into_inner(block),
             len: bytes.min(self.len),
-            pool: Rc::clone(&self.pool),
+            pool: Arc::clone(&self.pool),
         };
         self.len = 0;
         page
@@ -152,7 +164,7 @@ impl Drop for KernelBuf {
     fn drop(&mut self) {
         // `block` is not dropped. Either `completed` left it empty, or the kernel may still use it.
         if !self.block.is_empty() {
-            self.pool.leaked.set(self.pool.leaked.get() + 1);
+            self.pool.buffers().leaked += 1;
         }
     }
 }
@@ -162,7 +174,7 @@ impl Drop for KernelBuf {
 pub struct Page {
     block: Block,
     len: usize,
-    pool: Rc<PoolState>,
+    pool: Arc<PoolState>,
 }
 
 impl Page {
@@ -170,7 +182,7 @@ impl Page {
     #[must_use]
     pub(crate) fn into_kernel(mut self) -> KernelBuf {
         let block = std::mem::replace(&mut self.block, AVec::new(BLOCK_BYTES));
-        KernelBuf { block: ManuallyDrop::new(block), len: self.len, pool: Rc::clone(&self.pool) }
+        KernelBuf { block: ManuallyDrop::new(block), len: self.len, pool: Arc::clone(&self.pool) }
     }
 }
 
@@ -207,8 +219,8 @@ mod tests {
             assert_eq!(buffer.len(), len);
             assert_eq!(buffer.completed(len).len(), len);
         }
-        assert_eq!(pool.0.made.get(), 2, "one of one block and one of two");
-        assert_eq!(pool.0.leaked.get(), 0);
+        assert_eq!(pool.0.buffers().made, 2, "one of one block and one of two");
+        assert_eq!(pool.0.buffers().leaked, 0);
     }
 
     #[test]
@@ -224,7 +236,7 @@ mod tests {
         let pool = BufferPool::new(2 * BLOCK_BYTES);
         let pages: Vec<_> = (0..5).map(|_| pool.take(10).completed(10)).collect();
         drop(pages);
-        assert_eq!(pool.0.free_bytes.get(), 2 * BLOCK_BYTES);
+        assert_eq!(pool.0.buffers().free_bytes, 2 * BLOCK_BYTES);
     }
 
     #[test]
@@ -233,7 +245,7 @@ mod tests {
         let lost = pool.take(10);
         let address = lost.as_ptr() as usize;
         drop(lost);
-        assert_eq!(pool.0.leaked.get(), 1);
+        assert_eq!(pool.0.buffers().leaked, 1);
         assert_ne!(pool.take(10).as_ptr() as usize, address);
     }
 }

@@ -1,8 +1,8 @@
 //! Backends open files and start executors. A program chooses one by type or at run time.
 
 use crate::{
-    Directory, DynPageWriter, DynVectorReader, IoGeometry, IoMode, OpenError, OpenOptions, PageWriter,
-    StartError, StdDirectory, VectorReader,
+    DeviceBudget, Directory, DynPageWriter, DynVectorReader, IoGeometry, IoMode, OpenError, OpenOptions,
+    PageWriter, StartError, StdDirectory, VectorReader,
 };
 use std::fmt;
 use std::io;
@@ -26,6 +26,8 @@ pub struct BackendInfo {
     pub queue_depth: u32,
     /// Maximum of bytes in flight.
     pub bytes_in_flight_max: u64,
+    /// The budget that the file shares with others. Without one, the file has a budget of its own.
+    pub device: Option<DeviceBudget>,
     /// Alignment and size limits of physical operations.
     pub geometry: IoGeometry,
     /// Whether [`Lane::Background`](crate::Lane) operations give way to others. If so, a background write
@@ -53,10 +55,17 @@ impl BackendInfo {
             io_mode: if options.direct { IoMode::Direct } else { IoMode::Buffered },
             queue_depth: options.queue_depth,
             bytes_in_flight_max: options.bytes_in_flight_max,
+            device: options.device.clone(),
             geometry,
             lanes: false,
             kernel_features: kernel_features.iter().copied().chain(direct).collect(),
         }
+    }
+
+    /// The budget of the file's device, or one of its own.
+    pub(crate) fn budget(&self) -> DeviceBudget {
+        let own = || DeviceBudget::new(self.queue_depth, self.bytes_in_flight_max);
+        self.device.clone().unwrap_or_else(own)
     }
 }
 

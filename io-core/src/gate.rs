@@ -1,4 +1,5 @@
-//! The depth and the byte budget of one open file, and the count of what is in flight in one `run`.
+//! The depth and the byte budget of a device, and the counts of what is in flight: of one open file, and in
+//! one `run`.
 //!
 //! A [`Permit`] lives as long as its physical operation, even when the batch is gone. So the budget, `close`
 //! and the end of a backend's `run` count every buffer that the kernel may still write to.
@@ -24,7 +25,126 @@ pub(crate) struct ReadLimits {
     pub(crate) bytes_in_flight_max: u64,
 }
 
-/// Hands out permits within the depth and the byte budget of a file, first come, first served.
+/// The depth and the byte budget of one device, for all files that are opened with it.
+///
+/// Without one, each open file has a budget of its own. Files of one disk together may then have many times
+/// its depth in flight. Clones share the budget, also across threads. First come, first served.
+///
+/// ```
+/// use io_core::{DeviceBudget, OpenOptions};
+///
+/// let disk = DeviceBudget::new(64, 16 << 20);
+/// let options = OpenOptions::default().on_device(&disk);
+/// assert_eq!((options.queue_depth, options.bytes_in_flight_max), (64, 16 << 20));
+/// ```
+#[derive(Clone, Debug)]
+pub struct DeviceBudget(Arc<DeviceState>);
+
+#[derive(Debug)]
+struct DeviceState {
+    limits: ReadLimits,
+    taken: Taken,
+    /// The number of waiters. Returning a permit reads it instead of taking the lock.
+    waiting: AtomicUsize,
+    queue: Mutex<Queue>,
+}
+
+/// Batches that were refused a permit.
+#[derive(Debug, Default)]
+struct Queue {
+    ticket_next: u64,
+    /// Oldest first.
+    waiters: VecDeque<(u64, Waker)>,
+}
+
+/// What is in flight: operations in the bits from [`BYTES_BITS`] on, bytes below. One word, so that both
+/// change in one step.
+#[derive(Debug, Default)]
+struct Taken(AtomicU64);
+
+const BYTES_BITS: u32 = 48;
+const BYTES_MASK: u64 = (1 << BYTES_BITS) - 1;
+
+impl Taken {
+    fn operations(&self) -> u64 {
+        self.0.load(SeqCst) >> BYTES_BITS
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.load(SeqCst) & BYTES_MASK
+    }
+
+    fn take(&self, bytes: u64) {
+        self.0.fetch_add((1 << BYTES_BITS) + bytes, SeqCst);
+    }
+
+    fn try_take(&self, bytes: u64, limits: ReadLimits) -> bool {
+        let took = self.0.fetch_update(SeqCst, SeqCst, |taken| {
+            let (operations, in_flight) = (taken >> BYTES_BITS, taken & BYTES_MASK);
+            let fits = operations < u64::from(limits.queue_depth)
+                && in_flight.saturating_add(bytes) <= limits.bytes_in_flight_max;
+            fits.then(|| taken + (1 << BYTES_BITS) + bytes)
+        });
+        took.is_ok()
+    }
+
+    /// Returns the operations that are left.
+    fn give_back(&self, bytes: u64) -> u64 {
+        let one = (1 << BYTES_BITS) + bytes;
+        (self.0.fetch_sub(one, SeqCst) - one) >> BYTES_BITS
+    }
+}
+
+impl DeviceBudget {
+    /// A budget of `queue_depth` physical operations, with `bytes_in_flight_max` bytes in all.
+    ///
+    /// [`OpenOptions::check`](crate::OpenOptions::check) says which values are allowed.
+    #[must_use]
+    pub fn new(queue_depth: u32, bytes_in_flight_max: u64) -> Self {
+        Self(Arc::new(DeviceState {
+            limits: ReadLimits {
+                queue_depth: queue_depth.min(u32::from(u16::MAX)),
+                bytes_in_flight_max: bytes_in_flight_max.min(BYTES_MASK),
+            },
+            taken: Taken::default(),
+            waiting: AtomicUsize::new(0),
+            queue: Mutex::default(),
+        }))
+    }
+
+    /// The depth and the bytes it was made with.
+    pub(crate) fn limits(&self) -> ReadLimits {
+        self.0.limits
+    }
+}
+
+/// Two budgets are equal if they are clones of one.
+impl PartialEq for DeviceBudget {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for DeviceBudget {}
+
+impl DeviceState {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics while the lock is held.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_waiting(&self, queue: &Queue) {
+        self.waiting.store(queue.waiters.len(), SeqCst);
+    }
+
+    /// The first batch in the queue, to wake while no lock is held. [`Permit`]'s drop has the reason.
+    #[must_use]
+    fn front(&self) -> Option<Waker> {
+        self.queue().waiters.front().map(|(_, waker)| waker.clone())
+    }
+}
+
+/// Hands out permits for one open file, within the budget of its device, and counts them.
 ///
 /// Clones share it, also across threads.
 #[derive(Clone, Debug)]
@@ -32,25 +152,12 @@ pub struct Gate(Arc<GateState>);
 
 #[derive(Debug)]
 struct GateState {
-    limits: ReadLimits,
-    /// In flight: operations in the bits from [`BYTES_BITS`] on, bytes below. One word, so that both change
-    /// in one step.
-    taken: AtomicU64,
-    /// The number of waiters. Returning a permit reads it instead of taking the lock.
-    waiting: AtomicUsize,
-    waiters: Mutex<Waiters>,
-}
-
-const BYTES_BITS: u32 = 48;
-const BYTES_MASK: u64 = (1 << BYTES_BITS) - 1;
-
-#[derive(Debug, Default)]
-struct Waiters {
-    ticket_next: u64,
-    /// Batches that were refused, oldest first.
-    queue: VecDeque<(u64, Waker)>,
-    /// Tasks that wait until nothing is in flight.
-    idle: Vec<Waker>,
+    device: DeviceBudget,
+    /// Of this file alone.
+    taken: Taken,
+    /// Tasks that wait until nothing of this file is in flight.
+    idle: Mutex<Vec<Waker>>,
+    idle_waiting: AtomicBool,
 }
 
 /// The right to have one operation of so many bytes in flight. Dropping it gives the right back.
@@ -65,46 +172,39 @@ pub struct Permit {
 }
 
 impl Gate {
-    /// A gate with nothing in flight.
-    pub(crate) fn new(limits: ReadLimits) -> Self {
-        Self(Arc::new(GateState {
-            limits: ReadLimits {
-                queue_depth: limits.queue_depth.min(u32::from(u16::MAX)),
-                bytes_in_flight_max: limits.bytes_in_flight_max.min(BYTES_MASK),
-            },
-            taken: AtomicU64::new(0),
-            waiting: AtomicUsize::new(0),
-            waiters: Mutex::default(),
-        }))
+    /// The gate of a file with nothing in flight.
+    pub(crate) fn new(device: DeviceBudget) -> Self {
+        let (taken, idle) = (Taken::default(), Mutex::default());
+        Self(Arc::new(GateState { device, taken, idle, idle_waiting: AtomicBool::new(false) }))
     }
 
     /// The limits it keeps to.
     pub(crate) fn limits(&self) -> ReadLimits {
-        self.0.limits
+        self.0.device.limits()
     }
 
-    /// Operations in flight.
+    /// Operations of this file in flight.
     #[must_use]
     pub fn operations_in_flight(&self) -> u32 {
-        (self.0.taken.load(SeqCst) >> BYTES_BITS) as u32
+        self.0.taken.operations() as u32
     }
 
-    /// Bytes in flight.
+    /// Bytes of this file in flight.
     #[must_use]
     pub fn bytes_in_flight(&self) -> u64 {
-        self.0.taken.load(SeqCst) & BYTES_MASK
+        self.0.taken.bytes()
     }
 
-    /// Waits until nothing is in flight.
+    /// Waits until nothing of this file is in flight.
     async fn drained(&self) {
         poll_fn(|cx| {
             if self.operations_in_flight() == 0 {
                 return Poll::Ready(());
             }
             {
-                let mut waiters = self.0.waiters();
-                push_once(&mut waiters.idle, cx.waker());
-                self.0.note_waiting(&waiters);
+                let mut idle = self.0.idle();
+                push_once(&mut idle, cx.waker());
+                self.0.idle_waiting.store(true, SeqCst);
             }
             // The last permit may have come back before it could see this waiter.
             if self.operations_in_flight() == 0 { Poll::Ready(()) } else { Poll::Pending }
@@ -112,7 +212,7 @@ impl Gate {
         .await;
     }
 
-    /// Waits until nothing is in flight, or until `lost` returns an error.
+    /// Waits until nothing of this file is in flight, or until `lost` returns an error.
     pub(crate) async fn drained_unless(&self, lost: impl Fn() -> Option<io::Error>) -> io::Result<()> {
         let mut drained = pin!(self.drained());
         poll_fn(|cx| match lost() {
@@ -122,51 +222,28 @@ impl Gate {
         .await
     }
 
-    /// A place in the queue for permits, one a batch.
+    /// A place in the device's queue for permits, one a batch.
     pub(crate) fn waiter(&self) -> Waiter {
         Waiter { gate: Arc::clone(&self.0), ticket: None }
     }
 }
 
 impl GateState {
-    fn waiters(&self) -> MutexGuard<'_, Waiters> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Waker>> {
         // Nothing panics while the lock is held.
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn note_waiting(&self, waiters: &Waiters) {
-        self.waiting.store(waiters.queue.len() + waiters.idle.len(), SeqCst);
-    }
-
-    fn try_take(&self, bytes: u64) -> bool {
-        let took = self.taken.fetch_update(SeqCst, SeqCst, |taken| {
-            let (operations, in_flight) = (taken >> BYTES_BITS, taken & BYTES_MASK);
-            let fits = operations < u64::from(self.limits.queue_depth)
-                && in_flight.saturating_add(bytes) <= self.limits.bytes_in_flight_max;
-            fits.then(|| taken + (1 << BYTES_BITS) + bytes)
-        });
-        took.is_ok()
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the wakers to call.
     #[must_use]
     fn give_back(&self, bytes: u64) -> (Vec<Waker>, Option<Waker>) {
-        let left = self.taken.fetch_sub((1 << BYTES_BITS) + bytes, SeqCst) - (1 << BYTES_BITS) - bytes;
-        if self.waiting.load(SeqCst) == 0 {
-            return (Vec::new(), None);
-        }
-        let mut waiters = self.waiters();
-        let idle = if left >> BYTES_BITS == 0 { std::mem::take(&mut waiters.idle) } else { Vec::new() };
-        self.note_waiting(&waiters);
-        (idle, waiters.queue.front().map(|(_, waker)| waker.clone()))
-    }
-
-    /// Wakes the first batch in the queue. No lock is held meanwhile, for the reason in [`Permit`]'s drop.
-    fn wake_front(&self) {
-        let front = self.waiters().queue.front().map(|(_, waker)| waker.clone());
-        if let Some(waker) = front {
-            waker.wake();
-        }
+        let idle = match self.taken.give_back(bytes) {
+            0 if self.idle_waiting.swap(false, SeqCst) => std::mem::take(&mut *self.idle()),
+            _ => Vec::new(),
+        };
+        let device = &self.device.0;
+        device.taken.give_back(bytes);
+        (idle, if device.waiting.load(SeqCst) == 0 { None } else { device.front() })
     }
 }
 
@@ -219,36 +296,39 @@ impl Waiter {
     /// Gives a permit if `bytes` fit and no batch waits ahead. Otherwise queues this batch and wakes it
     /// later.
     pub(crate) fn poll_acquire(&mut self, bytes: u64, cx: &mut Context<'_>) -> Poll<Permit> {
-        debug_assert!(bytes <= self.gate.limits.bytes_in_flight_max, "a permit that could never be given");
+        let device = &self.gate.device.0;
+        debug_assert!(bytes <= device.limits.bytes_in_flight_max, "a permit that could never be given");
         let scope = Scope::current();
         if scope.holds_back(cx) {
             return Poll::Pending;
         }
-        let unhindered = self.ticket.is_none() && self.gate.waiting.load(SeqCst) == 0;
-        if !(unhindered && self.gate.try_take(bytes) || self.take_in_turn(bytes, cx)) {
+        let unhindered = self.ticket.is_none() && device.waiting.load(SeqCst) == 0;
+        if !(unhindered && device.taken.try_take(bytes, device.limits) || self.take_in_turn(bytes, cx)) {
             return Poll::Pending;
         }
+        self.gate.taken.take(bytes);
         scope.entered();
         Poll::Ready(Permit { gate: Arc::clone(&self.gate), scope, bytes })
     }
 
     /// Takes the bytes if it is this batch's turn and they fit. Queues the batch otherwise.
     fn take_in_turn(&mut self, bytes: u64, cx: &Context<'_>) -> bool {
+        let device = &self.gate.device.0;
         {
-            let mut waiters = self.gate.waiters();
-            match waiters.queue.iter_mut().find(|(ticket, _)| Some(*ticket) == self.ticket) {
+            let mut queue = device.queue();
+            match queue.waiters.iter_mut().find(|(ticket, _)| Some(*ticket) == self.ticket) {
                 Some(entry) => entry.1.clone_from(cx.waker()),
                 None => {
-                    let ticket = waiters.ticket_next;
-                    waiters.ticket_next += 1;
+                    let ticket = queue.ticket_next;
+                    queue.ticket_next += 1;
                     self.ticket = Some(ticket);
-                    waiters.queue.push_back((ticket, cx.waker().clone()));
+                    queue.waiters.push_back((ticket, cx.waker().clone()));
                 }
             }
-            self.gate.note_waiting(&waiters);
+            device.note_waiting(&queue);
             // The batch is queued now, so a permit that comes back from here on wakes it.
-            let first = waiters.queue.front().is_some_and(|(ticket, _)| Some(*ticket) == self.ticket);
-            if !first || !self.gate.try_take(bytes) {
+            let first = queue.waiters.front().is_some_and(|(ticket, _)| Some(*ticket) == self.ticket);
+            if !first || !device.taken.try_take(bytes, device.limits) {
                 return false;
             }
         }
@@ -259,15 +339,18 @@ impl Waiter {
     /// Gives the place up, so that the next batch may go.
     pub(crate) fn leave(&mut self) {
         if let Some(ticket) = self.ticket.take() {
+            let device = &self.gate.device.0;
             let left = {
-                let mut waiters = self.gate.waiters();
-                let at = waiters.queue.iter().position(|(queued, _)| *queued == ticket);
-                let left = at.and_then(|at| waiters.queue.remove(at));
-                self.gate.note_waiting(&waiters);
+                let mut queue = device.queue();
+                let at = queue.waiters.iter().position(|(queued, _)| *queued == ticket);
+                let left = at.and_then(|at| queue.waiters.remove(at));
+                device.note_waiting(&queue);
                 left
             };
             drop(left);
-            self.gate.wake_front();
+            if let Some(front) = device.front() {
+                front.wake();
+            }
         }
     }
 }
@@ -399,7 +482,7 @@ mod tests {
 
     #[test]
     fn never_above_the_depth_or_the_budget() {
-        let gate = Gate::new(ReadLimits { queue_depth: 2, bytes_in_flight_max: 100 });
+        let gate = Gate::new(DeviceBudget::new(2, 100));
         let mut waiter = gate.waiter();
         let first = poll(&mut waiter, 60).expect("fits");
         assert!(poll(&mut waiter, 41).is_none(), "over the byte budget");
@@ -413,7 +496,7 @@ mod tests {
 
     #[test]
     fn a_large_waiter_is_not_overtaken_by_small_ones() {
-        let gate = Gate::new(ReadLimits { queue_depth: 8, bytes_in_flight_max: 100 });
+        let gate = Gate::new(DeviceBudget::new(8, 100));
         let (mut large, mut small) = (gate.waiter(), gate.waiter());
         let held = poll(&mut small, 50).expect("fits");
         assert!(poll(&mut large, 80).is_none());
@@ -443,7 +526,7 @@ mod tests {
 
     #[test]
     fn a_waker_that_panics_loses_neither_a_permit_nor_the_wakes_of_others() {
-        let gate = Gate::new(ReadLimits { queue_depth: 1, bytes_in_flight_max: 100 });
+        let gate = Gate::new(DeviceBudget::new(1, 100));
         let (mut holder, mut next) = (gate.waiter(), gate.waiter());
         let held = poll(&mut holder, 50).expect("fits");
         let wakes = Arc::<Wakes>::default();
@@ -463,7 +546,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_the_end_is_woken_once_however_often_it_looked() {
-        let gate = Gate::new(ReadLimits { queue_depth: 1, bytes_in_flight_max: 100 });
+        let gate = Gate::new(DeviceBudget::new(1, 100));
         let held = poll(&mut gate.waiter(), 50).expect("fits");
         let wakes = Arc::<Wakes>::default();
         let waker = Waker::from(Arc::clone(&wakes));
@@ -477,8 +560,28 @@ mod tests {
     }
 
     #[test]
+    fn files_of_one_device_share_its_budget_and_drain_alone() {
+        let device = DeviceBudget::new(2, 100);
+        let (one, other) = (Gate::new(device.clone()), Gate::new(device));
+        let (mut of_one, mut of_other) = (one.waiter(), other.waiter());
+        let first = poll(&mut of_one, 10).expect("fits");
+        let second = poll(&mut of_other, 20).expect("fits");
+        assert!(poll(&mut of_one, 10).is_none(), "over the depth of the device");
+        assert_eq!((one.bytes_in_flight(), other.bytes_in_flight()), (10, 20));
+        let wakes = Arc::<Wakes>::default();
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut drained = pin!(one.drained());
+        assert!(drained.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(second);
+        assert_eq!(wakes.0.load(SeqCst), 0, "the other file's operation");
+        drop(first);
+        assert_eq!(wakes.0.load(SeqCst), 1);
+        assert!(drained.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    }
+
+    #[test]
     fn a_waiter_that_gives_up_lets_the_next_one_go() {
-        let gate = Gate::new(ReadLimits { queue_depth: 8, bytes_in_flight_max: 100 });
+        let gate = Gate::new(DeviceBudget::new(8, 100));
         let (mut large, mut small) = (gate.waiter(), gate.waiter());
         let _held = poll(&mut small, 50).expect("fits");
         assert!(poll(&mut large, 80).is_none());

@@ -34,12 +34,16 @@
 //! 12. Opening chooses buffered or `O_DIRECT`, `populate` and the access pattern. An option that the system
 //!     does not support is an error. No fallback is silent: [`VectorReader::info`] says what is really in
 //!     use.
+//! 13. A session ([`FileSession`]) takes reads at any time. Each completes once, with exactly its bytes or an
+//!     error of its own, unless it is cancelled. A read in flight also serves later requests for its bytes.
+//!     Promises 3, 4 and 7 to 12 hold for sessions too.
 //!
 //! # Layers
 //!
 //! | layer | what it does |
 //! |---|---|
 //! | [`VectorReader`], [`DynVectorReader`] | engines call them: native async, and object-safe |
+//! | [`Session`], [`FileSession`] | reads that are added while others are in flight, of several files or one |
 //! | [`ReadPlan`] | a pure function from requests to physical reads |
 //! | [`PagedReader`], [`PagedWriter`] | plan and drive: fill the depth, re-issue short transfers, deliver |
 //! | [`PageSource`], [`PageSink`] | a backend implements them: one physical read; one write and sync |
@@ -75,25 +79,30 @@
 #![deny(unsafe_code)]
 
 pub mod backend;
+mod batch;
 mod buffer;
 mod causes;
 mod control;
 mod directory;
-mod drive;
+mod engine;
 mod error;
 mod factory;
+mod files;
 mod gate;
 mod geometry;
 mod handle;
 mod in_flight;
+mod kept;
 mod meter;
 mod open;
+mod paged_session;
 mod plan;
 mod reader;
 mod regular;
 mod request;
 #[cfg(unix)]
 mod runtime_file;
+mod session;
 mod slots;
 mod source;
 mod write;
@@ -110,12 +119,15 @@ pub use directory::{
 };
 pub use error::{OpenError, PlanError, ReadError, StartError, WriteError};
 pub use factory::{BackendFactory, BackendInfo, DynBackend, LocalBoxFuture};
+pub use files::{Session, SessionFile};
+pub use gate::DeviceBudget;
 pub use geometry::IoGeometry;
 pub use meter::{Counters, Meter, Metered};
 pub use open::{AccessPattern, FileInfo, IoMode, Lane, OpenOptions};
 pub use reader::{DynSink, DynVectorReader, VectorReader};
 pub use regular::{Links, open_regular};
 pub use request::{ReadOutcome, ReadRequest, ReadStats};
+pub use session::{Completion, FileSession, Next};
 pub use source::SyncKind;
 pub use write::{DynPageWriter, PageWrite, PageWriter, WriteOutcome};
 pub use write_behind::WriteBehind;

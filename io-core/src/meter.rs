@@ -1,6 +1,8 @@
 //! Counting what readers do. Metering is a wrapper: a reader without one counts nothing.
 
-use crate::{BackendInfo, FileInfo, ReadControl, ReadError, ReadOutcome, ReadRequest, VectorReader};
+use crate::{
+    BackendInfo, FileInfo, FileSession, ReadControl, ReadError, ReadOutcome, ReadRequest, VectorReader,
+};
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -149,6 +151,11 @@ impl<R: VectorReader> VectorReader for Metered<R> {
     {
         let control = ReadControl { stop: control.stop.clone(), meter: Some(self.meter.clone()) };
         self.inner.read_vectors(requests, &control, sink).await
+    }
+
+    /// Counts into this wrapper's meter. The session ignores a meter that is already in `control`.
+    fn session(&self, control: ReadControl) -> impl FileSession {
+        self.inner.session(ReadControl { stop: control.stop, meter: Some(self.meter.clone()) })
     }
 
     fn file(&self) -> &FileInfo {

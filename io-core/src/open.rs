@@ -3,6 +3,7 @@
 #[cfg(unix)]
 use crate::IoGeometry;
 use crate::OpenError;
+use crate::gate::{DeviceBudget, ReadLimits};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -69,6 +70,8 @@ pub struct OpenOptions {
     pub queue_depth: u32,
     /// Maximum of bytes in flight.
     pub bytes_in_flight_max: u64,
+    /// The budget of the device, which files share. [`OpenOptions::on_device`] sets it.
+    pub device: Option<DeviceBudget>,
     /// No physical operation is longer than this many bytes. It is a multiple of 4096, up to 1 GiB.
     pub read_size_max: u32,
     /// Two neighbours become one read if at most this many unwanted bytes lie between them.
@@ -89,6 +92,7 @@ impl Default for OpenOptions {
             direct: false,
             queue_depth: 32,
             bytes_in_flight_max: 8 << 20,
+            device: None,
             read_size_max: 256 << 10,
             gap_max: 4096,
             populate: false,
@@ -105,12 +109,25 @@ impl OpenOptions {
         Self { direct: true, ..Self::default() }
     }
 
+    /// The same options within the depth and the bytes of `device`, which other files share.
+    ///
+    /// A memory map has no budget, since the kernel reads its pages.
+    #[must_use]
+    pub fn on_device(self, device: &DeviceBudget) -> Self {
+        let ReadLimits { queue_depth, bytes_in_flight_max } = device.limits();
+        Self { queue_depth, bytes_in_flight_max, device: Some(device.clone()), ..self }
+    }
+
     /// Checks that the options make sense together.
     ///
     /// # Errors
     /// [`OpenError::BadOptions`] with what to change.
     pub fn check(&self) -> Result<(), OpenError> {
-        let problem = if self.queue_depth == 0 || self.queue_depth > 4096 {
+        let own = ReadLimits { queue_depth: self.queue_depth, bytes_in_flight_max: self.bytes_in_flight_max };
+        let problem = if self.device.as_ref().is_some_and(|device| device.limits() != own) {
+            "the depth and the bytes differ from those of the device: set all three with `on_device`"
+                .to_owned()
+        } else if self.queue_depth == 0 || self.queue_depth > 4096 {
             format!("queue_depth is {}; it must be from 1 to 4096", self.queue_depth)
         } else if !(4096..=1 << 30).contains(&self.read_size_max) || !self.read_size_max.is_multiple_of(4096)
         {

@@ -1,8 +1,11 @@
 //! The reader that engines call, its object-safe form, and the reader over any page source.
 
-use crate::drive::{DriveScratch, drive};
-use crate::gate::{Gate, ReadLimits};
+use crate::batch::{BatchScratch, read_batch};
+use crate::gate::Gate;
+use crate::kept::KeptBytes;
+use crate::paged_session::session;
 use crate::plan::ReadPlan;
+use crate::session::FileSession;
 use crate::source::PageSource;
 use crate::{BackendInfo, FileInfo, ReadControl, ReadError, ReadOutcome, ReadRequest};
 use std::io;
@@ -38,6 +41,13 @@ pub trait VectorReader {
     where
         S: FnMut(usize, &[u8]) -> ControlFlow<()>;
 
+    /// Starts a session: reads of this file, to which others are added while they are in flight. `control`
+    /// holds for all of them.
+    ///
+    /// Sessions and batches of one reader share its depth and its byte budget. A session must be polled or
+    /// dropped, as a batch.
+    fn session(&self, control: ReadControl) -> impl FileSession;
+
     /// The file, with its length at the time of opening.
     fn file(&self) -> &FileInfo;
 
@@ -67,6 +77,9 @@ pub trait DynVectorReader {
         sink: &mut DynSink<'_>,
     ) -> Result<ReadOutcome, ReadError>;
 
+    /// As [`VectorReader::session`].
+    fn session_dyn<'a>(&'a self, control: ReadControl) -> Box<dyn FileSession + 'a>;
+
     /// As [`VectorReader::file`].
     fn file_dyn(&self) -> &FileInfo;
 
@@ -86,6 +99,10 @@ impl<R: VectorReader> DynVectorReader for R {
         sink: &mut DynSink<'_>,
     ) -> Result<ReadOutcome, ReadError> {
         self.read_vectors(requests, control, sink).await
+    }
+
+    fn session_dyn<'a>(&'a self, control: ReadControl) -> Box<dyn FileSession + 'a> {
+        Box::new(self.session(control))
     }
 
     fn file_dyn(&self) -> &FileInfo {
@@ -114,6 +131,10 @@ impl VectorReader for Box<dyn DynVectorReader> {
         (**self).read_vectors_dyn(requests, control, &mut sink).await
     }
 
+    fn session(&self, control: ReadControl) -> impl FileSession {
+        (**self).session_dyn(control)
+    }
+
     fn file(&self) -> &FileInfo {
         (**self).file_dyn()
     }
@@ -140,6 +161,10 @@ impl<R: VectorReader> VectorReader for Rc<R> {
         (**self).read_vectors(requests, control, sink).await
     }
 
+    fn session(&self, control: ReadControl) -> impl FileSession {
+        (**self).session(control)
+    }
+
     fn file(&self) -> &FileInfo {
         (**self).file()
     }
@@ -162,8 +187,9 @@ impl<R: VectorReader> VectorReader for Rc<R> {
 pub struct PagedReader<S> {
     source: S,
     gate: Gate,
+    kept: KeptBytes,
     /// Memory of batches that ended, for later ones. It has one entry for each batch that ran at once.
-    scratch: Mutex<Vec<(ReadPlan, DriveScratch)>>,
+    scratch: Mutex<Vec<(ReadPlan, BatchScratch)>>,
     closed: AtomicBool,
 }
 
@@ -180,9 +206,13 @@ impl<S: PageSource> PagedReader<S> {
             "{}: the largest read must fit into the byte budget, and the depth must not be 0",
             info.backend
         );
-        let limits =
-            ReadLimits { queue_depth: info.queue_depth, bytes_in_flight_max: info.bytes_in_flight_max };
-        Self { source, gate: Gate::new(limits), scratch: Mutex::default(), closed: AtomicBool::new(false) }
+        Self {
+            kept: KeptBytes::new(info.bytes_in_flight_max),
+            gate: Gate::new(info.budget()),
+            source,
+            scratch: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// The source, to wrap it in another one.
@@ -201,7 +231,7 @@ impl<S: PageSource> PagedReader<S> {
         &self.gate
     }
 
-    fn take_scratch(&self) -> (ReadPlan, DriveScratch) {
+    fn take_scratch(&self) -> (ReadPlan, BatchScratch) {
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 }
@@ -231,9 +261,13 @@ impl<S: PageSource> VectorReader for PagedReader<S> {
                 counters.duplicates += plan.duplicates();
             });
         }
-        let result = drive(&plan, &self.source, &self.gate, control, &mut scratch, sink).await;
+        let result = read_batch(&plan, &self.source, &self.gate, control, &mut scratch, sink).await;
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push((plan, scratch));
         result
+    }
+
+    fn session(&self, control: ReadControl) -> impl FileSession {
+        session(&self.source, &self.gate, &self.kept, &self.closed, control)
     }
 
     fn file(&self) -> &FileInfo {

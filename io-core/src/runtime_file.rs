@@ -3,11 +3,13 @@
 use crate::buffer::{BufferPool, KernelBuf, Page};
 use crate::gate::Permit;
 use crate::handle::Handle;
+use crate::kept::Kept;
 use crate::open::{create_std, open_std};
 use crate::reader::PagedReader;
 use crate::source::{PageSink, PageSource};
 use crate::write::PagedWriter;
 use crate::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
+use bytes::Bytes;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -108,6 +110,10 @@ impl<F: RuntimeFile> PageSource for RuntimeSource<F> {
             let page = buffer.completed(*read.as_ref().unwrap_or(&0));
             read.map(|_| page)
         })
+    }
+
+    fn share(page: Page, kept: Kept) -> Result<Bytes, Page> {
+        Ok(kept.over(page))
     }
 
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {

@@ -1,10 +1,12 @@
 //! The traits that a backend implements: physical reads into its own pages, physical writes from its own
 //! buffers, and sync.
 //!
-//! `drive.rs` and `write.rs` do planning, limits, retries and delivery for all backends.
+//! `engine.rs`, its clients and `write.rs` do planning, limits, retries and delivery for all backends.
 
 use crate::gate::Permit;
+use crate::kept::Kept;
 use crate::{BackendInfo, FileInfo, LocalBoxFuture};
+use bytes::Bytes;
 use std::io;
 use std::ops::{Deref, DerefMut};
 
@@ -31,6 +33,13 @@ pub trait PageSource: 'static {
         len: u32,
         permit: Permit,
     ) -> impl Future<Output = (io::Result<Self::Page>, Permit)> + 'static;
+
+    /// Turns a page into bytes that callers of a session may keep, without a copy: [`Kept::over`].
+    ///
+    /// A page that must not leave its thread is returned, as by default. Its bytes are then copied.
+    fn share(page: Self::Page, _kept: Kept) -> Result<Bytes, Self::Page> {
+        Err(page)
+    }
 
     /// Runs a future to its end on the runtime of this thread. Nothing waits for it.
     ///

@@ -1,6 +1,6 @@
 //! The writer that engines call, its object-safe form, and the writer over any page sink.
 
-use crate::gate::{Gate, Permit, ReadLimits, Waiter};
+use crate::gate::{Gate, Permit, Waiter};
 use crate::in_flight::{InFlight, SlotTable};
 use crate::source::PageSink;
 use crate::write_plan::WritePlan;
@@ -156,10 +156,8 @@ pub struct PagedWriter<S> {
 impl<S: PageSink> PagedWriter<S> {
     /// A writer over `sink`, within the depth and the byte budget of its [`BackendInfo`].
     pub fn new(sink: S) -> Self {
-        let info = sink.info();
-        let limits =
-            ReadLimits { queue_depth: info.queue_depth, bytes_in_flight_max: info.bytes_in_flight_max };
-        Self { gate: Gate::new(limits), sink, plans: Mutex::default(), closed: AtomicBool::new(false) }
+        let gate = Gate::new(sink.info().budget());
+        Self { gate, sink, plans: Mutex::default(), closed: AtomicBool::new(false) }
     }
 
     /// The sink, to wrap it in another one.

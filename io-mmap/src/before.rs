@@ -3,19 +3,22 @@
 
 use crate::file::{advise, check};
 use crate::known::Known;
-use crate::map::{major_faults, map};
+use crate::map::{SharedMap, major_faults, map};
+use crate::session::MapBytes;
 use io_core::{
-    BackendFactory, BackendInfo, Directory, FileInfo, Links, OpenError, OpenOptions, ReadControl, ReadError,
-    ReadOutcome, ReadRequest, ReadStats, StartError, VectorReader, open_regular,
+    BackendFactory, BackendInfo, Completion, Directory, FileInfo, FileSession, Links, OpenError, OpenOptions,
+    ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, StartError, VectorReader, open_regular,
 };
-use memmap2::Mmap;
+use slab::Slab;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 /// Slices delivered between two checks for major faults.
 const LOOK_EVERY: u32 = 64;
@@ -90,7 +93,7 @@ impl<B: BackendFactory> BackendFactory for MmapBefore<B> {
 pub struct MmapBeforeReader<R> {
     reader: R,
     /// `None` if the file is empty, since an empty file cannot be mapped.
-    map: Option<Mmap>,
+    map: Option<SharedMap>,
     info: BackendInfo,
     known: RefCell<Known>,
     /// Returns the major faults of this thread, over all maps.
@@ -121,6 +124,7 @@ impl<R: VectorReader> MmapBeforeReader<R> {
         let bytes = usize::try_from(*len)
             .map_err(|_| failed(io::Error::other("the file is larger than this machine's address space")))?;
         let map = if bytes == 0 { None } else { Some(map(file, bytes, options.populate).map_err(failed)?) };
+        let map = map.map(SharedMap::new);
         if let Some(map) = &map {
             advise(map, options.access).map_err(failed)?;
         }
@@ -253,6 +257,16 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
         Ok(outcome)
     }
 
+    fn session(&self, control: ReadControl) -> impl FileSession {
+        BeforeSession {
+            reader: self,
+            map: MapBytes::new(self.reader.file(), self.map.as_ref(), control.clone()),
+            known: VecDeque::new(),
+            asked: Slab::new(),
+            other: self.reader.session(control),
+        }
+    }
+
     fn file(&self) -> &FileInfo {
         self.reader.file()
     }
@@ -264,6 +278,83 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
     async fn close(&self) -> io::Result<()> {
         self.closed.set(true);
         self.reader.close().await
+    }
+}
+
+/// Reads of a map and of the reader behind it.
+struct BeforeSession<'a, R, O> {
+    reader: &'a MmapBeforeReader<R>,
+    map: MapBytes<'a>,
+    /// Reads that the map serves, or why they cannot be served.
+    known: VecDeque<(u64, Result<ReadRequest, ReadError>)>,
+    /// Reads of the other reader. Their places are their tags there.
+    asked: Slab<(u64, ReadRequest)>,
+    other: O,
+}
+
+impl<R: VectorReader, O: FileSession> FileSession for BeforeSession<'_, R, O> {
+    fn submit(&mut self, tag: u64, request: ReadRequest) {
+        let ReadRequest { offset, len } = request;
+        let checked =
+            if self.reader.closed.get() { Err(self.map.closed()) } else { self.map.check(tag, request) };
+        if checked.is_ok() && len > 0 && !self.reader.known.borrow_mut().use_if_all(offset, len) {
+            let place = self.asked.insert((tag, request));
+            self.other.submit(place as u64, request);
+        } else {
+            self.known.push_back((tag, checked.map(|()| request)));
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Completion>> {
+        if self.map.control.is_stopped() {
+            self.cancel_all();
+        }
+        // The other reader first, so that it starts its reads before the map's are handed out.
+        let polled = self.other.poll_next(cx);
+        if let Poll::Ready(Some(Completion { tag: place, bytes })) = polled {
+            let (tag, ReadRequest { offset, len }) = self.asked.remove(place as usize);
+            if bytes.is_ok() {
+                self.reader.known.borrow_mut().add(offset, len);
+            }
+            let bytes = bytes.map_err(|mut error| {
+                if let ReadError::Io { index, .. } | ReadError::Truncated { index, .. } = &mut error {
+                    *index = tag as usize;
+                }
+                error
+            });
+            return Poll::Ready(Some(Completion { tag, bytes }));
+        }
+        let Some((tag, read)) = self.known.pop_front() else { return polled };
+        let bytes = read.map(|request| self.map.read(request));
+        self.reader.look();
+        Poll::Ready(Some(Completion { tag, bytes }))
+    }
+
+    fn cancel(&mut self, tag: u64) {
+        self.known.retain(|&(known, _)| known != tag);
+        let other = &mut self.other;
+        self.asked.retain(|place, &mut (asked, _)| {
+            if asked == tag {
+                other.cancel(place as u64);
+            }
+            asked != tag
+        });
+    }
+
+    fn cancel_all(&mut self) {
+        self.known.clear();
+        self.asked.clear();
+        self.other.cancel_all();
+    }
+
+    fn pending(&self) -> usize {
+        self.known.len() + self.asked.len()
+    }
+
+    fn stats(&self) -> ReadStats {
+        let mut stats = self.map.stats;
+        stats.add(&self.other.stats());
+        stats
     }
 }
 

@@ -1,11 +1,12 @@
 //! The reader, which turns requests into slices of the map.
 
 use crate::cold::{Advisor, CHUNK};
-use crate::map::map;
+use crate::map::{SharedMap, map};
 use crate::runtime::NAME;
+use crate::session::{MapBytes, MapSession};
 use io_core::{
-    AccessPattern, BackendInfo, FileInfo, IoGeometry, IoMode, Links, OpenError, OpenOptions, PlanError,
-    ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, VectorReader, open_regular,
+    AccessPattern, BackendInfo, FileInfo, FileSession, IoGeometry, IoMode, Links, OpenError, OpenOptions,
+    PlanError, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, VectorReader, open_regular,
 };
 use memmap2::Mmap;
 use std::cell::Cell;
@@ -17,7 +18,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub struct MmapReader {
     /// `None` if the file is empty, since an empty file cannot be mapped.
-    map: Option<Mmap>,
+    map: Option<SharedMap>,
     file: FileInfo,
     info: BackendInfo,
     advisor: Advisor,
@@ -33,6 +34,7 @@ impl MmapReader {
         let bytes = usize::try_from(len)
             .map_err(|_| failed(io::Error::other("the file is larger than this machine's address space")))?;
         let map = if bytes == 0 { None } else { Some(map(&file, bytes, options.populate).map_err(failed)?) };
+        let map = map.map(SharedMap::new);
         if let Some(map) = &map {
             advise(map, options.access).map_err(failed)?;
         }
@@ -49,6 +51,7 @@ impl MmapReader {
             io_mode: IoMode::Mapped,
             queue_depth: options.queue_depth,
             bytes_in_flight_max: options.bytes_in_flight_max,
+            device: None,
             geometry: IoGeometry::buffered(options.read_size_max, options.gap_max),
             lanes: false,
             kernel_features,
@@ -139,6 +142,11 @@ impl VectorReader for MmapReader {
             self.advisor.after();
         }
         Ok(outcome)
+    }
+
+    fn session(&self, control: ReadControl) -> impl FileSession {
+        let map = MapBytes::new(&self.file, self.map.as_ref(), control);
+        MapSession::new(map, self.map.as_ref(), &self.advisor, &self.closed)
     }
 
     fn file(&self) -> &FileInfo {

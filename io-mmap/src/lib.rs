@@ -48,6 +48,7 @@ mod file;
 mod known;
 mod map;
 mod runtime;
+mod session;
 mod write;
 
 #[cfg(target_os = "linux")]

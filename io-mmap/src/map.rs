@@ -3,9 +3,41 @@
 
 #![allow(unsafe_code)]
 
+use bytes::Bytes;
 use memmap2::{Mmap, MmapOptions};
 use std::fs::File;
 use std::io;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// A map that lives as long as any of the bytes that were taken from it.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedMap(Arc<Mmap>);
+
+impl SharedMap {
+    pub(crate) fn new(map: Mmap) -> Self {
+        Self(Arc::new(map))
+    }
+
+    /// All bytes of the map. Slices of them are made without a copy, and keep the map alive.
+    pub(crate) fn bytes(&self) -> Bytes {
+        Bytes::from_owner(self.clone())
+    }
+}
+
+impl Deref for SharedMap {
+    type Target = Mmap;
+
+    fn deref(&self) -> &Mmap {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for SharedMap {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 /// Maps `len` bytes of `file`. `len` must not be 0. Brings in all pages if `populate`.
 pub(crate) fn map(file: &File, len: usize, populate: bool) -> io::Result<Mmap> {

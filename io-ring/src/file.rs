@@ -3,7 +3,8 @@
 use crate::open_file::OpenFile;
 use crate::operation::{Ended, Idle, Kind, Order, Pending, forked_error};
 use crate::ring::{NAME, RUNTIME, Ring};
-use io_core::backend::{PageSink, PageSource, Permit, create_std, open_std};
+use bytes::Bytes;
+use io_core::backend::{Kept, PageSink, PageSource, Permit, create_std, open_std};
 use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::io;
@@ -114,6 +115,10 @@ impl PageSource for RingSource {
             let (file, permit) = returned(order);
             (result.map(|bytes| RingPage { idle, len: bytes as usize, file }), permit)
         }
+    }
+
+    fn share(page: RingPage, kept: Kept) -> Result<Bytes, RingPage> {
+        Ok(kept.over(page))
     }
 
     /// Operations go on without their futures, and keep their permits.

@@ -3,8 +3,8 @@
 use half::f16;
 use io_core::testing::MemoryBackend;
 use io_core::{
-    BackendFactory, BackendInfo, FileInfo, OpenOptions, ReadControl, ReadError, ReadOutcome, ReadRequest,
-    VectorReader,
+    BackendFactory, BackendInfo, FileInfo, FileSession, OpenOptions, ReadControl, ReadError, ReadOutcome,
+    ReadRequest, VectorReader,
 };
 use proptest::prelude::*;
 use std::ops::ControlFlow;
@@ -528,6 +528,10 @@ impl<R: VectorReader> VectorReader for Odd<R> {
                 sink(index, &moved[start..start + bytes.len()])
             })
             .await
+    }
+
+    fn session(&self, control: ReadControl) -> impl FileSession {
+        self.0.session(control)
     }
 
     fn file(&self) -> &FileInfo {

@@ -44,7 +44,7 @@ pub(super) fn reader_cases<B: BackendFactory>() -> Vec<Case<B>> {
 }
 
 /// Requests of mixed lengths all over the file, some of them twice.
-fn scattered(seed: u64, count: usize) -> Vec<ReadRequest> {
+pub(super) fn scattered(seed: u64, count: usize) -> Vec<ReadRequest> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut requests: Vec<ReadRequest> = Vec::with_capacity(count);
     for _ in 0..count {

@@ -47,6 +47,7 @@ pub(super) fn info(backend: &'static str, options: &OpenOptions) -> BackendInfo 
         io_mode,
         queue_depth: options.queue_depth,
         bytes_in_flight_max: options.bytes_in_flight_max,
+        device: options.device.clone(),
         geometry: IoGeometry {
             offset_align: align,
             memory_align: align,

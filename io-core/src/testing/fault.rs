@@ -1,9 +1,10 @@
 //! Injects faults between a backend and the driver: short transfers, EIO, EINTR, and delays, which reorder.
 
-use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter, Permit};
+use crate::backend::{Kept, PageSink, PageSource, PagedReader, PagedWriter, Permit};
 use crate::{
     BackendFactory, BackendInfo, FileInfo, LocalBoxFuture, OpenError, OpenOptions, StartError, SyncKind,
 };
+use bytes::Bytes;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -249,6 +250,14 @@ impl<S: PageSource> PageSource for FaultySource<S> {
                 FaultyPage { page, len }
             });
             (page, permit)
+        }
+    }
+
+    fn share(page: Self::Page, kept: Kept) -> Result<Bytes, Self::Page> {
+        let FaultyPage { page, len } = page;
+        match S::share(page, kept) {
+            Ok(bytes) => Ok(bytes.slice(..len)),
+            Err(page) => Err(FaultyPage { page, len }),
         }
     }
 

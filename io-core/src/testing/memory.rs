@@ -3,12 +3,13 @@
 
 use super::executor;
 use crate::backend::{
-    BufferPool, Page, PageSink, PageSource, PagedReader, PagedWriter, Permit, run_to_drain,
+    BufferPool, Kept, Page, PageSink, PageSource, PagedReader, PagedWriter, Permit, run_to_drain,
 };
 use crate::{
     BackendFactory, BackendInfo, FileInfo, Links, LocalBoxFuture, OpenError, OpenOptions, StartError,
     SyncKind, open_regular,
 };
+use bytes::Bytes;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -16,13 +17,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-type Bytes = Arc<Mutex<Vec<u8>>>;
+type Content = Arc<Mutex<Vec<u8>>>;
 
 /// Files in memory. Clones share them. A missing file is copied from the real disk if it is there.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryBackend {
     seed: u64,
-    files: Arc<Mutex<HashMap<PathBuf, Bytes>>>,
+    files: Arc<Mutex<HashMap<PathBuf, Content>>>,
 }
 
 impl MemoryBackend {
@@ -43,7 +44,7 @@ impl MemoryBackend {
         lock(&self.files).get(path).map(|bytes| lock(bytes).clone())
     }
 
-    fn load(&self, path: &Path) -> Result<Bytes, OpenError> {
+    fn load(&self, path: &Path) -> Result<Content, OpenError> {
         if let Some(bytes) = lock(&self.files).get(path) {
             return Ok(Arc::clone(bytes));
         }
@@ -97,7 +98,7 @@ impl BackendFactory for MemoryBackend {
         if files.contains_key(path) || path.exists() {
             return Err(OpenError::io(path, io::ErrorKind::AlreadyExists.into()));
         }
-        let bytes = Bytes::default();
+        let bytes = Content::default();
         files.insert(path.to_owned(), Arc::clone(&bytes));
         Ok(PagedWriter::new(MemorySink {
             bytes,
@@ -111,7 +112,7 @@ impl BackendFactory for MemoryBackend {
 /// Reads a file in memory.
 #[derive(Debug)]
 pub struct MemorySource {
-    bytes: Bytes,
+    bytes: Content,
     pool: BufferPool,
     file: FileInfo,
     info: BackendInfo,
@@ -142,6 +143,10 @@ impl PageSource for MemorySource {
         })
     }
 
+    fn share(page: Page, kept: Kept) -> Result<Bytes, Page> {
+        Ok(kept.over(page))
+    }
+
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
         executor::spawn(task);
     }
@@ -163,7 +168,7 @@ impl PageSource for MemorySource {
 /// Writes a file in memory.
 #[derive(Debug)]
 pub struct MemorySink {
-    bytes: Bytes,
+    bytes: Content,
     pool: BufferPool,
     file: FileInfo,
     info: BackendInfo,

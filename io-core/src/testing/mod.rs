@@ -16,6 +16,7 @@ mod executor_cases;
 mod fault;
 mod fault_cases;
 mod memory;
+mod session_cases;
 mod trace;
 mod write_cases;
 

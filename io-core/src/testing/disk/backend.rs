@@ -3,13 +3,14 @@
 use super::SimulatedDisk;
 use super::state::{Change, Fate, Operation};
 use crate::backend::{
-    BufferPool, Page, PageSink, PageSource, PagedReader, PagedWriter, Permit, run_to_drain,
+    BufferPool, Kept, Page, PageSink, PageSource, PagedReader, PagedWriter, Permit, run_to_drain,
 };
 use crate::testing::executor;
 use crate::{
     BackendFactory, BackendInfo, Directory, FileInfo, LocalBoxFuture, OpenError, OpenOptions, StartError,
     SyncKind,
 };
+use bytes::Bytes;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -120,6 +121,10 @@ impl PageSource for SimulatedSource {
             page[..taken].copy_from_slice(&from[..taken]);
             fate.answer(page.into_kernel().completed(taken))
         })
+    }
+
+    fn share(page: Page, kept: Kept) -> Result<Bytes, Page> {
+        Ok(kept.over(page))
     }
 
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {

@@ -1,0 +1,104 @@
+//! Reads that are submitted while others are in flight.
+
+use crate::{ReadError, ReadRequest, ReadStats};
+use bytes::Bytes;
+use std::task::{Context, Poll};
+
+/// One read of a [`FileSession`] that is over.
+#[derive(Debug)]
+pub struct Completion {
+    /// The caller's name for the read.
+    pub tag: u64,
+    /// Exactly the bytes that were asked for.
+    pub bytes: Result<Bytes, ReadError>,
+}
+
+/// A set of reads of one file, to which reads are added at any time.
+///
+/// [`VectorReader::session`](crate::VectorReader::session) starts one. A search that learns what to read next
+/// from what has just arrived keeps the disk busy this way. A batch would wait for its slowest read first.
+///
+/// Reads are started by [`FileSession::poll_next`] only, within the depth and the byte budget of the reader.
+/// Reads that wait are sorted, merged and read once if they repeat. A later request is served by a read in
+/// flight that covers it.
+///
+/// Bytes share the page that they were read into, without a copy. They may start at any address. Beyond the
+/// reader's byte budget, bytes that callers keep are copies of their own.
+///
+/// # Cancel safety
+/// A session may be dropped at any point. Its reads in flight are drained, as those of a dropped batch. Bytes
+/// that it has handed out stay valid.
+pub trait FileSession {
+    /// Adds a read. Its completion has the same `tag`. Tags need not be unique.
+    ///
+    /// A request that reaches past the end of the file completes with [`ReadError::Plan`]. An empty request
+    /// completes with no bytes.
+    fn submit(&mut self, tag: u64, request: ReadRequest);
+
+    /// Takes the next completion, in any order. `None` means that no read is pending.
+    ///
+    /// An error belongs to one read, and the others go on. Once the stop flag of the session is up, nothing
+    /// more is started or completed. `None` then comes when the reads in flight have ended.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Completion>>;
+
+    /// Forgets all reads with this tag. None of them completes from now on.
+    fn cancel(&mut self, tag: u64);
+
+    /// Forgets all reads.
+    fn cancel_all(&mut self);
+
+    /// Reads whose completion has not been taken, and that were not cancelled.
+    fn pending(&self) -> usize;
+
+    /// The cost of the session so far.
+    fn stats(&self) -> ReadStats;
+
+    /// As [`FileSession::poll_next`], to wait for.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped. The next call goes on.
+    fn next(&mut self) -> Next<'_, Self>
+    where
+        Self: Sized,
+    {
+        Next(self)
+    }
+}
+
+/// The future of [`FileSession::next`].
+#[derive(Debug)]
+pub struct Next<'a, S>(&'a mut S);
+
+impl<S: FileSession> Future for Next<'_, S> {
+    type Output = Option<Completion>;
+
+    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_next(cx)
+    }
+}
+
+impl<S: FileSession + ?Sized> FileSession for Box<S> {
+    fn submit(&mut self, tag: u64, request: ReadRequest) {
+        (**self).submit(tag, request);
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Completion>> {
+        (**self).poll_next(cx)
+    }
+
+    fn cancel(&mut self, tag: u64) {
+        (**self).cancel(tag);
+    }
+
+    fn cancel_all(&mut self) {
+        (**self).cancel_all();
+    }
+
+    fn pending(&self) -> usize {
+        (**self).pending()
+    }
+
+    fn stats(&self) -> ReadStats {
+        (**self).stats()
+    }
+}
