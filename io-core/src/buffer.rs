@@ -63,7 +63,20 @@ impl BufferPool {
     /// A buffer of exactly `len` bytes, for the caller to fill. Its content is unspecified.
     #[must_use]
     pub fn page(&self, len: usize) -> Page {
-        let block = self.0.buffers().take(len.div_ceil(BLOCK_BYTES)).unwrap_or_else(|| new_block(len));
+        let blocks = len.div_ceil(BLOCK_BYTES);
+        let mut buffers = self.0.buffers();
+        let block = match buffers.free.get_mut(blocks).and_then(Vec::pop) {
+            Some(block) => {
+                buffers.free_bytes -= block.len();
+                drop(buffers);
+                block
+            }
+            None => {
+                buffers.made += 1;
+                drop(buffers);
+                new_block(len)
+            }
+        };
         Page { block, len, pool: Arc::clone(&self.0) }
     }
 }
@@ -79,33 +92,18 @@ impl PoolState {
         if block.is_empty() {
             return;
         }
-        let refused = self.buffers().put(block, self.free_bytes_max);
-        drop(refused);
-    }
-}
-
-impl Buffers {
-    fn take(&mut self, blocks: usize) -> Option<Block> {
-        let reused = self.free.get_mut(blocks).and_then(Vec::pop);
-        match &reused {
-            Some(block) => self.free_bytes -= block.len(),
-            None => self.made += 1,
+        let (bytes, blocks) = (block.len(), block.len() / BLOCK_BYTES);
+        let mut buffers = self.buffers();
+        if buffers.free_bytes + bytes > self.free_bytes_max {
+            // The lock goes before the memory is freed.
+            drop(buffers);
+            return;
         }
-        reused
-    }
-
-    /// Keeps a buffer, or returns it if there is no room.
-    fn put(&mut self, block: Block, free_bytes_max: usize) -> Option<Block> {
-        if self.free_bytes + block.len() > free_bytes_max {
-            return Some(block);
+        buffers.free_bytes += bytes;
+        if buffers.free.len() <= blocks {
+            buffers.free.resize_with(blocks + 1, Vec::new);
         }
-        self.free_bytes += block.len();
-        let blocks = block.len() / BLOCK_BYTES;
-        if self.free.len() <= blocks {
-            self.free.resize_with(blocks + 1, Vec::new);
-        }
-        self.free[blocks].push(block);
-        None
+        buffers.free[blocks].push(block);
     }
 }
 

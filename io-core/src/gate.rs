@@ -234,16 +234,16 @@ impl GateState {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the wakers to call.
-    #[must_use]
-    fn give_back(&self, bytes: u64) -> (Vec<Waker>, Option<Waker>) {
-        let idle = match self.taken.give_back(bytes) {
-            0 if self.idle_waiting.swap(false, SeqCst) => std::mem::take(&mut *self.idle()),
-            _ => Vec::new(),
-        };
+    /// Adds the wakers to call to `wakers`.
+    fn give_back(&self, bytes: u64, wakers: &mut Vec<Waker>) {
+        if self.taken.give_back(bytes) == 0 && self.idle_waiting.swap(false, SeqCst) {
+            wakers.append(&mut self.idle());
+        }
         let device = &self.device.0;
         device.taken.give_back(bytes);
-        (idle, if device.waiting.load(SeqCst) == 0 { None } else { device.front() })
+        if device.waiting.load(SeqCst) > 0 {
+            wakers.extend(device.front());
+        }
     }
 }
 
@@ -259,9 +259,12 @@ impl Drop for Permit {
     fn drop(&mut self) {
         // Everything is counted before a task is woken. No lock is held, because a waker may drop a task with
         // its place in a queue.
-        let of_scope = self.scope.left();
-        let (idle, front) = self.gate.give_back(self.bytes);
-        wake_all(of_scope.into_iter().chain(idle).chain(front));
+        let mut wakers = Vec::new();
+        self.scope.left(&mut wakers);
+        self.gate.give_back(self.bytes, &mut wakers);
+        if !wakers.is_empty() {
+            wake_all(wakers);
+        }
     }
 }
 
@@ -274,7 +277,7 @@ fn push_once(wakers: &mut Vec<Waker>, waker: &Waker) {
 
 /// Calls all wakers. They are callers' code: one may panic. The others are still called, and then the panic
 /// goes on.
-fn wake_all(wakers: impl Iterator<Item = Waker>) {
+fn wake_all(wakers: Vec<Waker>) {
     let mut panic = None;
     for waker in wakers {
         if let Err(now) = std::panic::catch_unwind(AssertUnwindSafe(|| waker.wake())) {
@@ -409,13 +412,11 @@ impl Scope {
         self.operations.fetch_add(1, SeqCst);
     }
 
-    /// Returns the wakers to call.
-    #[must_use]
-    fn left(&self) -> Vec<Waker> {
+    /// Adds the wakers to call to `wakers`.
+    fn left(&self, wakers: &mut Vec<Waker>) {
         if self.operations.fetch_sub(1, SeqCst) == 1 && self.draining.load(SeqCst) {
-            return std::mem::take(&mut self.waiters().idle);
+            wakers.append(&mut self.waiters().idle);
         }
-        Vec::new()
     }
 
     async fn drain(&self) {
@@ -433,7 +434,7 @@ impl Scope {
             waiters.idle.clear();
             std::mem::take(&mut waiters.held)
         };
-        wake_all(held.into_iter());
+        wake_all(held);
     }
 }
 

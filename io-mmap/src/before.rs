@@ -166,7 +166,7 @@ impl<R: VectorReader> MmapBeforeReader<R> {
         outcome: &mut ReadOutcome,
         sink: &mut impl FnMut(usize, &[u8]) -> ControlFlow<()>,
     ) {
-        let bytes: &[u8] = self.map.as_deref().unwrap_or_default();
+        let bytes: &[u8] = self.map.as_ref().map_or(&[], AsRef::as_ref);
         for (index, &request) in requests.iter().enumerate() {
             let ReadRequest { offset, len } = request;
             if control.is_stopped() {
@@ -301,7 +301,8 @@ impl<R: VectorReader, O: FileSession> FileSession for BeforeSession<'_, R, O> {
             let place = self.asked.insert((tag, request));
             self.other.submit(place as u64, request);
         } else {
-            self.known.push_back((tag, checked.map(|()| request)));
+            let checked = checked.map(|()| request).inspect(|&request| self.map.want(request));
+            self.known.push_back((tag, checked));
         }
     }
 

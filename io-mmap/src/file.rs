@@ -100,7 +100,7 @@ impl VectorReader for MmapReader {
                 counters.bytes_wanted += bytes_wanted;
             });
         }
-        let bytes: &[u8] = self.map.as_deref().unwrap_or_default();
+        let bytes: &[u8] = self.map.as_ref().map_or(&[], AsRef::as_ref);
         let mut outcome = ReadOutcome {
             delivered: 0,
             stopped: false,

@@ -36,20 +36,26 @@ impl<'a> MapBytes<'a> {
         Err(ReadError::Plan { file: self.file.path.clone(), source })
     }
 
+    /// Counts a request that the map will serve.
+    pub(crate) fn want(&mut self, request: ReadRequest) {
+        self.stats.bytes_wanted += u64::from(request.len);
+        if let Some(meter) = &self.control.meter {
+            meter.update(|counters| counters.bytes_wanted += u64::from(request.len));
+        }
+    }
+
     /// The bytes of a request that was checked.
     pub(crate) fn read(&mut self, request: ReadRequest) -> Bytes {
         let ReadRequest { offset, len } = request;
         let physical = u64::from(len > 0);
         self.stats.reads += physical;
         self.stats.bytes_read += u64::from(len);
-        self.stats.bytes_wanted += u64::from(len);
         if let Some(meter) = &self.control.meter {
             meter.update(|counters| {
                 counters.delivered += 1;
                 counters.started += physical;
                 counters.completed += physical;
                 counters.bytes_read += u64::from(len);
-                counters.bytes_wanted += u64::from(len);
             });
         }
         self.bytes.slice(offset as usize..offset as usize + len as usize)
@@ -97,7 +103,8 @@ impl<'a> MapSession<'a> {
 impl FileSession for MapSession<'_> {
     fn submit(&mut self, tag: u64, request: ReadRequest) {
         let checked = if self.closed.get() { Err(self.map.closed()) } else { self.map.check(tag, request) };
-        self.waiting.push_back((tag, checked.map(|()| request)));
+        let checked = checked.map(|()| request).inspect(|&request| self.map.want(request));
+        self.waiting.push_back((tag, checked));
     }
 
     fn poll_next(&mut self, _cx: &mut Context<'_>) -> Poll<Option<Completion>> {
