@@ -1,5 +1,6 @@
 //! Bytes that callers keep after a read.
 
+use crate::buffer::BLOCK_BYTES;
 use bytes::Bytes;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -24,8 +25,10 @@ impl KeptBytes {
         Self { bytes: Arc::default(), bytes_max }
     }
 
-    /// The right to keep so many bytes, or `None` beyond the maximum.
+    /// The right to keep a page of so many bytes, or `None` beyond the maximum. A page holds whole blocks of
+    /// memory.
     pub(crate) fn keep(&self, bytes: u64) -> Option<Kept> {
+        let bytes = bytes.next_multiple_of(BLOCK_BYTES as u64);
         let kept = Kept { all: Arc::clone(&self.bytes), bytes };
         let before = self.bytes.fetch_add(bytes, Relaxed);
         (before + bytes <= self.bytes_max).then_some(kept)
