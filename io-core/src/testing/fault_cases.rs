@@ -20,6 +20,7 @@ where
         ("03 interrupted reads are retried", interrupted),
         ("03 a file truncated after opening is an error, not a short slice", truncated),
         ("06 the first error wins, wherever it strikes", first_error_wins),
+        ("06 a read that fails after the batch was broken off changes nothing", error_after_the_end),
         ("08 reads of a dropped batch hold their share until they end", dropped_reads_hold_their_share),
         ("09 in flight never exceeds the depth and the byte budget", within_limits),
         ("09 a budget of one read still serves everything", smallest_budget),
@@ -70,6 +71,35 @@ where
         assert!(counters.failed > 0, "the case injected nothing");
         assert_eq!(counters.started, counters.completed + counters.failed);
     });
+}
+
+fn error_after_the_end<B, S, K>(subject: &Subject<B>)
+where
+    B: BackendFactory<Reader = PagedReader<S>, Writer = PagedWriter<K>>,
+    S: PageSource,
+    K: PageSink,
+{
+    let mut broken_off = 0;
+    for seed in 0..8 {
+        let faulty = subject.faulty(Faults { seed, io_error_at: Some(20), delay: 0.7, ..Faults::default() });
+        faulty.run(|| async {
+            let reader = faulty.open().await;
+            // Far apart, and all of them in flight at once.
+            let requests: Vec<_> = (0..30).map(|at| ReadRequest::new(at * 100_000, 100)).collect();
+            let read =
+                reader.read_vectors(&requests, &ReadControl::default(), |_, _| ControlFlow::Break(())).await;
+            match read {
+                Ok(outcome) => {
+                    assert_eq!((outcome.delivered, outcome.stopped), (1, true));
+                    broken_off += 1;
+                }
+                // The read that fails was the first to end.
+                Err(error) => assert_eq!(error.delivered(), 0),
+            }
+        });
+        assert_eq!(faulty.backend.log().faults(), 1, "the case injected nothing");
+    }
+    assert!(broken_off > 0, "the read that fails was always the first to end");
 }
 
 fn truncated<B, S, K>(subject: &Subject<B>)
