@@ -12,9 +12,11 @@ use std::sync::Arc;
 const PIECE: usize = 1 << 20;
 /// The writes of a group share a sync. Before its last write, a group has at most this many bytes.
 pub const GROUP_BYTES_MAX: usize = 16 << 20;
-/// The most zeros that follow a record in any log: a group that did not reach the disk, and the room after
-/// it.
-pub(super) const ZEROS_MAX: u64 = (BATCH_BYTES_MAX + GROUP_BYTES_MAX) as u64 + ROOM_MAX;
+/// Batches of so many bytes may be in a log without being synced, or one group of them.
+pub(super) const UNSYNCED_MAX: u64 = BATCH_BYTES_MAX as u64;
+/// The most zeros that follow a record in any log: batches that did not reach the disk, and the room after
+/// them. A second group makes up for the headers of records.
+pub(super) const ZEROS_MAX: u64 = UNSYNCED_MAX + 2 * GROUP_BYTES_MAX as u64 + ROOM_MAX;
 
 type Read<'a> = Box<dyn FnMut(u64, usize) -> Result<Vec<u8>, FormatError> + 'a>;
 

@@ -1,5 +1,6 @@
 //! Appends to a log.
 
+use super::bytes::UNSYNCED_MAX;
 use super::record::{RecordHeader, encode_record};
 use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, room_after};
 use crate::{FormatError, RandomId, random_u64};
@@ -117,6 +118,14 @@ impl LogWriter {
         self.pending_previous = encode_record(&self.header, header, body, &mut self.pending);
         self.pending_records += u64::from(kind == KIND_BATCH);
         seq
+    }
+
+    /// Whether [`LogWriter::sync`] must come before batches of so many bytes are queued. A power cut may leave
+    /// zeros in the place of all that was not synced. A reader refuses more zeros than batches without a sync
+    /// can leave.
+    #[must_use]
+    pub fn must_sync_before(&self, bytes: u64) -> bool {
+        self.synced_len < self.batches_len && self.len - self.synced_len + bytes > UNSYNCED_MAX
     }
 
     /// Writes the queued batches. After an error, none of them is part of the log, and the next records take

@@ -330,7 +330,8 @@ pub enum Durability {
     #[default]
     Synced,
     /// Once it is written. It then survives the end of the process, but perhaps not a power cut. The next
-    /// synced write, or [`Collection::sync`](super::Collection::sync), makes it durable.
+    /// synced write, or [`Collection::sync`](super::Collection::sync), makes it durable. The writer syncs by
+    /// itself before 256 MiB are unsynced.
     Written,
 }
 

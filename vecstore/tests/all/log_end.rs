@@ -5,7 +5,9 @@ use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
 use io_core::{Directory, DynBackend, StopFlag, with_causes};
 use serde_json::json;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use vecstore::backends::BackendKind;
 use vecstore::collection::{Collection, CollectionOptions, Durability, RecordParts, ScrollRequest};
 use vecstore::error::{Error, FormatError};
 use vecstore::point::{Point, PointId};
@@ -304,4 +306,48 @@ fn any_lost_sectors_of_unsynced_writes_are_a_plain_end() {
         assert_eq!(problems(&after), [""; 0], "lost {lost:b}");
         assert_eq!(names(&after), ["LOCK", "MANIFEST", "log-000001.wal"], "lost {lost:b}");
     }
+}
+
+/// The end of what the marks in the log say is durable.
+fn durable_len(log: &Path) -> u64 {
+    let log = std::fs::File::open(log).unwrap();
+    let (mut at, mut durable) = (HEADER as u64, HEADER as u64);
+    let mut header = [0; RECORD_HEADER];
+    while log.read_exact_at(&mut header, at).is_ok() && header[24] != 0 {
+        const MARK: u8 = 3;
+        durable = if header[24] == MARK { at } else { durable };
+        at += u64::from(u32::from_le_bytes(header[..4].try_into().unwrap())) + RECORD_HEADER as u64;
+    }
+    durable
+}
+
+/// A power cut may leave zeros in the place of everything that was not synced, however much that is.
+#[test]
+fn writes_that_are_never_synced_leave_a_log_that_opens() {
+    const WRITES: u64 = 40;
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (backend, path) = (BackendKind::Mmap.backend(), dir.path().join("c"));
+    let schema = Schema { payload_bytes_max: 16 << 20, ..Schema::new(2) };
+    let collection = Collection::create(&backend, &path, &schema, &options(false)).unwrap();
+    put(&collection, 0..SYNCED, 5, Durability::Synced);
+    for write in 0..WRITES {
+        let id = SYNCED + write % 4;
+        put(&collection, id..id + 1, 8 << 20, Durability::Written);
+    }
+    let log = path.join("log-000001.wal");
+    let (durable, len) = (durable_len(&log), log.metadata().unwrap().len());
+    assert!(len > WRITES * (8 << 20) && durable < len - (16 << 20), "{durable} of {len} bytes are durable");
+    let after = dir.path().join("after");
+    std::fs::create_dir(&after).unwrap();
+    for entry in std::fs::read_dir(&path).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name() != "LOCK" {
+            std::fs::copy(entry.path(), after.join(entry.file_name())).unwrap();
+        }
+    }
+    let log = std::fs::File::options().write(true).open(after.join("log-000001.wal")).unwrap();
+    log.set_len(durable).unwrap();
+    log.set_len(len).unwrap();
+    let after = Collection::open(&backend, &after, &options(false)).unwrap();
+    assert_eq!(after.count(None).wait().unwrap(), SYNCED + 4);
 }

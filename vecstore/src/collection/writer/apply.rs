@@ -31,6 +31,10 @@ impl Writer {
             // If the lock file is gone, another owner may have read this log to its end. A record added now
             // would be lost.
             self.shared.check_place()?;
+            let bytes = group.iter().filter_map(|job| job.change.body()).map(|body| body.len() as u64).sum();
+            if self.log.as_ref().is_some_and(|log| log.must_sync_before(bytes)) {
+                self.sync().await?;
+            }
             let log = self.log.as_mut().expect("just opened");
             for (seq, job) in seqs.iter_mut().zip(group) {
                 *seq = job.change.body().map(|body| log.push(body));
