@@ -19,7 +19,9 @@ use benches::ring::BareRing;
 use benches::rounds::{Round, Rounds};
 use benches::settings::Settings;
 use benches::{cpu_time, data_file, data_word, make_cold};
-use io_core::{Completion, DynBackend, FileSession, OpenOptions, ReadControl, ReadRequest, VectorReader};
+use io_core::{
+    BackendFactory, Completion, DynBackend, FileSession, OpenOptions, ReadControl, ReadRequest, VectorReader,
+};
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::PathBuf;

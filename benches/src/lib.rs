@@ -40,7 +40,7 @@ pub fn touch(bytes: &[u8]) -> u64 {
 }
 
 /// The content of the data file at 8 times `at`, as a little-endian number.
-fn data_word(at: u64) -> u64 {
+pub fn data_word(at: u64) -> u64 {
     (at * 8).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
