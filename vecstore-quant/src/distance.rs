@@ -81,7 +81,7 @@ impl Distance {
         let score = score.max(f32::NEG_INFINITY);
         match self {
             // -0 becomes 0.
-            Self::Cosine | Self::Dot => score + 0.0,
+            Self::Cosine | Self::Dot => self.reported(score) + 0.0,
             // Roots of different squares may be equal.
             Self::Euclid => {
                 let distance = self.reported(score);
@@ -95,6 +95,8 @@ impl Distance {
     #[must_use]
     pub fn reported(self, score: f32) -> f32 {
         match self {
+            // Rounding may exceed 1.
+            Self::Cosine if score.is_finite() => score.clamp(-1.0, 1.0),
             Self::Cosine | Self::Dot => score,
             Self::Euclid => (-score).max(0.0).sqrt(),
         }
@@ -270,6 +272,7 @@ mod tests {
         assert_eq!(Distance::Dot.score(&near, &far), 50.0);
         assert_eq!(Distance::Dot.reported(50.0), 50.0);
         assert_eq!(Distance::Cosine.reported(-0.5), -0.5);
+        assert_eq!([1.00003, -1.00003].map(|score| Distance::Cosine.reported(score)), [1.0, -1.0]);
     }
 
     proptest! {
@@ -287,6 +290,18 @@ mod tests {
                     let order = if is_same { Ordering::Equal } else { scores[0].total_cmp(&scores[1]) };
                     prop_assert_eq!(comparable[0].total_cmp(&comparable[1]), order);
                 }
+            }
+        }
+    }
+
+    /// The sum of many equal products is off by more than the last digit.
+    #[test]
+    fn no_cosine_is_above_one() {
+        for dim in [1, 3, 1000, 65_520] {
+            for value in [0.1f32, 0.37, 1.3] {
+                let vector = vec![value; dim];
+                let score = OriginalScorer::new(Distance::Cosine, &vector).score_f32(&vector);
+                assert!((0.9999..=1.0).contains(&score), "{score} of {dim} times {value}");
             }
         }
     }

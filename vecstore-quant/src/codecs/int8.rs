@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A component is off by half a step at most. The bound allows for all of these errors at once, and for
-//! rounding. So it always holds.
+//! rounding. So it always holds. It is infinite where `f32` cannot hold the products.
 
 use super::scalar::{ScalarParams, ScalarQuery, encode_into};
 use super::{Codec, Scorer, params, put_params};
@@ -13,6 +13,12 @@ use crate::distance::Distance;
 use crate::kernels::{Kernels, Records};
 
 const PARAMS_BYTES: usize = 16;
+/// If the squared lengths of vector and query add up to more, sums of products may overflow.
+const LENGTH_SQ_MAX: f32 = 1e30;
+/// If the squared length of either is less, products lose precision near zero. Only a dot product needs them.
+const LENGTH_SQ_MIN: f32 = 1e-30;
+/// Allows for what sums lose below the normal numbers of `f32`.
+const SMALLEST: f32 = 1e-33;
 
 #[derive(Clone, Debug)]
 pub(super) struct Int8 {
@@ -89,6 +95,12 @@ impl Scorer for Int8Scorer {
         let params = scalar_params(record);
         let dim = self.query.deviations().len() as f32;
         let (mean, step, deviation_sq) = self.query.parts();
+        let of_query = dim * mean * mean + deviation_sq;
+        let of_vector = dim * params.mean * params.mean + params.deviation_sq;
+        let vanishes = self.distance == Distance::Dot && of_query.min(of_vector) < LENGTH_SQ_MIN;
+        if vanishes || of_query + of_vector > LENGTH_SQ_MAX {
+            return Some(f32::INFINITY);
+        }
         // Half a step, and the rounding of the record's parameters to `f32`.
         let component = params.scale * 0.5
             + 4.0 * f32::EPSILON * (params.offset.abs() + 128.0 * params.scale + mean.abs());
@@ -100,7 +112,7 @@ impl Scorer for Int8Scorer {
         Some(match self.distance {
             Distance::Cosine | Distance::Dot => {
                 let terms = dim * (mean * params.mean).abs() + (deviation_sq * params.deviation_sq).sqrt();
-                component * self.norm_1 + query_rounded + rounding * terms
+                component * self.norm_1 + query_rounded + rounding * terms + SMALLEST
             }
             Distance::Euclid => {
                 let between_means = mean - params.mean;
@@ -109,7 +121,7 @@ impl Scorer for Int8Scorer {
                 // The largest possible distance between query and code. The vector is within half a step of
                 // the code.
                 let distance = (computed - score).max(0.0).sqrt();
-                component * dim.sqrt() * (2.0 * distance + component * dim.sqrt()) + computed
+                component * dim.sqrt() * (2.0 * distance + component * dim.sqrt()) + computed + SMALLEST
             }
         })
     }

@@ -319,6 +319,39 @@ fn bounds_are_kept_by_as_many_as_they_say() {
     }
 }
 
+/// From vectors whose squares vanish to vectors whose squares overflow.
+#[test]
+fn the_bound_of_int8_holds_for_vectors_of_any_length() {
+    let mut random = SplitMix64::new(9, 0);
+    let mut finite = 0;
+    for dim in [1, 3, 40] {
+        let mut vector = |exponent: i32| -> Vec<f32> {
+            let size = 10f64.powi(exponent);
+            (0..dim).map(|_| (size * f64::from(random.normal())) as f32).collect()
+        };
+        for (of_query, of_vector) in
+            (-42..20).flat_map(|one| [(one, one), (one, one - 2), (one, 0), (0, one)])
+        {
+            for distance in Distance::ALL {
+                let codec = train(Quantization::Int8, distance, dim, &[], 0);
+                for _ in 0..20 {
+                    let (mut query, mut vector) = (vector(of_query), vector(of_vector));
+                    distance.prepare(&mut query);
+                    distance.prepare(&mut vector);
+                    let (scorer, record) = (codec.query(&query), encode(codec.as_ref(), &vector));
+                    let score = scorer.score(&record);
+                    let bound = f64::from(scorer.bound(&record, score).unwrap());
+                    let error = (f64::from(score) - exact(distance, &wide(&query), &wide(&vector))).abs();
+                    let what = format!("{distance}, 1e{of_query} and 1e{of_vector}, {dim} components");
+                    assert!(bound.is_infinite() || error <= bound, "{what}: {error:e} beyond {bound:e}");
+                    finite += usize::from(bound.is_finite());
+                }
+            }
+        }
+    }
+    assert!(finite > 20_000, "{finite} finite bounds");
+}
+
 /// Vectors in clusters are coded relative to the middle of their cluster. A score is then off by a part of
 /// the residuals of vector and query, not of their lengths. Centres take no more memory than the codes
 /// justify.

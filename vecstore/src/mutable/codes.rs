@@ -12,13 +12,6 @@ use vecstore_quant::{Codec, Quantization, train};
 
 /// Points scored at a time: their scores and records stay in the first caches.
 const BATCH: usize = 64;
-/// Above this length, of vector and query together, squares may overflow `f32`, and no bound is given.
-const LENGTH_MAX: f32 = 1e15;
-/// Below this length, products lose precision near zero, and a dot product has no bound.
-const LENGTH_MIN: f32 = 1e-15;
-/// Allows for what sums lose below the normal numbers of `f32`.
-const SMALLEST: f32 = 1e-35;
-
 /// The int8 code of each slot. Of all codecs, only int8 has a bound that always holds.
 #[derive(Clone, Debug)]
 pub(super) struct Codes {
@@ -94,13 +87,8 @@ impl Codes {
                     Distance::Cosine | Distance::Dot => query_length * length,
                     Distance::Euclid => score.abs() + bound,
                 };
-                let shortest =
-                    if self.distance == Distance::Dot { query_length.min(length) } else { LENGTH_MIN };
-                let known = query_length + length < LENGTH_MAX && shortest >= LENGTH_MIN;
-                each(
-                    slot,
-                    if known { score + bound + rounding * added_up + SMALLEST } else { f32::INFINITY },
-                );
+                let at_most = score + bound + rounding * added_up;
+                each(slot, if bound.is_finite() { at_most } else { f32::INFINITY });
             }
         }
     }
