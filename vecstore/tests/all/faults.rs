@@ -164,18 +164,24 @@ fn run(seed: u64, fault: Option<DiskFault>) -> Outcome {
 
 fn check(seed: u64, fault: Option<DiskFault>) -> Outcome {
     let outcome = run(seed, fault);
-    let cut = |cut: u64| outcome.disk.crash(outcome.disk.history_len(), cut);
+    let closed = outcome.disk.history_len();
     let check = |what: &str, disk: &SimulatedDisk| {
         let collection = open(disk).unwrap_or_else(|error| panic!("{what}: {error}"));
         let found = contents(&collection).unwrap();
         assert!(outcome.possible.contains(&found), "{what}: {found:?}, possible {:?}", outcome.possible);
     };
-    let after_a_power_cut = cut(SimulatedDisk::LOSE_ALL);
+    let after_a_power_cut = outcome.disk.crash(closed, SimulatedDisk::LOSE_ALL);
     check("after closing", &outcome.disk);
     check("after a power cut", &after_a_power_cut);
     // Opening has removed what an earlier run left behind.
-    for fate in [SimulatedDisk::LOSE_ALL].into_iter().chain(0..4) {
-        check(&format!("after opening and a power cut, {fate}"), &cut(fate));
+    for changes in closed + 1..=outcome.disk.history_len() {
+        for fate in 0..2 {
+            let cut = outcome.disk.crash(changes, fate + seed * 100 + changes as u64);
+            check(
+                &format!("power cut after {changes} changes, {} of them at opening", changes - closed),
+                &cut,
+            );
+        }
     }
     outcome
 }

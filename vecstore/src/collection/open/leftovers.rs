@@ -136,6 +136,9 @@ pub(super) fn remove_leftovers(
         Err(source) if !source.is_not_found() => return Err(Error::InTheWay { path: new, source }),
         _ => {}
     }
+    // An earlier run may have ended before its new manifest's name was durable. A power cut could then bring
+    // the older manifest back, without the files that are removed here.
+    directory.sync_dir(dir)?;
     let (mut not_removed, mut number_next) = (Vec::new(), manifest.number_next);
     let mut told = |removed: Result<(), DirectoryError>, number: Option<u64>, hinders: &str| {
         let Err(error) = removed else { return };
