@@ -63,7 +63,7 @@ where
     let table = scratch.table.take().unwrap_or_else(|| SlotTable::new(depth));
     scratch.spare.extend(scratch.assemblies.drain(..).map(|assembly| assembly.buffer));
     let start = |offset, len, permit| source.read(offset, len, permit);
-    let mut engine = Engine::new(source, start, gate, (table, slots), control.meter.clone());
+    let mut engine = Engine::new(source, start, gate, (table, slots), control);
     let mut batch =
         Batch { plan, source, control, sink, scratch, next_read: 0, delivered: 0, state: State::Running };
     batch.deliver_empty();

@@ -1,12 +1,38 @@
 //! Stopping and counting a batch while it runs.
 
 use crate::Meter;
-use std::sync::Arc;
+use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 /// A flag that ends batches early. Once up, it never comes down. Clones share it, also across threads.
+///
+/// A batch that waits for its turn on the device ends as soon as the flag is raised.
 #[derive(Clone, Debug, Default)]
-pub struct StopFlag(Arc<AtomicBool>);
+pub struct StopFlag(Arc<StopState>);
+
+#[derive(Debug, Default)]
+struct StopState {
+    raised: AtomicBool,
+    /// Something else that raises the flag, such as a signal handler. It wakes nobody.
+    other: Option<Arc<AtomicBool>>,
+    waiting: Mutex<Waiting>,
+}
+
+/// The batches to wake when the flag is raised.
+#[derive(Debug, Default)]
+struct Waiting {
+    ticket_next: u64,
+    wakers: SmallVec<[(u64, Waker); 2]>,
+}
+
+/// A batch that wakes when its flag is raised, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct StopWaiter {
+    flag: StopFlag,
+    ticket: u64,
+}
 
 impl StopFlag {
     /// A flag that is down.
@@ -15,22 +41,54 @@ impl StopFlag {
         Self::default()
     }
 
-    /// Raises the flag.
+    /// Raises the flag, and wakes the batches that wait.
     pub fn stop(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.raised.store(true, Ordering::SeqCst);
+        // No lock is held while tasks are woken: a waker may drop a batch.
+        let wakers = std::mem::take(&mut self.waiting().wakers);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     /// Whether the flag is up.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        let other = || self.0.other.as_ref().is_some_and(|other| other.load(Ordering::Acquire));
+        self.0.raised.load(Ordering::SeqCst) || other()
+    }
+
+    /// Calls `waker` when the flag is raised. A flag that is up already calls nothing.
+    pub(crate) fn wake(&self, waker: Waker) -> StopWaiter {
+        let mut waiting = self.waiting();
+        let ticket = waiting.ticket_next;
+        waiting.ticket_next += 1;
+        waiting.wakers.push((ticket, waker));
+        drop(waiting);
+        StopWaiter { flag: self.clone(), ticket }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing panics while the lock is held.
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for StopWaiter {
+    fn drop(&mut self) {
+        let mut waiting = self.flag.waiting();
+        let at = waiting.wakers.iter().position(|&(ticket, _)| ticket == self.ticket);
+        let waker = at.map(|at| waiting.wakers.swap_remove(at));
+        // The lock goes first, because dropping a waker runs the executor's code.
+        drop(waiting);
+        drop(waker);
     }
 }
 
 impl From<Arc<AtomicBool>> for StopFlag {
     /// A flag that is up while `raised` is true, such as one that a signal handler sets.
+    ///
+    /// A batch looks at it before each submission and each delivery. Nothing wakes a batch that waits.
     fn from(raised: Arc<AtomicBool>) -> Self {
-        Self(raised)
+        Self(Arc::new(StopState { other: Some(raised), ..StopState::default() }))
     }
 }
 

@@ -11,11 +11,12 @@
 //! A batch (`batch.rs`) and a session (`paged_session.rs`) are its clients. They decide what is read, and who
 //! gets the bytes.
 
+use crate::control::StopWaiter;
 use crate::gate::{Gate, Permit, Waiter};
 use crate::in_flight::{InFlight, SlotTable};
 use crate::meter::Started;
 use crate::source::PageSource;
-use crate::{Meter, ReadStats};
+use crate::{Meter, ReadControl, ReadStats};
 use std::io;
 use std::ops::Range;
 use std::task::{Context, Poll};
@@ -91,6 +92,8 @@ where
     start: N,
     source: &'a S,
     meter: Option<Meter>,
+    /// Wakes the client's task when the stop flag is raised, since it may wait for a permit.
+    _stop: Option<StopWaiter>,
     stats: ReadStats,
 }
 
@@ -108,10 +111,18 @@ where
         start: N,
         gate: &Gate,
         (table, slots): (Table<K>, u32),
-        meter: Option<Meter>,
+        control: &ReadControl,
     ) -> Self {
-        let in_flight = Some(InFlight::new(table, slots));
-        Self { in_flight, waiter: gate.waiter(), start, source, meter, stats: ReadStats::default() }
+        let in_flight = InFlight::new(table, slots);
+        Self {
+            _stop: control.stop.as_ref().map(|stop| stop.wake(in_flight.waker())),
+            in_flight: Some(in_flight),
+            waiter: gate.waiter(),
+            start,
+            source,
+            meter: control.meter.clone(),
+            stats: ReadStats::default(),
+        }
     }
 
     /// Reads completed, and the bytes that they returned.

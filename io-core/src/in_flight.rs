@@ -2,7 +2,7 @@
 
 use crate::slots::{SlotWakers, Slots};
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// Memory that outlives a batch and serves the next one. So a read allocates nothing.
 pub(crate) struct SlotTable<T> {
@@ -43,6 +43,11 @@ impl<F: Future, T> InFlight<F, T> {
 
     pub(crate) fn has_room(&self) -> bool {
         !self.table.free.is_empty()
+    }
+
+    /// A waker of the task that polls, which need not be known yet.
+    pub(crate) fn waker(&self) -> Waker {
+        self.table.wakers.of_task()
     }
 
     pub(crate) fn register(&self, cx: &Context<'_>) {

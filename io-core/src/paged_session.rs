@@ -35,7 +35,7 @@ pub(crate) fn session<'a, S: PageSource>(
     let slots = gate.limits().queue_depth;
     let start = |offset, len, permit| source.read(offset, len, permit);
     PagedSession {
-        engine: Engine::new(source, start, gate, (SlotTable::new(slots), slots), control.meter.clone()),
+        engine: Engine::new(source, start, gate, (SlotTable::new(slots), slots), &control),
         requests: Requests::new(source, kept, control),
         closed,
     }

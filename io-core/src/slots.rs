@@ -33,6 +33,12 @@ impl Wake for SlotWaker {
     }
 }
 
+impl Wake for Ready {
+    fn wake(self: Arc<Self>) {
+        self.parent.wake();
+    }
+}
+
 impl Ready {
     fn mark(&self, index: u32) {
         self.words[index as usize / 64].fetch_or(1 << (index % 64), Ordering::AcqRel);
@@ -54,6 +60,11 @@ impl SlotWakers {
             .map(|index| Waker::from(Arc::new(SlotWaker { ready: Arc::clone(&ready), index })))
             .collect();
         Self { ready, wakers }
+    }
+
+    /// Wakes the task that the wakes of the slots are directed to.
+    pub(crate) fn of_task(&self) -> Waker {
+        Arc::clone(&self.ready).into()
     }
 
     /// Directs the wakes of the slots to this task.

@@ -4,10 +4,14 @@ use super::Faults;
 use super::battery::{Case, FILE_LEN, Subject};
 use super::cases::{check_bytes, read_and_check};
 use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter};
-use crate::{BackendFactory, Metered, OpenOptions, ReadControl, ReadError, ReadRequest, VectorReader};
+use crate::{
+    BackendFactory, Metered, OpenOptions, ReadControl, ReadError, ReadRequest, StopFlag, VectorReader,
+};
 use std::future::poll_fn;
 use std::ops::ControlFlow;
-use std::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 pub(super) fn fault_cases<B, S, K>() -> Vec<Case<B>>
 where
@@ -21,6 +25,7 @@ where
         ("03 a file truncated after opening is an error, not a short slice", truncated),
         ("06 the first error wins, wherever it strikes", first_error_wins),
         ("06 a read that fails after the batch was broken off changes nothing", error_after_the_end),
+        ("07 a raised stop flag wakes a batch that waits for its turn", stop_wakes),
         ("08 reads of a dropped batch hold their share until they end", dropped_reads_hold_their_share),
         ("09 in flight never exceeds the depth and the byte budget", within_limits),
         ("09 a budget of one read still serves everything", smallest_budget),
@@ -70,6 +75,53 @@ where
         let counters = reader.meter().counters();
         assert!(counters.failed > 0, "the case injected nothing");
         assert_eq!(counters.started, counters.completed + counters.failed);
+    });
+}
+
+/// Notes that it was called.
+#[derive(Default)]
+struct Called(AtomicBool);
+
+impl Wake for Called {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+fn stop_wakes<B, S, K>(subject: &Subject<B>)
+where
+    B: BackendFactory<Reader = PagedReader<S>, Writer = PagedWriter<K>>,
+    S: PageSource,
+    K: PageSink,
+{
+    let mut subject = subject.clone();
+    subject.options.queue_depth = 1;
+    let faulty = subject.faulty(Faults { delay: 1.0, ..Faults::default() });
+    faulty.run(|| async {
+        let reader = faulty.open().await;
+        let (control, requests) = (ReadControl::default(), [ReadRequest::new(0, 100)]);
+        let mut first = Box::pin(reader.read_vectors(&requests, &control, |_, _| ControlFlow::Continue(())));
+        // It holds the only place as long as nobody polls it again.
+        poll_fn(|cx| {
+            assert!(first.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        let stop = StopFlag::new();
+        let stopping = ReadControl::with_stop(stop.clone());
+        let mut second = Box::pin(reader.read_vectors(&requests, &stopping, |_, _| panic!("delivered")));
+        let called = Arc::<Called>::default();
+        let waker = Waker::from(Arc::clone(&called));
+        assert!(second.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        stop.stop();
+        assert!(called.0.load(Ordering::SeqCst), "nothing woke the batch");
+        let Poll::Ready(outcome) = second.as_mut().poll(&mut Context::from_waker(&waker)) else {
+            panic!("a stopped batch waits for nothing if it has nothing in flight")
+        };
+        let outcome = outcome.expect("stopping is no error");
+        assert_eq!((outcome.delivered, outcome.stopped), (0, true));
+        drop(second);
+        assert_eq!(first.await.expect("a good batch").delivered, 1);
     });
 }
 
