@@ -10,14 +10,14 @@ use io_core::{
     ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, StartError, VectorReader, open_regular,
 };
 use slab::Slab;
-use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 /// Slices delivered between two checks for major faults.
@@ -95,14 +95,19 @@ pub struct MmapBeforeReader<R> {
     /// `None` if the file is empty, since an empty file cannot be mapped.
     map: Option<SharedMap>,
     info: BackendInfo,
-    known: RefCell<Known>,
+    known: Mutex<Known>,
     /// Returns the major faults of this thread, over all maps.
     major_faults: fn() -> i64,
     /// The major faults at the last check, and the slices delivered since.
-    faults: Cell<i64>,
-    unlooked: Cell<u32>,
-    spare: RefCell<Missing>,
-    closed: Cell<bool>,
+    faults: AtomicI64,
+    unlooked: AtomicU32,
+    spare: Mutex<Missing>,
+    closed: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while a lock is held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The requests of a batch that the map does not serve, and their indices in it.
@@ -134,26 +139,25 @@ impl<R: VectorReader> MmapBeforeReader<R> {
         Ok(Self {
             map,
             info,
-            known: RefCell::new(known),
+            known: Mutex::new(known),
             major_faults,
-            faults: Cell::new(major_faults()),
-            unlooked: Cell::new(0),
-            spare: RefCell::default(),
-            closed: Cell::new(false),
+            faults: AtomicI64::new(major_faults()),
+            unlooked: AtomicU32::new(0),
+            spare: Mutex::default(),
+            closed: AtomicBool::new(false),
             reader,
         })
     }
 
     /// Counts a delivered slice. Every [`LOOK_EVERY`] slices, checks for major faults.
     fn look(&self) {
-        self.unlooked.set(self.unlooked.get() + 1);
-        if self.unlooked.get() < LOOK_EVERY {
+        if self.unlooked.fetch_add(1, Relaxed) + 1 < LOOK_EVERY {
             return;
         }
-        self.unlooked.set(0);
+        self.unlooked.store(0, Relaxed);
         let faults = (self.major_faults)();
-        if faults != self.faults.replace(faults) {
-            self.known.borrow_mut().forget_older();
+        if faults != self.faults.swap(faults, Relaxed) {
+            lock(&self.known).forget_older();
         }
     }
 
@@ -173,7 +177,7 @@ impl<R: VectorReader> MmapBeforeReader<R> {
                 outcome.stopped = true;
                 return;
             }
-            if len > 0 && !self.known.borrow_mut().use_if_all(offset, len) {
+            if len > 0 && !lock(&self.known).use_if_all(offset, len) {
                 missing.requests.push(request);
                 missing.indices.push(index);
                 continue;
@@ -213,13 +217,13 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
     where
         S: FnMut(usize, &[u8]) -> ControlFlow<()>,
     {
-        if self.closed.get() {
+        if self.closed.load(SeqCst) {
             return Err(ReadError::Closed { file: self.file().path.clone() });
         }
         let bytes_wanted = check(requests, self.file())?;
         let stats = ReadStats { bytes_wanted, ..ReadStats::default() };
         let mut outcome = ReadOutcome { delivered: 0, stopped: false, stats };
-        let mut missing = self.spare.take();
+        let mut missing = std::mem::take(&mut *lock(&self.spare));
         missing.requests.clear();
         missing.indices.clear();
         self.deliver_known(requests, control, &mut missing, &mut outcome, &mut sink);
@@ -236,7 +240,7 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
             let from_map = outcome.delivered;
             let deliver = |at: usize, bytes: &[u8]| {
                 let ReadRequest { offset, len } = missing.requests[at];
-                self.known.borrow_mut().add(offset, len);
+                lock(&self.known).add(offset, len);
                 sink(missing.indices[at], bytes)
             };
             let read = self.reader.read_vectors(&missing.requests, control, deliver).await;
@@ -253,7 +257,7 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
             outcome.stopped = read.stopped;
             outcome.stats.add(&ReadStats { bytes_wanted: 0, ..read.stats });
         }
-        self.spare.replace(missing);
+        *lock(&self.spare) = missing;
         Ok(outcome)
     }
 
@@ -276,7 +280,7 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
     }
 
     async fn close(&self) -> io::Result<()> {
-        self.closed.set(true);
+        self.closed.store(true, SeqCst);
         self.reader.close().await
     }
 }
@@ -295,9 +299,12 @@ struct BeforeSession<'a, R, O> {
 impl<R: VectorReader, O: FileSession> FileSession for BeforeSession<'_, R, O> {
     fn submit(&mut self, tag: u64, request: ReadRequest) {
         let ReadRequest { offset, len } = request;
-        let checked =
-            if self.reader.closed.get() { Err(self.map.closed()) } else { self.map.check(tag, request) };
-        if checked.is_ok() && len > 0 && !self.reader.known.borrow_mut().use_if_all(offset, len) {
+        let checked = if self.reader.closed.load(SeqCst) {
+            Err(self.map.closed())
+        } else {
+            self.map.check(tag, request)
+        };
+        if checked.is_ok() && len > 0 && !lock(&self.reader.known).use_if_all(offset, len) {
             let place = self.asked.insert((tag, request));
             self.other.submit(place as u64, request);
         } else {
@@ -315,7 +322,7 @@ impl<R: VectorReader, O: FileSession> FileSession for BeforeSession<'_, R, O> {
         if let Poll::Ready(Some(Completion { tag: place, bytes })) = polled {
             let (tag, ReadRequest { offset, len }) = self.asked.remove(place as usize);
             if bytes.is_ok() {
-                self.reader.known.borrow_mut().add(offset, len);
+                lock(&self.reader.known).add(offset, len);
             }
             let bytes = bytes.map_err(|mut error| {
                 if let ReadError::Io { index, .. } | ReadError::Truncated { index, .. } = &mut error {
@@ -364,6 +371,7 @@ mod tests {
     use super::*;
     use crate::{MmapBackend, MmapReader};
     use io_core::{Meter, Metered, with_causes};
+    use std::cell::Cell;
     use std::path::PathBuf;
 
     const PAGE: u64 = 4096;
@@ -418,6 +426,14 @@ mod tests {
         (0..PAGES).map(|page| ReadRequest::new(page * PAGE + 7, 100)).collect()
     }
 
+    /// At compile time.
+    #[test]
+    fn readers_may_move_and_be_shared() {
+        fn shared<T: Send + Sync>() {}
+        shared::<MmapReader>();
+        shared::<MmapBeforeReader<MmapReader>>();
+    }
+
     #[test]
     fn what_was_read_comes_from_the_map() {
         let dir = tempfile::tempdir().unwrap();
@@ -452,7 +468,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut reader = open(&file(&dir), &OpenOptions::default());
         reader.major_faults = || FAULTS.get();
-        reader.faults.set(0);
+        reader.faults.store(0, Relaxed);
         let requests = every_page();
         assert_eq!(read(&reader, &requests), PAGES);
         FAULTS.set(1);

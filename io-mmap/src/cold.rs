@@ -23,25 +23,27 @@ mod linux {
     use super::{CHUNK, Mmap, ReadRequest};
     use crate::map::{all_resident, major_faults};
     use memmap2::Advice;
-    use std::cell::Cell;
+    use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 
-    /// Remembers whether the file was found in memory lately.
+    /// Remembers whether the file was found in memory lately. Faults are those of one thread. A reader that
+    /// moves to another thread looks at its pages once more than it had to.
     #[derive(Debug)]
     pub(crate) struct Advisor {
-        warm: Cell<bool>,
+        warm: AtomicBool,
         page_bytes: usize,
-        faults: Cell<i64>,
+        faults: AtomicI64,
     }
 
     impl Advisor {
         pub(crate) fn new() -> Self {
-            Self { warm: Cell::new(false), page_bytes: rustix::param::page_size(), faults: Cell::new(0) }
+            let page_bytes = rustix::param::page_size();
+            Self { warm: AtomicBool::new(false), page_bytes, faults: AtomicI64::new(0) }
         }
 
         /// Called before the requests of a chunk are touched.
         pub(crate) fn before(&self, map: &Mmap, chunk: &[ReadRequest]) {
             debug_assert!(chunk.len() <= CHUNK);
-            if self.warm.get() {
+            if self.warm.load(Relaxed) {
                 return;
             }
             // Announcing a single request gains nothing: its own fault is as fast.
@@ -60,16 +62,16 @@ mod linux {
                 }
             }
             if !missing {
-                self.warm.set(true);
-                self.faults.set(major_faults());
+                self.warm.store(true, Relaxed);
+                self.faults.store(major_faults(), Relaxed);
             }
         }
 
         /// Called when the requests of a chunk have been touched.
         pub(crate) fn after(&self) {
-            if self.warm.get() {
+            if self.warm.load(Relaxed) {
                 let faults = major_faults();
-                self.warm.set(faults == self.faults.replace(faults));
+                self.warm.store(faults == self.faults.swap(faults, Relaxed), Relaxed);
             }
         }
     }

@@ -9,10 +9,10 @@ use io_core::{
     PlanError, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, VectorReader, open_regular,
 };
 use memmap2::Mmap;
-use std::cell::Cell;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Reads one file through a map of it.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct MmapReader {
     file: FileInfo,
     info: BackendInfo,
     advisor: Advisor,
-    closed: Cell<bool>,
+    closed: AtomicBool,
 }
 
 impl MmapReader {
@@ -61,7 +61,7 @@ impl MmapReader {
             file: FileInfo { path: path.into(), len },
             info,
             advisor: Advisor::new(),
-            closed: Cell::new(false),
+            closed: AtomicBool::new(false),
         })
     }
 }
@@ -90,7 +90,7 @@ impl VectorReader for MmapReader {
     where
         S: FnMut(usize, &[u8]) -> ControlFlow<()>,
     {
-        if self.closed.get() {
+        if self.closed.load(Ordering::SeqCst) {
             return Err(ReadError::Closed { file: self.file.path.clone() });
         }
         let bytes_wanted = check(requests, &self.file)?;
@@ -159,7 +159,7 @@ impl VectorReader for MmapReader {
 
     /// Later reads fail. The map ends with the reader.
     async fn close(&self) -> io::Result<()> {
-        self.closed.set(true);
+        self.closed.store(true, Ordering::SeqCst);
         Ok(())
     }
 }

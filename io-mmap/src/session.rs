@@ -4,8 +4,8 @@ use crate::cold::{Advisor, CHUNK};
 use crate::map::SharedMap;
 use bytes::Bytes;
 use io_core::{Completion, FileInfo, FileSession, PlanError, ReadControl, ReadError, ReadRequest, ReadStats};
-use std::cell::Cell;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 /// Hands out the bytes of a map, and counts them.
@@ -67,7 +67,7 @@ pub(crate) struct MapSession<'a> {
     map: MapBytes<'a>,
     advised: Option<&'a SharedMap>,
     advisor: &'a Advisor,
-    closed: &'a Cell<bool>,
+    closed: &'a AtomicBool,
     /// Reads that are not completed, or why one cannot be.
     waiting: VecDeque<(u64, Result<ReadRequest, ReadError>)>,
     /// The first of `waiting` that were announced to the kernel.
@@ -80,7 +80,7 @@ impl<'a> MapSession<'a> {
         map: MapBytes<'a>,
         advised: Option<&'a SharedMap>,
         advisor: &'a Advisor,
-        closed: &'a Cell<bool>,
+        closed: &'a AtomicBool,
     ) -> Self {
         Self { map, advised, advisor, closed, waiting: VecDeque::new(), announced: 0, chunk: Vec::new() }
     }
@@ -102,7 +102,11 @@ impl<'a> MapSession<'a> {
 
 impl FileSession for MapSession<'_> {
     fn submit(&mut self, tag: u64, request: ReadRequest) {
-        let checked = if self.closed.get() { Err(self.map.closed()) } else { self.map.check(tag, request) };
+        let checked = if self.closed.load(Ordering::SeqCst) {
+            Err(self.map.closed())
+        } else {
+            self.map.check(tag, request)
+        };
         let checked = checked.map(|()| request).inspect(|&request| self.map.want(request));
         self.waiting.push_back((tag, checked));
     }
