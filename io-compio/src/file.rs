@@ -4,7 +4,7 @@ use crate::buffer::RingBuf;
 use crate::runtime::{NAME, RUNTIME};
 use crate::spawn::spawn;
 use compio_buf::{BufResult, IntoInner};
-use compio_driver::op::{CloseFile, ReadAt, Sync, WriteAt};
+use compio_driver::op;
 use compio_runtime::submit;
 use io_core::backend::KernelBuf;
 use io_core::backend::RuntimeFile;
@@ -28,23 +28,23 @@ impl RuntimeFile for CompioFile {
 
     async fn read(self: Rc<Self>, offset: u64, buffer: KernelBuf) -> (io::Result<usize>, KernelBuf) {
         let BufResult(read, operation) =
-            submit(ReadAt::new(Rc::clone(&self.0), offset, RingBuf(buffer))).await;
+            submit(op::ReadAt::new(Rc::clone(&self.0), offset, RingBuf(buffer))).await;
         (read, operation.into_inner().0)
     }
 
     async fn write(self: Rc<Self>, offset: u64, buffer: KernelBuf) -> (io::Result<usize>, KernelBuf) {
         let BufResult(written, operation) =
-            submit(WriteAt::new(Rc::clone(&self.0), offset, RingBuf(buffer))).await;
+            submit(op::WriteAt::new(Rc::clone(&self.0), offset, RingBuf(buffer))).await;
         (written, operation.into_inner().0)
     }
 
     async fn sync(&self, kind: SyncKind) -> io::Result<()> {
-        submit(Sync::new(Rc::clone(&self.0), kind == SyncKind::Data)).await.0.map(drop)
+        submit(op::Sync::new(Rc::clone(&self.0), kind == SyncKind::Data)).await.0.map(drop)
     }
 
     async fn close(self) -> io::Result<()> {
         match Rc::try_unwrap(self.0) {
-            Ok(file) => submit(CloseFile::new(file.into())).await.0.map(drop),
+            Ok(file) => submit(op::CloseFile::new(file.into())).await.0.map(drop),
             // The last operation that holds the file closes it by dropping it.
             Err(_) => Ok(()),
         }

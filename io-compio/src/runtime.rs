@@ -48,9 +48,8 @@ impl BackendFactory for CompioBackend {
             .with_proactor(ring())
             .build()
             .map_err(|error| StartError::from_ring_setup(RUNTIME, error))?;
-        let ended = catch_unwind(AssertUnwindSafe(|| {
-            block_on(&runtime, async { run_to_drain(main()).await })
-        }));
+        let ended =
+            catch_unwind(AssertUnwindSafe(|| block_on(&runtime, async { run_to_drain(main()).await })));
         // A runtime that is dropped while a panic unwinds leaks its tasks, and the files in them.
         drop(runtime);
         Ok(ended.unwrap_or_else(|panic| resume_unwind(panic)))

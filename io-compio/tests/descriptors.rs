@@ -20,7 +20,8 @@ fn a_users_runtime_that_has_submitted_nothing_yet_says_so() {
         Err(refused) => return eprintln!("skipped: {refused}"),
     };
     let (backend, program) = (CompioBackend::default(), std::env::current_exe().unwrap());
-    let open = || backend.open(&program, &OpenOptions::default());
+    let options = OpenOptions::default();
+    let open = || backend.open(&program, &options);
     // SAFETY: lowers a limit of this process, which is this test's.
     let lowered =
         unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: 64, rlim_max: 64 }) };
@@ -37,11 +38,13 @@ fn a_users_runtime_that_has_submitted_nothing_yet_says_so() {
         taken.clear();
         let reader = open().await.unwrap();
         let mut magic = Vec::new();
-        let read = reader.read_vectors(&[ReadRequest::new(0, 4)], &ReadControl::default(), |_, bytes| {
-            magic.extend_from_slice(bytes);
-            ControlFlow::Continue(())
-        });
-        read.await.unwrap();
+        reader
+            .read_vectors(&[ReadRequest::new(0, 4)], &ReadControl::default(), |_, bytes| {
+                magic.extend_from_slice(bytes);
+                ControlFlow::Continue(())
+            })
+            .await
+            .unwrap();
         assert_eq!(magic, b"\x7fELF");
         reader.close().await.unwrap();
     });
