@@ -12,8 +12,8 @@ pub(crate) struct RingBuf(pub(crate) KernelBuf);
 
 impl IoBuf for RingBuf {
     fn as_init(&self) -> &[u8] {
-        // SAFETY: a `KernelBuf` owns this many bytes on the heap, and all of them are initialized. compio calls
-        // this before the kernel gets the buffer.
+        // SAFETY: a `KernelBuf` owns this many bytes on the heap, and all of them are initialized. compio
+        // calls this before the kernel gets the buffer.
         unsafe { slice::from_raw_parts(self.0.as_ptr(), self.0.len()) }
     }
 }
@@ -21,8 +21,8 @@ impl IoBuf for RingBuf {
 impl IoBufMut for RingBuf {
     fn as_uninit(&mut self) -> &mut [MaybeUninit<u8>] {
         // SAFETY: as above. Only the pointer and the length go to the kernel. The memory does not move, and a
-        // runtime that drops the buffer early leaks it. So the pointer stays valid for as long as the kernel may
-        // use it.
+        // runtime that drops the buffer early leaks it. So the pointer stays valid for as long as the kernel
+        // may use it.
         unsafe { slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len()) }
     }
 }

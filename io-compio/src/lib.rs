@@ -5,8 +5,8 @@
 //! Start the executor with [`CompioBackend::run`](io_core::BackendFactory::run), or use the backend inside
 //! your own compio runtime.
 //!
-//! compio also has a driver without io_uring, and may choose it by itself. This backend never uses it: opening
-//! a file in such a runtime is an error.
+//! compio also has a driver without io_uring, and may choose it by itself. This backend never uses it:
+//! opening a file in such a runtime is an error.
 //!
 //! Close readers before your own runtime ends. compio's ring does not wait for operations in flight. Their
 //! buffers are leaked, since the kernel may still write to them.

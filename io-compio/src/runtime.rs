@@ -66,7 +66,7 @@ impl BackendFactory for CompioBackend {
     }
 }
 
-/// A ring, or an error. Without the type, compio would fall back to its polling driver if that is compiled in.
+/// A ring, or an error. Without the type, compio falls back to its polling driver if that is compiled in.
 pub(crate) fn ring() -> ProactorBuilder {
     let mut builder = Proactor::builder();
     builder.capacity(RING_ENTRIES).driver_type(DriverType::IoUring);

@@ -1,8 +1,8 @@
 //! Tasks that outlive the batch they come from.
 //!
-//! compio's executor must get no new task while it drops its tasks, as it does when a runtime ends. A batch may
-//! be one of the things dropped then. So it only queues what it leaves in flight. A task of each runtime, the
-//! *spawner*, takes it from there. If the spawner is gone, the runtime is ending.
+//! compio's executor must get no new task while it drops its tasks, as it does when a runtime ends. A batch
+//! may be one of the things dropped then. So it only queues what it leaves in flight. A task of each runtime,
+//! the *spawner*, takes it from there. If the spawner is gone, the runtime is ending.
 
 use compio_runtime::Runtime;
 use io_core::LocalBoxFuture;
@@ -21,8 +21,8 @@ struct Queue {
 }
 
 thread_local! {
-    /// The queues of this thread's runtimes, by the descriptor of their ring. A runtime may run within another
-    /// one, which then stands still.
+    /// The queues of this thread's runtimes, by the descriptor of their ring. A runtime may run within
+    /// another one, which then stands still.
     static QUEUES: RefCell<Vec<(RawFd, Weak<Queue>)>> = const { RefCell::new(Vec::new()) };
 }
 
