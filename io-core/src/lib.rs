@@ -2,7 +2,7 @@
 //!
 //! A storage engine asks for many byte ranges of a file at once, through [`VectorReader::read_vectors`]. A
 //! callback gets each range as soon as it has been read. A *backend* crate (memory map, tokio-uring, glommio,
-//! monoio, …) supplies the reader. This crate depends on none of them.
+//! monoio, compio, …) supplies the reader. This crate depends on none of them.
 //!
 //! The root holds what engines call. [`backend`] holds what authors of backends need.
 //!

@@ -20,6 +20,9 @@ pub enum BackendKind {
     /// monoio.
     #[cfg(all(feature = "monoio", target_os = "linux"))]
     Monoio,
+    /// compio.
+    #[cfg(all(feature = "compio", target_os = "linux"))]
+    Compio,
     /// One io_uring for the whole process.
     #[cfg(all(feature = "ring", target_os = "linux"))]
     Ring,
@@ -38,6 +41,8 @@ impl BackendKind {
             Self::Glommio,
             #[cfg(all(feature = "monoio", target_os = "linux"))]
             Self::Monoio,
+            #[cfg(all(feature = "compio", target_os = "linux"))]
+            Self::Compio,
             #[cfg(all(feature = "ring", target_os = "linux"))]
             Self::Ring,
         ]
@@ -55,6 +60,8 @@ impl BackendKind {
             Self::Glommio => "glommio",
             #[cfg(all(feature = "monoio", target_os = "linux"))]
             Self::Monoio => "monoio",
+            #[cfg(all(feature = "compio", target_os = "linux"))]
+            Self::Compio => "compio",
             #[cfg(all(feature = "ring", target_os = "linux"))]
             Self::Ring => "ring",
         }
@@ -72,6 +79,8 @@ impl BackendKind {
             Self::Glommio => DynBackend::new(io_glommio::GlommioBackend::default()),
             #[cfg(all(feature = "monoio", target_os = "linux"))]
             Self::Monoio => DynBackend::new(io_monoio::MonoioBackend::default()),
+            #[cfg(all(feature = "compio", target_os = "linux"))]
+            Self::Compio => DynBackend::new(io_compio::CompioBackend::default()),
             #[cfg(all(feature = "ring", target_os = "linux"))]
             Self::Ring => DynBackend::new(io_ring::RingBackend::default()),
         }

@@ -2,8 +2,8 @@
 
 use super::claims::{Aim, Claim, Over};
 
-const RINGS: &[&str] = &["tokio-uring", "glommio", "monoio", "ring"];
-const BACKENDS: &[&str] = &["mmap", "tokio-uring", "glommio", "monoio", "ring"];
+const RINGS: &[&str] = &["tokio-uring", "glommio", "monoio", "compio", "ring"];
+const BACKENDS: &[&str] = &["mmap", "tokio-uring", "glommio", "monoio", "compio", "ring"];
 /// A contender is compared with one that reads the same data in the same way.
 const AS_MANY: &[&str] = &["page cache", "bytes", "depth"];
 

@@ -7,11 +7,22 @@ type Backend = io_tokio_uring::TokioUringBackend;
 type Backend = io_glommio::GlommioBackend;
 #[cfg(all(feature = "monoio", not(any(feature = "tokio-uring", feature = "glommio"))))]
 type Backend = io_monoio::MonoioBackend;
-#[cfg(all(feature = "ring", not(any(feature = "tokio-uring", feature = "glommio", feature = "monoio"))))]
+#[cfg(all(feature = "compio", not(any(feature = "tokio-uring", feature = "glommio", feature = "monoio"))))]
+type Backend = io_compio::CompioBackend;
+#[cfg(all(
+    feature = "ring",
+    not(any(feature = "tokio-uring", feature = "glommio", feature = "monoio", feature = "compio"))
+))]
 type Backend = io_ring::RingBackend;
 #[cfg(all(
     feature = "mmap",
-    not(any(feature = "tokio-uring", feature = "glommio", feature = "monoio", feature = "ring"))
+    not(any(
+        feature = "tokio-uring",
+        feature = "glommio",
+        feature = "monoio",
+        feature = "compio",
+        feature = "ring"
+    ))
 ))]
 type Backend = io_mmap::MmapBackend;
 
@@ -20,6 +31,7 @@ type Backend = io_mmap::MmapBackend;
     feature = "tokio-uring",
     feature = "glommio",
     feature = "monoio",
+    feature = "compio",
     feature = "ring"
 ))]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,8 +44,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     feature = "tokio-uring",
     feature = "glommio",
     feature = "monoio",
+    feature = "compio",
     feature = "ring"
 )))]
 fn main() {
-    println!("no backend: enable one of the features mmap, tokio-uring, glommio, monoio, ring");
+    println!("no backend: enable one of the features mmap, tokio-uring, glommio, monoio, compio, ring");
 }

@@ -31,6 +31,8 @@ pub(crate) fn traced(kind: BackendKind, root: &Path) -> (DynBackend, SimulatedDi
         BackendKind::Glommio => trace(io_glommio::GlommioBackend::default(), root),
         #[cfg(all(feature = "monoio", target_os = "linux"))]
         BackendKind::Monoio => trace(io_monoio::MonoioBackend::default(), root),
+        #[cfg(all(feature = "compio", target_os = "linux"))]
+        BackendKind::Compio => trace(io_compio::CompioBackend::default(), root),
         #[cfg(all(feature = "ring", target_os = "linux"))]
         BackendKind::Ring => trace(io_ring::RingBackend::default(), root),
         other => panic!("{other} cannot be traced below {}: name it here", root.display()),

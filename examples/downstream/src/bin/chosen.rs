@@ -14,6 +14,8 @@ fn backends() -> Vec<DynBackend> {
         DynBackend::new(io_glommio::GlommioBackend::default()),
         #[cfg(feature = "monoio")]
         DynBackend::new(io_monoio::MonoioBackend::default()),
+        #[cfg(feature = "compio")]
+        DynBackend::new(io_compio::CompioBackend::default()),
         #[cfg(feature = "ring")]
         DynBackend::new(io_ring::RingBackend::default()),
     ]

@@ -1,0 +1,51 @@
+//! A process that has one descriptor left. One test, alone in its process.
+#![cfg(target_os = "linux")]
+#![allow(clippy::print_stderr, reason = "a skip must be seen")]
+
+use compio_driver::{DriverType, Proactor};
+use compio_runtime::Runtime;
+use io_compio::CompioBackend;
+use io_core::{BackendFactory, OpenError, OpenOptions, ReadControl, ReadRequest, StartError, VectorReader};
+use std::fs::File;
+use std::ops::ControlFlow;
+
+/// compio asks a ring of its own for the operations of the kernel when it first submits one, and panics if it
+/// gets no ring.
+#[test]
+fn a_users_runtime_that_has_submitted_nothing_yet_says_so() {
+    let mut proactor = Proactor::builder();
+    proactor.driver_type(DriverType::IoUring);
+    let own = match Runtime::builder().with_proactor(proactor).build() {
+        Ok(own) => own,
+        Err(refused) => return eprintln!("skipped: {refused}"),
+    };
+    let (backend, program) = (CompioBackend::default(), std::env::current_exe().unwrap());
+    let options = OpenOptions::default();
+    let open = || backend.open(&program, &options);
+    // SAFETY: lowers a limit of this process, which is this test's.
+    let lowered =
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: 64, rlim_max: 64 }) };
+    assert_eq!(lowered, 0);
+    let mut taken = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        taken.push(file);
+    }
+    assert!(taken.len() > 10);
+    taken.pop();
+    own.block_on(async {
+        let opened = open().await.map(drop);
+        assert!(matches!(opened, Err(OpenError::Start(StartError::Descriptors { .. }))), "{opened:?}");
+        taken.clear();
+        let reader = open().await.unwrap();
+        let mut magic = Vec::new();
+        reader
+            .read_vectors(&[ReadRequest::new(0, 4)], &ReadControl::default(), |_, bytes| {
+                magic.extend_from_slice(bytes);
+                ControlFlow::Continue(())
+            })
+            .await
+            .unwrap();
+        assert_eq!(magic, b"\x7fELF");
+        reader.close().await.unwrap();
+    });
+}
