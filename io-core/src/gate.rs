@@ -5,6 +5,7 @@
 //!
 //! Giving and returning a permit takes no lock, since that happens with every read. Waiting for one does.
 
+use crate::fork;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -39,6 +40,7 @@ struct GateState {
     /// The number of waiters. Returning a permit reads it instead of taking the lock.
     waiting: AtomicUsize,
     waiters: Mutex<Waiters>,
+    generation: u64,
 }
 
 const BYTES_BITS: u32 = 48;
@@ -75,6 +77,7 @@ impl Gate {
             taken: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             waiters: Mutex::default(),
+            generation: fork::generation(),
         }))
     }
 
@@ -134,6 +137,11 @@ impl GateState {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether those who wait are in another process, which this one was forked from. They may hold locks.
+    fn is_of_another_process(&self) -> bool {
+        self.generation != fork::generation()
+    }
+
     fn note_waiting(&self, waiters: &Waiters) {
         self.waiting.store(waiters.queue.len() + waiters.idle.len(), SeqCst);
     }
@@ -152,7 +160,7 @@ impl GateState {
     #[must_use]
     fn give_back(&self, bytes: u64) -> (Vec<Waker>, Option<Waker>) {
         let left = self.taken.fetch_sub((1 << BYTES_BITS) + bytes, SeqCst) - (1 << BYTES_BITS) - bytes;
-        if self.waiting.load(SeqCst) == 0 {
+        if self.waiting.load(SeqCst) == 0 || self.is_of_another_process() {
             return (Vec::new(), None);
         }
         let mut waiters = self.waiters();
@@ -258,7 +266,7 @@ impl Waiter {
 
     /// Gives the place up, so that the next batch may go.
     pub(crate) fn leave(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
+        if let Some(ticket) = self.ticket.take().filter(|_| !self.gate.is_of_another_process()) {
             let left = {
                 let mut waiters = self.gate.waiters();
                 let at = waiters.queue.iter().position(|(queued, _)| *queued == ticket);

@@ -23,6 +23,9 @@ pub enum BackendKind {
     /// One io_uring for the whole process.
     #[cfg(all(feature = "ring", target_os = "linux"))]
     Ring,
+    /// A pool of threads.
+    #[cfg(feature = "threads")]
+    Threads,
 }
 
 impl BackendKind {
@@ -40,6 +43,8 @@ impl BackendKind {
             Self::Monoio,
             #[cfg(all(feature = "ring", target_os = "linux"))]
             Self::Ring,
+            #[cfg(feature = "threads")]
+            Self::Threads,
         ]
     }
 
@@ -57,6 +62,8 @@ impl BackendKind {
             Self::Monoio => "monoio",
             #[cfg(all(feature = "ring", target_os = "linux"))]
             Self::Ring => "ring",
+            #[cfg(feature = "threads")]
+            Self::Threads => "threads",
         }
     }
 
@@ -74,6 +81,8 @@ impl BackendKind {
             Self::Monoio => DynBackend::new(io_monoio::MonoioBackend::default()),
             #[cfg(all(feature = "ring", target_os = "linux"))]
             Self::Ring => DynBackend::new(io_ring::RingBackend::default()),
+            #[cfg(feature = "threads")]
+            Self::Threads => DynBackend::new(io_threads::ThreadsBackend::default()),
         }
     }
 }

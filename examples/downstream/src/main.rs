@@ -10,8 +10,19 @@ type Backend = io_monoio::MonoioBackend;
 #[cfg(all(feature = "ring", not(any(feature = "tokio-uring", feature = "glommio", feature = "monoio"))))]
 type Backend = io_ring::RingBackend;
 #[cfg(all(
-    feature = "mmap",
+    feature = "threads",
     not(any(feature = "tokio-uring", feature = "glommio", feature = "monoio", feature = "ring"))
+))]
+type Backend = io_threads::ThreadsBackend;
+#[cfg(all(
+    feature = "mmap",
+    not(any(
+        feature = "tokio-uring",
+        feature = "glommio",
+        feature = "monoio",
+        feature = "ring",
+        feature = "threads"
+    ))
 ))]
 type Backend = io_mmap::MmapBackend;
 
@@ -20,7 +31,8 @@ type Backend = io_mmap::MmapBackend;
     feature = "tokio-uring",
     feature = "glommio",
     feature = "monoio",
-    feature = "ring"
+    feature = "ring",
+    feature = "threads"
 ))]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}", downstream::checksum(&Backend::default(), &downstream::file_to_read()?, 3)?);
@@ -32,8 +44,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     feature = "tokio-uring",
     feature = "glommio",
     feature = "monoio",
-    feature = "ring"
+    feature = "ring",
+    feature = "threads"
 )))]
 fn main() {
-    println!("no backend: enable one of the features mmap, tokio-uring, glommio, monoio, ring");
+    println!("no backend: enable one of the features mmap, tokio-uring, glommio, monoio, ring, threads");
 }

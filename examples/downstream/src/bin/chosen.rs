@@ -16,6 +16,8 @@ fn backends() -> Vec<DynBackend> {
         DynBackend::new(io_monoio::MonoioBackend::default()),
         #[cfg(feature = "ring")]
         DynBackend::new(io_ring::RingBackend::default()),
+        #[cfg(feature = "threads")]
+        DynBackend::new(io_threads::ThreadsBackend::default()),
     ]
 }
 
