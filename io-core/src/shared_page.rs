@@ -321,7 +321,7 @@ impl DerefMut for RunningPage {
 impl Drop for RunningPage {
     fn drop(&mut self) {
         // After a fork, a thread that stayed behind may hold the lock. Nobody waits for the end either.
-        if self.generation == fork::generation() {
+        if self.idle.is_some() && self.generation == fork::generation() {
             self.end(Err(io::Error::other("the operation was given up before it ended")));
         }
     }

@@ -52,9 +52,15 @@ impl Handle {
         file.clone().ok_or_else(|| io::Error::other("the file is closed"))
     }
 
-    fn start(&self, kind: Kind, page: SharedPage, permit: Option<Permit>) -> PendingPage {
+    fn start(
+        &self,
+        file: io::Result<Arc<OpenFile>>,
+        kind: Kind,
+        page: SharedPage,
+        permit: Option<Permit>,
+    ) -> PendingPage {
         let (pending, page) = page.start(permit);
-        match self.file() {
+        match file {
             Ok(file) => self.pool.team.submit(Operation { kind, file, page }),
             Err(error) => page.finish(Err(error)),
         }
@@ -63,7 +69,7 @@ impl Handle {
 
     /// Runs an operation that needs no buffer.
     async fn run(&self, kind: Kind) -> io::Result<()> {
-        let (result, _) = self.start(kind, self.page(0), None).await;
+        let (result, _) = self.start(self.file(), kind, self.page(0), None).await;
         result.map(drop)
     }
 
@@ -99,20 +105,27 @@ impl ThreadsSource {
 
     /// Reads on this thread if the bytes are in the page cache. Returns the page unread otherwise.
     #[cfg(target_os = "linux")]
-    fn read_cached(&self, offset: u64, mut page: SharedPage) -> Result<SharedPage, SharedPage> {
-        let Some(cached) = &self.cached else { return Err(page) };
-        let Ok(file) = self.handle.file() else { return Err(page) };
-        match cached.read(file.std(), &mut page, offset) {
-            Some(bytes) => {
-                page.truncate(bytes);
-                Ok(page)
-            }
-            None => Err(page),
-        }
+    fn read_cached(
+        &self,
+        file: &OpenFile,
+        offset: u64,
+        mut page: SharedPage,
+    ) -> Result<SharedPage, SharedPage> {
+        let Some(bytes) = self.cached.as_ref().and_then(|cached| cached.read(file.std(), &mut page, offset))
+        else {
+            return Err(page);
+        };
+        page.truncate(bytes);
+        Ok(page)
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn read_cached(&self, _offset: u64, page: SharedPage) -> Result<SharedPage, SharedPage> {
+    fn read_cached(
+        &self,
+        _file: &OpenFile,
+        _offset: u64,
+        page: SharedPage,
+    ) -> Result<SharedPage, SharedPage> {
         Err(page)
     }
 }
@@ -126,9 +139,14 @@ impl PageSource for ThreadsSource {
         len: u32,
         permit: Permit,
     ) -> impl Future<Output = (io::Result<SharedPage>, Permit)> + 'static {
-        let read = match self.read_cached(offset, self.handle.page(len as usize)) {
+        let (file, page) = (self.handle.file(), self.handle.page(len as usize));
+        let page = match &file {
+            Ok(file) => self.read_cached(file, offset, page),
+            Err(_) => Err(page),
+        };
+        let read = match page {
             Ok(page) => Ok((page, permit)),
-            Err(page) => Err(self.handle.start(Kind::Read(offset), page, Some(permit))),
+            Err(page) => Err(self.handle.start(file, Kind::Read(offset), page, Some(permit))),
         };
         async move {
             match read {
@@ -182,7 +200,7 @@ impl PageSink for ThreadsSink {
         buffer: SharedPage,
         permit: Permit,
     ) -> impl Future<Output = (io::Result<usize>, Permit)> + 'static {
-        let pending = self.0.start(Kind::Write(offset), buffer, Some(permit));
+        let pending = self.0.start(self.0.file(), Kind::Write(offset), buffer, Some(permit));
         async move {
             let (written, permit) = pending.with_permit().await;
             (written.map(|page| page.len()), permit)

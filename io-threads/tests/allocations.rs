@@ -40,7 +40,7 @@ fn allocations_per_batch<B: BackendFactory>(backend: &B, path: &Path, how: &Open
     let run = backend.run(|| async {
         let reader = backend.open(path, how).await.expect("opens");
         let mut fewest = u64::MAX;
-        for _ in 0..20 {
+        for _ in 0..10 {
             let before = ALLOCATIONS.load(Ordering::Relaxed);
             let outcome = reader
                 .read_vectors(&requests, &ReadControl::default(), |_, _| ControlFlow::Continue(()))
@@ -58,7 +58,7 @@ fn allocations_per_batch<B: BackendFactory>(backend: &B, path: &Path, how: &Open
 #[test]
 fn a_read_allocates_nothing() {
     let directory = directory();
-    let path = file_of(directory.path(), 2048);
+    let path = file_of(directory.path(), 512);
     // Few threads, which all run soon, and then stay.
     let options = ThreadsOptions { threads_max: 4, idle_for: Duration::from_secs(3600) };
     let backend = ThreadsBackend::start(&options).expect("a thread starts");
@@ -66,10 +66,10 @@ fn a_read_allocates_nothing() {
     let buffered = OpenOptions { gap_max: 0, ..OpenOptions::default() };
     for how in [direct(), buffered] {
         let few = allocations_per_batch(&backend, &path, &how, 64);
-        let many = allocations_per_batch(&backend, &path, &how, 2048);
+        let many = allocations_per_batch(&backend, &path, &how, 512);
         assert_eq!((few, many), (1, 1), "the slots of a batch are one allocation");
         let few = allocations_per_batch(&chosen, &path, &how, 64);
-        let many = allocations_per_batch(&chosen, &path, &how, 2048);
+        let many = allocations_per_batch(&chosen, &path, &how, 512);
         assert_eq!((few, many), (2, 2), "and one box, when the backend is chosen at run time");
     }
 }

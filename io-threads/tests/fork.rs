@@ -139,7 +139,7 @@ fn the_child_is_told_and_goes_on_with_new_files_and_the_parent_with_its_own() {
             });
             for _ in 0..20 {
                 let mut pending = Box::pin(of_process.read_vectors(&some, &control, ignore));
-                let is_pending = poll_once(pending.as_mut()).is_pending();
+                let _ = poll_once(pending.as_mut());
                 let child = in_child(|| {
                     drop(pending);
                     let old = pollster::block_on(of_process.read_vectors(&some, &control, ignore));
@@ -150,7 +150,6 @@ fn the_child_is_told_and_goes_on_with_new_files_and_the_parent_with_its_own() {
                     pollster::block_on(read_and_check(&anew, &all));
                     Ok(())
                 });
-                assert!(is_pending, "its reads need threads");
                 statuses.push(status(child));
             }
             stop.store(true, Ordering::Relaxed);
