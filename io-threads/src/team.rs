@@ -71,7 +71,7 @@ impl<J: Job> Team<J> {
         let threads_max = threads_max.max(1);
         let state = State {
             lanes: Lanes::new(threads_max),
-            asleep: Vec::with_capacity(threads_max),
+            asleep: Vec::new(),
             threads: 1,
             looking: true,
             stopping: false,
