@@ -103,6 +103,7 @@ fn main() {
     planner(&mut criterion, &path, &io_glommio::GlommioBackend::default());
     planner(&mut criterion, &path, &io_monoio::MonoioBackend::default());
     planner(&mut criterion, &path, &io_compio::CompioBackend::default());
+    planner(&mut criterion, &path, &io_threads::ThreadsBackend::default());
     warm_maps(&mut criterion, &path);
     criterion.final_summary();
 }

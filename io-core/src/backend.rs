@@ -4,6 +4,7 @@
 //! |---|---|
 //! | reads into the caller's buffers | `RuntimeFile`, which `RuntimeSource` and `RuntimeSink` open (Unix) |
 //! | reads into its own memory | [`PageSource`] and [`PageSink`], for [`PagedReader`] and [`PagedWriter`] |
+//! | goes on with reads whose futures are gone, as threads do | the same two, with a [`SharedBufferPool`] |
 //! | needs no plan, such as a memory map | [`VectorReader`](crate::VectorReader) |
 //!
 //! In each case a [`BackendFactory`](crate::BackendFactory) opens the files, and its `run` ends with
@@ -13,14 +14,25 @@ pub use crate::buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
 pub use crate::gate::{Permit, run_to_drain};
 pub use crate::handle::Handle;
 pub use crate::kept::Kept;
-#[cfg(unix)]
+pub use crate::lanes::{Lanes, Load, QUIET_BYTES};
+pub use crate::of_process::OfProcess;
 pub use crate::open::{create_std, open_std};
 pub use crate::plan::{PlannedRead, ReadPlan};
+pub use crate::positional::{read_at, write_at};
 pub use crate::reader::PagedReader;
 #[cfg(unix)]
 pub use crate::runtime_file::{RuntimeFile, RuntimeSink, RuntimeSource};
+pub use crate::shared_page::{PendingPage, RunningPage, SharedBufferPool, SharedPage};
+pub use crate::shared_pool::{Pooled, SharedPool};
 pub use crate::source::{PageSink, PageSource};
 pub use crate::write::PagedWriter;
+
+pub mod fork {
+    //! Detecting a fork. What has threads, or a ring, is of no use to a forked process.
+
+    pub use crate::fork::{generation, lost, watch};
+}
+
 // The tests of backends count with it.
 #[doc(hidden)]
 pub use crate::gate::Gate;

@@ -3,6 +3,7 @@
 //! An error prints only its own part. Its cause is its `source`. [`with_causes`](crate::with_causes) prints
 //! both.
 
+use crate::open::DIRECT_NAME;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,7 +32,8 @@ pub enum PlanError {
     },
     /// A write without the alignment that the file needs.
     #[error(
-        "write {index} ({len} bytes at offset {offset}) is not a multiple of {align} bytes, as O_DIRECT needs"
+        "write {index} ({len} bytes at offset {offset}) is not a multiple of {align} bytes, as {direct} needs",
+        direct = DIRECT_NAME
     )]
     Misaligned {
         /// Index in the batch.
@@ -196,8 +198,8 @@ pub enum OpenError {
         /// Its type: a directory, a pipe, a device, a symbolic link.
         found: &'static str,
     },
-    /// The file system does not support `O_DIRECT`.
-    #[error("{}: its file system refuses O_DIRECT ({reason}); open it buffered (leave out `direct`), or move it to a file system that has it, such as ext4 or xfs", path.display())]
+    /// The file system does not support direct IO, which is `O_DIRECT` on Linux.
+    #[error("{}: its file system refuses {direct} ({reason}); open it buffered (leave out `direct`), or move it to a file system that has it, such as ext4 or xfs", path.display(), direct = DIRECT_NAME)]
     DirectRefused {
         /// The file.
         path: PathBuf,

@@ -1,5 +1,6 @@
 //! Backends open files and start executors. A program chooses one by type or at run time.
 
+use crate::open::DIRECT_NAME;
 use crate::{
     DeviceBudget, Directory, DynPageWriter, DynVectorReader, IoGeometry, IoMode, OpenError, OpenOptions,
     PageWriter, StartError, StdDirectory, VectorReader,
@@ -38,8 +39,8 @@ pub struct BackendInfo {
 }
 
 impl BackendInfo {
-    /// Describes a file opened with these options, without lanes. Adds `O_DIRECT` to the features if the
-    /// options have it.
+    /// Describes a file opened with these options, without lanes. Adds the system's name for direct IO, such as
+    /// `O_DIRECT`, to the features if the options have it.
     #[must_use]
     pub fn new(
         backend: &'static str,
@@ -48,7 +49,7 @@ impl BackendInfo {
         geometry: IoGeometry,
         kernel_features: &[&'static str],
     ) -> Self {
-        let direct = options.direct.then_some("O_DIRECT");
+        let direct = options.direct.then_some(DIRECT_NAME);
         Self {
             backend,
             runtime,

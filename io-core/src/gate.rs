@@ -6,6 +6,7 @@
 //!
 //! Giving and returning a permit takes no lock, since that happens with every read. Waiting for one does.
 
+use crate::fork;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -158,6 +159,7 @@ struct GateState {
     /// Tasks that wait until nothing of this file is in flight.
     idle: Mutex<Vec<Waker>>,
     idle_waiting: AtomicBool,
+    generation: u64,
 }
 
 /// The right to have one operation of so many bytes in flight. Dropping it gives the right back.
@@ -175,7 +177,8 @@ impl Gate {
     /// The gate of a file with nothing in flight.
     pub(crate) fn new(device: DeviceBudget) -> Self {
         let (taken, idle) = (Taken::default(), Mutex::default());
-        Self(Arc::new(GateState { device, taken, idle, idle_waiting: AtomicBool::new(false) }))
+        let (idle_waiting, generation) = (AtomicBool::new(false), fork::generation());
+        Self(Arc::new(GateState { device, taken, idle, idle_waiting, generation }))
     }
 
     /// The limits it keeps to.
@@ -234,13 +237,22 @@ impl GateState {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether those who wait are in another process, which this one was forked from. They may hold locks.
+    fn is_of_another_process(&self) -> bool {
+        self.generation != fork::generation()
+    }
+
     /// Adds the wakers to call to `wakers`.
     fn give_back(&self, bytes: u64, wakers: &mut Vec<Waker>) {
-        if self.taken.give_back(bytes) == 0 && self.idle_waiting.swap(false, SeqCst) {
+        let device = &self.device.0;
+        let left = self.taken.give_back(bytes);
+        device.taken.give_back(bytes);
+        if self.is_of_another_process() {
+            return;
+        }
+        if left == 0 && self.idle_waiting.swap(false, SeqCst) {
             wakers.append(&mut self.idle());
         }
-        let device = &self.device.0;
-        device.taken.give_back(bytes);
         if device.waiting.load(SeqCst) > 0 {
             wakers.extend(device.front());
         }
@@ -341,7 +353,7 @@ impl Waiter {
 
     /// Gives the place up, so that the next batch may go.
     pub(crate) fn leave(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
+        if let Some(ticket) = self.ticket.take().filter(|_| !self.gate.is_of_another_process()) {
             let device = &self.gate.device.0;
             let left = {
                 let mut queue = device.queue();

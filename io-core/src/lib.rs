@@ -2,7 +2,7 @@
 //!
 //! A storage engine asks for many byte ranges of a file at once, through [`VectorReader::read_vectors`]. A
 //! callback gets each range as soon as it has been read. A *backend* crate (memory map, tokio-uring, glommio,
-//! monoio, compio, …) supplies the reader. This crate depends on none of them.
+//! monoio, compio, threads, …) supplies the reader. This crate depends on none of them.
 //!
 //! The root holds what engines call. [`backend`] holds what authors of backends need.
 //!
@@ -31,7 +31,7 @@
 //! 10. Counters hold the identity `started = completed + failed + abandoned + in flight`. They tell bytes
 //!     wanted from bytes read. Metering is a wrapper, [`Metered`].
 //! 11. `close().await` drains. Leaving a backend's `run` drains too.
-//! 12. Opening chooses buffered or `O_DIRECT`, `populate` and the access pattern. An option that the system
+//! 12. Opening chooses buffered or direct IO, `populate` and the access pattern. An option that the system
 //!     does not support is an error. No fallback is silent: [`VectorReader::info`] says what is really in
 //!     use.
 //! 13. A session ([`FileSession`]) takes reads at any time. Each completes once, with exactly its bytes or an
@@ -88,21 +88,27 @@ mod engine;
 mod error;
 mod factory;
 mod files;
+mod fork;
 mod gate;
 mod geometry;
 mod handle;
 mod in_flight;
 mod kept;
+mod lanes;
 mod meter;
+mod of_process;
 mod open;
 mod paged_session;
 mod plan;
+mod positional;
 mod reader;
 mod regular;
 mod request;
 #[cfg(unix)]
 mod runtime_file;
 mod session;
+mod shared_page;
+mod shared_pool;
 mod slots;
 mod source;
 mod write;

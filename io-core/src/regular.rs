@@ -59,12 +59,18 @@ pub fn open_regular(path: &Path, links: Links) -> Result<File, OpenError> {
     open(path, links, fs::OpenOptions::new().read(true), 0).map_err(|error| error.into_open_error(path))
 }
 
-/// Opens a regular file with the options in `how`. On Unix, `flags` are further flags of open(2).
+/// Further flags of opening, as the system counts them.
+#[cfg(not(windows))]
+pub(crate) type Flags = i32;
+#[cfg(windows)]
+pub(crate) type Flags = u32;
+
+/// Opens a regular file with the options in `how`, and with further flags.
 pub(crate) fn open(
     path: &Path,
     links: Links,
     how: &mut fs::OpenOptions,
-    flags: i32,
+    flags: Flags,
 ) -> Result<File, RegularFileError> {
     check(path, links)?;
     let file = opened(path, links, how, flags).map_err(RegularFileError::Io)?;
@@ -110,15 +116,23 @@ fn name(file_type: FileType) -> &'static str {
     }
 }
 
+/// Sets further flags of opening.
+pub(crate) fn set_flags(how: &mut fs::OpenOptions, flags: Flags) {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(how, flags);
+    #[cfg(windows)]
+    std::os::windows::fs::OpenOptionsExt::custom_flags(how, flags);
+}
+
 #[cfg(unix)]
-fn opened(path: &Path, links: Links, how: &mut fs::OpenOptions, flags: i32) -> io::Result<File> {
+fn opened(path: &Path, links: Links, how: &mut fs::OpenOptions, flags: Flags) -> io::Result<File> {
     use rustix::fs::OFlags;
-    use std::os::unix::fs::OpenOptionsExt;
     let mut safe = OFlags::NONBLOCK | OFlags::NOCTTY;
     if links == Links::Refuse {
         safe |= OFlags::NOFOLLOW;
     }
-    let file = how.custom_flags(flags | safe.bits().cast_signed()).open(path)?;
+    set_flags(how, flags | safe.bits().cast_signed());
+    let file = how.open(path)?;
     // The open file must not keep `O_NONBLOCK`. With it, io_uring does not retry a read that would block, on
     // file systems that cannot read without blocking.
     let kept = rustix::fs::fcntl_getfl(&file)? - OFlags::NONBLOCK;
@@ -127,6 +141,7 @@ fn opened(path: &Path, links: Links, how: &mut fs::OpenOptions, flags: i32) -> i
 }
 
 #[cfg(not(unix))]
-fn opened(path: &Path, _links: Links, how: &mut fs::OpenOptions, _flags: i32) -> io::Result<File> {
+fn opened(path: &Path, _links: Links, how: &mut fs::OpenOptions, flags: Flags) -> io::Result<File> {
+    set_flags(how, flags);
     how.open(path)
 }

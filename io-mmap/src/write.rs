@@ -2,7 +2,7 @@
 //! disk would then be a SIGBUS instead of an error.
 
 use crate::runtime::NAME;
-use io_core::backend::{BufferPool, Page, PageSink, Permit};
+use io_core::backend::{BufferPool, Page, PageSink, Permit, write_at};
 use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::future::ready;
@@ -72,14 +72,4 @@ impl PageSink for FileSink {
     async fn close(&self) -> io::Result<()> {
         Ok(())
     }
-}
-
-#[cfg(unix)]
-fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::write_at(file, bytes, offset)
-}
-
-#[cfg(windows)]
-fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_write(file, bytes, offset)
 }

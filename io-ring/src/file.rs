@@ -1,10 +1,10 @@
 //! Files opened for the ring: one physical read, one physical write, sync.
 
 use crate::open_file::OpenFile;
-use crate::operation::{Ended, Idle, Kind, Order, Pending, forked_error};
+use crate::operation::{Ended, Idle, Kind, Order, Pending};
 use crate::ring::{NAME, RUNTIME, Ring};
 use bytes::Bytes;
-use io_core::backend::{Kept, PageSink, PageSource, Permit, create_std, open_std};
+use io_core::backend::{Kept, PageSink, PageSource, Permit, create_std, fork, open_std};
 use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::io;
@@ -42,7 +42,7 @@ impl Handle {
     }
 
     fn lost(&self) -> Option<io::Error> {
-        self.file.ring().is_of_another_process().then(forked_error)
+        self.file.ring().is_of_another_process().then(fork::lost)
     }
 
     /// Runs an operation that needs no buffer.

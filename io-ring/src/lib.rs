@@ -41,7 +41,7 @@
 //! # Lanes
 //!
 //! A lane is a priority. [`Lane::Foreground`](io_core::Lane) operations go ahead of
-//! [`Lane::Background`](io_core::Lane) ones. `lanes.rs` has the numbers. A store's journal is foreground. Its
+//! [`Lane::Background`](io_core::Lane) ones. `lanes.rs` of io-core has the numbers. A store's journal is foreground. Its
 //! segments are background.
 
 #![cfg(target_os = "linux")]
@@ -49,8 +49,6 @@
 
 // A module uses only modules above it.
 mod descriptor;
-mod fork;
-mod lanes;
 mod options;
 mod sync;
 
@@ -61,7 +59,6 @@ mod operation;
 
 mod handover;
 mod joined;
-mod pool;
 mod registered;
 
 mod ring;

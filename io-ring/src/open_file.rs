@@ -2,8 +2,8 @@
 
 use crate::descriptor::Descriptor;
 use crate::operation::{Idle, OperationFile};
-use crate::pool::Pool;
 use crate::ring::Ring;
+use io_core::backend::SharedPool;
 use io_core::{Lane, OpenOptions};
 use std::fs::File;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl OpenFile {
         &self.ring
     }
 
-    pub(crate) fn pool(&self) -> &Pool<Self> {
+    pub(crate) fn pool(&self) -> &SharedPool<Idle<Self>> {
         self.ring.pool()
     }
 

@@ -14,12 +14,11 @@
 
 #![allow(unsafe_code)]
 
-use crate::fork;
 use crate::place::Place;
 use crate::sync::{Arc, AtomicPtr, AtomicU8, AtomicWaker, UnsafeCell, contain_panic};
 use aligned_vec::{AVec, ConstAlign};
 use io_core::SyncKind;
-use io_core::backend::{BLOCK_BYTES, Permit};
+use io_core::backend::{BLOCK_BYTES, Permit, Pooled, fork};
 use std::future::poll_fn;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -111,7 +110,17 @@ pub(crate) struct Pending<F: OperationFile> {
 /// The ring's side of an operation in flight.
 pub(crate) struct Running<F>(Arc<Operation<F>>);
 
-impl<F: OperationFile> Idle<F> {
+impl<F> Pooled for Idle<F> {
+    fn with_blocks(blocks: usize) -> Self {
+        Self::new(blocks)
+    }
+
+    fn blocks(&self) -> usize {
+        self.buffer().len() / BLOCK_BYTES
+    }
+}
+
+impl<F> Idle<F> {
     /// An operation with a buffer of so many blocks.
     pub(crate) fn new(blocks: usize) -> Self {
         let mut buffer = AVec::with_capacity(BLOCK_BYTES, blocks * BLOCK_BYTES);
@@ -138,7 +147,9 @@ impl<F: OperationFile> Idle<F> {
         // SAFETY: as in `buffer_mut`.
         self.0.content.with_mut(|content| unsafe { &mut *content })
     }
+}
 
+impl<F: OperationFile> Idle<F> {
     /// Splits the operation into the future's side and the ring's.
     pub(crate) fn start(mut self, order: Option<Order<F>>) -> (Pending<F>, Running<F>) {
         debug_assert!(
@@ -219,16 +230,9 @@ impl<F: OperationFile> Drop for Pending<F> {
     }
 }
 
-/// The error of a file that lost its ring at a fork.
-pub(crate) fn forked_error() -> io::Error {
-    io::Error::other(
-        "the file was opened before a fork, and its ring runs in the parent process only: open the file again in this process",
-    )
-}
-
 fn to_result(result: i32) -> io::Result<u32> {
     match result {
-        FORKED => Err(forked_error()),
+        FORKED => Err(fork::lost()),
         error @ ..0 => Err(io::Error::from_raw_os_error(-error)),
         bytes => Ok(bytes as u32),
     }

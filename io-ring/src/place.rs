@@ -1,7 +1,7 @@
 //! Places in the ring's table of registered buffers. Any thread may give one back.
 
-use crate::fork;
 use crossbeam_queue::ArrayQueue;
+use io_core::backend::fork;
 use std::sync::Arc;
 
 /// The places that no buffer has.

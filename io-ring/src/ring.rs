@@ -1,9 +1,8 @@
 //! The handle of a ring, and what it shares with the ring's thread.
 
-use crate::fork;
 use crate::handover::Handover;
-use crate::operation::{OperationFile, Running};
-use crate::pool::Pool;
+use crate::operation::{Idle, OperationFile, Running};
+use io_core::backend::{SharedPool, fork};
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,7 +17,7 @@ pub(crate) struct Ring<F: OperationFile> {
     shared: Arc<Shared<F>>,
     generation: u64,
     features: Vec<&'static str>,
-    pool: Pool<F>,
+    pool: SharedPool<Idle<F>>,
 }
 
 /// The state that the ring's thread and the others share.
@@ -51,7 +50,7 @@ impl<F: OperationFile> Shared<F> {
 impl<F: OperationFile> Ring<F> {
     /// The handle of a ring. The ring's thread has `shared` too, and uses these features of the kernel.
     pub(crate) fn new(shared: Arc<Shared<F>>, features: Vec<&'static str>) -> Arc<Self> {
-        Arc::new(Self { shared, generation: fork::generation(), features, pool: Pool::new() })
+        Arc::new(Self { shared, generation: fork::generation(), features, pool: SharedPool::new() })
     }
 
     /// Kernel features in use.
@@ -60,7 +59,7 @@ impl<F: OperationFile> Ring<F> {
     }
 
     /// Idle operations, to use again.
-    pub(crate) fn pool(&self) -> &Pool<F> {
+    pub(crate) fn pool(&self) -> &SharedPool<Idle<F>> {
         &self.pool
     }
 

@@ -1,13 +1,13 @@
 //! Starting a ring and its thread.
 
-use crate::fork;
 use crate::open_file::OpenFile;
 use crate::options::RingOptions;
 use crate::ring::{RUNTIME, Ring, Shared};
 use crate::worker::Worker;
 use io_core::StartError;
+use io_core::backend::{OfProcess, fork};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::sync::{Arc, mpsc};
 
 /// Starts a ring and its thread.
 pub(crate) fn start(options: &RingOptions) -> Result<Arc<Ring<OpenFile>>, StartError> {
@@ -41,15 +41,6 @@ pub(crate) fn start_with(
 
 /// The process's ring: the running one, or a new one.
 pub(crate) fn of_process() -> Result<Arc<Ring<OpenFile>>, StartError> {
-    // One for each generation of forks. A thread that stayed behind may hold the lock of an earlier one.
-    static OF_PROCESS: [Mutex<Weak<Ring<OpenFile>>>; 16] = [const { Mutex::new(Weak::new()) }; 16];
-    let of_process = &OF_PROCESS[fork::generation() as usize % OF_PROCESS.len()];
-    // It is replaced in one step, so a panic leaves it whole.
-    let mut of_process = of_process.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(ring) = of_process.upgrade().filter(|ring| !ring.is_of_another_process()) {
-        return Ok(ring);
-    }
-    let ring = start(&RingOptions::default())?;
-    *of_process = Arc::downgrade(&ring);
-    Ok(ring)
+    static OF_PROCESS: OfProcess<Ring<OpenFile>> = OfProcess::new();
+    OF_PROCESS.get_or_start(|| start(&RingOptions::default()))
 }

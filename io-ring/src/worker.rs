@@ -3,13 +3,13 @@
 #![allow(unsafe_code)]
 
 use crate::joined;
-use crate::lanes::{Lanes, Load, QUIET_BYTES};
 use crate::open_file::OpenFile;
 use crate::operation::{self, Kind};
 use crate::options::RingOptions;
 use crate::registered::Table;
 use crate::ring;
 use crate::setup::make_ring;
+use io_core::backend::{Lanes, Load, QUIET_BYTES};
 use io_core::{Lane, SyncKind};
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{IoUring, opcode, squeue};

@@ -26,6 +26,9 @@ pub enum BackendKind {
     /// One io_uring for the whole process.
     #[cfg(all(feature = "ring", target_os = "linux"))]
     Ring,
+    /// A pool of threads.
+    #[cfg(feature = "threads")]
+    Threads,
 }
 
 impl BackendKind {
@@ -45,6 +48,8 @@ impl BackendKind {
             Self::Compio,
             #[cfg(all(feature = "ring", target_os = "linux"))]
             Self::Ring,
+            #[cfg(feature = "threads")]
+            Self::Threads,
         ]
     }
 
@@ -64,6 +69,8 @@ impl BackendKind {
             Self::Compio => "compio",
             #[cfg(all(feature = "ring", target_os = "linux"))]
             Self::Ring => "ring",
+            #[cfg(feature = "threads")]
+            Self::Threads => "threads",
         }
     }
 
@@ -83,6 +90,8 @@ impl BackendKind {
             Self::Compio => DynBackend::new(io_compio::CompioBackend::default()),
             #[cfg(all(feature = "ring", target_os = "linux"))]
             Self::Ring => DynBackend::new(io_ring::RingBackend::default()),
+            #[cfg(feature = "threads")]
+            Self::Threads => DynBackend::new(io_threads::ThreadsBackend::default()),
         }
     }
 }

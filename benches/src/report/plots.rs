@@ -22,13 +22,14 @@ const CHARACTER: f64 = 8.2;
 const LINE: f64 = 15.0;
 
 /// These names have the same colour in all drawings.
-const BY_NAME: [(&str, usize); 7] = [
+const BY_NAME: [(&str, usize); 8] = [
     ("mmap", 0),
     ("tokio-uring", 1),
     ("glommio", 2),
     ("ring", 3),
     ("monoio", 4),
     ("bare ring", 5),
+    ("threads", 6),
     ("fio", 7),
 ];
 

@@ -15,13 +15,24 @@ type Backend = io_compio::CompioBackend;
 ))]
 type Backend = io_ring::RingBackend;
 #[cfg(all(
-    feature = "mmap",
+    feature = "threads",
     not(any(
         feature = "tokio-uring",
         feature = "glommio",
         feature = "monoio",
         feature = "compio",
         feature = "ring"
+    ))
+))]
+type Backend = io_threads::ThreadsBackend;
+#[cfg(all(
+    feature = "mmap",
+    not(any(
+        feature = "tokio-uring",
+        feature = "glommio",
+        feature = "monoio",
+        feature = "ring",
+        feature = "threads"
     ))
 ))]
 type Backend = io_mmap::MmapBackend;
@@ -32,7 +43,8 @@ type Backend = io_mmap::MmapBackend;
     feature = "glommio",
     feature = "monoio",
     feature = "compio",
-    feature = "ring"
+    feature = "ring",
+    feature = "threads"
 ))]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}", downstream::checksum(&Backend::default(), &downstream::file_to_read()?, 3)?);
@@ -45,8 +57,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     feature = "glommio",
     feature = "monoio",
     feature = "compio",
-    feature = "ring"
+    feature = "ring",
+    feature = "threads"
 )))]
 fn main() {
-    println!("no backend: enable one of the features mmap, tokio-uring, glommio, monoio, compio, ring");
+    println!("no backend: enable one of the features mmap, tokio-uring, glommio, monoio, compio, ring, threads");
 }

@@ -35,6 +35,8 @@ pub(crate) fn traced(kind: BackendKind, root: &Path) -> (DynBackend, SimulatedDi
         BackendKind::Compio => trace(io_compio::CompioBackend::default(), root),
         #[cfg(all(feature = "ring", target_os = "linux"))]
         BackendKind::Ring => trace(io_ring::RingBackend::default(), root),
+        #[cfg(feature = "threads")]
+        BackendKind::Threads => trace(io_threads::ThreadsBackend::default(), root),
         other => panic!("{other} cannot be traced below {}: name it here", root.display()),
     }
 }

@@ -18,6 +18,8 @@ fn backends() -> Vec<DynBackend> {
         DynBackend::new(io_compio::CompioBackend::default()),
         #[cfg(feature = "ring")]
         DynBackend::new(io_ring::RingBackend::default()),
+        #[cfg(feature = "threads")]
+        DynBackend::new(io_threads::ThreadsBackend::default()),
     ]
 }
 

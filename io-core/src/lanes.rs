@@ -4,7 +4,7 @@
 //! is in the queue when it comes. The background is therefore limited to a slice while there are foreground
 //! operations. After a while without any, it may fill the device.
 
-use io_core::Lane;
+use crate::Lane;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const SLICE_BYTES: u64 = 256 << 10;
 /// Background operations in flight while there are foreground operations.
 const SLICE_OPERATIONS: usize = 2;
 /// Background bytes in flight after a while without foreground operations.
-pub(crate) const QUIET_BYTES: u64 = 4 << 20;
+pub const QUIET_BYTES: u64 = 4 << 20;
 /// Background operations in flight after a while without foreground operations.
 const QUIET_OPERATIONS: usize = 32;
 /// Foreground operations that may overtake a background one while no background one is in flight. A
@@ -25,16 +25,21 @@ const QUIET_AFTER: Duration = Duration::from_millis(50);
 
 /// The cost of one operation, or of several joined ones.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Load {
-    pub(crate) lane: Lane,
-    pub(crate) bytes: u64,
-    /// Whether the kernel may give it to one of its few worker threads.
-    pub(crate) blocks: bool,
+pub struct Load {
+    /// The lane it waits in.
+    pub lane: Lane,
+    /// The bytes it reads or writes.
+    pub bytes: u64,
+    /// Whether it may hold one of a few threads until it ends.
+    pub blocks: bool,
 }
 
 /// Operations that wait, and counts of those in flight.
+///
+/// Operations come in with [`Lanes::push`]. [`Lanes::next`] says whether one may go, and [`Lanes::pop`] takes it.
+/// Then call [`Lanes::started`], and [`Lanes::ended`] at its end. An end may let others go.
 #[derive(Debug)]
-pub(crate) struct Lanes<T> {
+pub struct Lanes<T> {
     foreground: VecDeque<T>,
     background: VecDeque<T>,
     foreground_in_flight: usize,
@@ -45,13 +50,14 @@ pub(crate) struct Lanes<T> {
     ahead: usize,
     background_bytes: u64,
     background_blocking: usize,
-    /// Maximum of background operations that may hold a worker thread. The other half is for the foreground.
+    /// Maximum of background operations that may hold a thread. The other half is for the foreground.
     background_blocking_max: usize,
 }
 
 impl<T> Lanes<T> {
-    /// For a ring with this many worker threads.
-    pub(crate) fn new(workers: usize) -> Self {
+    /// Nothing waits. Operations that block share this many threads.
+    #[must_use]
+    pub fn new(threads: usize) -> Self {
         Self {
             foreground: VecDeque::new(),
             background: VecDeque::new(),
@@ -61,7 +67,7 @@ impl<T> Lanes<T> {
             ahead: 0,
             background_bytes: 0,
             background_blocking: 0,
-            background_blocking_max: (workers / 2).max(1),
+            background_blocking_max: (threads / 2).max(1),
         }
     }
 
@@ -73,7 +79,7 @@ impl<T> Lanes<T> {
     }
 
     /// Adds an operation behind those of its lane.
-    pub(crate) fn push(&mut self, lane: Lane, operation: T, now: Instant) {
+    pub fn push(&mut self, lane: Lane, operation: T, now: Instant) {
         if lane == Lane::Foreground {
             self.foreground_last = Some(now);
         }
@@ -81,12 +87,14 @@ impl<T> Lanes<T> {
     }
 
     /// Puts an operation back as the next one of its lane.
-    pub(crate) fn push_front(&mut self, lane: Lane, operation: T) {
+    pub fn push_front(&mut self, lane: Lane, operation: T) {
         self.queue(lane).push_front(operation);
     }
 
-    /// The lane of the next operation, and how many bytes it may have when several are joined.
-    pub(crate) fn next(&self, now: Instant) -> Option<(Lane, u64)> {
+    /// The lane of the next operation, and how many bytes it may have when several are joined. `None`: nothing
+    /// may go now.
+    #[must_use]
+    pub fn next(&self, now: Instant) -> Option<(Lane, u64)> {
         let is_held_back = self.ahead >= AHEAD_MAX && !self.background.is_empty();
         if !self.foreground.is_empty() && !is_held_back {
             return Some((Lane::Foreground, u64::MAX));
@@ -105,22 +113,23 @@ impl<T> Lanes<T> {
     }
 
     /// Looks at the next operation of a lane.
-    pub(crate) fn front(&self, lane: Lane) -> Option<&T> {
+    #[must_use]
+    pub fn front(&self, lane: Lane) -> Option<&T> {
         match lane {
             Lane::Foreground => self.foreground.front(),
             Lane::Background => self.background.front(),
         }
     }
 
-    /// Takes the next operation of a lane.
-    pub(crate) fn pop(&mut self, lane: Lane) -> Option<T> {
+    /// Takes the next operation of a lane, which [`Lanes::next`] named.
+    pub fn pop(&mut self, lane: Lane) -> Option<T> {
         let waits = !self.background.is_empty() && self.background_in_flight == 0;
         self.ahead = if lane == Lane::Foreground && waits { self.ahead + 1 } else { 0 };
         self.queue(lane).pop_front()
     }
 
-    /// An operation went to the kernel.
-    pub(crate) fn started(&mut self, load: Load) {
+    /// An operation began.
+    pub fn started(&mut self, load: Load) {
         match load.lane {
             Lane::Foreground => self.foreground_in_flight += 1,
             Lane::Background => {
@@ -131,8 +140,11 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// An operation came back from the kernel.
-    pub(crate) fn ended(&mut self, load: Load, now: Instant) {
+    /// An operation ended.
+    ///
+    /// # Panics
+    /// If it had not begun.
+    pub fn ended(&mut self, load: Load, now: Instant) {
         match load.lane {
             Lane::Foreground => {
                 self.foreground_in_flight -= 1;
@@ -146,7 +158,9 @@ impl<T> Lanes<T> {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether no operation waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.foreground.is_empty() && self.background.is_empty()
     }
 }
