@@ -43,7 +43,7 @@
 //! | layer | what it does |
 //! |---|---|
 //! | [`VectorReader`], [`DynVectorReader`] | engines call them: native async, and object-safe |
-//! | [`Session`], [`FileSession`] | reads that are added while others are in flight, of several files or one |
+//! | [`Session`], [`FileSession`] | reads that are added while others are in flight |
 //! | [`ReadPlan`] | a pure function from requests to physical reads |
 //! | [`PagedReader`], [`PagedWriter`] | plan and drive: fill the depth, re-issue short transfers, deliver |
 //! | [`PageSource`], [`PageSink`] | a backend implements them: one physical read; one write and sync |

@@ -7,9 +7,9 @@
 //!             └────── wake ───────> asleep, the last one to fall asleep is woken first
 //! ```
 //!
-//! Waking a thread costs a system call, and so does falling asleep. So a thread that ends a job takes the next
-//! one. At most one thread at a time is *looking*: it was woken or started, and has not taken a job yet. It
-//! wakes another one when it takes a job and more wait. Meanwhile `submit` wakes nobody.
+//! Waking a thread costs a system call, and so does falling asleep. So a thread that ends a job takes the
+//! next one. At most one thread at a time is *looking*: it was woken or started, and has not taken a job yet.
+//! It wakes another one when it takes a job and more wait. Meanwhile `submit` wakes nobody.
 
 use io_core::backend::{Lanes, Load, fork};
 use std::io;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::gate::{Gate, DeviceBudget};
+use crate::gate::{DeviceBudget, Gate};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Wake;
 

@@ -120,9 +120,9 @@ impl LogWriter {
         seq
     }
 
-    /// Whether [`LogWriter::sync`] must come before batches of so many bytes are queued. A power cut may leave
-    /// zeros in the place of all that was not synced. A reader refuses more zeros than batches without a sync
-    /// can leave.
+    /// Whether [`LogWriter::sync`] must come before batches of so many bytes are queued. A power cut may
+    /// leave zeros in the place of all that was not synced. A reader refuses more zeros than batches without
+    /// a sync can leave.
     #[must_use]
     pub fn must_sync_before(&self, bytes: u64) -> bool {
         self.synced_len < self.batches_len && self.len - self.synced_len + bytes > UNSYNCED_MAX
