@@ -3,7 +3,7 @@
 use super::Faults;
 use super::battery::{Case, FILE_LEN, Subject};
 use super::cases::{check_bytes, read_and_check};
-use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter};
+use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter, Permit};
 use crate::{
     BackendFactory, Metered, OpenOptions, ReadControl, ReadError, ReadRequest, StopFlag, VectorReader,
 };
@@ -96,33 +96,31 @@ where
 {
     let mut subject = subject.clone();
     subject.options.queue_depth = 1;
-    let faulty = subject.faulty(Faults { delay: 1.0, ..Faults::default() });
-    faulty.run(|| async {
-        let reader = faulty.open().await;
-        let (control, requests) = (ReadControl::default(), [ReadRequest::new(0, 100)]);
-        let mut first = Box::pin(reader.read_vectors(&requests, &control, |_, _| ControlFlow::Continue(())));
-        // It holds the only place as long as nobody polls it again.
-        poll_fn(|cx| {
-            assert!(first.as_mut().poll(cx).is_pending());
-            Poll::Ready(())
-        })
-        .await;
-        let stop = StopFlag::new();
-        let stopping = ReadControl::with_stop(stop.clone());
-        let mut second = Box::pin(reader.read_vectors(&requests, &stopping, |_, _| panic!("delivered")));
+    subject.run(|| async {
+        let reader = subject.open().await;
+        let only_place = take_place(&reader).await;
+        let (requests, stop) = ([ReadRequest::new(0, 100)], StopFlag::new());
+        let control = ReadControl::with_stop(stop.clone());
+        let mut reading = Box::pin(reader.read_vectors(&requests, &control, |_, _| panic!("delivered")));
         let called = Arc::<Called>::default();
         let waker = Waker::from(Arc::clone(&called));
-        assert!(second.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        assert!(reading.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         stop.stop();
         assert!(called.0.load(Ordering::SeqCst), "nothing woke the batch");
-        let Poll::Ready(outcome) = second.as_mut().poll(&mut Context::from_waker(&waker)) else {
+        let Poll::Ready(outcome) = reading.as_mut().poll(&mut Context::from_waker(&waker)) else {
             panic!("a stopped batch waits for nothing if it has nothing in flight")
         };
         let outcome = outcome.expect("stopping is no error");
         assert_eq!((outcome.delivered, outcome.stopped), (0, true));
-        drop(second);
-        assert_eq!(first.await.expect("a good batch").delivered, 1);
+        drop((reading, only_place));
+        read_and_check(&reader, &requests).await.expect("the reader goes on");
     });
+}
+
+/// Takes a place on the device, as a read in flight does.
+pub(super) async fn take_place<S: PageSource>(reader: &PagedReader<S>) -> Permit {
+    let mut waiter = reader.gate().waiter();
+    poll_fn(|cx| waiter.poll_acquire(1, cx)).await
 }
 
 fn error_after_the_end<B, S, K>(subject: &Subject<B>)

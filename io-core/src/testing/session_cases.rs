@@ -3,6 +3,7 @@
 use super::Faults;
 use super::battery::{Case, FILE_LEN, Subject};
 use super::cases::{check_bytes, read_and_check, scattered};
+use super::fault_cases::take_place;
 use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter};
 use crate::{
     BackendFactory, Completion, DeviceBudget, FileSession, Metered, OpenOptions, PlanError, ReadControl,
@@ -36,7 +37,7 @@ where
     K: PageSink,
 {
     vec![
-        ("13 a read in flight serves later requests for its bytes", joins),
+        ("13 a read that has begun serves later requests for its bytes", joins),
         ("13 requests that wait are read together", planned_together),
         ("13 short and interrupted reads are never seen", never_short),
         ("13 an error of the device ends only the reads that needed it", errors_are_local),
@@ -348,7 +349,7 @@ fn counters<B: BackendFactory>(subject: &Subject<B>) {
     });
 }
 
-/// Polls once, so that what was submitted is in flight.
+/// Polls once, so that what was submitted is planned.
 async fn start(session: &mut impl FileSession) -> Option<Completion> {
     poll_fn(|cx| match session.poll_next(cx) {
         Poll::Ready(completion) => Poll::Ready(completion),
@@ -363,10 +364,11 @@ where
     S: PageSource,
     K: PageSink,
 {
-    // Every read is held back, so that it is in flight when the others come.
-    let faulty = subject.faulty(Faults { seed: 1, delay: 1.0, ..Faults::default() });
-    faulty.run(|| async {
-        let reader = faulty.open().await;
+    let mut subject = subject.clone();
+    subject.options.queue_depth = 1;
+    subject.run(|| async {
+        let reader = subject.open().await;
+        let only_place = take_place(&reader).await;
         let mut session = reader.session(ReadControl::default());
         let mut model = Model::new();
         model.submit(&mut session, ReadRequest::new(8192, 4096));
@@ -375,6 +377,7 @@ where
         model.submit(&mut session, ReadRequest::new(9000, 100));
         // It begins on the page and ends behind it, so it needs a read of its own.
         model.submit(&mut session, ReadRequest::new(12_000, 1000));
+        drop(only_place);
         while let Some(completion) = session.next().await {
             model.completed(completion);
         }
@@ -397,9 +400,9 @@ where
 {
     let mut subject = subject.clone();
     subject.options.queue_depth = 1;
-    let faulty = subject.faulty(Faults { seed: 2, delay: 1.0, ..Faults::default() });
-    faulty.run(|| async {
-        let reader = faulty.open().await;
+    subject.run(|| async {
+        let reader = subject.open().await;
+        let only_place = take_place(&reader).await;
         let mut session = reader.session(ReadControl::default());
         let mut model = Model::new();
         model.submit(&mut session, ReadRequest::new(1 << 20, 4096));
@@ -408,6 +411,7 @@ where
         for page in [7, 3, 5, 100, 4, 101, 6, 3] {
             model.submit(&mut session, ReadRequest::new(page * 4096, 4096));
         }
+        drop(only_place);
         let mut order = Vec::new();
         while let Some(completion) = session.next().await {
             order.push(model.open[&completion.tag].offset / 4096);

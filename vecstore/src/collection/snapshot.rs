@@ -3,13 +3,19 @@
 //! Files of segments never change, and a new file replaces the manifest, so copies may share these files. But
 //! opening for writing cuts a torn end off a log in place. Each copy therefore has its own logs.
 
-use super::files::{FileName, LOCK, MANIFEST, SNAPSHOT_NEW, parent, parse, parse_deleted, segment_path};
+use super::files::{
+    FileName, LOCK, MANIFEST, SNAPSHOT_NEW, deleted_path, log_path, parent, parse, parse_deleted,
+    segment_path,
+};
 use super::manifest::Manifest;
 use super::open::check_segment_dir;
 use super::shared::Shared;
 use super::staging::{self, Staging, check_target};
 use crate::error::{Error, FormatError};
+use crate::immutable::segment::{SEGMENT_JSON, SegmentInfo};
 use io_core::{BackendFactory, Directory, StopFlag};
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -95,9 +101,43 @@ fn copy_files(
         }
         directory.sync_dir(&to)?;
     }
+    check_whole(directory, from, to, manifest)?;
     directory.sync_dir(to)?;
     // Makes the name durable too, so that the rename has something to move.
     Ok(directory.sync_dir(parent(to))?)
+}
+
+/// Refuses a copy that lacks a file which the manifest or a segment lists. The source may lack it, or its
+/// listing may have ended early.
+fn check_whole(directory: &dyn Directory, from: &Path, to: &Path, manifest: &Manifest) -> Result<(), Error> {
+    let names = |dir: &Path| -> Result<BTreeSet<OsString>, Error> {
+        Ok(directory.list(dir)?.into_iter().map(|entry| entry.name).collect())
+    };
+    let missing = |path: &Path| Err(Error::damaged(path, None, "it is missing"));
+    let copied = names(to)?;
+    if !copied.contains(OsStr::new(MANIFEST)) {
+        return missing(&from.join(MANIFEST));
+    }
+    for log in manifest.begun().map(|number| log_path(from, number)) {
+        if !log.file_name().is_some_and(|name| copied.contains(name)) {
+            return Err(Error::log_lost(&log));
+        }
+    }
+    for segment in &manifest.segments {
+        let copied = names(&segment_path(to, segment.number))?;
+        let from = segment_path(from, segment.number);
+        let json = from.join(SEGMENT_JSON);
+        // Opening finds other damage of this file.
+        let info = SegmentInfo::decode(&json, &directory.read(&json)?).ok();
+        let listed = info.iter().flat_map(SegmentInfo::files).map(|name| from.join(name));
+        let deleted = segment.deleted.map(|number| deleted_path(&from, number));
+        for file in listed.chain(deleted) {
+            if !file.file_name().is_some_and(|name| copied.contains(name)) {
+                return missing(&file);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gives the copy its name, durably. On another file system, it must be copied again. Returns whether it was

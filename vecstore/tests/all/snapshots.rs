@@ -115,3 +115,25 @@ fn restoring_touches_nothing_beside_its_target() {
     let names: Vec<_> = disk.list(Path::new("/")).unwrap().into_iter().map(|entry| entry.name).collect();
     assert_eq!(names, ["c", "r", "r.new", "r.restore", "snapshot"]);
 }
+
+#[test]
+fn what_lacks_a_file_is_not_restored() {
+    let disk = SimulatedDisk::new(11);
+    sample(&disk);
+    open(&disk, DIR).unwrap().snapshot(Path::new("/snap")).wait().unwrap();
+    let mut removed = 0;
+    for file in files(&disk, Path::new("/snap")) {
+        if file.ends_with("LOCK") {
+            continue;
+        }
+        let disk = disk.crash(disk.history_len(), SimulatedDisk::KEEP_ALL);
+        disk.remove_file(&file).unwrap();
+        let (snapshot, target) = (Path::new("/snap"), Path::new("/restored"));
+        let error = Collection::restore(&backend(&disk), snapshot, target, &StopFlag::new()).unwrap_err();
+        let text = io_core::with_causes(&error).to_string();
+        assert!(text.contains(file.to_str().unwrap()), "{} removed: {text}", file.display());
+        assert!(disk.list(target).is_err(), "{} removed", file.display());
+        removed += 1;
+    }
+    assert!(removed > 10, "{removed} files");
+}

@@ -84,6 +84,11 @@ impl SegmentInfo {
         Err(FormatError::misplaced(path, whose(self.id), format!("that {}", whose(id))).into())
     }
 
+    /// The files that it lists. Old versions list none.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
     /// What it says about a file of the segment. `path` is its own path.
     pub(crate) fn expected(&self, path: &Path, name: &str) -> Result<Expected, Error> {
         let Some(id) = self.id else { return Ok(Expected::default()) };
