@@ -37,8 +37,8 @@ pub struct BackendInfo {
 }
 
 impl BackendInfo {
-    /// Describes a file opened with these options, without lanes. Adds the system's name for direct IO, such as
-    /// `O_DIRECT`, to the features if the options have it.
+    /// Describes a file opened with these options, without lanes. Adds the system's name for direct IO, such
+    /// as `O_DIRECT`, to the features if the options have it.
     #[must_use]
     pub fn new(
         backend: &'static str,

@@ -36,8 +36,8 @@ pub struct Load {
 
 /// Operations that wait, and counts of those in flight.
 ///
-/// Operations come in with [`Lanes::push`]. [`Lanes::next`] says whether one may go, and [`Lanes::pop`] takes it.
-/// Then call [`Lanes::started`], and [`Lanes::ended`] at its end. An end may let others go.
+/// Operations come in with [`Lanes::push`]. [`Lanes::next`] says whether one may go, and [`Lanes::pop`] takes
+/// it. Then call [`Lanes::started`], and [`Lanes::ended`] at its end. An end may let others go.
 #[derive(Debug)]
 pub struct Lanes<T> {
     foreground: VecDeque<T>,
@@ -91,8 +91,8 @@ impl<T> Lanes<T> {
         self.queue(lane).push_front(operation);
     }
 
-    /// The lane of the next operation, and how many bytes it may have when several are joined. `None`: nothing
-    /// may go now.
+    /// The lane of the next operation, and how many bytes it may have when several are joined. `None`:
+    /// nothing may go now.
     #[must_use]
     pub fn next(&self, now: Instant) -> Option<(Lane, u64)> {
         let is_held_back = self.ahead >= AHEAD_MAX && !self.background.is_empty();

@@ -41,8 +41,8 @@
 //! # Lanes
 //!
 //! A lane is a priority. [`Lane::Foreground`](io_core::Lane) operations go ahead of
-//! [`Lane::Background`](io_core::Lane) ones. `lanes.rs` of io-core has the numbers. A store's journal is foreground. Its
-//! segments are background.
+//! [`Lane::Background`](io_core::Lane) ones. `lanes.rs` of io-core has the numbers. A store's journal is
+//! foreground. Its segments are background.
 
 #![cfg(target_os = "linux")]
 #![deny(unsafe_code)]

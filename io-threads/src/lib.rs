@@ -14,8 +14,8 @@
 //! the calling thread on the disk, and it can bypass the page cache.
 //!
 //! Readers, writers and their futures are `Send`. Threads may share a reader. No runtime is needed:
-//! [`ThreadsBackend::run`](io_core::BackendFactory::run) blocks the calling thread on a future, and any executor
-//! will do.
+//! [`ThreadsBackend::run`](io_core::BackendFactory::run) blocks the calling thread on a future, and any
+//! executor will do.
 //!
 //! ```
 //! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
@@ -45,8 +45,8 @@
 //! # Lanes
 //!
 //! A lane is a priority. [`Lane::Foreground`](io_core::Lane) operations go ahead of
-//! [`Lane::Background`](io_core::Lane) ones, which never hold more than half of the threads. `lanes.rs` of io-core
-//! has the numbers.
+//! [`Lane::Background`](io_core::Lane) ones, which never hold more than half of the threads. `lanes.rs` of
+//! io-core has the numbers.
 
 #![deny(unsafe_code)]
 

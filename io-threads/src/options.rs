@@ -5,15 +5,16 @@ use std::time::Duration;
 /// The size of a pool of threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadsOptions {
-    /// Maximum of threads, at least 1. Each carries out one operation at a time, for any file. More operations
-    /// wait, in their lane.
+    /// Maximum of threads, at least 1. Each carries out one operation at a time, for any file. More
+    /// operations wait, in their lane.
     pub threads_max: usize,
     /// A thread ends that had nothing to do for this long. One stays.
     pub idle_for: Duration,
 }
 
 impl Default for ThreadsOptions {
-    /// 32 threads, as many as a file has reads in flight by default. Each ends after five seconds without work.
+    /// 32 threads, as many as a file has reads in flight by default. Each ends after five seconds without
+    /// work.
     fn default() -> Self {
         Self { threads_max: 32, idle_for: Duration::from_secs(5) }
     }

@@ -24,8 +24,8 @@ impl ThreadsBackend {
     /// Starts a separate pool. It ends when this value, its clones and all files opened with them are gone.
     ///
     /// # Errors
-    /// [`StartError::Threads`] if the system refuses even one thread. If it refuses others later, fewer do the
-    /// work.
+    /// [`StartError::Threads`] if the system refuses even one thread. If it refuses others later, fewer do
+    /// the work.
     pub fn start(options: &ThreadsOptions) -> Result<Self, StartError> {
         Ok(Self { own: Some(start(options)?) })
     }

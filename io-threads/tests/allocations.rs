@@ -33,8 +33,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The fewest allocations of a batch of `reads` reads, once everything is warm. A thread that starts allocates,
-/// and it may start late.
+/// The fewest allocations of a batch of `reads` reads, once everything is warm. A thread that starts
+/// allocates, and it may start late.
 fn allocations_per_batch<B: BackendFactory>(backend: &B, path: &Path, how: &OpenOptions, reads: u64) -> u64 {
     let requests: Vec<_> = (0..reads).map(|read| ReadRequest::new(read * 8192, LEN)).collect();
     let run = backend.run(|| async {

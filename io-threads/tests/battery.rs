@@ -1,5 +1,5 @@
-//! The conformance battery on threads, buffered and past the page cache. It also runs on a single thread, which
-//! is always busy.
+//! The conformance battery on threads, buffered and past the page cache. It also runs on a single thread,
+//! which is always busy.
 
 use io_core::testing::Battery;
 use io_core::{Lane, OpenOptions};

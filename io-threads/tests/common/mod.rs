@@ -1,4 +1,4 @@
-//! Files with known bytes, and a pool whose only thread is held.
+//! Files with known bytes, and a pool of one thread, which is held.
 
 // Each test binary uses a part of this module.
 #![allow(dead_code)]
@@ -85,8 +85,8 @@ pub(crate) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Outp
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Holds the only thread of a pool inside a waker until this is dropped. Operations that are handed in meanwhile
-/// stay in flight.
+/// Holds the only thread of a pool inside a waker until this is dropped. Operations that are handed in
+/// meanwhile stay in flight.
 pub(crate) struct Stalled {
     _release: Sender<()>,
     _woken: Pin<Box<dyn Future<Output = ()>>>,
