@@ -28,7 +28,7 @@ pub use crate::source::{PageSink, PageSource};
 pub use crate::write::PagedWriter;
 
 pub mod fork {
-    //! Detecting a fork. What has threads, or a ring, is of no use to a forked process.
+    //! Detecting a fork. Threads and rings stay behind at a fork.
 
     pub use crate::fork::{generation, lost, watch};
 }

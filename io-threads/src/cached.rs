@@ -16,8 +16,10 @@ impl Cached {
         Self { tells: AtomicBool::new(true) }
     }
 
-    /// Reads at `offset` and returns the number of bytes, at least 1. `None`: a thread must read, because it
-    /// has to wait for the disk, or because of an error, which it then finds.
+    /// Reads at `offset` and returns the number of bytes, at least 1. `None`: a thread must read. It has to
+    /// wait for the disk, or finds the error.
+    ///
+    /// On a file whose bytes are not cached, the attempt makes the kernel begin to read them.
     pub(crate) fn read(&self, file: &File, buffer: &mut [u8], offset: u64) -> Option<usize> {
         if !self.tells.load(Ordering::Relaxed) {
             return None;

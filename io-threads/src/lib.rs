@@ -56,7 +56,6 @@ mod team;
 
 #[cfg(target_os = "linux")]
 mod cached;
-#[cfg(target_os = "linux")]
 mod write_back;
 
 mod open_file;

@@ -32,7 +32,6 @@ impl OpenFile {
     ///
     /// Otherwise the background would fill the page cache. One sync would then send all of it to the device,
     /// ahead of all reads.
-    #[cfg(target_os = "linux")]
     pub(crate) fn writes_back(&self) -> bool {
         self.lane == Lane::Background && !self.direct
     }

@@ -2,7 +2,6 @@
 
 use crate::open_file::OpenFile;
 use crate::team::Job;
-#[cfg(target_os = "linux")]
 use crate::write_back::write_back;
 use io_core::SyncKind;
 use io_core::backend::{Load, RunningPage, read_at, write_at};
@@ -48,7 +47,6 @@ fn carry_out(kind: Kind, file: &OpenFile, page: &mut RunningPage) -> io::Result<
         Kind::Read(offset) => read_at(std, page, offset),
         Kind::Write(offset) => {
             let written = write_at(std, page, offset)?;
-            #[cfg(target_os = "linux")]
             if written > 0 && file.writes_back() {
                 write_back(std, offset, written)?;
             }

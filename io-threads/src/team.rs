@@ -9,7 +9,7 @@
 //!
 //! Waking a thread costs a system call, and so does falling asleep. So a thread that ends a job takes the
 //! next one. At most one thread at a time is *looking*: it was woken or started, and has not taken a job yet.
-//! It wakes another one when it takes a job and more wait. Meanwhile `submit` wakes nobody.
+//! It wakes another one when it takes a job and more wait. Meanwhile `submit` wakes no thread.
 
 use io_core::backend::{Lanes, Load, fork};
 use std::io;
@@ -123,7 +123,7 @@ impl<J> Shared<J> {
 }
 
 impl<J: Job> State<J> {
-    /// Takes a thread out of its sleep if a job may go and nobody looks for one.
+    /// Takes a thread out of its sleep if a job may go and no thread looks for one.
     fn wake(&mut self, now: Instant) -> Option<Thread> {
         if self.looking || self.lanes.next(now).is_none() {
             return None;
@@ -205,7 +205,7 @@ fn work<J: Job>(shared: &Arc<Shared<J>>) {
     }
 }
 
-/// Sleeps until somebody calls this thread. `None`: nobody did for long, and the thread ends.
+/// Sleeps until this thread is called. `None`: it was not called for long, and ends.
 fn sleep<'a, J: Job>(
     shared: &'a Shared<J>,
     mut state: MutexGuard<'a, State<J>>,

@@ -4,14 +4,15 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 
 /// Waits until these bytes of the page cache are on the disk. Does nothing on a file system that has nothing
 /// to write back.
 ///
 /// # Errors
 /// The pages could not be written. No later sync reports that again.
+#[cfg(target_os = "linux")]
 pub(crate) fn write_back(file: &File, offset: u64, len: usize) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
     let whole =
         libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
     // A file has fewer than 2^63 bytes.
@@ -25,4 +26,10 @@ pub(crate) fn write_back(file: &File, offset: u64, len: usize) -> io::Result<()>
         Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::ESPIPE) => Ok(()),
         _ => Err(error),
     }
+}
+
+/// This system has no call for it. So its buffered files have no lanes, and their writers sync in slices.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn write_back(_file: &File, _offset: u64, _len: usize) -> io::Result<()> {
+    Ok(())
 }

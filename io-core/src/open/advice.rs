@@ -1,4 +1,4 @@
-//! What the kernel is told about the reads to come, and bringing a file into the page cache.
+//! Advice to the kernel about the reads to come, and bringing a file into the page cache.
 
 #[cfg(target_os = "linux")]
 use super::AccessPattern;

@@ -1,4 +1,4 @@
-//! Files with known bytes, and a pool whose only thread is held.
+//! Files with known bytes, and a pool of one thread, which is held.
 
 // Each test binary uses a part of this module.
 #![allow(dead_code)]
