@@ -45,6 +45,17 @@ pub const CLAIMS: &[Claim] = &[
         says: "The map backend on cached data: {range} times the rate of a plain loop over a map.",
     },
     Claim {
+        scenario: "walks",
+        disk: "",
+        table: "Walks",
+        rows: &[("pages", &["session"]), ("contender", RINGS)],
+        figure: "ratio",
+        over: None,
+        aim: Some(Aim::AtLeast(0.9)),
+        says: "Walks whose pages name the next ones, in a session on a ring: {range} times the reads of a bare ring \
+               that knows all pages.",
+    },
+    Claim {
         scenario: "hit_rates",
         disk: "",
         table: "Reads by hit rate",
