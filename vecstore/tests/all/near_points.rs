@@ -244,7 +244,7 @@ fn a_threshold_holds_for_vectors_also_where_codes_decide() {
 /// The cosine of a vector with itself is 1 but for rounding: a threshold may lie between two such scores.
 #[test]
 fn a_threshold_near_one_leaves_out_what_an_exact_search_leaves_out() {
-    let vectors = clusters(1, 1e-5);
+    let vectors = clusters(1, 6e-3);
     let collection = sealed(Distance::Cosine, Placement::Pinned, &vectors);
     let mut counts = BTreeSet::new();
     for query in vectors.iter().step_by(9) {

@@ -135,5 +135,5 @@ fn what_lacks_a_file_is_not_restored() {
         assert!(disk.list(target).is_err(), "{} removed", file.display());
         removed += 1;
     }
-    assert!(removed > 10, "{removed} files");
+    assert!(removed > 8, "{removed} files");
 }
