@@ -160,6 +160,10 @@ fn check_memory(output: &Output, context: &str) {
     if said(output).contains("failed to allocate an alternative stack") {
         return;
     }
+    // glommio's executor panics where it gets no memory for its buffers. The command then ends with an error.
+    if said(output).contains("/glommio-") && output.status.code() == Some(1) {
+        return;
+    }
     check_end(output, context);
 }
 
