@@ -43,7 +43,7 @@ impl Limited {
     fn run(&self, limit: &str, args: &[&str]) -> Output {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("{limit} && exec \"$@\""), "sh"]).arg(&self.vecstore).args(args);
-        // The standard library locks its backtrace. A panic that runs out of memory meanwhile waits for itself.
+        // The standard library locks its backtrace. A panic that runs out of memory then waits for itself.
         command.env("RUST_BACKTRACE", "0");
         if let Some(user) = self.user {
             command.uid(user).gid(user);
