@@ -10,6 +10,7 @@
 //! In each case a [`BackendFactory`](crate::BackendFactory) opens the files, and its `run` ends with
 //! [`run_to_drain`]. Engines do not need this module. They call the items at the root of the crate.
 
+pub use crate::alarm::alarm;
 pub use crate::buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
 pub use crate::gate::{Permit, run_to_drain};
 pub use crate::handle::Handle;
@@ -25,6 +26,7 @@ pub use crate::runtime_file::{RuntimeFile, RuntimeSink, RuntimeSource};
 pub use crate::shared_page::{PendingPage, RunningPage, SharedBufferPool, SharedPage};
 pub use crate::shared_pool::{Pooled, SharedPool};
 pub use crate::source::{PageSink, PageSource};
+pub use crate::woken::woken;
 pub use crate::write::PagedWriter;
 
 pub mod fork {

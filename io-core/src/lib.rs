@@ -78,6 +78,7 @@
 
 #![deny(unsafe_code)]
 
+mod alarm;
 pub mod backend;
 mod batch;
 mod buffer;
@@ -111,6 +112,7 @@ mod shared_page;
 mod shared_pool;
 mod slots;
 mod source;
+mod woken;
 mod write;
 mod write_behind;
 mod write_plan;

@@ -5,7 +5,7 @@ use crate::runtime::{NAME, RUNTIME, os_error, spawn};
 use glommio::GlommioError;
 use glommio::io::{BufferedFile, DmaBuffer, DmaFile, OpenOptions as GlommioOptions, ReadResult};
 use io_core::backend::Handle;
-use io_core::backend::{PageSink, PageSource, PagedReader, PagedWriter, Permit, create_std, open_std};
+use io_core::backend::{PageSink, PageSource, PagedReader, PagedWriter, Permit, create_std, open_std, woken};
 use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::io;
@@ -106,13 +106,14 @@ impl PageSource for GlommioSource {
         permit: Permit,
     ) -> impl Future<Output = (io::Result<ReadResult>, Permit)> + 'static {
         let file = self.0.file();
-        permit.over(async move {
+        let read = async move {
             let read = match &*file? {
                 GlommioFile::Direct(file) => file.read_at_aligned(offset, len as usize).await,
                 GlommioFile::Buffered(file) => file.read_at(offset, len as usize).await,
             };
             read.map_err(os_error)
-        })
+        };
+        permit.over(woken(read, spawn))
     }
 
     fn spawn(&self, task: LocalBoxFuture<'static, ()>) {
@@ -128,7 +129,7 @@ impl PageSource for GlommioSource {
     }
 
     async fn close(&self) -> io::Result<()> {
-        self.0.close(GlommioFile::close).await
+        woken(self.0.close(GlommioFile::close), spawn).await
     }
 }
 
@@ -189,7 +190,7 @@ impl PageSink for GlommioSink {
         permit: Permit,
     ) -> impl Future<Output = (io::Result<usize>, Permit)> + 'static {
         let file = self.handle.file();
-        permit.over(async move {
+        let write = async move {
             match (&*file?, buffer) {
                 (GlommioFile::Direct(file), GlommioBuffer::Dma(buffer)) => {
                     file.write_at(buffer, offset).await.map_err(os_error)
@@ -199,15 +200,20 @@ impl PageSink for GlommioSink {
                 }
                 _ => Err(io::Error::other("a buffer of another file")),
             }
-        })
+        };
+        permit.over(woken(write, spawn))
     }
 
     async fn sync(&self, kind: SyncKind) -> io::Result<()> {
-        match (&*self.handle.file()?, kind) {
-            (GlommioFile::Direct(file), SyncKind::Data) => file.fdatasync().await.map_err(os_error),
-            (GlommioFile::Buffered(file), SyncKind::Data) => file.fdatasync().await.map_err(os_error),
-            (_, SyncKind::All) => self.std.sync_all(),
-        }
+        let file = self.handle.file()?;
+        let sync = async {
+            match (&*file, kind) {
+                (GlommioFile::Direct(file), SyncKind::Data) => file.fdatasync().await.map_err(os_error),
+                (GlommioFile::Buffered(file), SyncKind::Data) => file.fdatasync().await.map_err(os_error),
+                (_, SyncKind::All) => self.std.sync_all(),
+            }
+        };
+        woken(sync, spawn).await
     }
 
     async fn set_len(&self, len: u64) -> io::Result<()> {
@@ -227,6 +233,6 @@ impl PageSink for GlommioSink {
     }
 
     async fn close(&self) -> io::Result<()> {
-        self.handle.close(GlommioFile::close).await
+        woken(self.handle.close(GlommioFile::close), spawn).await
     }
 }

@@ -145,7 +145,9 @@ impl Worker {
                 Ok(_) => {}
                 // A signal came, or the kernel lacks memory or room for completions at the moment.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) => {
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM)) =>
+                {
                     std::thread::yield_now();
                 }
                 Err(error) => panic!("io_uring_enter: {error}; what is in flight cannot be taken back"),

@@ -2,8 +2,7 @@
 
 use crate::buffer::RingBuf;
 use crate::runtime::{NAME, RUNTIME, spawn};
-use io_core::backend::KernelBuf;
-use io_core::backend::RuntimeFile;
+use io_core::backend::{KernelBuf, RuntimeFile, woken};
 use io_core::{LocalBoxFuture, SyncKind};
 use std::io;
 use std::rc::Rc;
@@ -21,24 +20,26 @@ impl RuntimeFile for TokioUringFile {
     }
 
     async fn read(self: Rc<Self>, offset: u64, buffer: KernelBuf) -> (io::Result<usize>, KernelBuf) {
-        let (read, RingBuf(buffer)) = self.0.read_at(RingBuf(buffer), offset).await;
+        let read = self.0.read_at(RingBuf(buffer), offset);
+        let (read, RingBuf(buffer)) = woken(read, spawn).await;
         (read, buffer)
     }
 
     async fn write(self: Rc<Self>, offset: u64, buffer: KernelBuf) -> (io::Result<usize>, KernelBuf) {
-        let (written, RingBuf(buffer)) = self.0.write_at(RingBuf(buffer), offset).submit().await;
+        let write = self.0.write_at(RingBuf(buffer), offset).submit();
+        let (written, RingBuf(buffer)) = woken(write, spawn).await;
         (written, buffer)
     }
 
     async fn sync(&self, kind: SyncKind) -> io::Result<()> {
         match kind {
-            SyncKind::Data => self.0.sync_data().await,
-            SyncKind::All => self.0.sync_all().await,
+            SyncKind::Data => woken(self.0.sync_data(), spawn).await,
+            SyncKind::All => woken(self.0.sync_all(), spawn).await,
         }
     }
 
     async fn close(self) -> io::Result<()> {
-        self.0.close().await
+        woken(self.0.close(), spawn).await
     }
 
     fn spawn(task: LocalBoxFuture<'static, ()>) {

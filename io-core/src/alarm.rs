@@ -1,0 +1,191 @@
+//! Wakes tasks at a time, for backends whose runtime has no timer.
+
+use crate::fork;
+use crate::of_process::OfProcess;
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// The thread ends after this time without a task that waits. Batches with deadlines often follow each other.
+const IDLE: Duration = Duration::from_secs(1);
+
+static ALARM: OfProcess<Alarm> = OfProcess::new();
+
+/// Waits until `at`, woken by a thread that the process has for this.
+///
+/// The thread starts with the first task that waits, and ends a second after the last one. In a forked
+/// process, a future from before the fork never ends.
+///
+/// # Errors
+/// The system's error if it refuses the thread.
+pub fn alarm(at: Instant) -> impl Future<Output = io::Result<()>> + Send + 'static {
+    Until { at, waits: None }
+}
+
+/// The tasks that wait, and the thread that wakes them.
+#[derive(Debug, Default)]
+struct Alarm {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    ticket_next: u64,
+    /// By time, and by ticket where times are equal.
+    tasks: BTreeMap<(Instant, u64), Waker>,
+    runs: bool,
+}
+
+impl Alarm {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing panics while the lock is held.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(self: &Arc<Self>, at: Instant, waker: Waker) -> io::Result<u64> {
+        let mut waiting = self.lock();
+        if !waiting.runs {
+            let alarm = Arc::clone(self);
+            std::thread::Builder::new().name("io-alarm".into()).spawn(move || alarm.run())?;
+            waiting.runs = true;
+        }
+        let ticket = waiting.ticket_next;
+        waiting.ticket_next += 1;
+        let is_first = waiting.tasks.keys().next().is_none_or(|&(first, _)| at < first);
+        waiting.tasks.insert((at, ticket), waker);
+        if is_first {
+            self.changed.notify_one();
+        }
+        Ok(ticket)
+    }
+
+    fn run(&self) {
+        let mut waiting = self.lock();
+        loop {
+            let now = Instant::now();
+            let Some(entry) = waiting.tasks.first_entry() else {
+                let idle = self.changed.wait_timeout(waiting, IDLE);
+                waiting = idle.unwrap_or_else(PoisonError::into_inner).0;
+                if waiting.tasks.is_empty() {
+                    waiting.runs = false;
+                    return;
+                }
+                continue;
+            };
+            let (at, _) = *entry.key();
+            if at > now {
+                let later = self.changed.wait_timeout(waiting, at - now);
+                waiting = later.unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            let waker = entry.remove();
+            // No lock is held while a task is woken: a waker runs its executor's code, and may panic.
+            drop(waiting);
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
+            waiting = self.lock();
+        }
+    }
+}
+
+struct Until {
+    at: Instant,
+    waits: Option<Waits>,
+}
+
+struct Waits {
+    alarm: Arc<Alarm>,
+    generation: u64,
+    ticket: u64,
+}
+
+impl Waits {
+    fn renew(&self, at: Instant, waker: Waker) {
+        // Both wakers are dropped after the lock, because that runs the executor's code.
+        let mut waiting = self.alarm.lock();
+        let place = waiting.tasks.get_mut(&(at, self.ticket));
+        let old = place.map(|place| std::mem::replace(place, waker));
+        drop(waiting);
+        drop(old);
+    }
+}
+
+impl Future for Until {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let at = self.at;
+        if Instant::now() >= at {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(waits) = &self.waits {
+            if waits.generation == fork::generation() {
+                waits.renew(at, cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        let alarm = ALARM.get_or_start(|| Ok::<_, io::Error>(Arc::default()))?;
+        let ticket = alarm.add(at, cx.waker().clone())?;
+        self.waits = Some(Waits { alarm, generation: fork::generation(), ticket });
+        Poll::Pending
+    }
+}
+
+impl Drop for Until {
+    fn drop(&mut self) {
+        if let Some(waits) = self.waits.take().filter(|waits| waits.generation == fork::generation()) {
+            // The waker is dropped after the lock, because that runs the executor's code.
+            let waker = waits.alarm.lock().tasks.remove(&(self.at, waits.ticket));
+            drop(waker);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    #[test]
+    fn it_wakes_at_its_time_and_not_before() {
+        let start = Instant::now();
+        let times = [30, 10, 20, 10].map(|ms| start + Duration::from_millis(ms));
+        let waiting: Vec<_> =
+            times.map(|at| std::thread::spawn(move || (pollster::block_on(alarm(at)), at))).into();
+        for thread in waiting {
+            let (ended, at) = thread.join().expect("waits");
+            ended.expect("the thread starts");
+            assert!(Instant::now() >= at);
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_over_needs_no_thread() {
+        let mut over = std::pin::pin!(alarm(Instant::now()));
+        assert!(over.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+
+    struct Count(AtomicUsize);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_future_that_is_gone_wakes_nobody() {
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        let soon = Instant::now() + Duration::from_millis(20);
+        for _ in 0..10 {
+            let mut gone = Box::pin(alarm(soon));
+            assert!(gone.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        pollster::block_on(alarm(soon + Duration::from_millis(1))).expect("the thread starts");
+        assert_eq!((count.0.load(SeqCst), Arc::strong_count(&count)), (0, 2));
+    }
+}
