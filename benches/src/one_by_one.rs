@@ -54,14 +54,14 @@ impl VectorReader for OneByOneReader {
     where
         S: FnMut(usize, &[u8]) -> ControlFlow<()>,
     {
-        let mut whole = ReadOutcome { delivered: 0, stopped: false, stats: ReadStats::default() };
+        let mut whole = ReadOutcome::new();
         for (index, request) in requests.iter().enumerate() {
             let one = std::slice::from_ref(request);
             let read = self.0.read_vectors(one, control, |_, bytes| sink(index, bytes)).await?;
             whole.delivered += read.delivered;
             whole.stats.add(&read.stats);
-            whole.stopped = read.stopped;
-            if whole.stopped {
+            whole.end = read.end;
+            if !whole.is_complete() {
                 break;
             }
         }

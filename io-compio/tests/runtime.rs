@@ -36,7 +36,7 @@ fn starts() -> bool {
 async fn start_reading(meter: &Meter) {
     let options = OpenOptions { queue_depth: 8, ..OpenOptions::default() };
     let reader = CompioBackend::default().open(&program(), &options).await.unwrap();
-    let control = ReadControl { meter: Some(meter.clone()), ..ReadControl::default() };
+    let control = ReadControl::new().with_meter(meter.clone());
     let reading = async move {
         let requests: Vec<_> = (0..20).map(|i| ReadRequest::new(i * 16_384, 512)).collect();
         loop {

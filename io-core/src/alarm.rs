@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// The thread ends after this time without a task that waits. Batches with deadlines often follow each other.
 const IDLE: Duration = Duration::from_secs(1);
 
-static ALARM: OfProcess<Alarm> = OfProcess::new();
+static CLOCK: OfProcess<Clock> = OfProcess::new();
 
 /// Waits until `at`, woken by a thread that the process has for this.
 ///
@@ -21,13 +21,14 @@ static ALARM: OfProcess<Alarm> = OfProcess::new();
 ///
 /// # Errors
 /// The system's error if it refuses the thread.
-pub fn alarm(at: Instant) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    Until { at, waits: None }
+#[must_use]
+pub fn alarm(at: Instant) -> Alarm {
+    Alarm { at, waits: None }
 }
 
 /// The tasks that wait, and the thread that wakes them.
 #[derive(Debug, Default)]
-struct Alarm {
+struct Clock {
     waiting: Mutex<Waiting>,
     changed: Condvar,
 }
@@ -40,7 +41,7 @@ struct Waiting {
     runs: bool,
 }
 
-impl Alarm {
+impl Clock {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // Nothing panics while the lock is held.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -49,8 +50,8 @@ impl Alarm {
     fn add(self: &Arc<Self>, at: Instant, waker: Waker) -> io::Result<u64> {
         let mut waiting = self.lock();
         if !waiting.runs {
-            let alarm = Arc::clone(self);
-            std::thread::Builder::new().name("io-alarm".into()).spawn(move || alarm.run())?;
+            let clock = Arc::clone(self);
+            std::thread::Builder::new().name("io-alarm".into()).spawn(move || clock.run())?;
             waiting.runs = true;
         }
         let ticket = waiting.ticket_next;
@@ -91,13 +92,16 @@ impl Alarm {
     }
 }
 
-struct Until {
+/// The future of [`alarm`].
+#[derive(Debug)]
+pub struct Alarm {
     at: Instant,
     waits: Option<Waits>,
 }
 
+#[derive(Debug)]
 struct Waits {
-    alarm: Arc<Alarm>,
+    clock: Arc<Clock>,
     generation: u64,
     ticket: u64,
 }
@@ -105,7 +109,7 @@ struct Waits {
 impl Waits {
     fn renew(&self, at: Instant, waker: Waker) {
         // Both wakers are dropped after the lock, because that runs the executor's code.
-        let mut waiting = self.alarm.lock();
+        let mut waiting = self.clock.lock();
         let place = waiting.tasks.get_mut(&(at, self.ticket));
         let old = place.map(|place| std::mem::replace(place, waker));
         drop(waiting);
@@ -113,7 +117,7 @@ impl Waits {
     }
 }
 
-impl Future for Until {
+impl Future for Alarm {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -127,18 +131,18 @@ impl Future for Until {
             }
             return Poll::Pending;
         }
-        let alarm = ALARM.get_or_start(|| Ok::<_, io::Error>(Arc::default()))?;
-        let ticket = alarm.add(at, cx.waker().clone())?;
-        self.waits = Some(Waits { alarm, generation: fork::generation(), ticket });
+        let clock = CLOCK.get_or_start(|| Ok::<_, io::Error>(Arc::default()))?;
+        let ticket = clock.add(at, cx.waker().clone())?;
+        self.waits = Some(Waits { clock, generation: fork::generation(), ticket });
         Poll::Pending
     }
 }
 
-impl Drop for Until {
+impl Drop for Alarm {
     fn drop(&mut self) {
         if let Some(waits) = self.waits.take().filter(|waits| waits.generation == fork::generation()) {
             // The waker is dropped after the lock, because that runs the executor's code.
-            let waker = waits.alarm.lock().tasks.remove(&(self.at, waits.ticket));
+            let waker = waits.clock.lock().tasks.remove(&(self.at, waits.ticket));
             drop(waker);
         }
     }

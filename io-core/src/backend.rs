@@ -10,7 +10,7 @@
 //! In each case a [`BackendFactory`](crate::BackendFactory) opens the files, and its `run` ends with
 //! [`run_to_drain`]. Engines do not need this module. They call the items at the root of the crate.
 
-pub use crate::alarm::alarm;
+pub use crate::alarm::{Alarm, alarm};
 pub use crate::buffer::{BLOCK_BYTES, BufferPool, KernelBuf, Page};
 pub use crate::gate::{Permit, run_to_drain};
 pub use crate::handle::Handle;

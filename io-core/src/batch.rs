@@ -7,7 +7,7 @@ use crate::gate::Gate;
 use crate::in_flight::SlotTable;
 use crate::plan::ReadPlan;
 use crate::source::PageSource;
-use crate::{ReadControl, ReadError, ReadOutcome, ReadStats};
+use crate::{BatchEnd, ReadControl, ReadError, ReadOutcome, ReadStats};
 use std::future::poll_fn;
 use std::io;
 use std::ops::{ControlFlow, Deref, Range};
@@ -38,7 +38,7 @@ struct Assembly {
 
 /// Reads what `plan` says from `source` and hands every request to `sink`.
 ///
-/// After the first error, the stop flag or `ControlFlow::Break`, it submits and delivers nothing more, and
+/// After the first error, the stop flag, the deadline or `ControlFlow::Break`, it submits and delivers nothing more, and
 /// waits for the reads in flight.
 ///
 /// # Errors
@@ -78,15 +78,16 @@ where
     batch.scratch.table = engine.into_table();
     let delivered = batch.delivered;
     match batch.state {
-        State::Running => Ok(ReadOutcome { delivered, stopped: false, stats }),
-        State::Stopped => Ok(ReadOutcome { delivered, stopped: true, stats }),
+        State::Running => Ok(ReadOutcome { delivered, end: BatchEnd::Complete, stats }),
+        State::Ended(end) => Ok(ReadOutcome { delivered, end, stats }),
         State::Failed(error) => Err(error),
     }
 }
 
 enum State {
     Running,
-    Stopped,
+    /// Early, by the control or the sink.
+    Ended(BatchEnd),
     Failed(ReadError),
 }
 
@@ -126,8 +127,8 @@ where
     }
 
     fn arrived(&mut self, positions: &Positions, page: P, page_offset: u64, fresh: Range<u64>) {
-        if self.take(&page, page_offset, fresh, positions.clone()).is_break() {
-            self.state = State::Stopped;
+        if let ControlFlow::Break(end) = self.take(&page, page_offset, fresh, positions.clone()) {
+            self.state = State::Ended(end);
         }
     }
 
@@ -151,34 +152,42 @@ where
     S: PageSource,
     K: FnMut(usize, &[u8]) -> ControlFlow<()>,
 {
-    /// Whether the batch goes on. Looks at the stop flag.
+    /// Whether the batch goes on. Looks at the stop flag and the deadline.
     fn goes_on(&mut self) -> bool {
-        if matches!(self.state, State::Running) && self.control.is_stopped() {
-            self.state = State::Stopped;
+        if matches!(self.state, State::Running) {
+            let end = self.control.end();
+            if end == BatchEnd::Complete {
+                return true;
+            }
+            self.state = State::Ended(end);
         }
-        matches!(self.state, State::Running)
+        false
     }
 
     fn deliver_empty(&mut self) {
         let plan = self.plan;
         for &index in plan.empty_requests() {
-            if self.deliver(index as usize, &[]).is_break() {
-                self.state = State::Stopped;
+            if let ControlFlow::Break(end) = self.deliver(index as usize, &[]) {
+                self.state = State::Ended(end);
                 return;
             }
         }
     }
 
-    fn deliver(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
-        if self.control.is_stopped() {
-            return ControlFlow::Break(());
+    fn deliver(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<BatchEnd> {
+        let end = self.control.end();
+        if end != BatchEnd::Complete {
+            return ControlFlow::Break(end);
         }
         // Counted first: a sink that breaks has received this request.
         self.delivered += 1;
         if let Some(meter) = &self.control.meter {
             meter.update(|counters| counters.delivered += 1);
         }
-        (self.sink)(index, bytes)
+        match (self.sink)(index, bytes) {
+            ControlFlow::Continue(()) => ControlFlow::Continue(()),
+            ControlFlow::Break(()) => ControlFlow::Break(BatchEnd::Stopped),
+        }
     }
 
     /// Delivers bytes of a page. `page` holds the file's bytes from `page_offset` on. Those in `fresh` are
@@ -189,7 +198,7 @@ where
         page_offset: u64,
         fresh: Range<u64>,
         positions: Positions,
-    ) -> ControlFlow<()> {
+    ) -> ControlFlow<BatchEnd> {
         let in_page = |from: u64, to: u64| &page[(from - page_offset) as usize..(to - page_offset) as usize];
         for position in positions {
             let (start, end) = self.plan.span(position);
@@ -209,7 +218,7 @@ where
         ControlFlow::Continue(())
     }
 
-    fn assemble(&mut self, position: u32, at: usize, bytes: &[u8]) -> ControlFlow<()> {
+    fn assemble(&mut self, position: u32, at: usize, bytes: &[u8]) -> ControlFlow<BatchEnd> {
         let (start, end) = self.plan.span(position);
         let len = (end - start) as usize;
         let assemblies = &mut self.scratch.assemblies;

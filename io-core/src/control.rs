@@ -1,10 +1,11 @@
-//! Stopping and counting a batch while it runs.
+//! Stopping, timing and counting a batch while it runs.
 
-use crate::Meter;
+use crate::{BatchEnd, Meter};
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Instant;
 
 /// A flag that ends batches early. Once up, it never comes down. Clones share it, also across threads.
 ///
@@ -92,25 +93,80 @@ impl From<Arc<AtomicBool>> for StopFlag {
     }
 }
 
-/// How a batch is controlled and counted. The default neither stops nor counts.
+/// How a batch or a session is controlled and counted. The default neither stops nor counts.
+///
+/// ```
+/// use io_core::{ReadControl, StopFlag};
+/// use std::time::{Duration, Instant};
+///
+/// let stop = StopFlag::new();
+/// let soon = Instant::now() + Duration::from_millis(20);
+/// let control = ReadControl::new().with_stop(stop.clone()).with_deadline(soon);
+/// stop.stop();
+/// assert!(control.is_over());
+/// ```
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ReadControl {
-    /// The batch looks at it before each submission and each delivery.
+    /// Looked at before each submission and each delivery.
     pub stop: Option<StopFlag>,
+    /// A batch ends then, with [`BatchEnd::Deadline`]. A read of a session that has not completed by then
+    /// completes with [`ReadError::Deadline`](crate::ReadError::Deadline).
+    ///
+    /// Looked at before each submission and each delivery. It also wakes a batch that waits for its turn.
+    /// Reads in flight are drained, as at a stop. A deadline starts a thread of the process, which serves
+    /// all of them.
+    pub deadline: Option<Instant>,
     /// Counts what the batch does. [`Metered`](crate::Metered) sets it. A backend only has to pass it on.
     pub meter: Option<Meter>,
 }
 
 impl ReadControl {
-    /// A control that ends its batches when `stop` is raised.
+    /// A control that neither stops nor counts.
     #[must_use]
-    pub fn with_stop(stop: StopFlag) -> Self {
-        Self { stop: Some(stop), meter: None }
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Whether the caller wants the batch to end.
+    /// Ends the batch when `stop` is raised.
+    #[must_use]
+    pub fn with_stop(self, stop: StopFlag) -> Self {
+        Self { stop: Some(stop), ..self }
+    }
+
+    /// Ends the batch at `deadline`.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// Counts into `meter`.
+    #[must_use]
+    pub fn with_meter(self, meter: Meter) -> Self {
+        Self { meter: Some(meter), ..self }
+    }
+
+    /// Whether the caller raised the stop flag.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stop.as_ref().is_some_and(StopFlag::is_stopped)
+    }
+
+    /// Whether the batch must end now. For readers that deliver themselves, such as a memory map's.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.end() != BatchEnd::Complete
+    }
+
+    /// Why the batch must end now. [`BatchEnd::Complete`]: it need not.
+    #[must_use]
+    pub fn end(&self) -> BatchEnd {
+        if self.is_stopped() {
+            BatchEnd::Stopped
+        } else if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            BatchEnd::Deadline
+        } else {
+            BatchEnd::Complete
+        }
     }
 }

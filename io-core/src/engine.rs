@@ -11,6 +11,7 @@
 //! A batch (`batch.rs`) and a session (`paged_session.rs`) are its clients. They decide what is read, and who
 //! gets the bytes.
 
+use crate::alarm::{Alarm, alarm};
 use crate::control::StopWaiter;
 use crate::gate::{Gate, Permit, Waiter};
 use crate::in_flight::{InFlight, SlotTable};
@@ -19,6 +20,7 @@ use crate::source::PageSource;
 use crate::{Meter, ReadControl, ReadStats};
 use std::io;
 use std::ops::Range;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// A read may be re-issued this often without progress. EINTR, EAGAIN and less than an alignment unit are
@@ -94,6 +96,8 @@ where
     meter: Option<Meter>,
     /// Wakes the client's task when the stop flag is raised, since it may wait for a permit.
     _stop: Option<StopWaiter>,
+    /// Wakes it at the deadline, for the same reason.
+    deadline: Option<Alarm>,
     stats: ReadStats,
 }
 
@@ -116,6 +120,7 @@ where
         let in_flight = InFlight::new(table, slots);
         Self {
             _stop: control.stop.as_ref().map(|stop| stop.wake(in_flight.waker())),
+            deadline: control.deadline.map(alarm),
             in_flight: Some(in_flight),
             waiter: gate.waiter(),
             start,
@@ -141,6 +146,14 @@ where
         if let Some(error) = self.source.lost() {
             in_flight.mark_all_ready();
             client.lost(error);
+        }
+        if let Some(deadline) = &mut self.deadline
+            && let Poll::Ready(ended) = Pin::new(deadline).poll(cx)
+        {
+            self.deadline = None;
+            if let Err(error) = ended {
+                client.lost(error);
+            }
         }
         loop {
             self.submit(client, cx);

@@ -134,7 +134,7 @@ pub use meter::{Counters, Meter, Metered};
 pub use open::{AccessPattern, FileInfo, IoMode, Lane, OpenOptions};
 pub use reader::{DynSink, DynVectorReader, VectorReader};
 pub use regular::{Links, open_regular};
-pub use request::{ReadOutcome, ReadRequest, ReadStats};
+pub use request::{BatchEnd, ReadOutcome, ReadRequest, ReadStats};
 pub use session::{Completion, FileSession, Next};
 pub use source::SyncKind;
 pub use write::{DynPageWriter, PageWrite, PageWriter, WriteOutcome};

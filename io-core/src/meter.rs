@@ -149,13 +149,13 @@ impl<R: VectorReader> VectorReader for Metered<R> {
     where
         S: FnMut(usize, &[u8]) -> ControlFlow<()>,
     {
-        let control = ReadControl { stop: control.stop.clone(), meter: Some(self.meter.clone()) };
+        let control = control.clone().with_meter(self.meter.clone());
         self.inner.read_vectors(requests, &control, sink).await
     }
 
     /// Counts into this wrapper's meter. The session ignores a meter that is already in `control`.
     fn session(&self, control: ReadControl) -> impl FileSession {
-        self.inner.session(ReadControl { stop: control.stop, meter: Some(self.meter.clone()) })
+        self.inner.session(control.with_meter(self.meter.clone()))
     }
 
     fn file(&self) -> &FileInfo {

@@ -23,20 +23,48 @@ impl ReadRequest {
     }
 }
 
+/// How a batch ended that did not fail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BatchEnd {
+    /// Every request was delivered.
+    #[default]
+    Complete,
+    /// The stop flag or the sink ended it. Requests may be missing.
+    Stopped,
+    /// Its deadline passed. Requests may be missing.
+    Deadline,
+}
+
 /// The outcome of a batch that did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReadOutcome {
     /// Requests handed to the sink.
     pub delivered: usize,
-    /// Whether the stop flag or the sink ended the batch early. `delivered` may then be less than was asked
-    /// for.
-    pub stopped: bool,
+    /// How the batch ended.
+    pub end: BatchEnd,
     /// The cost of the batch.
     pub stats: ReadStats,
 }
 
+impl ReadOutcome {
+    /// The outcome of a batch that goes on: nothing delivered, nothing spent.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether every request was delivered.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.end == BatchEnd::Complete
+    }
+}
+
 /// The requests of one batch in figures, and their cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ReadStats {
     /// Physical reads completed, re-issued ones included. Over a memory map each delivered slice counts as
     /// one, since only the kernel knows its reads.

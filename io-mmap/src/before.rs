@@ -6,8 +6,9 @@ use crate::known::Known;
 use crate::map::{SharedMap, major_faults, map};
 use crate::session::MapBytes;
 use io_core::{
-    BackendFactory, BackendInfo, Completion, Directory, FileInfo, FileSession, Links, OpenError, OpenOptions,
-    ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, StartError, VectorReader, open_regular,
+    BackendFactory, BackendInfo, BatchEnd, Completion, Directory, FileInfo, FileSession, Links, OpenError,
+    OpenOptions, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, StartError, VectorReader,
+    open_regular,
 };
 use slab::Slab;
 use std::collections::VecDeque;
@@ -173,8 +174,8 @@ impl<R: VectorReader> MmapBeforeReader<R> {
         let bytes: &[u8] = self.map.as_ref().map_or(&[], AsRef::as_ref);
         for (index, &request) in requests.iter().enumerate() {
             let ReadRequest { offset, len } = request;
-            if control.is_stopped() {
-                outcome.stopped = true;
+            outcome.end = control.end();
+            if !outcome.is_complete() {
                 return;
             }
             if len > 0 && !lock(&self.known).use_if_all(offset, len) {
@@ -200,7 +201,7 @@ impl<R: VectorReader> MmapBeforeReader<R> {
             let flow = sink(index, &bytes[offset as usize..][..len as usize]);
             self.look();
             if flow.is_break() {
-                outcome.stopped = true;
+                outcome.end = BatchEnd::Stopped;
                 return;
             }
         }
@@ -221,13 +222,13 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
             return Err(ReadError::Closed { file: self.file().path.clone() });
         }
         let bytes_wanted = check(requests, self.file())?;
-        let stats = ReadStats { bytes_wanted, ..ReadStats::default() };
-        let mut outcome = ReadOutcome { delivered: 0, stopped: false, stats };
+        let mut outcome = ReadOutcome::new();
+        outcome.stats.bytes_wanted = bytes_wanted;
         let mut missing = std::mem::take(&mut *lock(&self.spare));
         missing.requests.clear();
         missing.indices.clear();
         self.deliver_known(requests, control, &mut missing, &mut outcome, &mut sink);
-        let goes_on = !outcome.stopped && !missing.requests.is_empty();
+        let goes_on = outcome.is_complete() && !missing.requests.is_empty();
         if let Some(meter) = &control.meter {
             let missing_bytes: u64 = missing.requests.iter().map(|request| u64::from(request.len)).sum();
             meter.update(|counters| {
@@ -254,8 +255,10 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
                 error
             })?;
             outcome.delivered += read.delivered;
-            outcome.stopped = read.stopped;
-            outcome.stats.add(&ReadStats { bytes_wanted: 0, ..read.stats });
+            outcome.end = read.end;
+            let mut stats = read.stats;
+            stats.bytes_wanted = 0;
+            outcome.stats.add(&stats);
         }
         *lock(&self.spare) = missing;
         Ok(outcome)
@@ -488,7 +491,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let reader = open_before(&file(&dir), &OpenOptions::default(), |reader| reader);
         let meter = Meter::new();
-        let control = ReadControl { stop: None, meter: Some(meter.clone()) };
+        let control = ReadControl::new().with_meter(meter.clone());
         let mut batches = 0;
         for pages in [10..20, 0..30, 0..30] {
             let requests = &every_page()[pages];

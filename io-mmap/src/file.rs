@@ -5,8 +5,8 @@ use crate::map::{SharedMap, map};
 use crate::runtime::NAME;
 use crate::session::{MapBytes, MapSession};
 use io_core::{
-    AccessPattern, BackendInfo, FileInfo, FileSession, IoGeometry, IoMode, Links, OpenError, OpenOptions,
-    PlanError, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, VectorReader, open_regular,
+    AccessPattern, BackendInfo, BatchEnd, FileInfo, FileSession, IoGeometry, IoMode, Links, OpenError,
+    OpenOptions, PlanError, ReadControl, ReadError, ReadOutcome, ReadRequest, VectorReader, open_regular,
 };
 use memmap2::Mmap;
 use std::io;
@@ -101,20 +101,17 @@ impl VectorReader for MmapReader {
             });
         }
         let bytes: &[u8] = self.map.as_ref().map_or(&[], AsRef::as_ref);
-        let mut outcome = ReadOutcome {
-            delivered: 0,
-            stopped: false,
-            stats: ReadStats { bytes_wanted, ..ReadStats::default() },
-        };
+        let mut outcome = ReadOutcome::new();
+        outcome.stats.bytes_wanted = bytes_wanted;
         'chunks: for chunk in requests.chunks(CHUNK) {
             if let Some(map) = &self.map
-                && !control.is_stopped()
+                && !control.is_over()
             {
                 self.advisor.before(map, chunk);
             }
             for request in chunk {
-                if control.is_stopped() {
-                    outcome.stopped = true;
+                outcome.end = control.end();
+                if !outcome.is_complete() {
                     break 'chunks;
                 }
                 let slice = &bytes[request.offset as usize..][..request.len as usize];
@@ -135,7 +132,7 @@ impl VectorReader for MmapReader {
                     });
                 }
                 if sink(index, slice).is_break() {
-                    outcome.stopped = true;
+                    outcome.end = BatchEnd::Stopped;
                     break 'chunks;
                 }
             }

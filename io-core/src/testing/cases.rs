@@ -4,8 +4,8 @@
 
 use super::battery::{Case, FILE_LEN, Subject, byte_at};
 use crate::{
-    BackendFactory, IoMode, Metered, OpenError, OpenOptions, PlanError, ReadControl, ReadError, ReadOutcome,
-    ReadRequest, StopFlag, VectorReader, with_causes,
+    BackendFactory, BatchEnd, IoMode, Metered, OpenError, OpenOptions, PlanError, ReadControl, ReadError,
+    ReadOutcome, ReadRequest, StopFlag, VectorReader, with_causes,
 };
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -87,7 +87,7 @@ pub(super) async fn read_and_check<R: VectorReader>(
         })
         .await?;
     assert!(seen.iter().all(|&times| times == 1), "deliveries of each request: {seen:?}");
-    assert_eq!((outcome.delivered, outcome.stopped), (requests.len(), false));
+    assert_eq!((outcome.delivered, outcome.end), (requests.len(), BatchEnd::Complete));
     Ok(outcome)
 }
 
@@ -228,10 +228,12 @@ fn stopped_before<B: BackendFactory>(subject: &Subject<B>) {
         stop.stop();
         let requests = [ReadRequest::new(5, 0), ReadRequest::new(0, 100), ReadRequest::new(9000, 10)];
         let outcome = reader
-            .read_vectors(&requests, &ReadControl::with_stop(stop), |_, _| panic!("delivered after a stop"))
+            .read_vectors(&requests, &ReadControl::new().with_stop(stop), |_, _| {
+                panic!("delivered after a stop")
+            })
             .await
             .expect("stopping is no error");
-        assert_eq!((outcome.delivered, outcome.stopped), (0, true));
+        assert_eq!((outcome.delivered, outcome.end), (0, BatchEnd::Stopped));
         assert_eq!(reader.meter().counters().started, 0, "submitted after a stop");
     });
 }
@@ -244,7 +246,7 @@ fn stopped_within<B: BackendFactory>(subject: &Subject<B>) {
             let stop = StopFlag::new();
             let mut delivered = 0;
             let outcome = reader
-                .read_vectors(&requests, &ReadControl::with_stop(stop.clone()), |index, bytes| {
+                .read_vectors(&requests, &ReadControl::new().with_stop(stop.clone()), |index, bytes| {
                     check_bytes(requests[index], bytes);
                     delivered += 1;
                     if delivered == stop_after {
@@ -254,7 +256,10 @@ fn stopped_within<B: BackendFactory>(subject: &Subject<B>) {
                 })
                 .await
                 .expect("stopping is no error");
-            assert_eq!((delivered, outcome.delivered, outcome.stopped), (stop_after, stop_after, true));
+            assert_eq!(
+                (delivered, outcome.delivered, outcome.end),
+                (stop_after, stop_after, BatchEnd::Stopped)
+            );
         }
         read_and_check(&reader, &requests).await.expect("the reader goes on");
     });
@@ -275,7 +280,10 @@ fn broken_off<B: BackendFactory>(subject: &Subject<B>) {
                 })
                 .await
                 .expect("breaking off is no error");
-            assert_eq!((delivered, outcome.delivered, outcome.stopped), (break_after, break_after, true));
+            assert_eq!(
+                (delivered, outcome.delivered, outcome.end),
+                (break_after, break_after, BatchEnd::Stopped)
+            );
         }
         read_and_check(&reader, &requests).await.expect("the reader goes on");
     });

@@ -5,7 +5,8 @@ use super::battery::{Case, FILE_LEN, Subject};
 use super::cases::{check_bytes, read_and_check};
 use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter, Permit};
 use crate::{
-    BackendFactory, Metered, OpenOptions, ReadControl, ReadError, ReadRequest, StopFlag, VectorReader,
+    BackendFactory, BatchEnd, Metered, OpenOptions, ReadControl, ReadError, ReadRequest, StopFlag,
+    VectorReader,
 };
 use std::future::poll_fn;
 use std::ops::ControlFlow;
@@ -100,7 +101,7 @@ where
         let reader = subject.open().await;
         let only_place = take_place(&reader).await;
         let (requests, stop) = ([ReadRequest::new(0, 100)], StopFlag::new());
-        let control = ReadControl::with_stop(stop.clone());
+        let control = ReadControl::new().with_stop(stop.clone());
         let mut reading = Box::pin(reader.read_vectors(&requests, &control, |_, _| panic!("delivered")));
         let called = Arc::<Called>::default();
         let waker = Waker::from(Arc::clone(&called));
@@ -111,7 +112,7 @@ where
             panic!("a stopped batch waits for nothing if it has nothing in flight")
         };
         let outcome = outcome.expect("stopping is no error");
-        assert_eq!((outcome.delivered, outcome.stopped), (0, true));
+        assert_eq!((outcome.delivered, outcome.end), (0, BatchEnd::Stopped));
         drop((reading, only_place));
         read_and_check(&reader, &requests).await.expect("the reader goes on");
     });
@@ -140,7 +141,7 @@ where
                 reader.read_vectors(&requests, &ReadControl::default(), |_, _| ControlFlow::Break(())).await;
             match read {
                 Ok(outcome) => {
-                    assert_eq!((outcome.delivered, outcome.stopped), (1, true));
+                    assert_eq!((outcome.delivered, outcome.end), (1, BatchEnd::Stopped));
                     broken_off += 1;
                 }
                 // The read that fails was the first to end.

@@ -214,7 +214,7 @@ fn stopped<B: BackendFactory>(subject: &Subject<B>) {
         let reader = Metered::new(subject.open().await);
         for completions in [0, 1, 20] {
             let stop = StopFlag::new();
-            let mut session = reader.session(ReadControl::with_stop(stop.clone()));
+            let mut session = reader.session(ReadControl::new().with_stop(stop.clone()));
             for (tag, &request) in (0..).zip(&scattered(32, 100)) {
                 session.submit(tag, request);
             }

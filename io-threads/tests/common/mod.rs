@@ -3,7 +3,9 @@
 // Each test binary uses a part of this module.
 #![allow(dead_code)]
 
-use io_core::{BackendFactory, OpenOptions, PageWriter, ReadControl, ReadRequest, SyncKind, VectorReader};
+use io_core::{
+    BackendFactory, BatchEnd, OpenOptions, PageWriter, ReadControl, ReadRequest, SyncKind, VectorReader,
+};
 use io_threads::{ThreadsBackend, ThreadsOptions};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -76,7 +78,7 @@ pub(crate) async fn read_and_check(reader: &Reader, requests: &[ReadRequest]) {
         })
         .await
         .expect("reads");
-    assert_eq!((outcome.delivered, outcome.stopped), (requests.len(), false));
+    assert_eq!((outcome.delivered, outcome.end), (requests.len(), BatchEnd::Complete));
     assert!(seen.iter().all(|&times| times == 1));
 }
 

@@ -264,7 +264,7 @@ impl Bench<'_> {
                 let reader = backend.open(&path, &contender.options).await.map_err(Error::from)?;
                 let batches = RefCell::new(requests.chunks(BATCH));
                 let (delivered, over) = (Cell::new(0u64), Cell::new(false));
-                let control = ReadControl::with_stop(self.stop.clone());
+                let control = ReadControl::new().with_stop(self.stop.clone());
                 let (cpu, started) = (cpu_time(), Instant::now());
                 let reading = async || -> Result<(), ReadError> {
                     while !over.get() {

@@ -5,9 +5,7 @@ use super::header::{Header, Section, page_crc};
 use super::{PAGE, PAGE_DATA, PagesData, PagesKind};
 use crate::bit_flip::mend;
 use crate::{Expected, FormatError};
-use io_core::{
-    DirectoryError, DynVectorReader, ReadControl, ReadOutcome, ReadRequest, ReadStats, VectorReader,
-};
+use io_core::{DirectoryError, DynVectorReader, ReadControl, ReadOutcome, ReadRequest, VectorReader};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -173,8 +171,9 @@ impl Pages {
             for (index, range) in ranges.iter().enumerate() {
                 sink(index, &pinned[section][range.start as usize..range.end as usize])?;
             }
-            let (delivered, stats) = (ranges.len(), ReadStats::default());
-            return Ok(ReadOutcome { delivered, stopped: control.is_stopped(), stats });
+            let mut outcome = ReadOutcome::new();
+            (outcome.delivered, outcome.end) = (ranges.len(), control.end());
+            return Ok(outcome);
         }
         let pages_of = |range: &Range<u64>| range.start / data..(range.end - 1) / data + 1;
         let mut requests = Vec::with_capacity(ranges.len());

@@ -4,7 +4,7 @@ use super::*;
 use crate::crc::crc32;
 use crate::{Expected, FileIdentity, FormatError};
 use io_core::testing::MemoryBackend;
-use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl};
+use io_core::{BackendFactory, BatchEnd, DynBackend, OpenOptions, ReadControl};
 use proptest::prelude::*;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;
@@ -196,7 +196,7 @@ fn enough_of_what_is_damaged_is_no_stop() {
             (found, outcome)
         })
         .unwrap();
-    assert_eq!((found.len(), outcome.stopped), (1, false), "{found:?}");
+    assert_eq!((found.len(), outcome.end), (1, BatchEnd::Complete), "{found:?}");
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use super::batches::{CHUNK_PAGES, batch_pages, batches};
 use super::{PAGE, PAGE_DATA, Pages};
 use crate::FormatError;
-use io_core::{ReadControl, ReadOutcome, ReadStats, VectorReader};
+use io_core::{ReadControl, ReadOutcome, VectorReader};
 use std::ops::ControlFlow;
 
 impl Pages {
@@ -19,7 +19,7 @@ impl Pages {
     ) -> Result<ReadOutcome, FormatError> {
         let pages = self.reader.file().len / PAGE as u64;
         let mut all_checksums = crc32fast::Hasher::new();
-        let mut outcome = ReadOutcome { delivered: 0, stopped: false, stats: ReadStats::default() };
+        let mut outcome = ReadOutcome::new();
         let mut is_sound = true;
         for (first, requests) in batches(1, pages) {
             let mut checksums = vec![0; batch_pages(&requests) * 4];
@@ -44,8 +44,11 @@ impl Pages {
             outcome.delivered += batch.delivered;
             outcome.stats.add(&batch.stats);
             // A break of `damaged` does not count as a stop.
-            outcome.stopped = batch.stopped && flow.is_continue();
-            if batch.stopped || flow.is_break() {
+            if flow.is_break() {
+                return Ok(outcome);
+            }
+            outcome.end = batch.end;
+            if !outcome.is_complete() {
                 return Ok(outcome);
             }
             all_checksums.update(&checksums);

@@ -4,7 +4,7 @@ use super::header::CHECKSUM_BYTES;
 use super::reader::read_into;
 use super::{VectorFile, VectorFileError};
 use crate::FormatError;
-use io_core::{ReadControl, ReadOutcome, ReadStats, VectorReader};
+use io_core::{ReadControl, ReadOutcome, VectorReader};
 use std::ops::{ControlFlow, Range};
 
 /// The memory that [`VectorFile::verify`] takes, in bytes, about.
@@ -24,17 +24,17 @@ impl<R: VectorReader> VectorFile<R> {
     ) -> Result<ReadOutcome, FormatError> {
         let header = *self.header();
         let (end, table_end) = (header.checksums_offset(), header.file_bytes());
-        let mut outcome = ReadOutcome { delivered: 0, stopped: false, stats: ReadStats::default() };
+        let mut outcome = ReadOutcome::new();
         let (mut table, mut at) = (Vec::new(), end);
         let mut hasher = crc32fast::Hasher::new_with_initial(header.seed());
-        while at < table_end && !outcome.stopped {
+        while at < table_end && outcome.is_complete() {
             table.resize((table_end - at).min(VERIFY_BYTES) as usize, 0);
             self.read_piece(at, &mut table, control, &mut outcome).await?;
             hasher.update(&table);
             at += table.len() as u64;
         }
         let (found, stored) = (hasher.finalize(), header.checksums_crc);
-        if found != stored && !outcome.stopped {
+        if found != stored && outcome.is_complete() {
             let file = self.reader().file().path.clone();
             let _ = damaged(VectorFileError::ChecksumsDamaged { file, offset: end, found, stored });
             return Ok(outcome);
@@ -44,7 +44,7 @@ impl<R: VectorReader> VectorFile<R> {
             Err(error) => damaged(error),
         };
         let (mut chunk, mut at, mut point) = (Vec::new(), header.fields_bytes() as u64, 0);
-        while at < end && !outcome.stopped {
+        while at < end && outcome.is_complete() {
             // As many whole records as fit, and the padding around them.
             let first = point;
             while point < header.count && header.offset(point) < at + VERIFY_BYTES {
@@ -54,10 +54,10 @@ impl<R: VectorReader> VectorFile<R> {
             chunk.resize((stop - at) as usize, 0);
             self.read_piece(at, &mut chunk, control, &mut outcome).await?;
             table.resize((point - first) as usize * CHECKSUM_BYTES as usize, 0);
-            if !outcome.stopped {
+            if outcome.is_complete() {
                 self.read_piece(end + first * CHECKSUM_BYTES, &mut table, control, &mut outcome).await?;
             }
-            if outcome.stopped {
+            if !outcome.is_complete() {
                 break;
             }
             let mut padding_from = 0;
@@ -88,7 +88,7 @@ impl<R: VectorReader> VectorFile<R> {
     ) -> Result<(), FormatError> {
         let read = read_into(self.reader(), at, target, control).await?;
         outcome.delivered += read.delivered;
-        outcome.stopped = read.stopped;
+        outcome.end = read.end;
         outcome.stats.add(&read.stats);
         Ok(())
     }

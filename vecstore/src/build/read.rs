@@ -34,7 +34,7 @@ impl SegmentBuilder<'_> {
     /// Reads the ids and indexed values of all points.
     pub(super) async fn collect(&self, sources: &[Source<'_>]) -> Result<Collected, Error> {
         let mut points = Collected { origins: Vec::new(), ids: Vec::new(), keys: Vec::new() };
-        let control = ReadControl::with_stop(self.stop.clone());
+        let control = ReadControl::new().with_stop(self.stop.clone());
         let total: u64 = sources.iter().map(Source::len).sum();
         for (source, from) in sources.iter().enumerate() {
             let origin = |point| Origin { source: source as u32, point };
@@ -107,7 +107,7 @@ impl SegmentBuilder<'_> {
         points: &[Origin],
         mut sink: impl FnMut(usize, &[u8]),
     ) -> Result<(), Error> {
-        let control = ReadControl::with_stop(self.stop.clone());
+        let control = ReadControl::new().with_stop(self.stop.clone());
         for (index, source) in sources.iter().enumerate() {
             let (places, wanted) = from_source(points, index);
             match source {
@@ -129,7 +129,7 @@ impl SegmentBuilder<'_> {
         sources: &[Source<'_>],
         points: &[Origin],
     ) -> Result<Vec<Box<[u8]>>, Error> {
-        let control = ReadControl::with_stop(self.stop.clone());
+        let control = ReadControl::new().with_stop(self.stop.clone());
         let mut payloads = vec![Box::default(); points.len()];
         for (index, source) in sources.iter().enumerate() {
             let (places, wanted) = from_source(points, index);

@@ -180,7 +180,7 @@ fn is_not_found(error: &Error) -> bool {
 
 /// A read control with this stop flag.
 pub(super) fn control(stop: &StopFlag) -> ReadControl {
-    ReadControl::with_stop(stop.clone())
+    ReadControl::new().with_stop(stop.clone())
 }
 
 impl OpenEntry {

@@ -5,5 +5,5 @@ use io_core::{ReadOutcome, ReadStats};
 
 /// The statistics of a batch that ran to its end. [`Error::Stopped`] if it was stopped.
 pub(crate) fn ended(outcome: ReadOutcome) -> Result<ReadStats, Error> {
-    if outcome.stopped { Err(Error::Stopped) } else { Ok(outcome.stats) }
+    if outcome.is_complete() { Ok(outcome.stats) } else { Err(Error::Stopped) }
 }

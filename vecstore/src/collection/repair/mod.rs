@@ -107,7 +107,7 @@ async fn save(
         backend,
         directory: backend.directory(),
         schema: manifest.schema.clone(),
-        control: ReadControl::with_stop(stop.clone()),
+        control: ReadControl::new().with_stop(stop.clone()),
         new: &new,
         is_manifest_known: due.is_some(),
         points_refused: Refused::default(),

@@ -33,7 +33,7 @@ pub(in crate::collection) async fn verify(
     let mut verifier = Verifier {
         backend,
         directory: Arc::clone(&directory),
-        control: ReadControl::with_stop(stop.clone()),
+        control: ReadControl::new().with_stop(stop.clone()),
         report: VerifyReport::default(),
         told: BTreeMap::new(),
     };

@@ -101,7 +101,7 @@ async fn salvage_table(
             Ok(())
         });
         match read.await {
-            Ok(outcome) if outcome.stopped => return Err(Error::Stopped),
+            Ok(outcome) if !outcome.is_complete() => return Err(Error::Stopped),
             Ok(_) => {}
             Err(error) => saved.damage = saved.damage.take().or(Some(error)),
         }
