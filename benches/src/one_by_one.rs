@@ -1,6 +1,6 @@
 //! A backend that gets one vector at a time, as from a plain loop.
 
-use io_core::{BackendFactory, BackendInfo, DynBackend, DynPageWriter, DynVectorReader, FileInfo};
+use io_core::{BackendFactory, BackendInfo, DynBackend, DynPageWriter, DynVectorReader, FileInfo, ReadTerms};
 use io_core::{
     Completion, FileSession, OpenError, OpenOptions, ReadControl, ReadError, ReadOutcome, ReadRequest,
     ReadStats, StartError, VectorReader,
@@ -88,25 +88,25 @@ impl VectorReader for OneByOneReader {
 /// A session with one read in flight.
 struct OneByOneSession<S> {
     inner: S,
-    waiting: VecDeque<(u64, ReadRequest)>,
+    waiting: VecDeque<(u64, ReadRequest, ReadTerms)>,
 }
 
 impl<S: FileSession> FileSession for OneByOneSession<S> {
-    fn submit(&mut self, tag: u64, request: ReadRequest) {
-        self.waiting.push_back((tag, request));
+    fn submit_with(&mut self, tag: u64, request: ReadRequest, terms: ReadTerms) {
+        self.waiting.push_back((tag, request, terms));
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Completion>> {
         if self.inner.pending() == 0
-            && let Some((tag, request)) = self.waiting.pop_front()
+            && let Some((tag, request, terms)) = self.waiting.pop_front()
         {
-            self.inner.submit(tag, request);
+            self.inner.submit_with(tag, request, terms);
         }
         self.inner.poll_next(cx)
     }
 
     fn cancel(&mut self, tag: u64) {
-        self.waiting.retain(|&(waiting, _)| waiting != tag);
+        self.waiting.retain(|&(waiting, _, _)| waiting != tag);
         self.inner.cancel(tag);
     }
 

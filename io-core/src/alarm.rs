@@ -99,6 +99,13 @@ pub struct Alarm {
     waits: Option<Waits>,
 }
 
+impl Alarm {
+    /// The time it waits for.
+    pub(crate) fn at(&self) -> Instant {
+        self.at
+    }
+}
+
 #[derive(Debug)]
 struct Waits {
     clock: Arc<Clock>,

@@ -7,7 +7,7 @@ use crate::gate::Gate;
 use crate::in_flight::SlotTable;
 use crate::plan::ReadPlan;
 use crate::source::PageSource;
-use crate::{BatchEnd, ReadControl, ReadError, ReadOutcome, ReadStats};
+use crate::{BatchEnd, Lane, ReadControl, ReadError, ReadOutcome, ReadStats};
 use std::future::poll_fn;
 use std::io;
 use std::ops::{ControlFlow, Deref, Range};
@@ -111,9 +111,9 @@ where
 {
     type Key = Positions;
 
-    fn next_len(&mut self) -> Option<u32> {
+    fn next_read(&mut self) -> Option<(u32, Lane)> {
         let read = self.plan.reads().get(self.next_read)?;
-        self.goes_on().then_some(read.len)
+        self.goes_on().then_some((read.len, Lane::Foreground))
     }
 
     fn take_next(&mut self) -> Wanted<Positions> {

@@ -17,7 +17,7 @@ use crate::gate::{Gate, Permit, Waiter};
 use crate::in_flight::{InFlight, SlotTable};
 use crate::meter::Started;
 use crate::source::PageSource;
-use crate::{Meter, ReadControl, ReadStats};
+use crate::{Lane, Meter, ReadControl, ReadStats};
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
@@ -47,10 +47,10 @@ pub(crate) trait Client<P> {
     /// Names one physical read.
     type Key;
 
-    /// The length of the next physical read, or `None` if none waits.
-    fn next_len(&mut self) -> Option<u32>;
+    /// The length and the lane of the next physical read, or `None` if none waits.
+    fn next_read(&mut self) -> Option<(u32, Lane)>;
 
-    /// The read of [`Client::next_len`], which is about to start.
+    /// The read of [`Client::next_read`], which is about to start.
     fn take_next(&mut self) -> Wanted<Self::Key>;
 
     /// Whether the bytes of a read are still wanted.
@@ -164,7 +164,7 @@ where
                 let operation = complete(operation, result, *source, client, stats, meter.as_ref())?;
                 Some((start(operation.offset, operation.len, permit), operation))
             });
-            if in_flight.is_empty() && client.next_len().is_none() {
+            if in_flight.is_empty() && client.next_read().is_none() {
                 return Poll::Ready(());
             }
             if !polled {
@@ -176,11 +176,11 @@ where
     fn submit<C: Client<S::Page, Key = K>>(&mut self, client: &mut C, cx: &mut Context<'_>) {
         let Some(in_flight) = &mut self.in_flight else { return };
         while in_flight.has_room() {
-            let Some(len) = client.next_len() else {
+            let Some((len, lane)) = client.next_read() else {
                 self.waiter.leave();
                 return;
             };
-            let Poll::Ready(permit) = self.waiter.poll_acquire(u64::from(len), cx) else { return };
+            let Poll::Ready(permit) = self.waiter.poll_acquire(u64::from(len), lane, cx) else { return };
             let Wanted { offset, len, key } = client.take_next();
             let started = Started::new(self.meter.as_ref());
             let operation = Operation { offset, len, consumed: offset, retries: 0, started, key };

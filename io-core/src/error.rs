@@ -103,6 +103,19 @@ pub enum ReadError {
         /// Requests delivered before.
         delivered: usize,
     },
+    /// A read of a session did not end before its deadline. Batches end with
+    /// [`BatchEnd::Deadline`](crate::BatchEnd::Deadline) instead.
+    #[error("{}: request {index} ({len} bytes at offset {offset}) was not served before its deadline", file.display())]
+    Deadline {
+        /// The file.
+        file: Arc<Path>,
+        /// The request's tag.
+        index: usize,
+        /// Its first byte.
+        offset: u64,
+        /// Its bytes.
+        len: u32,
+    },
     /// The reader has been closed.
     #[error("{}: the reader is closed", file.display())]
     Closed {
@@ -116,7 +129,7 @@ impl ReadError {
     #[must_use]
     pub fn delivered(&self) -> usize {
         match self {
-            Self::Plan { .. } | Self::Closed { .. } => 0,
+            Self::Plan { .. } | Self::Closed { .. } | Self::Deadline { .. } => 0,
             Self::Io { delivered, .. } | Self::Truncated { delivered, .. } => *delivered,
         }
     }

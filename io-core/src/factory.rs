@@ -2,8 +2,8 @@
 
 use crate::open::DIRECT_NAME;
 use crate::{
-    DeviceBudget, Directory, DynPageWriter, DynVectorReader, IoGeometry, IoMode, OpenError, OpenOptions,
-    PageWriter, StartError, StdDirectory, VectorReader,
+    DeviceBudget, Directory, DynPageWriter, DynVectorReader, IoGeometry, IoMode, Lane, OpenError,
+    OpenOptions, PageWriter, StartError, StdDirectory, VectorReader,
 };
 use std::fmt;
 use std::io;
@@ -31,6 +31,8 @@ pub struct BackendInfo {
     pub device: Option<DeviceBudget>,
     /// Alignment and size limits of physical operations.
     pub geometry: IoGeometry,
+    /// The lane of the file's operations.
+    pub lane: Lane,
     /// Whether [`Lane::Background`](crate::Lane) operations give way to others. If so, a background write
     /// ends only when its bytes are on the disk.
     pub lanes: bool,
@@ -58,6 +60,7 @@ impl BackendInfo {
             bytes_in_flight_max: options.bytes_in_flight_max,
             device: options.device.clone(),
             geometry,
+            lane: options.lane,
             lanes: false,
             kernel_features: kernel_features.iter().copied().chain(direct).collect(),
         }

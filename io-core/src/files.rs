@@ -1,6 +1,6 @@
 //! Reads of several files, as one session.
 
-use crate::session::{Completion, FileSession};
+use crate::session::{Completion, FileSession, ReadTerms};
 use crate::{ReadRequest, ReadStats};
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -68,6 +68,14 @@ impl<S: FileSession> Session<S> {
     /// If another session gave `file`, and this one has fewer files.
     pub fn submit(&mut self, file: SessionFile, tag: u64, request: ReadRequest) {
         self.files[file.0].submit(tag, request);
+    }
+
+    /// As [`FileSession::submit_with`].
+    ///
+    /// # Panics
+    /// As [`Session::submit`].
+    pub fn submit_with(&mut self, file: SessionFile, tag: u64, request: ReadRequest, terms: ReadTerms) {
+        self.files[file.0].submit_with(tag, request, terms);
     }
 
     /// As [`FileSession::poll_next`], with the file that the completion belongs to.

@@ -115,6 +115,7 @@ mod source;
 mod woken;
 mod write;
 mod write_behind;
+mod write_count;
 mod write_plan;
 
 #[cfg(feature = "testing")]
@@ -135,7 +136,7 @@ pub use open::{AccessPattern, FileInfo, IoMode, Lane, OpenOptions};
 pub use reader::{DynSink, DynVectorReader, VectorReader};
 pub use regular::{Links, open_regular};
 pub use request::{BatchEnd, ReadOutcome, ReadRequest, ReadStats};
-pub use session::{Completion, FileSession, Next};
+pub use session::{Completion, FileSession, Next, ReadTerms};
 pub use source::SyncKind;
 pub use write::{DynPageWriter, PageWrite, PageWriter, WriteOutcome};
 pub use write_behind::WriteBehind;

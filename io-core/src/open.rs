@@ -6,7 +6,10 @@ mod std_file;
 
 use crate::OpenError;
 use crate::gate::{DeviceBudget, ReadLimits};
+use crate::write_count::WriteCount;
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -162,10 +165,40 @@ impl OpenOptions {
 }
 
 /// An open file, as readers and writers name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct FileInfo {
     /// The path that was opened.
     pub path: Arc<Path>,
-    /// Length when it was opened, in bytes. A file being written has 0.
+    /// Length when it was opened, in bytes. A file being written has 0 when it is new.
     pub len: u64,
+    /// The writes of the file by this process.
+    pub(crate) writes: WriteCount,
 }
+
+impl FileInfo {
+    /// A file that nobody else has open.
+    #[must_use]
+    pub fn new(path: impl Into<Arc<Path>>, len: u64) -> Self {
+        Self { path: path.into(), len, writes: WriteCount::default() }
+    }
+
+    /// A file of the system. Its readers and writers in this process know of each other.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn of(file: &File, path: &Path) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let writes = WriteCount::of(&metadata, path)?;
+        Ok(Self { path: path.into(), len: metadata.len(), writes })
+    }
+}
+
+/// Two are equal if they name the same path and length.
+impl PartialEq for FileInfo {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.path, self.len) == (&other.path, other.len)
+    }
+}
+
+impl Eq for FileInfo {}

@@ -208,7 +208,7 @@ impl<S: PageSource> PagedReader<S> {
         );
         Self {
             kept: KeptBytes::new(info.bytes_in_flight_max),
-            gate: Gate::new(info.budget()),
+            gate: Gate::new(info.budget(), info.lane),
             source,
             scratch: Mutex::default(),
             closed: AtomicBool::new(false),

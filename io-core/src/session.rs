@@ -1,8 +1,52 @@
 //! Reads that are submitted while others are in flight.
 
-use crate::{ReadError, ReadRequest, ReadStats};
+use crate::{Lane, ReadError, ReadRequest, ReadStats};
 use bytes::Bytes;
 use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// How one read of a [`FileSession`] is treated.
+///
+/// ```
+/// use io_core::{Lane, ReadTerms};
+/// use std::time::{Duration, Instant};
+///
+/// let soon = Instant::now() + Duration::from_millis(20);
+/// let terms = ReadTerms::background().with_deadline(soon);
+/// assert_eq!((terms.lane, terms.deadline), (Lane::Background, Some(soon)));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadTerms {
+    /// Background reads start when no foreground read of their session or of their device waits. A backend
+    /// with lanes also limits how many of them are in flight.
+    ///
+    /// A foreground read that a waiting background read covers takes it along.
+    pub lane: Lane,
+    /// The read completes with [`ReadError::Deadline`] if its bytes have not come by then. The earlier one of
+    /// this and of [`ReadControl::deadline`](crate::ReadControl::deadline) holds.
+    pub deadline: Option<Instant>,
+}
+
+impl ReadTerms {
+    /// In the foreground, without a deadline.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// In the background, without a deadline.
+    #[must_use]
+    pub fn background() -> Self {
+        Self { lane: Lane::Background, deadline: None }
+    }
+
+    /// With a deadline.
+    #[must_use]
+    pub fn with_deadline(self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+}
 
 /// One read of a [`FileSession`] that is over.
 #[derive(Debug)]
@@ -20,7 +64,7 @@ pub struct Completion {
 ///
 /// Reads are started by [`FileSession::poll_next`] only, within the depth and the byte budget of the reader.
 /// Reads that wait are sorted, merged and read once if they repeat. A later request is served by a read in
-/// flight that covers it.
+/// flight that covers it, unless this process has written to the file in between.
 ///
 /// Bytes share the page that they were read into, without a copy. They may start at any address. Beyond the
 /// reader's byte budget, bytes that callers keep are copies of their own.
@@ -33,7 +77,12 @@ pub trait FileSession {
     ///
     /// A request that reaches past the end of the file completes with [`ReadError::Plan`]. An empty request
     /// completes with no bytes.
-    fn submit(&mut self, tag: u64, request: ReadRequest);
+    fn submit(&mut self, tag: u64, request: ReadRequest) {
+        self.submit_with(tag, request, ReadTerms::default());
+    }
+
+    /// As [`FileSession::submit`], with a lane and a deadline.
+    fn submit_with(&mut self, tag: u64, request: ReadRequest, terms: ReadTerms);
 
     /// Takes the next completion, in any order. `None` means that no read is pending.
     ///
@@ -78,8 +127,8 @@ impl<S: FileSession> Future for Next<'_, S> {
 }
 
 impl<S: FileSession + ?Sized> FileSession for Box<S> {
-    fn submit(&mut self, tag: u64, request: ReadRequest) {
-        (**self).submit(tag, request);
+    fn submit_with(&mut self, tag: u64, request: ReadRequest, terms: ReadTerms) {
+        (**self).submit_with(tag, request, terms);
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Completion>> {

@@ -4,7 +4,7 @@ use crate::gate::{Gate, Permit, Waiter};
 use crate::in_flight::{InFlight, SlotTable};
 use crate::source::PageSink;
 use crate::write_plan::WritePlan;
-use crate::{BackendInfo, FileInfo, SyncKind, WriteError};
+use crate::{BackendInfo, FileInfo, Lane, SyncKind, WriteError};
 use std::future::poll_fn;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -156,7 +156,7 @@ pub struct PagedWriter<S> {
 impl<S: PageSink> PagedWriter<S> {
     /// A writer over `sink`, within the depth and the byte budget of its [`BackendInfo`].
     pub fn new(sink: S) -> Self {
-        let gate = Gate::new(sink.info().budget());
+        let gate = Gate::new(sink.info().budget(), sink.info().lane);
         Self { gate, sink, plans: Mutex::default(), closed: AtomicBool::new(false) }
     }
 
@@ -206,6 +206,7 @@ impl<S: PageSink> PageWriter for PagedWriter<S> {
 
     async fn set_len(&self, len: u64) -> Result<(), WriteError> {
         self.check_open()?;
+        self.sink.file().writes.add();
         let cut = self.sink.set_len(len).await;
         self.finish("setting the length", cut)
     }
@@ -251,6 +252,7 @@ async fn drive_writes<S: PageSink>(
     let start = |offset, len: u32, permit| {
         let mut buffer = sink.buffer(len as usize);
         plan.gather(pages, offset, &mut buffer);
+        sink.file().writes.add();
         sink.write(offset, buffer, permit)
     };
     let mut batch = Batch {
@@ -317,7 +319,10 @@ where
         let Some(in_flight) = &mut self.in_flight else { return };
         while self.error.is_none() && in_flight.has_room() {
             let Some(&write) = self.plan.writes().get(self.next_write) else { return };
-            let Poll::Ready(permit) = self.waiter.poll_acquire(u64::from(write.len), cx) else { return };
+            let Poll::Ready(permit) = self.waiter.poll_acquire(u64::from(write.len), Lane::Foreground, cx)
+            else {
+                return;
+            };
             let operation = Operation { offset: write.offset, len: write.len, retries: 0 };
             in_flight.insert((self.start)(write.offset, write.len, permit), operation);
             self.next_write += 1;

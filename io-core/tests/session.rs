@@ -85,7 +85,7 @@ fn bytes_that_are_kept_hold_back_no_more_than_the_byte_budget() {
     };
     let info = BackendInfo::new("numbered", "none", &options, IoGeometry::buffered(PAGE, 0), &[]);
     let alive = Arc::<AtomicUsize>::default();
-    let file = FileInfo { path: Path::new("numbered").into(), len: LEN };
+    let file = FileInfo::new(Path::new("numbered"), LEN);
     let reader = PagedReader::new(Numbered { file, info, alive: Arc::clone(&alive) });
     let mut session = reader.session(ReadControl::default());
     let pages = LEN / u64::from(PAGE);

@@ -4,14 +4,13 @@
 use crate::file::{advise, check};
 use crate::known::Known;
 use crate::map::{SharedMap, major_faults, map};
-use crate::session::MapBytes;
+use crate::session::{KnownReads, MapBytes};
 use io_core::{
     BackendFactory, BackendInfo, BatchEnd, Completion, Directory, FileInfo, FileSession, Links, OpenError,
-    OpenOptions, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, StartError, VectorReader,
-    open_regular,
+    OpenOptions, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, ReadTerms, StartError,
+    VectorReader, open_regular,
 };
 use slab::Slab;
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
@@ -121,7 +120,7 @@ struct Missing {
 impl<R: VectorReader> MmapBeforeReader<R> {
     /// `file` is the file that the path led to before `reader` was opened.
     fn new(name: &'static str, file: &File, reader: R, options: &OpenOptions) -> Result<Self, OpenError> {
-        let FileInfo { path, len } = reader.file();
+        let FileInfo { path, len, .. } = reader.file();
         let failed = |error| OpenError::io(path, error);
         let (mapped, read) = (file.metadata().map_err(failed)?, std::fs::metadata(path).map_err(failed)?);
         if (mapped.dev(), mapped.ino()) != (read.dev(), read.ino()) {
@@ -268,7 +267,7 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
         BeforeSession {
             reader: self,
             map: MapBytes::new(self.reader.file(), self.map.as_ref(), control.clone()),
-            known: VecDeque::new(),
+            known: KnownReads::default(),
             asked: Slab::new(),
             other: self.reader.session(control),
         }
@@ -292,15 +291,15 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
 struct BeforeSession<'a, R, O> {
     reader: &'a MmapBeforeReader<R>,
     map: MapBytes<'a>,
-    /// Reads that the map serves, or why they cannot be served.
-    known: VecDeque<(u64, Result<ReadRequest, ReadError>)>,
+    /// Reads that the map serves.
+    known: KnownReads,
     /// Reads of the other reader. Their places are their tags there.
     asked: Slab<(u64, ReadRequest)>,
     other: O,
 }
 
 impl<R: VectorReader, O: FileSession> FileSession for BeforeSession<'_, R, O> {
-    fn submit(&mut self, tag: u64, request: ReadRequest) {
+    fn submit_with(&mut self, tag: u64, request: ReadRequest, terms: ReadTerms) {
         let ReadRequest { offset, len } = request;
         let checked = if self.reader.closed.load(SeqCst) {
             Err(self.map.closed())
@@ -309,10 +308,10 @@ impl<R: VectorReader, O: FileSession> FileSession for BeforeSession<'_, R, O> {
         };
         if checked.is_ok() && len > 0 && !lock(&self.reader.known).use_if_all(offset, len) {
             let place = self.asked.insert((tag, request));
-            self.other.submit(place as u64, request);
+            self.other.submit_with(place as u64, request, terms);
         } else {
             let checked = checked.map(|()| request).inspect(|&request| self.map.want(request));
-            self.known.push_back((tag, checked));
+            self.known.push(tag, terms, checked);
         }
     }
 
@@ -328,21 +327,23 @@ impl<R: VectorReader, O: FileSession> FileSession for BeforeSession<'_, R, O> {
                 lock(&self.reader.known).add(offset, len);
             }
             let bytes = bytes.map_err(|mut error| {
-                if let ReadError::Io { index, .. } | ReadError::Truncated { index, .. } = &mut error {
+                if let ReadError::Io { index, .. }
+                | ReadError::Truncated { index, .. }
+                | ReadError::Deadline { index, .. } = &mut error
+                {
                     *index = tag as usize;
                 }
                 error
             });
             return Poll::Ready(Some(Completion { tag, bytes }));
         }
-        let Some((tag, read)) = self.known.pop_front() else { return polled };
-        let bytes = read.map(|request| self.map.read(request));
+        let Some(completion) = self.known.next(&mut self.map) else { return polled };
         self.reader.look();
-        Poll::Ready(Some(Completion { tag, bytes }))
+        Poll::Ready(Some(completion))
     }
 
     fn cancel(&mut self, tag: u64) {
-        self.known.retain(|&(known, _)| known != tag);
+        self.known.cancel(tag);
         let other = &mut self.other;
         self.asked.retain(|place, &mut (asked, _)| {
             if asked == tag {

@@ -53,12 +53,13 @@ impl MmapReader {
             bytes_in_flight_max: options.bytes_in_flight_max,
             device: None,
             geometry: IoGeometry::buffered(options.read_size_max, options.gap_max),
+            lane: options.lane,
             lanes: false,
             kernel_features,
         };
         Ok(Self {
             map,
-            file: FileInfo { path: path.into(), len },
+            file: FileInfo::new(path, len),
             info,
             advisor: Advisor::new(),
             closed: AtomicBool::new(false),

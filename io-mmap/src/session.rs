@@ -3,10 +3,14 @@
 use crate::cold::{Advisor, CHUNK};
 use crate::map::SharedMap;
 use bytes::Bytes;
-use io_core::{Completion, FileInfo, FileSession, PlanError, ReadControl, ReadError, ReadRequest, ReadStats};
+use io_core::{
+    Completion, FileInfo, FileSession, Lane, PlanError, ReadControl, ReadError, ReadRequest, ReadStats,
+    ReadTerms,
+};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 /// Hands out the bytes of a map, and counts them.
 pub(crate) struct MapBytes<'a> {
@@ -62,15 +66,64 @@ impl<'a> MapBytes<'a> {
     }
 }
 
+/// A read that the map will serve, or the reason why it cannot be served.
+struct Known {
+    tag: u64,
+    terms: ReadTerms,
+    read: Result<ReadRequest, ReadError>,
+}
+
+/// The reads that a map serves next: the foreground first, each lane in the order of its requests.
+#[derive(Default)]
+pub(crate) struct KnownReads(VecDeque<Known>);
+
+impl KnownReads {
+    pub(crate) fn push(&mut self, tag: u64, terms: ReadTerms, read: Result<ReadRequest, ReadError>) {
+        let background = |known: &Known| known.terms.lane == Lane::Background;
+        let overtaken = self.0.iter().rev().take_while(|known| background(known)).count();
+        let place = if terms.lane == Lane::Foreground { self.0.len() - overtaken } else { self.0.len() };
+        self.0.insert(place, Known { tag, terms, read });
+    }
+
+    /// Serves the next read.
+    pub(crate) fn next(&mut self, map: &mut MapBytes<'_>) -> Option<Completion> {
+        let Known { tag, terms, read } = self.0.pop_front()?;
+        let is_late = |deadline| deadline <= Instant::now();
+        let bytes = read.and_then(|request| {
+            if terms.deadline.into_iter().chain(map.control.deadline).any(is_late) {
+                let (file, ReadRequest { offset, len }) = (map.file.path.clone(), request);
+                return Err(ReadError::Deadline { file, index: tag as usize, offset, len });
+            }
+            Ok(map.read(request))
+        });
+        Some(Completion { tag, bytes })
+    }
+
+    pub(crate) fn requests(&self) -> impl Iterator<Item = ReadRequest> {
+        self.0.iter().filter_map(|known| known.read.as_ref().ok().copied())
+    }
+
+    pub(crate) fn cancel(&mut self, tag: u64) {
+        self.0.retain(|known| known.tag != tag);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 /// Reads of one map.
 pub(crate) struct MapSession<'a> {
     map: MapBytes<'a>,
     advised: Option<&'a SharedMap>,
     advisor: &'a Advisor,
     closed: &'a AtomicBool,
-    /// Reads that are not completed, or why one cannot be.
-    waiting: VecDeque<(u64, Result<ReadRequest, ReadError>)>,
-    /// The first of `waiting` that were announced to the kernel.
+    waiting: KnownReads,
+    /// Reads until the next ones are announced to the kernel.
     announced: usize,
     chunk: Vec<ReadRequest>,
 }
@@ -82,7 +135,8 @@ impl<'a> MapSession<'a> {
         advisor: &'a Advisor,
         closed: &'a AtomicBool,
     ) -> Self {
-        Self { map, advised, advisor, closed, waiting: VecDeque::new(), announced: 0, chunk: Vec::new() }
+        let (waiting, chunk) = (KnownReads::default(), Vec::new());
+        Self { map, advised, advisor, closed, waiting, announced: 0, chunk }
     }
 
     /// Tells the kernel which pages are needed next.
@@ -93,7 +147,7 @@ impl<'a> MapSession<'a> {
         self.advisor.after();
         self.announced = self.waiting.len().min(CHUNK);
         self.chunk.clear();
-        self.chunk.extend(self.waiting.iter().take(CHUNK).filter_map(|(_, read)| read.as_ref().ok()));
+        self.chunk.extend(self.waiting.requests().take(self.announced));
         if let Some(map) = self.advised {
             self.advisor.before(map, &self.chunk);
         }
@@ -101,14 +155,14 @@ impl<'a> MapSession<'a> {
 }
 
 impl FileSession for MapSession<'_> {
-    fn submit(&mut self, tag: u64, request: ReadRequest) {
+    fn submit_with(&mut self, tag: u64, request: ReadRequest, terms: ReadTerms) {
         let checked = if self.closed.load(Ordering::SeqCst) {
             Err(self.map.closed())
         } else {
             self.map.check(tag, request)
         };
         let checked = checked.map(|()| request).inspect(|&request| self.map.want(request));
-        self.waiting.push_back((tag, checked));
+        self.waiting.push(tag, terms, checked);
     }
 
     fn poll_next(&mut self, _cx: &mut Context<'_>) -> Poll<Option<Completion>> {
@@ -116,14 +170,13 @@ impl FileSession for MapSession<'_> {
             self.cancel_all();
         }
         self.announce();
-        let Some((tag, read)) = self.waiting.pop_front() else { return Poll::Ready(None) };
+        let Some(completion) = self.waiting.next(&mut self.map) else { return Poll::Ready(None) };
         self.announced -= 1;
-        let bytes = read.map(|request| self.map.read(request));
-        Poll::Ready(Some(Completion { tag, bytes }))
+        Poll::Ready(Some(completion))
     }
 
     fn cancel(&mut self, tag: u64) {
-        self.waiting.retain(|&(waiting, _)| waiting != tag);
+        self.waiting.cancel(tag);
         self.announced = self.announced.min(self.waiting.len());
     }
 

@@ -2,8 +2,8 @@
 //! disk would then be a SIGBUS instead of an error.
 
 use crate::runtime::NAME;
-use io_core::backend::{BufferPool, Page, PageSink, Permit, write_at};
-use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
+use io_core::backend::{BufferPool, Page, PageSink, Permit, create_std, write_at};
+use io_core::{BackendInfo, FileInfo, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::future::ready;
 use std::io;
@@ -20,12 +20,10 @@ pub struct FileSink {
 
 impl FileSink {
     pub(crate) fn create(path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
-        options.check()?;
-        let file = File::create_new(path).map_err(|error| OpenError::io(path, error))?;
-        let geometry = IoGeometry::buffered(options.read_size_max, options.gap_max);
+        let (file, file_info, geometry) = create_std(path, options)?;
         let info = BackendInfo::new(NAME, "none", options, geometry, &[]);
         let pool = BufferPool::new(options.bytes_in_flight_max as usize);
-        Ok(Self { file, pool, file_info: FileInfo { path: path.into(), len: 0 }, info })
+        Ok(Self { file, pool, file_info, info })
     }
 }
 

@@ -4,12 +4,12 @@
 
 use crate::joined;
 use crate::open_file::OpenFile;
-use crate::operation::{self, Kind};
+use crate::operation::{self, Kind, Order};
 use crate::options::RingOptions;
 use crate::registered::Table;
 use crate::ring;
 use crate::setup::make_ring;
-use io_core::backend::{Lanes, Load, QUIET_BYTES};
+use io_core::backend::{Lanes, Load, Permit, QUIET_BYTES};
 use io_core::{Lane, SyncKind};
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{IoUring, opcode, squeue};
@@ -132,7 +132,7 @@ impl Worker {
         loop {
             let now = Instant::now();
             for operation in self.shared.handover.take_all() {
-                let lane = operation.order().file.lane;
+                let lane = lane_of(operation.order());
                 self.lanes.push(lane, operation, now);
             }
             let submit_more = self.issue(now);
@@ -281,6 +281,11 @@ impl Worker {
         // If the queue is full, the caller's sync writes the pages.
         self.push(&range)
     }
+}
+
+/// The lane of an operation. Syncs and closes have their file's.
+fn lane_of(order: &Order<OpenFile>) -> Lane {
+    order.permit.as_ref().map_or(order.file.lane, Permit::lane)
 }
 
 /// Whether the file system has nothing to write back. That is no failure.

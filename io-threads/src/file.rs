@@ -62,9 +62,10 @@ impl Handle {
         page: SharedPage,
         permit: Option<Permit>,
     ) -> PendingPage {
+        let lane = permit.as_ref().map_or(self.info.lane, Permit::lane);
         let (pending, page) = page.start(permit);
         match file {
-            Ok(file) => self.pool.team.submit(Operation { kind, file, page }),
+            Ok(file) => self.pool.team.submit(Operation { kind, lane, file, page }),
             Err(error) => page.finish(Err(error)),
         }
         pending

@@ -24,10 +24,6 @@ impl OpenFile {
         &self.std
     }
 
-    pub(crate) fn lane(&self) -> Lane {
-        self.lane
-    }
-
     /// Whether a write ends only when its pages are on the disk.
     ///
     /// Otherwise the background would fill the page cache. One sync would then send all of it to the device,

@@ -3,8 +3,8 @@
 use crate::open_file::OpenFile;
 use crate::team::Job;
 use crate::write_back::write_back;
-use io_core::SyncKind;
 use io_core::backend::{Load, RunningPage, read_at, write_at};
+use io_core::{Lane, SyncKind};
 use std::io;
 use std::sync::Arc;
 
@@ -22,17 +22,18 @@ pub(crate) enum Kind {
 /// An operation that waits for a thread. It keeps its file open.
 pub(crate) struct Operation {
     pub(crate) kind: Kind,
+    pub(crate) lane: Lane,
     pub(crate) file: Arc<OpenFile>,
     pub(crate) page: RunningPage,
 }
 
 impl Job for Operation {
     fn load(&self) -> Load {
-        Load { lane: self.file.lane(), bytes: self.page.len() as u64, blocks: true }
+        Load { lane: self.lane, bytes: self.page.len() as u64, blocks: true }
     }
 
     fn run(self) {
-        let Self { kind, file, mut page } = self;
+        let Self { kind, file, mut page, .. } = self;
         // Nobody learns the result of an operation that was abandoned.
         let result = if page.is_abandoned() { Ok(0) } else { carry_out(kind, &file, &mut page) };
         // The file goes first. Once nothing is in flight, the one who closes it has its last handle.

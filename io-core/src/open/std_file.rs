@@ -21,13 +21,13 @@ pub fn open_std(path: &Path, options: &OpenOptions) -> Result<(File, FileInfo, I
     let flags = flags(path, options)?;
     let opened = regular::open(path, Links::Refuse, File::options().read(true), flags);
     let file = opened.map_err(|error| explain(path, options, error.into_open_error(path)))?;
-    let metadata = file.metadata().map_err(|error| OpenError::io(path, error))?;
+    let info = FileInfo::of(&file, path).map_err(|error| OpenError::io(path, error))?;
     let geometry = geometry(path, &file, options)?;
-    if options.direct && metadata.len() > 0 {
+    if options.direct && info.len > 0 {
         probe_direct_read(path, &file)?;
     }
     advice::give(&file, options).map_err(|error| OpenError::io(path, error))?;
-    Ok((file, FileInfo { path: path.into(), len: metadata.len() }, geometry))
+    Ok((file, info, geometry))
 }
 
 /// Creates a file for writing. An existing entry of its name is an error, also a symbolic link.
@@ -42,8 +42,9 @@ pub fn create_std(path: &Path, options: &OpenOptions) -> Result<(File, FileInfo,
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut how, 0o644);
     let file = how.open(path).map_err(|error| explain(path, options, OpenError::io(path, error)))?;
+    let info = FileInfo::of(&file, path).map_err(|error| OpenError::io(path, error))?;
     let geometry = geometry(path, &file, options)?;
-    Ok((file, FileInfo { path: path.into(), len: 0 }, geometry))
+    Ok((file, info, geometry))
 }
 
 fn refused(path: &Path, reason: &str) -> OpenError {

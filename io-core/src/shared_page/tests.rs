@@ -1,4 +1,5 @@
 use super::*;
+use crate::Lane;
 use crate::gate::{DeviceBudget, Gate};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Wake;
@@ -13,11 +14,11 @@ impl Wake for Wakes {
 }
 
 fn gate() -> Gate {
-    Gate::new(DeviceBudget::new(8, 100))
+    Gate::new(DeviceBudget::new(8, 100), Lane::Foreground)
 }
 
 fn permit(gate: &Gate) -> Permit {
-    match gate.waiter().poll_acquire(10, &mut Context::from_waker(Waker::noop())) {
+    match gate.waiter().poll_acquire(10, Lane::Foreground, &mut Context::from_waker(Waker::noop())) {
         Poll::Ready(permit) => permit,
         Poll::Pending => panic!("it fits"),
     }

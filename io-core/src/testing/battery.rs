@@ -22,6 +22,7 @@ use super::cases::reader_cases;
 use super::executor_cases::executor_cases;
 use super::fault_cases::fault_cases;
 use super::session_cases::{session_cases, session_fault_cases};
+use super::terms_cases::{terms_cases, terms_fault_cases};
 use super::write_cases::{write_cases, write_fault_cases};
 use super::{Faults, FaultyBackend};
 use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter};
@@ -117,10 +118,12 @@ impl Battery {
         let refused = refusal(&subject, label);
         self.add(label, &reader_cases(), &subject, refused);
         self.add(label, &session_cases(), &subject, refused);
+        self.add(label, &terms_cases(), &subject, refused);
         self.add(label, &write_cases(), &subject, refused);
         let chosen = self.subject(&DynBackend::new(backend.clone()), options);
         self.add(&format!("{label}, chosen at run time"), &reader_cases(), &chosen, refused);
         self.add(&format!("{label}, chosen at run time"), &session_cases(), &chosen, refused);
+        self.add(&format!("{label}, chosen at run time"), &terms_cases(), &chosen, refused);
         self
     }
 
@@ -138,10 +141,12 @@ impl Battery {
         let refused = refusal(&subject, label);
         battery.add(label, &fault_cases(), &subject, refused);
         battery.add(label, &session_fault_cases(), &subject, refused);
+        battery.add(label, &terms_fault_cases(), &subject, refused);
         battery.add(label, &write_fault_cases(), &subject, refused);
         let no_faults = subject.faulty(Faults::default());
         battery.add(&format!("{label}, fault rate 0"), &reader_cases(), &no_faults, refused);
         battery.add(&format!("{label}, fault rate 0"), &session_cases(), &no_faults, refused);
+        battery.add(&format!("{label}, fault rate 0"), &terms_cases(), &no_faults, refused);
         battery.add(&format!("{label}, fault rate 0"), &write_cases(), &no_faults, refused);
         battery
     }

@@ -54,6 +54,7 @@ pub(super) fn info(backend: &'static str, options: &OpenOptions) -> BackendInfo 
             read_size_max: options.read_size_max,
             gap_max: options.gap_max,
         },
+        lane: options.lane,
         lanes: false,
         kernel_features: Vec::new(),
     }

@@ -5,7 +5,7 @@ use super::battery::{Case, FILE_LEN, Subject};
 use super::cases::{check_bytes, read_and_check};
 use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter, Permit};
 use crate::{
-    BackendFactory, BatchEnd, Metered, OpenOptions, ReadControl, ReadError, ReadRequest, StopFlag,
+    BackendFactory, BatchEnd, Lane, Metered, OpenOptions, ReadControl, ReadError, ReadRequest, StopFlag,
     VectorReader,
 };
 use std::future::poll_fn;
@@ -121,7 +121,7 @@ where
 /// Takes a place on the device, as a read in flight does.
 pub(super) async fn take_place<S: PageSource>(reader: &PagedReader<S>) -> Permit {
     let mut waiter = reader.gate().waiter();
-    poll_fn(|cx| waiter.poll_acquire(1, cx)).await
+    poll_fn(|cx| waiter.poll_acquire(1, Lane::Foreground, cx)).await
 }
 
 fn error_after_the_end<B, S, K>(subject: &Subject<B>)

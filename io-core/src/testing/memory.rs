@@ -5,6 +5,7 @@ use super::executor;
 use crate::backend::{
     BufferPool, Kept, Page, PageSink, PageSource, PagedReader, PagedWriter, Permit, run_to_drain,
 };
+use crate::write_count::WriteCount;
 use crate::{
     BackendFactory, BackendInfo, FileInfo, Links, LocalBoxFuture, OpenError, OpenOptions, StartError,
     SyncKind, open_regular,
@@ -17,7 +18,23 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-type Content = Arc<Mutex<Vec<u8>>>;
+/// A file, with the count that its readers and writers share.
+#[derive(Clone, Debug, Default)]
+struct Content {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    writes: WriteCount,
+}
+
+impl Content {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes: Arc::new(Mutex::new(bytes)), writes: WriteCount::default() }
+    }
+
+    fn info(&self, path: &Path) -> FileInfo {
+        let len = lock(&self.bytes).len() as u64;
+        FileInfo { writes: self.writes.clone(), ..FileInfo::new(path, len) }
+    }
+}
 
 /// Files in memory. Clones share them. A missing file is copied from the real disk if it is there.
 #[derive(Clone, Debug, Default)]
@@ -35,18 +52,18 @@ impl MemoryBackend {
 
     /// Puts a file. Replaces one of that name.
     pub fn put(&self, path: &Path, bytes: Vec<u8>) {
-        lock(&self.files).insert(path.to_owned(), Arc::new(Mutex::new(bytes)));
+        lock(&self.files).insert(path.to_owned(), Content::new(bytes));
     }
 
     /// The bytes of a file, if it is there.
     #[must_use]
     pub fn get(&self, path: &Path) -> Option<Vec<u8>> {
-        lock(&self.files).get(path).map(|bytes| lock(bytes).clone())
+        lock(&self.files).get(path).map(|content| lock(&content.bytes).clone())
     }
 
     fn load(&self, path: &Path) -> Result<Content, OpenError> {
-        if let Some(bytes) = lock(&self.files).get(path) {
-            return Ok(Arc::clone(bytes));
+        if let Some(content) = lock(&self.files).get(path) {
+            return Ok(content.clone());
         }
         let mut bytes = Vec::new();
         let read = open_regular(path, Links::Refuse)?.read_to_end(&mut bytes);
@@ -80,12 +97,11 @@ impl BackendFactory for MemoryBackend {
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
         check_inside()?;
         options.check()?;
-        let bytes = self.load(path)?;
-        let len = lock(&bytes).len() as u64;
+        let content = self.load(path)?;
         Ok(PagedReader::new(MemorySource {
-            bytes,
+            file: content.info(path),
+            bytes: content.bytes,
             pool: BufferPool::new(options.bytes_in_flight_max as usize),
-            file: FileInfo { path: path.into(), len },
             info: executor::info("memory", options),
             closed: Rc::default(),
         }))
@@ -98,12 +114,12 @@ impl BackendFactory for MemoryBackend {
         if files.contains_key(path) || path.exists() {
             return Err(OpenError::io(path, io::ErrorKind::AlreadyExists.into()));
         }
-        let bytes = Content::default();
-        files.insert(path.to_owned(), Arc::clone(&bytes));
+        let content = Content::default();
+        files.insert(path.to_owned(), content.clone());
         Ok(PagedWriter::new(MemorySink {
-            bytes,
+            file: content.info(path),
+            bytes: content.bytes,
             pool: BufferPool::new(options.bytes_in_flight_max as usize),
-            file: FileInfo { path: path.into(), len: 0 },
             info: executor::info("memory", options),
         }))
     }
@@ -112,7 +128,7 @@ impl BackendFactory for MemoryBackend {
 /// Reads a file in memory.
 #[derive(Debug)]
 pub struct MemorySource {
-    bytes: Content,
+    bytes: Arc<Mutex<Vec<u8>>>,
     pool: BufferPool,
     file: FileInfo,
     info: BackendInfo,
@@ -168,7 +184,7 @@ impl PageSource for MemorySource {
 /// Writes a file in memory.
 #[derive(Debug)]
 pub struct MemorySink {
-    bytes: Content,
+    bytes: Arc<Mutex<Vec<u8>>>,
     pool: BufferPool,
     file: FileInfo,
     info: BackendInfo,

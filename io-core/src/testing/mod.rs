@@ -17,6 +17,7 @@ mod fault;
 mod fault_cases;
 mod memory;
 mod session_cases;
+mod terms_cases;
 mod trace;
 mod write_cases;
 

@@ -79,7 +79,7 @@ impl SimulatedDisk {
             disk: self.clone(),
             node,
             pool: BufferPool::new(options.bytes_in_flight_max as usize),
-            file: FileInfo { path: path.into(), len },
+            file: FileInfo::new(path, len),
             info: executor::info(NAME, options),
         }
     }
