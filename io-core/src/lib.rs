@@ -21,9 +21,10 @@
 //!    after the future has ended.
 //! 6. The first error wins. Nothing more is submitted or delivered, and the reads in flight are drained. The
 //!    error is returned with its source. It says how many requests had been delivered.
-//! 7. The batch looks at the [`StopFlag`] before each submission and each delivery. *Stopped* is an outcome
-//!    that carries the count delivered, not an error. A sink ends the batch itself with `ControlFlow::Break`,
-//!    with the same outcome.
+//! 7. The batch looks at the [`StopFlag`] and the deadline of its [`ReadControl`] before each submission and
+//!    each delivery. Both also end a batch that waits for its turn. *Stopped* and *deadline* are outcomes
+//!    that carry the count delivered, not errors ([`BatchEnd`]). A sink ends the batch itself with
+//!    `ControlFlow::Break`, which counts as stopped.
 //! 8. Dropping the future at any point is memory-safe. A buffer belongs to the runtime until its completion,
 //!    and returns to the pool late. A panic in the sink counts as a drop.
 //! 9. Operations in flight never exceed the depth and the byte budget. When the budget is exhausted, a batch
@@ -35,8 +36,10 @@
 //!     does not support is an error. No fallback is silent: [`VectorReader::info`] says what is really in
 //!     use.
 //! 13. A session ([`FileSession`]) takes reads at any time. Each completes once, with exactly its bytes or an
-//!     error of its own, unless it is cancelled. A read in flight also serves later requests for its bytes.
-//!     Promises 3, 4 and 7 to 12 hold for sessions too.
+//!     error of its own, unless it is cancelled. A read in flight also serves later requests for its bytes,
+//!     unless this process has begun to write to the file in between. A read ends at its deadline with an
+//!     error of its own. Foreground reads start before background ones ([`ReadTerms`]). Promises 3, 4 and 7
+//!     to 12 hold for sessions too.
 //!
 //! # Layers
 //!

@@ -34,9 +34,10 @@ struct Files(Mutex<HashMap<FileId, Weak<Count>>>);
 
 static FILES: OfProcess<Files> = OfProcess::new();
 
-/// One file, under whichever name it was opened.
+/// One file, under whichever name it was opened: its device and its number there.
 #[cfg(unix)]
-type FileId = (u64, u64);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct FileId(u64, u64);
 
 /// One file. Other systems tell no number, so a file with two names is two files.
 #[cfg(not(unix))]
@@ -45,7 +46,7 @@ type FileId = std::path::PathBuf;
 #[cfg(unix)]
 fn id_of(metadata: &Metadata, _path: &Path) -> io::Result<FileId> {
     use std::os::unix::fs::MetadataExt;
-    Ok((metadata.dev(), metadata.ino()))
+    Ok(FileId(metadata.dev(), metadata.ino()))
 }
 
 #[cfg(not(unix))]
