@@ -213,12 +213,12 @@ impl Setup {
                 recorder.finish(requests, Issue::Together(1))
             }
             Contender::Mmap(backend) => {
-                let options = OpenOptions { populate, ..OpenOptions::default() };
+                let options = OpenOptions::default().with_populate(populate);
                 self.through(backend, &options, requests, depth, Issue::Together(depth))
             }
             Contender::Ring(backend) => {
                 let options =
-                    OpenOptions { direct, queue_depth: depth as u32, gap_max: 0, ..OpenOptions::default() };
+                    OpenOptions::default().with_direct(direct).with_queue_depth(depth as u32).with_gap_max(0);
                 self.through(backend, &options, requests, requests.len(), Issue::ByOffset(depth))
             }
         }

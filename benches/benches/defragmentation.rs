@@ -186,7 +186,7 @@ fn searches(setup: &Setup, tenants: &Tenants, per_mille: usize) -> Vec<SearchReq
 
 fn open(dir: &Path, backend: &DynBackend, direct: bool) -> Result<Collection> {
     let options = CollectionOptions {
-        open: OpenOptions { direct, gap_max: GAP_MAX, ..OpenOptions::default() },
+        open: OpenOptions::default().with_direct(direct).with_gap_max(GAP_MAX),
         read_only: true,
         ..CollectionOptions::default()
     };

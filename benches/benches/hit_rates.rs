@@ -146,7 +146,7 @@ impl Setup {
         requests: &[ReadRequest],
         batch: usize,
     ) -> Result<Round> {
-        let options = OpenOptions { queue_depth: DEPTH, gap_max: 0, ..OpenOptions::default() };
+        let options = OpenOptions::default().with_queue_depth(DEPTH).with_gap_max(0);
         backend.run(|| async {
             let reader = backend.open(&self.path, &options).await?;
             let control = ReadControl::default();

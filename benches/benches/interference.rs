@@ -255,7 +255,7 @@ fn open(backend: &DynBackend, dir: &Path, background: bool) -> Result<Collection
     for file in files_below(dir)? {
         benches::make_cold(&file)?;
     }
-    let open = OpenOptions { direct: backend.name() != BackendKind::Mmap.name(), ..OpenOptions::default() };
+    let open = OpenOptions::default().with_direct(backend.name() != BackendKind::Mmap.name());
     let options =
         CollectionOptions { open, background, segments_max: usize::MAX, ..CollectionOptions::default() };
     Ok(Collection::open(backend, dir, &options)?)

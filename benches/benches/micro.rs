@@ -28,7 +28,7 @@ fn planner<B: BackendFactory>(criterion: &mut Criterion, path: &Path, backend: &
         // Inside the executor, the code times the rounds itself, because criterion's loop cannot await.
         bencher.iter_custom(|iterations| {
             let ran = backend.run(|| async {
-                let options = OpenOptions { queue_depth: 128, gap_max: 0, ..OpenOptions::default() };
+                let options = OpenOptions::default().with_queue_depth(128).with_gap_max(0);
                 let reader = backend.open(path, &options).await.expect("opens");
                 let control = ReadControl::default();
                 let started = Instant::now();

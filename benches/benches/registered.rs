@@ -89,14 +89,13 @@ fn main() -> Result<()> {
 /// The same through `io-ring`, with and without registered buffers.
 fn io_rings(path: &Path, file_bytes: u64, rounds: usize, reads: usize) -> Result<Table> {
     let start = |registered_bytes_max| {
-        RingBackend::start(&RingOptions { registered_bytes_max, ..RingOptions::default() })
+        RingBackend::start(&RingOptions::default().with_registered_bytes_max(registered_bytes_max))
     };
     let registered = RingOptions::default().registered_bytes_max;
     let contenders = [("none registered", start(0)?), ("registered", start(registered)?)];
     let title = format!("Random reads through io-ring, O_DIRECT, depth {IO_RING_DEPTH}");
     let mut table = Rounds::table(title, &["bytes", "reads", "buffers"], &FIGURES);
-    let options =
-        OpenOptions { direct: true, queue_depth: IO_RING_DEPTH, gap_max: 0, ..OpenOptions::default() };
+    let options = OpenOptions::default().with_direct(true).with_queue_depth(IO_RING_DEPTH).with_gap_max(0);
     for (len, reads) in [(4096, reads), (65_536, reads / 8)] {
         let mut of_len = Rounds::default();
         for round in 0..rounds {

@@ -184,7 +184,7 @@ fn run(
 ) -> Result<(Round, Vec<Vec<Hit>>)> {
     let direct = backend.name() != BackendKind::Mmap.name();
     let options = CollectionOptions {
-        open: OpenOptions { direct, queue_depth: QUEUE_DEPTH, ..OpenOptions::default() },
+        open: OpenOptions::default().with_direct(direct).with_queue_depth(QUEUE_DEPTH),
         cores: threads,
         reads_per_core: READS_PER_CORE,
         read_only: true,

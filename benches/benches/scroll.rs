@@ -201,7 +201,7 @@ fn scroll(setup: &Setup, contender: &Contender, points: usize, fio: Option<f64>)
     let Contender { backend, access, .. } = contender;
     let direct = backend.name() != BackendKind::Mmap.name();
     let options = CollectionOptions {
-        open: OpenOptions { direct, access: *access, ..OpenOptions::default() },
+        open: OpenOptions::default().with_direct(direct).with_access(*access),
         cores: 1,
         read_only: true,
         ..CollectionOptions::default()

@@ -138,7 +138,7 @@ impl Setup {
 
     fn walks(&self, backend: &DynBackend, way: Way, seed: u64) -> Result<Round> {
         backend.run(|| async {
-            let options = OpenOptions { queue_depth: DEPTH, gap_max: 0, ..OpenOptions::direct() };
+            let options = OpenOptions::direct().with_queue_depth(DEPTH).with_gap_max(0);
             let reader = backend.open(&self.path, &options).await?;
             let mut walks: Vec<_> =
                 (0..WALKS).map(|walk| Walk::new(seed * WALKS + walk, self.steps)).collect();
@@ -164,7 +164,7 @@ impl Setup {
             step(&mut session, number, walk);
         }
         let mut reads = 0;
-        while let Some(Completion { tag, bytes }) = session.next().await {
+        while let Some(Completion { tag, bytes, .. }) = session.next().await {
             let (number, at) = (tag as usize / NAMED, tag as usize % NAMED);
             reads += 1;
             if walks[number].take(at, &bytes?) {

@@ -194,7 +194,7 @@ fn bulk(setup: &Setup) -> Result<Table> {
                     }
                     let background = if lane == Lane::Background { ", background" } else { "" };
                     let contender = [written.into(), format!("{kind}{background}").into()];
-                    let options = OpenOptions { direct, lane, ..OpenOptions::default() };
+                    let options = OpenOptions::default().with_direct(direct).with_lane(lane);
                     rounds.run(round, contender, || vectors(setup, *kind, &options, mib))?;
                 }
             }

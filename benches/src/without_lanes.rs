@@ -9,7 +9,7 @@ use std::path::Path;
 pub struct WithoutLanes(pub DynBackend);
 
 fn foreground(options: &OpenOptions) -> OpenOptions {
-    OpenOptions { lane: Lane::Foreground, ..options.clone() }
+    options.clone().with_lane(Lane::Foreground)
 }
 
 impl BackendFactory for WithoutLanes {

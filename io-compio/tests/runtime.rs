@@ -34,7 +34,7 @@ fn starts() -> bool {
 
 /// Starts a task that reads again and again. Returns when it has reads in flight.
 async fn start_reading(meter: &Meter) {
-    let options = OpenOptions { queue_depth: 8, ..OpenOptions::default() };
+    let options = OpenOptions::default().with_queue_depth(8);
     let reader = CompioBackend::default().open(&program(), &options).await.unwrap();
     let control = ReadControl::new().with_meter(meter.clone());
     let reading = async move {

@@ -16,6 +16,7 @@ pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// The settings that an open file really uses, as the system granted them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BackendInfo {
     /// The backend's name, as users select it.
     pub backend: &'static str,
@@ -64,6 +65,12 @@ impl BackendInfo {
             lanes: false,
             kernel_features: kernel_features.iter().copied().chain(direct).collect(),
         }
+    }
+
+    /// The same settings on a backend whose background operations give way to others.
+    #[must_use]
+    pub fn with_lanes(self, lanes: bool) -> Self {
+        Self { lanes, ..self }
     }
 
     /// The budget of the file's device, or one of its own.

@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 ///     let records = session.add(records.session(ReadControl::default()));
 ///     session.submit(links, 0, ReadRequest::new(0, 8));
 ///     let mut found = Vec::new();
-///     while let Some((file, Completion { tag, bytes })) = session.next().await {
+///     while let Some((file, Completion { tag, bytes, .. })) = session.next().await {
 ///         let bytes = bytes?;
 ///         if file == links {
 ///             let offset = u64::from_le_bytes(bytes[..].try_into().expect("8 bytes were asked for"));

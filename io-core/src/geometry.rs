@@ -5,6 +5,7 @@
 /// The planner obeys them. Callers of [`VectorReader`](crate::VectorReader) never see them and may ask for
 /// any range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IoGeometry {
     /// Physical offsets and lengths are multiples of this power of two. It is 1 for buffered files, and the
     /// device's logical block for `O_DIRECT`.
@@ -22,6 +23,13 @@ impl IoGeometry {
     #[must_use]
     pub fn buffered(read_size_max: u32, gap_max: u32) -> Self {
         Self { offset_align: 1, memory_align: 1, read_size_max, gap_max }
+    }
+
+    /// The same geometry for offsets and lengths that are multiples of `offset_align`, and for memory at
+    /// multiples of `memory_align`.
+    #[must_use]
+    pub fn aligned(self, offset_align: u32, memory_align: u32) -> Self {
+        Self { offset_align, memory_align, ..self }
     }
 
     /// Checks that the planner can work with this geometry. The error is the reason.

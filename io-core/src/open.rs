@@ -68,10 +68,11 @@ pub enum Lane {
 /// ```
 /// use io_core::OpenOptions;
 ///
-/// let options = OpenOptions { direct: true, queue_depth: 128, ..OpenOptions::default() };
+/// let options = OpenOptions::direct().with_queue_depth(128);
 /// assert!(options.check().is_ok());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OpenOptions {
     /// Bypass the page cache, or fail. Without it, files are buffered or mapped.
     ///
@@ -122,6 +123,54 @@ impl OpenOptions {
     #[must_use]
     pub fn direct() -> Self {
         Self { direct: true, ..Self::default() }
+    }
+
+    /// The same options, with the field [`direct`](#structfield.direct).
+    #[must_use]
+    pub fn with_direct(self, direct: bool) -> Self {
+        Self { direct, ..self }
+    }
+
+    /// The same options, with [`OpenOptions::queue_depth`].
+    #[must_use]
+    pub fn with_queue_depth(self, queue_depth: u32) -> Self {
+        Self { queue_depth, ..self }
+    }
+
+    /// The same options, with [`OpenOptions::bytes_in_flight_max`].
+    #[must_use]
+    pub fn with_bytes_in_flight_max(self, bytes_in_flight_max: u64) -> Self {
+        Self { bytes_in_flight_max, ..self }
+    }
+
+    /// The same options, with [`OpenOptions::read_size_max`].
+    #[must_use]
+    pub fn with_read_size_max(self, read_size_max: u32) -> Self {
+        Self { read_size_max, ..self }
+    }
+
+    /// The same options, with [`OpenOptions::gap_max`].
+    #[must_use]
+    pub fn with_gap_max(self, gap_max: u32) -> Self {
+        Self { gap_max, ..self }
+    }
+
+    /// The same options, with [`OpenOptions::populate`].
+    #[must_use]
+    pub fn with_populate(self, populate: bool) -> Self {
+        Self { populate, ..self }
+    }
+
+    /// The same options, with [`OpenOptions::access`].
+    #[must_use]
+    pub fn with_access(self, access: AccessPattern) -> Self {
+        Self { access, ..self }
+    }
+
+    /// The same options, with [`OpenOptions::lane`].
+    #[must_use]
+    pub fn with_lane(self, lane: Lane) -> Self {
+        Self { lane, ..self }
     }
 
     /// The same options within the depth and the bytes of `device`, which other files share.

@@ -50,11 +50,20 @@ impl ReadTerms {
 
 /// One read of a [`FileSession`] that is over.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Completion {
     /// The caller's name for the read.
     pub tag: u64,
     /// Exactly the bytes that were asked for.
     pub bytes: Result<Bytes, ReadError>,
+}
+
+impl Completion {
+    /// A read that is over, for readers that make sessions of their own.
+    #[must_use]
+    pub fn new(tag: u64, bytes: Result<Bytes, ReadError>) -> Self {
+        Self { tag, bytes }
+    }
 }
 
 /// A set of reads of one file, to which reads are added at any time.

@@ -26,6 +26,7 @@ pub struct PageWrite<'a> {
 
 /// The outcome of a batch of writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WriteOutcome {
     /// Bytes written.
     pub bytes_written: u64,

@@ -36,7 +36,7 @@ static ALLOCATOR: Counting = Counting;
 fn allocations_per_batch<B: BackendFactory>(backend: &B, reads: u64) -> u64 {
     let requests: Vec<_> = (0..reads).map(|read| ReadRequest::new(read * 8192, 400)).collect();
     let run = backend.run(|| async {
-        let options = OpenOptions { gap_max: 0, ..OpenOptions::default() };
+        let options = OpenOptions::default().with_gap_max(0);
         let reader = backend.open(Path::new("vectors"), &options).await.expect("opens");
         let mut counted = 0;
         for _ in 0..3 {
@@ -57,7 +57,7 @@ fn allocations_per_batch<B: BackendFactory>(backend: &B, reads: u64) -> u64 {
 /// the in-memory disk.
 fn allocations_per_round(backend: &MemoryBackend, reads: u64) -> u64 {
     let run = backend.run(|| async {
-        let options = OpenOptions { gap_max: 0, ..OpenOptions::default() };
+        let options = OpenOptions::default().with_gap_max(0);
         let reader = backend.open(Path::new("vectors"), &options).await.expect("opens");
         let mut session = reader.session(ReadControl::default());
         let mut counted = 0;

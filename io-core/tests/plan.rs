@@ -7,12 +7,7 @@ use std::collections::HashSet;
 
 fn geometries() -> impl Strategy<Value = IoGeometry> {
     (prop::sample::select(vec![1u32, 4, 512, 4096]), 1u32..40, 0u32..20_000).prop_map(
-        |(align, units, gap_max)| IoGeometry {
-            offset_align: align,
-            memory_align: align,
-            read_size_max: units * align.max(512),
-            gap_max,
-        },
+        |(align, units, gap_max)| IoGeometry::buffered(units * align.max(512), gap_max).aligned(align, align),
     )
 }
 
@@ -153,7 +148,7 @@ proptest! {
 
 #[test]
 fn merge_and_split_by_hand() {
-    let geometry = IoGeometry { offset_align: 512, memory_align: 512, read_size_max: 4096, gap_max: 1024 };
+    let geometry = IoGeometry::buffered(4096, 1024).aligned(512, 512);
     let requests = [
         ReadRequest::new(100_000, 9000), // split: [99840, 109056) is 9216 bytes
         ReadRequest::new(3000, 100),     // [2560, 3584): 1,024 bytes after the first's end

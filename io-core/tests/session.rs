@@ -77,12 +77,10 @@ impl PageSource for Numbered {
 
 #[test]
 fn bytes_that_are_kept_hold_back_no_more_than_the_byte_budget() {
-    let options = OpenOptions {
-        bytes_in_flight_max: 8 * u64::from(PAGE),
-        read_size_max: PAGE,
-        gap_max: 0,
-        ..OpenOptions::default()
-    };
+    let options = OpenOptions::default()
+        .with_bytes_in_flight_max(8 * u64::from(PAGE))
+        .with_read_size_max(PAGE)
+        .with_gap_max(0);
     let info = BackendInfo::new("numbered", "none", &options, IoGeometry::buffered(PAGE, 0), &[]);
     let alive = Arc::<AtomicUsize>::default();
     let file = FileInfo::new(Path::new("numbered"), LEN);
@@ -92,7 +90,7 @@ fn bytes_that_are_kept_hold_back_no_more_than_the_byte_budget() {
     let mut cache = vec![Bytes::new(); pages as usize];
     for page in 0..pages {
         session.submit(page, ReadRequest::new(page * u64::from(PAGE) + 5, 10));
-        let Completion { tag, bytes } = pollster::block_on(session.next()).expect("one is pending");
+        let Completion { tag, bytes, .. } = pollster::block_on(session.next()).expect("one is pending");
         cache[tag as usize] = bytes.expect("a good read");
     }
     assert_eq!(alive.load(Ordering::Relaxed), 8, "the first pages are shared, the others were copied out");

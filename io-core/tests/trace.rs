@@ -137,7 +137,7 @@ fn a_write_that_fell_short_is_recorded_so() {
         let faults = Faults { seed, short: 0.5, delay: 0.5, ..Faults::default() };
         let faulty = FaultyBackend::new(MemoryBackend::new(seed), faults);
         let backend = TracedBackend::new(faulty, temp.path()).unwrap();
-        let options = OpenOptions { read_size_max: 8192, ..OpenOptions::direct() };
+        let options = OpenOptions::direct().with_read_size_max(8192);
         let bytes: Vec<u8> = (0..100_000u32).map(|at| (at / 7) as u8).take(96 << 10).collect();
         backend
             .run(|| async {

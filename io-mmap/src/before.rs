@@ -134,7 +134,8 @@ impl<R: VectorReader> MmapBeforeReader<R> {
             advise(map, options.access).map_err(failed)?;
         }
         let known = Known::new(*len, rustix::param::page_size(), options.populate);
-        let mut info = BackendInfo { backend: name, ..reader.info().clone() };
+        let mut info = reader.info().clone();
+        info.backend = name;
         info.kernel_features.push("mmap");
         Ok(Self {
             map,
@@ -321,7 +322,7 @@ impl<R: VectorReader, O: FileSession> FileSession for BeforeSession<'_, R, O> {
         }
         // The other reader first, so that it starts its reads before the map's are handed out.
         let polled = self.other.poll_next(cx);
-        if let Poll::Ready(Some(Completion { tag: place, bytes })) = polled {
+        if let Poll::Ready(Some(Completion { tag: place, bytes, .. })) = polled {
             let (tag, ReadRequest { offset, len }) = self.asked.remove(place as usize);
             if bytes.is_ok() {
                 lock(&self.reader.known).add(offset, len);
@@ -335,7 +336,7 @@ impl<R: VectorReader, O: FileSession> FileSession for BeforeSession<'_, R, O> {
                 }
                 error
             });
-            return Poll::Ready(Some(Completion { tag, bytes }));
+            return Poll::Ready(Some(Completion::new(tag, bytes)));
         }
         let Some(completion) = self.known.next(&mut self.map) else { return polled };
         self.reader.look();
@@ -462,7 +463,7 @@ mod tests {
     #[test]
     fn what_was_populated_is_known() {
         let dir = tempfile::tempdir().unwrap();
-        let options = OpenOptions { populate: true, ..OpenOptions::default() };
+        let options = OpenOptions::default().with_populate(true);
         assert_eq!(read(&open(&file(&dir), &options), &every_page()), 0);
     }
 

@@ -38,25 +38,15 @@ impl MmapReader {
         if let Some(map) = &map {
             advise(map, options.access).map_err(failed)?;
         }
-        let mut kernel_features = vec!["mmap"];
+        let geometry = IoGeometry::buffered(options.read_size_max, options.gap_max);
+        let mut info = BackendInfo::new(NAME, "none", options, geometry, &["mmap"]);
+        (info.io_mode, info.device) = (IoMode::Mapped, None);
         if cfg!(target_os = "linux") {
-            kernel_features.push("MADV_WILLNEED");
+            info.kernel_features.push("MADV_WILLNEED");
             if options.populate {
-                kernel_features.push("MAP_POPULATE");
+                info.kernel_features.push("MAP_POPULATE");
             }
         }
-        let info = BackendInfo {
-            backend: NAME,
-            runtime: "none",
-            io_mode: IoMode::Mapped,
-            queue_depth: options.queue_depth,
-            bytes_in_flight_max: options.bytes_in_flight_max,
-            device: None,
-            geometry: IoGeometry::buffered(options.read_size_max, options.gap_max),
-            lane: options.lane,
-            lanes: false,
-            kernel_features,
-        };
         Ok(Self {
             map,
             file: FileInfo::new(path, len),

@@ -96,7 +96,7 @@ impl KnownReads {
             }
             Ok(map.read(request))
         });
-        Some(Completion { tag, bytes })
+        Some(Completion::new(tag, bytes))
     }
 
     pub(crate) fn requests(&self) -> impl Iterator<Item = ReadRequest> {

@@ -27,7 +27,7 @@ fn before_others(battery: Battery, root: &Path) -> Battery {
     let ring = MmapBefore::new("mmap before ring", io_ring::RingBackend::default());
     let traced =
         TracedBackend::new(io_ring::RingBackend::default(), root).expect("the directory can be read");
-    let populated = OpenOptions { populate: true, ..OpenOptions::default() };
+    let populated = OpenOptions::default().with_populate(true);
     battery
         .any("unknown", &tokio_uring, &OpenOptions::default())
         .any("unknown", &ring, &OpenOptions::default())

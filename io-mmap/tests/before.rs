@@ -16,7 +16,7 @@ fn an_error_tells_the_index_and_the_count_of_the_whole_batch() {
     let faults = Faults { io_error_at: Some(2), ..Faults::default() };
     let faulty = FaultyBackend::new(TokioUringBackend::default(), faults);
     let backend = MmapBefore::new("mmap before faults", faulty.clone());
-    let options = OpenOptions { gap_max: 0, ..OpenOptions::default() };
+    let options = OpenOptions::default().with_gap_max(0);
     let run = backend.run(|| async {
         let reader = backend.open(&path, &options).await.expect("opens");
         let page = |page: u64| ReadRequest::new(page * 4096, 10);

@@ -36,7 +36,7 @@ async fn walk<R: VectorReader>(reader: &R) -> Result<u64, ReadError> {
         session.submit(walk, ReadRequest::new(walk * PAGE_BYTES, PAGE_BYTES as u32));
     }
     let mut arrived = 0;
-    while let Some(Completion { tag, bytes }) = session.next().await {
+    while let Some(Completion { tag, bytes, .. }) = session.next().await {
         let page = bytes?;
         arrived += 1;
         let walk = &mut walks[tag as usize];
@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         file.write_all(&bytes)?;
     }
     let backend = io_ring::RingBackend::default();
-    let options = OpenOptions { queue_depth: WALKS as u32, ..OpenOptions::default() };
+    let options = OpenOptions::default().with_queue_depth(WALKS as u32);
     let arrived = backend.run(|| async {
         let reader = backend.open(file.path(), &options).await?;
         let arrived = walk(&reader).await?;

@@ -23,7 +23,7 @@ impl Handle {
     fn new(ring: Arc<Ring<OpenFile>>, opened: (File, FileInfo, IoGeometry), options: &OpenOptions) -> Self {
         let (file, file_info, geometry) = opened;
         let info = BackendInfo::new(NAME, RUNTIME, options, geometry, ring.features());
-        let info = BackendInfo { lanes: true, ..info };
+        let info = info.with_lanes(true);
         Self { file: OpenFile::new(file, ring, options), file_info, info }
     }
 

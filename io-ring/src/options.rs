@@ -2,6 +2,7 @@
 
 /// The size of a ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RingOptions {
     /// Entries of the submission queue. One system call submits this many at most.
     pub entries: u32,
@@ -22,5 +23,31 @@ impl Default for RingOptions {
     /// 256 entries, 4095 operations in flight, 8 workers, 32 MiB of registered buffers.
     fn default() -> Self {
         Self { entries: 256, in_flight_max: 4095, workers_max: 8, registered_bytes_max: 32 << 20 }
+    }
+}
+
+impl RingOptions {
+    /// The same options, with [`RingOptions::entries`].
+    #[must_use]
+    pub fn with_entries(self, entries: u32) -> Self {
+        Self { entries, ..self }
+    }
+
+    /// The same options, with [`RingOptions::in_flight_max`].
+    #[must_use]
+    pub fn with_in_flight_max(self, in_flight_max: u32) -> Self {
+        Self { in_flight_max, ..self }
+    }
+
+    /// The same options, with [`RingOptions::workers_max`].
+    #[must_use]
+    pub fn with_workers_max(self, workers_max: u32) -> Self {
+        Self { workers_max, ..self }
+    }
+
+    /// The same options, with [`RingOptions::registered_bytes_max`].
+    #[must_use]
+    pub fn with_registered_bytes_max(self, registered_bytes_max: u64) -> Self {
+        Self { registered_bytes_max, ..self }
     }
 }

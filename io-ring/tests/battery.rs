@@ -13,18 +13,19 @@ fn main() -> ExitCode {
         .paged("buffered", &backend, &OpenOptions::default())
         .paged("direct", &backend, &OpenOptions::direct());
     // If the system refuses io_uring, the cases of the process's ring report it.
-    if let Ok(small) = RingBackend::start(&RingOptions {
-        entries: 1,
-        in_flight_max: 3,
-        workers_max: 1,
-        registered_bytes_max: 8192,
-    }) {
+    if let Ok(small) = RingBackend::start(
+        &RingOptions::default()
+            .with_entries(1)
+            .with_in_flight_max(3)
+            .with_workers_max(1)
+            .with_registered_bytes_max(8192),
+    ) {
         battery = battery.paged("buffered, always full", &small, &OpenOptions::default()).paged(
             "direct, always full",
             &small,
             &OpenOptions::direct(),
         );
     }
-    let background = OpenOptions { lane: io_core::Lane::Background, ..OpenOptions::default() };
+    let background = OpenOptions::default().with_lane(io_core::Lane::Background);
     battery.paged("buffered, in the background", &backend, &background).run()
 }

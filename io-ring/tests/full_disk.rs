@@ -71,7 +71,7 @@ fn of_joined_writes_those_that_fit_are_written_and_each_other_one_fails() {
     for lane in [Lane::Foreground, Lane::Background] {
         let (Some(disk), backend) = (SmallDisk::of_pages(DISK), ring()) else { return };
         let path = disk.path().join("file");
-        let options = OpenOptions { lane, ..OpenOptions::default() };
+        let options = OpenOptions::default().with_lane(lane);
         let writer = pollster::block_on(backend.create(&path, &options)).expect("creates");
         let results = write_pages_at_once(&writer, Stalled::new(&backend));
         for (page, result) in results.into_iter().enumerate() {

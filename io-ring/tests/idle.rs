@@ -14,7 +14,7 @@ fn its_thread_neither_runs_nor_is_woken() {
     let reader =
         pollster::block_on(backend.open(&file_of(directory.path(), 100), &options())).expect("opens");
     pollster::block_on(read_and_check(&reader, &requests(0..100)));
-    let background = OpenOptions { lane: Lane::Background, ..OpenOptions::default() };
+    let background = OpenOptions::default().with_lane(Lane::Background);
     let writer = pollster::block_on(backend.create(&directory.path().join("written"), &background));
     let writer = writer.expect("creates");
     pollster::block_on(writer.write_pages(&[PageWrite { offset: 0, bytes: &[1; 5000] }])).expect("writes");

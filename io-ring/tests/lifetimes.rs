@@ -4,7 +4,7 @@
 mod common;
 
 use common::{LEN, Stalled, Wakes, directory, file_of, options, poll_once, read_and_check, requests, ring};
-use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
+use io_core::{BackendFactory, ReadControl, ReadRequest, VectorReader};
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
@@ -134,7 +134,7 @@ fn never_above_the_limits_while_batches_end_and_are_dropped() {
     let (directory, backend) = (directory(), ring());
     let path = file_of(directory.path(), 200);
     // Two of the larger reads exhaust the bytes, four of the smaller ones the depth.
-    let limits = OpenOptions { queue_depth: 4, bytes_in_flight_max: 8192, read_size_max: 4096, ..options() };
+    let limits = options().with_queue_depth(4).with_bytes_in_flight_max(8192).with_read_size_max(4096);
     let reader = pollster::block_on(backend.open(&path, &limits)).expect("opens");
     let (control, small) = (ReadControl::default(), requests(0..50));
     let large: Vec<_> = (0..50).map(|page| ReadRequest::new(page * 8192, 3000)).collect();

@@ -41,7 +41,7 @@ fn at_once<T>(futures: impl Iterator<Item = impl Future<Output = Result<T, Write
 #[test]
 fn buffered_writes_and_syncs_of_many_files_keep_to_the_workers_there_are() {
     let directory = directory();
-    let options = RingOptions { workers_max: WORKERS_MAX, ..RingOptions::default() };
+    let options = RingOptions::default().with_workers_max(WORKERS_MAX);
     let backend = RingBackend::start(&options).expect("this system has io_uring");
     let asked = pollster::block_on(backend.create(&directory.path().join("asked"), &OpenOptions::default()));
     // Kernels from 5.15 on have this feature.
@@ -53,7 +53,7 @@ fn buffered_writes_and_syncs_of_many_files_keep_to_the_workers_there_are() {
             let (backend, directory, seen_max, page) = (&backend, &directory, &seen_max, &page);
             scope.spawn(move || {
                 let lane = if thread % 2 == 0 { Lane::Foreground } else { Lane::Background };
-                let options = OpenOptions { lane, ..OpenOptions::default() };
+                let options = OpenOptions::default().with_lane(lane);
                 let writers = (0..FILES_EACH).map(|file| {
                     let path = directory.path().join(format!("{thread}-{file}"));
                     pollster::block_on(backend.create(&path, &options)).expect("creates")

@@ -32,7 +32,7 @@ impl Handle {
     ) -> Self {
         let info = BackendInfo::new(NAME, RUNTIME, options, geometry, features);
         // A background write must end on the disk. Only Linux can send some pages of a file there.
-        let info = BackendInfo { lanes: options.direct || cfg!(target_os = "linux"), ..info };
+        let info = info.with_lanes(options.direct || cfg!(target_os = "linux"));
         let file = OpenFile::new(file, Arc::clone(&pool), options);
         Self { file: Mutex::new(Some(Arc::new(file))), pool, file_info, info }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// The size of a pool of threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ThreadsOptions {
     /// Maximum of threads, at least 1. Each carries out one operation at a time, for any file. More
     /// operations wait, in their lane.
@@ -17,5 +18,19 @@ impl Default for ThreadsOptions {
     /// work.
     fn default() -> Self {
         Self { threads_max: 32, idle_for: Duration::from_secs(5) }
+    }
+}
+
+impl ThreadsOptions {
+    /// The same options, with [`ThreadsOptions::threads_max`].
+    #[must_use]
+    pub fn with_threads_max(self, threads_max: usize) -> Self {
+        Self { threads_max, ..self }
+    }
+
+    /// The same options, with [`ThreadsOptions::idle_for`].
+    #[must_use]
+    pub fn with_idle_for(self, idle_for: Duration) -> Self {
+        Self { idle_for, ..self }
     }
 }

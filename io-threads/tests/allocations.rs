@@ -60,10 +60,10 @@ fn a_read_allocates_nothing() {
     let directory = directory();
     let path = file_of(directory.path(), 512);
     // Few threads, which all run soon, and then stay.
-    let options = ThreadsOptions { threads_max: 4, idle_for: Duration::from_secs(3600) };
+    let options = ThreadsOptions::default().with_threads_max(4).with_idle_for(Duration::from_secs(3600));
     let backend = ThreadsBackend::start(&options).expect("a thread starts");
     let chosen = DynBackend::new(backend.clone());
-    let buffered = OpenOptions { gap_max: 0, ..OpenOptions::default() };
+    let buffered = OpenOptions::default().with_gap_max(0);
     for how in [direct(), buffered] {
         let few = allocations_per_batch(&backend, &path, &how, 64);
         let many = allocations_per_batch(&backend, &path, &how, 512);

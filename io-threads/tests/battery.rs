@@ -9,9 +9,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let backend = ThreadsBackend::default();
-    let one = ThreadsOptions { threads_max: 1, ..ThreadsOptions::default() };
+    let one = ThreadsOptions::default().with_threads_max(1);
     let one = ThreadsBackend::start(&one).expect("a thread starts");
-    let background = OpenOptions { lane: Lane::Background, ..OpenOptions::default() };
+    let background = OpenOptions::default().with_lane(Lane::Background);
     Battery::new(Path::new(env!("CARGO_TARGET_TMPDIR")))
         .paged("buffered", &backend, &OpenOptions::default())
         .paged("direct", &backend, &OpenOptions::direct())

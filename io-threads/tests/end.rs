@@ -39,7 +39,7 @@ fn there_are_as_many_as_are_needed_and_none_is_left() {
     assert_eq!(gate.operations_in_flight(), 0, "they ended first");
 
     // Idle threads end, but for one.
-    let options = ThreadsOptions { threads_max: 8, idle_for: Duration::ZERO };
+    let options = ThreadsOptions::default().with_threads_max(8).with_idle_for(Duration::ZERO);
     let backend = ThreadsBackend::start(&options).expect("a thread starts");
     let reader = open(&backend, &path, &direct());
     for _ in 0..10 {

@@ -156,7 +156,7 @@ fn wakers_that_panic_take_neither_the_thread_down_nor_permits_away() {
 #[cfg(target_os = "linux")]
 fn bytes_in_the_page_cache_need_no_thread() {
     let (directory, backend) = (directory(), pool(1));
-    let options = OpenOptions { gap_max: 0, populate: true, ..OpenOptions::default() };
+    let options = OpenOptions::default().with_gap_max(0).with_populate(true);
     let reader = open(&backend, &file_of(directory.path(), 100), &options);
     let _stalled = Stalled::new(&backend);
     let all = requests(0..100);

@@ -43,7 +43,7 @@ async fn open(path: &Path) -> Arc<Reader> {
 }
 
 async fn create(path: &Path) -> Arc<Writer> {
-    let options = OpenOptions { gap_max: 0, ..OpenOptions::default() };
+    let options = OpenOptions::default().with_gap_max(0);
     Arc::new(ThreadsBackend::default().create(path, &options).await.expect("creates"))
 }
 

@@ -87,7 +87,7 @@ proptest! {
 
     #[test]
     fn what_is_written_is_read_back(dim in 1u32..1500, count in 0usize..400, direct: bool, seed: u8) {
-        let options = OpenOptions { direct, ..OpenOptions::default() };
+        let options = OpenOptions::default().with_direct(direct);
         let bytes: Vec<Vec<u8>> = (0..count)
             .map(|point| (0..dim as usize).map(|i| (point * 31 + i * 7 + seed as usize) as u8).collect())
             .collect();

@@ -198,7 +198,7 @@ impl BackendFactory for Asked {
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
         // The bytes are only counted, so they need not be read.
-        let inner = self.inner.open(path, &OpenOptions { populate: false, ..options.clone() }).await?;
+        let inner = self.inner.open(path, &options.clone().with_populate(false)).await?;
         let populated = if options.populate { inner.file_dyn().len } else { 0 };
         self.meter.update(|counters| counters.bytes_wanted += populated);
         Ok(Metered::with_meter(inner, self.meter.clone()))

@@ -84,7 +84,7 @@ pub(super) fn check<B: BackendFactory>(backend: &B, errors: &[c_int]) {
         ERROR.store(error as usize, SeqCst);
         for (depth, call) in DEPTHS.into_iter().flat_map(|depth| (0..CALLS).map(move |call| (depth, call))) {
             let options =
-                OpenOptions { queue_depth: depth, gap_max: 0, read_size_max: LEN, ..OpenOptions::default() };
+                OpenOptions::default().with_queue_depth(depth).with_gap_max(0).with_read_size_max(LEN);
             let written = dir.path().join(format!("{error} {depth} {call}"));
             let started = backend.run(|| async {
                 read(backend, &path, &options, &bytes, call).await;

@@ -42,7 +42,7 @@ fn writes_and_reads(backend: &RingBackend) {
     let path = directory.path().join("file");
     let run = backend.run(|| async {
         for lane in [Lane::Foreground, Lane::Background] {
-            let options = OpenOptions { lane, gap_max: 0, ..OpenOptions::default() };
+            let options = OpenOptions::default().with_lane(lane).with_gap_max(0);
             let writer = backend.create(&path, &options).await.expect("creates");
             writer.write_pages(&[PageWrite { offset: 0, bytes: &bytes }]).await.expect("writes");
             writer.sync(SyncKind::All).await.expect("syncs");
@@ -76,7 +76,7 @@ fn a_kernel_with_less_does_as_well() {
 fn a_ring_of_any_size_works() {
     for size in [0, 1, 5, u32::MAX] {
         let options =
-            RingOptions { entries: size, in_flight_max: size, workers_max: size, ..RingOptions::default() };
+            RingOptions::default().with_entries(size).with_in_flight_max(size).with_workers_max(size);
         writes_and_reads(&RingBackend::start(&options).expect("this system has io_uring"));
     }
 }

@@ -23,7 +23,7 @@ fn no_ring() -> Arc<Ring<OpenFile>> {
 /// A file to write to.
 fn new_file(lane: Lane) -> (tempfile::TempDir, Arc<OpenFile>) {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let options = OpenOptions { lane, queue_depth: 4096, ..OpenOptions::default() };
+    let options = OpenOptions::default().with_lane(lane).with_queue_depth(4096);
     let (file, ..) = create_std(&directory.path().join("file"), &options).expect("creates");
     (directory, OpenFile::new(file, no_ring(), &options))
 }
@@ -221,7 +221,7 @@ fn reads_into_pinned_buffers_bring_their_own_bytes() {
     let path = directory.path().join("file");
     let content: Vec<u8> = (0..64 * BLOCK).map(|at| (at / 16 * 31 + at) as u8).collect();
     std::fs::write(&path, &content).expect("writes");
-    let options = OpenOptions { direct: true, ..OpenOptions::default() };
+    let options = OpenOptions::default().with_direct(true);
     let (file, ..) = open_std(&path, &options).expect("this file system has O_DIRECT");
     let file = OpenFile::new(file, no_ring(), &options);
     let mut worker = worker(&RingOptions::default());

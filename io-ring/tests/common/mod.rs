@@ -25,7 +25,7 @@ const STRIDE: u64 = 8192;
 
 /// Opens files so that each request is a read of its own.
 pub(crate) fn options() -> OpenOptions {
-    OpenOptions { gap_max: 0, ..OpenOptions::default() }
+    OpenOptions::default().with_gap_max(0)
 }
 
 /// A ring besides the process's one.

@@ -23,13 +23,12 @@ pub(crate) const LEN: u32 = 4096;
 
 /// Opens files past the page cache, so that each read needs a thread.
 pub(crate) fn direct() -> OpenOptions {
-    OpenOptions { gap_max: 0, ..OpenOptions::direct() }
+    OpenOptions::direct().with_gap_max(0)
 }
 
 /// A pool besides the process's one.
 pub(crate) fn pool(threads_max: usize) -> ThreadsBackend {
-    ThreadsBackend::start(&ThreadsOptions { threads_max, ..ThreadsOptions::default() })
-        .expect("a thread starts")
+    ThreadsBackend::start(&ThreadsOptions::default().with_threads_max(threads_max)).expect("a thread starts")
 }
 
 /// The byte at `offset` of each file.

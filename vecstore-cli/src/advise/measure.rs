@@ -120,7 +120,7 @@ struct Contender {
 
 impl Contender {
     fn new(kind: BackendKind, direct: bool, warm: bool, queue_depth: u32) -> Self {
-        let options = OpenOptions { direct, queue_depth, ..OpenOptions::default() };
+        let options = OpenOptions::default().with_direct(direct).with_queue_depth(queue_depth);
         Self { kind, options, warm, mode: None, rates: Vec::new(), cpu: Vec::new() }
     }
 }
@@ -238,7 +238,7 @@ impl Bench<'_> {
 
     fn mode(&self, kind: BackendKind, direct: bool) -> Result<IoMode, CliError> {
         let (backend, path) = (kind.backend(), self.file());
-        let options = OpenOptions { direct, ..OpenOptions::default() };
+        let options = OpenOptions::default().with_direct(direct);
         let mode = backend
             .run(|| async {
                 let reader = backend.open(&path, &options).await?;

@@ -188,9 +188,7 @@ fn search(advice: &Advice) -> String {
 }
 
 fn library(advice: &Advice) -> String {
-    let depth = advice.queue_depth.map_or_else(String::new, |depth| format!("queue_depth: {depth}, "));
-    format!(
-        "CollectionOptions {{ open: OpenOptions {{ direct: {}, {depth}..OpenOptions::default() }}, ..CollectionOptions::default() }}",
-        advice.direct
-    )
+    let depth = advice.queue_depth.map_or_else(String::new, |depth| format!(".with_queue_depth({depth})"));
+    let direct = if advice.direct { "direct" } else { "default" };
+    format!("CollectionOptions {{ open: OpenOptions::{direct}(){depth}, ..CollectionOptions::default() }}")
 }

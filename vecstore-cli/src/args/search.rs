@@ -140,8 +140,7 @@ pub(crate) struct IoArgs {
 
 impl IoArgs {
     pub(crate) fn options(&self) -> CollectionOptions {
-        let open =
-            OpenOptions { direct: self.direct, queue_depth: self.queue_depth, ..OpenOptions::default() };
+        let open = OpenOptions::default().with_direct(self.direct).with_queue_depth(self.queue_depth);
         let default = CollectionOptions::default();
         CollectionOptions {
             open,

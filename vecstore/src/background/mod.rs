@@ -38,7 +38,11 @@ pub(crate) fn options(options: &OpenOptions) -> OpenOptions {
     let bytes_max = BYTES_IN_FLIGHT_MAX.max(u64::from(options.read_size_max));
     let bytes_in_flight_max = options.bytes_in_flight_max.min(bytes_max);
     let gap_max = options.gap_max.max(GAP_MAX);
-    OpenOptions { lane: Lane::Background, bytes_in_flight_max, gap_max, ..options.clone() }
+    options
+        .clone()
+        .with_lane(Lane::Background)
+        .with_bytes_in_flight_max(bytes_in_flight_max)
+        .with_gap_max(gap_max)
 }
 
 /// The threads that compute. All builds of the process share them; there are as many as in rayon's own pool
@@ -66,8 +70,8 @@ mod tests {
 
     #[test]
     fn options_stay_sound_and_no_more_is_in_flight_than_asked_for() {
-        let large_reads = OpenOptions { read_size_max: 4 << 20, ..OpenOptions::default() };
-        let little = OpenOptions { bytes_in_flight_max: 4096, read_size_max: 4096, ..OpenOptions::default() };
+        let large_reads = OpenOptions::default().with_read_size_max(4 << 20);
+        let little = OpenOptions::default().with_bytes_in_flight_max(4096).with_read_size_max(4096);
         let cases = [
             (OpenOptions::default(), 1 << 20),
             (OpenOptions::direct(), 1 << 20),
@@ -78,7 +82,10 @@ mod tests {
             let background = options(&foreground);
             background.check().unwrap();
             let gap_max = 32 << 10;
-            let expected = OpenOptions { lane: Lane::Background, bytes_in_flight_max, gap_max, ..foreground };
+            let expected = foreground
+                .with_lane(Lane::Background)
+                .with_bytes_in_flight_max(bytes_in_flight_max)
+                .with_gap_max(gap_max);
             assert_eq!(background, expected);
         }
     }

@@ -121,7 +121,8 @@ mod tests {
         let calls = Rc::new(RefCell::new(Vec::new()));
         let work = async || {
             let created = memory.create(Path::new("a"), &OpenOptions::default()).await.unwrap();
-            let info = BackendInfo { io_mode, lanes, ..created.info().clone() };
+            let mut info = created.info().clone().with_lanes(lanes);
+            info.io_mode = io_mode;
             let noting = Noting { writer: Box::new(created), info, calls: Rc::clone(&calls) };
             let writer = BackgroundWriter::new(Box::new(noting));
             let mut offset = 0;

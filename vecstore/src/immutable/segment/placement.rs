@@ -10,14 +10,14 @@ use std::path::Path;
 pub(super) fn placed(options: &OpenOptions, placement: Placement) -> OpenOptions {
     match placement {
         Placement::Cold => options.clone(),
-        Placement::Cached | Placement::Pinned => OpenOptions { direct: false, ..options.clone() },
+        Placement::Cached | Placement::Pinned => options.clone().with_direct(false),
     }
 }
 
 /// The options for loading a file. Direct IO is used if requested, unless the file belongs in the page cache.
 pub(super) fn loading(options: &OpenOptions, placement: Placement) -> OpenOptions {
     let access = AccessPattern::Sequential;
-    OpenOptions { direct: options.direct && placement != Placement::Cached, access, ..options.clone() }
+    options.clone().with_direct(options.direct && placement != Placement::Cached).with_access(access)
 }
 
 /// Reads a file into the page cache if its placement says so. Call it only once the length of the file is
@@ -31,7 +31,7 @@ pub(super) async fn bring_in(
     if placement != Placement::Cached {
         return Ok(());
     }
-    let reader = backend.open(path, &OpenOptions { populate: true, ..loading(options, placement) }).await?;
+    let reader = backend.open(path, &loading(options, placement).with_populate(true)).await?;
     let closed = reader.close_dyn().await;
     closed.map_err(|error| DirectoryError::new("close", path, error).into())
 }
