@@ -18,7 +18,7 @@ use benches::ring::BareRing;
 use benches::rounds::{Round, Rounds};
 use benches::settings::Settings;
 use benches::{data_file, fio, make_cold, make_warm, map};
-use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadRequest, VectorReader};
+use io_core::{DynBackend, Executor, FileSystem, OpenOptions, ReadControl, ReadRequest, VectorReader};
 use std::error::Error;
 use std::fmt;
 use std::ops::ControlFlow;

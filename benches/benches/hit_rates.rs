@@ -17,7 +17,7 @@ use benches::ring::BareRing;
 use benches::rounds::{Round, Rounds};
 use benches::settings::Settings;
 use benches::{data_file, make_cold, touch};
-use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadRequest, VectorReader};
+use io_core::{DynBackend, Executor, FileSystem, OpenOptions, ReadControl, ReadRequest, VectorReader};
 use io_mmap::{MmapBackend, MmapBefore};
 use io_ring::RingBackend;
 use io_tokio_uring::TokioUringBackend;

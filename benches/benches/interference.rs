@@ -17,7 +17,7 @@ use benches::data::{Error, variable};
 use benches::disk::DiskCounts;
 use benches::report::{Cell, Plot, Report, Table};
 use benches::without_lanes::WithoutLanes;
-use io_core::{BackendFactory, DynBackend, OpenOptions, StopFlag, with_causes};
+use io_core::{DynBackend, FileSystem, OpenOptions, StopFlag, with_causes};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};

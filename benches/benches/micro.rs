@@ -4,7 +4,9 @@
 use benches::{data_file, make_warm, map, touch};
 use criterion::{BatchSize, Criterion, Throughput};
 use io_core::backend::ReadPlan;
-use io_core::{BackendFactory, IoGeometry, OpenOptions, ReadControl, ReadRequest, VectorReader};
+use io_core::{
+    BackendFactory, Executor, FileSystem, IoGeometry, OpenOptions, ReadControl, ReadRequest, VectorReader,
+};
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

@@ -14,7 +14,7 @@ use benches::ring::{BareOptions, BareRing};
 use benches::rounds::Rounds;
 use benches::settings::Settings;
 use benches::{data_file, make_warm};
-use io_core::{BackendFactory, OpenOptions, ReadControl, VectorReader};
+use io_core::{Executor, FileSystem, OpenOptions, ReadControl, VectorReader};
 use io_ring::{RingBackend, RingOptions};
 use std::error::Error;
 use std::ops::ControlFlow;

@@ -22,7 +22,7 @@ use benches::report::{Plot, Report};
 use benches::rounds::{Round, Rounds};
 use benches::settings::Settings;
 use benches::{cpu_time, fio, make_cold, memory};
-use io_core::{BackendFactory, DynBackend, OpenOptions, StopFlag};
+use io_core::{DynBackend, FileSystem, OpenOptions, StopFlag};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -22,7 +22,7 @@ use benches::report::{Plot, Report, Table};
 use benches::rounds::{Round, Rounds};
 use benches::settings::Settings;
 use benches::{cpu_time, fio, make_cold, memory};
-use io_core::{AccessPattern, BackendFactory, DynBackend, OpenOptions, StopFlag};
+use io_core::{AccessPattern, DynBackend, FileSystem, OpenOptions, StopFlag};
 use std::error::Error;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@
 use benches::cpu_time;
 use benches::memory::{Counted, bytes_of};
 use benches::report::{Cell, Report, Table};
-use io_core::{BackendFactory, DynBackend};
+use io_core::{DynBackend, Executor};
 use io_mmap::MmapBackend;
 use roaring::RoaringBitmap;
 use std::collections::{BTreeMap, HashMap};

@@ -20,7 +20,8 @@ use benches::rounds::{Round, Rounds};
 use benches::settings::Settings;
 use benches::{cpu_time, data_file, data_word, make_cold};
 use io_core::{
-    BackendFactory, Completion, DynBackend, FileSession, OpenOptions, ReadControl, ReadRequest, VectorReader,
+    Completion, DynBackend, Executor, FileSession, FileSystem, OpenOptions, ReadControl, ReadRequest,
+    VectorReader,
 };
 use std::error::Error;
 use std::ops::ControlFlow;

@@ -19,7 +19,7 @@ use benches::report::{Report, Table};
 use benches::rounds::{Round, Rounds};
 use benches::settings::Settings;
 use benches::write_rings::{Pooling, Work, WorkerWatch, many_rings};
-use io_core::{BackendFactory, Lane, OpenOptions, PageWrite, PageWriter, SyncKind};
+use io_core::{Executor, FileSystem, Lane, OpenOptions, PageWrite, PageWriter, SyncKind};
 use io_ring::{RingBackend, RingOptions};
 use std::error::Error;
 use std::fs::File;

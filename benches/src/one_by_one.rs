@@ -1,6 +1,8 @@
 //! A backend that gets one vector at a time, as from a plain loop.
 
-use io_core::{BackendFactory, BackendInfo, DynBackend, DynPageWriter, DynVectorReader, FileInfo, ReadTerms};
+use io_core::{
+    BackendInfo, DynBackend, DynPageWriter, DynVectorReader, Executor, FileInfo, FileSystem, ReadTerms,
+};
 use io_core::{
     Completion, FileSession, OpenError, OpenOptions, ReadControl, ReadError, ReadOutcome, ReadRequest,
     ReadStats, StartError, VectorReader,
@@ -15,20 +17,13 @@ use std::task::{Context, Poll};
 #[derive(Clone, Debug)]
 pub struct OneByOne(pub DynBackend);
 
-impl BackendFactory for OneByOne {
+impl FileSystem for OneByOne {
     type Reader = OneByOneReader;
+
     type Writer = Box<dyn DynPageWriter>;
 
     fn name(&self) -> &'static str {
         self.0.name()
-    }
-
-    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
-    where
-        M: FnOnce() -> F,
-        F: Future,
-    {
-        self.0.run(main)
     }
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
@@ -37,6 +32,20 @@ impl BackendFactory for OneByOne {
 
     async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
         self.0.create(path, options).await
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        self.0.open_for_writing(path, options).await
+    }
+}
+
+impl Executor for OneByOne {
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        self.0.run(main)
     }
 }
 

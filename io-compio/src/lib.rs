@@ -2,7 +2,7 @@
 //!
 //! Reads go into pooled, aligned buffers, buffered or past the page cache.
 //!
-//! Start the executor with [`CompioBackend::run`](io_core::BackendFactory::run), or use the backend inside
+//! Start the executor with [`CompioBackend::run`](io_core::Executor::run), or use the backend inside
 //! your own compio runtime.
 //!
 //! compio also has a driver without io_uring, and may choose it by itself. This backend never uses it:

@@ -7,7 +7,7 @@ use compio_driver::{DriverType, Proactor, ProactorBuilder};
 use compio_runtime::Runtime;
 use io_core::backend::{PagedReader, PagedWriter, run_to_drain};
 use io_core::backend::{RuntimeSink, RuntimeSource};
-use io_core::{BackendFactory, OpenError, OpenOptions, StartError};
+use io_core::{Executor, FileSystem, OpenError, OpenOptions, StartError};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::pin::pin;
@@ -27,14 +27,32 @@ pub struct CompioBackend {
     _private: (),
 }
 
-impl BackendFactory for CompioBackend {
+impl FileSystem for CompioBackend {
     type Reader = PagedReader<RuntimeSource<CompioFile>>;
+
     type Writer = PagedWriter<RuntimeSink<CompioFile>>;
 
     fn name(&self) -> &'static str {
         NAME
     }
 
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        enter()?;
+        RuntimeSource::open(path, options)
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        enter()?;
+        RuntimeSink::create(path, options)
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        enter()?;
+        RuntimeSink::open_for_writing(path, options)
+    }
+}
+
+impl Executor for CompioBackend {
     fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
     where
         M: FnOnce() -> F,
@@ -53,16 +71,6 @@ impl BackendFactory for CompioBackend {
         // A runtime that is dropped while a panic unwinds leaks its tasks, and the files in them.
         drop(runtime);
         Ok(ended.unwrap_or_else(|panic| resume_unwind(panic)))
-    }
-
-    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
-        enter()?;
-        RuntimeSource::open(path, options)
-    }
-
-    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
-        enter()?;
-        RuntimeSink::create(path, options)
     }
 }
 

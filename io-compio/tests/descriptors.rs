@@ -5,7 +5,7 @@
 use compio_driver::{DriverType, Proactor};
 use compio_runtime::Runtime;
 use io_compio::CompioBackend;
-use io_core::{BackendFactory, OpenError, OpenOptions, ReadControl, ReadRequest, StartError, VectorReader};
+use io_core::{FileSystem, OpenError, OpenOptions, ReadControl, ReadRequest, StartError, VectorReader};
 use std::fs::File;
 use std::ops::ControlFlow;
 

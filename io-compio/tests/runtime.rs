@@ -9,7 +9,7 @@ use compio_driver::{DriverType, Proactor};
 use compio_runtime::Runtime;
 use io_compio::CompioBackend;
 use io_core::{
-    BackendFactory, Meter, OpenError, OpenOptions, ReadControl, ReadRequest, StartError, VectorReader,
+    Executor, FileSystem, Meter, OpenError, OpenOptions, ReadControl, ReadRequest, StartError, VectorReader,
     with_causes,
 };
 use std::future::{pending, poll_fn};

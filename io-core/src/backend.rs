@@ -17,12 +17,13 @@ pub use crate::handle::Handle;
 pub use crate::kept::Kept;
 pub use crate::lanes::{Lanes, Load, QUIET_BYTES};
 pub use crate::of_process::OfProcess;
-pub use crate::open::{create_std, open_std};
+pub use crate::open::{create_std, open_std, open_std_for_writing};
 pub use crate::plan::{PlannedRead, ReadPlan};
 pub use crate::positional::{read_at, write_at};
 pub use crate::reader::PagedReader;
 #[cfg(unix)]
 pub use crate::runtime_file::{RuntimeFile, RuntimeSink, RuntimeSource};
+pub use crate::send::{SendFileSystem, SendPageSink, SendPageSource};
 pub use crate::shared_page::{PendingPage, RunningPage, SharedBufferPool, SharedPage};
 pub use crate::shared_pool::{Pooled, SharedPool};
 pub use crate::source::{PageSink, PageSource};

@@ -134,6 +134,14 @@ impl ReadError {
         }
     }
 
+    /// The same error, with the number of requests that were delivered before it.
+    pub(crate) fn after(mut self, count: usize) -> Self {
+        if let Self::Io { delivered, .. } | Self::Truncated { delivered, .. } = &mut self {
+            *delivered = count;
+        }
+        self
+    }
+
     /// The operating system's error number, where there is one.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {

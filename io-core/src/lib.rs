@@ -51,7 +51,10 @@
 //! | [`PagedReader`], [`PagedWriter`] | plan and drive: fill the depth, re-issue short transfers, deliver |
 //! | [`PageSource`], [`PageSink`] | a backend implements them: one physical read; one write and sync |
 //! | [`Directory`] | names, small files, durability of names, locks |
-//! | [`BackendFactory`], [`DynBackend`] | opens readers and writers, and starts the executor they live on |
+//! | [`FileSystem`] | opens readers and writers |
+//! | [`Executor`] | starts the executor they live on |
+//! | [`BackendFactory`] | both |
+//! | [`DynBackend`], [`SendBackend`] | a backend chosen at run time: files that stay on their thread, and files that may move |
 //!
 //! [`ReadPlan`]: backend::ReadPlan
 //! [`PagedReader`]: backend::PagedReader
@@ -83,11 +86,13 @@
 
 mod alarm;
 pub mod backend;
+mod backend_info;
 mod batch;
 mod buffer;
 mod causes;
 mod control;
 mod directory;
+mod dyn_backend;
 mod engine;
 mod error;
 mod factory;
@@ -102,6 +107,7 @@ mod lanes;
 mod meter;
 mod of_process;
 mod open;
+mod over_session;
 mod paged_session;
 mod plan;
 mod positional;
@@ -110,6 +116,7 @@ mod regular;
 mod request;
 #[cfg(unix)]
 mod runtime_file;
+mod send;
 mod session;
 mod shared_page;
 mod shared_pool;
@@ -124,13 +131,15 @@ mod write_plan;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use backend_info::BackendInfo;
 pub use causes::{WithCauses, with_causes};
 pub use control::{ReadControl, StopFlag};
 pub use directory::{
     Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind, StdDirectory,
 };
+pub use dyn_backend::DynBackend;
 pub use error::{OpenError, PlanError, ReadError, StartError, WriteError};
-pub use factory::{BackendFactory, BackendInfo, DynBackend, LocalBoxFuture};
+pub use factory::{BackendFactory, Executor, FileSystem, LocalBoxFuture, SendBoxFuture};
 pub use files::{Session, SessionFile};
 pub use gate::DeviceBudget;
 pub use geometry::IoGeometry;
@@ -139,10 +148,11 @@ pub use open::{AccessPattern, FileInfo, IoMode, Lane, OpenOptions};
 pub use reader::{DynSink, DynVectorReader, VectorReader};
 pub use regular::{Links, open_regular};
 pub use request::{BatchEnd, ReadOutcome, ReadRequest, ReadStats};
+pub use send::{SendBackend, SendPageWriter, SendSink, SendVectorReader};
 pub use session::{Completion, FileSession, Next, ReadTerms};
 pub use source::SyncKind;
 pub use write::{DynPageWriter, PageWrite, PageWriter, WriteOutcome};
-pub use write_behind::WriteBehind;
+pub use write_behind::{LocalWrites, SendWrites, WriteBehind, WriteForm};
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]

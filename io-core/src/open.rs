@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) use direct::NAME as DIRECT_NAME;
-pub use std_file::{create_std, open_std};
+pub use std_file::{create_std, open_std, open_std_for_writing};
 
 /// How bytes come from the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@ use crate::buffer::{BufferPool, KernelBuf, Page};
 use crate::gate::Permit;
 use crate::handle::Handle;
 use crate::kept::Kept;
-use crate::open::{create_std, open_std};
+use crate::open::{create_std, open_std, open_std_for_writing};
 use crate::reader::PagedReader;
 use crate::source::{PageSink, PageSource};
 use crate::write::PagedWriter;
@@ -147,7 +147,22 @@ impl<F: RuntimeFile> RuntimeSink<F> {
     /// # Errors
     /// [`OpenError`].
     pub fn create(path: &Path, options: &OpenOptions) -> Result<PagedWriter<Self>, OpenError> {
-        let (file, file_info, geometry) = create_std(path, options)?;
+        Self::over(create_std(path, options)?, path, options)
+    }
+
+    /// Opens an existing file.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open_for_writing(path: &Path, options: &OpenOptions) -> Result<PagedWriter<Self>, OpenError> {
+        Self::over(open_std_for_writing(path, options)?, path, options)
+    }
+
+    fn over(
+        (file, file_info, geometry): (File, FileInfo, IoGeometry),
+        path: &Path,
+        options: &OpenOptions,
+    ) -> Result<PagedWriter<Self>, OpenError> {
         let for_len = file.try_clone().map_err(|error| OpenError::io(path, error))?;
         let pooled = Pooled::new(path, (file, file_info, geometry), options)?;
         Ok(PagedWriter::new(Self { pooled, for_len }))

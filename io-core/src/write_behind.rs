@@ -1,10 +1,12 @@
 //! Writes a file from front to back. Earlier batches are written while the next one is collected.
 
-use crate::{LocalBoxFuture, PageWrite, PageWriter, WriteError};
+use crate::{LocalBoxFuture, PageWrite, PageWriter, SendBoxFuture, SendPageWriter, WriteError};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::rc::Rc;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 /// Maximum of batches in flight. With so many, the processor and the disk hardly wait for each other.
@@ -14,16 +16,60 @@ const BATCHES_MAX: usize = 4;
 /// all other writes of the file wait, in ext4 and elsewhere. A write within the file's length does not.
 const LEN_AHEAD_MAX: u64 = 64 << 20;
 
-/// A batch, in flight or ended. Its result is the memory of its bytes, for reuse.
-enum Batch {
-    Writing(LocalBoxFuture<'static, Result<Vec<u8>, WriteError>>),
-    Ended(Result<Vec<u8>, WriteError>),
+/// The result of a batch: the memory of its bytes, for reuse.
+type Written = Result<Vec<u8>, WriteError>;
+
+/// How a [`WriteBehind`] keeps its batches: [`LocalWrites`] or [`SendWrites`].
+pub trait WriteForm<W> {
+    /// A batch in flight.
+    type Writing: Future<Output = Written> + Unpin + 'static;
+
+    /// Begins to write `bytes` at `offset`.
+    fn start(writer: Arc<W>, offset: u64, bytes: Vec<u8>) -> Self::Writing;
 }
 
-impl Batch {
+/// Batches stay on their thread. For every writer.
+#[derive(Debug)]
+pub struct LocalWrites(());
+
+/// Batches may move to another thread. For writers that may.
+#[derive(Debug)]
+pub struct SendWrites(());
+
+impl<W: PageWriter + 'static> WriteForm<W> for LocalWrites {
+    type Writing = LocalBoxFuture<'static, Written>;
+
+    fn start(writer: Arc<W>, offset: u64, mut bytes: Vec<u8>) -> Self::Writing {
+        Box::pin(async move {
+            writer.write_pages(&[PageWrite { offset, bytes: &bytes }]).await?;
+            bytes.clear();
+            Ok(bytes)
+        })
+    }
+}
+
+impl<W: SendPageWriter + 'static> WriteForm<W> for SendWrites {
+    type Writing = SendBoxFuture<'static, Written>;
+
+    fn start(writer: Arc<W>, offset: u64, mut bytes: Vec<u8>) -> Self::Writing {
+        Box::pin(async move {
+            writer.write_pages_send(&[PageWrite { offset, bytes: &bytes }]).await?;
+            bytes.clear();
+            Ok(bytes)
+        })
+    }
+}
+
+/// A batch, in flight or ended.
+enum Batch<F> {
+    Writing(F),
+    Ended(Written),
+}
+
+impl<F: Future<Output = Written> + Unpin> Batch<F> {
     fn poll(&mut self, cx: &mut Context<'_>) {
         if let Self::Writing(writing) = self
-            && let Poll::Ready(ended) = writing.as_mut().poll(cx)
+            && let Poll::Ready(ended) = Pin::new(writing).poll(cx)
         {
             *self = Self::Ended(ended);
         }
@@ -35,31 +81,56 @@ impl Batch {
 /// An error is returned by a later call than the one it belongs to. [`WriteBehind::settled`] returns those
 /// that are left. The operations of some backends run only while they are polled, as writes of `io-mmap` do.
 /// There each call writes its own batch.
-pub struct WriteBehind<W> {
-    writer: Rc<W>,
-    batches: VecDeque<Batch>,
+///
+/// With [`SendWrites`] it is `Send` and `Sync`, and so are its futures.
+pub struct WriteBehind<W, K: WriteForm<W> = LocalWrites> {
+    writer: Arc<W>,
+    /// It is never locked. So a batch need not be `Sync`.
+    batches: Mutex<VecDeque<Batch<K::Writing>>>,
     /// One past the last byte that was taken.
     end: u64,
     /// The length that the file was given ahead of its bytes.
     len_ahead: u64,
     /// Memory of batches that ended.
     spare: Vec<Vec<u8>>,
+    form: PhantomData<fn() -> K>,
 }
 
-impl<W: fmt::Debug> fmt::Debug for WriteBehind<W> {
+impl<W: fmt::Debug, K: WriteForm<W>> fmt::Debug for WriteBehind<W, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { writer, batches, .. } = self;
-        f.debug_struct("WriteBehind")
-            .field("writer", writer)
-            .field("batches", &batches.len())
-            .finish_non_exhaustive()
+        f.debug_struct("WriteBehind").field("writer", &self.writer).finish_non_exhaustive()
     }
 }
 
 impl<W: PageWriter + 'static> WriteBehind<W> {
-    /// A writer with nothing in flight.
+    /// A writer with nothing in flight, which stays on its thread.
     pub fn new(writer: W) -> Self {
-        Self { writer: Rc::new(writer), batches: VecDeque::new(), end: 0, len_ahead: 0, spare: Vec::new() }
+        Self::over(writer)
+    }
+}
+
+impl<W: PageWriter + SendPageWriter + 'static> WriteBehind<W, SendWrites> {
+    /// A writer with nothing in flight, which may move to another thread.
+    pub fn new_send(writer: W) -> Self {
+        Self::over(writer)
+    }
+}
+
+impl<W: PageWriter + 'static, K: WriteForm<W>> WriteBehind<W, K> {
+    /// A writer with nothing in flight.
+    pub fn over(writer: W) -> Self {
+        Self {
+            writer: Arc::new(writer),
+            batches: Mutex::default(),
+            end: 0,
+            len_ahead: 0,
+            spare: Vec::new(),
+            form: PhantomData,
+        }
+    }
+
+    fn batches(&mut self) -> &mut VecDeque<Batch<K::Writing>> {
+        self.batches.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts to write the first `len` bytes of `bytes` at `offset`. The rest stays in `bytes`. Waits only
@@ -71,7 +142,7 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
     /// # Cancel safety
     /// A future that is dropped early has either taken the bytes or not.
     pub async fn write(&mut self, offset: u64, bytes: &mut Vec<u8>, len: usize) -> Result<(), WriteError> {
-        while self.batches.len() >= BATCHES_MAX {
+        while self.batches().len() >= BATCHES_MAX {
             self.oldest_ended().await?;
         }
         self.grow(offset + len as u64).await?;
@@ -79,12 +150,8 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
         rest.extend_from_slice(&bytes[len..]);
         let mut batch = std::mem::replace(bytes, rest);
         batch.truncate(len);
-        let writer = Rc::clone(&self.writer);
-        self.batches.push_back(Batch::Writing(Box::pin(async move {
-            writer.write_pages(&[PageWrite { offset, bytes: &batch }]).await?;
-            batch.clear();
-            Ok(batch)
-        })));
+        let writing = K::start(Arc::clone(&self.writer), offset, batch);
+        self.batches().push_back(Batch::Writing(writing));
         // The first poll hands the batch's operations to the backend.
         poll_fn(|cx| {
             self.poll_all(cx);
@@ -97,7 +164,7 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
     /// Sets the file's length ahead of its bytes, once the file turns out to be long.
     async fn grow(&mut self, end: u64) -> Result<(), WriteError> {
         self.end = self.end.max(end);
-        if self.end > self.len_ahead && !self.batches.is_empty() {
+        if self.end > self.len_ahead && !self.batches().is_empty() {
             self.len_ahead = self.end + self.end.min(LEN_AHEAD_MAX);
             self.writer.set_len(self.len_ahead).await?;
         }
@@ -107,16 +174,16 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
     /// Polls all batches, because they share the writer's budget. A batch that is not polled would keep its
     /// place in the queue, and hold back the batches behind it.
     fn poll_all(&mut self, cx: &mut Context<'_>) {
-        self.batches.iter_mut().for_each(|batch| batch.poll(cx));
+        self.batches().iter_mut().for_each(|batch| batch.poll(cx));
     }
 
     async fn oldest_ended(&mut self) -> Result<(), WriteError> {
         let ended = poll_fn(|cx| {
             self.poll_all(cx);
-            match self.batches.pop_front() {
+            match self.batches().pop_front() {
                 Some(Batch::Ended(ended)) => Poll::Ready(ended.map(Some)),
                 Some(writing) => {
-                    self.batches.push_front(writing);
+                    self.batches().push_front(writing);
                     Poll::Pending
                 }
                 None => Poll::Ready(Ok(None)),
@@ -132,7 +199,7 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
     /// # Errors
     /// [`WriteError`] of any batch that no call has returned yet.
     pub async fn settled(&mut self) -> Result<(), WriteError> {
-        while !self.batches.is_empty() {
+        while !self.batches().is_empty() {
             self.oldest_ended().await?;
         }
         if self.len_ahead > self.end {
@@ -153,7 +220,7 @@ impl<W: PageWriter + 'static> WriteBehind<W> {
 mod tests {
     use super::*;
     use crate::testing::MemoryBackend;
-    use crate::{BackendFactory, OpenOptions};
+    use crate::{Executor, FileSystem, OpenOptions};
     use std::path::Path;
 
     /// Batches larger than the byte budget queue for it, again and again.

@@ -3,7 +3,8 @@
 
 use io_core::testing::MemoryBackend;
 use io_core::{
-    BackendFactory, Completion, DynBackend, FileSession, OpenOptions, ReadControl, ReadRequest, VectorReader,
+    BackendFactory, Completion, DynBackend, Executor, FileSession, FileSystem, OpenOptions, ReadControl,
+    ReadRequest, VectorReader,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::ControlFlow;

@@ -2,7 +2,7 @@
 
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
 use io_core::{
-    BackendFactory, Directory, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind,
+    Directory, Executor, FileSystem, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind,
     VectorReader, with_causes,
 };
 use std::collections::BTreeSet;

@@ -2,7 +2,7 @@
 
 use io_core::testing::{Faults, FaultyBackend, MemoryBackend, SimulatedDisk, TracedBackend};
 use io_core::{
-    BackendFactory, Directory, OpenOptions, PageWrite, PageWriter, StopFlag, SyncKind, with_causes,
+    Directory, Executor, FileSystem, OpenOptions, PageWrite, PageWriter, StopFlag, SyncKind, with_causes,
 };
 use std::collections::BTreeMap;
 use std::fs;

@@ -5,7 +5,7 @@ use crate::runtime::{NAME, RUNTIME, os_error, spawn};
 use glommio::GlommioError;
 use glommio::io::{BufferedFile, DmaBuffer, DmaFile, OpenOptions as GlommioOptions, ReadResult};
 use io_core::backend::Handle;
-use io_core::backend::{PageSink, PageSource, PagedReader, PagedWriter, Permit, create_std, open_std, woken};
+use io_core::backend::{PageSink, PageSource, PagedReader, PagedWriter, Permit, open_std, woken};
 use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::io;
@@ -83,11 +83,12 @@ pub(crate) async fn open_reader(
     Ok(PagedReader::new(GlommioSource(handle(file, &std, file_info, geometry, options))))
 }
 
-pub(crate) async fn open_writer(
+/// A writer of a file that `create_std` or `open_std_for_writing` opened.
+pub(crate) async fn writer(
+    (std, file_info, geometry): (File, FileInfo, IoGeometry),
     path: &Path,
     options: &OpenOptions,
 ) -> Result<PagedWriter<GlommioSink>, OpenError> {
-    let (std, file_info, geometry) = create_std(path, options)?;
     let file = GlommioFile::open(&std, path, true, options).await?;
     let handle = handle(file, &std, file_info, geometry, options);
     Ok(PagedWriter::new(GlommioSink { handle, std }))

@@ -3,7 +3,7 @@
 //! Direct files are `DmaFile`s, and their bytes are delivered from glommio's own DMA buffers. Buffered files
 //! are `BufferedFile`s.
 //!
-//! Start the executor with [`GlommioBackend::run`](io_core::BackendFactory::run), or use the backend inside
+//! Start the executor with [`GlommioBackend::run`](io_core::Executor::run), or use the backend inside
 //! your own `LocalExecutor`. Close readers before your own executor ends.
 //!
 //! glommio does not start if less than 512 KiB of memory may be locked (`ulimit -l`). It registers its
@@ -11,7 +11,7 @@
 //! CPU.
 //!
 //! glommio 0.9 leaves an eventfd behind for each executor that has run. A program that starts executors again
-//! and again should do so on threads of [`spawn_thread`](io_core::BackendFactory::spawn_thread). They keep
+//! and again should do so on threads of [`spawn_thread`](io_core::Executor::spawn_thread). They keep
 //! their executor.
 //!
 //! ```

@@ -1,10 +1,10 @@
 //! Starting a glommio executor, and finding out whether one is running.
 
-use crate::file::{GlommioSink, GlommioSource, open_reader, open_writer};
+use crate::file::{GlommioSink, GlommioSource, open_reader, writer};
 use crate::kept::{self, Work};
 use glommio::{GlommioError, LocalExecutor, LocalExecutorBuilder, Placement};
-use io_core::backend::{PagedReader, PagedWriter, run_to_drain};
-use io_core::{BackendFactory, LocalBoxFuture, OpenError, OpenOptions, StartError};
+use io_core::backend::{PagedReader, PagedWriter, create_std, open_std_for_writing, run_to_drain};
+use io_core::{Executor, FileSystem, LocalBoxFuture, OpenError, OpenOptions, StartError};
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
@@ -50,14 +50,32 @@ impl Drop for Running {
     }
 }
 
-impl BackendFactory for GlommioBackend {
+impl FileSystem for GlommioBackend {
     type Reader = PagedReader<GlommioSource>;
+
     type Writer = PagedWriter<GlommioSink>;
 
     fn name(&self) -> &'static str {
         NAME
     }
 
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        check_inside()?;
+        open_reader(path, options).await
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        check_inside()?;
+        writer(create_std(path, options)?, path, options).await
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        check_inside()?;
+        writer(open_std_for_writing(path, options)?, path, options).await
+    }
+}
+
+impl Executor for GlommioBackend {
     /// # Panics
     /// Inside a glommio executor that was started without this backend. glommio does not tell that one is
     /// running.
@@ -84,16 +102,6 @@ impl BackendFactory for GlommioBackend {
     /// that ends leaves an eventfd behind.
     fn spawn_thread(&self, name: String, work: Work) -> io::Result<()> {
         kept::spawn(name, work)
-    }
-
-    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
-        check_inside()?;
-        open_reader(path, options).await
-    }
-
-    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
-        check_inside()?;
-        open_writer(path, options).await
     }
 }
 

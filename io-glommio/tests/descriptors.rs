@@ -4,7 +4,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
-use io_core::{BackendFactory, with_causes};
+use io_core::{Executor, with_causes};
 use io_glommio::GlommioBackend;
 use std::collections::BTreeSet;
 use std::sync::mpsc::sync_channel;

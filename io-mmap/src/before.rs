@@ -6,9 +6,9 @@ use crate::known::Known;
 use crate::map::{SharedMap, major_faults, map};
 use crate::session::{KnownReads, MapBytes};
 use io_core::{
-    BackendFactory, BackendInfo, BatchEnd, Completion, Directory, FileInfo, FileSession, Links, OpenError,
-    OpenOptions, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, ReadTerms, StartError,
-    VectorReader, open_regular,
+    BackendFactory, BackendInfo, BatchEnd, Completion, Directory, Executor, FileInfo, FileSession,
+    FileSystem, Links, OpenError, OpenOptions, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats,
+    ReadTerms, SendBackend, SendVectorReader, StartError, VectorReader, open_regular,
 };
 use slab::Slab;
 use std::fs::File;
@@ -33,7 +33,7 @@ const LOOK_EVERY: u32 = 64;
 /// As with a map, truncating an open file may kill the process, and there is no `O_DIRECT`.
 ///
 /// ```
-/// use io_core::BackendFactory;
+/// use io_core::{BackendFactory, Executor, FileSystem};
 /// use io_mmap::MmapBefore;
 /// use io_ring::RingBackend;
 ///
@@ -54,8 +54,9 @@ impl<B: BackendFactory> MmapBefore<B> {
     }
 }
 
-impl<B: BackendFactory> BackendFactory for MmapBefore<B> {
+impl<B: BackendFactory> FileSystem for MmapBefore<B> {
     type Reader = MmapBeforeReader<B::Reader>;
+
     type Writer = B::Writer;
 
     fn name(&self) -> &'static str {
@@ -64,14 +65,6 @@ impl<B: BackendFactory> BackendFactory for MmapBefore<B> {
 
     fn directory(&self) -> Arc<dyn Directory> {
         self.backend.directory()
-    }
-
-    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
-    where
-        M: FnOnce() -> F,
-        F: Future,
-    {
-        self.backend.run(main)
     }
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
@@ -86,7 +79,23 @@ impl<B: BackendFactory> BackendFactory for MmapBefore<B> {
     async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
         self.backend.create(path, options).await
     }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        self.backend.open_for_writing(path, options).await
+    }
 }
+
+impl<B: BackendFactory> Executor for MmapBefore<B> {
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        self.backend.run(main)
+    }
+}
+
+io_core::send_backend!(MmapBefore<SendBackend>, reader MmapBeforeReader<Box<dyn SendVectorReader>>);
 
 /// Reads one file through a map of it and through another reader.
 #[derive(Debug)]

@@ -1,9 +1,9 @@
-//! The factory. A map needs no executor. [`MmapBackend::run`](BackendFactory::run) blocks on the future.
+//! The factory. A map needs no executor. [`MmapBackend::run`](Executor::run) blocks on the future.
 
 use crate::file::MmapReader;
 use crate::write::FileSink;
-use io_core::backend::{PagedWriter, run_to_drain};
-use io_core::{BackendFactory, OpenError, OpenOptions, StartError};
+use io_core::backend::{PagedWriter, create_std, open_std_for_writing, run_to_drain};
+use io_core::{Executor, FileSystem, OpenError, OpenOptions, StartError};
 use std::path::Path;
 
 pub(crate) const NAME: &str = "mmap";
@@ -14,20 +14,13 @@ pub struct MmapBackend {
     _private: (),
 }
 
-impl BackendFactory for MmapBackend {
+impl FileSystem for MmapBackend {
     type Reader = MmapReader;
+
     type Writer = PagedWriter<FileSink>;
 
     fn name(&self) -> &'static str {
         NAME
-    }
-
-    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
-    where
-        M: FnOnce() -> F,
-        F: Future,
-    {
-        Ok(pollster::block_on(run_to_drain(main())))
     }
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
@@ -37,7 +30,24 @@ impl BackendFactory for MmapBackend {
 
     async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
         refuse_direct(options)?;
-        Ok(PagedWriter::new(FileSink::create(path, options)?))
+        Ok(PagedWriter::new(FileSink::new(create_std(path, options)?, options)))
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        refuse_direct(options)?;
+        Ok(PagedWriter::new(FileSink::new(open_std_for_writing(path, options)?, options)))
+    }
+}
+
+io_core::send_backend!(MmapBackend, reader MmapReader, sink FileSink);
+
+impl Executor for MmapBackend {
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        Ok(pollster::block_on(run_to_drain(main())))
     }
 }
 

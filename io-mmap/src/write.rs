@@ -2,12 +2,11 @@
 //! disk would then be a SIGBUS instead of an error.
 
 use crate::runtime::NAME;
-use io_core::backend::{BufferPool, Page, PageSink, Permit, create_std, write_at};
-use io_core::{BackendInfo, FileInfo, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
+use io_core::backend::{BufferPool, Page, PageSink, Permit, write_at};
+use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenOptions, SyncKind};
 use std::fs::File;
 use std::future::ready;
 use std::io;
-use std::path::Path;
 
 /// Writes one file with blocking calls, one at a time.
 #[derive(Debug)]
@@ -19,11 +18,14 @@ pub struct FileSink {
 }
 
 impl FileSink {
-    pub(crate) fn create(path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
-        let (file, file_info, geometry) = create_std(path, options)?;
+    /// Over a file that `create_std` or `open_std_for_writing` opened.
+    pub(crate) fn new(
+        (file, file_info, geometry): (File, FileInfo, IoGeometry),
+        options: &OpenOptions,
+    ) -> Self {
         let info = BackendInfo::new(NAME, "none", options, geometry, &[]);
         let pool = BufferPool::new(options.bytes_in_flight_max as usize);
-        Ok(Self { file, pool, file_info, info })
+        Self { file, pool, file_info, info }
     }
 }
 

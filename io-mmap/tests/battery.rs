@@ -10,21 +10,22 @@ fn main() -> ExitCode {
     let root = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory to test in");
     let battery = Battery::new(root.path());
     let traced = TracedBackend::new(MmapBackend::default(), root.path()).expect("the directory can be read");
-    let battery = battery.any("mapped", &MmapBackend::default(), &OpenOptions::default()).any(
-        "traced",
-        &traced,
-        &OpenOptions::default(),
-    );
+    let battery = battery
+        .any("mapped", &MmapBackend::default(), &OpenOptions::default())
+        .send("mapped", &MmapBackend::default(), &OpenOptions::default())
+        .any("traced", &traced, &OpenOptions::default());
     before_others(battery, root.path()).run()
 }
 
 #[cfg(target_os = "linux")]
 fn before_others(battery: Battery, root: &Path) -> Battery {
+    use io_core::SendBackend;
     use io_mmap::MmapBefore;
 
     let tokio_uring =
         MmapBefore::new("mmap before tokio-uring", io_tokio_uring::TokioUringBackend::default());
     let ring = MmapBefore::new("mmap before ring", io_ring::RingBackend::default());
+    let may_move = MmapBefore::new("mmap before ring", SendBackend::new(io_ring::RingBackend::default()));
     let traced =
         TracedBackend::new(io_ring::RingBackend::default(), root).expect("the directory can be read");
     let populated = OpenOptions::default().with_populate(true);
@@ -32,6 +33,7 @@ fn before_others(battery: Battery, root: &Path) -> Battery {
         .any("unknown", &tokio_uring, &OpenOptions::default())
         .any("unknown", &ring, &OpenOptions::default())
         .any("known", &ring, &populated)
+        .send("unknown", &may_move, &OpenOptions::default())
         .any("traced", &traced, &OpenOptions::default())
 }
 

@@ -2,7 +2,9 @@
 #![cfg(target_os = "linux")]
 
 use io_core::testing::{Faults, FaultyBackend};
-use io_core::{BackendFactory, OpenError, OpenOptions, ReadControl, ReadError, ReadRequest, VectorReader};
+use io_core::{
+    Executor, FileSystem, OpenError, OpenOptions, ReadControl, ReadError, ReadRequest, VectorReader,
+};
 use io_mmap::MmapBefore;
 use io_tokio_uring::TokioUringBackend;
 use std::ops::ControlFlow;

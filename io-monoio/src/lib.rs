@@ -2,7 +2,7 @@
 //!
 //! Reads go into pooled, aligned buffers, buffered or past the page cache.
 //!
-//! Start the executor with [`MonoioBackend::run`](io_core::BackendFactory::run), or use the backend inside
+//! Start the executor with [`MonoioBackend::run`](io_core::Executor::run), or use the backend inside
 //! your own monoio runtime, built with its io_uring driver. Close readers before your own runtime ends.
 //! monoio's ring does not wait for operations in flight. Their buffers are leaked, since the kernel may still
 //! write to them.

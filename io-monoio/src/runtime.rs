@@ -3,7 +3,7 @@
 use crate::file::MonoioFile;
 use io_core::backend::{PagedReader, PagedWriter, run_to_drain};
 use io_core::backend::{RuntimeSink, RuntimeSource};
-use io_core::{BackendFactory, LocalBoxFuture, OpenError, OpenOptions, StartError};
+use io_core::{Executor, FileSystem, LocalBoxFuture, OpenError, OpenOptions, StartError};
 use monoio::{IoUringDriver, RuntimeBuilder};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,14 +36,32 @@ impl Drop for Running {
     }
 }
 
-impl BackendFactory for MonoioBackend {
+impl FileSystem for MonoioBackend {
     type Reader = PagedReader<RuntimeSource<MonoioFile>>;
+
     type Writer = PagedWriter<RuntimeSink<MonoioFile>>;
 
     fn name(&self) -> &'static str {
         NAME
     }
 
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        check_inside()?;
+        RuntimeSource::open(path, options)
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        check_inside()?;
+        RuntimeSink::create(path, options)
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        check_inside()?;
+        RuntimeSink::open_for_writing(path, options)
+    }
+}
+
+impl Executor for MonoioBackend {
     /// # Panics
     /// Inside a monoio runtime that was started without this backend. monoio does not tell that one is
     /// running.
@@ -62,16 +80,6 @@ impl BackendFactory for MonoioBackend {
         RUNNING.set(true);
         let _running = Running;
         Ok(runtime.block_on(async { run_to_drain(main()).await }))
-    }
-
-    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
-        check_inside()?;
-        RuntimeSource::open(path, options)
-    }
-
-    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
-        check_inside()?;
-        RuntimeSink::create(path, options)
     }
 }
 

@@ -6,7 +6,7 @@
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
 use io_core::{
-    BackendFactory, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind, VectorReader,
+    FileSystem, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind, VectorReader,
 };
 use io_ring::RingBackend;
 use std::error::Error;

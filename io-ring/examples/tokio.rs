@@ -5,7 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
-use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
+use io_core::{FileSystem, OpenOptions, ReadControl, ReadRequest, VectorReader};
 use io_ring::RingBackend;
 use std::error::Error;
 use std::ops::ControlFlow;

@@ -6,7 +6,8 @@
 #![cfg_attr(not(target_os = "linux"), allow(unused))]
 
 use io_core::{
-    BackendFactory, Completion, FileSession, OpenOptions, ReadControl, ReadError, ReadRequest, VectorReader,
+    Completion, Executor, FileSession, FileSystem, OpenOptions, ReadControl, ReadError, ReadRequest,
+    VectorReader,
 };
 use std::error::Error;
 use std::io::Write;

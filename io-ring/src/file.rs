@@ -4,7 +4,7 @@ use crate::open_file::OpenFile;
 use crate::operation::{Ended, Idle, Kind, Order, Pending};
 use crate::ring::{NAME, RUNTIME, Ring};
 use bytes::Bytes;
-use io_core::backend::{Kept, PageSink, PageSource, Permit, create_std, fork, open_std};
+use io_core::backend::{Kept, PageSink, PageSource, Permit, fork, open_std};
 use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::io;
@@ -160,12 +160,13 @@ pub struct RingSink {
 }
 
 impl RingSink {
-    pub(crate) fn create(
+    /// Over a file that `create_std` or `open_std_for_writing` opened.
+    pub(crate) fn new(
         ring: Arc<Ring<OpenFile>>,
+        (file, file_info, geometry): (File, FileInfo, IoGeometry),
         path: &Path,
         options: &OpenOptions,
     ) -> Result<Self, OpenError> {
-        let (file, file_info, geometry) = create_std(path, options)?;
         let for_len = file.try_clone().map_err(|error| OpenError::io(path, error))?;
         let handle = Handle::new(ring, (file, file_info, geometry), options);
         Ok(Self { handle, for_len: Mutex::new(Some(for_len)) })

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Readers, writers and their futures are `Send`. Threads may share a reader. No runtime is needed:
-//! [`RingBackend::run`](io_core::BackendFactory::run) blocks the calling thread on a future, and any executor
+//! [`RingBackend::run`](io_core::Executor::run) blocks the calling thread on a future, and any executor
 //! will do.
 //!
 //! ```

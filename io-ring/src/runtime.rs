@@ -1,12 +1,12 @@
-//! The factory. Any executor will do. [`RingBackend::run`](BackendFactory::run) blocks on the future.
+//! The factory. Any executor will do. [`RingBackend::run`](Executor::run) blocks on the future.
 
 use crate::file::{RingSink, RingSource};
 use crate::open_file::OpenFile;
 use crate::options::RingOptions;
 use crate::ring::{NAME, RUNTIME, Ring};
 use crate::start::{of_process, start};
-use io_core::backend::{PagedReader, PagedWriter, run_to_drain};
-use io_core::{BackendFactory, OpenError, OpenOptions, StartError};
+use io_core::backend::{PagedReader, PagedWriter, create_std, open_std_for_writing, run_to_drain};
+use io_core::{Executor, FileSystem, OpenError, OpenOptions, StartError};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -49,21 +49,13 @@ impl fmt::Debug for RingBackend {
     }
 }
 
-impl BackendFactory for RingBackend {
+impl FileSystem for RingBackend {
     type Reader = PagedReader<RingSource>;
+
     type Writer = PagedWriter<RingSink>;
 
     fn name(&self) -> &'static str {
         NAME
-    }
-
-    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
-    where
-        M: FnOnce() -> F,
-        F: Future,
-    {
-        let _ring = self.ring()?;
-        Ok(pollster::block_on(run_to_drain(main())))
     }
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
@@ -71,7 +63,26 @@ impl BackendFactory for RingBackend {
     }
 
     async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
-        Ok(PagedWriter::new(RingSink::create(self.ring()?, path, options)?))
+        let ring = self.ring()?;
+        Ok(PagedWriter::new(RingSink::new(ring, create_std(path, options)?, path, options)?))
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        let ring = self.ring()?;
+        Ok(PagedWriter::new(RingSink::new(ring, open_std_for_writing(path, options)?, path, options)?))
+    }
+}
+
+io_core::send_backend!(RingBackend, source RingSource, sink RingSink);
+
+impl Executor for RingBackend {
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        let _ring = self.ring()?;
+        Ok(pollster::block_on(run_to_drain(main())))
     }
 }
 

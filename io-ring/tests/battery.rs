@@ -11,7 +11,9 @@ fn main() -> ExitCode {
     let backend = RingBackend::default();
     let mut battery = Battery::new(Path::new(env!("CARGO_TARGET_TMPDIR")))
         .paged("buffered", &backend, &OpenOptions::default())
-        .paged("direct", &backend, &OpenOptions::direct());
+        .paged("direct", &backend, &OpenOptions::direct())
+        .send("buffered", &backend, &OpenOptions::default())
+        .send("direct", &backend, &OpenOptions::direct());
     // If the system refuses io_uring, the cases of the process's ring report it.
     if let Ok(small) = RingBackend::start(
         &RingOptions::default()

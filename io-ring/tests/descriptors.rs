@@ -4,7 +4,7 @@
 mod common;
 
 use common::{directory, file_of, options, read_and_check, requests, ring};
-use io_core::{BackendFactory, OpenError, StartError};
+use io_core::{FileSystem, OpenError, StartError};
 use io_ring::{RingBackend, RingOptions};
 use std::fs::File;
 

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Stalled, directory, file_of, options, poll_once, requests, ring, threads_named};
-use io_core::{BackendFactory, ReadControl, VectorReader};
+use io_core::{FileSystem, ReadControl, VectorReader};
 use io_ring::RingBackend;
 use std::ops::ControlFlow;
 

@@ -5,7 +5,7 @@ mod common;
 
 use common::{Reader, Writer, bytes_at, directory, file_of, options, read_and_check, requests};
 use io_core::{
-    BackendFactory, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind, VectorReader,
+    FileSystem, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind, VectorReader,
 };
 use io_ring::RingBackend;
 use std::ops::ControlFlow;

@@ -5,7 +5,8 @@ mod common;
 
 use common::{Stalled, bytes_at, directory, file_of, options, poll_once, read_and_check, requests, ring};
 use io_core::{
-    BackendFactory, OpenOptions, PageWrite, PageWriter, ReadControl, SyncKind, VectorReader, with_causes,
+    Executor, FileSystem, OpenOptions, PageWrite, PageWriter, ReadControl, SyncKind, VectorReader,
+    with_causes,
 };
 use io_ring::RingBackend;
 use std::error::Error;

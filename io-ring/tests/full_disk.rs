@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Stalled, Writer, bytes_at, directory, poll_once, ring};
-use io_core::{BackendFactory, Lane, OpenOptions, PageWrite, PageWriter, WriteError, WriteOutcome};
+use io_core::{FileSystem, Lane, OpenOptions, PageWrite, PageWriter, WriteError, WriteOutcome};
 use std::ffi::CString;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;

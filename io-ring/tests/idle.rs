@@ -4,7 +4,7 @@
 mod common;
 
 use common::{directory, file_of, options, read_and_check, requests, ring, threads_named};
-use io_core::{BackendFactory, Lane, OpenOptions, PageWrite, PageWriter};
+use io_core::{FileSystem, Lane, OpenOptions, PageWrite, PageWriter};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 

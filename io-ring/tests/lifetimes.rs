@@ -4,7 +4,7 @@
 mod common;
 
 use common::{LEN, Stalled, Wakes, directory, file_of, options, poll_once, read_and_check, requests, ring};
-use io_core::{BackendFactory, ReadControl, ReadRequest, VectorReader};
+use io_core::{FileSystem, ReadControl, ReadRequest, VectorReader};
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};

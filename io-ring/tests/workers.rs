@@ -5,7 +5,7 @@
 mod common;
 
 use common::{bytes_at, directory, poll_once};
-use io_core::{BackendFactory, Lane, OpenOptions, PageWrite, PageWriter, SyncKind, WriteError};
+use io_core::{FileSystem, Lane, OpenOptions, PageWrite, PageWriter, SyncKind, WriteError};
 use io_ring::{RingBackend, RingOptions};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;

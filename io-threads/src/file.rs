@@ -6,9 +6,7 @@ use crate::open_file::OpenFile;
 use crate::operation::{Kind, Operation};
 use crate::pool::{NAME, Pool, RUNTIME};
 use bytes::Bytes;
-use io_core::backend::{
-    Kept, PageSink, PageSource, PendingPage, Permit, SharedPage, create_std, fork, open_std,
-};
+use io_core::backend::{Kept, PageSink, PageSource, PendingPage, Permit, SharedPage, fork, open_std};
 use io_core::{BackendInfo, FileInfo, IoGeometry, LocalBoxFuture, OpenError, OpenOptions, SyncKind};
 use std::fs::File;
 use std::io;
@@ -190,8 +188,9 @@ impl PageSource for ThreadsSource {
 pub struct ThreadsSink(Handle);
 
 impl ThreadsSink {
-    pub(crate) fn create(pool: Arc<Pool>, path: &Path, options: &OpenOptions) -> Result<Self, OpenError> {
-        Ok(Self(Handle::new(pool, create_std(path, options)?, options, &[])))
+    /// Over a file that `create_std` or `open_std_for_writing` opened.
+    pub(crate) fn new(pool: Arc<Pool>, opened: (File, FileInfo, IoGeometry), options: &OpenOptions) -> Self {
+        Self(Handle::new(pool, opened, options, &[]))
     }
 }
 

@@ -14,7 +14,7 @@
 //! the calling thread on the disk, and it can bypass the page cache.
 //!
 //! Readers, writers and their futures are `Send`. Threads may share a reader. No runtime is needed:
-//! [`ThreadsBackend::run`](io_core::BackendFactory::run) blocks the calling thread on a future, and any
+//! [`ThreadsBackend::run`](io_core::Executor::run) blocks the calling thread on a future, and any
 //! executor will do.
 //!
 //! ```

@@ -1,10 +1,10 @@
-//! The factory. Any executor will do. [`ThreadsBackend::run`](BackendFactory::run) blocks on the future.
+//! The factory. Any executor will do. [`ThreadsBackend::run`](Executor::run) blocks on the future.
 
 use crate::file::{ThreadsSink, ThreadsSource};
 use crate::options::ThreadsOptions;
 use crate::pool::{NAME, Pool, RUNTIME, of_process, start};
-use io_core::backend::{PagedReader, PagedWriter, run_to_drain};
-use io_core::{BackendFactory, OpenError, OpenOptions, StartError};
+use io_core::backend::{PagedReader, PagedWriter, create_std, open_std_for_writing, run_to_drain};
+use io_core::{Executor, FileSystem, OpenError, OpenOptions, StartError};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -48,21 +48,13 @@ impl fmt::Debug for ThreadsBackend {
     }
 }
 
-impl BackendFactory for ThreadsBackend {
+impl FileSystem for ThreadsBackend {
     type Reader = PagedReader<ThreadsSource>;
+
     type Writer = PagedWriter<ThreadsSink>;
 
     fn name(&self) -> &'static str {
         NAME
-    }
-
-    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
-    where
-        M: FnOnce() -> F,
-        F: Future,
-    {
-        let _pool = self.pool()?;
-        Ok(pollster::block_on(run_to_drain(main())))
     }
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
@@ -70,6 +62,23 @@ impl BackendFactory for ThreadsBackend {
     }
 
     async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
-        Ok(PagedWriter::new(ThreadsSink::create(self.pool()?, path, options)?))
+        Ok(PagedWriter::new(ThreadsSink::new(self.pool()?, create_std(path, options)?, options)))
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        Ok(PagedWriter::new(ThreadsSink::new(self.pool()?, open_std_for_writing(path, options)?, options)))
+    }
+}
+
+io_core::send_backend!(ThreadsBackend, source ThreadsSource, sink ThreadsSink);
+
+impl Executor for ThreadsBackend {
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        let _pool = self.pool()?;
+        Ok(pollster::block_on(run_to_drain(main())))
     }
 }

@@ -15,6 +15,8 @@ fn main() -> ExitCode {
     Battery::new(Path::new(env!("CARGO_TARGET_TMPDIR")))
         .paged("buffered", &backend, &OpenOptions::default())
         .paged("direct", &backend, &OpenOptions::direct())
+        .send("buffered", &backend, &OpenOptions::default())
+        .send("direct", &backend, &OpenOptions::direct())
         .paged("buffered, one thread", &one, &OpenOptions::default())
         .paged("direct, one thread", &one, &OpenOptions::direct())
         .paged("buffered, in the background", &backend, &background)

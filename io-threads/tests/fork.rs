@@ -7,7 +7,8 @@ use common::{
     Stalled, bytes_at, direct, directory, file_of, ignore, open, poll_once, pool, read_and_check, requests,
 };
 use io_core::{
-    BackendFactory, OpenOptions, PageWrite, PageWriter, ReadControl, SyncKind, VectorReader, with_causes,
+    Executor, FileSystem, OpenOptions, PageWrite, PageWriter, ReadControl, SyncKind, VectorReader,
+    with_causes,
 };
 use io_threads::ThreadsBackend;
 use std::error::Error;

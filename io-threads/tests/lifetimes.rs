@@ -5,7 +5,7 @@ mod common;
 use common::{
     LEN, Stalled, direct, directory, file_of, ignore, open, poll_once, pool, read_and_check, requests,
 };
-use io_core::{BackendFactory, OpenOptions, PageWriter, ReadControl, SyncKind, VectorReader};
+use io_core::{FileSystem, OpenOptions, PageWriter, ReadControl, SyncKind, VectorReader};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{direct, directory, file_of, open, pool, read_and_check, requests, threads};
-use io_core::{BackendFactory, OpenError, OpenOptions, StartError};
+use io_core::{FileSystem, OpenError, OpenOptions, StartError};
 use io_threads::{ThreadsBackend, ThreadsOptions};
 
 /// Bytes of address space that are left for anything but threads. The stack of a thread needs more.

@@ -4,7 +4,7 @@ mod common;
 
 use common::{Reader, Writer, bytes_at, direct, directory, file_of, ignore, pool, read_and_check, requests};
 use io_core::{
-    BackendFactory, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind, VectorReader,
+    FileSystem, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind, VectorReader,
 };
 use io_threads::{ThreadsBackend, ThreadsSink, ThreadsSource};
 use std::path::Path;

@@ -3,7 +3,7 @@
 //!
 //! Reads go into pooled, aligned buffers, buffered or past the page cache.
 //!
-//! Start the executor with [`TokioUringBackend::run`](io_core::BackendFactory::run), or use the backend
+//! Start the executor with [`TokioUringBackend::run`](io_core::Executor::run), or use the backend
 //! inside your own `tokio_uring` runtime. Close readers before your own runtime ends. Otherwise it leaks the
 //! buffers that the kernel still writes to.
 //!

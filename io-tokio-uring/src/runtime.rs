@@ -3,7 +3,7 @@
 use crate::file::TokioUringFile;
 use io_core::backend::{PagedReader, PagedWriter, run_to_drain};
 use io_core::backend::{RuntimeSink, RuntimeSource};
-use io_core::{BackendFactory, LocalBoxFuture, OpenError, OpenOptions, StartError};
+use io_core::{Executor, FileSystem, LocalBoxFuture, OpenError, OpenOptions, StartError};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -37,14 +37,32 @@ impl Drop for Running {
     }
 }
 
-impl BackendFactory for TokioUringBackend {
+impl FileSystem for TokioUringBackend {
     type Reader = PagedReader<RuntimeSource<TokioUringFile>>;
+
     type Writer = PagedWriter<RuntimeSink<TokioUringFile>>;
 
     fn name(&self) -> &'static str {
         NAME
     }
 
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        check_inside()?;
+        RuntimeSource::open(path, options)
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        check_inside()?;
+        RuntimeSink::create(path, options)
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        check_inside()?;
+        RuntimeSink::open_for_writing(path, options)
+    }
+}
+
+impl Executor for TokioUringBackend {
     fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
     where
         M: FnOnce() -> F,
@@ -60,16 +78,6 @@ impl BackendFactory for TokioUringBackend {
         RUNNING.set(true);
         let _running = Running;
         Ok(runtime.block_on(async { run_to_drain(main()).await }))
-    }
-
-    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
-        check_inside()?;
-        RuntimeSource::open(path, options)
-    }
-
-    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
-        check_inside()?;
-        RuntimeSink::create(path, options)
     }
 }
 

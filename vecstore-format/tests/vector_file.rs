@@ -3,8 +3,8 @@
 use half::f16;
 use io_core::testing::MemoryBackend;
 use io_core::{
-    BackendFactory, BackendInfo, FileInfo, FileSession, OpenOptions, ReadControl, ReadError, ReadOutcome,
-    ReadRequest, VectorReader,
+    BackendInfo, Executor, FileInfo, FileSession, FileSystem, OpenOptions, ReadControl, ReadError,
+    ReadOutcome, ReadRequest, VectorReader,
 };
 use proptest::prelude::*;
 use std::ops::ControlFlow;
@@ -598,4 +598,22 @@ fn a_flipped_bit_of_a_header_is_put_back() {
         garbled[20..30].fill(0xAA);
         assert_eq!(VectorFileHeader::mended(&garbled, &file), None);
     }
+}
+
+/// At compile time: files over readers and writers that may move are themselves such, with their futures.
+#[test]
+fn files_may_move_where_their_backend_may() {
+    use io_core::{SendPageWriter, SendVectorReader, SendWrites};
+    type Reader = VectorFile<Box<dyn SendVectorReader>>;
+    type Writer = VectorFileWriter<Box<dyn SendPageWriter>, SendWrites>;
+
+    fn shared<T: Send + Sync>() {}
+    shared::<Reader>();
+    shared::<Writer>();
+
+    fn moves<T: Send>(_future: T) {}
+    let _futures = |file: &Reader, writer: &mut Writer, control: &ReadControl| {
+        moves(file.read(&[1, 2], control, |_, _| ControlFlow::Continue(())));
+        moves(writer.push(&[0; 4]));
+    };
 }

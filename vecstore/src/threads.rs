@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use async_channel::{Receiver, Sender};
-use io_core::{BackendFactory, DynBackend, StartError};
+use io_core::{DynBackend, Executor, StartError};
 use std::cell::Cell;
 use std::ops::Deref;
 

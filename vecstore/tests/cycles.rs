@@ -4,7 +4,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
-use io_core::{BackendFactory, with_causes};
+use io_core::{Executor, with_causes};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::path::Path;
 use vecstore::backends::BackendKind;

@@ -5,7 +5,7 @@
 #![cfg(unix)]
 
 use io_core::{
-    BackendFactory, Directory, DynBackend, DynPageWriter, DynVectorReader, Meter, Metered, OpenError,
+    Directory, DynBackend, DynPageWriter, DynVectorReader, Executor, FileSystem, Meter, Metered, OpenError,
     OpenOptions, StartError, with_causes,
 };
 use serde_json::{Value, json};
@@ -176,8 +176,9 @@ struct Asked {
     meter: Meter,
 }
 
-impl BackendFactory for Asked {
+impl FileSystem for Asked {
     type Reader = Metered<Box<dyn DynVectorReader>>;
+
     type Writer = Box<dyn DynPageWriter>;
 
     fn name(&self) -> &'static str {
@@ -186,14 +187,6 @@ impl BackendFactory for Asked {
 
     fn directory(&self) -> Arc<dyn Directory> {
         self.inner.directory()
-    }
-
-    fn run<M: FnOnce() -> F, F: Future>(&self, main: M) -> Result<F::Output, StartError> {
-        self.inner.run(main)
-    }
-
-    fn spawn_thread(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        self.inner.spawn_thread(name, work)
     }
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
@@ -206,6 +199,20 @@ impl BackendFactory for Asked {
 
     async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
         self.inner.create(path, options).await
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        self.inner.open_for_writing(path, options).await
+    }
+}
+
+impl Executor for Asked {
+    fn run<M: FnOnce() -> F, F: Future>(&self, main: M) -> Result<F::Output, StartError> {
+        self.inner.run(main)
+    }
+
+    fn spawn_thread(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        self.inner.spawn_thread(name, work)
     }
 }
 

@@ -7,7 +7,7 @@
 #![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
 use io_core::testing::SimulatedDisk;
-use io_core::{BackendFactory, DynBackend};
+use io_core::{DynBackend, Executor};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

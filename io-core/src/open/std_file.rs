@@ -30,6 +30,23 @@ pub fn open_std(path: &Path, options: &OpenOptions) -> Result<(File, FileInfo, I
     Ok((file, info, geometry))
 }
 
+/// Opens an existing regular file for writing, and leaves its bytes as they are. Refuses a symbolic link.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn open_std_for_writing(
+    path: &Path,
+    options: &OpenOptions,
+) -> Result<(File, FileInfo, IoGeometry), OpenError> {
+    options.check()?;
+    let flags = flags(path, options)?;
+    let opened = regular::open(path, Links::Refuse, File::options().read(true).write(true), flags);
+    let file = opened.map_err(|error| explain(path, options, error.into_open_error(path)))?;
+    let info = FileInfo::of(&file, path).map_err(|error| OpenError::io(path, error))?;
+    let geometry = geometry(path, &file, options)?;
+    Ok((file, info, geometry))
+}
+
 /// Creates a file for writing. An existing entry of its name is an error, also a symbolic link.
 ///
 /// # Errors

@@ -21,12 +21,15 @@
 use super::cases::reader_cases;
 use super::executor_cases::executor_cases;
 use super::fault_cases::fault_cases;
+use super::send_cases::send_cases;
 use super::session_cases::{session_cases, session_fault_cases};
 use super::terms_cases::{terms_cases, terms_fault_cases};
 use super::write_cases::{write_cases, write_fault_cases};
 use super::{Faults, FaultyBackend};
-use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter};
-use crate::{BackendFactory, DynBackend, LocalBoxFuture, OpenError, OpenOptions, StartError, with_causes};
+use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter, SendFileSystem};
+use crate::{
+    BackendFactory, DynBackend, LocalBoxFuture, OpenError, OpenOptions, SendBackend, StartError, with_causes,
+};
 use libtest_mimic::{Arguments, Trial};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -124,6 +127,23 @@ impl Battery {
         self.add(&format!("{label}, chosen at run time"), &reader_cases(), &chosen, refused);
         self.add(&format!("{label}, chosen at run time"), &session_cases(), &chosen, refused);
         self.add(&format!("{label}, chosen at run time"), &terms_cases(), &chosen, refused);
+        self
+    }
+
+    /// Adds the promises through [`SendBackend`], for backends whose files may move between threads.
+    #[must_use]
+    pub fn send<B>(mut self, label: &str, backend: &B, options: &OpenOptions) -> Self
+    where
+        B: BackendFactory + SendFileSystem,
+    {
+        let subject = self.subject(&SendBackend::new(backend.clone()), options);
+        let refused = refusal(&subject, label);
+        let label = format!("{label}, chosen at run time, Send");
+        self.add(&label, &reader_cases(), &subject, refused);
+        self.add(&label, &session_cases(), &subject, refused);
+        self.add(&label, &terms_cases(), &subject, refused);
+        self.add(&label, &write_cases(), &subject, refused);
+        self.add(&label, &send_cases(), &subject, refused);
         self
     }
 

@@ -5,7 +5,7 @@ use super::MemoryBackend;
 use super::battery::Subject;
 use super::cases::read_and_check;
 use crate::{
-    BackendFactory, LocalBoxFuture, OpenError, OpenOptions, ReadControl, ReadRequest, StartError,
+    BackendFactory, Executor, LocalBoxFuture, OpenError, OpenOptions, ReadControl, ReadRequest, StartError,
     VectorReader,
 };
 use atomic_waker::AtomicWaker;

@@ -2,7 +2,8 @@
 
 use crate::backend::{Kept, PageSink, PageSource, PagedReader, PagedWriter, Permit};
 use crate::{
-    BackendFactory, BackendInfo, FileInfo, LocalBoxFuture, OpenError, OpenOptions, StartError, SyncKind,
+    BackendFactory, BackendInfo, Executor, FileInfo, FileSystem, LocalBoxFuture, OpenError, OpenOptions,
+    StartError, SyncKind,
 };
 use bytes::Bytes;
 use std::cell::RefCell;
@@ -121,25 +122,18 @@ impl<B> FaultyBackend<B> {
     }
 }
 
-impl<B, S, K> BackendFactory for FaultyBackend<B>
+impl<B, S, K> FileSystem for FaultyBackend<B>
 where
     B: BackendFactory<Reader = PagedReader<S>, Writer = PagedWriter<K>>,
     S: PageSource,
     K: PageSink,
 {
     type Reader = PagedReader<FaultySource<S>>;
+
     type Writer = PagedWriter<FaultySink<K>>;
 
     fn name(&self) -> &'static str {
         self.inner.name()
-    }
-
-    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
-    where
-        M: FnOnce() -> F,
-        F: Future,
-    {
-        self.inner.run(main)
     }
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
@@ -150,6 +144,26 @@ where
     async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
         let inner = self.inner.create(path, options).await?.into_sink();
         Ok(PagedWriter::new(FaultySink { inner, injector: self.injector() }))
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        let inner = self.inner.open_for_writing(path, options).await?.into_sink();
+        Ok(PagedWriter::new(FaultySink { inner, injector: self.injector() }))
+    }
+}
+
+impl<B, S, K> Executor for FaultyBackend<B>
+where
+    B: BackendFactory<Reader = PagedReader<S>, Writer = PagedWriter<K>>,
+    S: PageSource,
+    K: PageSink,
+{
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        self.inner.run(main)
     }
 }
 

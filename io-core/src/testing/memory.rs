@@ -7,7 +7,7 @@ use crate::backend::{
 };
 use crate::write_count::WriteCount;
 use crate::{
-    BackendFactory, BackendInfo, FileInfo, Links, LocalBoxFuture, OpenError, OpenOptions, StartError,
+    BackendInfo, Executor, FileInfo, FileSystem, Links, LocalBoxFuture, OpenError, OpenOptions, StartError,
     SyncKind, open_regular,
 };
 use bytes::Bytes;
@@ -33,6 +33,15 @@ impl Content {
     fn info(&self, path: &Path) -> FileInfo {
         let len = lock(&self.bytes).len() as u64;
         FileInfo { writes: self.writes.clone(), ..FileInfo::new(path, len) }
+    }
+
+    fn sink(&self, path: &Path, options: &OpenOptions) -> MemorySink {
+        MemorySink {
+            file: self.info(path),
+            bytes: Arc::clone(&self.bytes),
+            pool: BufferPool::new(options.bytes_in_flight_max as usize),
+            info: executor::info("memory", options),
+        }
     }
 }
 
@@ -77,21 +86,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl BackendFactory for MemoryBackend {
+impl FileSystem for MemoryBackend {
     type Reader = PagedReader<MemorySource>;
+
     type Writer = PagedWriter<MemorySink>;
 
     fn name(&self) -> &'static str {
         "memory"
-    }
-
-    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
-    where
-        M: FnOnce() -> F,
-        F: Future,
-    {
-        let _entered = executor::Entered::new(self.seed, "memory")?;
-        Ok(executor::block_on(run_to_drain(main())))
     }
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
@@ -116,12 +117,24 @@ impl BackendFactory for MemoryBackend {
         }
         let content = Content::default();
         files.insert(path.to_owned(), content.clone());
-        Ok(PagedWriter::new(MemorySink {
-            file: content.info(path),
-            bytes: content.bytes,
-            pool: BufferPool::new(options.bytes_in_flight_max as usize),
-            info: executor::info("memory", options),
-        }))
+        Ok(PagedWriter::new(content.sink(path, options)))
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        check_inside()?;
+        options.check()?;
+        Ok(PagedWriter::new(self.load(path)?.sink(path, options)))
+    }
+}
+
+impl Executor for MemoryBackend {
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        let _entered = executor::Entered::new(self.seed, "memory")?;
+        Ok(executor::block_on(run_to_drain(main())))
     }
 }
 

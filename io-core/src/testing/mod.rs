@@ -16,6 +16,7 @@ mod executor_cases;
 mod fault;
 mod fault_cases;
 mod memory;
+mod send_cases;
 mod session_cases;
 mod terms_cases;
 mod trace;

@@ -6,8 +6,8 @@ use super::cases::{check_bytes, read_and_check, scattered};
 use super::fault_cases::take_place;
 use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter};
 use crate::{
-    BackendFactory, Completion, DeviceBudget, FileSession, Metered, OpenOptions, PlanError, ReadControl,
-    ReadError, ReadRequest, StopFlag, VectorReader,
+    BackendFactory, Completion, DeviceBudget, FileSession, FileSystem, Metered, OpenOptions, PlanError,
+    ReadControl, ReadError, ReadRequest, StopFlag, VectorReader,
 };
 use bytes::Bytes;
 use std::collections::HashMap;

@@ -6,8 +6,8 @@ use super::cases::{check_bytes, read_and_check, scattered};
 use super::fault_cases::take_place;
 use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter};
 use crate::{
-    BackendFactory, BatchEnd, Completion, FileSession, PageWrite, PageWriter, ReadControl, ReadError,
-    ReadRequest, ReadTerms, VectorReader,
+    BackendFactory, BatchEnd, Completion, FileSession, FileSystem, PageWrite, PageWriter, ReadControl,
+    ReadError, ReadRequest, ReadTerms, VectorReader,
 };
 use std::future::poll_fn;
 use std::ops::ControlFlow;

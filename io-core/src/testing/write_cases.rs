@@ -4,8 +4,8 @@ use super::Faults;
 use super::battery::{Case, Subject, byte_at};
 use crate::backend::{PageSink, PageSource, PagedReader, PagedWriter};
 use crate::{
-    BackendFactory, OpenError, PageWrite, PageWriter, PlanError, ReadControl, ReadRequest, SyncKind,
-    VectorReader, WriteError,
+    BackendFactory, FileSystem, OpenError, PageWrite, PageWriter, PlanError, ReadControl, ReadRequest,
+    SyncKind, VectorReader, WriteError,
 };
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -18,6 +18,8 @@ pub(super) fn write_cases<B: BackendFactory>() -> Vec<Case<B>> {
         ("w3 misaligned direct writes are refused before anything is written", misaligned),
         ("w4 an existing file is not overwritten", existing),
         ("w5 after close, writes fail", closed),
+        ("w9 an existing file is opened for writing, and keeps its other bytes", reopened),
+        ("w9 a file that is missing is not created", missing),
     ]
 }
 
@@ -55,6 +57,39 @@ async fn check_file<B: BackendFactory>(subject: &Subject<B>, path: &Path, expect
         .expect("reads");
     assert!(found == expected, "the file differs from what was written");
     reader.close().await.expect("closes");
+}
+
+fn reopened<B: BackendFactory>(subject: &Subject<B>) {
+    subject.run(|| async {
+        let path = subject.new_path();
+        let writer = subject.backend.create(&path, &subject.options).await.expect("creates");
+        let mut expected = pages(0, 4);
+        writer.write_pages(&[PageWrite { offset: 0, bytes: &expected }]).await.expect("writes");
+        writer.close().await.expect("closes");
+        let writer = subject.backend.open_for_writing(&path, &subject.options).await.expect("opens");
+        assert_eq!(writer.file().len, 4 * PAGE);
+        let other = pages(100, 1);
+        for page in [1, 4] {
+            writer.write_pages(&[PageWrite { offset: page * PAGE, bytes: &other }]).await.expect("writes");
+        }
+        writer.sync(SyncKind::All).await.expect("syncs");
+        writer.close().await.expect("closes");
+        expected[PAGE as usize..2 * PAGE as usize].copy_from_slice(&other);
+        expected.extend_from_slice(&other);
+        check_file(subject, &path, &expected).await;
+    });
+}
+
+fn missing<B: BackendFactory>(subject: &Subject<B>) {
+    subject.run(|| async {
+        let path = subject.new_path();
+        for _ in 0..2 {
+            let refused = subject.backend.open_for_writing(&path, &subject.options).await.map(drop);
+            let refused = refused.expect_err("there is no such file");
+            let OpenError::Io { path: named, source } = refused else { panic!("{refused:?}") };
+            assert_eq!((named, source.kind()), (path.clone(), std::io::ErrorKind::NotFound));
+        }
+    });
 }
 
 fn pages_in_any_order<B: BackendFactory>(subject: &Subject<B>) {

@@ -4,9 +4,9 @@ use super::RingBackend;
 use crate::file::RingSink;
 use crate::options::RingOptions;
 use crate::start::{start, start_with};
-use io_core::backend::PageSink;
+use io_core::backend::{PageSink, create_std};
 use io_core::{
-    BackendFactory, Lane, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind,
+    Executor, FileSystem, Lane, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind,
     VectorReader,
 };
 use std::ops::ControlFlow;
@@ -16,7 +16,10 @@ fn a_closed_file_is_a_bad_one() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("file");
     let ring = start(&RingOptions::default()).expect("this system has io_uring");
-    let sink = RingSink::create(ring, &path, &OpenOptions::default()).expect("creates");
+    let sink = {
+        let options = OpenOptions::default();
+        RingSink::new(ring, create_std(&path, &options).expect("creates"), &path, &options).expect("opens")
+    };
     let open_ones = || {
         let descriptors = std::fs::read_dir("/proc/self/fd").expect("there is /proc");
         let files = descriptors.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());

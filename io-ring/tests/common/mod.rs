@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use io_core::{
-    BackendFactory, BatchEnd, OpenOptions, PageWriter, ReadControl, ReadRequest, SyncKind, VectorReader,
+    BatchEnd, FileSystem, OpenOptions, PageWriter, ReadControl, ReadRequest, SyncKind, VectorReader,
 };
 use io_ring::{RingBackend, RingOptions};
 use std::ops::ControlFlow;
@@ -15,8 +15,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-pub(crate) type Reader = <RingBackend as BackendFactory>::Reader;
-pub(crate) type Writer = <RingBackend as BackendFactory>::Writer;
+pub(crate) type Reader = <RingBackend as FileSystem>::Reader;
+pub(crate) type Writer = <RingBackend as FileSystem>::Writer;
 
 /// Bytes of each request of [`requests`]. The gaps between them are larger, so each is a physical read of its
 /// own.

@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use io_core::{
-    BackendFactory, BatchEnd, OpenOptions, PageWriter, ReadControl, ReadRequest, SyncKind, VectorReader,
+    BatchEnd, FileSystem, OpenOptions, PageWriter, ReadControl, ReadRequest, SyncKind, VectorReader,
 };
 use io_threads::{ThreadsBackend, ThreadsOptions};
 use std::ops::ControlFlow;
@@ -14,8 +14,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::{Context, Poll, Wake, Waker};
 
-pub(crate) type Reader = <ThreadsBackend as BackendFactory>::Reader;
-pub(crate) type Writer = <ThreadsBackend as BackendFactory>::Writer;
+pub(crate) type Reader = <ThreadsBackend as FileSystem>::Reader;
+pub(crate) type Writer = <ThreadsBackend as FileSystem>::Writer;
 
 /// Each request is a read of its own.
 const STRIDE: u64 = 8192;

@@ -7,7 +7,7 @@ use crate::vectors::drop_page_cache;
 use crate::workload::cpu_time;
 use futures_util::future::try_join_all;
 use io_core::{
-    BackendFactory, IoMode, OpenOptions, PageWrite, PageWriter, ReadControl, ReadError, ReadRequest,
+    Executor, FileSystem, IoMode, OpenOptions, PageWrite, PageWriter, ReadControl, ReadError, ReadRequest,
     StopFlag, SyncKind, VectorReader, with_causes,
 };
 use serde::Serialize;
@@ -334,7 +334,7 @@ impl Bench<'_> {
     /// Runs `work` on a new file, and removes the file.
     fn write<W>(&self, kind: BackendKind, work: W) -> Result<f64, CliError>
     where
-        W: AsyncFnOnce(&<io_core::DynBackend as BackendFactory>::Writer) -> Result<f64, io_core::WriteError>,
+        W: AsyncFnOnce(&<io_core::DynBackend as FileSystem>::Writer) -> Result<f64, io_core::WriteError>,
     {
         let (backend, path) = (kind.backend(), self.dir.join("written"));
         let rate = backend

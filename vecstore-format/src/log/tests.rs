@@ -1,7 +1,7 @@
 use super::*;
 use crate::{FormatError, PointId, RandomId};
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
-use io_core::{BackendFactory, Directory, DynBackend};
+use io_core::{Directory, DynBackend, Executor};
 use std::path::Path;
 
 const VECTOR: [u8; 8] = *b"vector01";

@@ -5,7 +5,7 @@ use super::record::{RecordHeader, encode_record};
 use super::{HEADER_BYTES, KIND_BATCH, KIND_CLOSE, KIND_MARK, LogHeader, room_after};
 use crate::{FormatError, RandomId, random_u64};
 use io_core::{
-    BackendFactory, DynBackend, DynPageWriter, OpenOptions, PageWrite, PageWriter, SyncKind, WriteError,
+    DynBackend, DynPageWriter, FileSystem, OpenOptions, PageWrite, PageWriter, SyncKind, WriteError,
 };
 use std::fmt;
 use std::io;

@@ -4,7 +4,7 @@ use super::*;
 use crate::crc::crc32;
 use crate::{Expected, FileIdentity, FormatError};
 use io_core::testing::MemoryBackend;
-use io_core::{BackendFactory, BatchEnd, DynBackend, OpenOptions, ReadControl};
+use io_core::{BatchEnd, DynBackend, Executor, FileSystem, OpenOptions, ReadControl};
 use proptest::prelude::*;
 use std::ops::{ControlFlow, Range};
 use std::path::Path;

@@ -4,9 +4,8 @@ use super::header::MAGIC;
 use super::{HEADER_BYTES, RecordChecksums, VECTOR_FILE_FIELDS_BYTES, VectorFileError, VectorFileHeader};
 use crate::{ElementType, Expected, FormatError};
 use io_core::{DirectoryError, ReadControl, ReadOutcome, ReadRequest, VectorReader};
-use std::cell::RefCell;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Records, read by point offset and checked.
 ///
@@ -33,7 +32,7 @@ pub struct VectorFile<R> {
     reader: R,
     checksums: RecordChecksums,
     /// Request lists of ended batches, for reuse.
-    spare: RefCell<Vec<Vec<ReadRequest>>>,
+    spare: Mutex<Vec<Vec<ReadRequest>>>,
 }
 
 impl<R: VectorReader> VectorFile<R> {
@@ -84,7 +83,7 @@ impl<R: VectorReader> VectorFile<R> {
     }
 
     fn with(reader: R, checksums: RecordChecksums) -> Self {
-        Self { reader, checksums, spare: RefCell::default() }
+        Self { reader, checksums, spare: Mutex::default() }
     }
 
     /// The header of the file.
@@ -141,7 +140,7 @@ impl<R: VectorReader> VectorFile<R> {
         S: FnMut(usize, &[u8]) -> ControlFlow<()>,
     {
         let header = self.header();
-        let mut requests = self.spare.borrow_mut().pop().unwrap_or_default();
+        let mut requests = self.spare().pop().unwrap_or_default();
         requests.clear();
         for (index, &point) in points.iter().enumerate() {
             let count = header.count;
@@ -169,11 +168,16 @@ impl<R: VectorReader> VectorFile<R> {
                 }
             })
             .await;
-        self.spare.borrow_mut().push(requests);
+        self.spare().push(requests);
         match damage {
             Some(damaged) => Err(damaged.into()),
             None => Ok(result?),
         }
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Vec<ReadRequest>>> {
+        // Nothing panics while the lock is held.
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_record(&self, point: u64, record: &[u8]) -> Result<(), VectorFileError> {

@@ -3,16 +3,20 @@
 use super::header::{BLOCK, record_bytes};
 use super::{HEADER_BYTES, RECORD_BYTES_MAX, VECTOR_FILE_FIELDS_BYTES, VectorFileError, VectorFileHeader};
 use crate::{Element, ElementType, FileIdentity, FormatError};
-use io_core::{PageWrite, PageWriter, SyncKind, WriteBehind};
+use io_core::{
+    LocalWrites, PageWrite, PageWriter, SendPageWriter, SendWrites, SyncKind, WriteBehind, WriteForm,
+};
 
 /// Bytes to collect before a write.
 const PENDING_BYTES_MAX: usize = 1 << 20;
 
 /// Writes a vector file from front to back. The header comes last, so an unfinished file is not taken for a
 /// vector file.
+///
+/// With [`SendWrites`] it is `Send` and `Sync`, and so are its futures.
 #[derive(Debug)]
-pub struct VectorFileWriter<W> {
-    writer: WriteBehind<W>,
+pub struct VectorFileWriter<W, K: WriteForm<W> = LocalWrites> {
+    writer: WriteBehind<W, K>,
     header: VectorFileHeader,
     /// Unwritten bytes. `pending_offset` is their place.
     pending: Vec<u8>,
@@ -40,13 +44,39 @@ impl<W: PageWriter + 'static> VectorFileWriter<W> {
         dim: u32,
         identity: Option<FileIdentity>,
     ) -> Result<Self, VectorFileError> {
+        Self::over(writer, element, dim, identity)
+    }
+}
+
+impl<W: PageWriter + SendPageWriter + 'static> VectorFileWriter<W, SendWrites> {
+    /// As [`VectorFileWriter::with_identity`], for a writer that may move between threads.
+    ///
+    /// # Errors
+    /// [`VectorFileError::BadRecordLength`].
+    pub fn new_send(
+        writer: W,
+        element: ElementType,
+        dim: u32,
+        identity: Option<FileIdentity>,
+    ) -> Result<Self, VectorFileError> {
+        Self::over(writer, element, dim, identity)
+    }
+}
+
+impl<W: PageWriter + 'static, K: WriteForm<W>> VectorFileWriter<W, K> {
+    fn over(
+        writer: W,
+        element: ElementType,
+        dim: u32,
+        identity: Option<FileIdentity>,
+    ) -> Result<Self, VectorFileError> {
         let bytes = record_bytes(element, dim);
         if bytes == 0 || bytes > RECORD_BYTES_MAX {
             return Err(VectorFileError::BadRecordLength { file: writer.file().path.clone(), bytes });
         }
         let header = VectorFileHeader { identity, ..VectorFileHeader::new(element, dim, 0) };
         Ok(Self {
-            writer: WriteBehind::new(writer),
+            writer: WriteBehind::over(writer),
             header,
             pending: Vec::with_capacity(PENDING_BYTES_MAX + BLOCK as usize),
             pending_offset: HEADER_BYTES,

@@ -68,8 +68,9 @@ impl PageWriter for BackgroundWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use io_core::OpenOptions;
     use io_core::testing::MemoryBackend;
-    use io_core::{BackendFactory, OpenOptions};
+    use io_core::{Executor, FileSystem};
     use std::cell::RefCell;
     use std::path::Path;
     use std::rc::Rc;

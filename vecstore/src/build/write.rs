@@ -15,7 +15,7 @@ use crate::immutable::segment::{
     CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS, file_number,
 };
 use crate::schema::Schema;
-use io_core::BackendFactory;
+use io_core::FileSystem;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use vecstore_format::pages::{PagesKind, PagesWriter};

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::threads::{Jobs, Thread, queue, spawn_belonging};
 use async_channel::Sender;
 use futures_util::future::{join_all, select};
-use io_core::{BackendFactory, LocalBoxFuture, StopFlag};
+use io_core::{Executor, LocalBoxFuture, StopFlag};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};

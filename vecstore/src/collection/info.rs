@@ -6,7 +6,7 @@ use super::plan;
 use super::state::SegmentEntry;
 use crate::error::Error;
 use crate::schema::Schema;
-use io_core::{BackendFactory, with_causes};
+use io_core::{FileSystem, with_causes};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

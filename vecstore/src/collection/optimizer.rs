@@ -16,7 +16,7 @@ use crate::immutable::segment::SegmentData;
 use crate::threads::Jobs;
 use async_channel::{Sender, TryRecvError};
 use futures_util::FutureExt;
-use io_core::{BackendFactory, StopFlag};
+use io_core::{FileSystem, StopFlag};
 use roaring::RoaringBitmap;
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;

@@ -82,7 +82,8 @@ mod tests {
     use crate::background::pool;
     use crate::immutable::ids::write_ids;
     use io_core::testing::MemoryBackend;
-    use io_core::{BackendFactory, DynBackend, OpenOptions};
+    use io_core::{DynBackend, OpenOptions};
+    use io_core::{Executor, FileSystem};
     use std::path::PathBuf;
     use vecstore_format::RandomId;
     use vecstore_format::pages::{PagesKind, PagesWriter};

@@ -13,7 +13,7 @@ use super::shared::Shared;
 use super::staging::{self, Staging, check_target};
 use crate::error::{Error, FormatError};
 use crate::immutable::segment::{SEGMENT_JSON, SegmentInfo};
-use io_core::{BackendFactory, Directory, StopFlag};
+use io_core::{Directory, FileSystem, StopFlag};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;

@@ -11,7 +11,7 @@ use crate::immutable::segment::SegmentReader;
 use crate::point::{Point, PointId};
 use crate::schema::Schema;
 use io_core::testing::SimulatedDisk;
-use io_core::{BackendFactory, DynBackend, ReadControl, ReadStats};
+use io_core::{DynBackend, Executor, FileSystem, ReadControl, ReadStats};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -3,8 +3,7 @@
 use super::outcome::ended;
 use crate::error::Error;
 use io_core::{
-    BackendFactory, BackendInfo, DynBackend, DynVectorReader, OpenOptions, ReadControl, ReadStats,
-    VectorReader,
+    BackendInfo, DynBackend, DynVectorReader, FileSystem, OpenOptions, ReadControl, ReadStats, VectorReader,
 };
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Files of pages in memory, for tests.
 
 use io_core::testing::MemoryBackend;
-use io_core::{BackendFactory, DynBackend, OpenOptions};
+use io_core::{DynBackend, Executor, FileSystem, OpenOptions};
 use std::path::Path;
 use vecstore_format::pages::{Pages, PagesKind, PagesWriter};
 use vecstore_format::{FileIdentity, RandomId};

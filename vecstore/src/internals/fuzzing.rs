@@ -17,7 +17,7 @@ use crate::immutable::segment::SegmentInfo;
 use crate::input::fuzzed_npy;
 use crate::point::{Point, PointId};
 use io_core::testing::MemoryBackend;
-use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats};
+use io_core::{DynBackend, Executor, FileSystem, OpenOptions, ReadControl, ReadStats};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;

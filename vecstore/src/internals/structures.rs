@@ -8,7 +8,7 @@ use crate::immutable::graph::{GraphData, LINKS_SECTION, write_graph};
 use crate::immutable::ids::{IdsData, write_ids};
 use crate::mutable::fields::MutableField;
 use crate::point::PointId;
-use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats};
+use io_core::{DynBackend, FileSystem, OpenOptions, ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::path::Path;
 use vecstore_format::RandomId;

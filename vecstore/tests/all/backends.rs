@@ -258,7 +258,7 @@ fn writers_go_on_after_an_optimization_was_stopped() {
 /// A process with its own runtime reads without threads of the store.
 #[test]
 fn a_reader_on_a_runtime_of_its_own_needs_no_threads() {
-    use io_core::{BackendFactory, StopFlag};
+    use io_core::{Executor, StopFlag};
     let (points, queries) = points(600);
     for kind in BackendKind::all() {
         let temp = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@
 
 use crate::common::collections::quiet as options;
 use io_core::testing::SimulatedDisk;
-use io_core::{BackendFactory, Directory, DynBackend, StopFlag};
+use io_core::{Directory, DynBackend, FileSystem, StopFlag};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use vecstore::backends::BackendKind;

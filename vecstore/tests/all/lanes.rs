@@ -1,7 +1,7 @@
 //! Background work uses the background lane, and nothing else does.
 
 use io_core::testing::SimulatedDisk;
-use io_core::{BackendFactory, Directory, DynBackend, Lane, OpenError, OpenOptions, StartError};
+use io_core::{Directory, DynBackend, Executor, FileSystem, Lane, OpenError, OpenOptions, StartError};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -41,34 +41,42 @@ impl Recorder {
     }
 }
 
-impl BackendFactory for Recorder {
-    type Reader = <SimulatedDisk as BackendFactory>::Reader;
-    type Writer = <SimulatedDisk as BackendFactory>::Writer;
+impl FileSystem for Recorder {
+    type Reader = <SimulatedDisk as FileSystem>::Reader;
+
+    type Writer = <SimulatedDisk as FileSystem>::Writer;
 
     fn name(&self) -> &'static str {
         "recorder"
     }
 
     fn directory(&self) -> Arc<dyn Directory> {
-        BackendFactory::directory(&self.disk)
+        FileSystem::directory(&self.disk)
     }
 
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        self.record("open", path, options);
+        FileSystem::open(&self.disk, path, options).await
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        self.record("create", path, options);
+        FileSystem::create(&self.disk, path, options).await
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        self.record("create", path, options);
+        FileSystem::open_for_writing(&self.disk, path, options).await
+    }
+}
+
+impl Executor for Recorder {
     fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
     where
         M: FnOnce() -> F,
         F: Future,
     {
         self.disk.run(main)
-    }
-
-    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
-        self.record("open", path, options);
-        BackendFactory::open(&self.disk, path, options).await
-    }
-
-    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
-        self.record("create", path, options);
-        BackendFactory::create(&self.disk, path, options).await
     }
 }
 

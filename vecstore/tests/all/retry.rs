@@ -1,7 +1,7 @@
 //! A read begins again if a merge removed a segment meanwhile. It counts only the last attempt.
 
 use io_core::testing::SimulatedDisk;
-use io_core::{BackendFactory, Directory, DynBackend, OpenError, OpenOptions, StartError};
+use io_core::{Directory, DynBackend, Executor, FileSystem, OpenError, OpenOptions, StartError};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,9 +23,10 @@ struct Missing {
 
 type Meanwhile = Box<dyn FnOnce() + Send>;
 
-impl BackendFactory for Missing {
-    type Reader = <SimulatedDisk as BackendFactory>::Reader;
-    type Writer = <SimulatedDisk as BackendFactory>::Writer;
+impl FileSystem for Missing {
+    type Reader = <SimulatedDisk as FileSystem>::Reader;
+
+    type Writer = <SimulatedDisk as FileSystem>::Writer;
 
     fn name(&self) -> &'static str {
         self.disk.name()
@@ -39,14 +40,6 @@ impl BackendFactory for Missing {
         self.disk.directory()
     }
 
-    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
-    where
-        M: FnOnce() -> F,
-        F: Future,
-    {
-        self.disk.run(main)
-    }
-
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
         let misses = |openings: u32| openings.checked_sub(1);
         if self.openings.fetch_update(Ordering::Relaxed, Ordering::Relaxed, misses).is_ok() {
@@ -57,6 +50,20 @@ impl BackendFactory for Missing {
 
     async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
         self.disk.create(path, options).await
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        self.disk.open_for_writing(path, options).await
+    }
+}
+
+impl Executor for Missing {
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        self.disk.run(main)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::common::collections::quiet as options;
 use io_core::testing::SimulatedDisk;
-use io_core::{BackendFactory, Directory, DynBackend, OpenError, OpenOptions, StartError};
+use io_core::{Directory, DynBackend, Executor, FileSystem, OpenError, OpenOptions, StartError};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -74,18 +74,34 @@ impl Failing {
     }
 }
 
-impl BackendFactory for Failing {
-    type Reader = <SimulatedDisk as BackendFactory>::Reader;
-    type Writer = <SimulatedDisk as BackendFactory>::Writer;
+impl FileSystem for Failing {
+    type Reader = <SimulatedDisk as FileSystem>::Reader;
+
+    type Writer = <SimulatedDisk as FileSystem>::Writer;
 
     fn name(&self) -> &'static str {
         "failing"
     }
 
     fn directory(&self) -> Arc<dyn Directory> {
-        BackendFactory::directory(&self.disk)
+        FileSystem::directory(&self.disk)
     }
 
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        self.end_here(path);
+        FileSystem::open(&self.disk, path, options).await
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        FileSystem::create(&self.disk, path, options).await
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        FileSystem::open_for_writing(&self.disk, path, options).await
+    }
+}
+
+impl Executor for Failing {
     fn spawn_thread(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
         let thread = self.threads.fetch_add(1, Ordering::SeqCst);
         if matches!(self.start, Some((failing, Fault::Thread)) if failing == thread) {
@@ -109,15 +125,6 @@ impl BackendFactory for Failing {
             }
             _ => self.disk.run(main),
         }
-    }
-
-    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
-        self.end_here(path);
-        BackendFactory::open(&self.disk, path, options).await
-    }
-
-    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
-        BackendFactory::create(&self.disk, path, options).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use io_core::backend::{PageSink, PagedWriter};
 use io_core::testing::{SimulatedDisk, TracedBackend};
-use io_core::{BackendFactory, DynBackend, StartError};
+use io_core::{BackendFactory, DynBackend, Executor, StartError};
 use std::io::Write;
 use std::path::Path;
 use vecstore::backends::BackendKind;

@@ -7,8 +7,8 @@ use crate::backend::{
 };
 use crate::testing::executor;
 use crate::{
-    BackendFactory, BackendInfo, Directory, FileInfo, LocalBoxFuture, OpenError, OpenOptions, StartError,
-    SyncKind,
+    BackendInfo, Directory, Executor, FileInfo, FileSystem, LocalBoxFuture, OpenError, OpenOptions,
+    StartError, SyncKind,
 };
 use bytes::Bytes;
 use std::io;
@@ -17,8 +17,9 @@ use std::sync::Arc;
 
 const NAME: &str = "simulated";
 
-impl BackendFactory for SimulatedDisk {
+impl FileSystem for SimulatedDisk {
     type Reader = PagedReader<SimulatedSource>;
+
     type Writer = PagedWriter<SimulatedSink>;
 
     fn name(&self) -> &'static str {
@@ -29,30 +30,10 @@ impl BackendFactory for SimulatedDisk {
         Arc::new(self.clone())
     }
 
-    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
-    where
-        M: FnOnce() -> F,
-        F: Future,
-    {
-        let _entered = executor::Entered::new(self.seed, NAME)?;
-        Ok(executor::block_on(run_to_drain(main())))
-    }
-
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
         check_inside()?;
         options.check()?;
-        let mut state = self.lock();
-        let opened = state.operation(Operation::Other).and_then(|fate| {
-            let node = state.node(path)?;
-            fate.answer((node, state.file(node)?.len() as u64))
-        });
-        let (node, len) = opened.map_err(|error| match error.kind() {
-            io::ErrorKind::IsADirectory => {
-                OpenError::NotAFile { path: path.to_owned(), found: "a directory" }
-            }
-            _ => OpenError::io(path, error),
-        })?;
-        drop(state);
+        let (node, len) = self.find(path)?;
         Ok(PagedReader::new(SimulatedSource(self.file(node, path, len, options))))
     }
 
@@ -66,6 +47,24 @@ impl BackendFactory for SimulatedDisk {
         drop(state);
         Ok(PagedWriter::new(SimulatedSink(self.file(node, path, 0, options))))
     }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        check_inside()?;
+        options.check()?;
+        let (node, len) = self.find(path)?;
+        Ok(PagedWriter::new(SimulatedSink(self.file(node, path, len, options))))
+    }
+}
+
+impl Executor for SimulatedDisk {
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        let _entered = executor::Entered::new(self.seed, NAME)?;
+        Ok(executor::block_on(run_to_drain(main())))
+    }
 }
 
 fn check_inside() -> Result<(), OpenError> {
@@ -74,6 +73,21 @@ fn check_inside() -> Result<(), OpenError> {
 }
 
 impl SimulatedDisk {
+    /// A file and its length.
+    fn find(&self, path: &Path) -> Result<(usize, u64), OpenError> {
+        let mut state = self.lock();
+        let opened = state.operation(Operation::Other).and_then(|fate| {
+            let node = state.node(path)?;
+            fate.answer((node, state.file(node)?.len() as u64))
+        });
+        opened.map_err(|error| match error.kind() {
+            io::ErrorKind::IsADirectory => {
+                OpenError::NotAFile { path: path.to_owned(), found: "a directory" }
+            }
+            _ => OpenError::io(path, error),
+        })
+    }
+
     fn file(&self, node: usize, path: &Path, len: u64, options: &OpenOptions) -> OpenFile {
         OpenFile {
             disk: self.clone(),

@@ -41,13 +41,13 @@ impl Recorder {
         Ok(Path::new("/").join(path.strip_prefix(&self.root).map_err(outside)?))
     }
 
-    pub(in crate::testing) fn node(&self, path: &Path) -> io::Result<NodeId> {
-        self.disk.lock().node(&self.place(path)?)
-    }
-
     /// A file or directory was created.
     pub(in crate::testing) fn created(&self, path: &Path, is_dir: bool) -> io::Result<NodeId> {
         self.disk.lock().create(&self.place(path)?, is_dir)
+    }
+
+    pub(in crate::testing) fn node(&self, path: &Path) -> io::Result<NodeId> {
+        self.disk.lock().node(&self.place(path)?)
     }
 
     pub(in crate::testing) fn renamed(&self, from: &Path, to: &Path) -> io::Result<()> {

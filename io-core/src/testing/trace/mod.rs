@@ -8,7 +8,7 @@ pub use sink::TracedSink;
 use super::SimulatedDisk;
 use super::disk::Recorder;
 use crate::backend::{PageSink, PagedWriter};
-use crate::{BackendFactory, Directory, OpenError, OpenOptions, StartError};
+use crate::{BackendFactory, Directory, Executor, FileSystem, OpenError, OpenOptions, StartError};
 use directory::TracedDirectory;
 use std::io;
 use std::path::Path;
@@ -59,12 +59,13 @@ impl<B> TracedBackend<B> {
     }
 }
 
-impl<B, K> BackendFactory for TracedBackend<B>
+impl<B, K> FileSystem for TracedBackend<B>
 where
     B: BackendFactory<Writer = PagedWriter<K>>,
     K: PageSink,
 {
     type Reader = B::Reader;
+
     type Writer = PagedWriter<TracedSink<K>>;
 
     fn name(&self) -> &'static str {
@@ -73,14 +74,6 @@ where
 
     fn directory(&self) -> Arc<dyn Directory> {
         Arc::new(TracedDirectory { inner: self.inner.directory(), recorder: self.recorder.clone() })
-    }
-
-    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
-    where
-        M: FnOnce() -> F,
-        F: Future,
-    {
-        self.inner.run(main)
     }
 
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
@@ -92,5 +85,26 @@ where
         let inner = self.inner.create(path, options).await?.into_sink();
         let node = self.recorder.created(path, false).map_err(|error| OpenError::io(path, error))?;
         Ok(PagedWriter::new(TracedSink { inner, node, recorder: self.recorder.clone() }))
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        self.recorder.place(path).map_err(|error| OpenError::io(path, error))?;
+        let inner = self.inner.open_for_writing(path, options).await?.into_sink();
+        let node = self.recorder.node(path).map_err(|error| OpenError::io(path, error))?;
+        Ok(PagedWriter::new(TracedSink { inner, node, recorder: self.recorder.clone() }))
+    }
+}
+
+impl<B, K> Executor for TracedBackend<B>
+where
+    B: BackendFactory<Writer = PagedWriter<K>>,
+    K: PageSink,
+{
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        self.inner.run(main)
     }
 }

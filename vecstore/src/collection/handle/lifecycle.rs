@@ -10,7 +10,7 @@ use crate::collection::shared::Shared;
 use crate::error::Error;
 use crate::schema::Schema;
 use crate::threads::{Thread, belongs_to_a_collection};
-use io_core::{BackendFactory, DynBackend, StopFlag};
+use io_core::{DynBackend, FileSystem, StopFlag};
 use std::path::Path;
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use crate::collection::{open, snapshot};
 use crate::error::Error;
 use crate::schema::Schema;
 use crate::threads::spawn;
-use io_core::{BackendFactory, DynBackend, StopFlag};
+use io_core::{DynBackend, Executor, FileSystem, StopFlag};
 use std::path::Path;
 
 impl Collection {

@@ -9,7 +9,7 @@ use crate::collection::writer::{ControlJob, WriteJob, Writer};
 use crate::error::Error;
 use crate::threads::{Thread, queue, spawn, spawn_belonging};
 use async_channel::Sender;
-use io_core::{BackendFactory, DynBackend, StopFlag};
+use io_core::{DynBackend, Executor, StopFlag};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 

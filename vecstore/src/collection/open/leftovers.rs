@@ -10,8 +10,8 @@ use crate::immutable::deleted::deleted_seq_next;
 use crate::immutable::segment::{SEGMENT_JSON, SegmentInfo};
 use crate::schema::Schema;
 use io_core::{
-    BackendFactory, Directory, DirectoryError, DynBackend, OpenOptions, ReadControl, ReadRequest,
-    VectorReader, with_causes,
+    Directory, DirectoryError, DynBackend, FileSystem, OpenOptions, ReadControl, ReadRequest, VectorReader,
+    with_causes,
 };
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

@@ -26,7 +26,7 @@ use crate::immutable::deleted::load_deleted;
 use crate::immutable::segment::SegmentData;
 use crate::point::PointId;
 use in_doubt::keep_logs_in_doubt;
-use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats};
+use io_core::{DynBackend, FileSystem, OpenOptions, ReadControl, ReadStats};
 use leftovers::remove_leftovers;
 use replay::Replay;
 use roaring::RoaringBitmap;

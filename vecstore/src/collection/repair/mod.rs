@@ -31,7 +31,7 @@ use super::staging::{Staging, check_target};
 use crate::error::Error;
 use crate::point::PointId;
 use crate::schema::Schema;
-use io_core::{BackendFactory, Directory, DynBackend, ReadControl, StopFlag, with_causes};
+use io_core::{Directory, DynBackend, FileSystem, ReadControl, StopFlag, with_causes};
 use refused::Refused;
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -3,8 +3,7 @@
 use super::segment::Owner;
 use crate::error::Error;
 use io_core::{
-    BackendFactory, DynBackend, DynVectorReader, OpenOptions, ReadControl, ReadRequest, VectorReader,
-    with_causes,
+    DynBackend, DynVectorReader, FileSystem, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes,
 };
 use std::ops::ControlFlow;
 use std::path::Path;

@@ -17,7 +17,7 @@ use crate::immutable::segment::{
 use crate::point::parse_payload;
 use crate::point::{Payload, Point, PointId};
 use crate::schema::{Quantization, Schema};
-use io_core::{BackendFactory, OpenOptions, ReadControl, ReadStats, with_causes};
+use io_core::{FileSystem, OpenOptions, ReadControl, ReadStats, with_causes};
 use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -4,6 +4,7 @@ use super::*;
 use crate::collection::request::Durability;
 use crate::point::Point;
 use io_core::testing::SimulatedDisk;
+use io_core::{Executor, FileSystem};
 
 /// Repair holds the lock from its first file until the collection has its name. No other process can take the
 /// files over.

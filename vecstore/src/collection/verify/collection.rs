@@ -11,7 +11,7 @@ use crate::collection::overlap::{LiveIds, Overlap, overlaps};
 use crate::error::Error;
 use crate::immutable::deleted::load_deleted;
 use crate::immutable::segment::IDS;
-use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, StopFlag};
+use io_core::{DynBackend, FileSystem, OpenOptions, ReadControl, StopFlag};
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -13,7 +13,7 @@ use crate::immutable::segment::{
     VECTORS, file_number, untrained_codec,
 };
 use crate::schema::{Placement, Placements, Schema};
-use io_core::{BackendFactory, OpenOptions};
+use io_core::{FileSystem, OpenOptions};
 use std::path::Path;
 use std::sync::Arc;
 use vecstore_format::pages::{Pages, PagesKind};

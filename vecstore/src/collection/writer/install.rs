@@ -8,7 +8,7 @@ use crate::collection::state::SegmentEntry;
 use crate::error::Error;
 use crate::immutable::deleted::write_deleted;
 use crate::immutable::segment::SegmentData;
-use io_core::{BackendFactory, OpenOptions};
+use io_core::{FileSystem, OpenOptions};
 use roaring::RoaringBitmap;
 use std::path::PathBuf;
 use std::sync::Arc;

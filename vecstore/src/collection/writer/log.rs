@@ -5,7 +5,7 @@ use crate::collection::files::{NUMBER_END, log_path};
 use crate::collection::manifest::ManifestLog;
 use crate::collection::open::UnclosedLog;
 use crate::error::{Error, FormatError};
-use io_core::{BackendFactory, OpenError};
+use io_core::{FileSystem, OpenError};
 use std::io::ErrorKind;
 use vecstore_format::log::LogWriter;
 

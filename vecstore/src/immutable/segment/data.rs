@@ -14,7 +14,7 @@ use crate::immutable::payload::PayloadData;
 use crate::immutable::records::Records;
 use crate::schema::{Placement, Schema};
 use aligned_vec::{AVec, avec};
-use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl};
+use io_core::{DynBackend, FileSystem, OpenOptions, ReadControl};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vecstore_format::ElementType;

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::schema::Placement;
-use io_core::{AccessPattern, BackendFactory, DirectoryError, DynBackend, OpenOptions};
+use io_core::{AccessPattern, DirectoryError, DynBackend, FileSystem, OpenOptions};
 use std::path::Path;
 
 /// The options for opening a file on a core, by its placement. A cached file is read into the page cache

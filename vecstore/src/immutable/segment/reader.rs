@@ -10,7 +10,7 @@ use crate::immutable::originals::Originals;
 use crate::immutable::records::Records;
 use crate::point::PointId;
 use crate::schema::{Placement, Placements};
-use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadStats};
+use io_core::{DynBackend, FileSystem, OpenOptions, ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 use vecstore_format::ElementType;

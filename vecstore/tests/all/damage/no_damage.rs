@@ -4,7 +4,7 @@ use super::lost;
 use crate::common::collections::backend;
 use crate::samples::{DIR, large_sample, opened_contents};
 use io_core::testing::{DiskFault, FaultKind, SimulatedDisk};
-use io_core::{BackendFactory, Directory, StopFlag, with_causes};
+use io_core::{Directory, FileSystem, StopFlag, with_causes};
 use std::path::Path;
 use vecstore::collection::Collection;
 use vecstore::error::Error;

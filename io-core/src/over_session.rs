@@ -1,0 +1,59 @@
+//! A batch that is read through a session, for readers that have only that.
+
+use crate::plan::check_request;
+use crate::session::FileSession;
+use crate::{BatchEnd, FileInfo, ReadControl, ReadError, ReadOutcome, ReadRequest};
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+
+/// Reads every request through `session`, which must have `control` and nothing pending.
+///
+/// The promises of a batch hold, but each read allocates.
+pub(crate) async fn read_over_session(
+    mut session: impl FileSession,
+    file: &FileInfo,
+    requests: &[ReadRequest],
+    control: &ReadControl,
+    mut sink: impl FnMut(usize, &[u8]) -> ControlFlow<()>,
+) -> Result<ReadOutcome, ReadError> {
+    for (index, request) in requests.iter().enumerate() {
+        check_request(index, request, file.len)
+            .map_err(|source| ReadError::Plan { file: file.path.clone(), source })?;
+    }
+    if let Some(meter) = &control.meter {
+        meter.update(|counters| counters.batches += 1);
+    }
+    let mut outcome = ReadOutcome::new();
+    let mut failure = None;
+    for (tag, &request) in (0..).zip(requests) {
+        session.submit(tag, request);
+    }
+    while let Some(completion) = poll_fn(|cx| session.poll_next(cx)).await {
+        outcome.end = control.end();
+        match completion.bytes {
+            Err(ReadError::Deadline { .. }) => outcome.end = BatchEnd::Deadline,
+            Err(error) => failure = Some(error.after(outcome.delivered)),
+            Ok(bytes) if outcome.is_complete() => {
+                outcome.delivered += 1;
+                if sink(completion.tag as usize, &bytes).is_break() {
+                    outcome.end = BatchEnd::Stopped;
+                }
+            }
+            Ok(_) => {}
+        }
+        if failure.is_some() || !outcome.is_complete() {
+            session.cancel_all();
+            break;
+        }
+    }
+    // Reads in flight are drained.
+    while poll_fn(|cx| session.poll_next(cx)).await.is_some() {}
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    if outcome.is_complete() && outcome.delivered < requests.len() {
+        outcome.end = control.end();
+    }
+    outcome.stats = session.stats();
+    Ok(outcome)
+}
