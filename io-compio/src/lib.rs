@@ -13,7 +13,7 @@
 //!
 //! ```
 //! use io_compio::CompioBackend;
-//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
+//! use io_core::{Executor, FileSystem, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
 //! use std::ops::ControlFlow;
 //!
 //! let backend = CompioBackend::default();

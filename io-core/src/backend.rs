@@ -7,7 +7,8 @@
 //! | goes on with reads whose futures are gone, as threads do | the same two, with a [`SharedBufferPool`] |
 //! | needs no plan, such as a memory map | [`VectorReader`](crate::VectorReader) |
 //!
-//! In each case a [`BackendFactory`](crate::BackendFactory) opens the files, and its `run` ends with
+//! In each case a [`FileSystem`](crate::FileSystem) opens the files. The `run` of an
+//! [`Executor`](crate::Executor) ends with
 //! [`run_to_drain`]. Engines do not need this module. They call the items at the root of the crate.
 
 pub use crate::alarm::{Alarm, alarm};

@@ -15,7 +15,7 @@
 //! their executor.
 //!
 //! ```
-//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
+//! use io_core::{Executor, FileSystem, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
 //! use io_glommio::GlommioBackend;
 //! use std::ops::ControlFlow;
 //!

@@ -33,7 +33,7 @@ const LOOK_EVERY: u32 = 64;
 /// As with a map, truncating an open file may kill the process, and there is no `O_DIRECT`.
 ///
 /// ```
-/// use io_core::{BackendFactory, Executor, FileSystem};
+/// use io_core::FileSystem;
 /// use io_mmap::MmapBefore;
 /// use io_ring::RingBackend;
 ///

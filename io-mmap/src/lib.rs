@@ -15,7 +15,7 @@
 //! they are written, and replace them by renaming. The ring backends report `ReadError::Truncated` instead.
 //!
 //! ```
-//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
+//! use io_core::{Executor, FileSystem, OpenOptions, ReadControl, ReadRequest, VectorReader};
 //! use io_mmap::MmapBackend;
 //! use std::ops::ControlFlow;
 //!

@@ -8,7 +8,7 @@
 //! write to them.
 //!
 //! ```
-//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
+//! use io_core::{Executor, FileSystem, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
 //! use io_monoio::MonoioBackend;
 //! use std::ops::ControlFlow;
 //!

@@ -13,7 +13,7 @@
 //! will do.
 //!
 //! ```
-//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
+//! use io_core::{Executor, FileSystem, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
 //! use io_ring::RingBackend;
 //! use std::ops::ControlFlow;
 //!

@@ -18,7 +18,7 @@
 //! executor will do.
 //!
 //! ```
-//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
+//! use io_core::{Executor, FileSystem, OpenOptions, ReadControl, ReadRequest, VectorReader};
 //! use io_threads::ThreadsBackend;
 //! use std::ops::ControlFlow;
 //!

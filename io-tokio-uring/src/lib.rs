@@ -8,7 +8,7 @@
 //! buffers that the kernel still writes to.
 //!
 //! ```
-//! use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
+//! use io_core::{Executor, FileSystem, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
 //! use io_tokio_uring::TokioUringBackend;
 //! use std::ops::ControlFlow;
 //!

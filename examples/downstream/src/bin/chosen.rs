@@ -1,7 +1,7 @@
 //! The backend is a value, chosen at run time: `chosen FILE BACKEND`. Without BACKEND, it runs all compiled
 //! ones in order.
 
-use io_core::{BackendFactory, DynBackend};
+use io_core::{DynBackend, Executor, FileSystem};
 use std::error::Error;
 
 fn backends() -> Vec<DynBackend> {

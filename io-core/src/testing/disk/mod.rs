@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// A disk in memory and the backend for it. Clones share the disk. Paths are absolute, and `/` exists.
 ///
 /// ```
-/// use io_core::{BackendFactory, Directory};
+/// use io_core::{Directory, Executor, FileSystem};
 /// use io_core::testing::SimulatedDisk;
 /// use std::path::Path;
 ///

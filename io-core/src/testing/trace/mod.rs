@@ -23,7 +23,7 @@ use std::sync::Arc;
 ///
 /// ```
 /// use io_core::testing::{MemoryBackend, SimulatedDisk, TracedBackend};
-/// use io_core::{BackendFactory, Directory};
+/// use io_core::{Directory, FileSystem};
 /// use std::path::Path;
 ///
 /// let root = tempfile::tempdir()?;
