@@ -99,6 +99,8 @@ mod handle;
 mod in_flight;
 mod kept;
 mod lanes;
+#[cfg(feature = "histograms")]
+mod latencies;
 mod meter;
 mod of_process;
 mod open;
@@ -134,6 +136,8 @@ pub use factory::{BackendFactory, BackendInfo, DynBackend, LocalBoxFuture};
 pub use files::{Session, SessionFile};
 pub use gate::DeviceBudget;
 pub use geometry::IoGeometry;
+#[cfg(feature = "histograms")]
+pub use latencies::Latencies;
 pub use meter::{Counters, Meter, Metered};
 pub use open::{AccessPattern, FileInfo, IoMode, Lane, OpenOptions};
 pub use reader::{DynSink, DynVectorReader, VectorReader};

@@ -254,12 +254,7 @@ impl<S: PageSource> VectorReader for PagedReader<S> {
         plan.build(requests, &self.source.info().geometry, file.len)
             .map_err(|source| ReadError::Plan { file: file.path.clone(), source })?;
         if let Some(meter) = &control.meter {
-            meter.update(|counters| {
-                counters.batches += 1;
-                counters.bytes_wanted += plan.bytes_wanted();
-                counters.merged += plan.merged();
-                counters.duplicates += plan.duplicates();
-            });
+            meter.batch_started(plan.bytes_wanted(), plan.merged(), plan.duplicates());
         }
         let result = read_batch(&plan, &self.source, &self.gate, control, &mut scratch, sink).await;
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push((plan, scratch));

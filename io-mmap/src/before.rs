@@ -189,14 +189,7 @@ impl<R: VectorReader> MmapBeforeReader<R> {
                 outcome.stats.bytes_read += u64::from(len);
             }
             if let Some(meter) = &control.meter {
-                meter.update(|counters| {
-                    counters.delivered += 1;
-                    if len > 0 {
-                        counters.started += 1;
-                        counters.completed += 1;
-                        counters.bytes_read += u64::from(len);
-                    }
-                });
+                meter.slice_delivered(u64::from(len));
             }
             let flow = sink(index, &bytes[offset as usize..][..len as usize]);
             self.look();
@@ -231,11 +224,12 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
         let goes_on = outcome.is_complete() && !missing.requests.is_empty();
         if let Some(meter) = &control.meter {
             let missing_bytes: u64 = missing.requests.iter().map(|request| u64::from(request.len)).sum();
-            meter.update(|counters| {
+            if goes_on {
                 // The other reader counts the batch, and the bytes that it is asked for.
-                counters.batches += u64::from(!goes_on);
-                counters.bytes_wanted += bytes_wanted - if goes_on { missing_bytes } else { 0 };
-            });
+                meter.wanted(bytes_wanted - missing_bytes);
+            } else {
+                meter.batch_started(bytes_wanted, 0, 0);
+            }
         }
         if goes_on {
             let from_map = outcome.delivered;

@@ -86,10 +86,7 @@ impl VectorReader for MmapReader {
         }
         let bytes_wanted = check(requests, &self.file)?;
         if let Some(meter) = &control.meter {
-            meter.update(|counters| {
-                counters.batches += 1;
-                counters.bytes_wanted += bytes_wanted;
-            });
+            meter.batch_started(bytes_wanted, 0, 0);
         }
         let bytes: &[u8] = self.map.as_ref().map_or(&[], AsRef::as_ref);
         let mut outcome = ReadOutcome::new();
@@ -113,14 +110,7 @@ impl VectorReader for MmapReader {
                     outcome.stats.bytes_read += slice.len() as u64;
                 }
                 if let Some(meter) = &control.meter {
-                    meter.update(|counters| {
-                        counters.delivered += 1;
-                        if request.len > 0 {
-                            counters.started += 1;
-                            counters.completed += 1;
-                            counters.bytes_read += slice.len() as u64;
-                        }
-                    });
+                    meter.slice_delivered(slice.len() as u64);
                 }
                 if sink(index, slice).is_break() {
                     outcome.end = BatchEnd::Stopped;

@@ -44,23 +44,17 @@ impl<'a> MapBytes<'a> {
     pub(crate) fn want(&mut self, request: ReadRequest) {
         self.stats.bytes_wanted += u64::from(request.len);
         if let Some(meter) = &self.control.meter {
-            meter.update(|counters| counters.bytes_wanted += u64::from(request.len));
+            meter.wanted(u64::from(request.len));
         }
     }
 
     /// The bytes of a request that was checked.
     pub(crate) fn read(&mut self, request: ReadRequest) -> Bytes {
         let ReadRequest { offset, len } = request;
-        let physical = u64::from(len > 0);
-        self.stats.reads += physical;
+        self.stats.reads += u64::from(len > 0);
         self.stats.bytes_read += u64::from(len);
         if let Some(meter) = &self.control.meter {
-            meter.update(|counters| {
-                counters.delivered += 1;
-                counters.started += physical;
-                counters.completed += physical;
-                counters.bytes_read += u64::from(len);
-            });
+            meter.slice_delivered(u64::from(len));
         }
         self.bytes.slice(offset as usize..offset as usize + len as usize)
     }

@@ -151,7 +151,7 @@ impl<S: PageSource> State<'_, S> {
     fn count_wanted(&mut self, len: u32) {
         self.stats.bytes_wanted += u64::from(len);
         if let Some(meter) = &self.control.meter {
-            meter.update(|counters| counters.bytes_wanted += u64::from(len));
+            meter.wanted(u64::from(len));
         }
     }
 
@@ -159,16 +159,13 @@ impl<S: PageSource> State<'_, S> {
         self.stats.merged += merged;
         self.stats.duplicates += duplicates;
         if let Some(meter) = &self.control.meter {
-            meter.update(|counters| {
-                counters.merged += merged;
-                counters.duplicates += duplicates;
-            });
+            meter.shared(merged, duplicates);
         }
     }
 
     fn count_delivered(&self) {
         if let Some(meter) = &self.control.meter {
-            meter.update(|counters| counters.delivered += 1);
+            meter.delivered();
         }
     }
 
