@@ -25,9 +25,11 @@ fn main() {
     backend.put(Path::new("vectors"), vec![7; READS as usize * 8192]);
     let requests: Vec<_> = (0..READS).map(|read| ReadRequest::new(read * 8192, 400)).collect();
     let run = backend.run(|| async {
-        let options = OpenOptions { gap_max: 0, ..OpenOptions::default() };
+        let mut options = OpenOptions::default();
+        options.gap_max = 0;
         let reader = backend.open(Path::new("vectors"), &options).await.expect("the file was put there");
-        let control = ReadControl { meter: meter.clone(), ..ReadControl::default() };
+        let mut control = ReadControl::default();
+        control.meter = meter.clone();
         let mut bytes_read = 0;
         for _ in 0..rounds {
             let sink = |_, bytes: &[u8]| {

@@ -20,6 +20,7 @@ pub use crate::of_process::OfProcess;
 pub use crate::open::{create_std, open_std};
 pub use crate::plan::{PlannedRead, ReadPlan};
 pub use crate::positional::{read_at, write_at};
+pub use crate::read_span::{SessionSpan, trace_batch};
 pub use crate::reader::PagedReader;
 #[cfg(unix)]
 pub use crate::runtime_file::{RuntimeFile, RuntimeSink, RuntimeSource};

@@ -107,6 +107,7 @@ mod open;
 mod paged_session;
 mod plan;
 mod positional;
+mod read_span;
 mod reader;
 mod regular;
 mod request;

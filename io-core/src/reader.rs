@@ -5,6 +5,7 @@ use crate::gate::Gate;
 use crate::kept::KeptBytes;
 use crate::paged_session::session;
 use crate::plan::ReadPlan;
+use crate::read_span::trace_batch;
 use crate::session::FileSession;
 use crate::source::PageSource;
 use crate::{BackendInfo, FileInfo, ReadControl, ReadError, ReadOutcome, ReadRequest};
@@ -256,7 +257,8 @@ impl<S: PageSource> VectorReader for PagedReader<S> {
         if let Some(meter) = &control.meter {
             meter.batch_started(plan.bytes_wanted(), plan.merged(), plan.duplicates());
         }
-        let result = read_batch(&plan, &self.source, &self.gate, control, &mut scratch, sink).await;
+        let batch = read_batch(&plan, &self.source, &self.gate, control, &mut scratch, sink);
+        let result = trace_batch(file, self.info(), requests.len(), plan.bytes_wanted(), batch).await;
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push((plan, scratch));
         result
     }

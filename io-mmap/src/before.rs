@@ -5,6 +5,7 @@ use crate::file::{advise, check};
 use crate::known::Known;
 use crate::map::{SharedMap, major_faults, map};
 use crate::session::{KnownReads, MapBytes};
+use io_core::backend::trace_batch;
 use io_core::{
     BackendFactory, BackendInfo, BatchEnd, Completion, Directory, FileInfo, FileSession, Links, OpenError,
     OpenOptions, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats, ReadTerms, StartError,
@@ -199,22 +200,15 @@ impl<R: VectorReader> MmapBeforeReader<R> {
             }
         }
     }
-}
 
-impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
-    async fn read_vectors<S>(
+    /// Reads a batch that was checked: what is known from the map, then the others.
+    async fn read_batch(
         &self,
         requests: &[ReadRequest],
+        bytes_wanted: u64,
         control: &ReadControl,
-        mut sink: S,
-    ) -> Result<ReadOutcome, ReadError>
-    where
-        S: FnMut(usize, &[u8]) -> ControlFlow<()>,
-    {
-        if self.closed.load(SeqCst) {
-            return Err(ReadError::Closed { file: self.file().path.clone() });
-        }
-        let bytes_wanted = check(requests, self.file())?;
+        mut sink: impl FnMut(usize, &[u8]) -> ControlFlow<()>,
+    ) -> Result<ReadOutcome, ReadError> {
         let mut outcome = ReadOutcome::new();
         outcome.stats.bytes_wanted = bytes_wanted;
         let mut missing = std::mem::take(&mut *lock(&self.spare));
@@ -257,11 +251,30 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
         *lock(&self.spare) = missing;
         Ok(outcome)
     }
+}
+
+impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
+    async fn read_vectors<S>(
+        &self,
+        requests: &[ReadRequest],
+        control: &ReadControl,
+        sink: S,
+    ) -> Result<ReadOutcome, ReadError>
+    where
+        S: FnMut(usize, &[u8]) -> ControlFlow<()>,
+    {
+        if self.closed.load(SeqCst) {
+            return Err(ReadError::Closed { file: self.file().path.clone() });
+        }
+        let bytes_wanted = check(requests, self.file())?;
+        let batch = self.read_batch(requests, bytes_wanted, control, sink);
+        trace_batch(self.file(), &self.info, requests.len(), bytes_wanted, batch).await
+    }
 
     fn session(&self, control: ReadControl) -> impl FileSession {
         BeforeSession {
             reader: self,
-            map: MapBytes::new(self.reader.file(), self.map.as_ref(), control.clone()),
+            map: MapBytes::new(self.reader.file(), &self.info, self.map.as_ref(), control.clone()),
             known: KnownReads::default(),
             asked: Slab::new(),
             other: self.reader.session(control),
