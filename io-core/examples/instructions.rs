@@ -25,11 +25,10 @@ fn main() {
     backend.put(Path::new("vectors"), vec![7; READS as usize * 8192]);
     let requests: Vec<_> = (0..READS).map(|read| ReadRequest::new(read * 8192, 400)).collect();
     let run = backend.run(|| async {
-        let mut options = OpenOptions::default();
-        options.gap_max = 0;
+        let options = OpenOptions::default().with_gap_max(0);
         let reader = backend.open(Path::new("vectors"), &options).await.expect("the file was put there");
-        let mut control = ReadControl::default();
-        control.meter = meter.clone();
+        let control = ReadControl::new();
+        let control = meter.iter().fold(control, |control, meter| control.with_meter(meter.clone()));
         let mut bytes_read = 0;
         for _ in 0..rounds {
             let sink = |_, bytes: &[u8]| {
