@@ -48,8 +48,8 @@ impl Latencies {
         self.0.as_slice().iter().sum()
     }
 
-    /// The latency that this share of the reads kept to. `quantile` is within 0 and 1: 0.5 asks for the
-    /// median, 1 for the longest. `None` if no read has ended.
+    /// The latency that this share of the reads kept to: 0.5 asks for the median, and 1 for the longest.
+    /// `None` if no read has ended.
     ///
     /// # Panics
     /// If `quantile` is not within 0 and 1.

@@ -12,8 +12,8 @@ const TARGET: &str = "io_core::read";
 
 /// Carries out a batch in a `tracing` span of its own. An event at the end says what the batch cost.
 ///
-/// [`PagedReader`](crate::backend::PagedReader) does so. A reader that needs no plan calls it itself. The span
-/// is entered while the batch is polled. A batch that is dropped has a span, but no event at its end.
+/// [`PagedReader`](crate::backend::PagedReader) does so. A reader that needs no plan calls it itself. The
+/// span is entered while the batch is polled. A batch that is dropped has a span, but no event at its end.
 ///
 /// Without the feature `tracing`, this is `batch`.
 pub fn trace_batch<F>(

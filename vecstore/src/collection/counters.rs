@@ -1,4 +1,4 @@
-//! What a collection has done since it was opened, in figures.
+//! Counts of what a collection has done since it was opened.
 
 use super::handle::Collection;
 use crate::error::Error;

@@ -47,18 +47,18 @@ impl Shared {
             Error::Displaced { .. } => error.to_string(),
             _ => format!("{}; {what}", with_causes(&error)),
         };
-        self.make_read_only(reason);
+        self.make_read_only(&reason);
         error
     }
 
     /// Refuses all later writes. The first reason counts.
-    pub(crate) fn make_read_only(&self, reason: String) {
+    pub(crate) fn make_read_only(&self, reason: &str) {
         let mut state = self.state.write();
         if state.read_only.is_none() {
-            state.read_only = Some(reason.clone());
+            state.read_only = Some(reason.to_owned());
             // Subscribers run code of their own.
             drop(state);
-            events::writing_ended(self, &reason);
+            events::writing_ended(self, reason);
         }
     }
 

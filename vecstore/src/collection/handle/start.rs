@@ -134,7 +134,7 @@ struct WriterEnded(Arc<Shared>);
 
 impl Drop for WriterEnded {
     fn drop(&mut self) {
-        self.0.make_read_only("its writer ended unexpectedly; open the collection again".to_owned());
+        self.0.make_read_only("its writer ended unexpectedly; open the collection again");
     }
 }
 
