@@ -40,7 +40,7 @@ fn a_map_has_the_spans_and_events_of_a_reader() {
         captured(&MmapBackend::default()),
         [
             "batch file=F backend=mmap requests=2 bytes_wanted=400",
-            "batch/batch_ended delivered=2 stopped=false reads=1 bytes_read=400 merged=0 duplicates=0",
+            "batch/batch_ended delivered=2 end=Complete reads=1 bytes_read=400 merged=0 duplicates=0",
             "session file=F backend=mmap",
             "session/session_ended delivered=2 bytes_wanted=500 reads=2 bytes_read=500 merged=0 duplicates=0",
         ]
@@ -57,8 +57,8 @@ fn the_other_reader_of_a_map_has_a_span_within_the_batch() {
         [
             "batch file=F backend=both requests=2 bytes_wanted=400",
             "batch/batch file=F backend=memory requests=1 bytes_wanted=400",
-            "batch/batch/batch_ended delivered=1 stopped=false reads=1 bytes_read=400 merged=0 duplicates=0",
-            "batch/batch_ended delivered=2 stopped=false reads=1 bytes_read=400 merged=0 duplicates=0",
+            "batch/batch/batch_ended delivered=1 end=Complete reads=1 bytes_read=400 merged=0 duplicates=0",
+            "batch/batch_ended delivered=2 end=Complete reads=1 bytes_read=400 merged=0 duplicates=0",
             "session file=F backend=both",
             "session file=F backend=memory",
             "session/session_ended delivered=1 bytes_wanted=100 reads=1 bytes_read=100 merged=0 duplicates=0",
