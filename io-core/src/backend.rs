@@ -7,8 +7,8 @@
 //! | goes on with reads whose futures are gone, as threads do | the same two, with a [`SharedBufferPool`] |
 //! | needs no plan, such as a memory map | [`VectorReader`](crate::VectorReader) |
 //!
-//! A reader that needs no plan also counts and traces itself, with a [`Meter`](crate::Meter), [`trace_batch`] and
-//! a [`SessionSpan`].
+//! A reader that needs no plan also counts and traces itself, with a [`Meter`](crate::Meter), [`trace_batch`]
+//! and a [`SessionSpan`].
 //!
 //! In each case a [`BackendFactory`](crate::BackendFactory) opens the files, and its `run` ends with
 //! [`run_to_drain`]. Engines do not need this module. They call the items at the root of the crate.
