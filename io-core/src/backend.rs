@@ -7,6 +7,9 @@
 //! | goes on with reads whose futures are gone, as threads do | the same two, with a [`SharedBufferPool`] |
 //! | needs no plan, such as a memory map | [`VectorReader`](crate::VectorReader) |
 //!
+//! A reader that needs no plan also counts and traces itself, with a [`Meter`](crate::Meter), [`trace_batch`]
+//! and a [`SessionSpan`].
+//!
 //! In each case a [`FileSystem`](crate::FileSystem) opens the files. The `run` of an
 //! [`Executor`](crate::Executor) ends with
 //! [`run_to_drain`]. Engines do not need this module. They call the items at the root of the crate.
@@ -21,6 +24,7 @@ pub use crate::of_process::OfProcess;
 pub use crate::open::{create_std, open_std, open_std_for_writing};
 pub use crate::plan::{PlannedRead, ReadPlan};
 pub use crate::positional::{read_at, write_at};
+pub use crate::read_span::{SessionSpan, trace_batch};
 pub use crate::reader::PagedReader;
 #[cfg(unix)]
 pub use crate::runtime_file::{RuntimeFile, RuntimeSink, RuntimeSource};

@@ -182,7 +182,7 @@ where
         // Counted first: a sink that breaks has received this request.
         self.delivered += 1;
         if let Some(meter) = &self.control.meter {
-            meter.update(|counters| counters.delivered += 1);
+            meter.delivered();
         }
         match (self.sink)(index, bytes) {
             ControlFlow::Continue(()) => ControlFlow::Continue(()),

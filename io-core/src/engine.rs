@@ -16,6 +16,7 @@ use crate::control::StopWaiter;
 use crate::gate::{Gate, Permit, Waiter};
 use crate::in_flight::{InFlight, SlotTable};
 use crate::meter::Started;
+use crate::read_span::{read_failed, short_read};
 use crate::source::PageSource;
 use crate::{Lane, Meter, ReadControl, ReadStats};
 use std::io;
@@ -101,6 +102,18 @@ where
     stats: ReadStats,
 }
 
+impl<S, F, N, K> Engine<'_, S, F, N, K>
+where
+    S: PageSource,
+    F: Future + 'static,
+    K: 'static,
+{
+    /// Reads completed, and the bytes that they returned.
+    pub(crate) fn stats(&self) -> &ReadStats {
+        &self.stats
+    }
+}
+
 impl<'a, S, F, N, K> Engine<'a, S, F, N, K>
 where
     S: PageSource,
@@ -128,11 +141,6 @@ where
             meter: control.meter.clone(),
             stats: ReadStats::default(),
         }
-    }
-
-    /// Reads completed, and the bytes that they returned.
-    pub(crate) fn stats(&self) -> &ReadStats {
-        &self.stats
     }
 
     /// Starts what the client wants, and gives it what has arrived. Ready when nothing is in flight and
@@ -229,6 +237,9 @@ where
             started.completed(bytes as u64);
             stats.reads += 1;
             stats.bytes_read += bytes as u64;
+            if offset + (bytes as u64) < end {
+                short_read(offset, len, bytes);
+            }
             if client.wants(&key) {
                 available = available.max((offset + bytes as u64).min(end));
                 if available > consumed {
@@ -253,7 +264,9 @@ where
             started.failed();
             let transient = matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock);
             retries += 1;
-            (!transient || retries > RETRIES_MAX).then_some(Failure::Io(error))
+            let repeated = transient && retries <= RETRIES_MAX && client.wants(&key);
+            read_failed(offset, len, &error, repeated);
+            (!repeated).then_some(Failure::Io(error))
         }
     };
     // A read that nobody wants ends here. It does not fail, and nothing follows it.

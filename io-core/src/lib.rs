@@ -104,6 +104,8 @@ mod handle;
 mod in_flight;
 mod kept;
 mod lanes;
+#[cfg(feature = "histograms")]
+mod latencies;
 mod meter;
 mod of_process;
 mod open;
@@ -111,6 +113,7 @@ mod over_session;
 mod paged_session;
 mod plan;
 mod positional;
+mod read_span;
 mod reader;
 mod regular;
 mod request;
@@ -143,6 +146,8 @@ pub use factory::{BackendFactory, Executor, FileSystem, LocalBoxFuture, SendBoxF
 pub use files::{Session, SessionFile};
 pub use gate::DeviceBudget;
 pub use geometry::IoGeometry;
+#[cfg(feature = "histograms")]
+pub use latencies::Latencies;
 pub use meter::{Counters, Meter, Metered};
 pub use open::{AccessPattern, FileInfo, IoMode, Lane, OpenOptions};
 pub use reader::{DynSink, DynVectorReader, VectorReader};

@@ -21,7 +21,7 @@ pub(crate) async fn read_over_session(
             .map_err(|source| ReadError::Plan { file: file.path.clone(), source })?;
     }
     if let Some(meter) = &control.meter {
-        meter.update(|counters| counters.batches += 1);
+        meter.batch_started(0, 0, 0);
     }
     let mut outcome = ReadOutcome::new();
     let mut failure = None;

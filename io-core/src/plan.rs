@@ -47,7 +47,7 @@ struct Slot {
 /// use io_core::backend::ReadPlan;
 /// use io_core::{IoGeometry, ReadRequest};
 ///
-/// let geometry = IoGeometry { offset_align: 512, memory_align: 512, read_size_max: 4096, gap_max: 512 };
+/// let geometry = IoGeometry::buffered(4096, 512).aligned(512, 512);
 /// let mut plan = ReadPlan::default();
 /// plan.build(&[ReadRequest::new(1500, 10), ReadRequest::new(0, 400)], &geometry, 10_000).unwrap();
 /// let read = plan.reads()[0];

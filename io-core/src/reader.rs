@@ -5,6 +5,7 @@ use crate::gate::Gate;
 use crate::kept::KeptBytes;
 use crate::paged_session::session;
 use crate::plan::ReadPlan;
+use crate::read_span::trace_batch;
 use crate::session::FileSession;
 use crate::source::PageSource;
 use crate::{BackendInfo, FileInfo, ReadControl, ReadError, ReadOutcome, ReadRequest};
@@ -254,14 +255,10 @@ impl<S: PageSource> VectorReader for PagedReader<S> {
         plan.build(requests, &self.source.info().geometry, file.len)
             .map_err(|source| ReadError::Plan { file: file.path.clone(), source })?;
         if let Some(meter) = &control.meter {
-            meter.update(|counters| {
-                counters.batches += 1;
-                counters.bytes_wanted += plan.bytes_wanted();
-                counters.merged += plan.merged();
-                counters.duplicates += plan.duplicates();
-            });
+            meter.batch_started(plan.bytes_wanted(), plan.merged(), plan.duplicates());
         }
-        let result = read_batch(&plan, &self.source, &self.gate, control, &mut scratch, sink).await;
+        let batch = read_batch(&plan, &self.source, &self.gate, control, &mut scratch, sink);
+        let result = trace_batch(file, self.info(), requests.len(), plan.bytes_wanted(), batch).await;
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push((plan, scratch));
         result
     }

@@ -5,6 +5,7 @@ use crate::file::{advise, check};
 use crate::known::Known;
 use crate::map::{SharedMap, major_faults, map};
 use crate::session::{KnownReads, MapBytes};
+use io_core::backend::trace_batch;
 use io_core::{
     BackendFactory, BackendInfo, BatchEnd, Completion, Directory, Executor, FileInfo, FileSession,
     FileSystem, Links, OpenError, OpenOptions, ReadControl, ReadError, ReadOutcome, ReadRequest, ReadStats,
@@ -198,14 +199,7 @@ impl<R: VectorReader> MmapBeforeReader<R> {
                 outcome.stats.bytes_read += u64::from(len);
             }
             if let Some(meter) = &control.meter {
-                meter.update(|counters| {
-                    counters.delivered += 1;
-                    if len > 0 {
-                        counters.started += 1;
-                        counters.completed += 1;
-                        counters.bytes_read += u64::from(len);
-                    }
-                });
+                meter.slice_delivered(u64::from(len));
             }
             let flow = sink(index, &bytes[offset as usize..][..len as usize]);
             self.look();
@@ -215,22 +209,15 @@ impl<R: VectorReader> MmapBeforeReader<R> {
             }
         }
     }
-}
 
-impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
-    async fn read_vectors<S>(
+    /// Reads a batch that was checked: what is known from the map, then the others.
+    async fn read_batch(
         &self,
         requests: &[ReadRequest],
+        bytes_wanted: u64,
         control: &ReadControl,
-        mut sink: S,
-    ) -> Result<ReadOutcome, ReadError>
-    where
-        S: FnMut(usize, &[u8]) -> ControlFlow<()>,
-    {
-        if self.closed.load(SeqCst) {
-            return Err(ReadError::Closed { file: self.file().path.clone() });
-        }
-        let bytes_wanted = check(requests, self.file())?;
+        mut sink: impl FnMut(usize, &[u8]) -> ControlFlow<()>,
+    ) -> Result<ReadOutcome, ReadError> {
         let mut outcome = ReadOutcome::new();
         outcome.stats.bytes_wanted = bytes_wanted;
         let mut missing = std::mem::take(&mut *lock(&self.spare));
@@ -240,11 +227,12 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
         let goes_on = outcome.is_complete() && !missing.requests.is_empty();
         if let Some(meter) = &control.meter {
             let missing_bytes: u64 = missing.requests.iter().map(|request| u64::from(request.len)).sum();
-            meter.update(|counters| {
+            if goes_on {
                 // The other reader counts the batch, and the bytes that it is asked for.
-                counters.batches += u64::from(!goes_on);
-                counters.bytes_wanted += bytes_wanted - if goes_on { missing_bytes } else { 0 };
-            });
+                meter.wanted(bytes_wanted - missing_bytes);
+            } else {
+                meter.batch_started(bytes_wanted, 0, 0);
+            }
         }
         if goes_on {
             let from_map = outcome.delivered;
@@ -272,11 +260,30 @@ impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
         *lock(&self.spare) = missing;
         Ok(outcome)
     }
+}
+
+impl<R: VectorReader> VectorReader for MmapBeforeReader<R> {
+    async fn read_vectors<S>(
+        &self,
+        requests: &[ReadRequest],
+        control: &ReadControl,
+        sink: S,
+    ) -> Result<ReadOutcome, ReadError>
+    where
+        S: FnMut(usize, &[u8]) -> ControlFlow<()>,
+    {
+        if self.closed.load(SeqCst) {
+            return Err(ReadError::Closed { file: self.file().path.clone() });
+        }
+        let bytes_wanted = check(requests, self.file())?;
+        let batch = self.read_batch(requests, bytes_wanted, control, sink);
+        trace_batch(self.file(), &self.info, requests.len(), bytes_wanted, batch).await
+    }
 
     fn session(&self, control: ReadControl) -> impl FileSession {
         BeforeSession {
             reader: self,
-            map: MapBytes::new(self.reader.file(), self.map.as_ref(), control.clone()),
+            map: MapBytes::new(self.reader.file(), &self.info, self.map.as_ref(), control.clone()),
             known: KnownReads::default(),
             asked: Slab::new(),
             other: self.reader.session(control),

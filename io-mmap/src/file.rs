@@ -4,6 +4,7 @@ use crate::cold::{Advisor, CHUNK};
 use crate::map::{SharedMap, map};
 use crate::runtime::NAME;
 use crate::session::{MapBytes, MapSession};
+use io_core::backend::trace_batch;
 use io_core::{
     AccessPattern, BackendInfo, BatchEnd, FileInfo, FileSession, IoGeometry, IoMode, Links, OpenError,
     OpenOptions, PlanError, ReadControl, ReadError, ReadOutcome, ReadRequest, VectorReader, open_regular,
@@ -55,42 +56,15 @@ impl MmapReader {
             closed: AtomicBool::new(false),
         })
     }
-}
 
-/// Refuses a batch with a request past the end, before any delivery. Returns the bytes of all requests.
-pub(crate) fn check(requests: &[ReadRequest], file: &FileInfo) -> Result<u64, ReadError> {
-    let mut bytes_wanted = 0;
-    for (index, request) in requests.iter().enumerate() {
-        if request.end().is_none_or(|end| end > file.len) {
-            let &ReadRequest { offset, len } = request;
-            let source = PlanError::PastEnd { index, offset, len, file_len: file.len };
-            return Err(ReadError::Plan { file: file.path.clone(), source });
-        }
-        bytes_wanted += u64::from(request.len);
-    }
-    Ok(bytes_wanted)
-}
-
-impl VectorReader for MmapReader {
-    async fn read_vectors<S>(
+    /// Hands out the slices of a batch that was checked.
+    fn deliver(
         &self,
         requests: &[ReadRequest],
+        bytes_wanted: u64,
         control: &ReadControl,
-        mut sink: S,
-    ) -> Result<ReadOutcome, ReadError>
-    where
-        S: FnMut(usize, &[u8]) -> ControlFlow<()>,
-    {
-        if self.closed.load(Ordering::SeqCst) {
-            return Err(ReadError::Closed { file: self.file.path.clone() });
-        }
-        let bytes_wanted = check(requests, &self.file)?;
-        if let Some(meter) = &control.meter {
-            meter.update(|counters| {
-                counters.batches += 1;
-                counters.bytes_wanted += bytes_wanted;
-            });
-        }
+        mut sink: impl FnMut(usize, &[u8]) -> ControlFlow<()>,
+    ) -> ReadOutcome {
         let bytes: &[u8] = self.map.as_ref().map_or(&[], AsRef::as_ref);
         let mut outcome = ReadOutcome::new();
         outcome.stats.bytes_wanted = bytes_wanted;
@@ -113,14 +87,7 @@ impl VectorReader for MmapReader {
                     outcome.stats.bytes_read += slice.len() as u64;
                 }
                 if let Some(meter) = &control.meter {
-                    meter.update(|counters| {
-                        counters.delivered += 1;
-                        if request.len > 0 {
-                            counters.started += 1;
-                            counters.completed += 1;
-                            counters.bytes_read += slice.len() as u64;
-                        }
-                    });
+                    meter.slice_delivered(slice.len() as u64);
                 }
                 if sink(index, slice).is_break() {
                     outcome.end = BatchEnd::Stopped;
@@ -129,11 +96,47 @@ impl VectorReader for MmapReader {
             }
             self.advisor.after();
         }
-        Ok(outcome)
+        outcome
+    }
+}
+
+/// Refuses a batch with a request past the end, before any delivery. Returns the bytes of all requests.
+pub(crate) fn check(requests: &[ReadRequest], file: &FileInfo) -> Result<u64, ReadError> {
+    let mut bytes_wanted = 0;
+    for (index, request) in requests.iter().enumerate() {
+        if request.end().is_none_or(|end| end > file.len) {
+            let &ReadRequest { offset, len } = request;
+            let source = PlanError::PastEnd { index, offset, len, file_len: file.len };
+            return Err(ReadError::Plan { file: file.path.clone(), source });
+        }
+        bytes_wanted += u64::from(request.len);
+    }
+    Ok(bytes_wanted)
+}
+
+impl VectorReader for MmapReader {
+    async fn read_vectors<S>(
+        &self,
+        requests: &[ReadRequest],
+        control: &ReadControl,
+        sink: S,
+    ) -> Result<ReadOutcome, ReadError>
+    where
+        S: FnMut(usize, &[u8]) -> ControlFlow<()>,
+    {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(ReadError::Closed { file: self.file.path.clone() });
+        }
+        let bytes_wanted = check(requests, &self.file)?;
+        if let Some(meter) = &control.meter {
+            meter.batch_started(bytes_wanted, 0, 0);
+        }
+        let batch = async { Ok(self.deliver(requests, bytes_wanted, control, sink)) };
+        trace_batch(&self.file, &self.info, requests.len(), bytes_wanted, batch).await
     }
 
     fn session(&self, control: ReadControl) -> impl FileSession {
-        let map = MapBytes::new(&self.file, self.map.as_ref(), control);
+        let map = MapBytes::new(&self.file, &self.info, self.map.as_ref(), control);
         MapSession::new(map, self.map.as_ref(), &self.advisor, &self.closed)
     }
 

@@ -3,9 +3,10 @@
 use crate::cold::{Advisor, CHUNK};
 use crate::map::SharedMap;
 use bytes::Bytes;
+use io_core::backend::SessionSpan;
 use io_core::{
-    Completion, FileInfo, FileSession, Lane, PlanError, ReadControl, ReadError, ReadRequest, ReadStats,
-    ReadTerms,
+    BackendInfo, Completion, FileInfo, FileSession, Lane, PlanError, ReadControl, ReadError, ReadRequest,
+    ReadStats, ReadTerms,
 };
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,12 +19,20 @@ pub(crate) struct MapBytes<'a> {
     bytes: Bytes,
     pub(crate) control: ReadControl,
     pub(crate) stats: ReadStats,
+    delivered: usize,
+    span: SessionSpan,
 }
 
 impl<'a> MapBytes<'a> {
-    pub(crate) fn new(file: &'a FileInfo, map: Option<&SharedMap>, control: ReadControl) -> Self {
+    pub(crate) fn new(
+        file: &'a FileInfo,
+        info: &BackendInfo,
+        map: Option<&SharedMap>,
+        control: ReadControl,
+    ) -> Self {
         let bytes = map.map_or_else(Bytes::new, SharedMap::bytes);
-        Self { file, bytes, control, stats: ReadStats::default() }
+        let span = SessionSpan::new(file, info);
+        Self { file, bytes, control, stats: ReadStats::default(), delivered: 0, span }
     }
 
     pub(crate) fn closed(&self) -> ReadError {
@@ -44,25 +53,26 @@ impl<'a> MapBytes<'a> {
     pub(crate) fn want(&mut self, request: ReadRequest) {
         self.stats.bytes_wanted += u64::from(request.len);
         if let Some(meter) = &self.control.meter {
-            meter.update(|counters| counters.bytes_wanted += u64::from(request.len));
+            meter.wanted(u64::from(request.len));
         }
     }
 
     /// The bytes of a request that was checked.
     pub(crate) fn read(&mut self, request: ReadRequest) -> Bytes {
         let ReadRequest { offset, len } = request;
-        let physical = u64::from(len > 0);
-        self.stats.reads += physical;
+        self.delivered += 1;
+        self.stats.reads += u64::from(len > 0);
         self.stats.bytes_read += u64::from(len);
         if let Some(meter) = &self.control.meter {
-            meter.update(|counters| {
-                counters.delivered += 1;
-                counters.started += physical;
-                counters.completed += physical;
-                counters.bytes_read += u64::from(len);
-            });
+            meter.slice_delivered(u64::from(len));
         }
         self.bytes.slice(offset as usize..offset as usize + len as usize)
+    }
+}
+
+impl Drop for MapBytes<'_> {
+    fn drop(&mut self) {
+        self.span.ended(self.delivered, &self.stats);
     }
 }
 

@@ -193,7 +193,7 @@ impl FileSystem for Asked {
         // The bytes are only counted, so they need not be read.
         let inner = self.inner.open(path, &options.clone().with_populate(false)).await?;
         let populated = if options.populate { inner.file_dyn().len } else { 0 };
-        self.meter.update(|counters| counters.bytes_wanted += populated);
+        self.meter.wanted(populated);
         Ok(Metered::with_meter(inner, self.meter.clone()))
     }
 

@@ -17,6 +17,7 @@ use crate::gate::{Gate, Permit};
 use crate::in_flight::SlotTable;
 use crate::kept::KeptBytes;
 use crate::plan::check_request;
+use crate::read_span::SessionSpan;
 use crate::session::{Completion, FileSession, ReadTerms};
 use crate::source::PageSource;
 use crate::{Lane, ReadControl, ReadError, ReadRequest, ReadStats};
@@ -52,6 +53,7 @@ pub(crate) fn session<'a, S: PageSource>(
             stats: ReadStats::default(),
         },
         closed,
+        span: SessionSpan::new(source.file(), source.info()),
     }
 }
 
@@ -63,6 +65,28 @@ where
     engine: Engine<'a, S, F, N, ReadKey>,
     state: State<'a, S>,
     closed: &'a AtomicBool,
+    span: SessionSpan,
+}
+
+impl<S, F, N> Drop for PagedSession<'_, S, F, N>
+where
+    S: PageSource,
+    F: Future + 'static,
+{
+    fn drop(&mut self) {
+        self.span.ended(self.state.requests.delivered(), &self.cost());
+    }
+}
+
+impl<S, F, N> PagedSession<'_, S, F, N>
+where
+    S: PageSource,
+    F: Future + 'static,
+{
+    fn cost(&self) -> ReadStats {
+        let engine = self.engine.stats();
+        ReadStats { reads: engine.reads, bytes_read: engine.bytes_read, ..self.state.stats }
+    }
 }
 
 impl<S, F, N> FileSession for PagedSession<'_, S, F, N>
@@ -87,7 +111,7 @@ where
         self.state.requests.expire(cx);
         // Reads that can start do so before completions are handed out, to keep the disk busy.
         let polled = if !self.state.requests.has_completed() || self.state.next_read().is_some() {
-            self.engine.poll(&mut self.state, cx)
+            self.span.within(|| self.engine.poll(&mut self.state, cx))
         } else {
             Poll::Pending
         };
@@ -110,8 +134,7 @@ where
     }
 
     fn stats(&self) -> ReadStats {
-        let engine = self.engine.stats();
-        ReadStats { reads: engine.reads, bytes_read: engine.bytes_read, ..self.state.stats }
+        self.cost()
     }
 }
 
@@ -151,7 +174,7 @@ impl<S: PageSource> State<'_, S> {
     fn count_wanted(&mut self, len: u32) {
         self.stats.bytes_wanted += u64::from(len);
         if let Some(meter) = &self.control.meter {
-            meter.update(|counters| counters.bytes_wanted += u64::from(len));
+            meter.wanted(u64::from(len));
         }
     }
 
@@ -159,16 +182,13 @@ impl<S: PageSource> State<'_, S> {
         self.stats.merged += merged;
         self.stats.duplicates += duplicates;
         if let Some(meter) = &self.control.meter {
-            meter.update(|counters| {
-                counters.merged += merged;
-                counters.duplicates += duplicates;
-            });
+            meter.shared(merged, duplicates);
         }
     }
 
     fn count_delivered(&self) {
         if let Some(meter) = &self.control.meter {
-            meter.update(|counters| counters.delivered += 1);
+            meter.delivered();
         }
     }
 

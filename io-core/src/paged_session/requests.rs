@@ -98,6 +98,11 @@ impl Requests {
         self.completed.pop_front()
     }
 
+    /// Requests that completed with their bytes.
+    pub(super) fn delivered(&self) -> usize {
+        self.delivered
+    }
+
     pub(super) fn has_completed(&self) -> bool {
         !self.completed.is_empty()
     }

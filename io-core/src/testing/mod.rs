@@ -5,10 +5,13 @@
 //! * [`MemoryBackend`]: files in memory, with completions delayed and reordered from a seed. It needs no
 //!   disk.
 //! * [`SimulatedDisk`]: a whole file system in memory. A crash loses, tears and reorders unsynced changes.
+//! * `Captured`: the spans and events of feature `tracing`, as lines of text.
 //! * [`TracedBackend`]: wraps a backend of real files and records its changes as the history of a simulated
 //!   disk.
 
 mod battery;
+#[cfg(feature = "tracing")]
+mod captured;
 mod cases;
 mod disk;
 mod executor;
@@ -23,6 +26,8 @@ mod trace;
 mod write_cases;
 
 pub use battery::{Battery, Subject};
+#[cfg(feature = "tracing")]
+pub use captured::Captured;
 pub use disk::{DiskFault, FaultKind, SimulatedDisk, SimulatedSink, SimulatedSource};
 pub use fault::{FaultLog, Faults, FaultyBackend, FaultyPage, FaultySink, FaultySource};
 pub use memory::{MemoryBackend, MemorySink, MemorySource};

@@ -1,6 +1,6 @@
 //! How close the points of a value, usually a tenant, lie on disk.
 
-use super::reader::{CollectionReader, control};
+use super::reader::CollectionReader;
 use crate::error::Error;
 use crate::field::Key;
 use crate::filter::indexed;
@@ -32,7 +32,7 @@ impl CollectionReader {
     pub async fn locality(&self, field: &str, stop: &StopFlag) -> Result<Locality, Error> {
         let schema = &self.shared.schema;
         let kind = indexed(field, &schema.indexes)?;
-        let control = control(stop);
+        let control = self.control(stop);
         let ((), _, entries) = self.view(|_| Ok(())).await?;
         // For each value, its number of points and the pages they touch.
         let mut values: BTreeMap<Key, (u64, u64)> = BTreeMap::new();

@@ -18,11 +18,14 @@
 //! | `state` | the content at one moment, and the version that a read keeps |
 //! | `manifest`, `files` | the list of a collection's files, and their names |
 //! | `prepare` | checking and encoding writes |
+//! | `counters`, `events` | what monitoring sees |
 //! | `pending` | the future of an operation |
 
 mod cores;
+mod counters;
 mod decide;
 mod disk_search;
+mod events;
 mod files;
 mod handle;
 mod info;
@@ -54,6 +57,7 @@ mod verify;
 mod writer;
 
 pub use crate::build::BuildStage;
+pub use counters::CollectionCounters;
 pub use handle::Collection;
 pub use info::{CollectionInfo, SegmentSummary};
 pub use locality::Locality;

@@ -2,6 +2,7 @@
 //! defragments segments. Reads go on over the segments that they began with, and go first (see
 //! [`background`]).
 
+use super::events::{self, Work};
 use super::files::segment_path;
 use super::pending::Reply;
 use super::plan::{Plan, fitting, merge, next_plan, size_and_number, vacuum};
@@ -135,6 +136,7 @@ impl Optimizer {
             Ok(()) => true,
             Err(Error::Stopped) => false,
             Err(error) => {
+                self.shared.counts.background_errors.add(1);
                 self.shared.state.write().background_error = Some(Arc::new(error));
                 // Wakes the writer, which may wait for a seal that failed.
                 let _ = self.control.send(ControlJob::Wake).await;
@@ -264,6 +266,34 @@ impl Optimizer {
         stop: &StopFlag,
         report: &mut OptimizeReport,
     ) -> Result<(), Error> {
+        let (shared, work, before) = (&*self.shared, Work::of(plan), *report);
+        events::work_begun(shared, work, plan);
+        let bytes = self
+            .build(plan, progress, stop, report)
+            .await
+            .inspect_err(|error| events::work_failed(shared, work, error))?;
+        let (sealed, rewritten) = (report.sealed - before.sealed, report.rewritten - before.rewritten);
+        let counts = &shared.counts;
+        match work {
+            Work::Seal => counts.seals.add(1),
+            Work::Merge => counts.merges.add(1),
+            Work::Vacuum => counts.vacuums.add(1),
+        }
+        counts.points_sealed.add(sealed);
+        counts.points_rewritten.add(rewritten);
+        counts.segment_bytes.add(bytes);
+        events::work_ended(shared, work, sealed + rewritten, bytes);
+        Ok(())
+    }
+
+    /// As [`Optimizer::execute`]. Returns the bytes of the new segment's files.
+    async fn build(
+        &self,
+        plan: &Plan,
+        progress: &(dyn Fn(OptimizeProgress) + Sync),
+        stop: &StopFlag,
+        report: &mut OptimizeReport,
+    ) -> Result<u64, Error> {
         self.sealed_last.set(plan.frozen.is_some());
         let (_, _, entries) = self.reader.view(|_| Ok(())).await?;
         let entries: Vec<&OpenEntry> =
@@ -286,11 +316,9 @@ impl Optimizer {
         }
         let points: u64 = sources.iter().map(Source::len).sum();
         if points == 0 {
-            return self
-                .ask(|reply| {
-                    ControlJob::Install(Box::new(Installation { replaced, segments: Vec::new() }), reply)
-                })
-                .await;
+            let installation = Box::new(Installation { replaced, segments: Vec::new() });
+            self.ask(|reply| ControlJob::Install(installation, reply)).await?;
+            return Ok(0);
         }
         let shared = &self.shared;
         let directory = shared.backend.directory();
@@ -317,9 +345,11 @@ impl Optimizer {
             let (which, options) = ((number, Some(id)), &self.reader.options);
             let data = SegmentData::load(&shared.backend, &dir, which, &shared.schema, options).await?;
             let segments = vec![(Arc::new(data), origins)];
+            let bytes = directory.list(&dir)?.iter().map(|file| file.len).sum();
             let installation = Box::new(Installation { replaced, segments });
             handed_over.set(true);
-            self.ask(|reply| ControlJob::Install(installation, reply)).await
+            self.ask(|reply| ControlJob::Install(installation, reply)).await?;
+            Ok(bytes)
         };
         // The progress callback may panic. The optimizer must go on.
         let built = AssertUnwindSafe(built).catch_unwind().await;

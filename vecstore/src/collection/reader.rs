@@ -145,6 +145,14 @@ impl CollectionReader {
         Ok(())
     }
 
+    /// A read control with this stop flag.
+    pub(super) fn control(&self, stop: &StopFlag) -> ReadControl {
+        let control = ReadControl::new().with_stop(stop.clone());
+        #[cfg(feature = "histograms")]
+        let control = control.with_meter(self.shared.meter.clone());
+        control
+    }
+
     pub(super) fn take_scratch(&self) -> Scratch<'_> {
         let scratch = self.scratch.borrow_mut().pop().unwrap_or_default();
         Scratch { pool: &self.scratch, scratch: Some(scratch) }
@@ -176,11 +184,6 @@ fn is_not_found(error: &Error) -> bool {
         Error::Format(FormatError::Directory(error)) => error.is_not_found(),
         _ => false,
     }
-}
-
-/// A read control with this stop flag.
-pub(super) fn control(stop: &StopFlag) -> ReadControl {
-    ReadControl::new().with_stop(stop.clone())
 }
 
 impl OpenEntry {

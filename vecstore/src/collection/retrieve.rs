@@ -1,6 +1,6 @@
 //! Points by id, counts, and facets.
 
-use super::reader::{CollectionReader, OpenEntry, control, in_memory, payload_of};
+use super::reader::{CollectionReader, OpenEntry, in_memory, payload_of};
 use super::request::{FacetCount, Record, RecordParts, Retrieved, check_limit};
 use crate::error::Error;
 use crate::field::Key;
@@ -28,7 +28,14 @@ impl CollectionReader {
         with: RecordParts,
         stop: &StopFlag,
     ) -> Result<Retrieved, Error> {
-        let control = control(stop);
+        let result = self.by_ids(ids, with, stop).await;
+        let counts = &self.shared.counts;
+        counts.read(&counts.retrieves, &result, |found| found.read);
+        result
+    }
+
+    async fn by_ids(&self, ids: &[PointId], with: RecordParts, stop: &StopFlag) -> Result<Retrieved, Error> {
+        let control = self.control(stop);
         let find = |segment: &MutableSegment, id: PointId, deleted: Option<&RoaringBitmap>| {
             let slot =
                 segment.find(id).filter(|&slot| deleted.is_none_or(|deleted| !deleted.contains(slot)))?;
@@ -101,12 +108,19 @@ impl CollectionReader {
     /// # Errors
     /// As [`CollectionReader::search`].
     pub async fn count(&self, filter: Option<&Filter>, stop: &StopFlag) -> Result<u64, Error> {
+        let result = self.matching(filter, stop).await;
+        let counts = &self.shared.counts;
+        counts.read(&counts.counts, &result, |(_, read)| *read);
+        result.map(|(count, _)| count)
+    }
+
+    async fn matching(&self, filter: Option<&Filter>, stop: &StopFlag) -> Result<(u64, ReadStats), Error> {
         let filter = filter.map(|filter| filter.check(&self.shared.schema.indexes)).transpose()?;
         let Some(filter) = filter else {
             let state = self.shared.state.read();
-            return Ok(state.mutable.len() as u64 + state.version.points());
+            return Ok((state.mutable.len() as u64 + state.version.points(), ReadStats::default()));
         };
-        let control = control(stop);
+        let control = self.control(stop);
         let (mut count, version, entries) =
             self.view(|state| Ok(state.mutable.allowed(Some(&filter), None)?.len())).await?;
         for frozen in &version.frozen {
@@ -116,7 +130,7 @@ impl CollectionReader {
         for entry in &entries {
             count += entry.allowed(&filter, &control, &mut read).await?.len();
         }
-        if stop.is_stopped() { Err(Error::Stopped) } else { Ok(count) }
+        if stop.is_stopped() { Err(Error::Stopped) } else { Ok((count, read)) }
     }
 
     /// The values of an indexed field that most points have, in descending order. Ties are in the order of
@@ -131,11 +145,24 @@ impl CollectionReader {
         limit: usize,
         stop: &StopFlag,
     ) -> Result<Vec<FacetCount>, Error> {
+        let result = self.values(field, filter, limit, stop).await;
+        let counts = &self.shared.counts;
+        counts.read(&counts.facets, &result, |(_, read)| *read);
+        result.map(|(values, _)| values)
+    }
+
+    async fn values(
+        &self,
+        field: &str,
+        filter: Option<&Filter>,
+        limit: usize,
+        stop: &StopFlag,
+    ) -> Result<(Vec<FacetCount>, ReadStats), Error> {
         check_limit("limit", limit)?;
         let indexes = &self.shared.schema.indexes;
         let kind = indexed(field, indexes)?;
         let filter = filter.map(|filter| filter.check(indexes)).transpose()?;
-        let control = control(stop);
+        let control = self.control(stop);
         let in_memory = |segment: &MutableSegment, deleted: Option<&RoaringBitmap>, counts: &mut Counts| {
             let points = segment.allowed(filter.as_ref(), deleted)?;
             for (key, some) in &segment.field(field).points {
@@ -165,7 +192,11 @@ impl CollectionReader {
         counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         counts.truncate(limit);
         let value = |(key, count)| FacetCount { value: kind.value(&key), count };
-        if stop.is_stopped() { Err(Error::Stopped) } else { Ok(counts.into_iter().map(value).collect()) }
+        if stop.is_stopped() {
+            Err(Error::Stopped)
+        } else {
+            Ok((counts.into_iter().map(value).collect(), read))
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! A page merges the next points of every segment, in order. A token names the last point of the page, and
 //! therefore does not depend on the segments.
 
-use super::reader::{CollectionReader, OpenEntry, control, in_memory, payload_of};
+use super::reader::{CollectionReader, OpenEntry, in_memory, payload_of};
 use super::request::{Record, ScrollPage, ScrollRequest, check_limit};
 use super::retrieve::Found;
 use crate::error::{Error, InputError};
@@ -38,6 +38,13 @@ impl CollectionReader {
     /// # Errors
     /// As [`CollectionReader::search`]; [`InputError::PageToken`].
     pub async fn scroll(&self, request: &ScrollRequest, stop: &StopFlag) -> Result<ScrollPage, Error> {
+        let result = self.page(request, stop).await;
+        let counts = &self.shared.counts;
+        counts.read(&counts.scrolls, &result, |page| page.read);
+        result
+    }
+
+    async fn page(&self, request: &ScrollRequest, stop: &StopFlag) -> Result<ScrollPage, Error> {
         let indexes = &self.shared.schema.indexes;
         check_limit("limit", request.limit)?;
         let filter = request.filter.as_ref().map(|filter| filter.check(indexes)).transpose()?;
@@ -53,7 +60,7 @@ impl CollectionReader {
         let field = request.order_by.as_deref();
         let after = request.page.as_deref().map(|token| parse_token(token, field)).transpose()?;
         let order = Order { request, filter: filter.as_ref(), after };
-        let control = control(stop);
+        let control = self.control(stop);
         let in_memory = |segment: &MutableSegment, deleted: Option<&RoaringBitmap>| {
             self.next_in_memory(segment, deleted, &order)
         };

@@ -2,7 +2,7 @@
 
 use super::decide::Scored;
 use super::disk_search::DiskSearch;
-use super::reader::{CollectionReader, OpenEntry, control, in_memory};
+use super::reader::{CollectionReader, OpenEntry, in_memory};
 use super::request::{Hit, SearchRequest, SearchResult, SearchStats};
 use super::retrieve::{Contents, fetch};
 use super::state::State;
@@ -27,10 +27,17 @@ impl CollectionReader {
     /// # Errors
     /// [`Error::Input`]; [`Error::Stopped`] once `stop` is raised; the error that prevents reading files.
     pub async fn search(&self, request: &SearchRequest, stop: &StopFlag) -> Result<SearchResult, Error> {
+        let result = self.nearest(request, stop).await;
+        let counts = &self.shared.counts;
+        counts.read(&counts.searches, &result, |found| found.stats.read);
+        result
+    }
+
+    async fn nearest(&self, request: &SearchRequest, stop: &StopFlag) -> Result<SearchResult, Error> {
         let schema = &self.shared.schema;
         request.check(schema.dim)?;
         let filter = request.filter.as_ref().map(|filter| filter.check(&schema.indexes)).transpose()?;
-        let control = control(stop);
+        let control = self.control(stop);
         let scorer = OriginalScorer::new(schema.distance, &request.vector);
         let wanted = request.wanted();
         let in_memory = |segment: &MutableSegment, deleted: Option<&RoaringBitmap>, stats: &mut _| {

@@ -1,5 +1,7 @@
 //! The state that all threads of a collection share.
 
+use super::counters::Counts;
+use super::events;
 use super::open::{Lock, OpenReport, check_place};
 use super::options::CollectionOptions;
 use super::state::SharedState;
@@ -22,6 +24,10 @@ pub(crate) struct Shared {
     pub(crate) replaced: Mutex<Vec<Sender<()>>>,
     pub(crate) report: OpenReport,
     pub(crate) lock: Lock,
+    pub(super) counts: Counts,
+    /// Times the physical reads of searches and other reads.
+    #[cfg(feature = "histograms")]
+    pub(super) meter: io_core::Meter,
 }
 
 impl Shared {
@@ -41,8 +47,19 @@ impl Shared {
             Error::Displaced { .. } => error.to_string(),
             _ => format!("{}; {what}", with_causes(&error)),
         };
-        self.state.write().read_only.get_or_insert(reason);
+        self.make_read_only(&reason);
         error
+    }
+
+    /// Refuses all later writes. The first reason counts.
+    pub(crate) fn make_read_only(&self, reason: &str) {
+        let mut state = self.state.write();
+        if state.read_only.is_none() {
+            state.read_only = Some(reason.to_owned());
+            // Subscribers run code of their own.
+            drop(state);
+            events::writing_ended(self, reason);
+        }
     }
 
     /// Returns a receiver that is signalled each time segments are replaced.

@@ -9,6 +9,7 @@ mod collection;
 #[path = "../common/mod.rs"]
 mod common;
 mod complete;
+mod counters;
 mod crash;
 mod damage;
 mod displaced;

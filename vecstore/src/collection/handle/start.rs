@@ -134,8 +134,7 @@ struct WriterEnded(Arc<Shared>);
 
 impl Drop for WriterEnded {
     fn drop(&mut self) {
-        let reason = || "its writer ended unexpectedly; open the collection again".to_owned();
-        self.0.state.write().read_only.get_or_insert_with(reason);
+        self.0.make_read_only("its writer ended unexpectedly; open the collection again");
     }
 }
 

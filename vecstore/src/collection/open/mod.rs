@@ -15,6 +15,8 @@ mod place;
 mod replay;
 mod report;
 
+use super::counters::Counts;
+use super::events;
 use super::files::{deleted_path, segment_path};
 use super::manifest::Manifest;
 use super::options::CollectionOptions;
@@ -117,8 +119,12 @@ pub(super) async fn load(
         replaced: Mutex::default(),
         report,
         lock,
+        counts: Counts::default(),
+        #[cfg(feature = "histograms")]
+        meter: io_core::Meter::new(),
     });
     mark_replaced(&shared, touched).await?;
+    events::opened(&shared, segments_peak);
     Ok(Loaded { shared, manifest, log_next, log_bytes, unclosed_logs: unclosed, deleted_written })
 }
 

@@ -87,23 +87,29 @@ impl Writer {
         places: &Places,
         seqs: &[Option<u64>],
     ) -> Vec<(Reply<WriteSummary>, WriteSummary)> {
+        let counts = &self.shared.counts;
         let mut state = self.shared.state.write();
         let mut answers = Vec::with_capacity(group.len());
         for (job, seq) in group.into_iter().zip(seqs) {
-            let Change::Batch { puts, deletes, .. } = job.change else {
+            let Change::Batch { puts, deletes, body } = job.change else {
                 unreachable!("changes are resolved before they are written")
             };
-            let mut points = puts.len() as u64;
+            let upserted = puts.len() as u64;
+            counts.writes.add(1);
+            counts.points_upserted.add(upserted);
+            counts.log_bytes.add(body.map_or(0, |body| body.len() as u64));
+            let mut deleted = 0;
             for point in puts {
                 remove_older(&mut state, point.id, places);
                 state.mutable.put(point);
             }
             for id in deletes {
                 let older = remove_older(&mut state, id, places);
-                points += u64::from(state.mutable.delete(id) || older);
+                deleted += u64::from(state.mutable.delete(id) || older);
             }
+            counts.points_deleted.add(deleted);
             state.seq = seq.unwrap_or(state.seq);
-            answers.push((job.reply, WriteSummary { seq: state.seq, points }));
+            answers.push((job.reply, WriteSummary { seq: state.seq, points: upserted + deleted }));
         }
         answers
     }

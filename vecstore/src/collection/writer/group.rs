@@ -42,9 +42,15 @@ impl Writer {
                         let change = Change::Batch { puts, deletes, body };
                         self.write_batches(vec![WriteJob { change, durability, reply }]).await;
                     }
-                    Err(error) => answer(&reply, Err(error.into())),
+                    Err(error) => {
+                        self.shared.counts.write_errors.add(1);
+                        answer(&reply, Err(error.into()));
+                    }
                 },
-                Err(error) => answer(&reply, Err(error)),
+                Err(error) => {
+                    self.shared.counts.write_errors.add(1);
+                    answer(&reply, Err(error));
+                }
             }
         }
         self.ask_optimizer().await;
@@ -81,7 +87,10 @@ impl Writer {
         if group.is_empty() {
             return;
         }
+        let shared = Arc::clone(&self.shared);
+        let counts = &shared.counts;
         if let Some(reason) = self.shared.state.read().read_only.clone() {
+            counts.write_errors.add(group.len() as u64);
             for job in group {
                 answer(&job.reply, Err(Error::ReadOnly { reason: reason.clone() }));
             }
@@ -90,6 +99,8 @@ impl Writer {
         if let Some((points, source)) = self.refusal() {
             // Deletions may go on: they make room.
             for job in group.extract_if(.., |job| job.change.has_puts()) {
+                counts.writes_refused.add(1);
+                counts.write_errors.add(1);
                 answer(&job.reply, Err(Error::Full { points, source: Arc::clone(&source) }));
             }
         }
@@ -101,8 +112,12 @@ impl Writer {
                     answer(&reply, Ok(written));
                 }
             }
-            Err(error) if group.len() == 1 => answer(&group.remove(0).reply, Err(error)),
+            Err(error) if group.len() == 1 => {
+                counts.write_errors.add(1);
+                answer(&group.remove(0).reply, Err(error));
+            }
             Err(error) => {
+                counts.write_errors.add(group.len() as u64);
                 let error = Arc::new(error);
                 for job in group {
                     answer(&job.reply, Err(Error::Shared(Arc::clone(&error))));

@@ -2,7 +2,7 @@
 
 use super::thread::Writer;
 use crate::collection::state::{FrozenEntry, State};
-use crate::collection::{optimizer, plan};
+use crate::collection::{events, optimizer, plan};
 use crate::error::Error;
 use crate::mutable::MutableSegment;
 use std::sync::Arc;
@@ -17,10 +17,32 @@ const FULL: usize = 4;
 const LOGS_MAX: u64 = 16;
 
 impl Writer {
-    /// Whether writes have to wait for the optimizer, so that memory stays bounded.
-    pub(super) fn must_wait(&self) -> bool {
-        let state = self.shared.state.read();
-        !self.closing.is_stopped() && self.is_full(&state) && self.optimizer_failure(&state).is_none()
+    /// Whether writes have to wait for the optimizer, so that memory stays bounded. Counts the time that they
+    /// wait.
+    pub(super) fn must_wait(&mut self) -> bool {
+        let (waits, points) = {
+            let state = self.shared.state.read();
+            let waits = !self.closing.is_stopped()
+                && self.is_full(&state)
+                && self.optimizer_failure(&state).is_none();
+            (waits, state.mutable.len())
+        };
+        let (shared, log_bytes) = (&self.shared, self.log_bytes());
+        match self.stalled_since {
+            None if waits => {
+                self.stalled_since = Some(Instant::now());
+                shared.counts.stalls.add(1);
+                events::stall_begun(shared, points, log_bytes);
+            }
+            Some(since) if !waits => {
+                self.stalled_since = None;
+                let stalled_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+                shared.counts.stalled_us.add(stalled_us);
+                events::stall_ended(shared, stalled_us);
+            }
+            _ => {}
+        }
+        waits
     }
 
     /// Whether the mutable segment, or its log, is far above the thresholds, because the segment before is

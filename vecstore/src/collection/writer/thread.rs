@@ -5,7 +5,7 @@ use crate::collection::manifest::Manifest;
 use crate::collection::open::{Loaded, UnclosedLog};
 use crate::collection::reader::CollectionReader;
 use crate::collection::shared::Shared;
-use crate::collection::{optimizer, snapshot};
+use crate::collection::{events, optimizer, snapshot};
 use crate::error::Error;
 use crate::threads::Jobs;
 use async_channel::Sender;
@@ -41,6 +41,8 @@ pub(in crate::collection) struct Writer {
     pub(super) closing: StopFlag,
     /// When the optimizer tries again after a failure.
     pub(super) retry_at: Option<Instant>,
+    /// When writes began to wait for the optimizer, if they do.
+    pub(super) stalled_since: Option<Instant>,
 }
 
 impl Writer {
@@ -63,10 +65,13 @@ impl Writer {
             optimizer,
             closing,
             retry_at: None,
+            stalled_since: None,
         };
         // Cuts off torn ends now, so that they are not taken for damage later. The first write tries again
         // what fails.
-        let _ = writer.rewrite_earlier_logs();
+        if let Err(error) = writer.rewrite_earlier_logs() {
+            events::logs_not_durable(&writer.shared, &error);
+        }
         writer
     }
 
