@@ -1,5 +1,6 @@
 //! Backends open files and start executors. A program chooses one by type or at run time.
 
+use crate::choice::Choice;
 use crate::open::DIRECT_NAME;
 use crate::{
     DeviceBudget, Directory, DynPageWriter, DynVectorReader, IoGeometry, IoMode, OpenError, OpenOptions,
@@ -36,6 +37,8 @@ pub struct BackendInfo {
     pub lanes: bool,
     /// Kernel features in use, such as `io_uring`, `O_DIRECT`, `MAP_POPULATE`.
     pub kernel_features: Vec<&'static str>,
+    /// Which backend was taken, and why, if the backend chooses between others.
+    pub choice: Option<Choice>,
 }
 
 impl BackendInfo {
@@ -60,6 +63,7 @@ impl BackendInfo {
             geometry,
             lanes: false,
             kernel_features: kernel_features.iter().copied().chain(direct).collect(),
+            choice: None,
         }
     }
 
@@ -79,7 +83,8 @@ impl fmt::Display for BackendInfo {
         if !self.kernel_features.is_empty() {
             write!(f, ", {}", self.kernel_features.join(" + "))?;
         }
-        write!(f, ")")
+        write!(f, ")")?;
+        self.choice.as_ref().map_or(Ok(()), |choice| write!(f, "; {choice}"))
     }
 }
 

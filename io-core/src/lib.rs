@@ -82,6 +82,7 @@ pub mod backend;
 mod batch;
 mod buffer;
 mod causes;
+mod choice;
 mod control;
 mod directory;
 mod engine;
@@ -119,6 +120,7 @@ mod write_plan;
 pub mod testing;
 
 pub use causes::{WithCauses, with_causes};
+pub use choice::Choice;
 pub use control::{ReadControl, StopFlag};
 pub use directory::{
     Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind, StdDirectory,

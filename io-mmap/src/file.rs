@@ -46,6 +46,7 @@ impl MmapReader {
             }
         }
         let info = BackendInfo {
+            choice: None,
             backend: NAME,
             runtime: "none",
             io_mode: IoMode::Mapped,
