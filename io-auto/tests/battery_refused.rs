@@ -9,12 +9,11 @@ mod common;
 fn main() -> ExitCode {
     use io_auto::AutoBackend;
     use io_core::OpenOptions;
-    use io_core::testing::Battery;
+    use io_core::testing::{Battery, refuse_io_uring};
     use std::path::Path;
 
     // All threads of the process inherit it, since there is no other thread yet.
-    let calls = [libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
-    common::refuse(&calls, libc::EPERM);
+    refuse_io_uring();
     let directory = tempfile::tempdir().expect("a directory");
     assert_eq!(common::taken(common::open_and_read(&common::file_of(&directory))), "threads");
     let backend = AutoBackend::default();

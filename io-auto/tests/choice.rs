@@ -29,7 +29,7 @@ fn without_linux_there_are_threads() {
 #[cfg(target_os = "linux")]
 #[test]
 fn it_takes_the_ring_where_the_kernel_allows_it_and_else_threads_and_says_why() {
-    use common::refuse;
+    use io_core::testing::{refuse_calls, refuse_io_uring};
     use io_ring::{RingBackend, RingOptions};
 
     let directory = tempfile::tempdir().expect("a directory");
@@ -59,7 +59,7 @@ fn it_takes_the_ring_where_the_kernel_allows_it_and_else_threads_and_says_why() 
     ];
     for (calls, errno, system_says) in refusals {
         in_a_thread(|| {
-            refuse(calls, errno);
+            refuse_calls(calls, errno);
             let ring = RingBackend::start(&RingOptions::default()).expect_err("it is refused");
             let says = io_core::with_causes(&ring).to_string();
             for part in [
@@ -83,13 +83,13 @@ fn it_takes_the_ring_where_the_kernel_allows_it_and_else_threads_and_says_why() 
     // While a file is open, the choice holds for the whole process, whoever opens the next one.
     let open = pollster::block_on(backend.open(&path, &OpenOptions::default())).expect("opens");
     in_a_thread(|| {
-        refuse(&all, libc::EPERM);
+        refuse_io_uring();
         assert_eq!(taken(open_and_read(&path)), here);
     });
     pollster::block_on(common::read(&open));
     drop(open);
     in_a_thread(|| {
-        refuse(&all, libc::EPERM);
+        refuse_io_uring();
         let running = backend.run(async || {
             in_a_thread(|| assert_eq!(taken(open_and_read(&path)), "threads"));
             taken(open_and_read(&path))

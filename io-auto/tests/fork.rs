@@ -4,8 +4,9 @@
 
 mod common;
 
-use common::{file_of, open_and_read, read, refuse, taken};
+use common::{file_of, open_and_read, read, taken};
 use io_auto::AutoBackend;
+use io_core::testing::refuse_io_uring;
 use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader, with_causes};
 use std::ops::ControlFlow;
 
@@ -37,7 +38,7 @@ fn the_child_chooses_for_itself() {
     let here = reader.info().choice.clone().expect("it always says").taken;
     assert_eq!(in_child(|| taken(open_and_read(&path)) == here), 0);
     let in_sandbox = in_child(|| {
-        refuse(&[libc::SYS_io_uring_setup], libc::EPERM);
+        refuse_io_uring();
         let request = [ReadRequest::new(0, 10)];
         let control = ReadControl::default();
         let old = reader.read_vectors(&request, &control, |_, _| ControlFlow::Continue(()));

@@ -40,15 +40,3 @@ pub(crate) async fn read(reader: &impl VectorReader) {
 pub(crate) fn taken(opened: Result<BackendInfo, OpenError>) -> &'static str {
     opened.expect("opens").choice.expect("it always says").taken
 }
-
-/// From here on, this thread and those that it starts get `errno` from these system calls.
-#[cfg(target_os = "linux")]
-pub(crate) fn refuse(calls: &[libc::c_long], errno: i32) {
-    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
-    let calls = calls.iter().map(|&call| (call, Vec::new())).collect();
-    let arch = std::env::consts::ARCH.try_into().expect("seccompiler knows this processor");
-    let refusal = SeccompAction::Errno(errno as u32);
-    let filter = SeccompFilter::new(calls, SeccompAction::Allow, refusal, arch).expect("a filter");
-    let program: BpfProgram = filter.try_into().expect("a program");
-    apply_filter(&program).expect("this system has seccomp");
-}

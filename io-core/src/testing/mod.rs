@@ -7,6 +7,7 @@
 //! * [`SimulatedDisk`]: a whole file system in memory. A crash loses, tears and reorders unsynced changes.
 //! * [`TracedBackend`]: wraps a backend of real files and records its changes as the history of a simulated
 //!   disk.
+//! * `refuse_io_uring` (Linux): puts a thread into a sandbox without io_uring.
 
 mod battery;
 mod cases;
@@ -16,6 +17,8 @@ mod executor_cases;
 mod fault;
 mod fault_cases;
 mod memory;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod session_cases;
 mod trace;
 mod write_cases;
@@ -24,4 +27,6 @@ pub use battery::{Battery, Subject};
 pub use disk::{DiskFault, FaultKind, SimulatedDisk, SimulatedSink, SimulatedSource};
 pub use fault::{FaultLog, Faults, FaultyBackend, FaultyPage, FaultySink, FaultySource};
 pub use memory::{MemoryBackend, MemorySink, MemorySource};
+#[cfg(target_os = "linux")]
+pub use sandbox::{refuse_calls, refuse_io_uring};
 pub use trace::{TracedBackend, TracedSink};

@@ -1,4 +1,4 @@
-//! The backends of this build, plain and traced.
+//! The backends of this build, also traced.
 
 use io_core::backend::{PageSink, PagedWriter};
 use io_core::testing::{SimulatedDisk, TracedBackend};
@@ -7,7 +7,8 @@ use std::io::Write;
 use std::path::Path;
 use vecstore::backends::BackendKind;
 
-/// The backends that start on this system. Prints why the others do not.
+/// The plain backends that start on this system. Prints why the others do not. The backends that are made of
+/// them write through one of them.
 pub(crate) fn startable() -> Vec<BackendKind> {
     let starts = |kind: &BackendKind| match kind.backend().run(|| async {}) {
         Err(reason @ (StartError::IoUringRefused { .. } | StartError::LockedMemory { .. })) => {
@@ -17,7 +18,7 @@ pub(crate) fn startable() -> Vec<BackendKind> {
         }
         _ => true,
     };
-    BackendKind::all().iter().copied().filter(starts).collect()
+    BackendKind::plain().iter().copied().filter(starts).collect()
 }
 
 /// A backend whose changes below a directory become the history of a simulated disk.
