@@ -74,6 +74,10 @@ impl<B: BackendFactory> BackendFactory for MmapBefore<B> {
         self.backend.run(main)
     }
 
+    fn spawn_thread(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        self.backend.spawn_thread(name, work)
+    }
+
     async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
         if options.direct {
             let what = "bypass the page cache, which its map is; open it without `direct`".into();

@@ -25,7 +25,7 @@ mod write_cases;
 
 pub use battery::{Battery, Subject};
 pub use disk::{DiskFault, FaultKind, SimulatedDisk, SimulatedSink, SimulatedSource};
-pub use fault::{FaultLog, Faults, FaultyBackend, FaultyPage, FaultySink, FaultySource};
+pub use fault::{FaultLog, Faults, FaultyBackend, FaultyPage, FaultySink, FaultySource, FaultyWrites};
 pub use memory::{MemoryBackend, MemorySink, MemorySource};
 #[cfg(target_os = "linux")]
 pub use sandbox::{refuse_calls, refuse_io_uring};

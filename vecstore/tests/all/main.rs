@@ -14,6 +14,7 @@ mod damage;
 mod displaced;
 mod family;
 mod faults;
+mod faulty_backends;
 mod filters;
 mod fixtures;
 mod impossible;
