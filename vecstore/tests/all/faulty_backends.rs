@@ -43,7 +43,7 @@ fn options() -> CollectionOptions {
 
 impl Outcome {
     /// Notes the result of a write that gives a batch this fate.
-    fn wrote<T>(&mut self, batch: u64, fate: Fate, result: Result<T, Error>) {
+    fn wrote<T>(&mut self, batch: u64, fate: Fate, result: &Result<T, Error>) {
         let before = self.fates.get(&batch).copied().unwrap_or(Fate::Gone);
         let fate = match result {
             Ok(_) => fate,
@@ -89,7 +89,7 @@ fn run(backend: &DynBackend, dir: &Path, context: &str) -> Outcome {
         };
         for batch in session * BATCHES / 2..(session + 1) * BATCHES / 2 {
             let points = (batch * BATCH..(batch + 1) * BATCH).map(|id| Point::new(id, vector(id))).collect();
-            outcome.wrote(batch, Fate::There, collection.upsert(points, Durability::Synced).wait());
+            outcome.wrote(batch, Fate::There, &collection.upsert(points, Durability::Synced).wait());
             outcome.failed += usize::from(collection.seal(|_| {}).wait().is_err());
             if let Ok(found) = ids(&collection) {
                 outcome.check(&found, context);
@@ -98,7 +98,7 @@ fn run(backend: &DynBackend, dir: &Path, context: &str) -> Outcome {
         let deleted = session * BATCHES / 2;
         let of_batch = (deleted * BATCH..(deleted + 1) * BATCH).map(PointId::Num).collect();
         let delete = collection.delete(Selection::Ids(of_batch), Durability::Synced);
-        outcome.wrote(deleted, Fate::Gone, delete.wait());
+        outcome.wrote(deleted, Fate::Gone, &delete.wait());
         outcome.failed += usize::from(collection.optimize(|_| {}).wait().is_err());
         for batch in 0..BATCHES {
             let id = batch * BATCH;
