@@ -101,16 +101,15 @@ fn main() -> Result<()> {
     let file_bytes = if quick { 32 << 20 } else { 1 << 30 };
     let kinds = match variable("BENCH_BACKENDS") {
         Some(names) => names.split(',').map(str::parse).collect::<std::result::Result<Vec<_>, _>>()?,
-        None => BackendKind::all().to_vec(),
+        None => BackendKind::plain().to_vec(),
     };
     let mut contenders = vec![Contender::BareRing];
     if fio::is_there() {
         contenders.push(Contender::Fio);
     }
     contenders.push(Contender::PlainLoop);
-    contenders.extend(kinds.iter().map(|kind| match kind {
-        BackendKind::Mmap => Contender::Mmap(kind.backend()),
-        _ => Contender::Ring(kind.backend()),
+    contenders.extend(kinds.iter().map(|kind| {
+        if kind.maps() { Contender::Mmap(kind.backend()) } else { Contender::Ring(kind.backend()) }
     }));
     let setup = Setup {
         path: data_file(&dir, file_bytes)?,

@@ -86,7 +86,7 @@ fn contenders() -> Result<Vec<Contender>> {
         let backend = kind.backend();
         let contender = |name, direct| Contender { name, backend: backend.clone(), direct };
         contenders.push(contender(name.to_owned(), false));
-        if kind != BackendKind::Mmap {
+        if !kind.maps() {
             contenders.push(contender(format!("{name}, past the page cache"), true));
         }
     }

@@ -1,4 +1,5 @@
-//! Random reads with the page cache empty, partly filled or full: a map, rings, and a map before a ring.
+//! Random reads with the page cache empty, partly filled or full: a map, rings, threads, and a map before
+//! each of them.
 //!
 //! `cargo bench -p benches --bench hit_rates` takes about a minute, and eight on a slow disk:
 //! `cargo run --release -p benches --bin slow-disk -- run -- cargo bench -p benches --bench hit_rates`.
@@ -20,6 +21,7 @@ use benches::{data_file, make_cold, touch};
 use io_core::{DynBackend, Executor, FileSystem, OpenOptions, ReadControl, ReadRequest, VectorReader};
 use io_mmap::{MmapBackend, MmapBefore};
 use io_ring::RingBackend;
+use io_threads::ThreadsBackend;
 use io_tokio_uring::TokioUringBackend;
 use rustix::fs::Advice;
 use std::error::Error;
@@ -41,7 +43,7 @@ struct Setup {
     file_bytes: u64,
     reads: usize,
     rounds: usize,
-    backends: [DynBackend; 5],
+    backends: [DynBackend; 7],
 }
 
 fn main() -> Result<()> {
@@ -51,8 +53,10 @@ fn main() -> Result<()> {
         DynBackend::new(MmapBackend::default()),
         DynBackend::new(TokioUringBackend::default()),
         DynBackend::new(RingBackend::default()),
-        DynBackend::new(MmapBefore::new("mmap before tokio-uring", TokioUringBackend::default())),
-        DynBackend::new(MmapBefore::new("mmap before ring", RingBackend::default())),
+        DynBackend::new(ThreadsBackend::default()),
+        DynBackend::new(MmapBefore::new("mmap+tokio-uring", TokioUringBackend::default())),
+        DynBackend::new(MmapBefore::new("mmap+ring", RingBackend::default())),
+        DynBackend::new(MmapBefore::new("mmap+threads", ThreadsBackend::default())),
     ];
     let setup = Setup { path: data_file(&dir, file_bytes)?, file_bytes, reads, rounds, backends };
     let mut report = Report::new("hit_rates");

@@ -73,7 +73,7 @@ impl Setup {
         let contenders = match variable("BENCH_BACKENDS") {
             Some(names) => names.split(',').map(Contender::named).collect::<Result<_, _>>()?,
             None => {
-                let names = BackendKind::all().iter().map(|kind| kind.name()).chain([RING_WITHOUT_LANES]);
+                let names = BackendKind::plain().iter().map(|kind| kind.name()).chain([RING_WITHOUT_LANES]);
                 names.map(Contender::named).collect::<Result<_, _>>()?
             }
         };
@@ -255,7 +255,7 @@ fn open(backend: &DynBackend, dir: &Path, background: bool) -> Result<Collection
     for file in files_below(dir)? {
         benches::make_cold(&file)?;
     }
-    let open = OpenOptions::default().with_direct(backend.name() != BackendKind::Mmap.name());
+    let open = OpenOptions::default().with_direct(!backend.name().starts_with("mmap"));
     let options =
         CollectionOptions { open, background, segments_max: usize::MAX, ..CollectionOptions::default() };
     Ok(Collection::open(backend, dir, &options)?)

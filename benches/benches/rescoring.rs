@@ -61,7 +61,7 @@ fn contenders() -> Result<Vec<(String, DynBackend)>> {
     let blocking = ("mmap, blocking".to_owned(), DynBackend::new(OneByOne(BackendKind::Mmap.backend())));
     let kinds: Vec<BackendKind> = match variable("BENCH_BACKENDS") {
         Some(names) => names.split(',').map(str::parse).collect::<std::result::Result<_, _>>()?,
-        None => BackendKind::all().to_vec(),
+        None => BackendKind::plain().to_vec(),
     };
     let named = |kind: BackendKind| match kind {
         BackendKind::Mmap => ("mmap, WILLNEED".to_owned(), kind.backend()),
@@ -182,7 +182,7 @@ fn run(
     threads: usize,
     fio: Option<f64>,
 ) -> Result<(Round, Vec<Vec<Hit>>)> {
-    let direct = backend.name() != BackendKind::Mmap.name();
+    let direct = !backend.name().starts_with("mmap");
     let options = CollectionOptions {
         open: OpenOptions::default().with_direct(direct).with_queue_depth(QUEUE_DEPTH),
         cores: threads,

@@ -71,7 +71,7 @@ struct Contender {
 fn contenders() -> Result<Vec<Contender>> {
     let kinds: Vec<BackendKind> = match variable("BENCH_BACKENDS") {
         Some(names) => names.split(',').map(str::parse).collect::<std::result::Result<_, _>>()?,
-        None => BackendKind::all().to_vec(),
+        None => BackendKind::plain().to_vec(),
     };
     let one_by_one = |name: &str, access| Contender {
         name: name.to_owned(),
@@ -199,7 +199,7 @@ fn rate_of_fio(setup: &Setup, round: usize) -> Result<Option<f64>> {
 /// Scrolls through the first `points` points. Also returns a digest of their ids and vectors.
 fn scroll(setup: &Setup, contender: &Contender, points: usize, fio: Option<f64>) -> Result<(Round, u64)> {
     let Contender { backend, access, .. } = contender;
-    let direct = backend.name() != BackendKind::Mmap.name();
+    let direct = !backend.name().starts_with("mmap");
     let options = CollectionOptions {
         open: OpenOptions::default().with_direct(direct).with_access(*access),
         cores: 1,

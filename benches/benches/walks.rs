@@ -55,7 +55,7 @@ fn main() -> Result<()> {
     let file_bytes: u64 = if quick { 32 << 20 } else { 1 << 30 };
     let kinds = match variable("BENCH_BACKENDS") {
         Some(names) => names.split(',').map(str::parse).collect::<std::result::Result<Vec<_>, _>>()?,
-        None => BackendKind::all().iter().copied().filter(|kind| kind.name() != "mmap").collect(),
+        None => BackendKind::plain().iter().copied().filter(|kind| !kind.maps()).collect(),
     };
     let setup = Setup {
         path: data_file(&dir, file_bytes)?,

@@ -75,7 +75,7 @@ fn appends(setup: &Setup) -> Result<Table> {
         for writers in [1, 8, 64] {
             let naive = ["one fdatasync a write".into(), writers.into()];
             rounds.run(round, naive, || fdatasync_each(setup, writers, each))?;
-            for kind in BackendKind::all() {
+            for kind in BackendKind::plain() {
                 let store = [format!("vecstore, {kind}").into(), writers.into()];
                 rounds.run(round, store, || store_appends(setup, *kind, writers, each))?;
             }
@@ -187,7 +187,7 @@ fn bulk(setup: &Setup) -> Result<Table> {
                     Ok(Round::new(fio::sequential_write(&setup.dir, mib, direct)?))
                 })?;
             }
-            for kind in BackendKind::all() {
+            for kind in BackendKind::plain() {
                 for lane in [Lane::Foreground, Lane::Background] {
                     if direct && kind.name() == "mmap" || lane == Lane::Background && kind.name() != "ring" {
                         continue;

@@ -93,6 +93,17 @@ pub const SCENARIOS: &[Scenario] = &[
         disks: &[slow(8, Some(512), 0), slow(32, Some(512), 0), slow(64, Some(512), 0)],
     },
     Scenario {
+        name: "default_backend",
+        prepares: true,
+        // The kernel's usual read-ahead, since the command does not change it.
+        disks: &[
+            LOCAL,
+            Disk::Local { memory_max_mib: Some(192) },
+            slow(8, None, 128),
+            slow(8, Some(192), 128),
+        ],
+    },
+    Scenario {
         name: "defragmentation",
         prepares: true,
         disks: &[Disk::Local { memory_max_mib: Some(128) }, slow(8, Some(128), 128)],

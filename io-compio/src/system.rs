@@ -31,7 +31,8 @@ fn look() -> Result<(), StartError> {
     let plain = IoUring::new(2).map_err(refused)?;
     // Linux 5.13 brought this, and with it the repeated polls by which compio's ring is woken.
     if !plain.params().is_feature_resource_tagging() {
-        let hint = "it needs Linux 5.13, and this kernel is older; use the mmap backend".to_owned();
+        let hint =
+            "it needs Linux 5.13, and this kernel is older; use the threads or the mmap backend".to_owned();
         let source = io::ErrorKind::Unsupported.into();
         return Err(StartError::IoUringRefused { runtime: RUNTIME, hint, source });
     }

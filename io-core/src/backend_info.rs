@@ -1,5 +1,6 @@
 //! The settings that an open file really uses.
 
+use crate::choice::Choice;
 use crate::open::DIRECT_NAME;
 use crate::{DeviceBudget, IoGeometry, IoMode, Lane, OpenOptions};
 use std::fmt;
@@ -29,6 +30,8 @@ pub struct BackendInfo {
     pub lanes: bool,
     /// Kernel features in use, such as `io_uring`, `O_DIRECT`, `MAP_POPULATE`.
     pub kernel_features: Vec<&'static str>,
+    /// Which backend was taken, and why, if the backend chooses between others.
+    pub choice: Option<Choice>,
 }
 
 impl BackendInfo {
@@ -54,6 +57,7 @@ impl BackendInfo {
             lane: options.lane,
             lanes: false,
             kernel_features: kernel_features.iter().copied().chain(direct).collect(),
+            choice: None,
         }
     }
 
@@ -79,6 +83,7 @@ impl fmt::Display for BackendInfo {
         if !self.kernel_features.is_empty() {
             write!(f, ", {}", self.kernel_features.join(" + "))?;
         }
-        write!(f, ")")
+        write!(f, ")")?;
+        self.choice.as_ref().map_or(Ok(()), |choice| write!(f, "; {choice}"))
     }
 }

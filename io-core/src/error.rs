@@ -359,15 +359,15 @@ impl StartError {
                 let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
                 let hint = match sysctl.as_deref().map(str::trim) {
                     Ok(level @ ("1" | "2")) => format!(
-                        "the sysctl kernel.io_uring_disabled is {level}; set it to 0 (`sysctl -w kernel.io_uring_disabled=0`), or use the mmap backend"
+                        "the sysctl kernel.io_uring_disabled is {level}; set it to 0 (`sysctl -w kernel.io_uring_disabled=0`), or use the threads or the mmap backend"
                     ),
-                    _ => "a seccomp filter (as containers have) blocks it; allow io_uring_setup, io_uring_enter and io_uring_register, or use the mmap backend".into(),
+                    _ => "a seccomp filter (as containers have) blocks it; allow io_uring_setup, io_uring_enter and io_uring_register, or use the threads or the mmap backend".into(),
                 };
                 Self::IoUringRefused { runtime, hint, source }
             }
             Some(ENOSYS) => Self::IoUringRefused {
                 runtime,
-                hint: "the kernel is older than 5.10 or a seccomp filter hides it; use the mmap backend"
+                hint: "the kernel is older than 5.10 or a seccomp filter hides it; use the threads or the mmap backend"
                     .into(),
                 source,
             },

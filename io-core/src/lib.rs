@@ -90,6 +90,7 @@ mod backend_info;
 mod batch;
 mod buffer;
 mod causes;
+mod choice;
 mod control;
 mod directory;
 mod dyn_backend;
@@ -136,6 +137,7 @@ pub mod testing;
 
 pub use backend_info::BackendInfo;
 pub use causes::{WithCauses, with_causes};
+pub use choice::Choice;
 pub use control::{ReadControl, StopFlag};
 pub use directory::{
     Directory, DirectoryEntry, DirectoryError, DirectoryLock, LockError, LockHolder, LockKind, StdDirectory,

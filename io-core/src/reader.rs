@@ -220,8 +220,8 @@ impl<S: PageSource> PagedReader<S> {
     ///
     /// # Panics
     /// If reads are in flight.
-    #[cfg(feature = "testing")]
-    pub(crate) fn into_source(self) -> S {
+    #[must_use]
+    pub fn into_source(self) -> S {
         assert_eq!(self.gate.operations_in_flight(), 0, "reads are in flight");
         self.source
     }

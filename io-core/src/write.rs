@@ -165,8 +165,8 @@ impl<S: PageSink> PagedWriter<S> {
     ///
     /// # Panics
     /// If writes are in flight.
-    #[cfg(feature = "testing")]
-    pub(crate) fn into_sink(self) -> S {
+    #[must_use]
+    pub fn into_sink(self) -> S {
         assert_eq!(self.gate.operations_in_flight(), 0, "writes are in flight");
         self.sink
     }

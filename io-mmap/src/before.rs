@@ -38,8 +38,8 @@ const LOOK_EVERY: u32 = 64;
 /// use io_mmap::MmapBefore;
 /// use io_ring::RingBackend;
 ///
-/// let backend = MmapBefore::new("mmap before ring", RingBackend::default());
-/// assert_eq!(backend.name(), "mmap before ring");
+/// let backend = MmapBefore::new("mmap+ring", RingBackend::default());
+/// assert_eq!(backend.name(), "mmap+ring");
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct MmapBefore<B> {
@@ -93,6 +93,10 @@ impl<B: BackendFactory> Executor for MmapBefore<B> {
         F: Future,
     {
         self.backend.run(main)
+    }
+
+    fn spawn_thread(&self, name: String, work: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        self.backend.spawn_thread(name, work)
     }
 }
 
@@ -422,7 +426,7 @@ mod tests {
     ) -> MmapBeforeReader<R> {
         let reader = pollster::block_on(MmapBackend::default().open(path, options)).unwrap();
         let file = File::open(path).unwrap();
-        MmapBeforeReader::new("mmap before mmap", &file, wrap(reader), options).unwrap()
+        MmapBeforeReader::new("mmap+mmap", &file, wrap(reader), options).unwrap()
     }
 
     /// Reads and checks the bytes. Returns how many of the requests the other reader served.

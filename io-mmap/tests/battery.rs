@@ -22,10 +22,9 @@ fn before_others(battery: Battery, root: &Path) -> Battery {
     use io_core::SendBackend;
     use io_mmap::MmapBefore;
 
-    let tokio_uring =
-        MmapBefore::new("mmap before tokio-uring", io_tokio_uring::TokioUringBackend::default());
-    let ring = MmapBefore::new("mmap before ring", io_ring::RingBackend::default());
-    let may_move = MmapBefore::new("mmap before ring", SendBackend::new(io_ring::RingBackend::default()));
+    let tokio_uring = MmapBefore::new("mmap+tokio-uring", io_tokio_uring::TokioUringBackend::default());
+    let ring = MmapBefore::new("mmap+ring", io_ring::RingBackend::default());
+    let may_move = MmapBefore::new("mmap+ring", SendBackend::new(io_ring::RingBackend::default()));
     let traced =
         TracedBackend::new(io_ring::RingBackend::default(), root).expect("the directory can be read");
     let populated = OpenOptions::default().with_populate(true);

@@ -17,7 +17,7 @@ fn an_error_tells_the_index_and_the_count_of_the_whole_batch() {
     // The first two reads succeed.
     let faults = Faults { io_error_at: Some(2), ..Faults::default() };
     let faulty = FaultyBackend::new(TokioUringBackend::default(), faults);
-    let backend = MmapBefore::new("mmap before faults", faulty.clone());
+    let backend = MmapBefore::new("mmap+faults", faulty.clone());
     let options = OpenOptions::default().with_gap_max(0);
     let run = backend.run(|| async {
         let reader = backend.open(&path, &options).await.expect("opens");
@@ -39,12 +39,9 @@ fn an_error_tells_the_index_and_the_count_of_the_whole_batch() {
 
 #[test]
 fn past_the_page_cache_there_is_no_map() {
-    let backend = MmapBefore::new("mmap before tokio-uring", TokioUringBackend::default());
+    let backend = MmapBefore::new("mmap+tokio-uring", TokioUringBackend::default());
     let program = std::env::current_exe().expect("a path");
     let run = backend.run(|| async { backend.open(&program, &OpenOptions::direct()).await.map(drop) });
     let refused = run.expect("starts").expect_err("no map");
-    assert!(
-        matches!(refused, OpenError::Unsupported { backend: "mmap before tokio-uring", .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, OpenError::Unsupported { backend: "mmap+tokio-uring", .. }), "{refused}");
 }

@@ -31,6 +31,18 @@ impl RingBackend {
         Ok(Self { own: Some(start(options)?) })
     }
 
+    /// The process's ring, which starts now unless it runs already. It goes on as long as there is this value.
+    ///
+    /// The default is the process's ring too. But it starts with the first file, and tells only then of a
+    /// system that refuses it. After a fork, this value gives errors, and the default starts a ring of the
+    /// child.
+    ///
+    /// # Errors
+    /// [`StartError`], with what to change.
+    pub fn of_process() -> Result<Self, StartError> {
+        Ok(Self { own: Some(of_process()?) })
+    }
+
     fn ring(&self) -> Result<Arc<Ring<OpenFile>>, StartError> {
         let Some(own) = &self.own else { return of_process() };
         if own.is_of_another_process() {

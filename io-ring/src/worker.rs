@@ -100,7 +100,8 @@ impl Drop for AbortOnPanic {
 impl Worker {
     /// Makes the ring. The first `setups_skipped` setups are not tried. The calling thread must also run it.
     pub(crate) fn new(shared: Arc<Shared>, options: &RingOptions, setups_skipped: usize) -> io::Result<Self> {
-        let (ring, mut features) = make_ring(options, setups_skipped)?;
+        let (mut ring, mut features) = make_ring(options, setups_skipped)?;
+        try_out(&mut ring)?;
         // Before 5.15 the kernel does not know the call and bounds the threads itself.
         if ring.submitter().register_iowq_max_workers(&mut [options.workers_max.max(1), 0]).is_ok() {
             features.push("IOWQ_MAX_WORKERS");
@@ -286,6 +287,21 @@ impl Worker {
 /// The lane of an operation. Syncs and closes have their file's.
 fn lane_of(order: &Order<OpenFile>) -> Lane {
     order.permit.as_ref().map_or(order.file.lane, Permit::lane)
+}
+
+/// Carries out an operation that does nothing. A sandbox may allow a ring, and refuse to use it. That must be
+/// an error of the start, since [`Worker::run`] cannot tell anybody.
+fn try_out(ring: &mut IoUring) -> io::Result<()> {
+    // SAFETY: the entry refers to no memory.
+    let pushed = unsafe { ring.submission().push(&opcode::Nop::new().build()) };
+    assert!(pushed.is_ok(), "a new queue has room");
+    while ring.completion().next().is_none() {
+        match ring.submit_and_wait(1) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Whether the file system has nothing to write back. That is no failure.

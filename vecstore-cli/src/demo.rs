@@ -3,6 +3,7 @@
 
 use crate::args::Demo;
 use crate::error::CliError;
+use crate::info::choice_as_json;
 use crate::progress::Progress;
 use crate::vectors::{self, Clustered};
 use crate::workload::{self, Measured};
@@ -305,6 +306,11 @@ fn write_table(
     if !rows.is_empty() {
         writeln!(out, "{}", table.trim_fmt())?;
     }
+    for Row { info, .. } in rows {
+        if let Some(choice) = &info.choice {
+            writeln!(out, "{} {choice}", info.backend)?;
+        }
+    }
     for (kind, reason) in skipped {
         writeln!(out, "skipped {kind}: {reason}")?;
     }
@@ -327,6 +333,7 @@ fn write_json(out: &mut impl Write, rows: &[Row], skipped: &[(BackendKind, Strin
                 "mode": info.io_mode.to_string(),
                 "queue_depth": info.queue_depth,
                 "kernel_features": info.kernel_features,
+                "choice": choice_as_json(info),
                 "queries": measured.hits.len(),
                 "recall": recall,
                 "reads": measured.read.reads,

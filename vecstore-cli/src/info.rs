@@ -4,6 +4,7 @@ use crate::args::Maintain;
 use crate::counted::Counted;
 use crate::error::CliError;
 use crate::open;
+use io_core::BackendInfo;
 use std::io::Write;
 use vecstore::collection::CollectionOptions;
 
@@ -12,9 +13,11 @@ const MIB: f64 = (1 << 20) as f64;
 pub(crate) fn run(args: &Maintain, out: &mut impl Write) -> Result<(), CliError> {
     let collection =
         open::read_only(&args.at, CollectionOptions { cores: 1, ..CollectionOptions::default() })?;
-    let info = collection.info()?;
+    let (info, backend) = (collection.info()?, collection.backend_info().wait()?);
     if args.json {
-        writeln!(out, "{}", serde_json::json!(info))?;
+        let mut info = serde_json::json!(info);
+        info["backend"] = backend.as_ref().map(as_json).into();
+        writeln!(out, "{info}")?;
         return Ok(());
     }
     let schema = &info.schema;
@@ -47,8 +50,32 @@ pub(crate) fn run(args: &Maintain, out: &mut impl Write) -> Result<(), CliError>
             disk as f64 / points
         )?;
     }
+    match backend {
+        Some(backend) => writeln!(out, "backend     {backend}")?,
+        // Only the log is on disk, and it was read.
+        None => writeln!(out, "backend     {}, with no segment to read", args.at.backend)?,
+    }
     let files = info.open_files;
     let limit = files.limit.map_or("any number".to_owned(), |limit| limit.to_string());
     writeln!(out, "open files  {} at most, on one core; the process may have {limit}", files.max)?;
     Ok(())
+}
+
+fn as_json(backend: &BackendInfo) -> serde_json::Value {
+    serde_json::json!({
+        "name": backend.backend,
+        "runtime": backend.runtime,
+        "mode": backend.io_mode.to_string(),
+        "kernel_features": backend.kernel_features,
+        "choice": choice_as_json(backend),
+    })
+}
+
+/// Which backend another one has taken, and why. `null` for backends that do not choose.
+pub(crate) fn choice_as_json(backend: &BackendInfo) -> serde_json::Value {
+    backend
+        .choice
+        .as_ref()
+        .map(|choice| serde_json::json!({ "taken": choice.taken, "reason": &*choice.reason }))
+        .into()
 }

@@ -116,9 +116,9 @@ impl Limited {
     }
 }
 
-/// All backends, or the next one in turn.
+/// All plain backends, or the next one in turn.
 fn backends(turn: usize) -> Vec<&'static str> {
-    let names: Vec<&str> = BackendKind::all().iter().map(|kind| kind.name()).collect();
+    let names: Vec<&str> = BackendKind::plain().iter().map(|kind| kind.name()).collect();
     if std::env::var("VECSTORE_LIMITS").is_ok_and(|which| which == "all") {
         return names;
     }

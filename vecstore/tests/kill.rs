@@ -77,7 +77,7 @@ fn spawn(dir: &Path, kind: BackendKind) -> Child {
 fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let temp = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let dir = temp.path().join("c");
-    let kinds = BackendKind::all();
+    let kinds = BackendKind::plain();
     let schema = Schema::new(2).index("round", FieldKind::Integer);
     Collection::create(&kinds[0].backend(), &dir, &schema, &options()).unwrap().close().unwrap();
     let mut random = fastrand::Rng::with_seed(1);

@@ -110,7 +110,7 @@ fn answer_all(opening: &Opening) -> Result<()> {
 fn open(args: &Opening, threads: usize) -> Result<Collection> {
     let cores = threads.min(std::thread::available_parallelism()?.get());
     let options = CollectionOptions {
-        open: OpenOptions::default().with_direct(args.backend != BackendKind::Mmap),
+        open: OpenOptions::default().with_direct(!args.backend.maps()),
         cores,
         reads_per_core: threads.div_ceil(cores),
         read_only: true,

@@ -26,13 +26,27 @@ type Backend = io_ring::RingBackend;
 ))]
 type Backend = io_threads::ThreadsBackend;
 #[cfg(all(
+    feature = "auto",
+    not(any(
+        feature = "tokio-uring",
+        feature = "glommio",
+        feature = "monoio",
+        feature = "compio",
+        feature = "ring",
+        feature = "threads"
+    ))
+))]
+type Backend = io_auto::AutoBackend;
+#[cfg(all(
     feature = "mmap",
     not(any(
         feature = "tokio-uring",
         feature = "glommio",
         feature = "monoio",
+        feature = "compio",
         feature = "ring",
-        feature = "threads"
+        feature = "threads",
+        feature = "auto"
     ))
 ))]
 type Backend = io_mmap::MmapBackend;
@@ -44,7 +58,8 @@ type Backend = io_mmap::MmapBackend;
     feature = "monoio",
     feature = "compio",
     feature = "ring",
-    feature = "threads"
+    feature = "threads",
+    feature = "auto"
 ))]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}", downstream::checksum(&Backend::default(), &downstream::file_to_read()?, 3)?);
@@ -58,8 +73,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     feature = "monoio",
     feature = "compio",
     feature = "ring",
-    feature = "threads"
+    feature = "threads",
+    feature = "auto"
 )))]
 fn main() {
-    println!("no backend: enable one of the features mmap, tokio-uring, glommio, monoio, compio, ring, threads");
+    println!("no backend: enable one of the features mmap, tokio-uring, glommio, monoio, compio, ring, threads, auto");
 }

@@ -42,6 +42,7 @@ pub(super) fn info(backend: &'static str, options: &OpenOptions) -> BackendInfo 
     // Direct files get a device's alignment, to test the planner with one.
     let (io_mode, align) = if options.direct { (IoMode::Direct, 512) } else { (IoMode::Buffered, 1) };
     BackendInfo {
+        choice: None,
         backend,
         runtime: "deterministic executor",
         io_mode,

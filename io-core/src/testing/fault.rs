@@ -167,6 +167,64 @@ where
     }
 }
 
+/// As [`FaultyBackend`], for a backend whose reads are no transfers, as those of a map. Only writes fail.
+#[derive(Clone, Debug)]
+pub struct FaultyWrites<B>(FaultyBackend<B>);
+
+impl<B> FaultyWrites<B> {
+    /// Wraps a backend.
+    pub fn new(inner: B, faults: Faults) -> Self {
+        Self(FaultyBackend::new(inner, faults))
+    }
+
+    /// Counts of what has passed through.
+    pub fn log(&self) -> &FaultLog {
+        self.0.log()
+    }
+}
+
+impl<B, K> FileSystem for FaultyWrites<B>
+where
+    B: BackendFactory<Writer = PagedWriter<K>>,
+    K: PageSink,
+{
+    type Reader = B::Reader;
+
+    type Writer = PagedWriter<FaultySink<K>>;
+
+    fn name(&self) -> &'static str {
+        self.0.inner.name()
+    }
+
+    async fn open(&self, path: &Path, options: &OpenOptions) -> Result<Self::Reader, OpenError> {
+        self.0.inner.open(path, options).await
+    }
+
+    async fn create(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        let inner = self.0.inner.create(path, options).await?.into_sink();
+        Ok(PagedWriter::new(FaultySink { inner, injector: self.0.injector() }))
+    }
+
+    async fn open_for_writing(&self, path: &Path, options: &OpenOptions) -> Result<Self::Writer, OpenError> {
+        let inner = self.0.inner.open_for_writing(path, options).await?.into_sink();
+        Ok(PagedWriter::new(FaultySink { inner, injector: self.0.injector() }))
+    }
+}
+
+impl<B, K> Executor for FaultyWrites<B>
+where
+    B: BackendFactory<Writer = PagedWriter<K>>,
+    K: PageSink,
+{
+    fn run<M, F>(&self, main: M) -> Result<F::Output, StartError>
+    where
+        M: FnOnce() -> F,
+        F: Future,
+    {
+        self.0.inner.run(main)
+    }
+}
+
 #[derive(Clone)]
 struct Injector {
     faults: Faults,

@@ -8,6 +8,7 @@
 //! * `Captured`: the spans and events of feature `tracing`, as lines of text.
 //! * [`TracedBackend`]: wraps a backend of real files and records its changes as the history of a simulated
 //!   disk.
+//! * `refuse_io_uring` (Linux): puts a thread into a sandbox without io_uring.
 
 mod battery;
 #[cfg(feature = "tracing")]
@@ -19,6 +20,8 @@ mod executor_cases;
 mod fault;
 mod fault_cases;
 mod memory;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod send_cases;
 mod session_cases;
 mod terms_cases;
@@ -29,6 +32,8 @@ pub use battery::{Battery, Subject};
 #[cfg(feature = "tracing")]
 pub use captured::Captured;
 pub use disk::{DiskFault, FaultKind, SimulatedDisk, SimulatedSink, SimulatedSource};
-pub use fault::{FaultLog, Faults, FaultyBackend, FaultyPage, FaultySink, FaultySource};
+pub use fault::{FaultLog, Faults, FaultyBackend, FaultyPage, FaultySink, FaultySource, FaultyWrites};
 pub use memory::{MemoryBackend, MemorySink, MemorySource};
+#[cfg(target_os = "linux")]
+pub use sandbox::{refuse_calls, refuse_io_uring};
 pub use trace::{TracedBackend, TracedSink};

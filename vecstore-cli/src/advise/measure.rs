@@ -7,8 +7,8 @@ use crate::vectors::drop_page_cache;
 use crate::workload::cpu_time;
 use futures_util::future::try_join_all;
 use io_core::{
-    Executor, FileSystem, IoMode, OpenOptions, PageWrite, PageWriter, ReadControl, ReadError, ReadRequest,
-    StopFlag, SyncKind, VectorReader, with_causes,
+    BackendInfo, Executor, FileSystem, IoMode, OpenOptions, PageWrite, PageWriter, ReadControl, ReadError,
+    ReadRequest, StopFlag, SyncKind, VectorReader, with_causes,
 };
 use serde::Serialize;
 use std::cell::{Cell, RefCell};
@@ -89,6 +89,8 @@ pub(crate) struct Measured {
     pub(crate) reads: Vec<Reads>,
     pub(crate) writes: Vec<Writes>,
     pub(crate) skipped: Vec<Skipped>,
+    /// What each backend has taken that chooses between others, and why.
+    pub(crate) choices: Vec<String>,
 }
 
 /// A way to read that the system refuses.
@@ -129,7 +131,7 @@ impl Bench<'_> {
     pub(crate) fn run(&self, kinds: &[BackendKind]) -> Result<Measured, CliError> {
         self.make_file()?;
         let mut measured = Measured::default();
-        let mut contenders = self.contenders(kinds, &mut measured.skipped)?;
+        let mut contenders = self.contenders(kinds, &mut measured)?;
         let writers: Vec<_> =
             kinds.iter().filter(|kind| contenders.iter().any(|contender| contender.kind == **kind)).collect();
         let runs = ROUNDS * (contenders.len() + writers.len());
@@ -204,18 +206,14 @@ impl Bench<'_> {
     }
 
     /// All contenders that work here. Refused ones go to `skipped`.
-    fn contenders(
-        &self,
-        kinds: &[BackendKind],
-        skipped: &mut Vec<Skipped>,
-    ) -> Result<Vec<Contender>, CliError> {
+    fn contenders(&self, kinds: &[BackendKind], measured: &mut Measured) -> Result<Vec<Contender>, CliError> {
         let mut contenders = Vec::new();
         for &kind in kinds {
             for direct in [false, true] {
-                let mode = match self.mode(kind, direct) {
-                    Ok(mode) => mode,
+                let info = match self.info(kind, direct) {
+                    Ok(info) => info,
                     Err(CliError::Store(error)) if is_refusal(&error) => {
-                        skipped.push(Skipped {
+                        measured.skipped.push(Skipped {
                             backend: kind.name(),
                             direct,
                             reason: with_causes(&error).to_string(),
@@ -225,6 +223,10 @@ impl Bench<'_> {
                     }
                     Err(error) => return Err(error),
                 };
+                if let (false, Some(choice)) = (direct, &info.choice) {
+                    measured.choices.push(format!("{kind} {choice}"));
+                }
+                let mode = info.io_mode;
                 let warm = Contender::new(kind, direct, true, OpenOptions::default().queue_depth);
                 let depths: &[u32] = if mode == IoMode::Mapped { &DEPTHS[..1] } else { &DEPTHS };
                 let cold = depths.iter().map(|&depth| Contender::new(kind, direct, false, depth));
@@ -236,18 +238,18 @@ impl Bench<'_> {
         Ok(contenders)
     }
 
-    fn mode(&self, kind: BackendKind, direct: bool) -> Result<IoMode, CliError> {
+    fn info(&self, kind: BackendKind, direct: bool) -> Result<BackendInfo, CliError> {
         let (backend, path) = (kind.backend(), self.file());
         let options = OpenOptions::default().with_direct(direct);
-        let mode = backend
+        let info = backend
             .run(|| async {
                 let reader = backend.open(&path, &options).await?;
-                let mode = reader.info().io_mode;
+                let info = reader.info().clone();
                 reader.close().await.map_err(|error| io_core::OpenError::io(&path, error))?;
-                Ok(mode)
+                Ok(info)
             })
             .map_err(Error::from)?;
-        Ok(mode.map_err(|error: io_core::OpenError| Error::from(error))?)
+        Ok(info.map_err(|error: io_core::OpenError| Error::from(error))?)
     }
 
     /// Reads as a core of a store does: a few concurrent searches, each waiting for a batch. No page is read

@@ -134,6 +134,9 @@ fn write_measured(out: &mut impl Write, args: &Advise, measured: &Measured) -> R
         }
         writeln!(out, "{}", table.trim_fmt())?;
     }
+    for choice in &measured.choices {
+        writeln!(out, "{choice}")?;
+    }
     for skipped in &measured.skipped {
         let mode = if skipped.direct { ", past the page cache" } else { "" };
         writeln!(out, "skipped {}{mode}: {}", skipped.backend, skipped.reason)?;

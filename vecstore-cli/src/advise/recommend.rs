@@ -259,6 +259,7 @@ mod tests {
                 sequential_mib_per_second: around(200.0),
             }],
             skipped: Vec::new(),
+            choices: Vec::new(),
         }
     }
 

@@ -19,7 +19,7 @@ fn default_backend() -> &'static str {
     BackendKind::all().first().map_or("", |kind| kind.name())
 }
 
-/// `--backend` of the demo.
+/// `--backend` of commands that compare backends. All are the plain ones: the others are made of them.
 #[derive(Clone, Debug)]
 pub(crate) enum BackendChoice {
     All,
@@ -42,7 +42,7 @@ impl FromStr for BackendChoice {
 impl BackendChoice {
     pub(crate) fn kinds(&self) -> Vec<BackendKind> {
         match self {
-            Self::All => BackendKind::all().to_vec(),
+            Self::All => BackendKind::plain().to_vec(),
             Self::One(kind) => vec![*kind],
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::common::{check_failure, fvecs, stdout, tempdir, vecstore};
 use serde_json::Value;
+use vecstore::backends::BackendKind;
 
 #[test]
 fn the_demo_compares_the_backends_and_cleans_up() {
@@ -10,7 +11,7 @@ fn the_demo_compares_the_backends_and_cleans_up() {
     let shown: Value = serde_json::from_str(&stdout(&shown)).unwrap();
     let rows = shown["backends"].as_array().unwrap();
     let skipped = shown["skipped"].as_array().unwrap();
-    assert_eq!(rows.len() + skipped.len(), 7, "{shown}");
+    assert_eq!(rows.len() + skipped.len(), BackendKind::plain().len(), "{shown}");
     for row in rows {
         assert_eq!(row["queries"].as_u64(), Some(1000));
         assert!(row["recall"].as_f64().unwrap() > 0.95, "{row}");

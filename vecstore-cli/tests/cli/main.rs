@@ -1,6 +1,7 @@
 //! The command from the view of a user: its output, its exit status, and the files it leaves.
 
 mod advise;
+mod choice;
 mod collection;
 #[path = "../common/mod.rs"]
 mod common;

@@ -15,6 +15,7 @@ mod damage;
 mod displaced;
 mod family;
 mod faults;
+mod faulty_backends;
 mod filters;
 mod fixtures;
 mod impossible;

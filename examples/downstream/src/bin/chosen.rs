@@ -20,6 +20,8 @@ fn backends() -> Vec<DynBackend> {
         DynBackend::new(io_ring::RingBackend::default()),
         #[cfg(feature = "threads")]
         DynBackend::new(io_threads::ThreadsBackend::default()),
+        #[cfg(feature = "auto")]
+        DynBackend::new(io_auto::AutoBackend::default()),
     ]
 }
 
