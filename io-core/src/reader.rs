@@ -8,7 +8,7 @@ use crate::plan::ReadPlan;
 use crate::read_span::trace_batch;
 use crate::session::FileSession;
 use crate::source::PageSource;
-use crate::{BackendInfo, FileInfo, ReadControl, ReadError, ReadOutcome, ReadRequest};
+use crate::{BackendInfo, FileInfo, LocalBoxFuture, ReadControl, ReadError, ReadOutcome, ReadRequest};
 use std::io;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -68,15 +68,14 @@ pub type DynSink<'a> = dyn for<'b> FnMut(usize, &'b [u8]) -> ControlFlow<()> + '
 
 /// The object-safe form of [`VectorReader`], for a choice at run time. Every reader implements it. A batch
 /// costs one more box.
-#[async_trait::async_trait(?Send)]
 pub trait DynVectorReader {
     /// As [`VectorReader::read_vectors`].
-    async fn read_vectors_dyn(
-        &self,
-        requests: &[ReadRequest],
-        control: &ReadControl,
-        sink: &mut DynSink<'_>,
-    ) -> Result<ReadOutcome, ReadError>;
+    fn read_vectors_dyn<'a>(
+        &'a self,
+        requests: &'a [ReadRequest],
+        control: &'a ReadControl,
+        sink: &'a mut DynSink<'_>,
+    ) -> LocalBoxFuture<'a, Result<ReadOutcome, ReadError>>;
 
     /// As [`VectorReader::session`].
     fn session_dyn<'a>(&'a self, control: ReadControl) -> Box<dyn FileSession + 'a>;
@@ -88,18 +87,17 @@ pub trait DynVectorReader {
     fn info_dyn(&self) -> &BackendInfo;
 
     /// As [`VectorReader::close`].
-    async fn close_dyn(&self) -> io::Result<()>;
+    fn close_dyn(&self) -> LocalBoxFuture<'_, io::Result<()>>;
 }
 
-#[async_trait::async_trait(?Send)]
 impl<R: VectorReader> DynVectorReader for R {
-    async fn read_vectors_dyn(
-        &self,
-        requests: &[ReadRequest],
-        control: &ReadControl,
-        sink: &mut DynSink<'_>,
-    ) -> Result<ReadOutcome, ReadError> {
-        self.read_vectors(requests, control, sink).await
+    fn read_vectors_dyn<'a>(
+        &'a self,
+        requests: &'a [ReadRequest],
+        control: &'a ReadControl,
+        sink: &'a mut DynSink<'_>,
+    ) -> LocalBoxFuture<'a, Result<ReadOutcome, ReadError>> {
+        Box::pin(self.read_vectors(requests, control, sink))
     }
 
     fn session_dyn<'a>(&'a self, control: ReadControl) -> Box<dyn FileSession + 'a> {
@@ -114,8 +112,8 @@ impl<R: VectorReader> DynVectorReader for R {
         self.info()
     }
 
-    async fn close_dyn(&self) -> io::Result<()> {
-        self.close().await
+    fn close_dyn(&self) -> LocalBoxFuture<'_, io::Result<()>> {
+        Box::pin(self.close())
     }
 }
 

@@ -4,7 +4,7 @@ use crate::gate::{Gate, Permit, Waiter};
 use crate::in_flight::{InFlight, SlotTable};
 use crate::source::PageSink;
 use crate::write_plan::WritePlan;
-use crate::{BackendInfo, FileInfo, Lane, SyncKind, WriteError};
+use crate::{BackendInfo, FileInfo, Lane, LocalBoxFuture, SyncKind, WriteError};
 use std::future::poll_fn;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,34 +76,43 @@ pub trait PageWriter {
 }
 
 /// The object-safe form of [`PageWriter`]. Every writer implements it.
-#[async_trait::async_trait(?Send)]
 pub trait DynPageWriter {
     /// As [`PageWriter::write_pages`].
-    async fn write_pages_dyn(&self, writes: &[PageWrite<'_>]) -> Result<WriteOutcome, WriteError>;
+    fn write_pages_dyn<'a>(
+        &'a self,
+        writes: &'a [PageWrite<'a>],
+    ) -> LocalBoxFuture<'a, Result<WriteOutcome, WriteError>>;
+
     /// As [`PageWriter::sync`].
-    async fn sync_dyn(&self, kind: SyncKind) -> Result<(), WriteError>;
+    fn sync_dyn(&self, kind: SyncKind) -> LocalBoxFuture<'_, Result<(), WriteError>>;
+
     /// As [`PageWriter::set_len`].
-    async fn set_len_dyn(&self, len: u64) -> Result<(), WriteError>;
+    fn set_len_dyn(&self, len: u64) -> LocalBoxFuture<'_, Result<(), WriteError>>;
+
     /// As [`PageWriter::file`].
     fn file_dyn(&self) -> &FileInfo;
+
     /// As [`PageWriter::info`].
     fn info_dyn(&self) -> &BackendInfo;
+
     /// As [`PageWriter::close`].
-    async fn close_dyn(&self) -> Result<(), WriteError>;
+    fn close_dyn(&self) -> LocalBoxFuture<'_, Result<(), WriteError>>;
 }
 
-#[async_trait::async_trait(?Send)]
 impl<W: PageWriter> DynPageWriter for W {
-    async fn write_pages_dyn(&self, writes: &[PageWrite<'_>]) -> Result<WriteOutcome, WriteError> {
-        self.write_pages(writes).await
+    fn write_pages_dyn<'a>(
+        &'a self,
+        writes: &'a [PageWrite<'a>],
+    ) -> LocalBoxFuture<'a, Result<WriteOutcome, WriteError>> {
+        Box::pin(self.write_pages(writes))
     }
 
-    async fn sync_dyn(&self, kind: SyncKind) -> Result<(), WriteError> {
-        self.sync(kind).await
+    fn sync_dyn(&self, kind: SyncKind) -> LocalBoxFuture<'_, Result<(), WriteError>> {
+        Box::pin(self.sync(kind))
     }
 
-    async fn set_len_dyn(&self, len: u64) -> Result<(), WriteError> {
-        self.set_len(len).await
+    fn set_len_dyn(&self, len: u64) -> LocalBoxFuture<'_, Result<(), WriteError>> {
+        Box::pin(self.set_len(len))
     }
 
     fn file_dyn(&self) -> &FileInfo {
@@ -114,8 +123,8 @@ impl<W: PageWriter> DynPageWriter for W {
         self.info()
     }
 
-    async fn close_dyn(&self) -> Result<(), WriteError> {
-        self.close().await
+    fn close_dyn(&self) -> LocalBoxFuture<'_, Result<(), WriteError>> {
+        Box::pin(self.close())
     }
 }
 
