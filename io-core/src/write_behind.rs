@@ -87,7 +87,7 @@ pub struct WriteBehind<W, K: WriteForm<W> = LocalWrites> {
     writer: Arc<W>,
     /// It is never locked. So a batch need not be `Sync`.
     batches: Mutex<VecDeque<Batch<K::Writing>>>,
-    /// One past the last byte that was taken.
+    /// One past the last byte that was taken, or the length of a file that was there, if that is more.
     end: u64,
     /// The length that the file was given ahead of its bytes.
     len_ahead: u64,
@@ -119,11 +119,12 @@ impl<W: PageWriter + SendPageWriter + 'static> WriteBehind<W, SendWrites> {
 impl<W: PageWriter + 'static, K: WriteForm<W>> WriteBehind<W, K> {
     /// A writer with nothing in flight.
     pub fn over(writer: W) -> Self {
+        let len = writer.file().len;
         Self {
             writer: Arc::new(writer),
             batches: Mutex::default(),
-            end: 0,
-            len_ahead: 0,
+            end: len,
+            len_ahead: len,
             spare: Vec::new(),
             form: PhantomData,
         }
@@ -249,5 +250,22 @@ mod tests {
             });
             assert!(memory.get(Path::new("a")).unwrap() == written.unwrap(), "seed {seed}");
         }
+    }
+
+    #[test]
+    fn a_file_that_was_there_keeps_the_bytes_that_are_not_written() {
+        let memory = MemoryBackend::new(1);
+        memory.put(Path::new("a"), vec![1; 100_000]);
+        let options = OpenOptions::default();
+        let written = memory.run(async || {
+            let mut behind = WriteBehind::new(memory.open_for_writing(Path::new("a"), &options).await.unwrap());
+            for batch in 0..3 {
+                behind.write(batch * 4096, &mut vec![2; 4096], 4096).await.unwrap();
+            }
+            behind.settled().await.unwrap();
+        });
+        written.unwrap();
+        let expected = [vec![2; 3 * 4096], vec![1; 100_000 - 3 * 4096]].concat();
+        assert!(memory.get(Path::new("a")).unwrap() == expected);
     }
 }
