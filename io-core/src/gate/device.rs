@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// Foreground batches that may overtake the background ones that wait. A foreground that never pauses would
-/// hold them back for ever.
+/// Foreground operations that may overtake a background one that waits. A foreground that never pauses would
+/// hold it back for ever.
 const AHEAD_MAX: u32 = 1024;
 
 /// Limits of what may be in flight at once.
@@ -44,19 +44,19 @@ struct DeviceState {
     queue: Mutex<Queue>,
 }
 
-/// Batches that were refused a permit: the foreground first, and the oldest first in each lane.
+/// Batches that were refused a permit, the oldest first in each lane.
 #[derive(Debug, Default)]
 struct Queue {
     ticket_next: u64,
-    waiters: VecDeque<Queued>,
-    /// Foreground batches that overtook background ones since one of those went last.
+    foreground: VecDeque<Queued>,
+    background: VecDeque<Queued>,
+    /// Foreground operations that went while a background one waited, since one of those went last.
     ahead: u32,
 }
 
 #[derive(Debug)]
 struct Queued {
     ticket: u64,
-    lane: Lane,
     waker: Waker,
 }
 
@@ -68,18 +68,42 @@ pub(super) struct Ticket {
 }
 
 impl Queue {
+    fn lane(&mut self, lane: Lane) -> &mut VecDeque<Queued> {
+        match lane {
+            Lane::Foreground => &mut self.foreground,
+            Lane::Background => &mut self.background,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.foreground.len() + self.background.len()
+    }
+
     fn push(&mut self, lane: Lane, waker: Waker) -> Ticket {
         let ticket = self.ticket_next;
         self.ticket_next += 1;
-        let background = self.waiters.iter().position(|queued| queued.lane == Lane::Background);
-        let overtaken = background.filter(|_| lane == Lane::Foreground && self.ahead < AHEAD_MAX);
-        self.ahead += u32::from(overtaken.is_some());
-        self.waiters.insert(overtaken.unwrap_or(self.waiters.len()), Queued { ticket, lane, waker });
+        if self.background.is_empty() {
+            self.ahead = 0;
+        }
+        self.lane(lane).push_back(Queued { ticket, waker });
         Ticket { number: ticket, lane }
     }
 
-    fn find(&self, ticket: Ticket) -> Option<usize> {
-        self.waiters.iter().position(|queued| queued.ticket == ticket.number)
+    fn find(&mut self, ticket: Ticket) -> Option<usize> {
+        self.lane(ticket.lane).iter().position(|queued| queued.ticket == ticket.number)
+    }
+
+    /// The batch whose turn it is.
+    fn first(&self) -> Option<&Queued> {
+        let held_back = self.ahead >= AHEAD_MAX && !self.background.is_empty();
+        let foreground = self.foreground.front().filter(|_| !held_back);
+        foreground.or_else(|| self.background.front())
+    }
+
+    /// The first batch of a lane went.
+    fn went(&mut self, lane: Lane) {
+        let overtook = lane == Lane::Foreground && !self.background.is_empty();
+        self.ahead = if overtook { self.ahead + 1 } else { 0 };
     }
 }
 
@@ -160,7 +184,7 @@ impl DeviceState {
     }
 
     fn note_waiting(&self, queue: &Queue) {
-        self.waiting.store(queue.waiters.len(), SeqCst);
+        self.waiting.store(queue.len(), SeqCst);
     }
 }
 
@@ -188,26 +212,20 @@ impl DeviceBudget {
         {
             let mut queue = self.0.queue();
             let at = place.and_then(|ticket| queue.find(ticket));
-            let at = match at {
-                Some(at) => {
-                    old = Some(std::mem::replace(&mut queue.waiters[at].waker, waker));
-                    at
-                }
+            old = match at {
+                Some(at) => Some(std::mem::replace(&mut queue.lane(lane)[at].waker, waker)),
                 None => {
-                    old = None;
-                    let ticket = queue.push(lane, waker);
-                    *place = Some(ticket);
-                    queue.find(ticket).unwrap_or_default()
+                    *place = Some(queue.push(lane, waker));
+                    None
                 }
             };
             self.0.note_waiting(&queue);
+            let is_first = queue.first().map(|first| first.ticket) == place.map(|ticket| ticket.number);
             // The batch is queued now, so a part that comes back from here on wakes it.
-            if at > 0 || !self.0.taken.try_take(bytes, self.0.limits) {
+            if !is_first || !self.0.taken.try_take(bytes, self.0.limits) {
                 return false;
             }
-            if lane == Lane::Background {
-                queue.ahead = 0;
-            }
+            queue.went(lane);
         }
         // Wakers are dropped without the lock, because that runs the executor's code.
         drop(old);
@@ -221,7 +239,7 @@ impl DeviceBudget {
     pub(super) fn leave(&self, ticket: Ticket) {
         let left = {
             let mut queue = self.0.queue();
-            let left = queue.find(ticket).and_then(|at| queue.waiters.remove(at));
+            let left = queue.find(ticket).and_then(|at| queue.lane(ticket.lane).remove(at));
             self.0.note_waiting(&queue);
             left
         };
@@ -242,6 +260,6 @@ impl DeviceBudget {
         if self.0.waiting.load(SeqCst) == 0 {
             return None;
         }
-        self.0.queue().waiters.front().map(|queued| queued.waker.clone())
+        self.0.queue().first().map(|queued| queued.waker.clone())
     }
 }

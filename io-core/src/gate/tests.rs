@@ -182,3 +182,28 @@ fn a_foreground_that_never_pauses_lets_the_background_go_in_the_end() {
     }
     assert_eq!(overtook, 1024);
 }
+
+#[test]
+fn the_oldest_of_the_foreground_goes_first_also_after_the_background_had_its_turn() {
+    let gate = Gate::new(DeviceBudget::new(1, 100), Lane::Foreground);
+    let mut held = poll_in(Lane::Foreground, &mut gate.waiter());
+    let (mut merge, mut scan) = (gate.waiter(), gate.waiter());
+    assert!(poll_in(Lane::Background, &mut merge).is_none());
+    assert!(poll_in(Lane::Background, &mut scan).is_none());
+    // As many as may overtake the background.
+    let mut search = gate.waiter();
+    for _ in 0..1024 {
+        assert!(poll_in(Lane::Foreground, &mut search).is_none());
+        drop(held.take());
+        held = poll_in(Lane::Foreground, &mut search);
+        assert!(held.is_some());
+    }
+    let (mut older, mut newer) = (gate.waiter(), gate.waiter());
+    assert!(poll_in(Lane::Foreground, &mut older).is_none());
+    drop(held);
+    let held = poll_in(Lane::Background, &mut merge).expect("its turn");
+    assert!(poll_in(Lane::Foreground, &mut newer).is_none());
+    drop(held);
+    assert!(poll_in(Lane::Foreground, &mut newer).is_none(), "it came later");
+    assert!(poll_in(Lane::Foreground, &mut older).is_some());
+}
