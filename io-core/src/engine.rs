@@ -196,6 +196,14 @@ where
         }
     }
 
+    /// Gives up the place in the queue for permits if nothing waits to be started. A client that ends a read
+    /// without polling calls this. The batches behind would wait for a client that never polls again.
+    pub(crate) fn leave_unless_waiting<C: Client<S::Page, Key = K>>(&mut self, client: &mut C) {
+        if self.waiter.is_queued() && client.next_read().is_none() {
+            self.waiter.leave();
+        }
+    }
+
     /// Ends the engine, when nothing is in flight. Returns the table for the next one.
     pub(crate) fn into_table(mut self) -> Option<Table<K>> {
         self.in_flight.take().map(InFlight::into_table)

@@ -258,7 +258,8 @@ mod tests {
         memory.put(Path::new("a"), vec![1; 100_000]);
         let options = OpenOptions::default();
         let written = memory.run(async || {
-            let mut behind = WriteBehind::new(memory.open_for_writing(Path::new("a"), &options).await.unwrap());
+            let mut behind =
+                WriteBehind::new(memory.open_for_writing(Path::new("a"), &options).await.unwrap());
             for batch in 0..3 {
                 behind.write(batch * 4096, &mut vec![2; 4096], 4096).await.unwrap();
             }

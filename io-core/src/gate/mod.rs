@@ -214,6 +214,11 @@ impl Waiter {
         Poll::Ready(Permit { gate: Arc::clone(&self.gate), scope, bytes, lane })
     }
 
+    /// Whether this batch has a place in the queue.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.place.is_some()
+    }
+
     /// Gives the place up, so that the next batch may go.
     pub(crate) fn leave(&mut self) {
         if let Some(ticket) = self.place.take().filter(|_| !self.gate.is_of_another_process()) {

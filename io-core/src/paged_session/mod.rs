@@ -113,6 +113,7 @@ where
         let polled = if !self.state.requests.has_completed() || self.state.next_read().is_some() {
             self.span.within(|| self.engine.poll(&mut self.state, cx))
         } else {
+            self.engine.leave_unless_waiting(&mut self.state);
             Poll::Pending
         };
         match self.state.requests.next_completion() {
@@ -123,10 +124,12 @@ where
 
     fn cancel(&mut self, tag: u64) {
         self.state.requests.cancel(|request_tag| request_tag == tag);
+        self.engine.leave_unless_waiting(&mut self.state);
     }
 
     fn cancel_all(&mut self) {
         self.state.requests.cancel(|_| true);
+        self.engine.leave_unless_waiting(&mut self.state);
     }
 
     fn pending(&self) -> usize {
