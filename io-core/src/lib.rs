@@ -37,8 +37,8 @@
 //!     use.
 //! 13. A session ([`FileSession`]) takes reads at any time. Each completes once, with exactly its bytes or an
 //!     error of its own, unless it is cancelled. A read in flight also serves later requests for its bytes,
-//!     unless this process has begun to write to the file in between. A read ends at its deadline with an
-//!     error of its own. Foreground reads start before background ones ([`ReadTerms`]). Promises 3, 4 and 7
+//!     unless a write of this process to the file began or ended in between. A read ends at its deadline with
+//!     an error of its own. Foreground reads start before background ones ([`ReadTerms`]). Promises 3, 4 and 7
 //!     to 12 hold for sessions too.
 //!
 //! # Layers

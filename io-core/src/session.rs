@@ -73,7 +73,7 @@ impl Completion {
 ///
 /// Reads are started by [`FileSession::poll_next`] only, within the depth and the byte budget of the reader.
 /// Reads that wait are sorted, merged and read once if they repeat. A later request is served by a read in
-/// flight that covers it, unless this process has written to the file in between.
+/// flight that covers it, unless a write of this process to the file began or ended in between.
 ///
 /// Bytes share the page that they were read into, without a copy. They may start at any address. Beyond the
 /// reader's byte budget, bytes that callers keep are copies of their own.

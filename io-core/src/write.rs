@@ -216,8 +216,10 @@ impl<S: PageSink> PageWriter for PagedWriter<S> {
 
     async fn set_len(&self, len: u64) -> Result<(), WriteError> {
         self.check_open()?;
-        self.sink.file().writes.add();
+        let writes = &self.sink.file().writes;
+        writes.add();
         let cut = self.sink.set_len(len).await;
+        writes.add();
         self.finish("setting the length", cut)
     }
 
@@ -232,6 +234,8 @@ impl<S: PageSink> PageWriter for PagedWriter<S> {
     async fn close(&self) -> Result<(), WriteError> {
         let was_closed = self.closed.swap(true, Ordering::SeqCst);
         let drained = self.gate.drained_unless(|| self.sink.lost()).await;
+        // Writes of dropped batches may have ended without their futures.
+        self.sink.file().writes.add();
         if was_closed {
             return Ok(());
         }
@@ -262,8 +266,14 @@ async fn drive_writes<S: PageSink>(
     let start = |offset, len: u32, permit| {
         let mut buffer = sink.buffer(len as usize);
         plan.gather(pages, offset, &mut buffer);
-        sink.file().writes.add();
-        sink.write(offset, buffer, permit)
+        let writes = sink.file().writes.clone();
+        writes.add();
+        let write = sink.write(offset, buffer, permit);
+        async move {
+            let ended = write.await;
+            writes.add();
+            ended
+        }
     };
     let mut batch = Batch {
         in_flight: Some(InFlight::new(SlotTable::new(slots), slots)),

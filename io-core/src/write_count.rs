@@ -1,4 +1,5 @@
-//! Counts the writes of each open file, so that a read that began before a write serves no request after it.
+//! Counts the writes of each open file, so that a read that began before a write has ended serves no request
+//! after it.
 
 use crate::fork;
 use crate::of_process::OfProcess;
@@ -70,12 +71,12 @@ impl WriteCount {
         Ok(Self(count))
     }
 
-    /// A write begins.
+    /// A write begins or has ended. A read meanwhile may bring the bytes from before it, so both count.
     pub(crate) fn add(&self) {
         self.0.writes.fetch_add(1, SeqCst);
     }
 
-    /// The writes that have begun.
+    /// The writes that have begun, and those that have ended.
     pub(crate) fn get(&self) -> u64 {
         self.0.writes.load(SeqCst)
     }

@@ -173,6 +173,27 @@ fn drain(session: &mut impl FileSession) -> Vec<(u64, u8)> {
     seen
 }
 
+#[test]
+fn a_read_that_began_during_a_write_serves_no_request_after_that_write() {
+    let source = Held::new(&OpenOptions::default());
+    let (sink, end_read) = (source.again(), source.event.clone());
+    let end_write = sink.event.clone();
+    let (reader, writer) = (PagedReader::new(source), PagedWriter::new(sink));
+    let pages = [PageWrite { offset: 0, bytes: &[2; 4096] }];
+    let mut writing = Box::pin(writer.write_pages(&pages));
+    assert!(poll(writing.as_mut()).is_pending());
+    let mut session = reader.session(ReadControl::new());
+    session.submit(1, ReadRequest::new(0, 4096));
+    start(&mut session);
+    end_write.set();
+    let Poll::Ready(written) = poll(writing.as_mut()) else { panic!("the write has ended") };
+    written.expect("writes");
+    session.submit(2, ReadRequest::new(0, 4096));
+    start(&mut session);
+    end_read.set();
+    assert_eq!(drain(&mut session), [(1, 1), (2, 2)], "the second request came after the write");
+}
+
 /// A reader with a read in flight on a device of one place, a session that `waits` for it, and a batch behind
 /// both. The batch must be read once the place is free, although nobody polls the session.
 fn a_batch_behind(waits: impl FnOnce(&mut dyn FileSession)) {
