@@ -194,6 +194,23 @@ fn a_read_that_began_during_a_write_serves_no_request_after_that_write() {
     assert_eq!(drain(&mut session), [(1, 1), (2, 2)], "the second request came after the write");
 }
 
+#[test]
+fn a_read_in_flight_serves_later_requests_although_a_shorter_one_lies_within_it() {
+    let source = Held::new(&OpenOptions::default());
+    let event = source.event.clone();
+    let reader = PagedReader::new(source);
+    let mut session = reader.session(ReadControl::new());
+    session.submit(1, ReadRequest::new(4096, 4096));
+    start(&mut session);
+    session.submit(2, ReadRequest::new(0, 65_536));
+    start(&mut session);
+    session.submit(3, ReadRequest::new(16_384, 100));
+    start(&mut session);
+    event.set();
+    assert_eq!(drain(&mut session), [(1, 1), (2, 1), (3, 1)]);
+    assert_eq!(session.stats().reads, 2);
+}
+
 /// A reader with a read in flight on a device of one place, a session that `waits` for it, and a batch behind
 /// both. The batch must be read once the place is free, although nobody polls the session.
 fn a_batch_behind(waits: impl FnOnce(&mut dyn FileSession)) {

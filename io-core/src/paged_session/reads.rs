@@ -55,6 +55,8 @@ pub(super) struct Reads {
     entries: Slab<Read>,
     /// All reads by offset.
     by_offset: BTreeSet<(u64, ReadKey)>,
+    /// The length of the longest read so far.
+    len_max: u32,
     foreground: Waiting,
     background: Waiting,
     plan: ReadPlan,
@@ -93,17 +95,20 @@ impl Reads {
     ) -> Option<Shared> {
         let request = requests.request(key);
         let end = request.offset + u64::from(request.len);
-        let &(_, at) = self.by_offset.range(..=(request.offset, ReadKey::MAX)).next_back()?;
-        let read = &mut self.entries[at as usize];
-        let is_fresh = match read.state {
-            State::Queued(_) => true,
-            // The read may have taken its bytes before the write, and the request came after it.
-            State::Started(writes_before) => writes_before == writes.get(),
-            State::Begun => false,
+        let serves = |read: &Read| {
+            let is_fresh = match read.state {
+                State::Queued(_) => true,
+                // The read may have taken its bytes before the write, and the request came after it.
+                State::Started(writes_before) => writes_before == writes.get(),
+                State::Begun => false,
+            };
+            is_fresh && end <= read.offset + u64::from(read.len)
         };
-        if !is_fresh || end > read.offset + u64::from(read.len) {
-            return None;
-        }
+        // No read that begins earlier reaches the request's end. A shorter one may lie within a longer one.
+        let first = end.saturating_sub(u64::from(self.len_max)).min(request.offset);
+        let mut near = self.by_offset.range((first, 0)..=(request.offset, ReadKey::MAX)).rev();
+        let &(_, at) = near.find(|&&(_, at)| serves(&self.entries[at as usize]))?;
+        let read = &mut self.entries[at as usize];
         let repeated = read.serves.iter().any(|&other| requests.request(other) == request);
         read.serves.push(key);
         if matches!(read.state, State::Queued(Lane::Background)) && lane == Lane::Foreground {
@@ -134,6 +139,7 @@ impl Reads {
                 positions.map(|position| waiting[self.plan.request_index(position)]).collect();
             serves.iter().for_each(|&key| requests.hold(key));
             let (offset, len, state) = (read.offset, read.len, State::Queued(lane));
+            self.len_max = self.len_max.max(len);
             let key = self.entries.insert(Read { offset, len, serves, state }) as ReadKey;
             self.by_offset.insert((offset, key));
             match lane {
