@@ -211,6 +211,18 @@ fn a_read_in_flight_serves_later_requests_although_a_shorter_one_lies_within_it(
     assert_eq!(session.stats().reads, 2);
 }
 
+#[test]
+fn a_foreground_request_takes_a_background_one_along_that_waits_for_a_plan() {
+    let source = Held::new(&OpenOptions::default());
+    source.event.set();
+    let reader = PagedReader::new(source);
+    let mut session = reader.session(ReadControl::new());
+    session.submit_with(1, ReadRequest::new(0, 4096), ReadTerms::background());
+    session.submit(2, ReadRequest::new(0, 4096));
+    assert_eq!(drain(&mut session), [(1, 1), (2, 1)]);
+    assert_eq!(session.stats().reads, 1);
+}
+
 /// A reader with a read in flight on a device of one place, a session that `waits` for it, and a batch behind
 /// both. The batch must be read once the place is free, although nobody polls the session.
 fn a_batch_behind(waits: impl FnOnce(&mut dyn FileSession)) {

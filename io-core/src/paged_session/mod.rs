@@ -211,7 +211,7 @@ impl<S: PageSource> Client<S::Page> for State<'_, S> {
     fn next_read(&mut self) -> Option<(u32, Lane)> {
         let (file, info) = (self.source.file(), self.source.info());
         let mut shared = Shared::default();
-        let next = self.reads.next(file.len, &info.geometry, &mut self.requests, &mut shared);
+        let next = self.reads.next(file, &info.geometry, &mut self.requests, &mut shared);
         if shared.merged + shared.duplicates > 0 {
             self.count_shared(&shared);
         }

@@ -3,7 +3,7 @@
 use super::requests::{RequestKey, Requests};
 use crate::plan::ReadPlan;
 use crate::write_count::WriteCount;
-use crate::{IoGeometry, Lane, ReadRequest};
+use crate::{FileInfo, IoGeometry, Lane, ReadRequest};
 use slab::Slab;
 use smallvec::SmallVec;
 use std::collections::{BTreeSet, VecDeque};
@@ -47,6 +47,13 @@ pub(super) struct Shared {
     pub(super) merged: u64,
     /// With one for the same range.
     pub(super) duplicates: u64,
+}
+
+impl Shared {
+    fn add(&mut self, more: Self) {
+        self.merged += more.merged;
+        self.duplicates += more.duplicates;
+    }
 }
 
 /// The reads of a session.
@@ -120,18 +127,29 @@ impl Reads {
     }
 
     /// Plans the requests that wait in a lane and are not over.
-    fn plan_waiting(&mut self, lane: Lane, file_len: u64, geometry: &IoGeometry, requests: &mut Requests) {
+    fn plan_waiting(
+        &mut self,
+        lane: Lane,
+        file: &FileInfo,
+        geometry: &IoGeometry,
+        requests: &mut Requests,
+    ) -> Shared {
         let mut waiting = std::mem::take(&mut self.waiting(lane).requests);
+        let mut shared = Shared::default();
         waiting.retain(|&key| {
-            let is_open = !requests.is_over(key);
-            if !is_open {
+            if requests.is_over(key) {
                 requests.release(key);
+                return false;
             }
-            is_open
+            // A read of the other lane may cover it since it came.
+            let joined = self.join(key, lane, requests, &file.writes);
+            let is_alone = joined.is_none();
+            shared.add(joined.unwrap_or_default());
+            is_alone
         });
         self.to_plan.clear();
         self.to_plan.extend(waiting.iter().map(|&key| requests.request(key)));
-        let planned = self.plan.build(&self.to_plan, geometry, file_len);
+        let planned = self.plan.build(&self.to_plan, geometry, file.len);
         debug_assert!(planned.is_ok(), "each request was checked when it was submitted");
         for read in self.plan.reads() {
             let positions = read.first..read.first + read.count;
@@ -149,13 +167,15 @@ impl Reads {
         }
         waiting.drain(..).for_each(|key| requests.release(key));
         self.waiting(lane).requests = waiting;
+        shared.add(Shared { merged: self.plan.merged(), duplicates: self.plan.duplicates() });
+        shared
     }
 
     /// The next read to start, with its length and its lane: the foreground first. Also says how many
     /// requests share reads since the last call.
     pub(super) fn next(
         &mut self,
-        file_len: u64,
+        file: &FileInfo,
         geometry: &IoGeometry,
         requests: &mut Requests,
         shared: &mut Shared,
@@ -163,9 +183,7 @@ impl Reads {
         for lane in [Lane::Foreground, Lane::Background] {
             loop {
                 if self.waiting(lane).reads.is_empty() && !self.waiting(lane).requests.is_empty() {
-                    self.plan_waiting(lane, file_len, geometry, requests);
-                    shared.merged += self.plan.merged();
-                    shared.duplicates += self.plan.duplicates();
+                    shared.add(self.plan_waiting(lane, file, geometry, requests));
                 }
                 let Some(&key) = self.waiting(lane).reads.front() else { break };
                 if self.is_wanted(key, requests) {
