@@ -1,4 +1,3 @@
-#![allow(unused)]
 //! What a session and a batch over it promise when reads, writes and deadlines meet. The test itself decides
 //! when a transfer ends.
 
@@ -262,4 +261,21 @@ fn a_session_whose_last_read_was_cancelled_holds_nobody_back() {
         assert!(session.poll_next(&mut Context::from_waker(Waker::noop())).is_pending());
         session.cancel(1);
     });
+}
+
+fn send_reader() -> Box<dyn SendVectorReader> {
+    let source = Held::new(&OpenOptions::default());
+    source.event.set();
+    Box::new(PagedReader::new(source))
+}
+
+#[test]
+fn a_batch_over_a_session_counts_what_the_sink_got() {
+    let reader = send_reader();
+    let requests: Vec<_> = (0..10).map(|at| ReadRequest::new(at * 100, 100)).collect();
+    let meter = Meter::new();
+    let control = ReadControl::new().with_meter(meter.clone());
+    let read = reader.read_vectors(&requests, &control, |_, _| ControlFlow::Break(()));
+    assert_eq!(pollster::block_on(read).expect("a good batch").delivered, 1);
+    assert_eq!(meter.counters().delivered, 1);
 }

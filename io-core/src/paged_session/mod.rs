@@ -117,7 +117,12 @@ where
             Poll::Pending
         };
         match self.state.requests.next_completion() {
-            Some(completion) => Poll::Ready(Some(completion)),
+            Some(completion) => {
+                if completion.bytes.is_ok() {
+                    self.state.count_delivered();
+                }
+                Poll::Ready(Some(completion))
+            }
             None => polled.map(|()| None),
         }
     }
@@ -160,7 +165,6 @@ impl<S: PageSource> State<'_, S> {
         }
         if request.len == 0 {
             self.requests.complete_empty(tag);
-            self.count_delivered();
             return;
         }
         self.count_wanted(request.len);
@@ -242,9 +246,7 @@ impl<S: PageSource> Client<S::Page> for State<'_, S> {
                 continue;
             }
             let (from, to) = (start.max(fresh.start), end.min(fresh.end));
-            if self.requests.assemble(key, (from - start) as usize, &page[within(from, to)]) {
-                self.count_delivered();
-            }
+            self.requests.assemble(key, (from - start) as usize, &page[within(from, to)]);
         }
         if whole.is_empty() {
             return;
@@ -260,7 +262,6 @@ impl<S: PageSource> Client<S::Page> for State<'_, S> {
                 Err(page) => Bytes::copy_from_slice(&page[range]),
             };
             self.requests.complete(key, bytes);
-            self.count_delivered();
         }
     }
 

@@ -95,10 +95,12 @@ impl Requests {
     }
 
     pub(super) fn next_completion(&mut self) -> Option<Completion> {
-        self.completed.pop_front()
+        let completion = self.completed.pop_front();
+        self.delivered += usize::from(completion.as_ref().is_some_and(|completion| completion.bytes.is_ok()));
+        completion
     }
 
-    /// Requests that completed with their bytes.
+    /// Completions with their bytes that were taken.
     pub(super) fn delivered(&self) -> usize {
         self.delivered
     }
@@ -114,28 +116,24 @@ impl Requests {
 
     /// Completes a request for no bytes, which was never added.
     pub(super) fn complete_empty(&mut self, tag: u64) {
-        self.delivered += 1;
         self.completed.push_back(Completion { tag, bytes: Ok(Bytes::new()) });
     }
 
     pub(super) fn complete(&mut self, key: RequestKey, bytes: Bytes) {
         let tag = self.close(key);
-        self.delivered += 1;
         self.completed.push_back(Completion { tag, bytes: Ok(bytes) });
     }
 
-    /// Copies some bytes of a request, and completes it with the last ones. Returns whether it did.
-    pub(super) fn assemble(&mut self, key: RequestKey, at: usize, bytes: &[u8]) -> bool {
+    /// Copies some bytes of a request, and completes it with the last ones.
+    pub(super) fn assemble(&mut self, key: RequestKey, at: usize, bytes: &[u8]) {
         let entry = &mut self.entries[key as usize];
         entry.buffer.resize(entry.request.len as usize, 0);
         entry.buffer[at..at + bytes.len()].copy_from_slice(bytes);
         entry.missing -= bytes.len() as u32;
-        if entry.missing > 0 {
-            return false;
+        if entry.missing == 0 {
+            let whole = std::mem::take(&mut entry.buffer);
+            self.complete(key, whole.into());
         }
-        let whole = std::mem::take(&mut entry.buffer);
-        self.complete(key, whole.into());
-        true
     }
 
     /// Completes a request with the reason why its bytes from `available` on are missing.
