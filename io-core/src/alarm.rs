@@ -70,8 +70,10 @@ impl Clock {
             let now = Instant::now();
             let Some(entry) = waiting.tasks.first_entry() else {
                 let idle = self.changed.wait_timeout(waiting, IDLE);
-                waiting = idle.unwrap_or_else(PoisonError::into_inner).0;
-                if waiting.tasks.is_empty() {
+                let (after, timed_out) = idle.unwrap_or_else(PoisonError::into_inner);
+                waiting = after;
+                // A task may have come and gone before this thread could see it. Others will follow.
+                if waiting.tasks.is_empty() && timed_out.timed_out() {
                     waiting.runs = false;
                     return;
                 }
