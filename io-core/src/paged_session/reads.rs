@@ -41,7 +41,7 @@ struct Waiting {
 }
 
 /// How many requests share a read with another one.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Shared {
     /// With a different request.
     pub(super) merged: u64,
