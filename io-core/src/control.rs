@@ -1,5 +1,6 @@
 //! Stopping, timing and counting a batch while it runs.
 
+use crate::gate::wake_all;
 use crate::{BatchEnd, Meter};
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,7 +48,7 @@ impl StopFlag {
         self.0.raised.store(true, Ordering::SeqCst);
         // No lock is held while tasks are woken: a waker may drop a batch.
         let wakers = std::mem::take(&mut self.waiting().wakers);
-        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+        wake_all(wakers.into_iter().map(|(_, waker)| waker));
     }
 
     /// Whether the flag is up.
@@ -168,5 +169,37 @@ impl ReadControl {
         } else {
             BatchEnd::Complete
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Wake;
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker's own panic");
+        }
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_does_not_lose_the_wakes_of_others() {
+        let (stop, woken) = (StopFlag::new(), Arc::<Woken>::default());
+        let _waiting = [Arc::new(Panics).into(), Arc::clone(&woken).into()].map(|waker| stop.wake(waker));
+        let stopped = std::panic::catch_unwind(|| stop.stop());
+        assert!(stopped.is_err(), "the panic goes on");
+        assert!(woken.0.load(Ordering::SeqCst));
     }
 }

@@ -8,7 +8,7 @@
 //!             pages, failures
 //! ```
 //!
-//! A batch (`batch.rs`) and a session (`paged_session.rs`) are its clients. They decide what is read, and who
+//! A batch (`batch.rs`) and a session (`paged_session/`) are its clients. They decide what is read, and who
 //! gets the bytes.
 
 use crate::alarm::{Alarm, alarm};

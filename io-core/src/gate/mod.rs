@@ -177,7 +177,7 @@ fn push_once(wakers: &mut Vec<Waker>, waker: &Waker) {
 
 /// Calls all wakers. They are callers' code: one may panic. The others are still called, and then the panic
 /// goes on.
-fn wake_all(wakers: Vec<Waker>) {
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
     let mut panic = None;
     for waker in wakers {
         if let Err(now) = std::panic::catch_unwind(AssertUnwindSafe(|| waker.wake())) {
