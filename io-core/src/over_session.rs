@@ -1,25 +1,20 @@
 //! A batch that is read through a session, for readers that have only that.
 
-use crate::plan::check_request;
 use crate::session::FileSession;
-use crate::{BatchEnd, FileInfo, ReadControl, ReadError, ReadOutcome, ReadRequest};
+use crate::{BatchEnd, ReadControl, ReadError, ReadOutcome, ReadRequest};
 use std::future::poll_fn;
 use std::ops::ControlFlow;
 
-/// Reads every request through `session`, which must have `control` and nothing pending.
+/// Reads every request through `session`, which must have `control` and nothing pending. Each request was
+/// found to lie within the file.
 ///
 /// The promises of a batch hold, but each read allocates.
 pub(crate) async fn read_over_session(
     mut session: impl FileSession,
-    file: &FileInfo,
     requests: &[ReadRequest],
     control: &ReadControl,
     mut sink: impl FnMut(usize, &[u8]) -> ControlFlow<()>,
 ) -> Result<ReadOutcome, ReadError> {
-    for (index, request) in requests.iter().enumerate() {
-        check_request(index, request, file.len)
-            .map_err(|source| ReadError::Plan { file: file.path.clone(), source })?;
-    }
     if let Some(meter) = &control.meter {
         meter.batch_started(0, 0, 0);
     }

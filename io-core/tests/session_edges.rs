@@ -279,3 +279,15 @@ fn a_batch_over_a_session_counts_what_the_sink_got() {
     assert_eq!(pollster::block_on(read).expect("a good batch").delivered, 1);
     assert_eq!(meter.counters().delivered, 1);
 }
+
+#[test]
+fn a_closed_reader_refuses_every_batch_over_a_session() {
+    let reader = send_reader();
+    pollster::block_on(VectorReader::close(&reader)).expect("closes");
+    for requests in [&[][..], &[ReadRequest::new(LEN as u64, 1)]] {
+        let control = ReadControl::new();
+        let read = reader.read_vectors(requests, &control, |_, _| ControlFlow::Continue(()));
+        let refused = pollster::block_on(read).expect_err("it is closed");
+        assert!(matches!(refused, ReadError::Closed { .. }), "{refused}");
+    }
+}

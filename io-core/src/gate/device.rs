@@ -1,6 +1,6 @@
 //! The depth and the byte budget of a device, and the queue of those who wait for a part of it.
 
-use crate::Lane;
+use crate::{Lane, fork};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +25,8 @@ pub(crate) struct ReadLimits {
 /// its depth in flight. Clones share the budget, also across threads. First come, first served, but
 /// the foreground goes before the background.
 ///
+/// A forked process needs a budget of its own. With its parent's, each of its files has the whole budget.
+///
 /// ```
 /// use io_core::{DeviceBudget, OpenOptions};
 ///
@@ -37,6 +39,7 @@ pub struct DeviceBudget(Arc<DeviceState>);
 
 #[derive(Debug)]
 struct DeviceState {
+    generation: u64,
     limits: ReadLimits,
     taken: Taken,
     /// The number of waiters. Returning a permit reads it instead of taking the lock.
@@ -151,7 +154,9 @@ impl DeviceBudget {
     /// [`OpenOptions::check`](crate::OpenOptions::check) says which values are allowed.
     #[must_use]
     pub fn new(queue_depth: u32, bytes_in_flight_max: u64) -> Self {
+        fork::watch();
         Self(Arc::new(DeviceState {
+            generation: fork::generation(),
             limits: ReadLimits {
                 queue_depth: queue_depth.min(u32::from(u16::MAX)),
                 bytes_in_flight_max: bytes_in_flight_max.min(BYTES_MASK),
@@ -160,6 +165,14 @@ impl DeviceBudget {
             waiting: AtomicUsize::new(0),
             queue: Mutex::default(),
         }))
+    }
+
+    /// The budget for a file that is opened now. What its parent has in flight never comes back to a forked
+    /// process, so a file there gets a budget of its own.
+    pub(super) fn of_this_process(self) -> Self {
+        let ReadLimits { queue_depth, bytes_in_flight_max } = self.0.limits;
+        let is_ours = self.0.generation == fork::generation();
+        if is_ours { self } else { Self::new(queue_depth, bytes_in_flight_max) }
     }
 
     /// The depth and the bytes it was made with.

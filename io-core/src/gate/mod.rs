@@ -62,6 +62,7 @@ impl Gate {
     pub(crate) fn new(device: DeviceBudget, lane: Lane) -> Self {
         let (taken, idle) = (Taken::default(), Mutex::default());
         let (idle_waiting, generation) = (AtomicBool::new(false), fork::generation());
+        let device = device.of_this_process();
         Self(Arc::new(GateState { device, lane, taken, idle, idle_waiting, generation }))
     }
 

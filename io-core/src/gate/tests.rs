@@ -207,3 +207,35 @@ fn the_oldest_of_the_foreground_goes_first_also_after_the_background_had_its_tur
     assert!(poll_in(Lane::Foreground, &mut newer).is_none(), "it came later");
     assert!(poll_in(Lane::Foreground, &mut older).is_some());
 }
+
+/// Whether the closure returns true in a forked process.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn in_child(holds: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child uses memory of its own, the allocator, which allows a fork, and the code under test.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0, "fork");
+    if pid == 0 {
+        let held = std::panic::catch_unwind(AssertUnwindSafe(holds)).unwrap_or(false);
+        // SAFETY: the child ends here.
+        unsafe { libc::_exit(i32::from(!held)) }
+    }
+    let mut status = 0;
+    // SAFETY: waits for a child of this process.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
+}
+
+#[cfg(unix)]
+#[test]
+fn files_that_a_forked_process_opens_do_not_wait_for_those_of_its_parent() {
+    fork::watch();
+    let device = DeviceBudget::new(1, 100);
+    let gate = Gate::new(device.clone(), Lane::Foreground);
+    let _held = poll(&mut gate.waiter(), 50).expect("fits");
+    let goes = || {
+        let anew = Gate::new(device, Lane::Foreground);
+        poll(&mut anew.waiter(), 50).is_some()
+    };
+    assert!(in_child(goes), "a permit of the parent never comes back in the child");
+}

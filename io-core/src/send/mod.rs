@@ -9,6 +9,7 @@ mod paged;
 
 use crate::dyn_backend::{BoxedMain, run_object};
 use crate::over_session::read_over_session;
+use crate::plan::check_request;
 use crate::reader::VectorReader;
 use crate::session::FileSession;
 use crate::write::{PageWrite, PageWriter, WriteOutcome};
@@ -63,8 +64,16 @@ impl VectorReader for Box<dyn SendVectorReader> {
     where
         S: FnMut(usize, &[u8]) -> ControlFlow<()>,
     {
+        let file = (**self).file_send();
+        if requests.is_empty() || requests.iter().any(|request| check_request(0, request, file.len).is_err())
+        {
+            // Nothing is delivered. The reader says whether it is closed, or which request is at fault.
+            return (**self)
+                .read_vectors_send(requests, control, &mut |_, _| ControlFlow::Continue(()))
+                .await;
+        }
         let session = (**self).session_send(control.clone());
-        read_over_session(session, (**self).file_send(), requests, control, sink).await
+        read_over_session(session, requests, control, sink).await
     }
 
     fn session(&self, control: ReadControl) -> impl FileSession {
