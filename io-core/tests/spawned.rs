@@ -38,7 +38,8 @@ fn spawn(_: impl Future + Send + 'static) {}
 
 #[test]
 fn futures_of_generic_code_may_move() {
-    let _search = |engine: Arc<Engine<Box<dyn SendVectorReader>>>| spawn(async move { engine.search().await });
+    let _search =
+        |engine: Arc<Engine<Box<dyn SendVectorReader>>>| spawn(async move { engine.search().await });
     let _write = |engine: Arc<Engine<Box<dyn SendPageWriter>>>| spawn(async move { engine.write().await });
     let _open = |files: SendBackend| spawn(async move { open(&files, Path::new("file")).await });
 }
