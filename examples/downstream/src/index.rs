@@ -1,7 +1,7 @@
 //! The engine: a tree on disk, in which each page names the pages below it. A search learns from a page what
 //! to read next, so it uses a session. It knows no runtime and no backend.
 //!
-//! A file has pages of 4096 bytes, and all numbers are little-endian `u64`. Page 0 begins with [`MAGIC`] and
+//! A file has pages of 4096 bytes, and all numbers are little-endian `u64`. Page 0 begins with `pagetree` and
 //! the number of levels. The last page is the root. Each page but the first has 256 pairs in the order of
 //! their keys, and repeats the last one to fill up. In a leaf, a pair is a key and its value. Above, it is
 //! the first key of a page below, and the number of that page.

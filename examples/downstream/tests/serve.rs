@@ -40,8 +40,10 @@ impl Service {
         Self { process, said, client: Client { address }, _file: file }
     }
 
-    fn terminate(&self) {
-        let sent = Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+    /// Sends it a signal.
+    fn end(&self, signal: &str) {
+        let sent =
+            Command::new("kill").args(["-s", signal, &self.process.id().to_string()]).status().unwrap();
         assert!(sent.success());
         wait_for(&self.said, "ending: no new requests");
     }
@@ -200,7 +202,7 @@ fn clients_that_disconnect_free_their_places() {
         }
     }
     assert_eq!(service.client.ask("", &json!(keys)), (200, json!(values)));
-    service.terminate();
+    service.end("INT");
     service.ends_well();
 }
 
@@ -208,7 +210,7 @@ fn clients_that_disconnect_free_their_places() {
 fn requests_in_flight_are_answered_after_sigterm() {
     let service = Service::start(&[]);
     let held = [service.client.hold(), service.client.hold(), service.client.hold()];
-    service.terminate();
+    service.end("TERM");
     // It says that it ends, and then closes its socket.
     while TcpStream::connect(service.client.address).is_ok() {
         thread::yield_now();
@@ -223,7 +225,7 @@ fn requests_in_flight_are_answered_after_sigterm() {
 fn searches_that_begin_after_the_grace_period_are_stopped() {
     let service = Service::start(&["--grace-ms", "0"]);
     let held = service.client.hold();
-    service.terminate();
+    service.end("TERM");
     wait_for(&service.said, "ending: searches are stopped");
     let (status, error) = error_of(go_on(held));
     assert_eq!(status, 503);
@@ -236,7 +238,7 @@ fn a_connection_without_a_request_does_not_hold_up_the_end() {
     let service = Service::start(&["--grace-ms", "0", "--timeout-ms", "0"]);
     let mut half = TcpStream::connect(service.client.address).unwrap();
     half.write_all(b"POST /find HTTP/1.1\r\n").unwrap();
-    service.terminate();
+    service.end("TERM");
     service.ends_well();
 }
 

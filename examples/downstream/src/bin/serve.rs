@@ -183,8 +183,8 @@ async fn serve(app: &Arc<App>, address: SocketAddr, grace: Duration) -> Result<(
 }
 
 #[tokio::main]
-async fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    let index = open(&args)
+async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let index = open(args)
         .await
         .map_err(|error| format!("{}\nwrite-index FILE ENTRIES writes an index", with_causes(&*error)))?;
     println!("{}", index.reader().info());
@@ -202,7 +202,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> ExitCode {
-    match run(Args::parse()) {
+    match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("serve: {}", with_causes(&*error));
