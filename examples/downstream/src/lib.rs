@@ -1,4 +1,8 @@
-//! The engine. It reads records through the contract, and knows no runtime and no backend.
+//! Two engines that read through the contract, and know no runtime and no backend: [`checksum`] knows
+//! beforehand what to read, and [`index`] learns it from what it has read.
+
+pub mod backends;
+pub mod index;
 
 use io_core::{BackendFactory, OpenOptions, ReadControl, ReadRequest, VectorReader};
 use std::error::Error;

@@ -77,5 +77,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     feature = "auto"
 )))]
 fn main() {
-    println!("no backend: enable one of the features mmap, tokio-uring, glommio, monoio, compio, ring, threads, auto");
+    println!(
+        "no backend: enable one of the features mmap, tokio-uring, glommio, monoio, compio, ring, threads, auto"
+    );
 }

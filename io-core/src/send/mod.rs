@@ -54,7 +54,7 @@ pub trait SendVectorReader: Send + Sync {
     fn close_send(&self) -> SendBoxFuture<'_, io::Result<()>>;
 }
 
-impl VectorReader for Box<dyn SendVectorReader> {
+impl VectorReader for Box<dyn SendVectorReader + '_> {
     async fn read_vectors<S>(
         &self,
         requests: &[ReadRequest],
@@ -117,7 +117,7 @@ pub trait SendPageWriter: Send + Sync {
     fn close_send(&self) -> SendBoxFuture<'_, Result<(), WriteError>>;
 }
 
-impl PageWriter for Box<dyn SendPageWriter> {
+impl PageWriter for Box<dyn SendPageWriter + '_> {
     async fn write_pages(&self, writes: &[PageWrite<'_>]) -> Result<WriteOutcome, WriteError> {
         (**self).write_pages_send(writes).await
     }
@@ -143,7 +143,7 @@ impl PageWriter for Box<dyn SendPageWriter> {
     }
 }
 
-impl SendVectorReader for Box<dyn SendVectorReader> {
+impl SendVectorReader for Box<dyn SendVectorReader + '_> {
     fn read_vectors_send<'a>(
         &'a self,
         requests: &'a [ReadRequest],
@@ -170,7 +170,7 @@ impl SendVectorReader for Box<dyn SendVectorReader> {
     }
 }
 
-impl SendPageWriter for Box<dyn SendPageWriter> {
+impl SendPageWriter for Box<dyn SendPageWriter + '_> {
     fn write_pages_send<'a>(
         &'a self,
         writes: &'a [PageWrite<'a>],
