@@ -113,6 +113,8 @@ struct Waits {
     clock: Arc<Clock>,
     generation: u64,
     ticket: u64,
+    /// The one that the clock has.
+    waker: Waker,
 }
 
 impl Waits {
@@ -134,15 +136,17 @@ impl Future for Alarm {
         if Instant::now() >= at {
             return Poll::Ready(Ok(()));
         }
-        if let Some(waits) = &self.waits {
-            if waits.generation == fork::generation() {
+        if let Some(waits) = &mut self.waits {
+            if waits.generation == fork::generation() && !waits.waker.will_wake(cx.waker()) {
                 waits.renew(at, cx.waker().clone());
+                waits.waker.clone_from(cx.waker());
             }
             return Poll::Pending;
         }
         let clock = CLOCK.get_or_start(|| Ok::<_, io::Error>(Arc::default()))?;
         let ticket = clock.add(at, cx.waker().clone())?;
-        self.waits = Some(Waits { clock, generation: fork::generation(), ticket });
+        let (generation, waker) = (fork::generation(), cx.waker().clone());
+        self.waits = Some(Waits { clock, generation, ticket, waker });
         Poll::Pending
     }
 }

@@ -75,7 +75,7 @@ where
         duplicates: plan.duplicates(),
         ..*engine.stats()
     };
-    batch.scratch.table = engine.into_table();
+    batch.scratch.table = engine.take_table();
     let delivered = batch.delivered;
     match batch.state {
         State::Running => Ok(ReadOutcome { delivered, end: BatchEnd::Complete, stats }),

@@ -1,7 +1,7 @@
 //! Stopping, timing and counting a batch while it runs.
 
 use crate::gate::wake_all;
-use crate::{BatchEnd, Meter};
+use crate::{BatchEnd, Meter, fork};
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,16 +10,19 @@ use std::time::Instant;
 
 /// A flag that ends batches early. Once up, it never comes down. Clones share it, also across threads.
 ///
-/// A batch that waits for its turn on the device ends as soon as the flag is raised.
-#[derive(Clone, Debug, Default)]
+/// A batch that waits for its turn on the device ends as soon as the flag is raised. In a forked process, a
+/// flag from before the fork wakes nobody.
+#[derive(Clone, Debug)]
 pub struct StopFlag(Arc<StopState>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct StopState {
     raised: AtomicBool,
     /// Something else that raises the flag, such as a signal handler. It wakes nobody.
     other: Option<Arc<AtomicBool>>,
     waiting: Mutex<Waiting>,
+    /// In a forked process, another thread of the parent may hold the lock. There the flag wakes nobody.
+    generation: u64,
 }
 
 /// The batches to wake when the flag is raised.
@@ -40,14 +43,21 @@ impl StopFlag {
     /// A flag that is down.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_other(None)
+    }
+
+    fn with_other(other: Option<Arc<AtomicBool>>) -> Self {
+        let (raised, waiting) = (AtomicBool::new(false), Mutex::default());
+        Self(Arc::new(StopState { raised, other, waiting, generation: fork::generation() }))
     }
 
     /// Raises the flag, and wakes the batches that wait.
     pub fn stop(&self) {
         self.0.raised.store(true, Ordering::SeqCst);
         // No lock is held while tasks are woken: a waker may drop a batch.
-        let wakers = std::mem::take(&mut self.waiting().wakers);
+        let Some(mut waiting) = self.waiting() else { return };
+        let wakers = std::mem::take(&mut waiting.wakers);
+        drop(waiting);
         wake_all(wakers.into_iter().map(|(_, waker)| waker));
     }
 
@@ -59,24 +69,33 @@ impl StopFlag {
     }
 
     /// Calls `waker` when the flag is raised. A flag that is up already calls nothing.
-    pub(crate) fn wake(&self, waker: Waker) -> StopWaiter {
-        let mut waiting = self.waiting();
+    pub(crate) fn wake(&self, waker: Waker) -> Option<StopWaiter> {
+        let mut waiting = self.waiting()?;
         let ticket = waiting.ticket_next;
         waiting.ticket_next += 1;
         waiting.wakers.push((ticket, waker));
         drop(waiting);
-        StopWaiter { flag: self.clone(), ticket }
+        Some(StopWaiter { flag: self.clone(), ticket })
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> Option<MutexGuard<'_, Waiting>> {
+        if self.0.generation != fork::generation() {
+            return None;
+        }
         // Nothing panics while the lock is held.
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        Some(self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Default for StopFlag {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl Drop for StopWaiter {
     fn drop(&mut self) {
-        let mut waiting = self.flag.waiting();
+        let Some(mut waiting) = self.flag.waiting() else { return };
         let at = waiting.wakers.iter().position(|&(ticket, _)| ticket == self.ticket);
         let waker = at.map(|at| waiting.wakers.swap_remove(at));
         // The lock goes first, because dropping a waker runs the executor's code.
@@ -90,7 +109,7 @@ impl From<Arc<AtomicBool>> for StopFlag {
     ///
     /// A batch looks at it before each submission and each delivery. Nothing wakes a batch that waits.
     fn from(raised: Arc<AtomicBool>) -> Self {
-        Self(Arc::new(StopState { other: Some(raised), ..StopState::default() }))
+        Self::with_other(Some(raised))
     }
 }
 

@@ -132,7 +132,7 @@ where
     ) -> Self {
         let in_flight = InFlight::new(table, slots);
         Self {
-            _stop: control.stop.as_ref().map(|stop| stop.wake(in_flight.waker())),
+            _stop: control.stop.as_ref().and_then(|stop| stop.wake(in_flight.waker())),
             deadline: control.deadline.map(alarm),
             in_flight: Some(in_flight),
             waiter: gate.waiter(),
@@ -156,7 +156,8 @@ where
             client.lost(error);
         }
         if let Some(deadline) = &mut self.deadline
-            && let Poll::Ready(ended) = Pin::new(deadline).poll(cx)
+            && let waker = in_flight.waker()
+            && let Poll::Ready(ended) = Pin::new(deadline).poll(&mut Context::from_waker(&waker))
         {
             self.deadline = None;
             if let Err(error) = ended {
@@ -203,10 +204,17 @@ where
             self.waiter.leave();
         }
     }
+}
 
-    /// Ends the engine, when nothing is in flight. Returns the table for the next one.
-    pub(crate) fn into_table(mut self) -> Option<Table<K>> {
-        self.in_flight.take().map(InFlight::into_table)
+impl<S, F, N, K> Engine<'_, S, F, N, K>
+where
+    S: PageSource,
+    F: Future + 'static,
+    K: 'static,
+{
+    /// Ends the engine if nothing is in flight. Returns the table for the next one.
+    pub(crate) fn take_table(&mut self) -> Option<Table<K>> {
+        self.in_flight.take_if(|in_flight| in_flight.is_empty()).map(InFlight::into_table)
     }
 }
 

@@ -51,8 +51,9 @@ pub enum AccessPattern {
 
 /// The priority of a file's operations.
 ///
-/// `io-ring` and `io-threads` have lanes, and the documentation of `io-ring` says what they do. The other
-/// backends ignore the lane.
+/// On every backend, the foreground goes before the background where both wait for a part of one
+/// [`DeviceBudget`]. `io-ring` and `io-threads` have lanes besides, which also limit what the background has
+/// in flight. The documentation of `io-ring` says how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lane {
     /// A caller waits, such as a search for its reads or a change for its journal. The default.

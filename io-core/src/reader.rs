@@ -3,7 +3,7 @@
 use crate::batch::{BatchScratch, read_batch};
 use crate::gate::Gate;
 use crate::kept::KeptBytes;
-use crate::paged_session::session;
+use crate::paged_session::{Tables, session};
 use crate::plan::ReadPlan;
 use crate::read_span::trace_batch;
 use crate::session::FileSession;
@@ -46,7 +46,7 @@ pub trait VectorReader {
     /// holds for all of them.
     ///
     /// Sessions and batches of one reader share its depth and its byte budget. A session must be polled or
-    /// dropped, as a batch.
+    /// dropped, as a batch. A session over a memory map is always ready: its reads wait inside the poll.
     fn session(&self, control: ReadControl) -> impl FileSession;
 
     /// The file, with its length at the time of opening.
@@ -189,6 +189,7 @@ pub struct PagedReader<S> {
     kept: KeptBytes,
     /// Memory of batches that ended, for later ones. It has one entry for each batch that ran at once.
     scratch: Mutex<Vec<(ReadPlan, BatchScratch)>>,
+    tables: Tables,
     closed: AtomicBool,
 }
 
@@ -210,6 +211,7 @@ impl<S: PageSource> PagedReader<S> {
             gate: Gate::new(info.budget(), info.lane),
             source,
             scratch: Mutex::default(),
+            tables: Tables::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -262,7 +264,7 @@ impl<S: PageSource> VectorReader for PagedReader<S> {
     }
 
     fn session(&self, control: ReadControl) -> impl FileSession {
-        session(&self.source, &self.gate, &self.kept, &self.closed, control)
+        session(&self.source, &self.gate, &self.kept, (&self.closed, &self.tables), control)
     }
 
     fn file(&self) -> &FileInfo {

@@ -18,8 +18,9 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadTerms {
-    /// Background reads start when no foreground read of their session or of their device waits. A backend
-    /// with lanes also limits how many of them are in flight.
+    /// Background reads start when no foreground read of their session waits. Where others wait for their
+    /// device, at most 1,024 foreground operations overtake one. A backend with lanes also limits how many of
+    /// them are in flight.
     ///
     /// A foreground read that a waiting background read covers takes it along.
     pub lane: Lane,
@@ -100,6 +101,9 @@ pub trait FileSession {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Completion>>;
 
     /// Forgets all reads with this tag. None of them completes from now on.
+    ///
+    /// Those in flight keep their part of the budget until they have ended, and the session is polled or
+    /// dropped.
     fn cancel(&mut self, tag: u64);
 
     /// Forgets all reads.

@@ -164,11 +164,13 @@ impl<W: PageWriter + 'static, K: WriteForm<W>> WriteBehind<W, K> {
 
     /// Sets the file's length ahead of its bytes, once the file turns out to be long.
     async fn grow(&mut self, end: u64) -> Result<(), WriteError> {
-        self.end = self.end.max(end);
-        if self.end > self.len_ahead && !self.batches().is_empty() {
-            self.len_ahead = self.end + self.end.min(LEN_AHEAD_MAX);
+        let end = self.end.max(end);
+        if end > self.len_ahead && !self.batches().is_empty() {
+            self.len_ahead = end + end.min(LEN_AHEAD_MAX);
             self.writer.set_len(self.len_ahead).await?;
         }
+        // Only now the bytes are sure to be taken. A future that is dropped before has taken none.
+        self.end = end;
         Ok(())
     }
 

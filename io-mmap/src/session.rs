@@ -100,7 +100,7 @@ impl KnownReads {
         let Known { tag, terms, read } = self.0.pop_front()?;
         let is_late = |deadline| deadline <= Instant::now();
         let bytes = read.and_then(|request| {
-            if terms.deadline.into_iter().chain(map.control.deadline).any(is_late) {
+            if request.len > 0 && terms.deadline.into_iter().chain(map.control.deadline).any(is_late) {
                 let (file, ReadRequest { offset, len }) = (map.file.path.clone(), request);
                 return Err(ReadError::Deadline { file, index: tag as usize, offset, len });
             }

@@ -12,7 +12,7 @@
 mod reads;
 mod requests;
 
-use crate::engine::{Client, Engine, Failure, Wanted};
+use crate::engine::{Client, Engine, Failure, Table, Wanted};
 use crate::gate::{Gate, Permit};
 use crate::in_flight::SlotTable;
 use crate::kept::KeptBytes;
@@ -28,6 +28,7 @@ use smallvec::SmallVec;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 /// Starts a session over `source`.
@@ -35,15 +36,16 @@ pub(crate) fn session<'a, S: PageSource>(
     source: &'a S,
     gate: &Gate,
     kept: &'a KeptBytes,
-    closed: &'a AtomicBool,
+    (closed, tables): (&'a AtomicBool, &'a Tables),
     control: ReadControl,
 ) -> impl FileSession + 'a {
     let slots = gate.limits().queue_depth;
+    let table = tables.lock().pop().unwrap_or_else(|| SlotTable::new(slots));
     let start = |offset, len, permit| source.read(offset, len, permit);
     // Each request has a deadline of its own, so the engine needs none.
     let of_engine = ReadControl { deadline: None, ..control.clone() };
     PagedSession {
-        engine: Engine::new(source, start, gate, (SlotTable::new(slots), slots), &of_engine),
+        engine: Engine::new(source, start, gate, (table, slots), &of_engine),
         state: State {
             source,
             kept,
@@ -53,7 +55,25 @@ pub(crate) fn session<'a, S: PageSource>(
             stats: ReadStats::default(),
         },
         closed,
+        tables,
         span: SessionSpan::new(source.file(), source.info()),
+    }
+}
+
+/// Memory of sessions that ended, for later ones. A table has an allocation for each read in flight.
+#[derive(Default)]
+pub(crate) struct Tables(Mutex<Vec<Table<ReadKey>>>);
+
+impl Tables {
+    fn lock(&self) -> MutexGuard<'_, Vec<Table<ReadKey>>> {
+        // Nothing panics while the lock is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Tables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tables").finish_non_exhaustive()
     }
 }
 
@@ -65,6 +85,7 @@ where
     engine: Engine<'a, S, F, N, ReadKey>,
     state: State<'a, S>,
     closed: &'a AtomicBool,
+    tables: &'a Tables,
     span: SessionSpan,
 }
 
@@ -75,6 +96,7 @@ where
 {
     fn drop(&mut self) {
         self.span.ended(self.state.requests.delivered(), &self.cost());
+        self.tables.lock().extend(self.engine.take_table());
     }
 }
 

@@ -31,7 +31,7 @@ pub type SendSink<'a> = dyn for<'b> FnMut(usize, &'b [u8]) -> ControlFlow<()> + 
 /// The object-safe form of [`VectorReader`] that may move between threads, with its futures and sessions.
 ///
 /// `Box<dyn SendVectorReader>` is a [`VectorReader`] too. It then reads through a session, since its sink
-/// need not be `Send`. That costs an allocation a read. [`SendVectorReader::read_vectors_send`] does not.
+/// need not be `Send`. That costs some allocations a read. [`SendVectorReader::read_vectors_send`] does not.
 pub trait SendVectorReader: Send + Sync {
     /// As [`VectorReader::read_vectors`].
     fn read_vectors_send<'a>(

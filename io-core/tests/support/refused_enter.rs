@@ -113,8 +113,9 @@ async fn read(backend: &impl BackendFactory, path: &Path, options: &OpenOptions,
         ControlFlow::Continue(())
     };
     let outcome = refusing(call, reader.read_vectors(&requests, &ReadControl::default(), sink)).await;
-    if let Ok(outcome) = outcome {
-        assert_eq!((outcome.delivered, right), (requests.len(), requests.len()));
+    match outcome {
+        Ok(outcome) => assert_eq!((outcome.delivered, right), (requests.len(), requests.len())),
+        Err(error) => assert_eq!(error.raw_os_error(), Some(ERROR.load(SeqCst) as i32), "{error}"),
     }
     reader.close().await.expect("closes");
 }
