@@ -38,8 +38,8 @@ struct Assembly {
 
 /// Reads what `plan` says from `source` and hands every request to `sink`.
 ///
-/// After the first error, the stop flag, the deadline or `ControlFlow::Break`, it submits and delivers nothing more, and
-/// waits for the reads in flight.
+/// After the first error, the stop flag, the deadline or `ControlFlow::Break`, it submits and delivers
+/// nothing more. It then waits for the reads in flight.
 ///
 /// # Errors
 /// [`ReadError::Io`] and [`ReadError::Truncated`].

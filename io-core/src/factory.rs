@@ -30,8 +30,8 @@ pub trait FileSystem: Clone + Send + Sync + 'static {
         Arc::new(StdDirectory)
     }
 
-    /// Opens an existing file for reading. If the backend's files live on an executor of its own, call it there
-    /// ([`Executor::run`]). Those of a [`SendBackend`](crate::SendBackend) live anywhere.
+    /// Opens an existing file for reading. If the backend's files live on an executor of its own, call it
+    /// there ([`Executor::run`]). Those of a [`SendBackend`](crate::SendBackend) live anywhere.
     ///
     /// # Errors
     /// [`OpenError`]. No option is silently ignored.

@@ -37,9 +37,9 @@
 //!     use.
 //! 13. A session ([`FileSession`]) takes reads at any time. Each completes once, with exactly its bytes or an
 //!     error of its own, unless it is cancelled. A read in flight also serves later requests for its bytes,
-//!     unless a write of this process to the file began or ended in between. A read ends at its deadline with
-//!     an error of its own. Foreground reads start before background ones ([`ReadTerms`]). Promises 3, 4 and 7
-//!     to 12 hold for sessions too.
+//!     unless a write of this process to the file began or ended in between. A read ends at its deadline
+//!     with an error of its own. Foreground reads start before background ones ([`ReadTerms`]). Promises 3,
+//!     4 and 7 to 12 hold for sessions too.
 //!
 //! # Layers
 //!
@@ -54,7 +54,8 @@
 //! | [`FileSystem`] | opens readers and writers |
 //! | [`Executor`] | starts the executor they live on |
 //! | [`BackendFactory`] | both |
-//! | [`DynBackend`], [`SendBackend`] | a backend chosen at run time: files that stay on their thread, and files that may move |
+//! | [`DynBackend`] | a backend chosen at run time, whose files stay on their thread |
+//! | [`SendBackend`] | the same, with files that may move between threads |
 //!
 //! [`ReadPlan`]: backend::ReadPlan
 //! [`PagedReader`]: backend::PagedReader

@@ -1,5 +1,5 @@
-//! Reads and writes while the kernel refuses `io_uring_enter`, for the tests of every ring. It replaces `syscall` of the
-//! C library, so only a test binary of its own may include it.
+//! Reads and writes while the kernel refuses `io_uring_enter`, for the tests of every ring. It replaces
+//! `syscall` of the C library, so only a test binary of its own may include it.
 
 #![allow(unsafe_code)]
 
