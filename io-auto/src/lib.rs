@@ -25,7 +25,7 @@
 //! # When it chooses
 //!
 //! One choice holds for the whole process. It is made with the first file or the first
-//! [`run`](io_core::BackendFactory::run), and holds until the last file is closed and the last `run` has
+//! [`run`](io_core::Executor::run), and holds until the last file is closed and the last `run` has
 //! returned. The next first file makes a new one. So the files that are open at once share one ring, or one
 //! pool of threads. It is the ring, or the pool, that [`io_ring`] or [`io_threads`] use by default.
 //!
