@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo bench -p benches --bench default_backend -- prepare    # makes the collection, in a minute
 //! cargo bench -p benches --bench default_backend
-//! target/release/slow-disk run --read-ahead-kb 128 --memory-max-mib 192 -- \
+//! target/release/slow-disk run --read-ahead-kb 128 --memory-max-mib 256 -- \
 //!     cargo bench -p benches --bench default_backend
 //! ```
 //!

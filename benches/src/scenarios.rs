@@ -98,9 +98,9 @@ pub const SCENARIOS: &[Scenario] = &[
         // The kernel's usual read-ahead, since the command does not change it.
         disks: &[
             LOCAL,
-            Disk::Local { memory_max_mib: Some(192) },
+            Disk::Local { memory_max_mib: Some(256) },
             slow(8, None, 128),
-            slow(8, Some(192), 128),
+            slow(8, Some(256), 128),
         ],
     },
     Scenario {
