@@ -16,7 +16,7 @@
 //! | `BENCH_DIR` | a directory on the disk to measure | `target/tmp` |
 //! | `BENCH_KEEP` | the directory of the collection | `target/tmp` |
 //! | `BENCH_BACKENDS` | other contenders, as `mmap,ring` | those of the default |
-//! | `BENCH_ROUNDS` | the number of rounds | 5 |
+//! | `BENCH_ROUNDS` | the number of rounds | 3 |
 //! | `BENCH_QUICK=1` | shows in seconds that it works | |
 
 use benches::data::variable;
@@ -59,7 +59,7 @@ struct Setup {
 
 fn main() -> Result<()> {
     memory::give_back_when_freed();
-    let Settings { quick, dir, rounds } = Settings::new(env!("CARGO_TARGET_TMPDIR"), 5)?;
+    let Settings { quick, dir, rounds } = Settings::new(env!("CARGO_TARGET_TMPDIR"), 3)?;
     let points = if quick { 2000 } else { 100_000 };
     let name = format!("default-backend-{points}x{DIM}");
     let kept = kept(env!("CARGO_TARGET_TMPDIR"), &name, |dir| make(dir, points))?;
@@ -72,7 +72,7 @@ fn main() -> Result<()> {
     let collection = dir.path().join("collection");
     Collection::restore(&BackendKind::Mmap.backend(), &kept, &collection, &StopFlag::new())?;
     let vectors = largest_file(&collection)?;
-    let queries = Clustered::new(points, DIM, SEED).queries(if quick { 40 } else { 2000 });
+    let queries = Clustered::new(points, DIM, SEED).queries(if quick { 40 } else { 600 });
     let (searches, furthest) = measure(&Setup { dir: collection, vectors, queries, rounds, kinds }, points)?;
     let mut report = Report::new("default_backend");
     report.table(searches);
