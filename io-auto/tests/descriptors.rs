@@ -3,22 +3,18 @@
 
 mod common;
 
+#[path = "../../io-core/tests/support/no_descriptors.rs"]
+mod no_descriptors;
+
 use common::{file_of, open_and_read, taken};
 use io_core::{OpenError, StartError};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::fs::File;
+use no_descriptors::take_descriptors;
 
 #[test]
 fn a_want_of_descriptors_is_an_error_and_no_reason_for_threads() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = file_of(&directory);
-    let usual = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..usual }).expect("lowers it");
-    let mut held = Vec::new();
-    while let Ok(file) = File::open("/dev/null") {
-        held.push(file);
-    }
-    assert!(held.len() > 10);
+    let mut held = take_descriptors();
     // First there is no descriptor for the eventfd, then none for the ring.
     let opened = [(); 2].map(|()| {
         let opened = open_and_read(&path);

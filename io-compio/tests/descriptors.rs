@@ -2,11 +2,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "a skip must be seen")]
 
+#[path = "../../io-core/tests/support/no_descriptors.rs"]
+mod no_descriptors;
+
 use compio_driver::{DriverType, Proactor};
 use compio_runtime::Runtime;
 use io_compio::CompioBackend;
 use io_core::{FileSystem, OpenError, OpenOptions, ReadControl, ReadRequest, StartError, VectorReader};
-use std::fs::File;
+use no_descriptors::take_descriptors;
 use std::ops::ControlFlow;
 
 /// compio asks a ring of its own for the operations of the kernel when it first submits one, and panics if it
@@ -22,15 +25,7 @@ fn a_users_runtime_that_has_submitted_nothing_yet_says_so() {
     let (backend, program) = (CompioBackend::default(), std::env::current_exe().unwrap());
     let options = OpenOptions::default();
     let open = || backend.open(&program, &options);
-    // SAFETY: lowers a limit of this process, which is this test's.
-    let lowered =
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: 64, rlim_max: 64 }) };
-    assert_eq!(lowered, 0);
-    let mut taken = Vec::new();
-    while let Ok(file) = File::open("/dev/null") {
-        taken.push(file);
-    }
-    assert!(taken.len() > 10);
+    let mut taken = take_descriptors();
     taken.pop();
     own.block_on(async {
         let opened = open().await.map(drop);

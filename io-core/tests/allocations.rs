@@ -1,36 +1,17 @@
 //! In the steady state a read of a batch allocates nothing. A batch costs the same few allocations for any
 //! number of reads. A read of a session makes one allocation, for its shared bytes.
 
+#[path = "support/counting.rs"]
+mod counting;
+
+use counting::allocations;
 use io_core::testing::MemoryBackend;
 use io_core::{
     BackendFactory, Completion, DynBackend, Executor, FileSession, FileSystem, OpenOptions, ReadControl,
     ReadRequest, VectorReader,
 };
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: forwards to the system's allocator and only counts.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps `alloc`'s contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps `dealloc`'s contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Allocations of one batch of `reads` single reads, once everything is warm. The in-memory disk allocates
 /// once a read, for its queue. The result excludes that.
@@ -41,12 +22,12 @@ fn allocations_per_batch<B: BackendFactory>(backend: &B, reads: u64) -> u64 {
         let reader = backend.open(Path::new("vectors"), &options).await.expect("opens");
         let mut counted = 0;
         for _ in 0..3 {
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let before = allocations();
             let outcome = reader
                 .read_vectors(&requests, &ReadControl::default(), |_, _| ControlFlow::Continue(()))
                 .await
                 .expect("reads");
-            counted = ALLOCATIONS.load(Ordering::Relaxed) - before;
+            counted = allocations() - before;
             assert_eq!(outcome.stats.reads, reads, "nothing merged");
         }
         counted
@@ -63,14 +44,14 @@ fn allocations_per_round(backend: &MemoryBackend, reads: u64) -> u64 {
         let mut session = reader.session(ReadControl::default());
         let mut counted = 0;
         for _ in 0..3 {
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let before = allocations();
             for read in 0..reads {
                 session.submit(read, ReadRequest::new(read * 8192, 400));
             }
             while let Some(Completion { bytes, .. }) = session.next().await {
                 assert_eq!(bytes.expect("reads").len(), 400);
             }
-            counted = ALLOCATIONS.load(Ordering::Relaxed) - before;
+            counted = allocations() - before;
         }
         assert_eq!(session.stats().reads, 3 * reads, "nothing merged");
         counted

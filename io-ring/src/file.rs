@@ -210,6 +210,10 @@ impl PageSink for RingSink {
     }
 
     async fn set_len(&self, len: u64) -> io::Result<()> {
+        // The parent still has the file, and a thread that stayed behind may hold the lock.
+        if let Some(lost) = self.handle.lost() {
+            return Err(lost);
+        }
         let for_len = self.for_len();
         for_len
             .as_ref()

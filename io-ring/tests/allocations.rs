@@ -4,34 +4,15 @@
 
 mod common;
 
+#[path = "../../io-core/tests/support/counting.rs"]
+mod counting;
+
 use common::{directory, file_of, options};
+use counting::allocations;
 use io_core::{BackendFactory, DynBackend, ReadControl, ReadRequest, VectorReader};
 use io_ring::RingBackend;
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: forwards to the system's allocator and only counts.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps `alloc`'s contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps `dealloc`'s contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Allocations of one batch of `reads` reads, once everything is warm.
 fn allocations_per_batch<B: BackendFactory>(backend: &B, path: &Path, reads: u64) -> u64 {
@@ -40,12 +21,12 @@ fn allocations_per_batch<B: BackendFactory>(backend: &B, path: &Path, reads: u64
         let reader = backend.open(path, &options()).await.expect("opens");
         let mut counted = 0;
         for _ in 0..5 {
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let before = allocations();
             let outcome = reader
                 .read_vectors(&requests, &ReadControl::default(), |_, _| ControlFlow::Continue(()))
                 .await
                 .expect("reads");
-            counted = ALLOCATIONS.load(Ordering::Relaxed) - before;
+            counted = allocations() - before;
             assert_eq!(outcome.stats.reads, reads, "nothing merged");
         }
         counted

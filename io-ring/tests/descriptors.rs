@@ -3,26 +3,21 @@
 
 mod common;
 
-use common::{directory, file_of, options, read_and_check, requests, ring};
+#[path = "../../io-core/tests/support/no_descriptors.rs"]
+mod no_descriptors;
+
+use common::{directory, file_of, options, own, read_and_check, requests};
 use io_core::{FileSystem, OpenError, StartError};
 use io_ring::{RingBackend, RingOptions};
-use std::fs::File;
+use no_descriptors::take_descriptors;
 
 #[test]
 fn starting_and_opening_say_so_and_open_files_are_read_on() {
     let directory = directory();
     let path = file_of(directory.path(), 100);
-    let backend = ring();
+    let backend = own();
     let reader = pollster::block_on(backend.open(&path, &options())).expect("opens");
-    // SAFETY: lowers a limit of this process, which is this test's.
-    let lowered =
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &libc::rlimit { rlim_cur: 64, rlim_max: 64 }) };
-    assert_eq!(lowered, 0);
-    let mut taken = Vec::new();
-    while let Ok(file) = File::open("/dev/null") {
-        taken.push(file);
-    }
-    assert!(taken.len() > 10);
+    let mut taken = take_descriptors();
 
     // First there is no descriptor for the eventfd, then none for the ring.
     for _ in 0..2 {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Stalled, directory, file_of, options, poll_once, requests, ring, threads_named};
+use common::{Stalled, directory, file_of, options, own, poll_once, requests, threads_named};
 use io_core::{FileSystem, ReadControl, VectorReader};
 use io_ring::RingBackend;
 use std::ops::ControlFlow;
@@ -20,7 +20,7 @@ fn its_thread_is_gone_once_nothing_is_left_of_it() {
     let directory = directory();
     let path = file_of(directory.path(), 100);
     let (control, all) = (ReadControl::default(), requests(0..100));
-    let backend = ring();
+    let backend = own();
     assert_eq!(threads_named("io-ring").len(), 1);
     let reader = pollster::block_on(backend.open(&path, &options())).expect("opens");
     let stalled = Stalled::new(&backend);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Stalled, Writer, bytes_at, directory, poll_once, ring};
+use common::{Stalled, Writer, bytes_at, directory, own, poll_once};
 use io_core::{FileSystem, Lane, OpenOptions, PageWrite, PageWriter, WriteError, WriteOutcome};
 use std::ffi::CString;
 use std::io::Write;
@@ -69,7 +69,7 @@ fn write_pages_at_once(writer: &Writer, stalled: Stalled) -> Vec<Result<WriteOut
 #[test]
 fn of_joined_writes_those_that_fit_are_written_and_each_other_one_fails() {
     for lane in [Lane::Foreground, Lane::Background] {
-        let (Some(disk), backend) = (SmallDisk::of_pages(DISK), ring()) else { return };
+        let (Some(disk), backend) = (SmallDisk::of_pages(DISK), own()) else { return };
         let path = disk.path().join("file");
         let options = OpenOptions::default().with_lane(lane);
         let writer = pollster::block_on(backend.create(&path, &options)).expect("creates");

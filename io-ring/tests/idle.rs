@@ -3,14 +3,14 @@
 
 mod common;
 
-use common::{directory, file_of, options, read_and_check, requests, ring, threads_named};
+use common::{directory, file_of, options, own, read_and_check, requests, threads_named};
 use io_core::{FileSystem, Lane, OpenOptions, PageWrite, PageWriter};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 #[test]
 fn its_thread_neither_runs_nor_is_woken() {
-    let (directory, backend) = (directory(), ring());
+    let (directory, backend) = (directory(), own());
     let reader =
         pollster::block_on(backend.open(&file_of(directory.path(), 100), &options())).expect("opens");
     pollster::block_on(read_and_check(&reader, &requests(0..100)));

@@ -3,35 +3,16 @@
 
 mod common;
 
-use common::{LEN, direct, directory, file_of};
+#[path = "../../io-core/tests/support/counting.rs"]
+mod counting;
+
+use common::{LEN, directory, file_of, options};
+use counting::allocations;
 use io_core::{BackendFactory, DynBackend, OpenOptions, ReadControl, ReadRequest, VectorReader};
 use io_threads::{ThreadsBackend, ThreadsOptions};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: forwards to the system's allocator and only counts.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps `alloc`'s contract.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps `dealloc`'s contract.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// The fewest allocations of a batch of `reads` reads, once everything is warm. A thread that starts
 /// allocates, and it may start late.
@@ -41,12 +22,12 @@ fn allocations_per_batch<B: BackendFactory>(backend: &B, path: &Path, how: &Open
         let reader = backend.open(path, how).await.expect("opens");
         let mut fewest = u64::MAX;
         for _ in 0..10 {
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let before = allocations();
             let outcome = reader
                 .read_vectors(&requests, &ReadControl::default(), |_, _| ControlFlow::Continue(()))
                 .await
                 .expect("reads");
-            fewest = fewest.min(ALLOCATIONS.load(Ordering::Relaxed) - before);
+            fewest = fewest.min(allocations() - before);
             assert_eq!(outcome.stats.reads, reads, "nothing merged");
         }
         fewest
@@ -60,11 +41,11 @@ fn a_read_allocates_nothing() {
     let directory = directory();
     let path = file_of(directory.path(), 512);
     // Few threads, which all run soon, and then stay.
-    let options = ThreadsOptions::default().with_threads_max(4).with_idle_for(Duration::from_secs(3600));
-    let backend = ThreadsBackend::start(&options).expect("a thread starts");
+    let few_threads = ThreadsOptions::default().with_threads_max(4).with_idle_for(Duration::from_secs(3600));
+    let backend = ThreadsBackend::start(&few_threads).expect("a thread starts");
     let chosen = DynBackend::new(backend.clone());
-    let buffered = OpenOptions::default().with_gap_max(0);
-    for how in [direct(), buffered] {
+    let (past_the_cache, buffered) = (options(), OpenOptions::default().with_gap_max(0));
+    for how in [past_the_cache, buffered] {
         let few = allocations_per_batch(&backend, &path, &how, 64);
         let many = allocations_per_batch(&backend, &path, &how, 512);
         assert_eq!((few, many), (1, 1), "the slots of a batch are one allocation");

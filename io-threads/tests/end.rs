@@ -5,7 +5,7 @@
 mod common;
 
 use common::{
-    Stalled, direct, directory, file_of, ignore, open, poll_once, pool, read_and_check, requests, threads,
+    Stalled, directory, file_of, ignore, open, options, own, poll_once, read_and_check, requests, threads,
 };
 use io_core::{ReadControl, VectorReader};
 use io_threads::{ThreadsBackend, ThreadsOptions};
@@ -23,9 +23,9 @@ fn there_are_as_many_as_are_needed_and_none_is_left() {
     let path = file_of(directory.path(), 100);
     let (control, all) = (ReadControl::default(), requests(0..100));
     assert_eq!(threads(), 0);
-    let backend = pool(1);
+    let backend = own();
     wait_for_threads(1);
-    let reader = open(&backend, &path, &direct());
+    let reader = open(&backend, &path, &options());
     let stalled = Stalled::new(&backend);
     let mut batch = Box::pin(reader.read_vectors(&all, &control, ignore));
     assert!(poll_once(batch.as_mut()).is_pending());
@@ -39,9 +39,9 @@ fn there_are_as_many_as_are_needed_and_none_is_left() {
     assert_eq!(gate.operations_in_flight(), 0, "they ended first");
 
     // Idle threads end, but for one.
-    let options = ThreadsOptions::default().with_threads_max(8).with_idle_for(Duration::ZERO);
-    let backend = ThreadsBackend::start(&options).expect("a thread starts");
-    let reader = open(&backend, &path, &direct());
+    let short = ThreadsOptions::default().with_threads_max(8).with_idle_for(Duration::ZERO);
+    let backend = ThreadsBackend::start(&short).expect("a thread starts");
+    let reader = open(&backend, &path, &options());
     for _ in 0..10 {
         pollster::block_on(read_and_check(&reader, &all));
         // The kernel counts a thread until a moment after its end. So there is no maximum to check here.
@@ -52,7 +52,7 @@ fn there_are_as_many_as_are_needed_and_none_is_left() {
 
     // The process's pool is shared. It ends too, and comes back.
     for _ in 0..3 {
-        let readers = [(); 2].map(|()| open(&ThreadsBackend::default(), &path, &direct()));
+        let readers = [(); 2].map(|()| open(&ThreadsBackend::default(), &path, &options()));
         wait_for_threads(1);
         readers.iter().for_each(|reader| pollster::block_on(read_and_check(reader, &all)));
         assert!((1..=32).contains(&threads()));

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{direct, directory, file_of, open, pool, read_and_check, requests, threads};
+use common::{directory, file_of, open, options, pool, read_and_check, requests, threads};
 use io_core::{FileSystem, OpenError, OpenOptions, StartError};
 use io_threads::{ThreadsBackend, ThreadsOptions};
 
@@ -21,7 +21,7 @@ fn without_a_thread_it_does_not_start_and_with_one_it_reads() {
     let directory = directory();
     let path = file_of(directory.path(), 100);
     let backend = pool(8);
-    let reader = open(&backend, &path, &direct());
+    let reader = open(&backend, &path, &options());
     // SAFETY: lowers a limit of this process, which is this test's.
     let lowered = unsafe {
         let current = address_space() + LEFT;

@@ -1,30 +1,21 @@
 //! Tasks and threads under any executor share readers and writers of concrete type. Their futures are `Send`.
 
-mod common;
-
-use common::{Reader, Writer, bytes_at, direct, directory, file_of, ignore, pool, read_and_check, requests};
+use crate::common::{
+    Backend, Reader, Writer, bytes_at, directory, file_of, ignore, options, read_and_check, requests,
+};
 use io_core::{
     FileSystem, OpenOptions, PageWrite, PageWriter, ReadControl, ReadRequest, SyncKind, VectorReader,
 };
-use io_threads::{ThreadsBackend, ThreadsSink, ThreadsSource};
 use std::path::Path;
 use std::sync::Arc;
 
 const TASKS: u64 = 8;
 const REQUESTS: u64 = 512;
-const PAGE: usize = 4096;
-const ROUNDS: u64 = 4;
+/// Some pages begin and end within one of the system's pages.
+const PAGE: usize = 3000;
 const PAGES: u64 = 16;
+const ROUNDS: u64 = 4;
 const WRITTEN: usize = (ROUNDS * PAGES * TASKS) as usize * PAGE;
-
-const fn assert_shared<T: Send + Sync>() {}
-const _: () = {
-    assert_shared::<ThreadsBackend>();
-    assert_shared::<ThreadsSource>();
-    assert_shared::<ThreadsSink>();
-    assert_shared::<Reader>();
-    assert_shared::<Writer>();
-};
 
 fn assert_send<T: Send>(value: T) -> T {
     value
@@ -38,13 +29,13 @@ async fn read_batches(reader: Arc<Reader>, task: u64) {
     }
 }
 
-async fn open(path: &Path) -> Arc<Reader> {
-    Arc::new(ThreadsBackend::default().open(path, &direct()).await.expect("opens"))
+async fn reader_in(directory: &Path) -> Arc<Reader> {
+    let path = file_of(directory, REQUESTS as usize);
+    Arc::new(Backend::default().open(&path, &options()).await.expect("opens"))
 }
 
-async fn create(path: &Path) -> Arc<Writer> {
-    let options = OpenOptions::default().with_gap_max(0);
-    Arc::new(ThreadsBackend::default().create(path, &options).await.expect("creates"))
+async fn writer_to(path: &Path) -> Arc<Writer> {
+    Arc::new(Backend::default().create(path, &OpenOptions::default()).await.expect("creates"))
 }
 
 /// Page `task` of each group of [`TASKS`] pages is this task's.
@@ -62,10 +53,10 @@ async fn write_batches(writer: Arc<Writer>, task: u64) {
 
 #[test]
 fn every_future_is_send_before_it_is_polled() {
-    let (directory, backend) = (directory(), pool(2));
+    let (directory, backend) = (directory(), Backend::default());
     let path = file_of(directory.path(), 4);
     pollster::block_on(assert_send(async {
-        let reader = assert_send(backend.open(&path, &direct())).await.expect("opens");
+        let reader = assert_send(backend.open(&path, &options())).await.expect("opens");
         let (control, requests) = (ReadControl::default(), [ReadRequest::new(0, 10)]);
         let read = reader.read_vectors(&requests, &control, ignore);
         assert_eq!(assert_send(read).await.expect("reads").delivered, 1);
@@ -82,16 +73,40 @@ fn every_future_is_send_before_it_is_polled() {
     }));
 }
 
+/// Waits for all tasks of tokio.
+async fn join(tasks: Vec<tokio::task::JoinHandle<()>>) {
+    for task in tasks {
+        task.await.expect("reads and writes right");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tasks_of_tokio_share_a_reader() {
+    let directory = directory();
+    let reader = reader_in(directory.path()).await;
+    join((0..TASKS).map(|task| tokio::spawn(read_batches(Arc::clone(&reader), task))).collect()).await;
+    assert_eq!(reader.gate().operations_in_flight(), 0);
+    reader.close().await.expect("closes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tasks_of_tokio_share_a_writer() {
+    let directory = directory();
+    let path = directory.path().join("written");
+    let writer = writer_to(&path).await;
+    join((0..TASKS).map(|task| tokio::spawn(write_batches(Arc::clone(&writer), task))).collect()).await;
+    writer.close().await.expect("closes");
+    assert!(std::fs::read(&path).expect("is there") == bytes_at(0, WRITTEN));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn tasks_of_tokio_share_a_reader_and_a_writer() {
     let directory = directory();
     let path = directory.path().join("written");
-    let (reader, writer) = (open(&file_of(directory.path(), REQUESTS as usize)).await, create(&path).await);
+    let (reader, writer) = (reader_in(directory.path()).await, writer_to(&path).await);
     let reads = (0..TASKS).map(|task| tokio::spawn(read_batches(Arc::clone(&reader), task)));
     let writes = (0..TASKS).map(|task| tokio::spawn(write_batches(Arc::clone(&writer), task)));
-    for task in reads.chain(writes).collect::<Vec<_>>() {
-        task.await.expect("reads and writes right");
-    }
+    join(reads.chain(writes).collect()).await;
     assert_eq!(reader.gate().operations_in_flight(), 0);
     reader.close().await.expect("closes");
     writer.close().await.expect("closes");
@@ -99,25 +114,28 @@ async fn tasks_of_tokio_share_a_reader_and_a_writer() {
 }
 
 #[test]
-fn tasks_of_smol_share_a_reader() {
+fn tasks_of_smol_share_a_reader_and_a_writer() {
     let directory = directory();
+    let path = directory.path().join("written");
     smol::block_on(async {
-        let reader = open(&file_of(directory.path(), REQUESTS as usize)).await;
-        let tasks: Vec<_> =
-            (0..TASKS).map(|task| smol::spawn(read_batches(Arc::clone(&reader), task))).collect();
-        for task in tasks {
+        let (reader, writer) = (reader_in(directory.path()).await, writer_to(&path).await);
+        let reads = (0..TASKS).map(|task| smol::spawn(read_batches(Arc::clone(&reader), task)));
+        let writes = (0..TASKS).map(|task| smol::spawn(write_batches(Arc::clone(&writer), task)));
+        for task in reads.chain(writes).collect::<Vec<_>>() {
             task.await;
         }
         reader.close().await.expect("closes");
+        writer.close().await.expect("closes");
     });
+    assert!(std::fs::read(&path).expect("is there") == bytes_at(0, WRITTEN));
 }
 
 #[test]
 fn threads_without_an_executor_share_a_reader_and_a_writer() {
     let directory = directory();
     let path = directory.path().join("written");
-    let reader = pollster::block_on(open(&file_of(directory.path(), REQUESTS as usize)));
-    let writer = pollster::block_on(create(&path));
+    let reader = pollster::block_on(reader_in(directory.path()));
+    let writer = pollster::block_on(writer_to(&path));
     std::thread::scope(|scope| {
         for task in 0..TASKS {
             let (reader, writer) = (Arc::clone(&reader), Arc::clone(&writer));
