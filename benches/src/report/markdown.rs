@@ -64,9 +64,19 @@ pub fn document(runs: &[Run], notes: &BTreeMap<String, String>) -> String {
             [claim.scenario.to_owned(), found.disk.clone(), what, aim, figure]
         }),
     );
-    let mut scenarios: Vec<String> = runs.iter().map(|run| format!("[{0}](#{0})", run.scenario)).collect();
-    scenarios.dedup();
-    let _ = write!(text, "\n## Scenarios\n\n{}\n", scenarios.join(",\n"));
+    text.push_str("\n## Scenarios\n");
+    rows(
+        &mut text,
+        &["scenario", "measures", "on"],
+        runs.chunk_by(|one, other| one.scenario == other.scenario).map(|runs| {
+            let scenario = &runs[0].scenario;
+            let mut disks: Vec<_> = runs.iter().map(|run| run.disk.as_str()).collect();
+            disks.dedup();
+            let disks = disks.iter().map(|disk| format!("[{disk}](#{})", anchor(&heading(scenario, disk))));
+            let measures = measures(scenario).unwrap_or_default().to_owned();
+            [format!("[{scenario}](#{scenario})"), measures, disks.collect::<Vec<_>>().join("; ")]
+        }),
+    );
     for runs in runs.chunk_by(|one, other| one.scenario == other.scenario) {
         let scenario = &runs[0].scenario;
         let _ = write!(text, "\n## {scenario}\n");
@@ -80,6 +90,22 @@ pub fn document(runs: &[Run], notes: &BTreeMap<String, String>) -> String {
     text
 }
 
+/// What a scenario measures, from its row in the README.
+fn measures(scenario: &str) -> Option<&'static str> {
+    const README: &str = include_str!("../../README.md");
+    let start = format!("| `{scenario}` | ");
+    README.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix(" |"))
+}
+
+fn heading(scenario: &str, disk: &str) -> String {
+    format!("{scenario}, {disk}")
+}
+
+/// What a link to a heading names, as usual in Markdown.
+fn anchor(heading: &str) -> String {
+    heading.to_lowercase().replace(',', "").replace(' ', "-")
+}
+
 fn write_run(text: &mut String, run: &Run) {
     let Run { disk, command, date, commit, source, machine, seconds, outcome, .. } = run;
     let took = seconds.map(|seconds| format!(", {seconds:.0} s")).unwrap_or_default();
@@ -90,8 +116,8 @@ fn write_run(text: &mut String, run: &Run) {
     };
     let _ = write!(
         text,
-        "\n### {}, {disk}\n\n```sh\n{command}\n```\n\nCommit {commit}, {date}{took}. {machine}.\n{source}",
-        run.scenario
+        "\n### {}\n\n```sh\n{command}\n```\n\nCommit {commit}, {date}{took}. {machine}.\n{source}",
+        heading(&run.scenario, disk)
     );
     match outcome {
         Outcome::Done(report) => {
@@ -156,6 +182,28 @@ mod tests {
                 assert!(is_there || scenario.name == "graph", "{}, {disk}", scenario.name);
             }
         }
+    }
+
+    #[test]
+    fn the_readme_says_what_each_scenario_measures() {
+        let kept = load(&kept_dir()).unwrap();
+        let names = kept.iter().map(|run| run.scenario.as_str()).chain(SCENARIOS.iter().map(|one| one.name));
+        let without: Vec<_> = names.filter(|name| measures(name).is_none()).collect();
+        assert!(without.is_empty(), "{without:?}");
+    }
+
+    /// A document with a link that leads nowhere looks whole.
+    #[test]
+    fn each_link_within_the_document_has_its_heading() {
+        let results = kept_dir();
+        let document = document(&load(&results).unwrap(), &notes(&results).unwrap());
+        let headings: Vec<_> = document
+            .lines()
+            .filter_map(|line| line.starts_with('#').then(|| anchor(line.trim_start_matches('#').trim())))
+            .collect();
+        let links = document.split("](#").skip(1).filter_map(|rest| rest.split(')').next());
+        let broken: Vec<_> = links.filter(|link| !headings.iter().any(|heading| heading == link)).collect();
+        assert!(broken.is_empty(), "{broken:?}");
     }
 
     #[test]
