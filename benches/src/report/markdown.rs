@@ -199,7 +199,8 @@ mod tests {
         let document = document(&load(&results).unwrap(), &notes(&results).unwrap());
         let headings: Vec<_> = document
             .lines()
-            .filter_map(|line| line.starts_with('#').then(|| anchor(line.trim_start_matches('#').trim())))
+            .filter(|line| line.starts_with('#'))
+            .map(|line| anchor(line.trim_start_matches('#').trim()))
             .collect();
         let links = document.split("](#").skip(1).filter_map(|rest| rest.split(')').next());
         let broken: Vec<_> = links.filter(|link| !headings.iter().any(|heading| heading == link)).collect();
