@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The last table says how far each contender is behind the best one where it is furthest behind. Over all
-//! disks, the smallest figure of a contender counts. `auto` leads to `ring` or `threads`, and `mmap+auto` to a
-//! map before one of them. So the smaller figure of the two counts for it.
+//! disks, the smallest figure of a contender counts. `auto` leads to `ring` or `threads`, and `mmap+auto` to
+//! a map before one of them. So the smaller figure of the two counts for it.
 //!
 //! | variable | means | default |
 //! |---|---|---|

@@ -31,7 +31,8 @@ impl RingBackend {
         Ok(Self { own: Some(start(options)?) })
     }
 
-    /// The process's ring, which starts now unless it runs already. It goes on as long as there is this value.
+    /// The process's ring, which starts now unless it runs already. It goes on as long as there is this
+    /// value.
     ///
     /// The default is the process's ring too. But it starts with the first file, and tells only then of a
     /// system that refuses it. After a fork, this value gives errors, and the default starts a ring of the

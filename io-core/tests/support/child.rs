@@ -9,8 +9,8 @@ pub(crate) fn tells_of_fork<T>(result: Result<T, impl Error + 'static>) -> bool 
     error.is_some_and(|error| error.contains("before a fork") && error.contains("in this process"))
 }
 
-/// Runs `child` in a forked process and waits for it. Returns whether it ended by itself, and its status. That
-/// is 0 if `child` returned `Ok`.
+/// Runs `child` in a forked process and waits for it. Returns whether it ended by itself, and its status.
+/// That is 0 if `child` returned `Ok`.
 pub(crate) fn in_child(child: impl FnOnce() -> Result<(), u8>) -> (bool, i32) {
     // SAFETY: the child uses only memory of its own, the system's allocator, which allows a fork, and the
     // code under test.

@@ -1,5 +1,5 @@
-//! Files with known bytes, and reads of them that check every byte. The including module names the backend, and
-//! what suits it: `Backend`, `options` and `request`.
+//! Files with known bytes, and reads of them that check every byte. The including module names the backend,
+//! and what suits it: `Backend`, `options` and `request`.
 
 use super::{Backend, request};
 use io_core::{BatchEnd, FileSystem, OpenOptions, ReadControl, ReadRequest, VectorReader};

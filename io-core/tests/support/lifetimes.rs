@@ -1,5 +1,5 @@
-//! Futures, threads and runtimes that end while their reads are in flight: for backends whose operations go on
-//! without their futures.
+//! Futures, threads and runtimes that end while their reads are in flight: for backends whose operations go
+//! on without their futures.
 
 use crate::common::{
     Backend, LEN, Stalled, directory, file_of, ignore, open, options, own, poll_once, read_and_check,
@@ -147,8 +147,8 @@ fn wakers_that_panic_take_neither_the_backend_down_nor_permits_away() {
     let (control, all) = (ReadControl::default(), requests(0..100));
     let bad = Waker::from(Arc::new(Panics));
     let stalled = Stalled::new(&backend);
-    // The permits of the first batch come back on the backend's thread. There they wake the second batch, which
-    // waits for them.
+    // The permits of the first batch come back on the backend's thread. There they wake the second batch,
+    // which waits for them.
     let mut first = Box::pin(reader.read_vectors(&all, &control, ignore));
     assert!(first.as_mut().poll(&mut Context::from_waker(&bad)).is_pending());
     drop(first);
