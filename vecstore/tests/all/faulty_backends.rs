@@ -1,6 +1,6 @@
 //! EIO, a full disk and short transfers in each real backend. `faults.rs` tries every operation of a
-//! simulated disk, directories and syncs included. Here the reads and writes of a backend fail while others are in
-//! flight in its runtime.
+//! simulated disk, directories and syncs included. Here the reads and writes of a backend fail while others
+//! are in flight in its runtime.
 
 use crate::common::backends::{faulty, startable};
 use crate::common::collections::quiet;
