@@ -100,7 +100,6 @@ pub const SCENARIOS: &[Scenario] = &[
             LOCAL,
             Disk::Local { memory_max_mib: Some(256) },
             slow(8, None, 128),
-            slow(8, Some(256), 128),
         ],
     },
     Scenario {
