@@ -67,12 +67,15 @@ fn put_all(
             return Ok(());
         }
         for points in without_repeats(points) {
-            let last = points.len() as u64 - 1;
+            let ids: Vec<_> = points.iter().map(|point| point.id).collect();
             match collection.upsert(points, Durability::Written).wait() {
                 Ok(written) => *imported += written.points,
                 // The error names the point, and only this code knows its place in the file.
                 Err(Error::Input(error)) => {
-                    let problem = format!("in vectors {} to {}: {error}", *imported, *imported + last);
+                    let problem = match ids.iter().position(|&id| error.point() == Some(id)) {
+                        Some(wrong) => format!("in vector {}: {error}", *imported + wrong as u64),
+                        None => error.to_string(),
+                    };
                     return Err(CliError::File { path: args.vectors.clone(), problem });
                 }
                 Err(error) => return Err(error.into()),

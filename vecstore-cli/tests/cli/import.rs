@@ -57,7 +57,7 @@ fn an_import_that_ends_early_says_how_far_it_came_and_goes_on() {
     assert_eq!(stdout(&run(&["count", "c"])), "512\n");
     // The error gives the place in the file of what the collection refuses.
     std::fs::write(dir.join("base.jsonl"), lines.replace("\"n\": 300}", "\"n\": \"many\"}")).unwrap();
-    let said = ["base.fvecs: in vectors 256 to 511: point 1300: field n", "256 of 1000 points"];
+    let said = ["base.fvecs: in vector 300: point 1300: field n", "256 of 1000 points"];
     check_failure(&run(&import), 1, &said);
     assert_eq!(stdout(&run(&["count", "c"])), "512\n");
     std::fs::write(dir.join("base.jsonl"), lines.clone() + "{}\n").unwrap();
