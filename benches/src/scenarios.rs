@@ -96,11 +96,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "default_backend",
         prepares: true,
         // The kernel's usual read-ahead, since the command does not change it.
-        disks: &[
-            LOCAL,
-            Disk::Local { memory_max_mib: Some(256) },
-            slow(8, None, 128),
-        ],
+        disks: &[LOCAL, Disk::Local { memory_max_mib: Some(256) }, slow(8, None, 128)],
     },
     Scenario {
         name: "defragmentation",
