@@ -50,6 +50,7 @@ pub use codecs::{
     NeighbourScorer, SAMPLE_MAX, ScalarCodes, ScalarQuery, Scorer, from_model, train,
 };
 pub use distance::{Distance, OriginalScorer, UnknownDistanceError, first_non_finite};
+pub use kernels::prefetch;
 pub use quantization::{
     Compression, Quantile, Quantization, QuantizationParameterError, UnknownQuantizationError,
 };

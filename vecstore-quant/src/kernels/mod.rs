@@ -87,6 +87,15 @@ pub struct Kernels {
     pub hadamard: fn(&mut [f32]),
 }
 
+/// Asks the processor to fetch bytes that will be read soon. Does nothing where there is no way to ask.
+#[inline]
+pub fn prefetch(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    scan::fetch_all(bytes.as_ptr(), bytes.len());
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
+}
+
 impl Kernels {
     /// The fastest table this machine can run. Decided at the first call.
     #[must_use]

@@ -26,12 +26,17 @@ pub(super) fn scan(records: Records<'_>, points: &[u32], sums: &mut [f32], sum: 
 
 #[inline(always)]
 fn prefetch(records: Records<'_>, point: u32) {
-    let start = records.bytes.as_ptr().wrapping_add(point as usize * records.stride);
-    for at in (0..records.stride).step_by(64) {
+    fetch_all(records.bytes.as_ptr().wrapping_add(point as usize * records.stride), records.stride);
+}
+
+/// Fetches the lines of some bytes.
+#[inline(always)]
+pub(super) fn fetch_all(start: *const u8, len: usize) {
+    for at in (0..len).step_by(64) {
         fetch(start.wrapping_add(at));
     }
-    // A record that begins inside a cache line ends in one more.
-    fetch(start.wrapping_add(records.stride.saturating_sub(1)));
+    // Bytes that begin inside a cache line end in one more.
+    fetch(start.wrapping_add(len.saturating_sub(1)));
 }
 
 #[inline(always)]
