@@ -46,10 +46,11 @@ mod quantization;
 mod random;
 
 pub use codecs::{
-    CONFIDENCE, CodeScores, Codec, CodesError, DIM_MAX, ModelError, SAMPLE_MAX, ScalarCodes, ScalarQuery,
-    Scorer, from_model, train,
+    CONFIDENCE, CodeScores, Codec, CodesError, DIM_MAX, ModelError, NEIGHBOURS_MAX, NeighbourCodec,
+    NeighbourScorer, SAMPLE_MAX, ScalarCodes, ScalarQuery, Scorer, from_model, train,
 };
 pub use distance::{Distance, OriginalScorer, UnknownDistanceError, first_non_finite};
+pub use kernels::prefetch;
 pub use quantization::{
     Compression, Quantile, Quantization, QuantizationParameterError, UnknownQuantizationError,
 };

@@ -10,11 +10,13 @@
 //! | `search` | the search, a state machine that does no IO, and its driver over a graph in memory |
 //! | `pool` | the best candidates of one search |
 //! | `visited` | the points a search has seen |
+//! | `linked` | a layout whose nodes hold codes of their neighbours, and its search |
 //!
 //! The graph knows ids and scores only. Other crates keep vectors, codes and files.
 
 mod build;
 mod finished;
+mod linked;
 mod params;
 mod pool;
 mod scores;
@@ -23,6 +25,7 @@ mod visited;
 
 pub use build::{BuildError, build};
 pub use finished::{Graph, GraphError, GraphParts, UpperLevel, check_upper};
+pub use linked::{LinkedLayout, LinkedRecordError, LinkedScratch, LinkedSearch, search_linked_in_memory};
 pub use params::{EF_CONSTRUCT_MAX, HnswParams, M_MAX, ParamsError};
 pub use pool::Candidate;
 pub use scores::PointScores;

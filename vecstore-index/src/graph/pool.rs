@@ -103,6 +103,20 @@ impl Pool {
         None
     }
 
+    /// The candidate that [`Pool::expand_next`] would return.
+    #[inline]
+    pub(crate) fn next(&self) -> Option<u32> {
+        let waiting = self.entries.get(self.cursor..)?.iter().find(|entry| entry.0 & EXPANDED == 0);
+        waiting.map(|entry| entry.id())
+    }
+
+    /// The score that a point must beat. `None` while there is room for any.
+    #[inline]
+    pub(crate) fn worst(&self) -> Option<f32> {
+        let is_full = self.entries.len() == self.size_max;
+        self.entries.last().filter(|_| is_full).map(|entry| entry.candidate().score)
+    }
+
     /// The candidates, best first.
     pub(crate) fn candidates(&self) -> impl ExactSizeIterator<Item = Candidate> {
         self.entries.iter().map(|entry| entry.candidate())

@@ -12,6 +12,7 @@ mod int4;
 mod int8;
 mod int8_global;
 mod model;
+mod neighbours;
 mod packed;
 mod product;
 mod rotated;
@@ -21,6 +22,7 @@ mod scalar;
 mod tests;
 
 pub use model::ModelError;
+pub use neighbours::{NEIGHBOURS_MAX, NeighbourCodec, NeighbourScorer};
 pub use scalar::{CodeScores, CodesError, DIM_MAX, ScalarCodes, ScalarQuery};
 
 use crate::distance::Distance;

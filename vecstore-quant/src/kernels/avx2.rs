@@ -7,7 +7,9 @@
 //! removes what was summed already. Only vectors shorter than a block take a scalar loop. Packed codes need
 //! neither (see [`WINDOW`]).
 
+use super::blocks::{BLOCK_CODES, GROUPS_MAX, LANE, LANES, groups};
 use super::records::windows;
+use super::scan::scan;
 use super::{Kernels, Records, WINDOW, scalar};
 use half::f16;
 use std::arch::x86_64::*;
@@ -49,6 +51,8 @@ const KERNELS: Kernels = Kernels {
     scan_u1: |records, points, query, sums| unsafe { scan_packed::<1>(records, points, query, sums) },
     // SAFETY: as above.
     scan_tables: |records, points, tables, sums| unsafe { scan_tables(records, points, tables, sums) },
+    // SAFETY: as above.
+    fast_scan: |block, tables, sums| unsafe { fast_scan(block, tables, sums) },
     // SAFETY: as above.
     hadamard: |vector| unsafe { hadamard(vector) },
 };
@@ -270,36 +274,6 @@ fn horizontal_sum(sums: __m256i) -> i32 {
     _mm_cvtsi128_si32(total)
 }
 
-/// Records that are fetched from memory while one is summed.
-const PREFETCHED: usize = 8;
-
-/// Sums records while the next ones are fetched. The points of a search lie anywhere in memory.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn scan(records: Records<'_>, points: &[u32], sums: &mut [f32], sum: impl Fn(u32) -> f32) {
-    assert_eq!(points.len(), sums.len(), "a sum for each point");
-    for &point in &points[..points.len().min(PREFETCHED)] {
-        prefetch(records, point);
-    }
-    for (index, (slot, &point)) in sums.iter_mut().zip(points).enumerate() {
-        if let Some(&coming) = points.get(index + PREFETCHED) {
-            prefetch(records, coming);
-        }
-        *slot = sum(point);
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn prefetch(records: Records<'_>, point: u32) {
-    let start = records.bytes.as_ptr().wrapping_add(point as usize * records.stride);
-    for at in (0..records.stride).step_by(64) {
-        _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(at).cast());
-    }
-    // A record that begins inside a cache line ends in one more.
-    _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(records.stride.saturating_sub(1)).cast());
-}
-
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn scan_i8(records: Records<'_>, points: &[u32], query: &[i16], sums: &mut [f32]) {
@@ -360,6 +334,78 @@ fn add_window<const BITS: usize>(
         bytes = _mm256_srl_epi16(bytes, _mm_cvtsi32_si128(BITS as i32));
     }
     sum
+}
+
+/// Looks up 32 bytes of nibbles at a time: two lanes of 16 codes. Sums of four entries fit in a byte.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn fast_scan(block: &[u8], tables: &[[u8; 16]], sums: &mut [u32; BLOCK_CODES]) {
+    let (groups, tables) = groups(block, tables);
+    sums.fill(0);
+    for (groups, tables) in groups.chunks(GROUPS_MAX).zip(tables.chunks(GROUPS_MAX)) {
+        // For each half of the codes: sums of both bytes of a `u16`, and of the upper byte.
+        let mut both = [_mm256_setzero_si256(); 2];
+        let mut upper = both;
+        for (group, tables) in groups.iter().zip(tables) {
+            let tables = tables.as_flattened();
+            let table = |at: usize| load(&tables[at * 32..]);
+            let tables = [table(0), table(1), table(2), table(3)];
+            for half in 0..2 {
+                let lanes = &group[half * LANES * LANE..];
+                let entries = _mm256_add_epi8(
+                    look_up(load(lanes), tables[0], tables[2]),
+                    look_up(load(&lanes[32..]), tables[1], tables[3]),
+                );
+                both[half] = _mm256_add_epi16(both[half], entries);
+                upper[half] = _mm256_add_epi16(upper[half], _mm256_srli_epi16::<8>(entries));
+            }
+        }
+        for (half, sums) in sums.chunks_exact_mut(LANE).enumerate() {
+            // Sums of upper bytes are those of the odd codes. Without them, the others remain.
+            let odd = upper[half];
+            let even = _mm256_sub_epi16(both[half], _mm256_slli_epi16::<8>(odd));
+            let even = add_halves_epi16(even);
+            let odd = add_halves_epi16(odd);
+            let codes = [_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd)];
+            for (codes, sums) in codes.into_iter().zip(sums.as_chunks_mut::<8>().0) {
+                add_wide(sums, _mm256_cvtepu16_epi32(codes));
+            }
+        }
+    }
+}
+
+/// The sums of the entries that the low and the high nibbles of some bytes choose.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn look_up(bytes: __m256i, low: __m256i, high: __m256i) -> __m256i {
+    let mask = _mm256_set1_epi8(15);
+    let (lows, highs) =
+        (_mm256_and_si256(bytes, mask), _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), mask));
+    _mm256_add_epi8(_mm256_shuffle_epi8(low, lows), _mm256_shuffle_epi8(high, highs))
+}
+
+/// The first 32 bytes.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn load(bytes: &[u8]) -> __m256i {
+    let bytes: &[u8; 32] = bytes.first_chunk().expect("32 bytes");
+    // SAFETY: the array has the 32 bytes that are loaded, and the load needs no alignment.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn add_halves_epi16(sums: __m256i) -> __m128i {
+    _mm_add_epi16(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn add_wide(sums: &mut [u32; FLOATS], more: __m256i) {
+    // SAFETY: the array has the 32 bytes that are loaded, and the load needs no alignment.
+    let sum = _mm256_add_epi32(unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) }, more);
+    // SAFETY: the array has the 32 bytes that are stored, and the store needs no alignment.
+    unsafe { _mm256_storeu_si256(sums.as_mut_ptr().cast(), sum) }
 }
 
 #[inline]

@@ -2,6 +2,7 @@
 //!
 //! Floats are summed in eight accumulators, so that a compiler can use the vector registers of the target.
 
+use super::blocks::{BLOCK_CODES, LANE, LANES, groups};
 use super::records::windows;
 use super::{Kernels, Records, WINDOW};
 use half::f16;
@@ -27,6 +28,7 @@ pub(super) const KERNELS: Kernels = Kernels {
     scan_tables: |records, points, tables, sums| {
         scan(points, sums, |point| sum_tables(records.code(point, tables.len()), tables));
     },
+    fast_scan,
     hadamard,
 };
 
@@ -93,6 +95,21 @@ pub(super) fn sum_tables(code: &[u8], tables: &[[f32; 256]]) -> f32 {
     }
     let rest: f32 = code_rest.iter().zip(tables_rest).map(|(&byte, table)| table[usize::from(byte)]).sum();
     sums.iter().sum::<f32>() + rest
+}
+
+fn fast_scan(block: &[u8], tables: &[[u8; 16]], sums: &mut [u32; BLOCK_CODES]) {
+    let (groups, tables) = groups(block, tables);
+    sums.fill(0);
+    for (group, tables) in groups.iter().zip(tables) {
+        let (low, high) = tables.split_at(LANES);
+        for (half, sums) in group.chunks_exact(LANES * LANE).zip(sums.chunks_exact_mut(LANE)) {
+            for ((lane, low), high) in half.chunks_exact(LANE).zip(low).zip(high) {
+                for (byte, sum) in lane.iter().zip(&mut *sums) {
+                    *sum += u32::from(low[usize::from(byte & 15)]) + u32::from(high[usize::from(byte >> 4)]);
+                }
+            }
+        }
+    }
 }
 
 fn hadamard(vector: &mut [f32]) {

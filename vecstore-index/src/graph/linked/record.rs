@@ -1,0 +1,201 @@
+//! The record of a node: its links, and blocks with the codes of the points that they lead to.
+//!
+//! ```text
+//! record: links, u32 each | blocks of 32 codes, as `NeighbourCodec` encodes them
+//! ```
+//!
+//! All records of a graph have one length, with room for the most links that a node may have. A link that is
+//! not used leads to the node itself, which a search has always seen.
+
+use vecstore_quant::{Distance, NEIGHBOURS_MAX, NeighbourCodec, NeighbourScorer};
+
+const LINK_BYTES: usize = size_of::<u32>();
+
+/// A link of a record leads to no point. The file of the record is damaged, or another program wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a link leads to {link}, and there are {points} points")]
+pub struct LinkedRecordError {
+    /// The link.
+    pub link: u32,
+    /// Number of points.
+    pub points: u32,
+}
+
+/// The layout of the records of a graph, and the codec of their blocks.
+#[derive(Clone, Debug)]
+pub struct LinkedLayout {
+    codec: NeighbourCodec,
+    blocks: usize,
+}
+
+impl LinkedLayout {
+    /// The layout of a graph whose nodes have at most `links_max` links, over prepared vectors of `dim`
+    /// components. The seed decides the codes.
+    ///
+    /// # Panics
+    ///
+    /// If the dimension is 0 or above [`vecstore_quant::DIM_MAX`].
+    #[must_use]
+    pub fn new(distance: Distance, dim: usize, links_max: usize, seed: u64) -> Self {
+        let blocks = links_max.div_ceil(NEIGHBOURS_MAX).max(1);
+        Self { codec: NeighbourCodec::new(distance, dim, seed), blocks }
+    }
+
+    /// The codec of the blocks. It rotates vectors for [`LinkedLayout::encode`], and queries.
+    #[must_use]
+    pub fn codec(&self) -> &NeighbourCodec {
+        &self.codec
+    }
+
+    /// The most links of a record.
+    #[must_use]
+    pub fn links_max(&self) -> usize {
+        self.blocks * NEIGHBOURS_MAX
+    }
+
+    /// Bytes of a record, a multiple of 64.
+    #[must_use]
+    pub fn record_bytes(&self) -> usize {
+        self.links_max() * LINK_BYTES + self.blocks * self.codec.block_bytes()
+    }
+
+    /// Writes the record of a node. `rotated` gives the vector of a point, rotated by
+    /// [`NeighbourCodec::rotate`].
+    ///
+    /// # Panics
+    ///
+    /// If there are more links than [`LinkedLayout::links_max`], or a length is wrong.
+    pub fn encode<'v>(
+        &self,
+        node: u32,
+        links: &[u32],
+        rotated: impl Fn(u32) -> &'v [f32],
+        record: &mut [u8],
+    ) {
+        assert_eq!(record.len(), self.record_bytes(), "a record of the layout's length");
+        assert!(links.len() <= self.links_max(), "at most {} links", self.links_max());
+        let (places, blocks) = record.split_at_mut(self.links_max() * LINK_BYTES);
+        let all = links.iter().copied().chain(std::iter::repeat(node));
+        for (place, link) in places.chunks_exact_mut(LINK_BYTES).zip(all) {
+            place.copy_from_slice(&link.to_le_bytes());
+        }
+        let vector = rotated(node);
+        for (index, block) in blocks.chunks_exact_mut(self.codec.block_bytes()).enumerate() {
+            let start = links.len().min(index * NEIGHBOURS_MAX);
+            let end = links.len().min(start + NEIGHBOURS_MAX);
+            self.codec.encode(vector, links[start..end].iter().map(|&link| rotated(link)), block);
+        }
+    }
+
+    /// Checks that the links of a record lead to points. A search must not expand a record that fails.
+    ///
+    /// # Errors
+    ///
+    /// The first link that does not.
+    pub fn check(&self, record: &[u8], points: u32) -> Result<(), LinkedRecordError> {
+        match self.links(record).find(|&link| link >= points) {
+            Some(link) => Err(LinkedRecordError { link, points }),
+            None => Ok(()),
+        }
+    }
+
+    /// The links of a record. Places that are not used lead to the node itself.
+    ///
+    /// # Panics
+    ///
+    /// If the record is shorter than [`LinkedLayout::record_bytes`].
+    #[inline]
+    pub fn links<'r>(&self, record: &'r [u8]) -> impl ExactSizeIterator<Item = u32> + use<'r> {
+        let (links, _) = record[..self.links_max() * LINK_BYTES].as_chunks::<LINK_BYTES>();
+        links.iter().map(|link| u32::from_le_bytes(*link))
+    }
+
+    /// Hands each block of links to `sink`, with estimates of the scores of the points that they lead to.
+    /// `node_score` and `node_norm_sq` are as [`NeighbourScorer::estimate`] takes them.
+    ///
+    /// # Panics
+    ///
+    /// If the record is not of [`LinkedLayout::record_bytes`], or the scorer is of another codec.
+    #[inline]
+    pub fn estimate(
+        &self,
+        scorer: &NeighbourScorer,
+        record: &[u8],
+        node_score: f32,
+        node_norm_sq: f32,
+        mut sink: impl FnMut(&[u32; NEIGHBOURS_MAX], &[f32; NEIGHBOURS_MAX]),
+    ) {
+        let (links, blocks) = record.split_at(self.links_max() * LINK_BYTES);
+        let (links, _) = links.as_chunks::<LINK_BYTES>();
+        let (links, _) = links.as_chunks::<NEIGHBOURS_MAX>();
+        let mut scores = [0.0; NEIGHBOURS_MAX];
+        for (links, block) in links.iter().zip(blocks.chunks_exact(self.codec.block_bytes())) {
+            scorer.estimate(block, node_score, node_norm_sq, &mut scores);
+            sink(&links.map(u32::from_le_bytes), &scores);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vecstore_quant::SplitMix64;
+
+    /// Vectors, and the same rotated.
+    fn vectors(codec: &NeighbourCodec, dim: usize, count: usize) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+        let mut random = SplitMix64::new(1, 0);
+        let vectors: Vec<Vec<f32>> = (0..count)
+            .map(|_| {
+                let mut vector: Vec<f32> = (0..dim).map(|_| random.normal()).collect();
+                Distance::Cosine.prepare(&mut vector);
+                vector
+            })
+            .collect();
+        let rotated = vectors.iter().map(|vector| {
+            let mut rotated = vec![0.0; codec.rotated_dim()];
+            codec.rotate(vector, &mut rotated);
+            rotated
+        });
+        let rotated = rotated.collect();
+        (vectors, rotated)
+    }
+
+    #[test]
+    fn links_and_estimates_come_back() {
+        for (links_max, count) in [(32, 20), (32, 32), (8, 5), (40, 33), (64, 64), (64, 0)] {
+            let layout = LinkedLayout::new(Distance::Cosine, 96, links_max, 7);
+            assert!(layout.links_max() >= links_max && layout.record_bytes().is_multiple_of(64));
+            let (vectors, rotated) = vectors(layout.codec(), 96, 100);
+            let links: Vec<u32> = (0..count).map(|link| link * 3 % 99 + 1).collect();
+            let mut record = vec![0xA5; layout.record_bytes()];
+            layout.encode(0, &links, |point| &rotated[point as usize], &mut record);
+            let found: Vec<u32> = layout.links(&record).collect();
+            assert_eq!(found[..links.len()], links);
+            assert!(found[links.len()..].iter().all(|&link| link == 0));
+            assert_eq!(layout.check(&record, 100), Ok(()));
+
+            let query = &vectors[50];
+            let own = Distance::Cosine.score(query, &vectors[0]);
+            let mut scored = Vec::new();
+            layout.estimate(&layout.codec().query(query), &record, own, 1.0, |links, scores| {
+                scored.extend(links.iter().copied().zip(scores.iter().copied()));
+            });
+            for (&(link, score), &expected) in scored.iter().zip(&links) {
+                assert_eq!(link, expected);
+                // About seven standard deviations at this dimension.
+                let exact = Distance::Cosine.score(query, &vectors[link as usize]);
+                assert!((score - exact).abs() < 0.75, "{score} for {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn links_beyond_the_points_are_found() {
+        let layout = LinkedLayout::new(Distance::Cosine, 8, 4, 7);
+        let (_, rotated) = vectors(layout.codec(), 8, 10);
+        let mut record = vec![0; layout.record_bytes()];
+        layout.encode(1, &[2, 9, 3], |point| &rotated[point as usize], &mut record);
+        assert_eq!(layout.check(&record, 10), Ok(()));
+        assert_eq!(layout.check(&record, 9), Err(LinkedRecordError { link: 9, points: 9 }));
+    }
+}

@@ -1,0 +1,101 @@
+//! The search over linked records, as a state machine that does no IO and computes no score.
+//!
+//! ```text
+//! enter(…) ──> next() ──> a node ──> its driver scores it, and estimates its neighbours ──> expand(…) ──┐
+//!                ^                                                                                      │
+//!                └──────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! The search keeps the best `ef` points by their estimates, and expands each of them. The result ranks the
+//! expanded nodes by their own scores. A driver may take several nodes before it expands the first one: one
+//! that reads records from disk keeps as many reads in flight.
+
+use crate::graph::pool::{Candidate, Pool};
+use crate::graph::visited::Visited;
+
+/// The memory of a search. The next search reuses it, so that in steady state a search allocates nothing.
+#[derive(Clone, Debug, Default)]
+pub struct LinkedScratch {
+    seen: Visited,
+    pool: Pool,
+    expanded: Vec<Candidate>,
+}
+
+impl LinkedScratch {
+    /// An empty scratch. The first search grows it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// A search in progress.
+#[derive(Debug)]
+pub struct LinkedSearch<'s> {
+    scratch: &'s mut LinkedScratch,
+    ef: usize,
+}
+
+impl<'s> LinkedSearch<'s> {
+    /// Begins a search for the best `ef` (at least 1) of `points` points.
+    #[must_use]
+    pub fn new(scratch: &'s mut LinkedScratch, points: usize, ef: usize) -> Self {
+        let ef = ef.clamp(1, points.max(1));
+        scratch.seen.begin(points);
+        scratch.pool.begin(ef);
+        scratch.expanded.clear();
+        Self { scratch, ef }
+    }
+
+    /// Begins at a point with this score. Points beyond the graph are ignored, and so are points that the
+    /// search has seen.
+    pub fn enter(&mut self, point: u32, score: f32) {
+        if self.scratch.seen.insert(point) {
+            self.scratch.pool.push(point, score);
+        }
+    }
+
+    /// The next node to expand. `None` if no point is left that could be better than the best `ef`; nodes
+    /// that were taken and not yet expanded may lead to more.
+    #[must_use]
+    #[expect(clippy::should_implement_trait, reason = "an iterator that may go on after its end misleads")]
+    pub fn next(&mut self) -> Option<u32> {
+        self.scratch.pool.expand_next()
+    }
+
+    /// The node that [`LinkedSearch::next`] would return now, so that its record can be fetched meanwhile.
+    #[must_use]
+    #[inline]
+    pub fn coming(&self) -> Option<u32> {
+        self.scratch.pool.next()
+    }
+
+    /// A node was scored: `score` is its own.
+    #[inline]
+    pub fn score(&mut self, node: u32, score: f32) {
+        self.scratch.expanded.push(Candidate { id: node, score });
+    }
+
+    /// Some neighbours of a node, and estimates of their scores. Ids beyond the graph are ignored.
+    #[inline]
+    pub fn estimates(&mut self, links: &[u32], estimates: &[f32]) {
+        let LinkedScratch { seen, pool, .. } = &mut *self.scratch;
+        let mut worst = pool.worst();
+        for (&link, &estimate) in links.iter().zip(estimates) {
+            // Most estimates fall short, so they are looked at first.
+            if worst.is_none_or(|worst| estimate > worst) && seen.insert(link) {
+                pool.push(link, estimate);
+                worst = pool.worst();
+            }
+        }
+    }
+
+    /// The best `ef` nodes that were scored, best first, ties by id.
+    #[must_use]
+    pub fn finish(self) -> &'s [Candidate] {
+        let expanded = &mut self.scratch.expanded;
+        expanded.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
+        expanded.truncate(self.ef);
+        expanded
+    }
+}

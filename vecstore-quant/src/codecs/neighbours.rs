@@ -1,0 +1,381 @@
+//! Codes of the neighbours of a node of a graph, one bit a component. One fast scan estimates the scores of
+//! all neighbours. After Gou et al., "SymphonyQG" (arXiv 2411.12229), whose codes are RaBitQ (arXiv 2405.12497).
+//!
+//! Let `v` be the node's vector, `u` a neighbour's, and `r = u - v`. All vectors are rotated alike. The code
+//! of `u` is the side of zero of each component of `r`: a grid point `g` with components of plus or minus a
+//! half. For any vector `p`, `<p, r>` is estimated as in [`super::rotated`]:
+//!
+//! ```text
+//! <p, g> * f    where f = |r|² / <g, r>
+//! ```
+//!
+//! The score of the node itself is known when its neighbours are scored. So only the rest of the query is
+//! estimated, which is `p = q - t v` for some `t`:
+//!
+//! ```text
+//! <q, u> = <q, v> + t <v, r> + <q - t v, r>
+//!        ≈ <q, v> + t (<v, r> - f <v, g>) + f <q, g>
+//! |q - u|² = |q - v|² + |r|² - 2 <q - v, r>
+//!        ≈ |q - v|² + |r|² + 2 f <v, g> - 2 f <q, g>
+//! ```
+//!
+//! Under a dot product, `t v` is the part of `q` along `v`, which makes the rest as short as possible. Under
+//! a Euclidean distance, `t` is 1: a search ends close to the query. So a neighbour needs two numbers beside
+//! its code: the factor of `<q, g>`, and what depends on the node and the neighbour alone.
+//!
+//! ```text
+//! block: 32 factors f32 | 32 constants f32 | the codes, as `kernels::blocks` lays them out
+//! ```
+
+use super::finite;
+use super::rotation::Rotation;
+use super::scalar::DIM_MAX;
+use crate::distance::Distance;
+use crate::kernels::{BLOCK_CODES, FastScan, GROUP_NIBBLES, Kernels, TABLE_MAX, block_bytes, put_nibble};
+
+/// Neighbours of a node that have a code.
+pub const NEIGHBOURS_MAX: usize = BLOCK_CODES;
+
+/// Components in a nibble.
+const PER_NIBBLE: usize = 4;
+/// Bytes of the two numbers of each neighbour.
+const PARAMS_BYTES: usize = BLOCK_CODES * 8;
+
+/// Encodes the neighbours of nodes, and prepares queries that score them.
+///
+/// The seed decides everything, so there is no model to store.
+#[derive(Clone, Debug)]
+pub struct NeighbourCodec {
+    distance: Distance,
+    dim: usize,
+    rotation: Rotation,
+}
+
+impl NeighbourCodec {
+    /// A codec for prepared vectors of `dim` components.
+    ///
+    /// # Panics
+    ///
+    /// If the dimension is 0 or above [`DIM_MAX`].
+    #[must_use]
+    pub fn new(distance: Distance, dim: usize, seed: u64) -> Self {
+        assert!((1..=DIM_MAX).contains(&dim), "vectors of codes have 1 to {DIM_MAX} components");
+        let rotated_dim = dim.next_multiple_of(PER_NIBBLE * GROUP_NIBBLES);
+        Self { distance, dim, rotation: Rotation::new(rotated_dim, seed) }
+    }
+
+    /// Components of a rotated vector: those of a vector, and more to fill a group of the block.
+    #[must_use]
+    pub fn rotated_dim(&self) -> usize {
+        self.dim.next_multiple_of(PER_NIBBLE * GROUP_NIBBLES)
+    }
+
+    /// Bytes of the block of a node.
+    #[must_use]
+    pub fn block_bytes(&self) -> usize {
+        PARAMS_BYTES + block_bytes(self.rotated_dim() / PER_NIBBLE)
+    }
+
+    /// Rotates a prepared vector, as [`NeighbourCodec::encode`] takes it. `rotated` has
+    /// [`NeighbourCodec::rotated_dim`] components.
+    ///
+    /// # Panics
+    ///
+    /// If one of the lengths is wrong.
+    pub fn rotate(&self, prepared: &[f32], rotated: &mut [f32]) {
+        assert_eq!(prepared.len(), self.dim, "a vector of the codec's dimension");
+        let (start, filled) = rotated.split_at_mut(self.dim);
+        start.copy_from_slice(prepared);
+        filled.fill(0.0);
+        self.rotation.apply(rotated);
+    }
+
+    /// Writes the block of a node, from the rotated vectors of the node and of its neighbours. The places of
+    /// missing neighbours get no sensible score.
+    ///
+    /// # Panics
+    ///
+    /// If there are more than [`NEIGHBOURS_MAX`] neighbours, or one of the lengths is wrong.
+    pub fn encode<'v>(&self, node: &[f32], neighbours: impl Iterator<Item = &'v [f32]>, block: &mut [u8]) {
+        assert_eq!(block.len(), self.block_bytes(), "a block of the codec's length");
+        assert_eq!(node.len(), self.rotated_dim(), "a rotated vector");
+        block.fill(0);
+        let (params, codes) = block.split_at_mut(PARAMS_BYTES);
+        let (factors, constants) = params.split_at_mut(PARAMS_BYTES / 2);
+        for (index, neighbour) in neighbours.enumerate() {
+            assert!(index < NEIGHBOURS_MAX, "at most {NEIGHBOURS_MAX} neighbours");
+            let sums =
+                Residual::new(node, neighbour, |nibble, value| put_nibble(codes, index, nibble, value));
+            let (factor, constant) = sums.params(self.distance);
+            factors[index * 4..][..4].copy_from_slice(&factor.to_le_bytes());
+            constants[index * 4..][..4].copy_from_slice(&constant.to_le_bytes());
+        }
+    }
+
+    /// A query that scores blocks, from a prepared vector.
+    ///
+    /// # Panics
+    ///
+    /// If the vector is not of this dimension.
+    #[must_use]
+    pub fn query(&self, prepared: &[f32]) -> NeighbourScorer {
+        let mut rotated = vec![0.0; self.rotated_dim()];
+        self.rotate(prepared, &mut rotated);
+        NeighbourScorer::new(self.distance, &rotated)
+    }
+}
+
+/// Sums over the components of a residual.
+struct Residual {
+    norm_sq: f64,
+    /// `<g, r>`
+    grid: f64,
+    /// `<v, g>`
+    node_grid: f64,
+    /// `<v, r>`
+    node: f64,
+}
+
+impl Residual {
+    /// Hands the nibbles of the code to `put`. Sums in a fixed order, so that a code is the same everywhere.
+    fn new(node: &[f32], neighbour: &[f32], mut put: impl FnMut(usize, u8)) -> Self {
+        /// Partial sums, so that a compiler can use vector registers.
+        const PARTS: usize = PER_NIBBLE * GROUP_NIBBLES;
+        assert_eq!(node.len(), neighbour.len(), "rotated vectors of one length");
+        let mut sums = [[0.0f32; PARTS]; 4];
+        let (node, neighbour) = (node.as_chunks::<PARTS>().0, neighbour.as_chunks::<PARTS>().0);
+        for (group, (node, neighbour)) in node.iter().zip(neighbour).enumerate() {
+            let mut is_above = [0u8; PARTS];
+            for part in 0..PARTS {
+                let (v, r) = (node[part], neighbour[part] - node[part]);
+                let above = r > 0.0;
+                is_above[part] = u8::from(above);
+                let g = if above { 0.5 } else { -0.5 };
+                sums[0][part] += r * r;
+                sums[1][part] += g * r;
+                sums[2][part] += g * v;
+                sums[3][part] += v * r;
+            }
+            for (nibble, bits) in is_above.as_chunks::<PER_NIBBLE>().0.iter().enumerate() {
+                let value = bits.iter().rev().fold(0, |value, bit| value << 1 | bit);
+                put(group * GROUP_NIBBLES + nibble, value);
+            }
+        }
+        let [norm_sq, grid, node_grid, node] =
+            sums.map(|parts| parts.into_iter().map(f64::from).sum::<f64>());
+        Self { norm_sq, grid, node_grid, node }
+    }
+
+    /// The factor of `<q, g>`, and the constant.
+    fn params(&self, distance: Distance) -> (f32, f32) {
+        // A neighbour at the node's own place has the node's score.
+        let factor = if self.grid > 0.0 { self.norm_sq / self.grid } else { 0.0 };
+        let (factor, constant) = match distance {
+            Distance::Cosine | Distance::Dot => (factor, self.node - factor * self.node_grid),
+            Distance::Euclid => (2.0 * factor, -self.norm_sq - 2.0 * factor * self.node_grid),
+        };
+        (finite(factor), finite(constant))
+    }
+}
+
+/// Estimates the scores of all neighbours of a node for one query.
+#[derive(Clone, Debug)]
+pub struct NeighbourScorer {
+    distance: Distance,
+    tables: Vec<[u8; 16]>,
+    /// The value of one step of an entry.
+    step: f32,
+    /// What `<q, g>` is beside the steps.
+    base: f32,
+    scan: FastScan,
+}
+
+impl NeighbourScorer {
+    fn new(distance: Distance, rotated: &[f32]) -> Self {
+        let (parts, _) = rotated.as_chunks::<PER_NIBBLE>();
+        let range = |part: &[f32; PER_NIBBLE]| part.iter().map(|x| x.abs()).sum::<f32>();
+        let widest = parts.iter().map(range).fold(0.0, f32::max);
+        let step = widest / f32::from(TABLE_MAX);
+        // From steps to whole numbers. A query of zeros, or beyond the range of `f32`, has no steps.
+        let per_step = if step > 0.0 && step.is_finite() { step.recip() } else { 0.0 };
+        let tables = parts.iter().map(|part| table(part, per_step)).collect();
+        let base = -0.5 * parts.iter().map(range).sum::<f32>();
+        Self { distance, tables, step, base, scan: Kernels::get().fast_scan }
+    }
+
+    /// Writes estimates of the scores of a node's neighbours. `node_score` is the score of the node, and
+    /// `node_norm_sq` its squared length, which only a dot product needs.
+    ///
+    /// # Panics
+    ///
+    /// If the block is not of [`NeighbourCodec::block_bytes`].
+    pub fn estimate(
+        &self,
+        block: &[u8],
+        node_score: f32,
+        node_norm_sq: f32,
+        scores: &mut [f32; NEIGHBOURS_MAX],
+    ) {
+        let (params, codes) = block.split_at(PARAMS_BYTES);
+        let mut sums = [0; BLOCK_CODES];
+        (self.scan)(codes, &self.tables, &mut sums);
+        let along = match self.distance {
+            Distance::Cosine => node_score,
+            Distance::Dot if node_norm_sq > 0.0 => node_score / node_norm_sq,
+            Distance::Dot => 0.0,
+            Distance::Euclid => 1.0,
+        };
+        let (params, _) = params.as_chunks::<4>();
+        let (factors, constants) = params.split_at(BLOCK_CODES);
+        for index in 0..BLOCK_CODES {
+            let of_query = self.step * (sums[index] as i32 as f32) + self.base;
+            let (factor, constant) =
+                (f32::from_le_bytes(factors[index]), f32::from_le_bytes(constants[index]));
+            scores[index] = node_score + (along * constant + factor * of_query);
+        }
+    }
+}
+
+/// The table of a nibble: for each choice of components, their sum in steps above the least sum.
+fn table(part: &[f32; PER_NIBBLE], per_step: f32) -> [u8; 16] {
+    let least: f32 = part.iter().map(|x| x.min(0.0)).sum();
+    std::array::from_fn(|chosen| {
+        let sum: f32 =
+            part.iter().enumerate().map(|(at, x)| if chosen >> at & 1 == 1 { *x } else { 0.0 }).sum();
+        // The cast saturates, and a NaN becomes 0.
+        (((sum - least) * per_step + 0.5) as u8).min(TABLE_MAX)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SplitMix64;
+
+    fn random_vector(random: &mut SplitMix64, dim: usize, distance: Distance) -> Vec<f32> {
+        let mut vector: Vec<f32> = (0..dim).map(|_| random.normal()).collect();
+        distance.prepare(&mut vector);
+        vector
+    }
+
+    fn near(random: &mut SplitMix64, vector: &[f32], distance: Distance, spread: f32) -> Vec<f32> {
+        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+        let scale = spread * length / (vector.len() as f32).sqrt();
+        let mut vector: Vec<f32> = vector.iter().map(|x| x + scale * random.normal()).collect();
+        distance.prepare(&mut vector);
+        vector
+    }
+
+    fn rotated(codec: &NeighbourCodec, vector: &[f32]) -> Vec<f32> {
+        let mut rotated = vec![0.0; codec.rotated_dim()];
+        codec.rotate(vector, &mut rotated);
+        rotated
+    }
+
+    fn block(codec: &NeighbourCodec, node: &[f32], neighbours: &[Vec<f32>]) -> Vec<u8> {
+        let neighbours: Vec<Vec<f32>> = neighbours.iter().map(|vector| rotated(codec, vector)).collect();
+        let mut block = vec![0xA5; codec.block_bytes()];
+        codec.encode(&rotated(codec, node), neighbours.iter().map(Vec::as_slice), &mut block);
+        block
+    }
+
+    /// Estimates are unbiased over seeds. Their error is that of RaBitQ: the rest of the query times the
+    /// residual times the tangent between residual and code, over the root of the dimension.
+    #[test]
+    fn estimates_are_unbiased_and_as_exact_as_rabitq() {
+        for (distance, dim) in Distance::ALL.into_iter().flat_map(|d| [(d, 50), (d, 128), (d, 384)]) {
+            let mut random = SplitMix64::new(1, dim as u64);
+            let node = random_vector(&mut random, dim, distance);
+            let neighbours: Vec<_> = (0..32).map(|_| near(&mut random, &node, distance, 0.8)).collect();
+            let query = near(&mut random, &node, distance, 0.9);
+            let length = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
+            let (mut error_sum, mut error_sq, mut expected_sq) = (0.0f64, 0.0f64, 0.0f64);
+            const SEEDS: u64 = 40;
+            for seed in 0..SEEDS {
+                let codec = NeighbourCodec::new(distance, dim, seed);
+                let mut scores = [0.0; NEIGHBOURS_MAX];
+                let (own, norm) = (distance.score(&query, &node), length(&node));
+                codec.query(&query).estimate(
+                    &block(&codec, &node, &neighbours),
+                    own,
+                    norm * norm,
+                    &mut scores,
+                );
+                for (&score, neighbour) in scores.iter().zip(&neighbours) {
+                    let along = if distance == Distance::Euclid { 1.0 } else { own / (norm * norm) };
+                    let rest: Vec<f32> = query.iter().zip(&node).map(|(q, v)| q - along * v).collect();
+                    let residual: Vec<f32> = neighbour.iter().zip(&node).map(|(u, v)| u - v).collect();
+                    let factor = if distance == Distance::Euclid { 2.0 } else { 1.0 };
+                    // The tangent for normal components: their squared mean magnitude is 2 / pi.
+                    let tangent = (std::f32::consts::PI / 2.0 - 1.0).sqrt();
+                    let deviation = factor * length(&rest) * length(&residual) * tangent
+                        / (codec.rotated_dim() as f32).sqrt();
+                    let error = f64::from(score - distance.score(&query, neighbour));
+                    error_sum += error / f64::from(deviation);
+                    error_sq += error * error;
+                    expected_sq += f64::from(deviation) * f64::from(deviation);
+                }
+            }
+            let count = (SEEDS * 32) as f64;
+            let ratio = (error_sq / expected_sq).sqrt();
+            assert!((0.8..1.15).contains(&ratio), "{distance}, {dim}: {ratio} of the expected error");
+            // Neighbours of a seed share its rotation, so their errors are not independent.
+            let mean = error_sum / count;
+            assert!(mean.abs() < 0.2, "{distance}, {dim}: mean error {mean}");
+        }
+    }
+
+    #[test]
+    fn a_copy_of_the_node_has_its_score() {
+        for distance in Distance::ALL {
+            let mut random = SplitMix64::new(2, 0);
+            let (node, query) =
+                (random_vector(&mut random, 40, distance), random_vector(&mut random, 40, distance));
+            let codec = NeighbourCodec::new(distance, 40, 3);
+            let mut scores = [0.0; NEIGHBOURS_MAX];
+            let block = block(&codec, &node, std::slice::from_ref(&node));
+            codec.query(&query).estimate(&block, 0.25, 1.0, &mut scores);
+            assert_eq!(scores[0], 0.25, "{distance}");
+        }
+    }
+
+    /// All kernels choose the same entries, so an estimate is the same on every machine.
+    #[test]
+    fn every_kernel_gives_the_same_estimates() {
+        let mut random = SplitMix64::new(5, 0);
+        let codec = NeighbourCodec::new(Distance::Cosine, 100, 1);
+        let node = random_vector(&mut random, 100, Distance::Cosine);
+        let neighbours: Vec<_> = (0..20).map(|_| near(&mut random, &node, Distance::Cosine, 1.0)).collect();
+        let block = block(&codec, &node, &neighbours);
+        let query = codec.query(&random_vector(&mut random, 100, Distance::Cosine));
+        let estimates: Vec<_> = Kernels::all()
+            .into_iter()
+            .map(|kernels| {
+                let mut scores = [0.0; NEIGHBOURS_MAX];
+                NeighbourScorer { scan: kernels.fast_scan, ..query.clone() }.estimate(
+                    &block,
+                    0.5,
+                    1.0,
+                    &mut scores,
+                );
+                scores
+            })
+            .collect();
+        assert!(estimates.iter().all(|scores| *scores == estimates[0]));
+    }
+
+    #[test]
+    fn zeros_and_extremes_have_no_nan() {
+        for distance in [Distance::Dot, Distance::Euclid] {
+            let codec = NeighbourCodec::new(distance, 8, 1);
+            for magnitude in [0.0, 1e-30, 1e15] {
+                let block = block(&codec, &[0.0; 8], &[vec![magnitude; 8], vec![0.0; 8]]);
+                for query in [[0.0; 8], [magnitude; 8]] {
+                    let mut scores = [0.0; NEIGHBOURS_MAX];
+                    codec.query(&query).estimate(&block, 0.0, 0.0, &mut scores);
+                    assert!(scores[..2].iter().all(|score| !score.is_nan()), "{distance} {magnitude}");
+                }
+            }
+        }
+    }
+}
