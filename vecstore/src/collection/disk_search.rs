@@ -154,6 +154,7 @@ impl DiskSearch<'_> {
             let (entry, allowed) = (&self.entries[segment], &self.allowed[segment]);
             let scorer = entry.reader.data.codec.query(&prepared);
             let search = CandidateSearch {
+                prepared: &prepared,
                 scorer: &*scorer,
                 wanted,
                 ef: params.ef,

@@ -40,7 +40,7 @@ fn in_background() -> CollectionOptions {
 }
 
 fn schema() -> Schema {
-    Schema::new(3).tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer)
+    crate::new_schema(3).tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer)
 }
 
 /// Some workloads use a codec with a trained model, which has a file of its own.

@@ -24,7 +24,7 @@ pub(crate) type Tree = BTreeMap<PathBuf, Vec<u8>>;
 
 /// A trained codec, so that the segment has its file.
 pub(crate) fn schema() -> Schema {
-    let schema = Schema { quantization: Quantization::Rotated2, ..Schema::new(3) };
+    let schema = Schema { quantization: Quantization::Rotated2, ..crate::new_schema(3) };
     schema.tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer)
 }
 

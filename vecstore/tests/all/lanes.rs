@@ -99,7 +99,7 @@ fn what_nobody_waits_for_is_in_the_background_lane_and_nothing_else_is() {
     let cold = Placement::Cold;
     let placement =
         Placements { vectors: cold, codes: cold, graph: cold, payload: cold, ids: cold, indexes: cold };
-    let schema = Schema { placement, quantization: Quantization::Rotated4, ..Schema::new(4) };
+    let schema = Schema { placement, quantization: Quantization::Rotated4, ..crate::new_schema(4) };
     let schema = schema.index("day", FieldKind::Integer);
     let options = CollectionOptions { cores: 1, background: false, ..CollectionOptions::default() };
     let dir = Path::new("/c");

@@ -21,6 +21,7 @@ mod fixtures;
 mod impossible;
 mod lanes;
 mod leftovers;
+mod linked;
 mod log_end;
 mod misplaced;
 mod near_points;
@@ -35,3 +36,14 @@ mod stress;
 mod threads;
 mod ties;
 mod trace;
+
+use vecstore::schema::Schema;
+
+/// As [`Schema::new`], with the layout of graphs that `VECSTORE_TEST_GRAPH` names. All tests have to pass with
+/// each.
+fn new_schema(dim: u32) -> Schema {
+    match std::env::var("VECSTORE_TEST_GRAPH") {
+        Ok(layout) => Schema { graph: layout.parse().expect("a layout"), ..Schema::new(dim) },
+        Err(_) => Schema::new(dim),
+    }
+}

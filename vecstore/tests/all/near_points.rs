@@ -20,7 +20,7 @@ const DEFAULT_MAX: u64 = 1000;
 fn created(distance: Distance, codes: Placement, vectors: &[Vec<f32>]) -> Collection {
     let placement = Placements { codes, ..Placements::default() };
     let dim = vectors[0].len() as u32;
-    let schema = Schema { distance, placement, ..Schema::new(dim) };
+    let schema = Schema { distance, placement, ..crate::new_schema(dim) };
     assert_eq!(schema.quantization, Quantization::Int8);
     let options = CollectionOptions { cores: 2, background: false, ..CollectionOptions::default() };
     let backend = DynBackend::new(SimulatedDisk::new(1));

@@ -38,7 +38,7 @@ fn data() -> Data {
 
 fn schema(method: Quantization, distance: Distance, place: Placement) -> Schema {
     let placement = Placements { codes: place, ..Placements::default() };
-    Schema { quantization: method, distance, placement, ..Schema::new(DIM as u32) }
+    Schema { quantization: method, distance, placement, ..crate::new_schema(DIM as u32) }
 }
 
 fn create(disk: &SimulatedDisk, schema: &Schema, points: &[Point]) -> Collection {

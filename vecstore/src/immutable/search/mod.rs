@@ -4,9 +4,11 @@
 //! | module | concern |
 //! |---|---|
 //! | `walk`, `ways` | walking the graph, and getting around points that are not allowed |
+//! | `linked` | walking a graph whose nodes have codes of their neighbours |
 //! | `scan` | scoring every allowed point |
 //! | `scores` | scoring codes |
 
+mod linked;
 mod scan;
 mod scores;
 mod walk;
@@ -54,6 +56,8 @@ impl Allowed<'_> {
 
 /// What to look for.
 pub(crate) struct CandidateSearch<'a> {
+    /// The query, prepared.
+    pub(crate) prepared: &'a [f32],
     pub(crate) scorer: &'a dyn Scorer,
     /// Candidates wanted. Fewer come back only where fewer points are allowed.
     pub(crate) wanted: usize,
@@ -156,7 +160,12 @@ impl CandidateSearch<'_> {
         // A walk that keeps all allowed points scores all of them anyway, and may miss some. Its cost grows
         // with the square of `kept`, because it keeps them in order.
         if !is_few && count > kept as u64 && kept <= WALK_KEPT_MAX {
-            let found = self.walk(segment, allowed, kept, scratch, bounds, stats).await?;
+            let found = match allowed {
+                Allowed::Except(deleted) if segment.data.linked.is_some() => {
+                    self.walk_linked(segment, deleted, kept, scratch, bounds, stats).await?
+                }
+                _ => self.walk(segment, allowed, kept, scratch, bounds, stats).await?,
+            };
             if let Some(found) = found {
                 return Ok(found);
             }

@@ -1,0 +1,137 @@
+//! Walking a graph whose nodes have codes of their neighbours.
+//!
+//! The walk scores only the points that it expands, and expands deleted points too. A filter needs another
+//! walk: it would leave few of the points that this one expands.
+
+use super::walk::{WalkScratch, best_of_others};
+use super::{Allowed, Bounds, CandidateSearch, CandidateStats};
+use crate::error::Error;
+use crate::immutable::segment::{CodesData, LINKED, LinkedData, SegmentReader};
+use roaring::RoaringBitmap;
+use vecstore_index::graph::{Candidate, GraphSearch, LinkedSearch, Step};
+use vecstore_quant::prefetch;
+
+/// Nodes whose records are read at once. More reads end a search in fewer rounds, and some of them are in
+/// vain.
+const READ_AT_ONCE: usize = 8;
+/// Points of level 1 where the walk begins.
+const ENTRIES: usize = 4;
+
+impl CandidateSearch<'_> {
+    /// Walks the graph and keeps the best `kept` points. Returns `None` if the walk finds fewer than wanted:
+    /// the points are then not all connected.
+    pub(super) async fn walk_linked(
+        &self,
+        segment: &SegmentReader,
+        deleted: &RoaringBitmap,
+        kept: usize,
+        scratch: &mut WalkScratch,
+        bounds: &mut Bounds,
+        stats: &mut CandidateStats,
+    ) -> Result<Option<(Vec<Candidate>, f32)>, Error> {
+        let linked = segment.data.linked.as_ref().expect("the caller saw that the layout is linked");
+        let points = segment.data.points as usize;
+        let entries = self.entries(segment, scratch, bounds, stats).await?;
+        let WalkScratch { linked: linked_scratch, scores, seen, records, .. } = scratch;
+        // As many deleted points as there are on average take a place.
+        let live = points as u64 - deleted.len();
+        let ef = (kept as u64 * points as u64).div_ceil(live.max(1)) as usize;
+        let mut search = LinkedSearch::new(linked_scratch, points, ef);
+        for entry in entries {
+            search.enter(entry.id, entry.score);
+        }
+        let scorer = &linked.layout.codec().query(self.prepared);
+        let record_bytes = linked.layout.record_bytes();
+        let at_once = if segment.linked.is_some() { READ_AT_ONCE } else { 1 };
+        let mut nodes = Vec::with_capacity(at_once);
+        loop {
+            nodes.clear();
+            while nodes.len() < at_once
+                && let Some(node) = search.next()
+            {
+                nodes.push(node);
+            }
+            if nodes.is_empty() {
+                break;
+            }
+            self.check_stop()?;
+            if let Some(coming) = search.coming() {
+                fetch(segment, linked, coming);
+            }
+            self.score(segment, &nodes, scores, bounds, stats).await?;
+            if self.part_of_rest.is_some() {
+                seen.extend(scores.of(&nodes));
+            }
+            if let Some(file) = &segment.linked {
+                records.resize(nodes.len() * record_bytes, 0);
+                let sink = |index: usize, record: &[u8]| {
+                    records[index * record_bytes..][..record_bytes].copy_from_slice(record);
+                };
+                stats.read.add(&file.read(&nodes, self.control, sink).await?);
+                for record in records.chunks_exact(record_bytes) {
+                    linked.check(&segment.data.dir.join(LINKED), record)?;
+                }
+            }
+            for (index, (&node, &score)) in nodes.iter().zip(&scores.scores).enumerate() {
+                let record = match linked.record(node) {
+                    Some(record) => record,
+                    None => &records[index * record_bytes..][..record_bytes],
+                };
+                search.score(node, score);
+                linked.layout.estimate(scorer, record, score, |links, estimates| {
+                    search.estimates(links, estimates);
+                });
+            }
+        }
+        let mut found: Vec<Candidate> = search.finish().to_vec();
+        found.retain(|found| !deleted.contains(found.id));
+        found.truncate(self.wanted);
+        if found.len() < self.wanted {
+            return Ok(None);
+        }
+        let rest = best_of_others(seen, &found, Allowed::Except(deleted));
+        Ok(Some((found, rest)))
+    }
+
+    /// Where the walk begins: the best points of level 1, or else the entry point.
+    async fn entries(
+        &self,
+        segment: &SegmentReader,
+        scratch: &mut WalkScratch,
+        bounds: &mut Bounds,
+        stats: &mut CandidateStats,
+    ) -> Result<Vec<Candidate>, Error> {
+        let graph = &segment.data.graph;
+        let WalkScratch { search, scores, seen, .. } = scratch;
+        seen.clear();
+        let Some(mut search) = GraphSearch::above(search, graph.len() as usize, graph.entry(), ENTRIES)
+        else {
+            let entry = graph.entry().map(|(entry, _)| Candidate { id: entry, score: 0.0 });
+            return Ok(entry.into_iter().collect());
+        };
+        loop {
+            match search.next() {
+                Step::Expand { node, level } => search.links(graph.upper_links(node, level)),
+                Step::Score(points) => {
+                    self.score(segment, points, scores, bounds, stats).await?;
+                    if self.part_of_rest.is_some() {
+                        seen.extend(scores.of(points));
+                    }
+                    search.scores(&scores.scores);
+                }
+                Step::Done => return Ok(search.finish().to_vec()),
+            }
+        }
+    }
+}
+
+/// Fetches what expanding a node will read, as far as it is in memory.
+fn fetch(segment: &SegmentReader, linked: &LinkedData, node: u32) {
+    if let Some(record) = linked.record(node) {
+        prefetch(record);
+    }
+    if let CodesData::Pinned(records) = &segment.data.codes {
+        let record_bytes = segment.data.codec.record_bytes();
+        prefetch(&records[node as usize * record_bytes..][..record_bytes]);
+    }
+}
