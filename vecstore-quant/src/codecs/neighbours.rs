@@ -353,7 +353,6 @@ mod tests {
                 NeighbourScorer { scan: kernels.fast_scan, ..query.clone() }.estimate(
                     &block,
                     0.5,
-                    1.0,
                     &mut scores,
                 );
                 scores

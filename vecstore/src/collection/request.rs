@@ -236,6 +236,9 @@ pub struct SearchStats {
     /// search reached [`SearchParams::candidates_max`] before the hits were decided. More candidates find
     /// such points, and so does [`SearchParams::exact`].
     pub undecided: bool,
+    /// Whether the hits are proven: no other point can be nearer, whatever the codes say. Only
+    /// [`SearchParams::exact`] proves them.
+    pub proven: bool,
     /// The cost of all reads.
     pub read: ReadStats,
 }

@@ -13,6 +13,7 @@ mod counters;
 mod crash;
 mod damage;
 mod displaced;
+mod exact;
 mod family;
 mod faults;
 mod faulty_backends;

@@ -60,7 +60,7 @@ impl CandidateSearch<'_> {
             }
             self.score(segment, &nodes, scores, bounds, stats).await?;
             if self.part_of_rest.is_some() {
-                seen.extend(scores.of(&nodes));
+                seen.extend(scores.of(&nodes, self.part_of_rest));
             }
             if let Some(file) = &segment.linked {
                 records.resize(nodes.len() * record_bytes, 0);
@@ -115,7 +115,7 @@ impl CandidateSearch<'_> {
                 Step::Score(points) => {
                     self.score(segment, points, scores, bounds, stats).await?;
                     if self.part_of_rest.is_some() {
-                        seen.extend(scores.of(points));
+                        seen.extend(scores.of(points, self.part_of_rest));
                     }
                     search.scores(&scores.scores);
                 }

@@ -45,7 +45,7 @@ impl CandidateSearch<'_> {
                 Step::Score(points) => {
                     self.score(segment, points, scores, bounds, stats).await?;
                     if self.part_of_rest.is_some() {
-                        seen.extend(scores.of(points));
+                        seen.extend(scores.of(points, self.part_of_rest));
                     }
                     search.scores(&scores.scores);
                 }
