@@ -197,9 +197,11 @@ fn points_that_do_not_exist_are_ignored() {
     search.enter(1, f32::NAN);
     search.enter(1, 1.0);
     search.enter(3, 1.0);
-    assert_eq!((search.coming(), search.next(), search.next()), (Some(1), Some(1), None));
+    assert_eq!(search.waiting().collect::<Vec<_>>(), [1]);
+    assert_eq!((search.next(), search.next()), (Some(1), None));
     search.score(1, 0.5);
     search.estimates(&[1, 2, 3, u32::MAX, 0], &[1.0, 0.25, 1.0, 1.0, f32::NAN]);
+    assert_eq!(search.waiting().collect::<Vec<_>>(), [2, 0]);
     assert_eq!((search.next(), search.next(), search.next()), (Some(2), Some(0), None));
     search.score(2, 0.75);
     search.score(0, 0.5);

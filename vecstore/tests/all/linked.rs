@@ -131,9 +131,9 @@ fn records_on_disk_are_read() {
         let found = search(&collection, &queries, walk(), None);
         found.iter().map(|found| found.stats.read.bytes_wanted).sum::<u64>() as f64 / queries.len() as f64
     };
-    // Vectors and ids are on disk in both cases.
+    // Vectors and ids are on disk in both cases. Some records are read ahead in vain.
     let records = (read(Placement::Cold) - read(Placement::Pinned)) / RECORD_BYTES as f64;
-    assert!((128.0..160.0).contains(&records), "{records} records a search");
+    assert!((128.0..256.0).contains(&records), "{records} records a search");
 }
 
 #[test]

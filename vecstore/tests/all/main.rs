@@ -38,7 +38,7 @@ mod threads;
 mod ties;
 mod trace;
 
-use vecstore::schema::Schema;
+use vecstore::schema::{GraphLayout, Schema};
 
 /// As [`Schema::new`], with the layout of graphs that `VECSTORE_TEST_GRAPH` names. All tests have to pass with
 /// each.
@@ -47,4 +47,9 @@ fn new_schema(dim: u32) -> Schema {
         Ok(layout) => Schema { graph: layout.parse().expect("a layout"), ..Schema::new(dim) },
         Err(_) => Schema::new(dim),
     }
+}
+
+/// Whether [`new_schema`] asks for linked graphs. Their segments have one more file.
+fn is_linked() -> bool {
+    new_schema(1).graph == GraphLayout::Linked
 }

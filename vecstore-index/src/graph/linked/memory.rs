@@ -36,7 +36,7 @@ pub fn search_linked_in_memory<'s, 'r>(
             return Err(SearchStoppedError);
         }
         // The best candidate by now is often the next node, unless a neighbour of this one is better.
-        if let Some(coming) = search.coming() {
+        if let Some(coming) = search.waiting().next() {
             prefetch(record(coming));
         }
         let own = score(node);

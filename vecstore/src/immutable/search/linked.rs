@@ -2,20 +2,27 @@
 //!
 //! The walk scores only the points that it expands, and expands deleted points too. A filter needs another
 //! walk: it would leave few of the points that this one expands.
+//!
+//! The order of the walk does not depend on where records are. If they are on disk, those of the next nodes
+//! are read ahead.
 
 use super::walk::{WalkScratch, best_of_others};
 use super::{Allowed, Bounds, CandidateSearch, CandidateStats};
 use crate::error::Error;
 use crate::immutable::segment::{CodesData, LINKED, LinkedData, SegmentReader};
 use roaring::RoaringBitmap;
+use std::collections::HashMap;
 use vecstore_index::graph::{Candidate, GraphSearch, LinkedSearch, Step};
 use vecstore_quant::prefetch;
 
-/// Nodes whose records are read at once. More reads end a search in fewer rounds, and some of them are in
-/// vain.
+/// Records that are read at once: that of the next node, and of those that wait behind it. Most of these are
+/// expanded later. With more of them, a search has fewer rounds of reads, and more reads are in vain.
 const READ_AT_ONCE: usize = 8;
 /// Points of level 1 where the walk begins.
 const ENTRIES: usize = 4;
+
+/// Records that were read and not expanded yet.
+type Ahead = HashMap<u32, Box<[u8]>>;
 
 impl CandidateSearch<'_> {
     /// Walks the graph and keeps the best `kept` points. Returns `None` if the walk finds fewer than wanted:
@@ -32,7 +39,7 @@ impl CandidateSearch<'_> {
         let linked = segment.data.linked.as_ref().expect("the caller saw that the layout is linked");
         let points = segment.data.points as usize;
         let entries = self.entries(segment, scratch, bounds, stats).await?;
-        let WalkScratch { linked: linked_scratch, scores, seen, records, .. } = scratch;
+        let WalkScratch { linked: linked_scratch, scores, seen, .. } = scratch;
         // As many deleted points as there are on average take a place.
         let live = points as u64 - deleted.len();
         let ef = (kept as u64 * points as u64).div_ceil(live.max(1)) as usize;
@@ -41,47 +48,32 @@ impl CandidateSearch<'_> {
             search.enter(entry.id, entry.score);
         }
         let scorer = &linked.layout.codec().query(self.prepared);
-        let record_bytes = linked.layout.record_bytes();
-        let at_once = if segment.linked.is_some() { READ_AT_ONCE } else { 1 };
-        let mut nodes = Vec::with_capacity(at_once);
-        loop {
-            nodes.clear();
-            while nodes.len() < at_once
-                && let Some(node) = search.next()
-            {
-                nodes.push(node);
-            }
-            if nodes.is_empty() {
-                break;
-            }
+        let mut ahead = Ahead::new();
+        while let Some(node) = search.next() {
             self.check_stop()?;
-            if let Some(coming) = search.coming() {
+            if let Some(coming) = search.waiting().next() {
                 fetch(segment, linked, coming);
             }
-            self.score(segment, &nodes, scores, bounds, stats).await?;
+            self.score(segment, &[node], scores, bounds, stats).await?;
             if self.part_of_rest.is_some() {
-                seen.extend(scores.of(&nodes, self.part_of_rest));
+                seen.extend(scores.of(&[node], self.part_of_rest));
             }
-            if let Some(file) = &segment.linked {
-                records.resize(nodes.len() * record_bytes, 0);
-                let sink = |index: usize, record: &[u8]| {
-                    records[index * record_bytes..][..record_bytes].copy_from_slice(record);
-                };
-                stats.read.add(&file.read(&nodes, self.control, sink).await?);
-                for record in records.chunks_exact(record_bytes) {
-                    linked.check(&segment.data.dir.join(LINKED), record)?;
+            let read;
+            let record = match linked.record(node) {
+                Some(record) => record,
+                None => {
+                    if !ahead.contains_key(&node) {
+                        self.read_ahead(segment, linked, node, &search, &mut ahead, stats).await?;
+                    }
+                    read = ahead.remove(&node).expect("just read");
+                    &read
                 }
-            }
-            for (index, (&node, &score)) in nodes.iter().zip(&scores.scores).enumerate() {
-                let record = match linked.record(node) {
-                    Some(record) => record,
-                    None => &records[index * record_bytes..][..record_bytes],
-                };
-                search.score(node, score);
-                linked.layout.estimate(scorer, record, score, |links, estimates| {
-                    search.estimates(links, estimates);
-                });
-            }
+            };
+            let score = scores.scores[0];
+            search.score(node, score);
+            linked.layout.estimate(scorer, record, score, |links, estimates| {
+                search.estimates(links, estimates);
+            });
         }
         let mut found: Vec<Candidate> = search.finish().to_vec();
         found.retain(|found| !deleted.contains(found.id));
@@ -91,6 +83,31 @@ impl CandidateSearch<'_> {
         }
         let rest = best_of_others(seen, &found, Allowed::Except(deleted));
         Ok(Some((found, rest)))
+    }
+
+    /// Reads the record of a node, and of the nodes that wait behind it.
+    async fn read_ahead(
+        &self,
+        segment: &SegmentReader,
+        linked: &LinkedData,
+        node: u32,
+        search: &LinkedSearch<'_>,
+        ahead: &mut Ahead,
+        stats: &mut CandidateStats,
+    ) -> Result<(), Error> {
+        let file = segment.linked.as_ref().expect("records that are not pinned are on disk");
+        let waiting = search.waiting().filter(|waiting| !ahead.contains_key(waiting));
+        let nodes: Vec<u32> = std::iter::once(node).chain(waiting).take(READ_AT_ONCE).collect();
+        let path = segment.data.dir.join(LINKED);
+        let mut checked = Ok(());
+        let sink = |index: usize, record: &[u8]| {
+            if checked.is_ok() {
+                checked = linked.check(&path, record);
+            }
+            ahead.insert(nodes[index], record.into());
+        };
+        stats.read.add(&file.read(&nodes, self.control, sink).await?);
+        checked
     }
 
     /// Where the walk begins: the best points of level 1, or else the entry point.

@@ -89,8 +89,6 @@ pub(crate) struct WalkScratch {
     pub(super) scores: Scores,
     /// What was scored, as [`Scores::of`] gives it.
     pub(super) seen: Vec<(u32, f32, f32)>,
-    /// Records that were read from disk, one after the other.
-    pub(super) records: Vec<u8>,
 }
 
 #[cfg(test)]
