@@ -2,8 +2,8 @@
 //!
 //! `cargo bench -p benches --bench graph` makes its own data. For data of your own:
 //! `BENCH_VECTORS=base.npy BENCH_QUERIES=queries.npy BENCH_TRUTH=neighbours.npy cargo bench ...`.
-//! `BENCH_QUANTIZATION=int8,rotated4` chooses the codes, and `BENCH_THREADS=2` the cores. `BENCH_LINES=1`
-//! prints JSON lines for `benches/peers/compare.py`.
+//! `BENCH_QUANTIZATION=int8,rotated4` chooses the codes, `BENCH_GRAPH=compact,linked` the layouts of the graph,
+//! and `BENCH_THREADS=2` the cores. `BENCH_LINES=1` prints JSON lines for `benches/peers/compare.py`.
 
 use benches::cpu_time;
 use benches::data::{Error, Vectors, variable};
@@ -22,8 +22,7 @@ use vecstore::collection::{
 use vecstore::dataset::Clustered;
 use vecstore::input::read_npy_i32;
 use vecstore::point::{Point, PointId};
-use vecstore::schema::Quantization;
-use vecstore::schema::{Placement, Placements, Schema};
+use vecstore::schema::{GraphLayout, Placement, Placements, Quantization, Schema};
 
 const LIMIT: usize = 10;
 const EFS: [usize; 10] = [24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
@@ -75,7 +74,7 @@ struct Searched {
     rescored: f64,
 }
 
-fn measure(data: &Data, method: Quantization, threads: usize) -> Result<Measured, Error> {
+fn measure(data: &Data, method: Quantization, graph: GraphLayout, threads: usize) -> Result<Measured, Error> {
     let dir = tempfile::tempdir_in(variable("BENCH_DIR").unwrap_or_else(|| ".".to_owned()))?;
     let pinned = Placement::Pinned;
     let placement = Placements {
@@ -87,7 +86,7 @@ fn measure(data: &Data, method: Quantization, threads: usize) -> Result<Measured
         indexes: pinned,
     };
     let Vectors { dim, element, .. } = data.vectors;
-    let schema = Schema { element, quantization: method, placement, ..Schema::new(dim as u32) };
+    let schema = Schema { element, quantization: method, graph, placement, ..Schema::new(dim as u32) };
     let options = CollectionOptions {
         background: false,
         cores: threads,
@@ -117,7 +116,7 @@ fn measure(data: &Data, method: Quantization, threads: usize) -> Result<Measured
     let info = collection.info()?;
     let memory =
         |file: &str| info.segments.iter().filter_map(|segment| segment.memory_bytes.get(file)).sum::<u64>();
-    let memory_bytes = memory("codes.vec") + memory("graph.pages");
+    let memory_bytes = memory("codes.vec") + memory("graph.pages") + memory("linked.vec");
 
     let search = |params: SearchParams| -> Result<(Vec<SearchResult>, f64, f64), Error> {
         let request =
@@ -170,6 +169,7 @@ fn main() -> Result<(), Error> {
     let data = load()?;
     let threads = variable("BENCH_THREADS").map_or(Ok(2), |threads| threads.parse())?;
     let methods = variable("BENCH_QUANTIZATION").unwrap_or_else(|| "int8,rotated4".to_owned());
+    let layouts = variable("BENCH_GRAPH").unwrap_or_else(|| "compact,linked".to_owned());
     let (count, dim) = (data.vectors.len(), data.vectors.dim);
     let title = format!(
         "Graph: {count} vectors of dimension {dim}, {} queries, {threads} threads, everything in memory",
@@ -179,6 +179,7 @@ fn main() -> Result<(), Error> {
         title,
         &[
             "codes",
+            "graph",
             "build s",
             "build CPU s",
             "with files s",
@@ -191,14 +192,15 @@ fn main() -> Result<(), Error> {
         ],
     )
     .note("Bytes are those of codes and graph.")
-    .plot(Plot::new("ef", "q/s", "codes"))
-    .plot(Plot::new("ef", "recall@10", "codes"));
-    for name in methods.split(',') {
-        let measured = measure(&data, name.parse()?, threads)?;
+    .plot(Plot::new("ef", "q/s", "codes").pictures(&["graph"]))
+    .plot(Plot::new("ef", "recall@10", "codes").pictures(&["graph"]));
+    let pairs = methods.split(',').flat_map(|name| layouts.split(',').map(move |layout| (name, layout)));
+    for (name, layout) in pairs {
+        let measured = measure(&data, name.parse()?, layout.parse()?, threads)?;
         for Searched { ef, recall, qps, cpu_us, rescored } in measured.searches {
             if variable("BENCH_LINES").is_some() {
                 let row = json!({
-                    "system": format!("vecstore {name}"),
+                    "system": format!("vecstore {name} {layout}"),
                     // The whole build, with the files, which the others do not write.
                     "build_seconds": measured.total_seconds,
                     "build_cpu_seconds": measured.total_cpu_seconds,
@@ -213,6 +215,7 @@ fn main() -> Result<(), Error> {
             }
             out.row([
                 name.into(),
+                layout.into(),
                 measured.build_seconds.into(),
                 measured.build_cpu_seconds.into(),
                 measured.total_seconds.into(),

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Builds and searches the same vectors with hnswlib, usearch and vecstore, in turn, and prints one table.
+"""Builds and searches the same vectors with hnswlib, usearch, SymphonyQG and vecstore, in turn, and prints one
+table.
 
-    pip install numpy hnswlib usearch
+    pip install -r benches/peers/requirements.txt
     python3 benches/peers/compare.py --vectors base.npy --queries queries.npy --truth neighbours.npy
 
 Each round runs every system once, in a process of its own. So a machine whose speed drifts treats all alike.
@@ -10,7 +11,8 @@ all threads. Unlike the clock, it does not count what else the machine does.
 
 All hold everything in memory, use m=16, ef_construct=128 and cosine, and search all queries at once.
 vecstore's time to build includes writing its files. Its bytes a vector are codes and graph. Those of hnswlib
-are its saved index, and those of usearch what it says it uses: both include the vectors.
+and SymphonyQG are the saved index, and those of usearch what it says it uses: all include the vectors.
+SymphonyQG has 32 links a node, as the lowest level of the others, and ef_construct=200, which its authors take.
 
 BENCH_JSON=file gets the table as JSON.
 """
@@ -107,6 +109,26 @@ def run_usearch(args):
         sweep(args, f"usearch {dtype}", build, index.memory_usage / len(base), search, queries, truth)
 
 
+def run_symphonyqg(args):
+    import numpy
+    from rabitqlib import SymqgIndex
+
+    base, queries, truth = load(args)
+    # Between vectors of length 1, the Euclidean distance ranks as the cosine does.
+    base /= numpy.linalg.norm(base, axis=1, keepdims=True)
+    queries /= numpy.linalg.norm(queries, axis=1, keepdims=True)
+    index = SymqgIndex(base.shape[1], 2 * M, "l2")
+    build = timed(lambda: index.build(base, 200, args.threads))
+
+    def search(queries, ef):
+        return index.search(queries, LIMIT, ef, args.threads)[0]
+
+    with tempfile.NamedTemporaryFile() as file:
+        index.save(file.name)
+        size = os.path.getsize(file.name) / len(base)
+    sweep(args, "SymphonyQG", build, size, search, queries, truth)
+
+
 def run_vecstore(args):
     paths = {"BENCH_VECTORS": args.vectors, "BENCH_QUERIES": args.queries, "BENCH_TRUTH": args.truth}
     paths = {name: str(pathlib.Path(path).resolve()) for name, path in paths.items()}
@@ -115,7 +137,12 @@ def run_vecstore(args):
     sys.exit(subprocess.run(command, cwd=ROOT, env=environment).returncode)
 
 
-SYSTEMS = {"hnswlib": run_hnswlib, "usearch": run_usearch, "vecstore": run_vecstore}
+SYSTEMS = {
+    "hnswlib": run_hnswlib,
+    "usearch": run_usearch,
+    "symphonyqg": run_symphonyqg,
+    "vecstore": run_vecstore,
+}
 
 
 def at_recall(rows, figure):

@@ -177,6 +177,7 @@ fn fill<S: VectorSource>(
         distance: args.graph.distance,
         element: source.element(),
         hnsw: args.graph.params(),
+        graph: args.graph.layout,
         quantization: args.graph.quantization,
         ..Schema::new(source.dim() as u32)
     };

@@ -54,7 +54,12 @@ impl Setup {
             .collect();
         let mut records = vec![0; POINTS * layout.record_bytes()];
         for (node, record) in (0..).zip(records.chunks_exact_mut(layout.record_bytes())) {
-            layout.encode(node, graph.links(node, 0), |point| &rotated[point as usize], record);
+            layout.encode(
+                node,
+                graph.links(node, 0),
+                |point, vector| vector.copy_from_slice(&rotated[point as usize]),
+                record,
+            );
             layout.check(record, POINTS as u32).unwrap();
         }
         (Self { distance, vectors, graph, layout, records }, queries)
@@ -64,15 +69,13 @@ impl Setup {
         &self.records[node as usize * self.layout.record_bytes()..][..self.layout.record_bytes()]
     }
 
-    /// The score of a node, and its squared length.
-    fn score(&self, query: &[f32], node: u32) -> (f32, f32) {
-        let vector = &self.vectors[node as usize];
-        (self.distance.score(query, vector), vector.iter().map(|x| x * x).sum())
+    fn score(&self, query: &[f32], node: u32) -> f32 {
+        self.distance.score(query, &self.vectors[node as usize])
     }
 
     fn exact(&self, query: &[f32], wanted: usize) -> Vec<u32> {
         let mut all: Vec<(f32, u32)> =
-            (0..POINTS as u32).map(|node| (-self.score(query, node).0, node)).collect();
+            (0..POINTS as u32).map(|node| (-self.score(query, node), node)).collect();
         all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         all.iter().take(wanted).map(|entry| entry.1).collect()
     }
@@ -102,7 +105,7 @@ impl Setup {
         let scorer: NeighbourScorer = self.layout.codec().query(query);
         let mut scratch = LinkedScratch::new();
         let mut search = LinkedSearch::new(&mut scratch, POINTS, EF);
-        search.enter(self.entry(), self.score(query, self.entry()).0);
+        search.enter(self.entry(), self.score(query, self.entry()));
         let mut waiting = VecDeque::new();
         loop {
             while waiting.len() < in_flight
@@ -111,9 +114,9 @@ impl Setup {
                 waiting.push_back(node);
             }
             let Some(node) = waiting.pop_front() else { break };
-            let (own, norm_sq) = self.score(query, node);
+            let own = self.score(query, node);
             search.score(node, own);
-            self.layout.estimate(&scorer, self.record(node), own, norm_sq, |links, estimates| {
+            self.layout.estimate(&scorer, self.record(node), own, |links, estimates| {
                 search.estimates(links, estimates);
             });
         }
@@ -194,9 +197,11 @@ fn points_that_do_not_exist_are_ignored() {
     search.enter(1, f32::NAN);
     search.enter(1, 1.0);
     search.enter(3, 1.0);
-    assert_eq!((search.coming(), search.next(), search.next()), (Some(1), Some(1), None));
+    assert_eq!(search.waiting().collect::<Vec<_>>(), [1]);
+    assert_eq!((search.next(), search.next()), (Some(1), None));
     search.score(1, 0.5);
     search.estimates(&[1, 2, 3, u32::MAX, 0], &[1.0, 0.25, 1.0, 1.0, f32::NAN]);
+    assert_eq!(search.waiting().collect::<Vec<_>>(), [2, 0]);
     assert_eq!((search.next(), search.next(), search.next()), (Some(2), Some(0), None));
     search.score(2, 0.75);
     search.score(0, 0.5);

@@ -30,6 +30,9 @@
 //! - The rotated codes are RaBitQ (arXiv 2405.12497, 2409.09913), relative to the nearest of up to 1,025
 //!   centres. [`CONFIDENCE`] of the scores keep the bound. `Int4` has RaBitQ's correction too.
 //!
+//! A [`NeighbourCodec`] encodes up to 32 neighbours of a vector together, one bit a component. One fast scan
+//! then estimates the scores of all of them.
+//!
 //! The bound of an int8 score is certain: [`Scorer::bound`] is never smaller than the error. A search
 //! therefore knows which points may be nearer than its hits, and can rank those by their vectors too.
 //!

@@ -88,7 +88,13 @@ impl Quantization {
     /// [`Quantization::oversampling`] says.
     #[must_use]
     pub fn candidates_max(self) -> Option<usize> {
-        (self == Self::Int8).then_some(1000)
+        self.has_certain_bounds().then_some(1000)
+    }
+
+    /// Whether the bounds of scores always hold. Those of other codes hold for most scores, or there are none.
+    #[must_use]
+    pub fn has_certain_bounds(self) -> bool {
+        self == Self::Int8
     }
 }
 

@@ -3,6 +3,10 @@
 use crate::field::FieldKind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use vecstore_format::vector_file::RECORD_BYTES_MAX;
+use vecstore_index::graph::LinkedLayout;
 
 pub use vecstore_format::{ElementType, UnknownElementError};
 pub use vecstore_index::graph::{EF_CONSTRUCT_MAX, HnswParams, M_MAX};
@@ -33,6 +37,9 @@ pub struct Schema {
     /// The parameters of graphs.
     #[serde(default, with = "HnswOnDisk")]
     pub hnsw: HnswParams,
+    /// The layout of graphs.
+    #[serde(default, skip_serializing_if = "is_default", with = "by_name")]
+    pub graph: GraphLayout,
     /// The payload fields that filters may use. A field of an object in the payload is named `outer.inner`.
     #[serde(default)]
     pub indexes: BTreeMap<String, FieldKind>,
@@ -46,6 +53,56 @@ pub struct Schema {
     /// The most bytes of a payload, as JSON.
     #[serde(default = "default_payload_bytes_max")]
     pub payload_bytes_max: u32,
+}
+
+/// What the graph of a segment keeps of each point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GraphLayout {
+    /// Its links. A search scores the codes of the points that they lead to.
+    #[default]
+    Compact,
+    /// Also one-bit codes of the points that the links lead to. A search then estimates their scores, all at
+    /// once, and scores only the points whose links it follows. That is faster, and takes 12 bytes a link and
+    /// a bit a component of it. A search may miss a point whose vector is far longer than those of its
+    /// neighbours, because its estimate says little.
+    Linked,
+}
+
+/// A name that is not that of a layout.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is no layout of a graph; it must be one of compact, linked")]
+pub struct UnknownGraphLayoutError {
+    /// The name given.
+    pub name: String,
+}
+
+impl fmt::Display for GraphLayout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for GraphLayout {
+    type Err = UnknownGraphLayoutError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let layout = Self::ALL.into_iter().find(|layout| layout.name() == name);
+        layout.ok_or_else(|| UnknownGraphLayoutError { name: name.to_owned() })
+    }
+}
+
+impl GraphLayout {
+    /// Every layout.
+    pub const ALL: [Self; 2] = [Self::Compact, Self::Linked];
+
+    /// The name, as in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Compact => "compact",
+            Self::Linked => "linked",
+        }
+    }
 }
 
 /// The place of a part of a segment.
@@ -91,6 +148,10 @@ impl Default for Placements {
             indexes: Placement::Pinned,
         }
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn default_distance() -> Distance {
@@ -159,6 +220,7 @@ impl Schema {
             element: default_element(),
             quantization: Quantization::default(),
             hnsw: HnswParams::default(),
+            graph: GraphLayout::default(),
             indexes: BTreeMap::new(),
             defragment: Vec::new(),
             placement: Placements::default(),
@@ -192,6 +254,13 @@ impl Schema {
         }
         if let Err(error) = self.hnsw.check() {
             return wrong(format!("hnsw: {error}"));
+        }
+        let record_bytes = LinkedLayout::bytes_of(self.dim as usize, self.hnsw.links_max(0));
+        if self.graph == GraphLayout::Linked && record_bytes as u64 > RECORD_BYTES_MAX {
+            return wrong(format!(
+                "graph: the records of linked nodes have {record_bytes} bytes, and at most {RECORD_BYTES_MAX} \
+                 are possible; take a compact graph, or fewer links by a lower m"
+            ));
         }
         if self.indexes.len() > FIELDS_MAX {
             return wrong(format!("{} indexes; at most {FIELDS_MAX} are possible", self.indexes.len()));
@@ -235,6 +304,14 @@ mod tests {
             let schema: Schema = serde_json::from_str(&format!(r#"{{"dim": 3, "hnsw": {hnsw}}}"#)).unwrap();
             assert_eq!(schema.hnsw, params);
         }
+        for layout in GraphLayout::ALL {
+            let schema = Schema { graph: layout, ..Schema::new(3) };
+            let text = serde_json::to_string(&schema).unwrap();
+            // Builds that know only one layout read schemas that say nothing of it.
+            assert_eq!(text.contains(r#""graph":"linked""#), layout == GraphLayout::Linked, "{text}");
+            assert!(!text.contains("compact"), "{text}");
+            assert_eq!(serde_json::from_str::<Schema>(&text).unwrap(), schema);
+        }
         let tenants: Schema =
             serde_json::from_str(r#"{"dim":3,"indexes":{"t":"keyword"},"defragment":["t"]}"#).unwrap();
         assert_eq!(tenants, Schema::new(3).tenant("t", FieldKind::Keyword));
@@ -251,6 +328,12 @@ mod tests {
         assert!(error(r#"{"dim":1,"distance":"l2"}"#).contains("cosine, dot, euclid"));
         assert!(error(r#"{"dim":1,"element":"f64"}"#).contains("f32, f16, u8"));
         assert!(error(r#"{"dim":1,"quantization":"int3"}"#).contains("int3"));
+        assert!(error(r#"{"dim":1,"graph":"wide"}"#).contains("compact, linked"));
+        assert_eq!(
+            error(r#"{"dim":65520,"graph":"linked"}"#),
+            "schema: graph: the records of linked nodes have 262528 bytes, \
+            and at most 262144 are possible; take a compact graph, or fewer links by a lower m"
+        );
         assert!(error(r#"{"dim":1,"hnsw":{"m":1,"ef_construct":9}}"#).contains("m is 1"));
         assert!(error(r#"{"dim":1,"indexes":{"a..b":"bool"}}"#).contains("a..b"));
         assert!(error(r#"{"dim":1,"defragment":["t"]}"#).contains("not among the indexes"));

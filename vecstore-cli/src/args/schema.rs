@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::schema::{
-    DIM_MAX, Distance, EF_CONSTRUCT_MAX, ElementType, HnswParams, M_MAX, Placement, Quantization, Schema,
+    DIM_MAX, Distance, EF_CONSTRUCT_MAX, ElementType, GraphLayout, HnswParams, M_MAX, Placement,
+    Quantization, Schema,
 };
 
 #[derive(Args)]
@@ -20,8 +21,8 @@ pub(crate) struct Create {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
     /// The whole schema, as JSON, instead of the other options
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["element", "distance", "quantization", "index", "tenant", "place",
-        "m", "ef_construct", "seed"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["element", "distance", "quantization", "graph", "index", "tenant",
+        "place", "m", "ef_construct", "seed"])]
     pub(crate) schema: Option<PathBuf>,
     /// Components of a vector
     #[arg(long, value_parser = whole::<u32>(1..=DIM_MAX as u64))]
@@ -63,6 +64,7 @@ impl Create {
             distance: self.graph.distance,
             element: self.element.element(),
             hnsw: self.graph.params(),
+            graph: self.graph.layout,
             quantization: self.graph.quantization,
             ..Schema::new(self.dim.unwrap_or(0))
         };
@@ -132,6 +134,9 @@ pub(crate) struct GraphArgs {
     /// Same seed, same graph
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Layout of the graph: compact, or linked, which is faster and takes more memory
+    #[arg(long = "graph", value_name = "LAYOUT", default_value_t = GraphLayout::default())]
+    pub(crate) layout: GraphLayout,
     /// Codes that search scores instead of vectors: int8, int8_global[=QUANTILE], int4,
     /// product[=COMPRESSION], binary, rotated4, rotated2, rotated1
     #[arg(long, value_name = "METHOD", default_value_t = Quantization::default())]

@@ -45,7 +45,7 @@ pub(crate) struct Search {
     pub(crate) with_vector: bool,
     #[command(flatten)]
     pub(crate) search: SearchArgs,
-    /// Read and score every vector on disk instead of searching
+    /// Prove that no other point is nearer, instead of searching the graph
     #[arg(long)]
     pub(crate) exact: bool,
     #[command(flatten)]

@@ -64,7 +64,17 @@ pub(super) fn judge(log: &LogHeader, bytes: &mut LogBytes<'_>, due: &Due) -> Res
         return Err(FormatError::damaged(bytes.path(), at, reason));
     }
     let mended = mend_record(log, bytes, at, &mut budget, |record| due.is_met_by(record))?;
-    let has_hole = has_hole(bytes, due)?;
+    let header = match mended {
+        Some((bit, record)) => {
+            // A missing sector may have had one set bit only. Mended, it would not look missing.
+            bytes.flip(bit);
+            Some(record)
+        }
+        None => {
+            RecordHeader::decode(bytes.at(at, RECORD_HEADER_BYTES)?).filter(|header| due.is_met_by(header))
+        }
+    };
+    let has_hole = has_hole(bytes, at, header.and_then(|header| header.len()))?;
     let in_doubt = match mended {
         Some((_, record)) if record.kind != KIND_BATCH => false,
         Some(_) if !has_hole => {
@@ -77,13 +87,10 @@ pub(super) fn judge(log: &LogHeader, bytes: &mut LogBytes<'_>, due: &Due) -> Res
     Ok(LogEnd::Torn { offset: at, bytes: content.end - at, in_doubt })
 }
 
-/// Whether a sector of the due record is missing. If its header is not the due one, only the header's own
-/// sectors are checked, because the record's length is unknown.
-fn has_hole(bytes: &mut LogBytes<'_>, due: &Due) -> Result<bool, FormatError> {
-    let header = RecordHeader::decode(bytes.at(due.at, RECORD_HEADER_BYTES)?);
-    let len = header.filter(|header| due.is_met_by(header)).and_then(|header| header.len());
-    let end = due.at + len.unwrap_or(RECORD_HEADER_BYTES) as u64;
-    let mut at = due.at;
+/// Whether a sector of the record at `at` is missing. If its length is unknown, since its header is not the due
+/// one, only the header's own sectors are checked.
+fn has_hole(bytes: &mut LogBytes<'_>, mut at: u64, len: Option<usize>) -> Result<bool, FormatError> {
+    let end = at + len.unwrap_or(RECORD_HEADER_BYTES) as u64;
     while at < end {
         let next = (at / SECTOR * SECTOR + SECTOR).min(end);
         if bytes.is_hole(at, next)? {

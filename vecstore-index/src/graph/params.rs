@@ -63,7 +63,7 @@ impl HnswParams {
 
     /// The most links that a point may have on a level.
     #[must_use]
-    pub(crate) fn links_max(&self, level: usize) -> usize {
+    pub fn links_max(&self, level: usize) -> usize {
         if level == 0 { 2 * self.m } else { self.m }
     }
 }

@@ -103,11 +103,11 @@ impl Pool {
         None
     }
 
-    /// The candidate that [`Pool::expand_next`] would return.
+    /// The candidates that are not expanded, best first.
     #[inline]
-    pub(crate) fn next(&self) -> Option<u32> {
-        let waiting = self.entries.get(self.cursor..)?.iter().find(|entry| entry.0 & EXPANDED == 0);
-        waiting.map(|entry| entry.id())
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = u32> {
+        let rest = self.entries.iter().skip(self.cursor);
+        rest.filter(|entry| entry.0 & EXPANDED == 0).map(|entry| entry.id())
     }
 
     /// The score that a point must beat. `None` while there is room for any.

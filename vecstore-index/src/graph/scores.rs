@@ -17,6 +17,14 @@ pub trait PointScores: Sync {
 
     /// The score of two points.
     fn score(&self, a: u32, b: u32) -> f32;
+
+    /// The scores of a point with each of some others. An implementation may fetch those to come while it
+    /// scores one.
+    fn score_many(&self, point: u32, others: &[u32], scores: &mut [f32]) {
+        for (score, &other) in scores.iter_mut().zip(others) {
+            *score = self.score(point, other);
+        }
+    }
 }
 
 impl PointScores for CodeScores<'_> {
@@ -27,5 +35,10 @@ impl PointScores for CodeScores<'_> {
     #[inline]
     fn score(&self, a: u32, b: u32) -> f32 {
         CodeScores::score(self, a, b)
+    }
+
+    #[inline]
+    fn score_many(&self, point: u32, others: &[u32], scores: &mut [f32]) {
+        CodeScores::score_many(self, point, others, scores);
     }
 }

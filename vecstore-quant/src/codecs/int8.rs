@@ -109,10 +109,17 @@ impl Scorer for Int8Scorer {
         let code_mean = params.mean - params.offset;
         let query_rounded = 0.5 * step * (dim * (params.deviation_sq + dim * code_mean * code_mean)).sqrt();
         let rounding = 8.0 * f32::EPSILON;
+        // The score of the vector itself is rounded in each of its sums, relative to the lengths.
+        let vector_rounding = (8.0 + dim / 4.0) * f32::EPSILON;
         Some(match self.distance {
             Distance::Cosine | Distance::Dot => {
                 let terms = dim * (mean * params.mean).abs() + (deviation_sq * params.deviation_sq).sqrt();
-                component * self.norm_1 + query_rounded + rounding * terms + SMALLEST
+                let lengths = (of_query * of_vector).sqrt();
+                component * self.norm_1
+                    + query_rounded
+                    + rounding * terms
+                    + vector_rounding * lengths
+                    + SMALLEST
             }
             Distance::Euclid => {
                 let between_means = mean - params.mean;
@@ -121,7 +128,11 @@ impl Scorer for Int8Scorer {
                 // The largest possible distance between query and code. The vector is within half a step of
                 // the code.
                 let distance = (computed - score).max(0.0).sqrt();
-                component * dim.sqrt() * (2.0 * distance + component * dim.sqrt()) + computed + SMALLEST
+                let off = component * dim.sqrt();
+                off * (2.0 * distance + off)
+                    + computed
+                    + vector_rounding * (distance + off) * (distance + off)
+                    + SMALLEST
             }
         })
     }

@@ -19,9 +19,10 @@
 //!        ≈ |q - v|² + |r|² + 2 f <v, g> - 2 f <q, g>
 //! ```
 //!
-//! Under a dot product, `t v` is the part of `q` along `v`, which makes the rest as short as possible. Under
-//! a Euclidean distance, `t` is 1: a search ends close to the query. So a neighbour needs two numbers beside
-//! its code: the factor of `<q, g>`, and what depends on the node and the neighbour alone.
+//! Under a dot product, `t v` is the part of `q` along `v`, which makes the rest as short as possible. `t` is
+//! then the score of the node over `|v|²`. Under a Euclidean distance, `t` is 1: a search ends close to the
+//! query. So a neighbour needs two numbers beside its code: the factor of `<q, g>`, and what depends on the
+//! node and the neighbour alone, over `|v|²` under a dot product.
 //!
 //! ```text
 //! block: 32 factors f32 | 32 constants f32 | the codes, as `kernels::blocks` lays them out
@@ -73,7 +74,13 @@ impl NeighbourCodec {
     /// Bytes of the block of a node.
     #[must_use]
     pub fn block_bytes(&self) -> usize {
-        PARAMS_BYTES + block_bytes(self.rotated_dim() / PER_NIBBLE)
+        Self::bytes_of(self.dim)
+    }
+
+    /// Bytes of the block of a node, for vectors of `dim` components.
+    #[must_use]
+    pub const fn bytes_of(dim: usize) -> usize {
+        PARAMS_BYTES + block_bytes(dim.div_ceil(PER_NIBBLE))
     }
 
     /// Rotates a prepared vector, as [`NeighbourCodec::encode`] takes it. `rotated` has
@@ -90,26 +97,23 @@ impl NeighbourCodec {
         self.rotation.apply(rotated);
     }
 
-    /// Writes the block of a node, from the rotated vectors of the node and of its neighbours. The places of
-    /// missing neighbours get no sensible score.
+    /// Writes one neighbour's part of a node's block, from the rotated vectors of both. `place` is its place
+    /// among the neighbours. The block was all zeros there before; places that stay so get no sensible score.
     ///
     /// # Panics
     ///
-    /// If there are more than [`NEIGHBOURS_MAX`] neighbours, or one of the lengths is wrong.
-    pub fn encode<'v>(&self, node: &[f32], neighbours: impl Iterator<Item = &'v [f32]>, block: &mut [u8]) {
+    /// If the place is not below [`NEIGHBOURS_MAX`], or one of the lengths is wrong.
+    pub fn encode(&self, node: &[f32], neighbour: &[f32], place: usize, block: &mut [u8]) {
         assert_eq!(block.len(), self.block_bytes(), "a block of the codec's length");
         assert_eq!(node.len(), self.rotated_dim(), "a rotated vector");
-        block.fill(0);
+        assert!(place < NEIGHBOURS_MAX, "a place among {NEIGHBOURS_MAX} neighbours");
         let (params, codes) = block.split_at_mut(PARAMS_BYTES);
         let (factors, constants) = params.split_at_mut(PARAMS_BYTES / 2);
-        for (index, neighbour) in neighbours.enumerate() {
-            assert!(index < NEIGHBOURS_MAX, "at most {NEIGHBOURS_MAX} neighbours");
-            let sums =
-                Residual::new(node, neighbour, |nibble, value| put_nibble(codes, index, nibble, value));
-            let (factor, constant) = sums.params(self.distance);
-            factors[index * 4..][..4].copy_from_slice(&factor.to_le_bytes());
-            constants[index * 4..][..4].copy_from_slice(&constant.to_le_bytes());
-        }
+        let residual =
+            Residual::new(node, neighbour, |nibble, value| put_nibble(codes, place, nibble, value));
+        let (factor, constant) = residual.params(self.distance);
+        factors[place * 4..][..4].copy_from_slice(&factor.to_le_bytes());
+        constants[place * 4..][..4].copy_from_slice(&constant.to_le_bytes());
     }
 
     /// A query that scores blocks, from a prepared vector.
@@ -134,6 +138,8 @@ struct Residual {
     node_grid: f64,
     /// `<v, r>`
     node: f64,
+    /// `|v|²`
+    node_sq: f64,
 }
 
 impl Residual {
@@ -142,7 +148,7 @@ impl Residual {
         /// Partial sums, so that a compiler can use vector registers.
         const PARTS: usize = PER_NIBBLE * GROUP_NIBBLES;
         assert_eq!(node.len(), neighbour.len(), "rotated vectors of one length");
-        let mut sums = [[0.0f32; PARTS]; 4];
+        let mut sums = [[0.0f32; PARTS]; 5];
         let (node, neighbour) = (node.as_chunks::<PARTS>().0, neighbour.as_chunks::<PARTS>().0);
         for (group, (node, neighbour)) in node.iter().zip(neighbour).enumerate() {
             let mut is_above = [0u8; PARTS];
@@ -155,15 +161,16 @@ impl Residual {
                 sums[1][part] += g * r;
                 sums[2][part] += g * v;
                 sums[3][part] += v * r;
+                sums[4][part] += v * v;
             }
             for (nibble, bits) in is_above.as_chunks::<PER_NIBBLE>().0.iter().enumerate() {
                 let value = bits.iter().rev().fold(0, |value, bit| value << 1 | bit);
                 put(group * GROUP_NIBBLES + nibble, value);
             }
         }
-        let [norm_sq, grid, node_grid, node] =
+        let [norm_sq, grid, node_grid, node, node_sq] =
             sums.map(|parts| parts.into_iter().map(f64::from).sum::<f64>());
-        Self { norm_sq, grid, node_grid, node }
+        Self { norm_sq, grid, node_grid, node, node_sq }
     }
 
     /// The factor of `<q, g>`, and the constant.
@@ -171,7 +178,11 @@ impl Residual {
         // A neighbour at the node's own place has the node's score.
         let factor = if self.grid > 0.0 { self.norm_sq / self.grid } else { 0.0 };
         let (factor, constant) = match distance {
-            Distance::Cosine | Distance::Dot => (factor, self.node - factor * self.node_grid),
+            // Nothing lies along a node at zero.
+            Distance::Cosine | Distance::Dot if self.node_sq == 0.0 => (factor, 0.0),
+            Distance::Cosine | Distance::Dot => {
+                (factor, (self.node - factor * self.node_grid) / self.node_sq)
+            }
             Distance::Euclid => (2.0 * factor, -self.norm_sq - 2.0 * factor * self.node_grid),
         };
         (finite(factor), finite(constant))
@@ -203,26 +214,17 @@ impl NeighbourScorer {
         Self { distance, tables, step, base, scan: Kernels::get().fast_scan }
     }
 
-    /// Writes estimates of the scores of a node's neighbours. `node_score` is the score of the node, and
-    /// `node_norm_sq` its squared length, which only a dot product needs.
+    /// Writes estimates of the scores of a node's neighbours. `node_score` is the score of the node itself.
     ///
     /// # Panics
     ///
     /// If the block is not of [`NeighbourCodec::block_bytes`].
-    pub fn estimate(
-        &self,
-        block: &[u8],
-        node_score: f32,
-        node_norm_sq: f32,
-        scores: &mut [f32; NEIGHBOURS_MAX],
-    ) {
+    pub fn estimate(&self, block: &[u8], node_score: f32, scores: &mut [f32; NEIGHBOURS_MAX]) {
         let (params, codes) = block.split_at(PARAMS_BYTES);
         let mut sums = [0; BLOCK_CODES];
         (self.scan)(codes, &self.tables, &mut sums);
         let along = match self.distance {
-            Distance::Cosine => node_score,
-            Distance::Dot if node_norm_sq > 0.0 => node_score / node_norm_sq,
-            Distance::Dot => 0.0,
+            Distance::Cosine | Distance::Dot => node_score,
             Distance::Euclid => 1.0,
         };
         let (params, _) = params.as_chunks::<4>();
@@ -273,9 +275,10 @@ mod tests {
     }
 
     fn block(codec: &NeighbourCodec, node: &[f32], neighbours: &[Vec<f32>]) -> Vec<u8> {
-        let neighbours: Vec<Vec<f32>> = neighbours.iter().map(|vector| rotated(codec, vector)).collect();
-        let mut block = vec![0xA5; codec.block_bytes()];
-        codec.encode(&rotated(codec, node), neighbours.iter().map(Vec::as_slice), &mut block);
+        let (node, mut block) = (rotated(codec, node), vec![0; codec.block_bytes()]);
+        for (place, neighbour) in neighbours.iter().enumerate() {
+            codec.encode(&node, &rotated(codec, neighbour), place, &mut block);
+        }
         block
     }
 
@@ -295,12 +298,7 @@ mod tests {
                 let codec = NeighbourCodec::new(distance, dim, seed);
                 let mut scores = [0.0; NEIGHBOURS_MAX];
                 let (own, norm) = (distance.score(&query, &node), length(&node));
-                codec.query(&query).estimate(
-                    &block(&codec, &node, &neighbours),
-                    own,
-                    norm * norm,
-                    &mut scores,
-                );
+                codec.query(&query).estimate(&block(&codec, &node, &neighbours), own, &mut scores);
                 for (&score, neighbour) in scores.iter().zip(&neighbours) {
                     let along = if distance == Distance::Euclid { 1.0 } else { own / (norm * norm) };
                     let rest: Vec<f32> = query.iter().zip(&node).map(|(q, v)| q - along * v).collect();
@@ -334,7 +332,7 @@ mod tests {
             let codec = NeighbourCodec::new(distance, 40, 3);
             let mut scores = [0.0; NEIGHBOURS_MAX];
             let block = block(&codec, &node, std::slice::from_ref(&node));
-            codec.query(&query).estimate(&block, 0.25, 1.0, &mut scores);
+            codec.query(&query).estimate(&block, 0.25, &mut scores);
             assert_eq!(scores[0], 0.25, "{distance}");
         }
     }
@@ -355,7 +353,6 @@ mod tests {
                 NeighbourScorer { scan: kernels.fast_scan, ..query.clone() }.estimate(
                     &block,
                     0.5,
-                    1.0,
                     &mut scores,
                 );
                 scores
@@ -372,7 +369,7 @@ mod tests {
                 let block = block(&codec, &[0.0; 8], &[vec![magnitude; 8], vec![0.0; 8]]);
                 for query in [[0.0; 8], [magnitude; 8]] {
                     let mut scores = [0.0; NEIGHBOURS_MAX];
-                    codec.query(&query).estimate(&block, 0.0, 0.0, &mut scores);
+                    codec.query(&query).estimate(&block, 0.0, &mut scores);
                     assert!(scores[..2].iter().all(|score| !score.is_nan()), "{distance} {magnitude}");
                 }
             }

@@ -3,9 +3,9 @@
 //! The `unsafe` here is of two kinds. Loads and stores take an array of exactly the size that is moved. The
 //! table calls code compiled for these instructions, and is handed out only after they were detected.
 //!
-//! If a length is no multiple of the block, one more block is read, which overlaps the last one. A mask
-//! removes what was summed already. Only vectors shorter than a block take a scalar loop. Packed codes need
-//! neither (see [`WINDOW`]).
+//! If the length of an integer code is no multiple of the block, one more block is read, which overlaps the last
+//! one. A mask removes what was summed already. Only codes shorter than a block take a scalar loop. Packed codes
+//! need neither (see [`WINDOW`]).
 
 use super::blocks::{BLOCK_CODES, GROUPS_MAX, LANE, LANES, groups};
 use super::records::windows;
@@ -65,12 +65,11 @@ const ACCUMULATORS: usize = 4;
 const SHORTS: usize = 16;
 
 /// A component that can be widened to `f32`, a register at a time.
-trait Widen: Copy {
+trait Widen: Copy + Default {
     /// # Safety
     ///
     /// The machine has AVX2 and F16C.
     unsafe fn widen(block: &[Self; FLOATS]) -> __m256;
-    fn widen_one(self) -> f32;
 }
 
 impl Widen for f32 {
@@ -79,11 +78,6 @@ impl Widen for f32 {
     unsafe fn widen(block: &[Self; FLOATS]) -> __m256 {
         // SAFETY: the array has the 32 bytes that are loaded, and the load needs no alignment.
         unsafe { _mm256_loadu_ps(block.as_ptr()) }
-    }
-
-    #[inline]
-    fn widen_one(self) -> f32 {
-        self
     }
 }
 
@@ -94,11 +88,6 @@ impl Widen for f16 {
         // SAFETY: the array has the 16 bytes that are loaded, and the load needs no alignment.
         _mm256_cvtph_ps(unsafe { _mm_loadu_si128(block.as_ptr().cast()) })
     }
-
-    #[inline]
-    fn widen_one(self) -> f32 {
-        self.to_f32()
-    }
 }
 
 impl Widen for u8 {
@@ -108,17 +97,14 @@ impl Widen for u8 {
         let bytes = _mm_cvtsi64_si128(i64::from_le_bytes(*block));
         _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))
     }
-
-    #[inline]
-    fn widen_one(self) -> f32 {
-        f32::from(self)
-    }
 }
 
-/// The dot product, or the squared distance if `SQUARED_DISTANCE`.
+/// The dot product, or the squared distance if `SQUARED_DISTANCE`. The rest is filled up with zeros, which
+/// change no sum.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn sum<T: Widen, const SQUARED_DISTANCE: bool>(a: &[T], b: &[f32]) -> f32 {
+    const { assert!(ACCUMULATORS * FLOATS == scalar::PARTS) }
     assert_eq!(a.len(), b.len(), "vectors of one dimension");
     let (a_blocks, a_rest) = a.as_chunks::<FLOATS>();
     let (b_blocks, b_rest) = b.as_chunks::<FLOATS>();
@@ -133,30 +119,32 @@ fn sum<T: Widen, const SQUARED_DISTANCE: bool>(a: &[T], b: &[f32]) -> f32 {
     for (part, (a, b)) in a_blocks.iter().zip(b_blocks).enumerate() {
         sums[part] = add_term::<T, SQUARED_DISTANCE>(sums[part], a, b);
     }
-    let mut rest = 0.0;
-    if let (false, Some(a), Some(b)) = (a_rest.is_empty(), a.last_chunk(), b.last_chunk()) {
-        // SAFETY: this function has AVX2 and F16C.
-        let a = unsafe { T::widen(a) };
-        // SAFETY: this function has AVX2.
-        let b = unsafe { f32::widen(b) };
-        let keep = _mm256_castsi256_ps(last_components::<FLOATS, 32>(a_rest.len()));
-        let factor = if SQUARED_DISTANCE { _mm256_sub_ps(a, b) } else { a };
-        let factor = _mm256_and_ps(factor, keep);
-        let other = if SQUARED_DISTANCE { factor } else { _mm256_and_ps(b, keep) };
-        sums[3] = _mm256_fmadd_ps(factor, other, sums[3]);
-    } else {
-        for (&a, &b) in a_rest.iter().zip(b_rest) {
-            let (a, b) = (a.widen_one(), b);
-            rest += if SQUARED_DISTANCE { (a - b) * (a - b) } else { a * b };
-        }
+    if !a_rest.is_empty() {
+        let part = a_blocks.len();
+        sums[part] = add_term::<T, SQUARED_DISTANCE>(sums[part], &filled(a_rest), &filled(b_rest));
     }
-    let sums = _mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3]));
-    let halves = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps::<1>(sums));
-    let pairs = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
-    let total = _mm_add_ss(pairs, _mm_movehdup_ps(pairs));
-    _mm_cvtss_f32(total) + rest
+    total(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), _mm256_add_ps(sums[2], sums[3])))
 }
 
+/// The sum of eight numbers, in the order of all tables.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn total(sums: __m256) -> f32 {
+    let halves = _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps::<1>(sums));
+    let pairs = _mm_add_ps(halves, _mm_movehl_ps(halves, halves));
+    _mm_cvtss_f32(_mm_add_ss(pairs, _mm_movehdup_ps(pairs)))
+}
+
+/// Components, and zeros behind them.
+#[inline]
+fn filled<T: Copy + Default>(rest: &[T]) -> [T; FLOATS] {
+    let mut block = [T::default(); FLOATS];
+    block[..rest.len()].copy_from_slice(rest);
+    block
+}
+
+/// Multiplies and adds one after the other. An instruction that does both would round once, and differ from
+/// other tables.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn add_term<T: Widen, const SQUARED_DISTANCE: bool>(
@@ -168,12 +156,13 @@ fn add_term<T: Widen, const SQUARED_DISTANCE: bool>(
     let a = unsafe { T::widen(a) };
     // SAFETY: this function has AVX2.
     let b = unsafe { f32::widen(b) };
-    if SQUARED_DISTANCE {
+    let (a, b) = if SQUARED_DISTANCE {
         let difference = _mm256_sub_ps(a, b);
-        _mm256_fmadd_ps(difference, difference, sum)
+        (difference, difference)
     } else {
-        _mm256_fmadd_ps(a, b, sum)
-    }
+        (a, b)
+    };
+    _mm256_add_ps(sum, _mm256_mul_ps(a, b))
 }
 
 /// All bits set in the last `count` of `COMPONENTS` components, each of `BITS` bits.

@@ -7,7 +7,7 @@
 use super::blocks::{BLOCK_CODES, GROUP_BYTES, GROUPS_MAX, LANE, groups};
 use super::records::windows;
 use super::scan::scan;
-use super::{Kernels, Records, WINDOW, avx2};
+use super::{Kernels, Records, WINDOW, avx2, scalar};
 use half::f16;
 use std::arch::x86_64::*;
 
@@ -52,8 +52,8 @@ pub(super) fn kernels() -> Option<Kernels> {
 
 /// `f32` in one register.
 const FLOATS: usize = 16;
-/// Registers summed side by side, which hides the latency of an addition.
-const ACCUMULATORS: usize = 4;
+/// Registers summed side by side.
+const ACCUMULATORS: usize = 2;
 /// `i16` in one register.
 const SHORTS: usize = 32;
 
@@ -134,53 +134,46 @@ impl Widen for u8 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn sum<T: Widen, const SQUARED_DISTANCE: bool>(a: &[T], b: &[f32]) -> f32 {
+    const { assert!(ACCUMULATORS * FLOATS == scalar::PARTS) }
     assert_eq!(a.len(), b.len(), "vectors of one dimension");
     let (a_blocks, a_rest) = a.as_chunks::<FLOATS>();
     let (b_blocks, b_rest) = b.as_chunks::<FLOATS>();
-    let (a_rounds, a_blocks) = a_blocks.as_chunks::<ACCUMULATORS>();
-    let (b_rounds, b_blocks) = b_blocks.as_chunks::<ACCUMULATORS>();
     let mut sums = [_mm512_setzero_ps(); ACCUMULATORS];
-    for (a, b) in a_rounds.iter().zip(b_rounds) {
-        for part in 0..ACCUMULATORS {
-            sums[part] = add_block::<T, SQUARED_DISTANCE>(sums[part], &a[part], &b[part]);
+    for (a, b) in a_blocks.chunks(ACCUMULATORS).zip(b_blocks.chunks(ACCUMULATORS)) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            // SAFETY: this function has AVX-512 F, BW and VL.
+            let a = unsafe { T::widen(a) };
+            // SAFETY: as above.
+            let b = unsafe { f32::widen(b) };
+            *sum = add_term::<SQUARED_DISTANCE>(*sum, a, b);
         }
-    }
-    for (part, (a, b)) in a_blocks.iter().zip(b_blocks).enumerate() {
-        sums[part] = add_block::<T, SQUARED_DISTANCE>(sums[part], a, b);
     }
     if !a_rest.is_empty() {
         // SAFETY: this function has AVX-512 F, BW and VL.
         let a = unsafe { T::widen_some(a_rest) };
         // SAFETY: as above.
         let b = unsafe { f32::widen_some(b_rest) };
-        sums[3] = add_term::<SQUARED_DISTANCE>(sums[3], a, b);
+        let sum = &mut sums[a_blocks.len() % ACCUMULATORS];
+        *sum = add_term::<SQUARED_DISTANCE>(*sum, a, b);
     }
-    _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3])))
+    let [first, second] = sums.map(|sum| {
+        let upper = _mm512_castps512_ps256(_mm512_shuffle_f32x4::<0b_11_10_11_10>(sum, sum));
+        _mm256_add_ps(_mm512_castps512_ps256(sum), upper)
+    });
+    avx2::total(_mm256_add_ps(first, second))
 }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn add_block<T: Widen, const SQUARED_DISTANCE: bool>(
-    sum: __m512,
-    a: &[T; FLOATS],
-    b: &[f32; FLOATS],
-) -> __m512 {
-    // SAFETY: this function has AVX-512 F, BW and VL.
-    let a = unsafe { T::widen(a) };
-    // SAFETY: as above.
-    let b = unsafe { f32::widen(b) };
-    add_term::<SQUARED_DISTANCE>(sum, a, b)
-}
-
+/// Multiplies and adds one after the other, as the other tables do.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 fn add_term<const SQUARED_DISTANCE: bool>(sum: __m512, a: __m512, b: __m512) -> __m512 {
-    if SQUARED_DISTANCE {
+    let (a, b) = if SQUARED_DISTANCE {
         let difference = _mm512_sub_ps(a, b);
-        _mm512_fmadd_ps(difference, difference, sum)
+        (difference, difference)
     } else {
-        _mm512_fmadd_ps(a, b, sum)
-    }
+        (a, b)
+    };
+    _mm512_add_ps(sum, _mm512_mul_ps(a, b))
 }
 
 /// A component that can be widened to `i16`, a register at a time.

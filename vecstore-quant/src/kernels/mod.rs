@@ -46,8 +46,8 @@ pub type Scan<Q> = fn(Records<'_>, points: &[u32], query: &[Q], sums: &mut [f32]
 ///
 /// Functions of two slices take slices of one length, and panic if the lengths differ.
 ///
-/// Floating-point kernels may sum in any order. Two tables agree within `2 * n * f32::EPSILON` times the sum
-/// of the terms' absolute values. Integer kernels are exact and therefore equal.
+/// All tables give equal results, to the last bit. Floating-point kernels sum in one order, and round after each
+/// step. Only `scan_tables` may sum in any order. Integer kernels are exact.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernels {
     /// The instructions that this table uses, for reports: `avx512`, `avx2+fma+f16c`, `neon` or `scalar`.
@@ -87,13 +87,18 @@ pub struct Kernels {
     pub hadamard: fn(&mut [f32]),
 }
 
-/// Asks the processor to fetch bytes that will be read soon. Does nothing where there is no way to ask.
+/// Asks the processor to fetch bytes that will be read soon, from front to back. Does nothing where there is
+/// no way to ask.
+///
+/// It asks for the first lines only. The processor sees how bytes are read, and fetches the rest by itself.
+/// Asking for more lines than it can fetch at once would make it wait.
 #[inline]
 pub fn prefetch(bytes: &[u8]) {
+    const FIRST_BYTES: usize = 512;
     #[cfg(target_arch = "x86_64")]
-    scan::fetch_all(bytes.as_ptr(), bytes.len());
+    scan::fetch_all(bytes.as_ptr(), bytes.len().min(FIRST_BYTES));
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = bytes;
+    let _ = (bytes, FIRST_BYTES);
 }
 
 impl Kernels {

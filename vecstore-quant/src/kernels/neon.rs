@@ -25,34 +25,54 @@ pub(super) const KERNELS: Kernels = Kernels {
 
 /// `f32` in one register.
 const FLOATS: usize = 4;
-/// Registers summed side by side, which hides the latency of an addition.
-const ACCUMULATORS: usize = 4;
+/// Registers summed side by side.
+const ACCUMULATORS: usize = 8;
 /// `i16` in one register.
 const SHORTS: usize = 8;
 /// Bytes in one register.
 const BYTES: usize = 16;
 
-/// The dot product, or the squared distance if `SQUARED_DISTANCE`.
+/// The dot product, or the squared distance if `SQUARED_DISTANCE`. The rest is filled up with zeros, which
+/// change no sum.
 fn sum<const SQUARED_DISTANCE: bool>(a: &[f32], b: &[f32]) -> f32 {
+    const { assert!(ACCUMULATORS * FLOATS == scalar::PARTS) }
     assert_eq!(a.len(), b.len(), "vectors of one dimension");
     let (a_blocks, a_rest) = a.as_chunks::<FLOATS>();
     let (b_blocks, b_rest) = b.as_chunks::<FLOATS>();
     let mut sums = [vdupq_n_f32(0.0); ACCUMULATORS];
     for (a, b) in a_blocks.chunks(ACCUMULATORS).zip(b_blocks.chunks(ACCUMULATORS)) {
         for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            // SAFETY: the array has the 16 bytes that are loaded.
-            let a = unsafe { vld1q_f32(a.as_ptr()) };
-            // SAFETY: as above.
-            let b = unsafe { vld1q_f32(b.as_ptr()) };
-            let difference = vsubq_f32(a, b);
-            let (a, b) = if SQUARED_DISTANCE { (difference, difference) } else { (a, b) };
-            *sum = vfmaq_f32(*sum, a, b);
+            *sum = add_term::<SQUARED_DISTANCE>(*sum, a, b);
         }
     }
-    let rest =
-        a_rest.iter().zip(b_rest).map(|(&a, &b)| if SQUARED_DISTANCE { (a - b) * (a - b) } else { a * b });
-    let sums = vaddq_f32(vaddq_f32(sums[0], sums[1]), vaddq_f32(sums[2], sums[3]));
-    vaddvq_f32(sums) + rest.sum::<f32>()
+    let (mut a, mut b) = ([0.0; FLOATS], [0.0; FLOATS]);
+    a[..a_rest.len()].copy_from_slice(a_rest);
+    b[..b_rest.len()].copy_from_slice(b_rest);
+    let sum = &mut sums[a_blocks.len() % ACCUMULATORS];
+    *sum = add_term::<SQUARED_DISTANCE>(*sum, &a, &b);
+    // As the other tables do, with eight numbers in two registers.
+    let [a, b, c, d, e, f, g, h] = sums;
+    let lower = vaddq_f32(vaddq_f32(a, c), vaddq_f32(e, g));
+    let upper = vaddq_f32(vaddq_f32(b, d), vaddq_f32(f, h));
+    let four = vaddq_f32(lower, upper);
+    let pairs = vadd_f32(vget_low_f32(four), vget_high_f32(four));
+    vget_lane_f32::<0>(pairs) + vget_lane_f32::<1>(pairs)
+}
+
+/// Multiplies and adds one after the other, as the other tables do.
+#[inline]
+fn add_term<const SQUARED_DISTANCE: bool>(
+    sum: float32x4_t,
+    a: &[f32; FLOATS],
+    b: &[f32; FLOATS],
+) -> float32x4_t {
+    // SAFETY: the array has the 16 bytes that are loaded.
+    let a = unsafe { vld1q_f32(a.as_ptr()) };
+    // SAFETY: as above.
+    let b = unsafe { vld1q_f32(b.as_ptr()) };
+    let difference = vsubq_f32(a, b);
+    let (a, b) = if SQUARED_DISTANCE { (difference, difference) } else { (a, b) };
+    vaddq_f32(sum, vmulq_f32(a, b))
 }
 
 /// A component that can be widened to `i16`, a register at a time.

@@ -1,6 +1,6 @@
 //! The kernels in plain Rust. They are the reference for every other table, and run where there is no other.
 //!
-//! Floats are summed in eight accumulators, so that a compiler can use the vector registers of the target.
+//! Floats are summed in many partial sums, so that a compiler can use the vector registers of the target.
 
 use super::blocks::{BLOCK_CODES, LANE, LANES, groups};
 use super::records::windows;
@@ -32,21 +32,31 @@ pub(super) const KERNELS: Kernels = Kernels {
     hadamard,
 };
 
-const ACCUMULATORS: usize = 8;
+/// Component `i` is added to partial sum `i % PARTS`. [`total`] adds these up. All tables do it in this order.
+pub(super) const PARTS: usize = 32;
 
 #[inline]
 fn sum<T: Copy>(a: &[T], b: &[f32], term: impl Fn(T, f32) -> f32) -> f32 {
     assert_eq!(a.len(), b.len(), "vectors of one dimension");
-    let (a_blocks, a_rest) = a.as_chunks::<ACCUMULATORS>();
-    let (b_blocks, b_rest) = b.as_chunks::<ACCUMULATORS>();
-    let mut sums = [0.0f32; ACCUMULATORS];
+    let (a_blocks, a_rest) = a.as_chunks::<PARTS>();
+    let (b_blocks, b_rest) = b.as_chunks::<PARTS>();
+    let mut sums = [0.0f32; PARTS];
     for (a, b) in a_blocks.iter().zip(b_blocks) {
-        for part in 0..ACCUMULATORS {
+        for part in 0..PARTS {
             sums[part] += term(a[part], b[part]);
         }
     }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(&a, &b)| term(a, b)).sum();
-    sums.iter().sum::<f32>() + rest
+    for ((sum, &a), &b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
+        *sum += term(a, b);
+    }
+    total(&sums)
+}
+
+fn total(sums: &[f32; PARTS]) -> f32 {
+    let eight: [f32; 8] =
+        std::array::from_fn(|at| (sums[at] + sums[8 + at]) + (sums[16 + at] + sums[24 + at]));
+    let four: [f32; 4] = std::array::from_fn(|at| eight[at] + eight[4 + at]);
+    (four[0] + four[2]) + (four[1] + four[3])
 }
 
 #[inline]

@@ -40,7 +40,22 @@ fn check_floats(floats: &[f32], halves: &[f16], bytes: &[u8], query: &[f32]) {
         near((kernels.l2_f16)(halves, query), naive_l2(halves, query));
         near((kernels.dot_u8)(bytes, query), naive_dot(bytes, query));
         near((kernels.l2_u8)(bytes, query), naive_l2(bytes, query));
+        let expected = float_results(Kernels::scalar(), floats, halves, bytes, query);
+        assert_eq!(float_results(&kernels, floats, halves, bytes, query), expected, "{}", kernels.name);
     }
+}
+
+/// What floating-point kernels give, as bits.
+fn float_results(kernels: &Kernels, floats: &[f32], halves: &[f16], bytes: &[u8], query: &[f32]) -> [u32; 6] {
+    [
+        (kernels.dot_f32)(floats, query),
+        (kernels.l2_f32)(floats, query),
+        (kernels.dot_f16)(halves, query),
+        (kernels.l2_f16)(halves, query),
+        (kernels.dot_u8)(bytes, query),
+        (kernels.l2_u8)(bytes, query),
+    ]
+    .map(f32::to_bits)
 }
 
 fn naive_integer<A: Copy + Into<i64>, B: Copy + Into<i64>>(a: &[A], b: &[B]) -> i32 {

@@ -5,12 +5,15 @@ use super::read::{BATCH, Collected};
 use super::source::{Origin, Source};
 use crate::background::pool;
 use crate::error::Error;
-use crate::immutable::segment::untrained_codec;
+use crate::immutable::segment::{linked_layout, untrained_codec};
 use crate::schema::Schema;
 use io_core::{DynBackend, OpenOptions, StopFlag};
+use rayon::prelude::*;
 use std::path::Path;
 use vecstore_format::RandomId;
-use vecstore_index::graph::{BuildError, GraphParts, HnswParams, PointScores, build as build_graph};
+use vecstore_index::graph::{
+    BuildError, GraphParts, HnswParams, LinkedLayout, PointScores, build as build_graph,
+};
 use vecstore_quant::{CodeScores, Codec, SAMPLE_MAX, ScalarCodes, train};
 
 /// The most bytes of vectors in memory at a time.
@@ -70,17 +73,26 @@ impl SegmentBuilder<'_> {
 
         // The graph is built from int8 codes, whatever codes search scores, because int8 scores are close to
         // the exact ones.
-        let codes = self.encode(sources, &points).await?;
+        let layout = linked_layout(self.schema);
+        let codes = self.encode(sources, &points, layout.as_ref()).await?;
         let scores = CodeScores::new(self.schema.distance, &codes);
         let mut graph = self.build_graph(&scores, &self.schema.hnsw, total)?;
+        // Links of values may be many. Only filters need them, and a filtered search takes the other layout.
+        let without_values = layout.is_some().then(|| graph.clone());
         self.link_values(&mut graph, &scores, &points)?;
-        drop(codes);
         let order = by_locality(&graph, &groups);
+        let linked = match layout.zip(without_values) {
+            Some((layout, graph)) => {
+                Some(self.write_linked(&layout, &renumber(&graph, &order), &codes, &order).await?)
+            }
+            None => None,
+        };
+        drop(codes);
         points.reorder(&order);
         let graph = renumber(&graph, &order);
 
         let codec = self.train(sources, &points).await?;
-        self.write(sources, &points, &*codec, &graph).await?;
+        self.write(sources, &points, &*codec, &graph, linked).await?;
         Ok(points.origins)
     }
 
@@ -93,14 +105,31 @@ impl SegmentBuilder<'_> {
         self.stop.is_stopped() || self.closing.is_stopped()
     }
 
-    async fn encode(&self, sources: &[Source<'_>], points: &Collected) -> Result<ScalarCodes, Error> {
+    /// Codes of all points. For the linked layout they are codes of rotated vectors, which its records need.
+    /// Scores between them are as close to the exact ones.
+    async fn encode(
+        &self,
+        sources: &[Source<'_>],
+        points: &Collected,
+        layout: Option<&LinkedLayout>,
+    ) -> Result<ScalarCodes, Error> {
         let dim = self.schema.dim as usize;
+        let code_dim = layout.map_or(dim, |layout| layout.codec().rotated_dim());
         let mut codes =
-            ScalarCodes::new(dim).map_err(|error| Error::damaged(self.dir, None, error.to_string()))?;
+            ScalarCodes::new(code_dim).map_err(|error| Error::damaged(self.dir, None, error.to_string()))?;
         codes.reserve_exact(points.origins.len());
+        let mut rotated = Vec::new();
         for batch in points.origins.chunks(self.batch()) {
             let prepared = self.prepared(sources, batch).await?;
-            pool()?.install(|| codes.extend(&prepared));
+            pool()?.install(|| match layout {
+                None => codes.extend(&prepared),
+                Some(layout) => {
+                    rotated.resize(batch.len() * code_dim, 0.0);
+                    let vectors = prepared.par_chunks_exact(dim).zip(rotated.par_chunks_exact_mut(code_dim));
+                    vectors.for_each(|(vector, rotated)| layout.codec().rotate(vector, rotated));
+                    codes.extend(&rotated);
+                }
+            });
             (self.progress)(BuildStage::Reading, codes.len() as u64, points.origins.len() as u64);
         }
         Ok(codes)

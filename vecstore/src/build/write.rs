@@ -12,7 +12,7 @@ use crate::immutable::graph::write_graph;
 use crate::immutable::ids::write_ids;
 use crate::immutable::payload::PayloadWriter;
 use crate::immutable::segment::{
-    CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS, file_number,
+    CODEC, CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS, file_number,
 };
 use crate::schema::Schema;
 use io_core::FileSystem;
@@ -21,8 +21,8 @@ use std::collections::BTreeMap;
 use vecstore_format::pages::{PagesKind, PagesWriter};
 use vecstore_format::vector_file::VectorFileWriter;
 use vecstore_format::{ElementType, FileIdentity};
-use vecstore_index::graph::GraphParts;
-use vecstore_quant::Codec;
+use vecstore_index::graph::{GraphParts, LinkedLayout};
+use vecstore_quant::{Codec, ScalarCodes};
 
 impl SegmentBuilder<'_> {
     pub(super) async fn write(
@@ -31,6 +31,7 @@ impl SegmentBuilder<'_> {
         points: &Collected,
         codec: &dyn Codec,
         graph: &GraphParts,
+        linked: Option<u32>,
     ) -> Result<(), Error> {
         let [vectors, codes, payload] = self.write_vectors(sources, points, codec).await?;
         let mut files = BTreeMap::from([(VECTORS, vectors), (CODES, codes), (PAYLOAD, payload)]);
@@ -40,6 +41,7 @@ impl SegmentBuilder<'_> {
             pages.write(&codec.model()).await?;
             files.insert(CODEC, pages.finish().await?);
         }
+        files.extend(linked.map(|crc| (LINKED, crc)));
         files.insert(GRAPH, write_graph(self.create(GRAPH, PagesKind::Graph).await?, graph).await?);
         files.insert(IDS, write_ids(self.create(IDS, PagesKind::Ids).await?, &points.ids, pool()?).await?);
         files.insert(FIELDS, self.write_fields(points).await?);
@@ -121,6 +123,42 @@ impl SegmentBuilder<'_> {
             (self.progress)(BuildStage::Writing, done, total);
         }
         Ok([vectors.finish().await?.crc(), codes.finish().await?.crc(), payloads.finish().await?])
+    }
+
+    /// Writes the linked records of a graph. The code of its point `i` is that of `order[i]`. Returns the
+    /// checksum of the file's header.
+    pub(super) async fn write_linked(
+        &self,
+        layout: &LinkedLayout,
+        graph: &GraphParts,
+        codes: &ScalarCodes,
+        order: &[u32],
+    ) -> Result<u32, Error> {
+        let record_bytes = layout.record_bytes();
+        let (file, identity) = (self.create_file(LINKED).await?, Some(self.identity(LINKED)));
+        let mut file = VectorFileWriter::with_identity(file, ElementType::U8, record_bytes as u32, identity)?;
+        let batch = (BATCH_BYTES_MAX / record_bytes).max(1);
+        let mut records = Vec::new();
+        for start in (0..order.len()).step_by(batch) {
+            if self.is_stopped() {
+                return Err(Error::Stopped);
+            }
+            records.resize(batch.min(order.len() - start) * record_bytes, 0);
+            pool()?.install(|| {
+                records.par_chunks_exact_mut(record_bytes).enumerate().for_each(|(index, record)| {
+                    let node = start + index;
+                    let range = graph.offsets[node] as usize..graph.offsets[node + 1] as usize;
+                    let rotated = |point: u32, vector: &mut [f32]| {
+                        codes.decode_into(order[point as usize], vector);
+                    };
+                    layout.encode(node as u32, &graph.links[range], rotated, record);
+                });
+            });
+            for record in records.chunks_exact(record_bytes) {
+                file.push(record).await?;
+            }
+        }
+        Ok(file.finish().await?.crc())
     }
 
     async fn write_fields(&self, points: &Collected) -> Result<u32, Error> {

@@ -16,7 +16,7 @@ use super::decide::{Scored, best_possible, by_score, decide, nth_best};
 use super::reader::{CollectionReader, OpenEntry};
 use super::request::{Rescore, SearchRequest, SearchStats};
 use super::search::near_enough;
-use super::ties::{by_score_and_id, ids_of, keep_best_and_ties, order_ties_at};
+use super::ties::{ids_of, keep_best_and_ties, order_ties_at};
 use crate::element;
 use crate::error::Error;
 use crate::immutable::search::{Allowed, Bounded, CandidateSearch, CandidateStats};
@@ -25,11 +25,8 @@ use futures_util::future::try_join_all;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::collections::HashSet;
-use vecstore_index::TopK;
 use vecstore_quant::OriginalScorer;
 
-/// Vectors that an exact search reads in one batch.
-const EXACT_BATCH: usize = 4096;
 /// The least number of further candidates in a batch. Small batches stop early, because each may decide the
 /// rest.
 const RANKED_MIN: usize = 32;
@@ -154,6 +151,7 @@ impl DiskSearch<'_> {
             let (entry, allowed) = (&self.entries[segment], &self.allowed[segment]);
             let scorer = entry.reader.data.codec.query(&prepared);
             let search = CandidateSearch {
+                prepared: &prepared,
                 scorer: &*scorer,
                 wanted,
                 ef: params.ef,
@@ -185,7 +183,11 @@ impl DiskSearch<'_> {
     }
 
     /// Scores candidates by their vectors, read in one batch a segment, all segments at once.
-    async fn rank(&self, candidates: Vec<Scored>, stats: &mut SearchStats) -> Result<Vec<Scored>, Error> {
+    pub(super) async fn rank(
+        &self,
+        candidates: Vec<Scored>,
+        stats: &mut SearchStats,
+    ) -> Result<Vec<Scored>, Error> {
         let reads = (0..self.entries.len()).map(async |segment| {
             let own = candidates.iter().filter(|candidate| candidate.segment == segment);
             let points: Vec<u32> = own.map(|candidate| candidate.point).collect();
@@ -200,7 +202,11 @@ impl DiskSearch<'_> {
         Ok(scored)
     }
 
-    async fn score(&self, segment: usize, points: &[u32]) -> Result<(Vec<Scored>, ReadStats), Error> {
+    pub(super) async fn score(
+        &self,
+        segment: usize,
+        points: &[u32],
+    ) -> Result<(Vec<Scored>, ReadStats), Error> {
         let element = self.reader.shared.schema.element;
         let mut scored: Vec<Scored> = points
             .iter()
@@ -211,30 +217,5 @@ impl DiskSearch<'_> {
         };
         let read = self.entries[segment].reader.vectors.read(points, self.control, sink).await?;
         Ok((scored, read))
-    }
-
-    /// The best of all vectors that are allowed, without their codes, in no order.
-    ///
-    /// Ids are read only of points in a batch that may be hits. With many equal vectors these are all points
-    /// of the batch, never more.
-    pub(super) async fn exact(&self, stats: &mut SearchStats) -> Result<Vec<(Scored, PointId)>, Error> {
-        let wanted = self.request.wanted();
-        let mut best = TopK::new(wanted, by_score_and_id);
-        for (segment, (entry, allowed)) in self.entries.iter().zip(self.allowed).enumerate() {
-            let points: Vec<u32> = match allowed {
-                Some(allowed) => allowed.iter().collect(),
-                None => (entry.reader.all() - &*entry.deleted).iter().collect(),
-            };
-            for batch in points.chunks(EXACT_BATCH) {
-                let (mut found, read) = self.score(segment, batch).await?;
-                stats.vectors_scored += found.len() as u64;
-                stats.read.add(&read);
-                found.retain(|scored| best.threshold().is_none_or(|(worst, _)| scored.score >= worst.score));
-                keep_best_and_ties(&mut found, wanted);
-                let ids = ids_of(&found, self.entries, self.control, &mut stats.read).await?;
-                found.into_iter().zip(ids).for_each(|scored| best.offer(scored));
-            }
-        }
-        Ok(best.into_vec())
     }
 }

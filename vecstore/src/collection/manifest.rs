@@ -3,7 +3,7 @@
 
 use super::files::{MANIFEST, MANIFEST_NEW, NUMBER_END, parse};
 use crate::error::{Error, FormatError};
-use crate::schema::Schema;
+use crate::schema::{GraphLayout, Schema};
 use io_core::Directory;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -14,7 +14,9 @@ use vecstore_format::log::LogHeader;
 use vecstore_format::{Expected, RandomId};
 
 const FORMAT: &str = "vecstore collection";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
+/// The version of collections whose schema could be written before: builds that know no later one open them.
+const VERSION_COMPACT: u32 = 3;
 /// Earlier versions have no ids of collections and segments, and no list of logs.
 const VERSION_OF_IDS: u32 = 3;
 /// The most segments of a collection. Each keeps up to seven files open on every core, and Linux gives a
@@ -88,12 +90,16 @@ pub(crate) fn deleted_identity(segment: Option<RandomId>, salt: u64) -> FileIden
     segment.unwrap_or(RandomId::NONE).file(salt)
 }
 
+fn version_of(schema: &Schema) -> u32 {
+    if schema.graph == GraphLayout::Compact { VERSION_COMPACT } else { VERSION }
+}
+
 impl Manifest {
     /// The manifest of an empty collection.
     pub(crate) fn new(schema: Schema) -> Self {
         Self {
             format: FORMAT.to_owned(),
-            version: VERSION,
+            version: version_of(&schema),
             id: Some(RandomId::random()),
             schema,
             log_first: 1,
@@ -264,7 +270,7 @@ impl Manifest {
         manifest.check(path)?;
         manifest.schema.check()?;
         // The next write uses the version of this build.
-        Ok(Self { version: VERSION, ..manifest })
+        Ok(Self { version: version_of(&manifest.schema), ..manifest })
     }
 
     /// Writes the next manifest durably, beside the current one.

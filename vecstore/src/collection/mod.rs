@@ -15,6 +15,7 @@
 //! | `cores` | the threads that read |
 //! | `optimizer` | sealing, merging, vacuum, defragmentation; `plan` chooses the next step |
 //! | `reader` | reading on one core; `search`, `retrieve` and `scroll` are the reads |
+//! | `disk_search`, `exact` | the best points of the segments: by a walk, and with a proof |
 //! | `state` | the content at one moment, and the version that a read keeps |
 //! | `manifest`, `files` | the list of a collection's files, and their names |
 //! | `prepare` | checking and encoding writes |
@@ -26,6 +27,7 @@ mod counters;
 mod decide;
 mod disk_search;
 mod events;
+mod exact;
 mod files;
 mod handle;
 mod info;

@@ -35,7 +35,7 @@ impl Collection {
         let writing: u64 = if options.read_only { 0 } else { 2 };
         let reads =
             number(options.cores).saturating_mul(number(options.reads_per_core)).saturating_add(writing);
-        let files = SegmentReader::files(&self.shared.schema.placement).saturating_mul(segments);
+        let files = SegmentReader::files(&self.shared.schema).saturating_mul(segments);
         let executors = number(options.cores).saturating_add(writing).saturating_mul(EXECUTOR_FILES);
         let max = files.saturating_mul(reads).saturating_add(executors).saturating_add(OTHER_FILES);
         OpenFiles { max, limit: limit() }

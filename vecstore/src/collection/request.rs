@@ -54,9 +54,12 @@ pub struct SearchParams {
     pub candidates_max: Option<usize>,
     /// The candidates whose vectors are read to rank them.
     pub rescore: Rescore,
-    /// Whether to read and score every vector on disk, instead of searching. The hits are then the first of
-    /// all points by score and id. The ids of points that may be hits are read too. If many vectors are
-    /// equal, these are all of them.
+    /// Whether to prove the hits, instead of searching the graph. The hits are then the first of all points
+    /// by score and id.
+    ///
+    /// All int8 codes are scored, and only vectors are read that may be hits by the bounds of these codes.
+    /// Other codes have no certain bounds, so all vectors on disk are read. The ids of points that may be hits
+    /// are read too. If many vectors are equal, these are all of them.
     pub exact: bool,
     /// The codes of all points that a filter leaves are scored, without a graph walk, if at most this many of
     /// a segment are left. The same holds for deletions of more than half of a segment.
@@ -236,6 +239,9 @@ pub struct SearchStats {
     /// search reached [`SearchParams::candidates_max`] before the hits were decided. More candidates find
     /// such points, and so does [`SearchParams::exact`].
     pub undecided: bool,
+    /// Whether the hits are proven: no other point can be nearer, whatever the codes say. Only
+    /// [`SearchParams::exact`] proves them.
+    pub proven: bool,
     /// The cost of all reads.
     pub read: ReadStats,
 }

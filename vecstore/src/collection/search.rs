@@ -67,10 +67,11 @@ impl CollectionReader {
             scorer: &scorer,
             control: &control,
         };
+        let known: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
         let scored = if request.params.exact {
-            on_disk.exact(&mut stats).await?
+            stats.proven = true;
+            on_disk.exact(&known, &mut stats).await?
         } else {
-            let known: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
             on_disk.best(&known, &mut stats).await?
         };
         check_apart(&scored)?;

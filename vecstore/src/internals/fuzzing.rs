@@ -27,6 +27,7 @@ use vecstore_format::links;
 use vecstore_format::log::{LogBytes, LogReader, decode_batch, salvage_log};
 use vecstore_format::pages::{Pages, PagesKind, PagesWriter};
 use vecstore_format::vector_file::{VECTOR_FILE_FIELDS_BYTES, VectorFile};
+use vecstore_index::graph::{LinkedLayout, LinkedScratch, search_linked_in_memory};
 use vecstore_quant::Distance;
 use vecstore_quant::{Quantization, from_model, train};
 
@@ -36,7 +37,7 @@ const VECTOR_BYTES: usize = 24;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every parser.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("log", log),
     ("log_batch", log_batch),
     ("json", json),
@@ -47,6 +48,7 @@ pub const TARGETS: [Target; 14] = [
     ("fields", fields),
     ("deleted", deleted),
     ("codec", codec),
+    ("linked", linked),
     ("npy", npy),
     ("filter", filter),
     ("point_id", point_id),
@@ -168,6 +170,34 @@ pub fn codec(bytes: &[u8]) {
             let _ = scorer.bound(record, score);
         }
     }
+}
+
+/// Linked records, after a byte each for distance, dimension and most links. Then a walk over them that knows
+/// no other scores.
+pub fn linked(bytes: &[u8]) {
+    let Some((&[distance, dim, links_max], records)) = bytes.split_first_chunk() else { return };
+    let distance = Distance::ALL[usize::from(distance) % Distance::ALL.len()];
+    let dim = usize::from(dim) + 1;
+    let layout = LinkedLayout::new(distance, dim, usize::from(links_max), 0);
+    let records: Vec<&[u8]> = records.chunks_exact(layout.record_bytes()).take(100).collect();
+    let points = records.len() as u32;
+    if records.iter().any(|record| layout.check(record, points).is_err()) {
+        return;
+    }
+    let scorer = layout.codec().query(&vec![0.5; dim]);
+    let (mut scratch, record) = (LinkedScratch::new(), |node: u32| records[node as usize]);
+    let found = search_linked_in_memory(
+        &layout,
+        records.len(),
+        record,
+        &scorer,
+        &mut scratch,
+        10,
+        [0],
+        |node| node as f32,
+        || false,
+    );
+    assert!(found.is_ok_and(|found| found.len() <= 10));
 }
 
 /// `graph.pages`.

@@ -24,7 +24,7 @@ fn options() -> CollectionOptions {
 }
 
 fn schema(placement: Placements) -> Schema {
-    Schema { placement, ..Schema::new(DIM as u32).tenant("tenant", FieldKind::Keyword) }
+    Schema { placement, ..crate::new_schema(DIM as u32).tenant("tenant", FieldKind::Keyword) }
 }
 
 fn points(count: u64) -> (Vec<Point>, Vec<Vec<f32>>) {
@@ -176,7 +176,7 @@ fn reads_are_consistent_while_everything_moves() {
             ..options()
         };
         let dir = temp.path().join("c");
-        let schema = Schema::new(2).index("round", FieldKind::Integer);
+        let schema = crate::new_schema(2).index("round", FieldKind::Integer);
         let collection = Arc::new(Collection::create(&kind.backend(), &dir, &schema, &options).unwrap());
         let (done, batches) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         std::thread::scope(|scope| {
@@ -238,7 +238,8 @@ fn writers_go_on_after_an_optimization_was_stopped() {
     let temp = tempfile::tempdir().unwrap();
     let options = CollectionOptions { background: true, seal_points: 50, ..options() };
     let backend = BackendKind::all()[0].backend();
-    let collection = Collection::create(&backend, &temp.path().join("c"), &Schema::new(2), &options).unwrap();
+    let collection =
+        Collection::create(&backend, &temp.path().join("c"), &crate::new_schema(2), &options).unwrap();
     let put = |ids: std::ops::Range<u64>| {
         let points = ids.map(|id| Point::new(id, vec![id as f32, 1.0])).collect();
         collection.upsert(points, Durability::Written).wait().unwrap();

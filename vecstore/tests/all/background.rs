@@ -9,13 +9,12 @@ use std::task::{Context, Poll, Waker};
 use vecstore::collection::{Collection, CollectionInfo, CollectionOptions, Durability, Selection};
 use vecstore::error::Error;
 use vecstore::point::{Point, PointId};
-use vecstore::schema::Schema;
 
 const DIR: &str = "/c";
 
 fn create(disk: &SimulatedDisk, options: &CollectionOptions) -> Collection {
     let backend = DynBackend::new(disk.clone());
-    Collection::create(&backend, Path::new(DIR), &Schema::new(2), options).unwrap()
+    Collection::create(&backend, Path::new(DIR), &crate::new_schema(2), options).unwrap()
 }
 
 fn options() -> CollectionOptions {

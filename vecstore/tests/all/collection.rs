@@ -23,7 +23,7 @@ fn options() -> CollectionOptions {
 }
 
 fn schema() -> Schema {
-    let schema = Schema::new(4).tenant("tenant", FieldKind::Keyword).index("size", FieldKind::Integer);
+    let schema = crate::new_schema(4).tenant("tenant", FieldKind::Keyword).index("size", FieldKind::Integer);
     Schema { distance: Distance::Euclid, ..schema }
 }
 
@@ -350,7 +350,7 @@ fn creating_says_what_is_in_the_way() {
     assert!(nowhere.unwrap_err().to_string().contains("/nowhere"));
     let root = Collection::open(&backend, Path::new("/"), &options()).unwrap_err();
     assert_eq!(root.to_string(), "/ is no collection: there is no file MANIFEST in it");
-    let schema = Schema::new(0);
+    let schema = crate::new_schema(0);
     let wrong = Collection::create(&backend, Path::new("/wrong"), &schema, &options()).unwrap_err();
     assert!(wrong.to_string().contains("dim is 0"));
 }
@@ -362,7 +362,7 @@ fn searches_find_what_a_scan_finds() {
     for element in [ElementType::F32, ElementType::F16, ElementType::U8] {
         for distance in Distance::ALL {
             let disk = SimulatedDisk::new(9);
-            let schema = Schema { element, distance, ..Schema::new(12).index("n", FieldKind::Integer) };
+            let schema = Schema { element, distance, ..crate::new_schema(12).index("n", FieldKind::Integer) };
             let backend = DynBackend::new(disk.clone());
             let collection = Collection::create(&backend, Path::new(DIR), &schema, &options()).unwrap();
             let points: Vec<Point> = (0..700)
@@ -435,7 +435,7 @@ fn searches_find_what_a_scan_finds() {
 #[test]
 fn numbers_in_payloads_come_back_exactly() {
     let disk = SimulatedDisk::new(20);
-    let schema = Schema::new(1).index("x", FieldKind::Float);
+    let schema = crate::new_schema(1).index("x", FieldKind::Float);
     let backend = DynBackend::new(disk.clone());
     let collection = Collection::create(&backend, Path::new(DIR), &schema, &options()).unwrap();
     let mut random = fastrand::Rng::with_seed(1);
@@ -497,7 +497,7 @@ fn options_that_make_no_sense_are_refused() {
 #[test]
 fn vectors_of_extreme_lengths_are_found() {
     let disk = SimulatedDisk::new(23);
-    let schema = Schema::new(2);
+    let schema = crate::new_schema(2);
     let backend = DynBackend::new(disk);
     let collection = Collection::create(&backend, Path::new(DIR), &schema, &options()).unwrap();
     let angle = |id: u64| (id as f32 / 50.0).sin_cos();

@@ -35,7 +35,7 @@ type Model = BTreeMap<u64, Vec<i32>>;
 
 fn create(placement: Placement) -> Collection {
     let placement = Placements { codes: placement, graph: placement, ..Placements::default() };
-    let schema = Schema { distance: Distance::Euclid, placement, ..Schema::new(DIM as u32) };
+    let schema = Schema { distance: Distance::Euclid, placement, ..crate::new_schema(DIM as u32) };
     let backend = DynBackend::new(SimulatedDisk::new(1));
     let schema = schema.index("kind", FieldKind::Integer);
     Collection::create(&backend, Path::new("/c"), &schema, &options()).unwrap()

@@ -12,7 +12,7 @@ use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
 use vecstore::point::{Point, PointId};
-use vecstore::schema::{Placement, Schema};
+use vecstore::schema::Placement;
 
 fn points(ids: std::ops::Range<u64>) -> Vec<Point> {
     ids.map(|id| Point::new(id, vec![id as f32, 1.0]).with_payload(json!({"kind": id % 3}))).collect()
@@ -23,7 +23,7 @@ fn counters_are_sums_of_answers() {
     let backend = DynBackend::new(SimulatedDisk::new(1));
     let options =
         CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() };
-    let mut schema = Schema::new(2).index("kind", FieldKind::Integer);
+    let mut schema = crate::new_schema(2).index("kind", FieldKind::Integer);
     // Otherwise counts and facets would read nothing.
     schema.placement.indexes = Placement::Cold;
     let collection = Collection::create(&backend, Path::new("/c"), &schema, &options).unwrap();
@@ -106,7 +106,7 @@ fn failed_writes_are_counted() {
     let disk = SimulatedDisk::new(2);
     let backend = DynBackend::new(disk.clone());
     let options = CollectionOptions { cores: 1, reads_per_core: 1, ..CollectionOptions::default() };
-    let collection = Collection::create(&backend, Path::new("/c"), &Schema::new(2), &options).unwrap();
+    let collection = Collection::create(&backend, Path::new("/c"), &crate::new_schema(2), &options).unwrap();
     disk.set_fault(Some(DiskFault::new(disk.operations(), FaultKind::NoSpace)));
     collection.upsert(points(0..1), Durability::Synced).wait().unwrap_err();
     disk.set_fault(None);

@@ -11,7 +11,6 @@ use vecstore::backends::BackendKind;
 use vecstore::collection::{Collection, Durability, Selection};
 use vecstore::error::Error;
 use vecstore::point::{Point, PointId};
-use vecstore::schema::Schema;
 
 fn put(collection: &Collection, ids: std::ops::Range<u64>, durability: Durability) -> Result<(), Error> {
     let points = ids.map(|id| Point::new(id, vec![1.0, id as f32])).collect();
@@ -61,7 +60,7 @@ enum Event {
 /// collection of the other owner.
 fn displaced(backend: &DynBackend, root: &Path, event: Event) -> (Collection, Option<Collection>) {
     let (directory, dir) = (backend.directory(), root.join("c"));
-    let collection = Collection::create(backend, &dir, &Schema::new(2), &options()).unwrap();
+    let collection = Collection::create(backend, &dir, &crate::new_schema(2), &options()).unwrap();
     put(&collection, 0..20, Durability::Synced).unwrap();
     collection.seal(|_| {}).wait().unwrap();
     put(&collection, 10..30, Durability::Synced).unwrap();

@@ -17,7 +17,6 @@ use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
 use vecstore::point::{Point, PointId};
-use vecstore::schema::Schema;
 
 const DIR: &str = "/c";
 const SEEDS: u64 = 4;
@@ -54,7 +53,7 @@ struct Outcome {
 fn run(seed: u64, fault: Option<DiskFault>) -> Outcome {
     let disk = SimulatedDisk::new(seed);
     let backend = DynBackend::new(disk.clone());
-    let schema = Schema::new(2).index("t", FieldKind::Keyword);
+    let schema = crate::new_schema(2).index("t", FieldKind::Keyword);
     let mut collection = Some(Collection::create(&backend, Path::new(DIR), &schema, &options()).unwrap());
     disk.set_fault(fault);
     let mut random = fastrand::Rng::with_seed(seed);
@@ -229,7 +228,7 @@ fn a_fault_at_any_operation_loses_nothing_acknowledged() {
 fn a_leftover_that_stays_hinders_no_writer() {
     let disk = SimulatedDisk::new(9);
     let backend = DynBackend::new(disk.clone());
-    let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options()).unwrap();
+    let collection = Collection::create(&backend, Path::new(DIR), &crate::new_schema(2), &options()).unwrap();
     let put = |collection: &Collection, id: u64| {
         collection.upsert(vec![Point::new(id, vec![1.0, 2.0])], Durability::Synced).wait().unwrap();
     };
@@ -273,7 +272,7 @@ fn a_leftover_that_stays_hinders_no_writer() {
 fn what_stays_in_the_place_of_a_temporary_file_is_told_at_opening() {
     let disk = SimulatedDisk::new(10);
     let backend = DynBackend::new(disk.clone());
-    let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options()).unwrap();
+    let collection = Collection::create(&backend, Path::new(DIR), &crate::new_schema(2), &options()).unwrap();
     let put = |collection: &Collection, id: u64| {
         collection.upsert(vec![Point::new(id, vec![1.0, 2.0])], Durability::Synced).wait()
     };

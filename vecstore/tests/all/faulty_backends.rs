@@ -14,7 +14,6 @@ use vecstore::collection::{
 };
 use vecstore::error::Error;
 use vecstore::point::{Point, PointId};
-use vecstore::schema::Schema;
 
 /// Points of a batch. Each batch is written once, and some are deleted.
 const BATCH: u64 = 30;
@@ -122,7 +121,7 @@ fn check(kind: BackendKind, faults: Faults) -> (usize, u64) {
     let temp = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let dir = temp.path().join("c");
     let sound = kind.backend();
-    Collection::create(&sound, &dir, &Schema::new(2), &options()).unwrap().close().unwrap();
+    Collection::create(&sound, &dir, &crate::new_schema(2), &options()).unwrap().close().unwrap();
     let (backend, transfers) = faulty(kind, faults);
     let outcome = run(&backend, &dir, &context);
     let collection =

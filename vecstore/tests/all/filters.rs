@@ -10,7 +10,6 @@ use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter, Range};
 use vecstore::input::{Rows, VectorSource};
 use vecstore::point::{Point, PointId};
-use vecstore::schema::Schema;
 
 const DIM: usize = 32;
 const POINTS: usize = 20_000;
@@ -25,7 +24,7 @@ fn collection(disk: &SimulatedDisk) -> (Collection, Vec<Vec<f32>>) {
     let queries = data.queries(40);
     let Rows::F32(rows) = data.next_rows(POINTS).unwrap() else { panic!("clusters are of f32") };
     let schema =
-        Schema::new(DIM as u32).index("random", FieldKind::Integer).index("side", FieldKind::Keyword);
+        crate::new_schema(DIM as u32).index("random", FieldKind::Integer).index("side", FieldKind::Keyword);
     let backend = DynBackend::new(disk.clone());
     let collection = Collection::create(&backend, Path::new("/f"), &schema, &options()).unwrap();
     let mut random = fastrand::Rng::with_seed(5);
@@ -102,7 +101,7 @@ fn recall_holds_however_few_points_a_filter_leaves() {
 fn points_of_a_tenant_lie_together() {
     let disk = SimulatedDisk::new(2);
     let backend = DynBackend::new(disk);
-    let schema = Schema::new(8).tenant("tenant", FieldKind::Keyword).tenant("day", FieldKind::Integer);
+    let schema = crate::new_schema(8).tenant("tenant", FieldKind::Keyword).tenant("day", FieldKind::Integer);
     let collection = Collection::create(&backend, Path::new("/d"), &schema, &options()).unwrap();
     let mut random = fastrand::Rng::with_seed(3);
     let mut put = |ids: std::ops::Range<u64>| {

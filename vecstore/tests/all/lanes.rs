@@ -80,8 +80,13 @@ impl Executor for Recorder {
     }
 }
 
-const SEGMENT: [&str; 7] =
-    ["vectors.vec", "codes.vec", "codec.pages", "graph.pages", "ids.pages", "payload.pages", "fields.pages"];
+fn segment() -> Vec<&'static str> {
+    let linked = crate::is_linked().then_some("linked.vec");
+    ["vectors.vec", "codes.vec", "codec.pages", "graph.pages", "ids.pages", "payload.pages", "fields.pages"]
+        .into_iter()
+        .chain(linked)
+        .collect()
+}
 
 fn files(how: &str, lane: Lane, names: &[&str]) -> Opened {
     names.iter().map(|name| opened(how, lane, name)).collect()
@@ -89,7 +94,7 @@ fn files(how: &str, lane: Lane, names: &[&str]) -> Opened {
 
 /// The files of a segment, without the codec's, which is read only on loading.
 fn segment_read() -> Vec<&'static str> {
-    SEGMENT.into_iter().filter(|&name| name != "codec.pages").collect()
+    segment().into_iter().filter(|&name| name != "codec.pages").collect()
 }
 
 #[test]
@@ -99,7 +104,7 @@ fn what_nobody_waits_for_is_in_the_background_lane_and_nothing_else_is() {
     let cold = Placement::Cold;
     let placement =
         Placements { vectors: cold, codes: cold, graph: cold, payload: cold, ids: cold, indexes: cold };
-    let schema = Schema { placement, quantization: Quantization::Rotated4, ..Schema::new(4) };
+    let schema = Schema { placement, quantization: Quantization::Rotated4, ..crate::new_schema(4) };
     let schema = schema.index("day", FieldKind::Integer);
     let options = CollectionOptions { cores: 1, background: false, ..CollectionOptions::default() };
     let dir = Path::new("/c");
@@ -110,7 +115,7 @@ fn what_nobody_waits_for_is_in_the_background_lane_and_nothing_else_is() {
         collection.upsert(ids.map(point).collect(), Durability::Synced).wait().unwrap();
     };
     let (foreground, background) = (Lane::Foreground, Lane::Background);
-    let built = || &files("create", background, &SEGMENT) | &files("open", background, &SEGMENT);
+    let built = || &files("create", background, &segment()) | &files("open", background, &segment());
     assert_eq!(recorder.take(), Opened::new());
 
     put(0..50);

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use vecstore::collection::{Collection, CollectionOptions, Durability, Selection};
 use vecstore::error::Error;
 use vecstore::point::{Point, PointId};
-use vecstore::schema::Schema;
 
 const DIR: &str = "/c";
 
@@ -24,7 +23,7 @@ fn put(collection: &Collection, id: u64) {
 fn sample() -> SimulatedDisk {
     let disk = SimulatedDisk::new(3);
     let backend = DynBackend::new(disk.clone());
-    let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options()).unwrap();
+    let collection = Collection::create(&backend, Path::new(DIR), &crate::new_schema(2), &options()).unwrap();
     put(&collection, 1);
     collection.close().unwrap();
     disk
@@ -142,7 +141,7 @@ fn a_log_whose_only_write_failed_may_come_back() {
             let disk = SimulatedDisk::new(operation);
             let backend = DynBackend::new(disk.clone());
             let collection =
-                Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options()).unwrap();
+                Collection::create(&backend, Path::new(DIR), &crate::new_schema(2), &options()).unwrap();
             disk.set_fault(Some(DiskFault::new(disk.operations() + operation, fault)));
             let put = collection.upsert(vec![Point::new(1, vec![1.0, 2.0])], Durability::Synced).wait();
             disk.set_fault(None);

@@ -45,7 +45,8 @@ fn put(collection: &Collection, ids: Range<u64>, text: usize, durability: Durabi
 /// An open collection with these points synced.
 fn begin(disk: &SimulatedDisk) -> Collection {
     let backend = DynBackend::new(disk.clone());
-    let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options(false)).unwrap();
+    let collection =
+        Collection::create(&backend, Path::new(DIR), &crate::new_schema(2), &options(false)).unwrap();
     put(&collection, 0..SYNCED, 5, Durability::Synced);
     collection
 }
@@ -327,7 +328,7 @@ fn writes_that_are_never_synced_leave_a_log_that_opens() {
     const WRITES: u64 = 40;
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (backend, path) = (BackendKind::all()[0].backend(), dir.path().join("c"));
-    let schema = Schema { payload_bytes_max: 16 << 20, ..Schema::new(2) };
+    let schema = Schema { payload_bytes_max: 16 << 20, ..crate::new_schema(2) };
     let collection = Collection::create(&backend, &path, &schema, &options(false)).unwrap();
     put(&collection, 0..SYNCED, 5, Durability::Synced);
     for write in 0..WRITES {

@@ -13,6 +13,7 @@ mod counters;
 mod crash;
 mod damage;
 mod displaced;
+mod exact;
 mod family;
 mod faults;
 mod faulty_backends;
@@ -21,6 +22,7 @@ mod fixtures;
 mod impossible;
 mod lanes;
 mod leftovers;
+mod linked;
 mod log_end;
 mod misplaced;
 mod near_points;
@@ -35,3 +37,19 @@ mod stress;
 mod threads;
 mod ties;
 mod trace;
+
+use vecstore::schema::{GraphLayout, Schema};
+
+/// As [`Schema::new`], with the layout of graphs that `VECSTORE_TEST_GRAPH` names. All tests have to pass with
+/// each.
+fn new_schema(dim: u32) -> Schema {
+    match std::env::var("VECSTORE_TEST_GRAPH") {
+        Ok(layout) => Schema { graph: layout.parse().expect("a layout"), ..Schema::new(dim) },
+        Err(_) => Schema::new(dim),
+    }
+}
+
+/// Whether [`new_schema`] asks for linked graphs. Their segments have one more file.
+fn is_linked() -> bool {
+    new_schema(1).graph == GraphLayout::Linked
+}

@@ -39,8 +39,10 @@ fn open(dir: &Path) -> Result<Collection, Error> {
 
 /// A collection with every kind of file: a segment with a codec, deleted points, and a log.
 fn sample(dir: &Path) {
-    let schema =
-        Schema { quantization: Quantization::Rotated2, ..Schema::new(2).index("n", FieldKind::Integer) };
+    let schema = Schema {
+        quantization: Quantization::Rotated2,
+        ..crate::new_schema(2).index("n", FieldKind::Integer)
+    };
     let collection = Collection::create(&backend(), dir, &schema, &options()).unwrap();
     let point = |id: u64| {
         let payload = serde_json::json!({ "n": id });

@@ -76,7 +76,7 @@ fn paths(disk: &SimulatedDisk, dir: &str, part: &str) -> Vec<PathBuf> {
 #[test]
 fn what_a_log_of_zeros_held_is_counted_or_said_to_be_unknown() {
     let disk = SimulatedDisk::new(1);
-    create(&disk, &Schema::new(2)).close().unwrap();
+    create(&disk, &crate::new_schema(2)).close().unwrap();
     for log in 0..3 {
         let collection = open(&disk, DIR);
         put(&collection, log * 4..log * 4 + 4);
@@ -102,7 +102,7 @@ fn what_a_log_of_zeros_held_is_counted_or_said_to_be_unknown() {
 #[test]
 fn points_that_may_be_back_are_a_loss() {
     let disk = SimulatedDisk::new(2);
-    let collection = create(&disk, &Schema::new(2));
+    let collection = create(&disk, &crate::new_schema(2));
     put(&collection, 0..20);
     collection.optimize(|_| {}).wait().unwrap();
     let gone = Selection::Ids((0..3).map(PointId::Num).collect());
@@ -188,7 +188,7 @@ fn batch(writes: &[Vec<u8>]) -> Vec<u8> {
 
 /// A collection with a segment and a log of five writes. Returns the log's path and bytes, and the points.
 fn sample(disk: &SimulatedDisk) -> (PathBuf, Vec<u8>, Model) {
-    let schema = Schema { payload_bytes_max: 1000, ..Schema::new(2).index("n", FieldKind::Integer) };
+    let schema = Schema { payload_bytes_max: 1000, ..crate::new_schema(2).index("n", FieldKind::Integer) };
     let collection = create(disk, &schema);
     put(&collection, 0..20);
     collection.optimize(|_| {}).wait().unwrap();
@@ -298,7 +298,7 @@ fn a_refused_write_leaves_no_older_version() {
 #[test]
 fn zeros_at_the_end_of_the_last_log_are_told() {
     let disk = SimulatedDisk::new(11);
-    let collection = create(&disk, &Schema::new(2));
+    let collection = create(&disk, &crate::new_schema(2));
     let text = "x".repeat(1000);
     for id in 0..60 {
         let point = Point::new(id, vec![id as f32, 1.0]).with_payload(json!({ "text": text }));
@@ -431,7 +431,7 @@ fn a_log_with_numbers_that_no_write_has_is_refused() {
 #[test]
 fn writes_with_the_numbers_of_others_are_not_left_out_without_a_word() {
     let disk = SimulatedDisk::new(6);
-    create(&disk, &Schema::new(2)).close().unwrap();
+    create(&disk, &crate::new_schema(2)).close().unwrap();
     for log in 0..2 {
         let collection = open(&disk, DIR);
         put(&collection, log * 4..log * 4 + 4);
@@ -454,7 +454,7 @@ fn writes_with_the_numbers_of_others_are_not_left_out_without_a_word() {
 
 /// Segments whose codes are long, or too short to tell vectors apart.
 fn coded(disk: &SimulatedDisk, method: Quantization) -> (PathBuf, Vec<u8>, Model) {
-    let schema = Schema { quantization: method, ..Schema::new(4) };
+    let schema = Schema { quantization: method, ..crate::new_schema(4) };
     let collection = create(disk, &schema);
     let point = |id: u64| Point::new(id, (0..4).map(|i| ((id * 7 + i * 3) % 11) as f32 - 5.0).collect());
     let points: Vec<Point> = (0..400).map(point).collect();
@@ -494,7 +494,7 @@ fn a_code_that_fits_many_vectors_proves_none() {
 #[test]
 fn a_repair_of_logs_stops_when_it_is_asked_to() {
     let disk = SimulatedDisk::new(8);
-    let collection = create(&disk, &Schema::new(2));
+    let collection = create(&disk, &crate::new_schema(2));
     put(&collection, 0..10);
     collection.close().unwrap();
     let stop = StopFlag::new();

@@ -10,7 +10,6 @@ use vecstore::collection::{
     Collection, CollectionOptions, Durability, RecordParts, ScrollRequest, SearchRequest, SearchResult,
 };
 use vecstore::point::{Point, PointId};
-use vecstore::schema::Schema;
 
 /// A disk on which files are missing for a number of openings.
 #[derive(Clone)]
@@ -75,7 +74,7 @@ fn opened(openings: u32) -> (Collection, Missing) {
     let options =
         CollectionOptions { cores: 1, reads_per_core: 1, background: false, ..CollectionOptions::default() };
     let dir = Path::new("/c");
-    let collection = Collection::create(&backend, dir, &Schema::new(2), &options).unwrap();
+    let collection = Collection::create(&backend, dir, &crate::new_schema(2), &options).unwrap();
     let put = |ids: std::ops::Range<u64>| {
         let points = ids.map(|id| Point::new(id, vec![id as f32, 1.0])).collect();
         collection.upsert(points, Durability::Synced).wait().unwrap();

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use vecstore::collection::{Collection, Durability, PayloadChange, Selection};
 use vecstore::field::FieldKind;
 use vecstore::point::{Point, PointId};
-use vecstore::schema::Schema;
 
 pub(crate) const DIR: &str = "/c";
 
@@ -32,7 +31,7 @@ pub(crate) fn contents(collection: &Collection) -> Model {
 
 /// A collection with a segment, stored deletions and a log. Returns its content.
 pub(crate) fn sample(disk: &SimulatedDisk) -> Model {
-    let schema = Schema::new(3).tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer);
+    let schema = crate::new_schema(3).tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer);
     let collection = Collection::create(&backend(disk), Path::new(DIR), &schema, &quiet()).unwrap();
     let put = |ids: Range<u64>| {
         collection.upsert(ids.map(point).collect(), Durability::Synced).wait().unwrap();

@@ -60,7 +60,7 @@ fn sample() -> SimulatedDisk {
         ids: Placement::Cold,
         indexes: Placement::Cold,
     };
-    let schema = Schema { placement: cold, ..Schema::new(2) }.index("n", FieldKind::Integer);
+    let schema = Schema { placement: cold, ..crate::new_schema(2) }.index("n", FieldKind::Integer);
     let schema = schema.tenant("t", FieldKind::Keyword);
     let collection = Collection::create(&backend(&disk), Path::new(DIR), &schema, &options()).unwrap();
     for segment in 0..SEGMENTS {

@@ -159,7 +159,7 @@ fn reopened(backend: &DynBackend, dir: &Path) -> Collection {
 fn a_thread_that_does_not_start_fails_the_opening_and_leaves_nothing() {
     let disk = SimulatedDisk::new(1);
     let collection =
-        Collection::create(&DynBackend::new(disk.clone()), Path::new(DIR), &Schema::new(2), &options())
+        Collection::create(&DynBackend::new(disk.clone()), Path::new(DIR), &crate::new_schema(2), &options())
             .unwrap();
     put(&collection, 0..10).unwrap();
     collection.close().unwrap();
@@ -198,7 +198,7 @@ fn whoever_waits_for_a_thread_that_ends_gets_an_error() {
         // The optimizer opens cached files once more before the segment is installed, and survives a panic
         // there too.
         let placement = Placements { ids: Placement::Pinned, ..Placements::default() };
-        let schema = Schema { placement, ..Schema::new(2) };
+        let schema = Schema { placement, ..crate::new_schema(2) };
         let collection = Collection::create(&backend, Path::new(DIR), &schema, &options).unwrap();
         put(&collection, 0..3).unwrap();
         // The thread is held, so that jobs wait behind it when it ends.
@@ -265,7 +265,7 @@ fn writers_that_wait_for_room_learn_that_nobody_makes_any() {
     let failing = Failing::new(&disk, None);
     let backend = DynBackend::new(failing.clone());
     let options = CollectionOptions { background: true, seal_points: 5, ..options() };
-    let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options).unwrap();
+    let collection = Collection::create(&backend, Path::new(DIR), &crate::new_schema(2), &options).unwrap();
     put(&collection, 0..3).unwrap();
     collection.optimize(|_| {}).wait().unwrap();
     let (go_on, held) = mpsc::channel();
@@ -338,7 +338,7 @@ fn a_thread_may_drop_the_last_handle_of_its_collection() {
     type Ask = fn(&Collection) -> Pending<()>;
     backends(|backend, dir| {
         let name = backend.name();
-        let mut collection = Collection::create(backend, dir, &Schema::new(2), &options()).unwrap();
+        let mut collection = Collection::create(backend, dir, &crate::new_schema(2), &options()).unwrap();
         put(&collection, 0..100).unwrap();
         let mut expected = 100;
         let asked: [(&str, Ask); 2] =
@@ -365,7 +365,7 @@ fn a_thread_may_drop_the_last_handle_of_its_collection() {
 fn a_progress_callback_may_own_its_collection() {
     backends(|backend, dir| {
         let name = backend.name();
-        Collection::create(backend, dir, &Schema::new(2), &options()).unwrap().close().unwrap();
+        Collection::create(backend, dir, &crate::new_schema(2), &options()).unwrap().close().unwrap();
         let mut expected = 0;
         for let_go_at in [None, Some(BuildStage::Reading), Some(BuildStage::Graph), Some(BuildStage::Writing)]
         {
@@ -394,7 +394,8 @@ fn a_progress_callback_may_own_its_collection() {
 fn two_collections_may_be_dropped_by_each_other() {
     let backend = DynBackend::new(SimulatedDisk::new(4));
     let dirs = [Path::new("/a"), Path::new("/b")];
-    let create = |dir| Arc::new(Collection::create(&backend, dir, &Schema::new(2), &options()).unwrap());
+    let create =
+        |dir| Arc::new(Collection::create(&backend, dir, &crate::new_schema(2), &options()).unwrap());
     let [a, b] = dirs.map(create);
     put(&a, 0..50).unwrap();
     put(&b, 0..50).unwrap();
@@ -430,7 +431,7 @@ fn a_progress_callback_may_write_where_memory_is_full() {
     let backend = DynBackend::new(SimulatedDisk::new(4));
     let options = CollectionOptions { seal_points: 2, background: true, ..options() };
     let collection =
-        Arc::new(Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options).unwrap());
+        Arc::new(Collection::create(&backend, Path::new(DIR), &crate::new_schema(2), &options).unwrap());
     put(&collection, 0..1).unwrap();
     let (weak, next) = (Arc::downgrade(&collection), AtomicUsize::new(1));
     let (told, errors) = mpsc::channel();
@@ -460,7 +461,8 @@ fn closing_does_not_refuse_writes_that_wait_for_room() {
     const POINTS: u64 = 40;
     let backend = DynBackend::new(SimulatedDisk::new(4));
     let in_background = CollectionOptions { seal_points: 2, background: true, ..options() };
-    let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &in_background).unwrap();
+    let collection =
+        Collection::create(&backend, Path::new(DIR), &crate::new_schema(2), &in_background).unwrap();
     put(&collection, 0..1).unwrap();
     let (let_go, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
@@ -496,7 +498,7 @@ fn closing_does_not_refuse_writes_that_wait_for_room() {
 fn a_collection_without_cores_says_how_it_is_read() {
     let backend = DynBackend::new(SimulatedDisk::new(4));
     let options = CollectionOptions { cores: 0, ..options() };
-    let collection = Collection::create(&backend, Path::new(DIR), &Schema::new(2), &options).unwrap();
+    let collection = Collection::create(&backend, Path::new(DIR), &crate::new_schema(2), &options).unwrap();
     let error = collection.search(SearchRequest::new(vec![0.0; 2])).wait().unwrap_err();
     assert!(error.to_string().contains("Collection::reader"), "{error}");
     collection.close().unwrap();

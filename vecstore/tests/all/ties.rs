@@ -9,7 +9,7 @@ use vecstore::schema::{Distance, Schema};
 
 /// A collection of these points, each part in a segment of its own, and the rest in memory.
 fn created(distance: Distance, points: &[(PointId, Vec<f32>)], parts: &[usize]) -> Collection {
-    let schema = Schema { distance, ..Schema::new(points[0].1.len() as u32) };
+    let schema = Schema { distance, ..crate::new_schema(points[0].1.len() as u32) };
     let options = CollectionOptions { cores: 1, background: false, ..CollectionOptions::default() };
     let backend = DynBackend::new(SimulatedDisk::new(1));
     let collection = Collection::create(&backend, Path::new("/c"), &schema, &options).unwrap();

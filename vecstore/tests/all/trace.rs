@@ -206,7 +206,7 @@ fn run(kind: BackendKind, seed: u64) -> Run {
         ..quiet()
     };
     let quantization = if random.bool() { Quantization::Rotated2 } else { Quantization::Int8 };
-    let schema = Schema { quantization, ..Schema::new(3) };
+    let schema = Schema { quantization, ..crate::new_schema(3) };
     let schema = schema.tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer);
     let (dir, mut snapshots) = (root.join("c"), Vec::new());
     let recording = Recording { disk: disk.clone(), done: Mutex::default(), seq: AtomicU64::new(0) };

@@ -86,11 +86,7 @@ impl Growing {
         scratch: &'s mut SearchScratch,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<&'s [Candidate], SearchStoppedError> {
-        let score_many = |ids: &[u32], out: &mut [f32]| {
-            for (out, &id) in out.iter_mut().zip(ids) {
-                *out = scores.score(point, id);
-            }
-        };
+        let score_many = |ids: &[u32], out: &mut [f32]| scores.score_many(point, ids, out);
         search_level(self, scratch, ef, level, score_many, stop)
     }
 

@@ -9,8 +9,8 @@ use vecstore_quant::{NeighbourScorer, prefetch};
 /// Searches a graph in memory for the best `ef` points, best first, ties by id.
 ///
 /// `record` gives the record of a node, of `points` nodes; its links were
-/// [checked](LinkedLayout::check). `score` gives the score of a node, and its squared length, which only a
-/// dot product needs. The search begins at the points of `entries`. It calls `stop` before it expands a node.
+/// [checked](LinkedLayout::check). `score` gives the score of a node. The search begins at the points of
+/// `entries`. It calls `stop` before it expands a node.
 ///
 /// # Errors
 ///
@@ -24,24 +24,24 @@ pub fn search_linked_in_memory<'s, 'r>(
     scratch: &'s mut LinkedScratch,
     ef: usize,
     entries: impl IntoIterator<Item = u32>,
-    mut score: impl FnMut(u32) -> (f32, f32),
+    mut score: impl FnMut(u32) -> f32,
     mut stop: impl FnMut() -> bool,
 ) -> Result<&'s [Candidate], SearchStoppedError> {
     let mut search = LinkedSearch::new(scratch, points, ef);
     for point in entries {
-        search.enter(point, score(point).0);
+        search.enter(point, score(point));
     }
     while let Some(node) = search.next() {
         if stop() {
             return Err(SearchStoppedError);
         }
         // The best candidate by now is often the next node, unless a neighbour of this one is better.
-        if let Some(coming) = search.coming() {
+        if let Some(coming) = search.waiting().next() {
             prefetch(record(coming));
         }
-        let (own, norm_sq) = score(node);
+        let own = score(node);
         search.score(node, own);
-        layout.estimate(scorer, record(node), own, norm_sq, |links, estimates| {
+        layout.estimate(scorer, record(node), own, |links, estimates| {
             search.estimates(links, estimates);
         });
     }

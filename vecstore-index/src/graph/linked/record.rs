@@ -41,6 +41,14 @@ impl LinkedLayout {
         Self { codec: NeighbourCodec::new(distance, dim, seed), blocks }
     }
 
+    /// Bytes of a record of such a layout.
+    #[must_use]
+    pub const fn bytes_of(dim: usize, links_max: usize) -> usize {
+        let blocks = links_max.div_ceil(NEIGHBOURS_MAX);
+        let blocks = if blocks == 0 { 1 } else { blocks };
+        blocks * (NEIGHBOURS_MAX * LINK_BYTES + NeighbourCodec::bytes_of(dim))
+    }
+
     /// The codec of the blocks. It rotates vectors for [`LinkedLayout::encode`], and queries.
     #[must_use]
     pub fn codec(&self) -> &NeighbourCodec {
@@ -59,19 +67,13 @@ impl LinkedLayout {
         self.links_max() * LINK_BYTES + self.blocks * self.codec.block_bytes()
     }
 
-    /// Writes the record of a node. `rotated` gives the vector of a point, rotated by
-    /// [`NeighbourCodec::rotate`].
+    /// Writes the record of a node. `rotated` writes the vector of a point, rotated by
+    /// [`NeighbourCodec::rotate`], into a slice of [`NeighbourCodec::rotated_dim`] components.
     ///
     /// # Panics
     ///
-    /// If there are more links than [`LinkedLayout::links_max`], or a length is wrong.
-    pub fn encode<'v>(
-        &self,
-        node: u32,
-        links: &[u32],
-        rotated: impl Fn(u32) -> &'v [f32],
-        record: &mut [u8],
-    ) {
+    /// If there are more links than [`LinkedLayout::links_max`], or the record has another length.
+    pub fn encode(&self, node: u32, links: &[u32], rotated: impl Fn(u32, &mut [f32]), record: &mut [u8]) {
         assert_eq!(record.len(), self.record_bytes(), "a record of the layout's length");
         assert!(links.len() <= self.links_max(), "at most {} links", self.links_max());
         let (places, blocks) = record.split_at_mut(self.links_max() * LINK_BYTES);
@@ -79,11 +81,16 @@ impl LinkedLayout {
         for (place, link) in places.chunks_exact_mut(LINK_BYTES).zip(all) {
             place.copy_from_slice(&link.to_le_bytes());
         }
-        let vector = rotated(node);
-        for (index, block) in blocks.chunks_exact_mut(self.codec.block_bytes()).enumerate() {
-            let start = links.len().min(index * NEIGHBOURS_MAX);
-            let end = links.len().min(start + NEIGHBOURS_MAX);
-            self.codec.encode(vector, links[start..end].iter().map(|&link| rotated(link)), block);
+        let mut own = vec![0.0; self.codec.rotated_dim()];
+        let mut neighbour = own.clone();
+        rotated(node, &mut own);
+        blocks.fill(0);
+        let blocks = blocks.chunks_exact_mut(self.codec.block_bytes());
+        for (links, block) in links.chunks(NEIGHBOURS_MAX).zip(blocks) {
+            for (place, &link) in links.iter().enumerate() {
+                rotated(link, &mut neighbour);
+                self.codec.encode(&own, &neighbour, place, block);
+            }
         }
     }
 
@@ -111,7 +118,7 @@ impl LinkedLayout {
     }
 
     /// Hands each block of links to `sink`, with estimates of the scores of the points that they lead to.
-    /// `node_score` and `node_norm_sq` are as [`NeighbourScorer::estimate`] takes them.
+    /// `node_score` is the score of the node itself.
     ///
     /// # Panics
     ///
@@ -122,7 +129,6 @@ impl LinkedLayout {
         scorer: &NeighbourScorer,
         record: &[u8],
         node_score: f32,
-        node_norm_sq: f32,
         mut sink: impl FnMut(&[u32; NEIGHBOURS_MAX], &[f32; NEIGHBOURS_MAX]),
     ) {
         let (links, blocks) = record.split_at(self.links_max() * LINK_BYTES);
@@ -130,7 +136,7 @@ impl LinkedLayout {
         let (links, _) = links.as_chunks::<NEIGHBOURS_MAX>();
         let mut scores = [0.0; NEIGHBOURS_MAX];
         for (links, block) in links.iter().zip(blocks.chunks_exact(self.codec.block_bytes())) {
-            scorer.estimate(block, node_score, node_norm_sq, &mut scores);
+            scorer.estimate(block, node_score, &mut scores);
             sink(&links.map(u32::from_le_bytes), &scores);
         }
     }
@@ -168,7 +174,12 @@ mod tests {
             let (vectors, rotated) = vectors(layout.codec(), 96, 100);
             let links: Vec<u32> = (0..count).map(|link| link * 3 % 99 + 1).collect();
             let mut record = vec![0xA5; layout.record_bytes()];
-            layout.encode(0, &links, |point| &rotated[point as usize], &mut record);
+            layout.encode(
+                0,
+                &links,
+                |point, vector| vector.copy_from_slice(&rotated[point as usize]),
+                &mut record,
+            );
             let found: Vec<u32> = layout.links(&record).collect();
             assert_eq!(found[..links.len()], links);
             assert!(found[links.len()..].iter().all(|&link| link == 0));
@@ -177,7 +188,7 @@ mod tests {
             let query = &vectors[50];
             let own = Distance::Cosine.score(query, &vectors[0]);
             let mut scored = Vec::new();
-            layout.estimate(&layout.codec().query(query), &record, own, 1.0, |links, scores| {
+            layout.estimate(&layout.codec().query(query), &record, own, |links, scores| {
                 scored.extend(links.iter().copied().zip(scores.iter().copied()));
             });
             for (&(link, score), &expected) in scored.iter().zip(&links) {
@@ -194,7 +205,12 @@ mod tests {
         let layout = LinkedLayout::new(Distance::Cosine, 8, 4, 7);
         let (_, rotated) = vectors(layout.codec(), 8, 10);
         let mut record = vec![0; layout.record_bytes()];
-        layout.encode(1, &[2, 9, 3], |point| &rotated[point as usize], &mut record);
+        layout.encode(
+            1,
+            &[2, 9, 3],
+            |point, vector| vector.copy_from_slice(&rotated[point as usize]),
+            &mut record,
+        );
         assert_eq!(layout.check(&record, 10), Ok(()));
         assert_eq!(layout.check(&record, 9), Err(LinkedRecordError { link: 9, points: 9 }));
     }

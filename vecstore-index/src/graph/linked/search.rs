@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The search keeps the best `ef` points by their estimates, and expands each of them. The result ranks the
-//! expanded nodes by their own scores. A driver may take several nodes before it expands the first one: one
-//! that reads records from disk keeps as many reads in flight.
+//! expanded nodes by their own scores. A driver may take several nodes before it expands the first one. A
+//! driver that must not change the order of the walk looks at what is waiting instead.
 
 use crate::graph::pool::{Candidate, Pool};
 use crate::graph::visited::Visited;
@@ -63,11 +63,11 @@ impl<'s> LinkedSearch<'s> {
         self.scratch.pool.expand_next()
     }
 
-    /// The node that [`LinkedSearch::next`] would return now, so that its record can be fetched meanwhile.
-    #[must_use]
+    /// The nodes that [`LinkedSearch::next`] would return if no further ones came, in that order. Their records
+    /// can be fetched meanwhile.
     #[inline]
-    pub fn coming(&self) -> Option<u32> {
-        self.scratch.pool.next()
+    pub fn waiting(&self) -> impl Iterator<Item = u32> {
+        self.scratch.pool.waiting()
     }
 
     /// A node was scored: `score` is its own.

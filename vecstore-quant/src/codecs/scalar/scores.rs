@@ -3,7 +3,10 @@
 use super::codes::ScalarCodes;
 use super::query::combine;
 use crate::distance::Distance;
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, prefetch};
+
+/// Codes that are fetched from memory while one is scored.
+const FETCHED: usize = 8;
 
 /// Scores codes against each other, to build a graph when only the codes are in memory.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +27,29 @@ impl<'a> CodeScores<'a> {
     #[must_use]
     pub fn codes(&self) -> &'a ScalarCodes {
         self.codes
+    }
+
+    /// The scores of a point with each of some others, as [`CodeScores::score`] gives them. Codes of the next
+    /// points are fetched meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such point.
+    #[inline]
+    pub fn score_many(&self, point: u32, others: &[u32], scores: &mut [f32]) {
+        others.iter().take(FETCHED).for_each(|&other| self.fetch(other));
+        for (index, (score, &other)) in scores.iter_mut().zip(others).enumerate() {
+            if let Some(&coming) = others.get(index + FETCHED) {
+                self.fetch(coming);
+            }
+            *score = self.score(point, other);
+        }
+    }
+
+    #[inline]
+    fn fetch(&self, point: u32) {
+        prefetch(bytemuck::cast_slice(self.codes.code(point)));
+        prefetch(bytemuck::bytes_of(&self.codes.params[point as usize]));
     }
 
     /// The score of two points' codes, higher is better.

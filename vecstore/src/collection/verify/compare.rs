@@ -7,7 +7,7 @@ use crate::field::{FieldKind, Key, keys_of_fields};
 use crate::immutable::fields::FieldsReader;
 use crate::immutable::graph::LINKS_SECTION;
 use crate::immutable::outcome::ended;
-use crate::immutable::segment::{CODES, FIELDS, GRAPH, IDS, PAYLOAD, SegmentReader, VECTORS};
+use crate::immutable::segment::{CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, SegmentReader, VECTORS};
 use crate::point::parse_payload;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
@@ -80,9 +80,9 @@ impl Verifier<'_> {
                 }
             }
             let ranges: Vec<_> = points.iter().map(|&point| data.graph.record_range(point)).collect();
-            let (mut links, mut wrong) = (Vec::new(), Vec::new());
+            let (mut links, mut wrong) = (vec![Vec::new(); points.len()], Vec::new());
             let sink = |index: usize, record: &[u8]| {
-                if links::decode(record, data.points, &mut links).is_none() {
+                if links::decode(record, data.points, &mut links[index]).is_none() {
                     wrong.push(points[index]);
                 }
                 Ok(())
@@ -90,6 +90,20 @@ impl Verifier<'_> {
             ended(graph.read(LINKS_SECTION, &ranges, &control, sink).await?)?;
             for point in wrong {
                 self.unfit(dir, GRAPH, format!("the links of point {point} are none"));
+            }
+            if let (Some(linked), Some(file)) = (&data.linked, &segment.linked) {
+                let mut wrong = Vec::new();
+                let sink = |index: usize, record: &[u8]| {
+                    let (point, known) = (points[index], &links[index]);
+                    if linked.layout.links(record).any(|link| link != point && !known.contains(&link)) {
+                        wrong.push(point);
+                    }
+                };
+                file.read(&points, &control, sink).await?;
+                for point in wrong {
+                    let reason = format!("the record of point {point} has links that {GRAPH} does not have");
+                    self.unfit(dir, LINKED, reason);
+                }
             }
             self.report.points += points.len() as u64;
             first += BATCH;

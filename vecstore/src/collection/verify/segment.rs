@@ -9,10 +9,10 @@ use crate::immutable::deleted::load_deleted;
 use crate::immutable::outcome::ended;
 use crate::immutable::records::Records;
 use crate::immutable::segment::{
-    CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, SEGMENT_JSON, SegmentData, SegmentInfo, SegmentReader,
+    CODEC, CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, SEGMENT_JSON, SegmentData, SegmentInfo, SegmentReader,
     VECTORS, file_number, untrained_codec,
 };
-use crate::schema::{Placement, Placements, Schema};
+use crate::schema::{GraphLayout, Placement, Placements, Schema};
 use io_core::{FileSystem, OpenOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -31,11 +31,13 @@ impl Verifier<'_> {
             check_segment_dir(&*self.directory, dir).and_then(|()| Ok(self.directory.list(dir)?));
         let Some(names) = self.note(listed_files)? else { return Ok(false) };
         let has_codec = untrained_codec(schema).is_none();
+        let is_linked = schema.graph == GraphLayout::Linked;
         for entry in &names {
             let name = entry.name.to_string_lossy();
             let deleted = parse_deleted(&name);
             let known = [SEGMENT_JSON, VECTORS, CODES, GRAPH, IDS, PAYLOAD, FIELDS].contains(&&*name)
                 || name == CODEC && has_codec
+                || name == LINKED && is_linked
                 || deleted.is_some_and(|number| Some(number) == listed.deleted);
             if !known {
                 self.report
@@ -76,7 +78,8 @@ impl Verifier<'_> {
                 self.note(checked)?;
             }
         }
-        for (name, element) in [(VECTORS, schema.element), (CODES, ElementType::U8)] {
+        let files = [(VECTORS, schema.element), (CODES, ElementType::U8)];
+        for (name, element) in files.into_iter().chain(is_linked.then_some((LINKED, ElementType::U8))) {
             if let Some(expected) = self.note(expected(name))? {
                 let checked = self.records(&dir.join(name), element, &expected).await;
                 self.note(checked)?;

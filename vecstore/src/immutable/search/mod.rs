@@ -4,9 +4,13 @@
 //! | module | concern |
 //! |---|---|
 //! | `walk`, `ways` | walking the graph, and getting around points that are not allowed |
+//! | `linked` | walking a graph whose nodes have codes of their neighbours |
 //! | `scan` | scoring every allowed point |
+//! | `possible` | every point that may be among the best |
 //! | `scores` | scoring codes |
 
+mod linked;
+mod possible;
 mod scan;
 mod scores;
 mod walk;
@@ -20,6 +24,7 @@ use std::collections::HashMap;
 use vecstore_index::graph::Candidate;
 use vecstore_quant::Scorer;
 
+pub(crate) use possible::{AtLeast, keep_possible};
 pub(crate) use walk::WalkScratch;
 
 /// If a walk would keep more candidates than this, every point is scored instead.
@@ -54,6 +59,8 @@ impl Allowed<'_> {
 
 /// What to look for.
 pub(crate) struct CandidateSearch<'a> {
+    /// The query, prepared.
+    pub(crate) prepared: &'a [f32],
     pub(crate) scorer: &'a dyn Scorer,
     /// Candidates wanted. Fewer come back only where fewer points are allowed.
     pub(crate) wanted: usize,
@@ -85,6 +92,20 @@ pub(crate) struct Bounded {
     pub(crate) point: u32,
     pub(crate) score: f32,
     pub(crate) bound: f32,
+}
+
+impl Bounded {
+    /// The worst score that its vector may have.
+    pub(crate) fn at_least(&self) -> f32 {
+        // Bytes that encode no vector may score NaN. Nothing is known then.
+        (self.score - self.bound).max(f32::NEG_INFINITY)
+    }
+
+    /// The best score that its vector may have.
+    pub(crate) fn at_most(&self) -> f32 {
+        let at_most = self.score + self.bound;
+        if at_most.is_nan() { f32::INFINITY } else { at_most }
+    }
 }
 
 /// The best candidates of a segment.
@@ -156,7 +177,12 @@ impl CandidateSearch<'_> {
         // A walk that keeps all allowed points scores all of them anyway, and may miss some. Its cost grows
         // with the square of `kept`, because it keeps them in order.
         if !is_few && count > kept as u64 && kept <= WALK_KEPT_MAX {
-            let found = self.walk(segment, allowed, kept, scratch, bounds, stats).await?;
+            let found = match allowed {
+                Allowed::Except(deleted) if segment.data.linked.is_some() => {
+                    self.walk_linked(segment, deleted, kept, scratch, bounds, stats).await?
+                }
+                _ => self.walk(segment, allowed, kept, scratch, bounds, stats).await?,
+            };
             if let Some(found) = found {
                 return Ok(found);
             }

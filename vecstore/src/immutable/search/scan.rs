@@ -9,7 +9,7 @@ use vecstore_index::TopK;
 use vecstore_index::graph::Candidate;
 
 /// Points whose codes are scored at once.
-const SCAN_BATCH: usize = 1024;
+pub(super) const SCAN_BATCH: usize = 1024;
 
 impl CandidateSearch<'_> {
     pub(super) async fn scan(
@@ -35,7 +35,7 @@ impl CandidateSearch<'_> {
             }
             self.check_stop()?;
             self.score(segment, &batch, &mut scores, bounds, stats).await?;
-            for (id, score, at_most) in scores.of(&batch) {
+            for (id, score, at_most) in scores.of(&batch, self.part_of_rest) {
                 best.offer_or((Candidate { id, score }, at_most), |(_, at_most)| rest = rest.max(at_most));
             }
             if bounds.len() > 2 * best.iter().len() + SCAN_BATCH {

@@ -1,21 +1,38 @@
 //! Scoring codes, which are in memory or on disk.
 
-use super::{Bounds, CandidateSearch, CandidateStats};
+use super::{Bounded, Bounds, CandidateSearch, CandidateStats};
 use crate::error::Error;
 use crate::immutable::segment::{CodesData, SegmentReader};
 
-/// The scores of some codes, and the best that their vectors may have, if that is asked for.
+/// The scores of some codes, and the bounds of their errors, if they are asked for.
 #[derive(Default)]
 pub(super) struct Scores {
     pub(super) scores: Vec<f32>,
-    at_most: Vec<f32>,
+    bounds: Vec<f32>,
 }
 
 impl Scores {
-    /// Each of the points that were scored with its two scores.
-    pub(super) fn of(&self, points: &[u32]) -> impl Iterator<Item = (u32, f32, f32)> {
-        let scores = self.scores.iter().zip(&self.at_most);
-        points.iter().zip(scores).map(|(&point, (&score, &at_most))| (point, score, at_most))
+    /// Each of the points that were scored, with its score and bound.
+    pub(super) fn bounded(&self, points: &[u32]) -> impl Iterator<Item = Bounded> {
+        let scores = self.scores.iter().zip(&self.bounds);
+        points.iter().zip(scores).map(|(&point, (&score, &bound))| Bounded { point, score, bound })
+    }
+
+    /// Each of the points that were scored, with its score and the best that its vector may have.
+    pub(super) fn of(
+        &self,
+        points: &[u32],
+        part_of_rest: Option<f32>,
+    ) -> impl Iterator<Item = (u32, f32, f32)> {
+        self.bounded(points).map(move |Bounded { point, score, bound }| {
+            let at_most = match part_of_rest {
+                // Bytes that encode no vector may score NaN. Nothing is known then.
+                Some(part) if (score + part * bound).is_nan() => f32::INFINITY,
+                Some(part) => score + part * bound,
+                None => f32::NEG_INFINITY,
+            };
+            (point, score, at_most)
+        })
     }
 }
 
@@ -29,24 +46,17 @@ impl CandidateSearch<'_> {
         stats: &mut CandidateStats,
     ) -> Result<(), Error> {
         stats.codes_scored += points.len() as u64;
-        let Scores { scores, at_most } = scores;
+        let Scores { scores, bounds: all_bounds } = scores;
         scores.resize(points.len(), 0.0);
-        at_most.clear();
-        at_most.resize(points.len(), f32::NEG_INFINITY);
-        let best_possible = |score: f32, bound: f32| match self.part_of_rest {
-            // Bytes that encode no vector may score NaN. Nothing is known then.
-            Some(part) if (score + part * bound).is_nan() => f32::INFINITY,
-            Some(part) => score + part * bound,
-            None => f32::NEG_INFINITY,
-        };
+        all_bounds.clear();
+        all_bounds.resize(points.len(), f32::INFINITY);
         match (&segment.data.codes, &segment.codes) {
             (CodesData::Pinned(records), _) => {
                 self.scorer.score_many(records, points, scores);
                 if self.part_of_rest.is_some() {
                     let record_bytes = segment.data.codec.record_bytes();
-                    for ((&point, &score), at_most) in points.iter().zip(&*scores).zip(at_most) {
-                        let bound = self.bound(&records[point as usize * record_bytes..], score);
-                        *at_most = best_possible(score, bound);
+                    for ((&point, &score), bound) in points.iter().zip(&*scores).zip(all_bounds) {
+                        *bound = self.bound(&records[point as usize * record_bytes..], score);
                     }
                 }
             }
@@ -54,9 +64,8 @@ impl CandidateSearch<'_> {
                 let sink = |index: usize, record: &[u8]| {
                     scores[index] = self.scorer.score(record);
                     if self.bounded {
-                        let bound = self.bound(record, scores[index]);
-                        bounds.insert(points[index], bound);
-                        at_most[index] = best_possible(scores[index], bound);
+                        all_bounds[index] = self.bound(record, scores[index]);
+                        bounds.insert(points[index], all_bounds[index]);
                     }
                 };
                 let read = file.read(points, self.control, sink).await?;

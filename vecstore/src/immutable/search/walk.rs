@@ -5,7 +5,7 @@ use super::ways::Ways;
 use super::{Allowed, Bounds, CandidateSearch, CandidateStats};
 use crate::error::Error;
 use crate::immutable::segment::SegmentReader;
-use vecstore_index::graph::{Candidate, GraphSearch, SearchScratch, Step};
+use vecstore_index::graph::{Candidate, GraphSearch, LinkedScratch, SearchScratch, Step};
 
 /// Allowed points where a filtered search also begins.
 const SEEDS: u64 = 16;
@@ -23,7 +23,7 @@ impl CandidateSearch<'_> {
         stats: &mut CandidateStats,
     ) -> Result<Option<(Vec<Candidate>, f32)>, Error> {
         let graph = &segment.data.graph;
-        let WalkScratch { search, ways, scores, seen } = scratch;
+        let WalkScratch { search, ways, scores, seen, .. } = scratch;
         seen.clear();
         let some_forbidden = !matches!(allowed, Allowed::Except(deleted) if deleted.is_empty());
         // The entry point may be forbidden and still take a place.
@@ -45,7 +45,7 @@ impl CandidateSearch<'_> {
                 Step::Score(points) => {
                     self.score(segment, points, scores, bounds, stats).await?;
                     if self.part_of_rest.is_some() {
-                        seen.extend(scores.of(points));
+                        seen.extend(scores.of(points, self.part_of_rest));
                     }
                     search.scores(&scores.scores);
                 }
@@ -66,7 +66,7 @@ impl CandidateSearch<'_> {
 
 /// The best score of a point that was scored but not returned. The walk also scores points on upper levels
 /// and forbidden ones.
-fn best_of_others(seen: &[(u32, f32, f32)], found: &[Candidate], allowed: Allowed<'_>) -> f32 {
+pub(super) fn best_of_others(seen: &[(u32, f32, f32)], found: &[Candidate], allowed: Allowed<'_>) -> f32 {
     let last = found.last().map_or(f32::INFINITY, |last| last.score);
     let mut ids: Vec<u32> = found.iter().map(|found| found.id).collect();
     ids.sort_unstable();
@@ -83,11 +83,12 @@ fn best_of_others(seen: &[(u32, f32, f32)], found: &[Candidate], allowed: Allowe
 /// The memory of a walk, to be used again by the next one.
 #[derive(Default)]
 pub(crate) struct WalkScratch {
-    search: SearchScratch,
+    pub(super) search: SearchScratch,
+    pub(super) linked: LinkedScratch,
     ways: Ways,
-    scores: Scores,
+    pub(super) scores: Scores,
     /// What was scored, as [`Scores::of`] gives it.
-    seen: Vec<(u32, f32, f32)>,
+    pub(super) seen: Vec<(u32, f32, f32)>,
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use super::codec::{trained_codec, untrained_codec};
 use super::info::SegmentInfo;
+use super::linked::{LinkedData, linked_layout};
 use super::placement::{bring_in, loading};
-use super::{CODEC, CODES, FIELDS, GRAPH, IDS, PAYLOAD, SEGMENT_JSON, VECTORS};
+use super::{CODEC, CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, SEGMENT_JSON, VECTORS};
 use crate::element::Vectors;
 use crate::error::Error;
 use crate::immutable::fields::FieldsData;
@@ -42,6 +43,7 @@ pub(crate) struct SegmentData {
     pub(crate) schema: Schema,
     pub(crate) graph: GraphData,
     pub(super) graph_pages: PagesData,
+    pub(crate) linked: Option<LinkedData>,
     pub(crate) codec: Box<dyn Codec>,
     pub(crate) codes: CodesData,
     pub(super) vectors: RecordChecksums,
@@ -126,10 +128,24 @@ impl SegmentData {
         codes.check(u64::from(points), codec.record_bytes() as u32)?;
         codes.load_checksums().await?;
         let codes_data = match place.codes {
-            Placement::Pinned => CodesData::Pinned(load_codes(&codes, codec.record_bytes(), points).await?),
+            Placement::Pinned => CodesData::Pinned(load_records(&codes, codec.record_bytes(), points).await?),
             Placement::Cold | Placement::Cached => CodesData::OnDisk(codes.file().checksums().clone()),
         };
         codes.close().await?;
+
+        let linked = match linked_layout(schema) {
+            Some(layout) => {
+                let (file, options) = (dir.join(LINKED), options_of(place.graph));
+                let mut records = Records::open(backend, &file, &options, ElementType::U8, None).await?;
+                records.file().check(&info.expected(&path, LINKED)?)?;
+                records.check(u64::from(points), layout.record_bytes() as u32)?;
+                records.load_checksums().await?;
+                let linked = LinkedData::load(&records, layout, points, place.graph).await?;
+                records.close().await?;
+                Some(linked)
+            }
+            None => None,
+        };
 
         let (file, vectors_options) = (dir.join(VECTORS), options_of(place.vectors));
         let mut vectors = Records::open(backend, &file, &vectors_options, schema.element, None).await?;
@@ -153,7 +169,8 @@ impl SegmentData {
             (CODES, place.codes),
             (VECTORS, place.vectors),
         ];
-        for (name, placement) in places {
+        let linked_place = linked.is_some().then_some((LINKED, place.graph));
+        for (name, placement) in places.into_iter().chain(linked_place) {
             bring_in(backend, &dir.join(name), options, placement).await?;
         }
         Ok(Self {
@@ -165,6 +182,7 @@ impl SegmentData {
             schema: schema.clone(),
             graph,
             graph_pages,
+            linked,
             codec,
             codes: codes_data,
             vectors: checksums,
@@ -179,20 +197,22 @@ impl SegmentData {
     }
 
     /// The memory of each part in bytes, by the name of its file.
-    pub(crate) fn memory_bytes(&self) -> [(&'static str, usize); 6] {
+    pub(crate) fn memory_bytes(&self) -> Vec<(&'static str, usize)> {
         let codes = match &self.codes {
             CodesData::Pinned(records) => records.len(),
             CodesData::OnDisk(checksums) => checksums.memory_bytes(),
         } + self.codec.model_bytes();
         let pinned = self.pinned_vectors.as_ref().map_or(0, |vectors| vectors.memory_bytes());
-        [
+        let linked = self.linked.as_ref().map(|linked| (LINKED, linked.memory_bytes()));
+        let others = [
             (VECTORS, self.vectors.memory_bytes() + pinned),
             (CODES, codes),
             (GRAPH, self.graph.memory_bytes() + self.graph_pages.memory_bytes()),
             (IDS, self.ids.memory_bytes() + self.ids_pages.memory_bytes()),
             (PAYLOAD, self.payload.memory_bytes() + self.payload_pages.memory_bytes()),
             (FIELDS, self.fields.memory_bytes() + self.fields_pages.memory_bytes()),
-        ]
+        ];
+        others.into_iter().chain(linked).collect()
     }
 }
 
@@ -201,7 +221,11 @@ async fn close(pages: Pages) -> Result<PagesData, Error> {
     Ok(pages.data().clone())
 }
 
-async fn load_codes(file: &Records, record_bytes: usize, points: u32) -> Result<AVec<u8>, Error> {
+pub(super) async fn load_records(
+    file: &Records,
+    record_bytes: usize,
+    points: u32,
+) -> Result<AVec<u8>, Error> {
     const BATCH: usize = 16 << 10;
     let mut records = avec![0; record_bytes * points as usize];
     let all: Vec<u32> = (0..points).collect();

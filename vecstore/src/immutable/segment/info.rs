@@ -2,7 +2,7 @@
 
 use super::file_number;
 use crate::error::{Error, FormatError};
-use crate::schema::Schema;
+use crate::schema::{GraphLayout, Schema};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,9 @@ use vecstore_format::checked_json;
 use vecstore_format::{Expected, RandomId};
 
 const FORMAT: &str = "vecstore segment";
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
+/// The version of segments whose schema could be written before: builds that know no later one open them.
+const VERSION_COMPACT: u32 = 5;
 /// Files of earlier versions have no identities.
 const VERSION_OF_IDS: u32 = 4;
 /// In versions 2 and 3, rotated codes have one centre.
@@ -47,7 +49,8 @@ impl SegmentInfo {
         files: BTreeMap<String, u32>,
     ) -> Self {
         let (format, schema) = (FORMAT.to_owned(), schema.clone());
-        Self { format, version: VERSION, id: Some(id), points, seq_next, schema, files }
+        let version = if schema.graph == GraphLayout::Compact { VERSION_COMPACT } else { VERSION };
+        Self { format, version, id: Some(id), points, seq_next, schema, files }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

@@ -6,12 +6,14 @@
 //!                  codes.vec      codes               fields.pages     indexes of payload fields
 //!                  graph.pages    HNSW                deleted-*.pages  which points are deleted
 //!                  codec.pages    the codec's model, if it has one
+//!                  linked.vec     links with codes of their points, if the schema asks for them
 //! ```
 //!
 //! | module | concern |
 //! |---|---|
 //! | `info` | `segment.json` |
 //! | `data` | the part in memory, which all cores share, and loading it |
+//! | `linked` | records of links with codes |
 //! | `reader` | the open files, of one core |
 //! | `placement` | how a file is opened |
 //! | `codec` | the codec of the schema |
@@ -19,12 +21,14 @@
 mod codec;
 mod data;
 mod info;
+mod linked;
 mod placement;
 mod reader;
 
 pub(crate) use codec::{trained_codec, untrained_codec};
 pub(crate) use data::{CodesData, SegmentData};
 pub(crate) use info::SegmentInfo;
+pub(crate) use linked::{LinkedData, linked_layout};
 pub(crate) use reader::SegmentReader;
 
 pub(crate) const SEGMENT_JSON: &str = "segment.json";
@@ -32,6 +36,7 @@ pub(crate) const VECTORS: &str = "vectors.vec";
 pub(crate) const CODES: &str = "codes.vec";
 pub(crate) const CODEC: &str = "codec.pages";
 pub(crate) const GRAPH: &str = "graph.pages";
+pub(crate) const LINKED: &str = "linked.vec";
 pub(crate) const IDS: &str = "ids.pages";
 pub(crate) const PAYLOAD: &str = "payload.pages";
 pub(crate) const FIELDS: &str = "fields.pages";
@@ -41,6 +46,7 @@ pub(crate) fn file_number(name: &str) -> u64 {
     match name {
         VECTORS => 1,
         CODES => 2,
+        LINKED => 3,
         _ => 0,
     }
 }

@@ -1,15 +1,16 @@
 //! Reading a segment on one core.
 
 use super::data::{CodesData, SegmentData};
+use super::linked::LinkedData;
 use super::placement::placed;
-use super::{CODES, FIELDS, GRAPH, IDS, PAYLOAD, VECTORS};
+use super::{CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, VECTORS};
 use crate::element;
 use crate::error::Error;
 use crate::immutable::chunks::chunks_by_bytes;
 use crate::immutable::originals::Originals;
 use crate::immutable::records::Records;
 use crate::point::PointId;
-use crate::schema::{Placement, Placements};
+use crate::schema::{GraphLayout, Placement, Schema};
 use io_core::{DynBackend, FileSystem, OpenOptions, ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(crate) struct SegmentReader {
     pub(crate) codes: Option<Records>,
     /// Links that are not in memory.
     pub(crate) graph: Option<Pages>,
+    /// Linked records that are not in memory.
+    pub(crate) linked: Option<Records>,
     pub(crate) ids: Pages,
     pub(crate) payload: Pages,
     pub(crate) fields: Pages,
@@ -58,23 +61,31 @@ impl SegmentReader {
             Placement::Pinned => None,
             placement => Some(pages(GRAPH, placement, &data.graph_pages).await?),
         };
+        let linked = match data.linked.as_ref().and_then(LinkedData::on_disk) {
+            None => None,
+            checksums => {
+                let (path, options) = (dir.join(LINKED), options_of(place.graph));
+                Some(Records::open(backend, &path, &options, ElementType::U8, checksums).await?)
+            }
+        };
         let ids = pages(IDS, place.ids, &data.ids_pages).await?;
         let payload = pages(PAYLOAD, place.payload, &data.payload_pages).await?;
         let fields = pages(FIELDS, place.indexes, &data.fields_pages).await?;
-        Ok(Self { vectors, codes, graph, ids, payload, fields, data })
+        Ok(Self { vectors, codes, graph, linked, ids, payload, fields, data })
     }
 
     /// The number of files of a segment that are open on a core.
-    pub(crate) fn files(place: &Placements) -> u64 {
+    pub(crate) fn files(schema: &Schema) -> u64 {
         let on_disk = |placement| u64::from(placement != Placement::Pinned);
-        4 + on_disk(place.codes) + on_disk(place.graph)
+        let graphs = if schema.graph == GraphLayout::Linked { 2 } else { 1 };
+        4 + on_disk(schema.placement.codes) + graphs * on_disk(schema.placement.graph)
     }
 
     /// Waits for what is in flight and closes the files.
     pub(crate) async fn close(&self) -> Result<(), Error> {
         self.vectors.close().await?;
-        if let Some(codes) = &self.codes {
-            codes.close().await?;
+        for records in self.codes.iter().chain(&self.linked) {
+            records.close().await?;
         }
         for pages in self.graph.iter().chain([&self.ids, &self.payload, &self.fields]) {
             pages.close().await?;

@@ -8,7 +8,6 @@ use io_core::{Directory, FileSystem, StopFlag, with_causes};
 use std::path::Path;
 use vecstore::collection::Collection;
 use vecstore::error::Error;
-use vecstore::schema::Schema;
 
 /// An unreadable file is not damage. Its state is unknown, so nothing is given up.
 #[test]
@@ -71,7 +70,7 @@ fn verify_and_repair_refuse_what_is_no_collection() {
     assert!(matches!(verify, Error::NotACollection { .. }), "{verify}");
     assert_eq!(disk.list(Path::new("/")).unwrap(), [], "not even a lock file is left");
     disk.create_dir(Path::new("/x")).unwrap();
-    let schema = Schema::new(3);
+    let schema = crate::new_schema(3);
     let (from, to) = (Path::new("/x"), Path::new("/y"));
     let repair = Collection::repair(&backend(&disk), from, to, Some(&schema), &StopFlag::new());
     assert!(matches!(repair.unwrap_err(), Error::NotACollection { .. }));

@@ -10,7 +10,6 @@ use vecstore::collection::{Collection, Durability};
 use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::point::{Point, PointId};
-use vecstore::schema::Schema;
 
 #[test]
 fn repair_of_a_sound_collection_loses_nothing_and_says_nothing() {
@@ -45,7 +44,8 @@ fn a_flipped_bit_loses_nothing() {
 
 /// 1200 points with number ids, in one segment.
 fn numbers(disk: &SimulatedDisk) -> Model {
-    let collection = Collection::create(&backend(disk), Path::new(DIR), &Schema::new(3), &quiet()).unwrap();
+    let collection =
+        Collection::create(&backend(disk), Path::new(DIR), &crate::new_schema(3), &quiet()).unwrap();
     let points = (0..1200).map(|id| Point { id: PointId::Num(id), ..point(id) }).collect();
     collection.upsert(points, Durability::Synced).wait().unwrap();
     collection.optimize(|_| {}).wait().unwrap();
@@ -84,7 +84,8 @@ fn a_cut_file_loses_only_what_was_behind_the_cut() {
             assert_eq!(found.len(), 1200 - points_lost, "{context}");
             let other = found.iter().filter(|(id, point)| expected[id] != **point);
             assert_eq!(other.count() as u64, payloads_lost, "{context}");
-            let unnoted = ["graph.pages", "codes.vec", "fields.pages", "LOCK"].contains(&&*name);
+            let unnoted =
+                ["graph.pages", "linked.vec", "codes.vec", "fields.pages", "LOCK"].contains(&&*name);
             assert_eq!(report.notes.is_empty(), unnoted, "{context}");
         }
         let longer = [&whole[..], &[7; 5000]].concat();
@@ -205,7 +206,7 @@ fn repair_does_without_a_manifest() {
     let error = repair_with(&copy, None).unwrap_err();
     assert!(matches!(error, Error::NoSchema { .. }), "{error}");
     assert!(copy.list(Path::new("/repaired")).is_err());
-    let schema = Schema::new(3).tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer);
+    let schema = crate::new_schema(3).tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer);
     let (report, found) = repair_with(&copy, Some(&schema)).unwrap();
     assert_eq!((found == expected, lost(&report)), (true, (0, 0, 0)), "{report:?}");
 }

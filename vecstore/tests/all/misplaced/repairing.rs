@@ -33,7 +33,7 @@ fn repair_leaves_out_what_is_of_another_collection() {
             }
             let gone = expected.keys().filter(|id| !found.contains_key(id)).count() as u64;
             assert!(gone <= report.points_lost + report.writes_lost || report.more_lost, "{context}");
-            let is_made_anew = ["codes.vec", "codec.pages", "graph.pages", "fields.pages"];
+            let is_made_anew = ["codes.vec", "codec.pages", "graph.pages", "linked.vec", "fields.pages"];
             assert!(
                 !report.notes.is_empty() || is_made_anew.iter().any(|name| path.ends_with(name)),
                 "{context}"

@@ -9,8 +9,8 @@ use vecstore::filter::{Condition, FieldName, Filter, IsEmptyCondition, Match, Ma
 use vecstore::point::{Payload, Point, PointId};
 use vecstore::schema::Distance;
 use vecstore::schema::ElementType;
-use vecstore::schema::HnswParams;
 use vecstore::schema::Quantization;
+use vecstore::schema::{GraphLayout, HnswParams};
 use vecstore::schema::{Placement, Placements, Schema};
 
 /// The shape of a run's collection.
@@ -43,8 +43,9 @@ impl Shape {
                 *random.choice(&Quantization::ALL).unwrap()
             },
             hnsw: HnswParams { m: 6, ef_construct: 40, ..HnswParams::default() },
+            graph: *random.choice(&GraphLayout::ALL).unwrap(),
             placement,
-            ..Schema::new(random.u32(2..10))
+            ..crate::new_schema(random.u32(2..10))
         };
         let schema = schema.tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer);
         let schema = schema.index("x", FieldKind::Float).index("owner", FieldKind::Integer);
