@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Builds and searches the same vectors with hnswlib, usearch, SymphonyQG and vecstore, in turn, and prints one
-table.
+"""Builds and searches the same vectors with hnswlib, usearch, SymphonyQG and vecstore, in turn.
+
+It prints one table.
 
     pip install -r benches/peers/requirements.txt
     python3 benches/peers/compare.py --vectors base.npy --queries queries.npy --truth neighbours.npy
@@ -12,7 +13,7 @@ all threads. Unlike the clock, it does not count what else the machine does.
 All hold everything in memory, use m=16, ef_construct=128 and cosine, and search all queries at once.
 vecstore's time to build includes writing its files. Its bytes a vector are codes and graph. Those of hnswlib
 and SymphonyQG are the saved index, and those of usearch what it says it uses: all include the vectors.
-SymphonyQG has 32 links a node, as the lowest level of the others, and ef_construct=200, which its authors take.
+SymphonyQG has 32 links a node, as the lowest level of the others, and ef_construct=200, as its authors do.
 
 BENCH_JSON=file gets the table as JSON.
 """

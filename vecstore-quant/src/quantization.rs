@@ -91,7 +91,8 @@ impl Quantization {
         self.has_certain_bounds().then_some(1000)
     }
 
-    /// Whether the bounds of scores always hold. Those of other codes hold for most scores, or there are none.
+    /// Whether the bounds of scores always hold. Those of other codes hold for most scores, or there are
+    /// none.
     #[must_use]
     pub fn has_certain_bounds(self) -> bool {
         self == Self::Int8

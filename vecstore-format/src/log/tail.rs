@@ -87,8 +87,8 @@ pub(super) fn judge(log: &LogHeader, bytes: &mut LogBytes<'_>, due: &Due) -> Res
     Ok(LogEnd::Torn { offset: at, bytes: content.end - at, in_doubt })
 }
 
-/// Whether a sector of the record at `at` is missing. If its length is unknown, since its header is not the due
-/// one, only the header's own sectors are checked.
+/// Whether a sector of the record at `at` is missing. If its length is unknown, since its header is not the
+/// due one, only the header's own sectors are checked.
 fn has_hole(bytes: &mut LogBytes<'_>, mut at: u64, len: Option<usize>) -> Result<bool, FormatError> {
     let end = at + len.unwrap_or(RECORD_HEADER_BYTES) as u64;
     while at < end {

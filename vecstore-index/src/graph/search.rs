@@ -86,8 +86,8 @@ impl<'s> GraphSearch<'s> {
         Self::on_level(scratch, points, entry, ef, 0)
     }
 
-    /// Begins a search for the best `ef` points of level 1, of the same graph. `None` if there is only level 0.
-    /// The search of the [linked layout](super::LinkedSearch) begins at what this one finds.
+    /// Begins a search for the best `ef` points of level 1, of the same graph. `None` if there is only level
+    /// 0. The search of the [linked layout](super::LinkedSearch) begins at what this one finds.
     #[must_use]
     pub fn above(
         scratch: &'s mut SearchScratch,

@@ -1,5 +1,6 @@
 //! Codes of the neighbours of a node of a graph, one bit a component. One fast scan estimates the scores of
-//! all neighbours. After Gou et al., "SymphonyQG" (arXiv 2411.12229), whose codes are RaBitQ (arXiv 2405.12497).
+//! all neighbours. After Gou et al., "SymphonyQG" (arXiv 2411.12229), whose codes are RaBitQ (arXiv
+//! 2405.12497).
 //!
 //! Let `v` be the node's vector, `u` a neighbour's, and `r = u - v`. All vectors are rotated alike. The code
 //! of `u` is the side of zero of each component of `r`: a grid point `g` with components of plus or minus a

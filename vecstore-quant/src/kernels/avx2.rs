@@ -3,9 +3,9 @@
 //! The `unsafe` here is of two kinds. Loads and stores take an array of exactly the size that is moved. The
 //! table calls code compiled for these instructions, and is handed out only after they were detected.
 //!
-//! If the length of an integer code is no multiple of the block, one more block is read, which overlaps the last
-//! one. A mask removes what was summed already. Only codes shorter than a block take a scalar loop. Packed codes
-//! need neither (see [`WINDOW`]).
+//! If the length of an integer code is no multiple of the block, one more block is read, which overlaps the
+//! last one. A mask removes what was summed already. Only codes shorter than a block take a scalar loop.
+//! Packed codes need neither (see [`WINDOW`]).
 
 use super::blocks::{BLOCK_CODES, GROUPS_MAX, LANE, LANES, groups};
 use super::records::windows;

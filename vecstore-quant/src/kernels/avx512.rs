@@ -1,5 +1,5 @@
-//! The kernels for x86-64 with AVX-512 (F, BW, VL and VNNI), as servers since 2019 and desktops with Zen 4 have.
-//! What it does not have comes from `avx2.rs`.
+//! The kernels for x86-64 with AVX-512 (F, BW, VL and VNNI), as servers since 2019 and desktops with Zen 4
+//! have. What it does not have comes from `avx2.rs`.
 //!
 //! The `unsafe` is of the same two kinds as there. Where a length is no multiple of a register, a masked load
 //! gives zeros for the rest.

@@ -32,7 +32,8 @@ pub(super) const KERNELS: Kernels = Kernels {
     hadamard,
 };
 
-/// Component `i` is added to partial sum `i % PARTS`. [`total`] adds these up. All tables do it in this order.
+/// Component `i` is added to partial sum `i % PARTS`. [`total`] adds these up. All tables do it in this
+/// order.
 pub(super) const PARTS: usize = 32;
 
 #[inline]

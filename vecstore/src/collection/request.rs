@@ -58,8 +58,8 @@ pub struct SearchParams {
     /// by score and id.
     ///
     /// All int8 codes are scored, and only vectors are read that may be hits by the bounds of these codes.
-    /// Other codes have no certain bounds, so all vectors on disk are read. The ids of points that may be hits
-    /// are read too. If many vectors are equal, these are all of them.
+    /// Other codes have no certain bounds, so all vectors on disk are read. The ids of points that may be
+    /// hits are read too. If many vectors are equal, these are all of them.
     pub exact: bool,
     /// The codes of all points that a filter leaves are scored, without a graph walk, if at most this many of
     /// a segment are left. The same holds for deletions of more than half of a segment.

@@ -40,8 +40,8 @@ mod trace;
 
 use vecstore::schema::{GraphLayout, Schema};
 
-/// As [`Schema::new`], with the layout of graphs that `VECSTORE_TEST_GRAPH` names. All tests have to pass with
-/// each.
+/// As [`Schema::new`], with the layout of graphs that `VECSTORE_TEST_GRAPH` names. All tests have to pass
+/// with each.
 fn new_schema(dim: u32) -> Schema {
     match std::env::var("VECSTORE_TEST_GRAPH") {
         Ok(layout) => Schema { graph: layout.parse().expect("a layout"), ..Schema::new(dim) },

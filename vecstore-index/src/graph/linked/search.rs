@@ -63,8 +63,8 @@ impl<'s> LinkedSearch<'s> {
         self.scratch.pool.expand_next()
     }
 
-    /// The nodes that [`LinkedSearch::next`] would return if no further ones came, in that order. Their records
-    /// can be fetched meanwhile.
+    /// The nodes that [`LinkedSearch::next`] would return if no further ones came, in that order. Their
+    /// records can be fetched meanwhile.
     #[inline]
     pub fn waiting(&self) -> impl Iterator<Item = u32> {
         self.scratch.pool.waiting()

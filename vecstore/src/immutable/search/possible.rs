@@ -12,7 +12,8 @@ use vecstore_index::TopK;
 pub(crate) type AtLeast = TopK<f32, fn(&f32, &f32) -> std::cmp::Ordering>;
 
 impl CandidateSearch<'_> {
-    /// Scores all allowed points, and returns those that may be among the best of all that `at_least` has seen.
+    /// Scores all allowed points, and returns those that may be among the best of all that `at_least` has
+    /// seen.
     pub(crate) async fn possible(
         &self,
         segment: &SegmentReader,

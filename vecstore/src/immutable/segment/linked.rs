@@ -1,5 +1,5 @@
-//! The linked layout of a segment's graph: for each point a record of its links, with codes of the points that
-//! they lead to. They are in memory or on disk, as the graph is.
+//! The linked layout of a segment's graph: for each point a record of its links, with codes of the points
+//! that they lead to. They are in memory or on disk, as the graph is.
 
 use super::data::load_records;
 use crate::error::Error;
