@@ -1,9 +1,9 @@
 //! Builds a graph and searches it in memory. It measures seconds, queries a second and recall, by ef.
 //!
-//! `cargo bench -p benches --bench graph` makes its own data. For data of your own: `BENCH_VECTORS=base.npy
-//! BENCH_QUERIES=queries.npy BENCH_TRUTH=neighbours.npy cargo bench ...`. `BENCH_QUANTIZATION=int8,rotated4`
-//! chooses the codes, `BENCH_GRAPH=compact,linked` the layouts of the graph, and `BENCH_THREADS=2` the cores.
-//! `BENCH_LINES=1` prints JSON lines for `benches/peers/compare.py`.
+//! `cargo bench -p benches --bench graph` makes its own data. For data of your own:
+//! `BENCH_VECTORS=base.npy BENCH_QUERIES=queries.npy BENCH_TRUTH=neighbours.npy cargo bench ...`.
+//! `BENCH_QUANTIZATION=int8,rotated4` chooses the codes, `BENCH_GRAPH=compact,linked` the layouts of the
+//! graph, and `BENCH_THREADS=2` the cores. `BENCH_LINES=1` prints JSON lines for `benches/peers/compare.py`.
 
 use benches::cpu_time;
 use benches::data::{Error, Vectors, variable};
