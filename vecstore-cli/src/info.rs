@@ -26,8 +26,8 @@ pub(crate) fn run(args: &Maintain, out: &mut impl Write) -> Result<(), CliError>
     writeln!(out, "vectors     {} x {}, {}", schema.dim, schema.element, schema.distance)?;
     writeln!(
         out,
-        "graph       m {}, ef_construct {}, seed {}",
-        schema.hnsw.m, schema.hnsw.ef_construct, schema.hnsw.seed
+        "graph       {}, m {}, ef_construct {}, seed {}",
+        schema.graph, schema.hnsw.m, schema.hnsw.ef_construct, schema.hnsw.seed
     )?;
     let indexes: Vec<_> = schema.indexes.iter().map(|(field, kind)| format!("{field}:{kind}")).collect();
     writeln!(out, "indexes     {}", if indexes.is_empty() { "none".to_owned() } else { indexes.join(", ") })?;

@@ -116,8 +116,9 @@ impl Setup {
             let Some(node) = waiting.pop_front() else { break };
             let own = self.score(query, node);
             search.score(node, own);
-            self.layout.estimate(&scorer, self.record(node), own, |links, estimates| {
-                search.estimates(links, estimates);
+            let threshold = search.threshold();
+            self.layout.estimate(&scorer, self.record(node), own, threshold, |link, estimate| {
+                search.estimate(link, estimate);
             });
         }
         search.finish().iter().map(|candidate| candidate.id).collect()
@@ -156,11 +157,11 @@ fn with_room_for_all_points_the_result_is_exact() {
 }
 
 #[test]
-fn one_node_in_flight_is_the_search_in_memory() {
+fn the_search_in_memory_has_two_nodes_in_flight() {
     let (setup, queries) = Setup::new(Distance::Euclid, 16);
     let mut scratch = LinkedScratch::new();
     for query in &queries {
-        assert_eq!(setup.search_with_in_flight(query, 1), setup.search(query, EF, &mut scratch));
+        assert_eq!(setup.search_with_in_flight(query, 2), setup.search(query, EF, &mut scratch));
     }
 }
 
@@ -200,7 +201,9 @@ fn points_that_do_not_exist_are_ignored() {
     assert_eq!(search.waiting().collect::<Vec<_>>(), [1]);
     assert_eq!((search.next(), search.next()), (Some(1), None));
     search.score(1, 0.5);
-    search.estimates(&[1, 2, 3, u32::MAX, 0], &[1.0, 0.25, 1.0, 1.0, f32::NAN]);
+    for (link, estimate) in [(1, 1.0), (2, 0.25), (3, 1.0), (u32::MAX, 1.0), (0, f32::NAN)] {
+        search.estimate(link, estimate);
+    }
     assert_eq!(search.waiting().collect::<Vec<_>>(), [2, 0]);
     assert_eq!((search.next(), search.next(), search.next()), (Some(2), Some(0), None));
     search.score(2, 0.75);

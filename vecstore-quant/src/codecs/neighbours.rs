@@ -33,7 +33,9 @@ use super::finite;
 use super::rotation::Rotation;
 use super::scalar::DIM_MAX;
 use crate::distance::Distance;
-use crate::kernels::{BLOCK_CODES, FastScan, GROUP_NIBBLES, Kernels, TABLE_MAX, block_bytes, put_nibble};
+use crate::kernels::{
+    BLOCK_CODES, FastScan, GROUP_NIBBLES, Kernels, Line, TABLE_MAX, Weigh, block_bytes, put_nibble,
+};
 
 /// Neighbours of a node that have a code.
 pub const NEIGHBOURS_MAX: usize = BLOCK_CODES;
@@ -200,6 +202,7 @@ pub struct NeighbourScorer {
     /// What `<q, g>` is beside the steps.
     base: f32,
     scan: FastScan,
+    weigh: Weigh,
 }
 
 impl NeighbourScorer {
@@ -212,15 +215,23 @@ impl NeighbourScorer {
         let per_step = if step > 0.0 && step.is_finite() { step.recip() } else { 0.0 };
         let tables = parts.iter().map(|part| table(part, per_step)).collect();
         let base = -0.5 * parts.iter().map(range).sum::<f32>();
-        Self { distance, tables, step, base, scan: Kernels::get().fast_scan }
+        let Kernels { fast_scan: scan, weigh, .. } = *Kernels::get();
+        Self { distance, tables, step, base, scan, weigh }
     }
 
     /// Writes estimates of the scores of a node's neighbours. `node_score` is the score of the node itself.
+    /// Returns a bit for each estimate above the threshold, the lowest for the first neighbour.
     ///
     /// # Panics
     ///
     /// If the block is not of [`NeighbourCodec::block_bytes`].
-    pub fn estimate(&self, block: &[u8], node_score: f32, scores: &mut [f32; NEIGHBOURS_MAX]) {
+    pub fn estimate(
+        &self,
+        block: &[u8],
+        node_score: f32,
+        threshold: f32,
+        scores: &mut [f32; NEIGHBOURS_MAX],
+    ) -> u32 {
         let (params, codes) = block.split_at(PARAMS_BYTES);
         let mut sums = [0; BLOCK_CODES];
         (self.scan)(codes, &self.tables, &mut sums);
@@ -228,26 +239,21 @@ impl NeighbourScorer {
             Distance::Cosine | Distance::Dot => node_score,
             Distance::Euclid => 1.0,
         };
+        let line = Line { start: node_score, along, step: self.step, base: self.base };
         let (params, _) = params.as_chunks::<4>();
-        let (factors, constants) = params.split_at(BLOCK_CODES);
-        for index in 0..BLOCK_CODES {
-            let of_query = self.step * (sums[index] as i32 as f32) + self.base;
-            let (factor, constant) =
-                (f32::from_le_bytes(factors[index]), f32::from_le_bytes(constants[index]));
-            scores[index] = node_score + (along * constant + factor * of_query);
-        }
+        let (params, _) = params.as_chunks::<BLOCK_CODES>();
+        (self.weigh)(&line, &params[0], &params[1], &sums, threshold, scores)
     }
 }
 
 /// The table of a nibble: for each choice of components, their sum in steps above the least sum.
-fn table(part: &[f32; PER_NIBBLE], per_step: f32) -> [u8; 16] {
-    let least: f32 = part.iter().map(|x| x.min(0.0)).sum();
-    std::array::from_fn(|chosen| {
-        let sum: f32 =
-            part.iter().enumerate().map(|(at, x)| if chosen >> at & 1 == 1 { *x } else { 0.0 }).sum();
-        // The cast saturates, and a NaN becomes 0.
-        (((sum - least) * per_step + 0.5) as u8).min(TABLE_MAX)
-    })
+#[inline]
+fn table(&[a, b, c, d]: &[f32; PER_NIBBLE], per_step: f32) -> [u8; 16] {
+    let least = (a.min(0.0) + b.min(0.0)) + (c.min(0.0) + d.min(0.0));
+    let (low, high) = ([0.0, a, b, a + b], [0.0, c, d, c + d]);
+    // The cast saturates, and a NaN becomes 0.
+    let steps = |sum: f32| (((sum - least) * per_step + 0.5) as i32).clamp(0, i32::from(TABLE_MAX)) as u8;
+    std::array::from_fn(|chosen| steps(low[chosen & 3] + high[chosen >> 2]))
 }
 
 #[cfg(test)]
@@ -299,7 +305,7 @@ mod tests {
                 let codec = NeighbourCodec::new(distance, dim, seed);
                 let mut scores = [0.0; NEIGHBOURS_MAX];
                 let (own, norm) = (distance.score(&query, &node), length(&node));
-                codec.query(&query).estimate(&block(&codec, &node, &neighbours), own, &mut scores);
+                codec.query(&query).estimate(&block(&codec, &node, &neighbours), own, 0.0, &mut scores);
                 for (&score, neighbour) in scores.iter().zip(&neighbours) {
                     let along = if distance == Distance::Euclid { 1.0 } else { own / (norm * norm) };
                     let rest: Vec<f32> = query.iter().zip(&node).map(|(q, v)| q - along * v).collect();
@@ -333,7 +339,7 @@ mod tests {
             let codec = NeighbourCodec::new(distance, 40, 3);
             let mut scores = [0.0; NEIGHBOURS_MAX];
             let block = block(&codec, &node, std::slice::from_ref(&node));
-            codec.query(&query).estimate(&block, 0.25, &mut scores);
+            codec.query(&query).estimate(&block, 0.25, 0.0, &mut scores);
             assert_eq!(scores[0], 0.25, "{distance}");
         }
     }
@@ -347,18 +353,16 @@ mod tests {
         let neighbours: Vec<_> = (0..20).map(|_| near(&mut random, &node, Distance::Cosine, 1.0)).collect();
         let block = block(&codec, &node, &neighbours);
         let query = codec.query(&random_vector(&mut random, 100, Distance::Cosine));
-        let estimates: Vec<_> = Kernels::all()
-            .into_iter()
-            .map(|kernels| {
-                let mut scores = [0.0; NEIGHBOURS_MAX];
-                NeighbourScorer { scan: kernels.fast_scan, ..query.clone() }.estimate(
-                    &block,
-                    0.5,
-                    &mut scores,
-                );
-                scores
-            })
-            .collect();
+        let estimates: Vec<_> =
+            Kernels::all()
+                .into_iter()
+                .map(|kernels| {
+                    let mut scores = [0.0; NEIGHBOURS_MAX];
+                    NeighbourScorer { scan: kernels.fast_scan, weigh: kernels.weigh, ..query.clone() }
+                        .estimate(&block, 0.5, 0.0, &mut scores);
+                    scores
+                })
+                .collect();
         assert!(estimates.iter().all(|scores| *scores == estimates[0]));
     }
 
@@ -370,7 +374,7 @@ mod tests {
                 let block = block(&codec, &[0.0; 8], &[vec![magnitude; 8], vec![0.0; 8]]);
                 for query in [[0.0; 8], [magnitude; 8]] {
                     let mut scores = [0.0; NEIGHBOURS_MAX];
-                    codec.query(&query).estimate(&block, 0.0, &mut scores);
+                    codec.query(&query).estimate(&block, 0.0, 0.0, &mut scores);
                     assert!(scores[..2].iter().all(|score| !score.is_nan()), "{distance} {magnitude}");
                 }
             }

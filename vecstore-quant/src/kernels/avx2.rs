@@ -7,7 +7,7 @@
 //! last one. A mask removes what was summed already. Only codes shorter than a block take a scalar loop.
 //! Packed codes need neither (see [`WINDOW`]).
 
-use super::blocks::{BLOCK_CODES, GROUPS_MAX, LANE, LANES, groups};
+use super::blocks::{BLOCK_CODES, GROUPS_MAX, LANE, LANES, Line, groups};
 use super::records::windows;
 use super::scan::scan;
 use super::{Kernels, Records, WINDOW, scalar};
@@ -53,6 +53,10 @@ const KERNELS: Kernels = Kernels {
     scan_tables: |records, points, tables, sums| unsafe { scan_tables(records, points, tables, sums) },
     // SAFETY: as above.
     fast_scan: |block, tables, sums| unsafe { fast_scan(block, tables, sums) },
+    // SAFETY: as above.
+    weigh: |line, factors, constants, sums, threshold, scores| unsafe {
+        weigh(line, factors, constants, sums, threshold, scores)
+    },
     // SAFETY: as above.
     hadamard: |vector| unsafe { hadamard(vector) },
 };
@@ -361,6 +365,35 @@ fn fast_scan(block: &[u8], tables: &[[u8; 16]], sums: &mut [u32; BLOCK_CODES]) {
             }
         }
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn weigh(
+    line: &Line,
+    factors: &[[u8; 4]; BLOCK_CODES],
+    constants: &[[u8; 4]; BLOCK_CODES],
+    sums: &[u32; BLOCK_CODES],
+    threshold: f32,
+    scores: &mut [f32; BLOCK_CODES],
+) -> u32 {
+    let (start, along) = (_mm256_set1_ps(line.start), _mm256_set1_ps(line.along));
+    let (step, base) = (_mm256_set1_ps(line.step), _mm256_set1_ps(line.base));
+    let threshold = _mm256_set1_ps(threshold);
+    let floats = |numbers: &[[u8; 4]]| _mm256_castsi256_ps(load(numbers.as_flattened()));
+    let mut above = 0;
+    for (part, scores) in scores.as_chunks_mut::<FLOATS>().0.iter_mut().enumerate() {
+        let at = part * FLOATS;
+        let sums = load(bytemuck::cast_slice(&sums[at..at + FLOATS]));
+        let of_query = _mm256_add_ps(_mm256_mul_ps(step, _mm256_cvtepi32_ps(sums)), base);
+        let of_query = _mm256_mul_ps(floats(&factors[at..at + FLOATS]), of_query);
+        let of_node = _mm256_mul_ps(along, floats(&constants[at..at + FLOATS]));
+        let score = _mm256_add_ps(start, _mm256_add_ps(of_node, of_query));
+        let is_above = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(score, threshold));
+        above |= (is_above as u32) << at;
+        store(scores, score);
+    }
+    above
 }
 
 /// The sums of the entries that the low and the high nibbles of some bytes choose.

@@ -38,6 +38,31 @@ pub(super) const GROUPS_MAX: usize = u16::MAX as usize / (GROUP_NIBBLES * TABLE_
 /// is at most [`TABLE_MAX`]; with larger ones, the sums are wrong.
 pub type FastScan = fn(block: &[u8], tables: &[[u8; 16]], sums: &mut [u32; BLOCK_CODES]);
 
+/// What turns the sum of a code into a score, for all codes of a block: `start + (along * constant + factor *
+/// (step * sum + base))`, each step rounded to `f32`.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    /// The score that the others are relative to.
+    pub start: f32,
+    /// The factor of the constants.
+    pub along: f32,
+    /// The value of one step of a sum.
+    pub step: f32,
+    /// The value of a sum of 0.
+    pub base: f32,
+}
+
+/// Writes the scores of a block's codes. Returns a bit for each that is above the threshold, the lowest for
+/// the first code. NaN is above nothing.
+pub type Weigh = fn(
+    line: &Line,
+    factors: &[[u8; 4]; BLOCK_CODES],
+    constants: &[[u8; 4]; BLOCK_CODES],
+    sums: &[u32; BLOCK_CODES],
+    threshold: f32,
+    scores: &mut [f32; BLOCK_CODES],
+) -> u32;
+
 /// Bytes of a block whose codes have this many nibbles.
 #[must_use]
 pub const fn block_bytes(nibbles: usize) -> usize {

@@ -30,7 +30,9 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-pub use blocks::{BLOCK_CODES, FastScan, GROUP_BYTES, GROUP_NIBBLES, TABLE_MAX, block_bytes, put_nibble};
+pub use blocks::{
+    BLOCK_CODES, FastScan, GROUP_BYTES, GROUP_NIBBLES, Line, TABLE_MAX, Weigh, block_bytes, put_nibble,
+};
 pub use records::{Records, WINDOW};
 
 use half::f16;
@@ -82,6 +84,8 @@ pub struct Kernels {
     pub scan_tables: Scan<[f32; 256]>,
     /// The sums of a block of codes, by the tables of a query.
     pub fast_scan: FastScan,
+    /// Turns the sums of a block into scores, and compares them with a threshold.
+    pub weigh: Weigh,
     /// The Walsh-Hadamard transform in place, not normalised. The length is a power of two, and others panic.
     /// It only adds and subtracts, in one order. So all tables give equal results, to the last bit.
     pub hadamard: fn(&mut [f32]),

@@ -2,7 +2,7 @@
 //!
 //! Floats are summed in many partial sums, so that a compiler can use the vector registers of the target.
 
-use super::blocks::{BLOCK_CODES, LANE, LANES, groups};
+use super::blocks::{BLOCK_CODES, LANE, LANES, Line, groups};
 use super::records::windows;
 use super::{Kernels, Records, WINDOW};
 use half::f16;
@@ -29,6 +29,7 @@ pub(super) const KERNELS: Kernels = Kernels {
         scan(points, sums, |point| sum_tables(records.code(point, tables.len()), tables));
     },
     fast_scan,
+    weigh,
     hadamard,
 };
 
@@ -121,6 +122,28 @@ fn fast_scan(block: &[u8], tables: &[[u8; 16]], sums: &mut [u32; BLOCK_CODES]) {
             }
         }
     }
+}
+
+/// All tables compute a score in these steps, so that it is the same everywhere.
+#[inline]
+fn weigh(
+    line: &Line,
+    factors: &[[u8; 4]; BLOCK_CODES],
+    constants: &[[u8; 4]; BLOCK_CODES],
+    sums: &[u32; BLOCK_CODES],
+    threshold: f32,
+    scores: &mut [f32; BLOCK_CODES],
+) -> u32 {
+    let mut above = 0;
+    for code in 0..BLOCK_CODES {
+        let (factor, constant) = (f32::from_le_bytes(factors[code]), f32::from_le_bytes(constants[code]));
+        // Sums are far below the end of `i32`, from which more machines can convert.
+        let of_query = line.step * (sums[code] as i32 as f32) + line.base;
+        let score = line.start + (line.along * constant + factor * of_query);
+        scores[code] = score;
+        above |= u32::from(score > threshold) << code;
+    }
+    above
 }
 
 fn hadamard(vector: &mut [f32]) {

@@ -286,6 +286,45 @@ fn sums_of_blocks_do_not_overflow() {
 }
 
 #[test]
+fn scores_of_blocks_are_the_same_everywhere() {
+    let mut random = crate::random::SplitMix64::new(9, 0);
+    for round in 0..50 {
+        let mut numbers = || std::array::from_fn(|_| (random.normal() * 3.0).to_le_bytes());
+        let (mut factors, constants): ([[u8; 4]; BLOCK_CODES], [[u8; 4]; BLOCK_CODES]) =
+            (numbers(), numbers());
+        if round % 5 == 0 {
+            factors[7] = f32::NAN.to_le_bytes();
+            factors[31] = f32::INFINITY.to_le_bytes();
+        }
+        let sums: [u32; BLOCK_CODES] = std::array::from_fn(|code| (code * 977 % 65_536) as u32 * 40);
+        let line = Line { start: 0.5, along: 0.75, step: 1e-4, base: -1.5 };
+        for threshold in [f32::NEG_INFINITY, -0.5, 0.25, f32::INFINITY] {
+            for kernels in Kernels::all() {
+                let mut scores = [0.0; BLOCK_CODES];
+                let above = (kernels.weigh)(&line, &factors, &constants, &sums, threshold, &mut scores);
+                for code in 0..BLOCK_CODES {
+                    let number = |bytes: [u8; 4]| f64::from(f32::from_le_bytes(bytes));
+                    let of_query = f64::from(line.step) * f64::from(sums[code]) - 1.5;
+                    let expected = 0.5 + 0.75 * number(constants[code]) + number(factors[code]) * of_query;
+                    let score = f64::from(scores[code]);
+                    assert!(
+                        (score - expected).abs() <= 1e-5 * (1.0 + expected.abs())
+                            || score == expected
+                            || score.is_nan() && expected.is_nan(),
+                        "{score} for {expected}"
+                    );
+                    assert_eq!(above >> code & 1 == 1, scores[code] > threshold, "{}", kernels.name);
+                }
+                let mut portable = [0.0; BLOCK_CODES];
+                (Kernels::scalar().weigh)(&line, &factors, &constants, &sums, threshold, &mut portable);
+                let same = scores.iter().zip(&portable).all(|(a, b)| a == b || a.is_nan() && b.is_nan());
+                assert!(same, "{}", kernels.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn blocks_refuse_what_does_not_fit() {
     for kernels in Kernels::all() {
         let refused = |bytes: usize, tables: usize| {

@@ -31,19 +31,21 @@ pub fn search_linked_in_memory<'s, 'r>(
     for point in entries {
         search.enter(point, score(point));
     }
-    while let Some(node) = search.next() {
+    let mut ahead = search.next();
+    while let Some(node) = ahead.take().or_else(|| search.next()) {
         if stop() {
             return Err(SearchStoppedError);
         }
-        // The best candidate by now is often the next node, unless a neighbour of this one is better.
-        if let Some(coming) = search.waiting().next() {
+        // The walk is one node ahead of itself. So the next record arrives while this one is scored.
+        ahead = search.next();
+        if let Some(coming) = ahead {
             prefetch(record(coming));
         }
         let own = score(node);
         search.score(node, own);
-        layout.estimate(scorer, record(node), own, |links, estimates| {
-            search.estimates(links, estimates);
-        });
+        let threshold = search.threshold();
+        layout
+            .estimate(scorer, record(node), own, threshold, |link, estimate| search.estimate(link, estimate));
     }
     Ok(search.finish())
 }

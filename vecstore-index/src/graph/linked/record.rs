@@ -117,7 +117,7 @@ impl LinkedLayout {
         links.iter().map(|link| u32::from_le_bytes(*link))
     }
 
-    /// Hands each block of links to `sink`, with estimates of the scores of the points that they lead to.
+    /// Hands each link to `sink` whose point has an estimated score above the threshold, with the estimate.
     /// `node_score` is the score of the node itself.
     ///
     /// # Panics
@@ -129,15 +129,20 @@ impl LinkedLayout {
         scorer: &NeighbourScorer,
         record: &[u8],
         node_score: f32,
-        mut sink: impl FnMut(&[u32; NEIGHBOURS_MAX], &[f32; NEIGHBOURS_MAX]),
+        threshold: f32,
+        mut sink: impl FnMut(u32, f32),
     ) {
         let (links, blocks) = record.split_at(self.links_max() * LINK_BYTES);
         let (links, _) = links.as_chunks::<LINK_BYTES>();
         let (links, _) = links.as_chunks::<NEIGHBOURS_MAX>();
         let mut scores = [0.0; NEIGHBOURS_MAX];
         for (links, block) in links.iter().zip(blocks.chunks_exact(self.codec.block_bytes())) {
-            scorer.estimate(block, node_score, &mut scores);
-            sink(&links.map(u32::from_le_bytes), &scores);
+            let mut above = scorer.estimate(block, node_score, threshold, &mut scores);
+            while above != 0 {
+                let place = above.trailing_zeros() as usize;
+                sink(u32::from_le_bytes(links[place]), scores[place]);
+                above &= above - 1;
+            }
         }
     }
 }
@@ -188,9 +193,10 @@ mod tests {
             let query = &vectors[50];
             let own = Distance::Cosine.score(query, &vectors[0]);
             let mut scored = Vec::new();
-            layout.estimate(&layout.codec().query(query), &record, own, |links, scores| {
-                scored.extend(links.iter().copied().zip(scores.iter().copied()));
+            layout.estimate(&layout.codec().query(query), &record, own, f32::NEG_INFINITY, |link, score| {
+                scored.push((link, score));
             });
+            assert_eq!(scored.len(), layout.links_max());
             for (&(link, score), &expected) in scored.iter().zip(&links) {
                 assert_eq!(link, expected);
                 // About seven standard deviations at this dimension.

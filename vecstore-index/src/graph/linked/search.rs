@@ -76,17 +76,20 @@ impl<'s> LinkedSearch<'s> {
         self.scratch.expanded.push(Candidate { id: node, score });
     }
 
-    /// Some neighbours of a node, and estimates of their scores. Ids beyond the graph are ignored.
+    /// The score that an estimate must exceed. Lower ones change nothing.
+    #[must_use]
     #[inline]
-    pub fn estimates(&mut self, links: &[u32], estimates: &[f32]) {
+    pub fn threshold(&self) -> f32 {
+        self.scratch.pool.worst().unwrap_or(f32::NEG_INFINITY)
+    }
+
+    /// A neighbour of a node, and an estimate of its score. Ids beyond the graph are ignored.
+    #[inline]
+    pub fn estimate(&mut self, link: u32, estimate: f32) {
         let LinkedScratch { seen, pool, .. } = &mut *self.scratch;
-        let mut worst = pool.worst();
-        for (&link, &estimate) in links.iter().zip(estimates) {
-            // Most estimates fall short, so they are looked at first.
-            if worst.is_none_or(|worst| estimate > worst) && seen.insert(link) {
-                pool.push(link, estimate);
-                worst = pool.worst();
-            }
+        // Points that were refused are not remembered. Another node may have a better estimate of them.
+        if pool.worst().is_none_or(|worst| estimate > worst) && seen.insert(link) {
+            pool.push(link, estimate);
         }
     }
 

@@ -49,9 +49,12 @@ impl CandidateSearch<'_> {
         }
         let scorer = &linked.layout.codec().query(self.prepared);
         let mut ahead = Ahead::new();
-        while let Some(node) = search.next() {
+        let mut coming = search.next();
+        while let Some(node) = coming.take().or_else(|| search.next()) {
             self.check_stop()?;
-            if let Some(coming) = search.waiting().next() {
+            // The walk is one node ahead of itself. So the next record arrives while this one is scored.
+            coming = search.next();
+            if let Some(coming) = coming {
                 fetch(segment, linked, coming);
             }
             self.score(segment, &[node], scores, bounds, stats).await?;
@@ -63,7 +66,8 @@ impl CandidateSearch<'_> {
                 Some(record) => record,
                 None => {
                     if !ahead.contains_key(&node) {
-                        self.read_ahead(segment, linked, node, &search, &mut ahead, stats).await?;
+                        let wanted = std::iter::once(node).chain(coming).chain(search.waiting());
+                        self.read_ahead(segment, linked, wanted, &mut ahead, stats).await?;
                     }
                     read = ahead.remove(&node).expect("just read");
                     &read
@@ -71,8 +75,9 @@ impl CandidateSearch<'_> {
             };
             let score = scores.scores[0];
             search.score(node, score);
-            linked.layout.estimate(scorer, record, score, |links, estimates| {
-                search.estimates(links, estimates);
+            let threshold = search.threshold();
+            linked.layout.estimate(scorer, record, score, threshold, |link, estimate| {
+                search.estimate(link, estimate);
             });
         }
         let mut found: Vec<Candidate> = search.finish().to_vec();
@@ -85,19 +90,17 @@ impl CandidateSearch<'_> {
         Ok(Some((found, rest)))
     }
 
-    /// Reads the record of a node, and of the nodes that wait behind it.
+    /// Reads the records of the first of some nodes, without those that were read.
     async fn read_ahead(
         &self,
         segment: &SegmentReader,
         linked: &LinkedData,
-        node: u32,
-        search: &LinkedSearch<'_>,
+        wanted: impl Iterator<Item = u32>,
         ahead: &mut Ahead,
         stats: &mut CandidateStats,
     ) -> Result<(), Error> {
         let file = segment.linked.as_ref().expect("records that are not pinned are on disk");
-        let waiting = search.waiting().filter(|waiting| !ahead.contains_key(waiting));
-        let nodes: Vec<u32> = std::iter::once(node).chain(waiting).take(READ_AT_ONCE).collect();
+        let nodes: Vec<u32> = wanted.filter(|node| !ahead.contains_key(node)).take(READ_AT_ONCE).collect();
         let path = segment.data.dir.join(LINKED);
         let mut checked = Ok(());
         let sink = |index: usize, record: &[u8]| {
