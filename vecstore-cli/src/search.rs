@@ -56,7 +56,12 @@ pub(crate) fn run(args: &Search, stop: &StopFlag, out: &mut impl Write) -> Resul
                 }
                 line
             });
-            writeln!(out, "{}", json!({ "query": query, "hits": hits.collect::<Vec<_>>() }))?;
+            let mut line = json!({ "query": query, "hits": hits.collect::<Vec<_>>() });
+            if args.exact {
+                // An exact search is proven, or an error.
+                line["proven"] = json!(true);
+            }
+            writeln!(out, "{line}")?;
         } else {
             let hits: Vec<_> = hits.iter().map(|hit| format!("{}:{:.4}", hit.id, hit.score)).collect();
             writeln!(out, "{query}\t{}", hits.join(" "))?;

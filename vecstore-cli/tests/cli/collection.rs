@@ -24,6 +24,8 @@ fn a_collection_from_the_shell() {
     }
     let exact = ["search", "packages", "queries.fvecs", "--exact", "--count", "2", "--limit", "1"];
     assert_eq!(stdout(&run(&exact)), "0\t1000:0.0000\n1\t1001:0.0000\n");
+    let proven = json_lines(&run(&[&exact[..], &["--json"]].concat()));
+    assert!(proven.iter().all(|line| line["proven"] == true) && found[0].get("proven").is_none());
     let vector = ["search", "packages", "--vector", "[1,0,0,0,0,0,0,0]", "--filter", OF_K1, "--with-payload"];
     let found = json_lines(&run(&vector));
     assert!(found[0]["hits"].as_array().unwrap().iter().all(|hit| hit["payload"]["kind"] == "k1"));

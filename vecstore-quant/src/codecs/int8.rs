@@ -106,15 +106,19 @@ impl Scorer for Int8Scorer {
             + 4.0 * f32::EPSILON * (params.offset.abs() + 128.0 * params.scale + mean.abs());
         // Each component of the query was rounded by half a step at most. These errors multiply codes whose
         // mean need not be 0.
-        let code_mean = params.mean - params.offset;
+        // The difference of two rounded numbers is off by as much as they are.
+        let code_mean =
+            (params.mean - params.offset).abs() + f32::EPSILON * (params.mean.abs() + params.offset.abs());
         let query_rounded = 0.5 * step * (dim * (params.deviation_sq + dim * code_mean * code_mean)).sqrt();
         let rounding = 8.0 * f32::EPSILON;
         // The score of the vector itself is rounded in each of its sums, relative to the lengths.
         let vector_rounding = (8.0 + dim / 4.0) * f32::EPSILON;
         Some(match self.distance {
             Distance::Cosine | Distance::Dot => {
-                let terms = dim * (mean * params.mean).abs() + (deviation_sq * params.deviation_sq).sqrt();
-                let lengths = (of_query * of_vector).sqrt();
+                // Roots come first: the product of two small squares may vanish.
+                let terms =
+                    dim * (mean * params.mean).abs() + deviation_sq.sqrt() * params.deviation_sq.sqrt();
+                let lengths = of_query.sqrt() * of_vector.sqrt();
                 component * self.norm_1
                     + query_rounded
                     + rounding * terms

@@ -188,7 +188,12 @@ impl Residual {
             }
             Distance::Euclid => (2.0 * factor, -self.norm_sq - 2.0 * factor * self.node_grid),
         };
-        (finite(factor), finite(constant))
+        // Squares beyond the range of `f32` tell nothing. The estimate is then the score of the node.
+        if factor.is_finite() && constant.is_finite() {
+            (finite(factor), finite(constant))
+        } else {
+            (0.0, 0.0)
+        }
     }
 }
 
@@ -217,6 +222,13 @@ impl NeighbourScorer {
         let base = -0.5 * parts.iter().map(range).sum::<f32>();
         let Kernels { fast_scan: scan, weigh, .. } = *Kernels::get();
         Self { distance, tables, step, base, scan, weigh }
+    }
+
+    /// Whether estimates mean anything. They do not if the components of the query are near the end of the
+    /// range of `f32`, because rotating it adds them up.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.base.is_finite()
     }
 
     /// Writes estimates of the scores of a node's neighbours. `node_score` is the score of the node itself.
@@ -370,9 +382,15 @@ mod tests {
     fn zeros_and_extremes_have_no_nan() {
         for distance in [Distance::Dot, Distance::Euclid] {
             let codec = NeighbourCodec::new(distance, 8, 1);
-            for magnitude in [0.0, 1e-30, 1e15] {
-                let block = block(&codec, &[0.0; 8], &[vec![magnitude; 8], vec![0.0; 8]]);
+            for (magnitude, node) in
+                [0.0, 1e-30, 1e15, 1e30, 1e38].into_iter().flat_map(|x| [(x, 0.0), (x, x), (x, -x)])
+            {
+                let block = block(&codec, &[node; 8], &[vec![magnitude; 8], vec![0.0; 8]]);
                 for query in [[0.0; 8], [magnitude; 8]] {
+                    if !codec.query(&query).is_sound() {
+                        assert!(magnitude > 1e30);
+                        continue;
+                    }
                     let mut scores = [0.0; NEIGHBOURS_MAX];
                     codec.query(&query).estimate(&block, 0.0, 0.0, &mut scores);
                     assert!(scores[..2].iter().all(|score| !score.is_nan()), "{distance} {magnitude}");

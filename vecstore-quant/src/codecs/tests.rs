@@ -3,6 +3,7 @@
 
 use super::rotation::Rotation;
 use super::*;
+use crate::distance::OriginalScorer;
 use crate::random::SplitMix64;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -317,6 +318,44 @@ fn bounds_are_kept_by_as_many_as_they_say() {
         let record = encode(codec.as_ref(), &[1.0; 4]);
         assert_eq!(codec.query(&[1.0; 4]).bound(&record, 4.0), None);
     }
+}
+
+/// The bound proves the order of scores that [`OriginalScorer`] gives, with all that it rounds.
+#[test]
+fn the_bound_of_int8_allows_for_the_rounding_of_scores_of_vectors() {
+    let mut random = SplitMix64::new(21, 0);
+    let mut smallest = f32::INFINITY;
+    for dim in [1, 3, 40, 4096, 65_520] {
+        for (offset, spread) in [(0.0, 1.0), (0.37, 0.0), (100.0, 1e-3), (1.0, 0.2)] {
+            for size in [3e-15f32, 1.0, 1e13] {
+                let mut vector = || -> Vec<f32> {
+                    let length = size / (dim as f32).sqrt();
+                    (0..dim).map(|_| length * (offset + spread * random.normal())).collect()
+                };
+                let (query, vector) = (vector(), vector());
+                for distance in Distance::ALL {
+                    let prepared = |vector: &[f32]| {
+                        let mut vector = vector.to_vec();
+                        distance.prepare(&mut vector);
+                        vector
+                    };
+                    let codec = train(Quantization::Int8, distance, dim, &[], 0);
+                    let mut record = vec![0; codec.record_bytes()];
+                    codec.encode(&prepared(&vector), &mut record);
+                    let scorer = codec.query(&prepared(&query));
+                    let score = scorer.score(&record);
+                    let bound = scorer.bound(&record, score).unwrap();
+                    let of_vector = OriginalScorer::new(distance, &query).score_f32(&vector);
+                    let error = (f64::from(score) - f64::from(of_vector)).abs();
+                    let what = format!("{distance}, {dim} x ({offset} + {spread}) x {size}");
+                    assert!(error <= f64::from(bound), "{what}: {error} is beyond {bound}");
+                    smallest = smallest.min(bound / score.abs());
+                }
+            }
+        }
+    }
+    // Bounds that are far too large would hold too.
+    assert!(smallest < 1e-4, "{smallest}");
 }
 
 /// From vectors whose squares vanish to vectors whose squares overflow.

@@ -49,7 +49,7 @@ pub type Scan<Q> = fn(Records<'_>, points: &[u32], query: &[Q], sums: &mut [f32]
 /// Functions of two slices take slices of one length, and panic if the lengths differ.
 ///
 /// All tables give equal results, to the last bit. Floating-point kernels sum in one order, and round after
-/// each step. Only `scan_tables` may sum in any order. Integer kernels are exact.
+/// each step. Integer kernels are exact.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernels {
     /// The instructions that this table uses, for reports: `avx512`, `avx2+fma+f16c`, `neon` or `scalar`.

@@ -157,7 +157,10 @@ fn check_scans(seed: u64, skip: usize, code_len: usize, extreme: bool) {
         }
         let tables: Vec<[f32; 256]> =
             (0..code_len).map(|at| std::array::from_fn(|i| wave(at * 256 + i))).collect();
+        let mut portable = vec![f32::NAN; points.len()];
+        (Kernels::scalar().scan_tables)(records, &points, &tables, &mut portable);
         (kernels.scan_tables)(records, &points, &tables, &mut sums);
+        assert_eq!(sums, portable, "{}", kernels.name);
         for (&point, &found) in points.iter().zip(&sums) {
             let entries = code(point).iter().zip(&tables);
             near(found, sum(entries.map(|(&byte, table)| f64::from(table[usize::from(byte)]))));

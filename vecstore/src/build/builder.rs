@@ -76,20 +76,19 @@ impl SegmentBuilder<'_> {
         let layout = linked_layout(self.schema);
         let codes = self.encode(sources, &points, layout.as_ref()).await?;
         let scores = CodeScores::new(self.schema.distance, &codes);
-        let mut graph = self.build_graph(&scores, &self.schema.hnsw, total)?;
-        // Links of values may be many. Only filters need them, and a filtered search takes the other layout.
-        let without_values = layout.is_some().then(|| graph.clone());
-        self.link_values(&mut graph, &scores, &points)?;
-        let order = by_locality(&graph, &groups);
-        let linked = match layout.zip(without_values) {
-            Some((layout, graph)) => {
+        let graph = self.build_graph(&scores, &self.schema.hnsw, total)?;
+        // Linked records have no links of values. These may be many, and only filters need them.
+        let with_values = self.link_values(&graph, &scores, &points)?;
+        let order = by_locality(with_values.as_ref().unwrap_or(&graph), &groups);
+        let linked = match layout {
+            Some(layout) => {
                 Some(self.write_linked(&layout, &renumber(&graph, &order), &codes, &order).await?)
             }
             None => None,
         };
         drop(codes);
         points.reorder(&order);
-        let graph = renumber(&graph, &order);
+        let graph = renumber(&with_values.unwrap_or(graph), &order);
 
         let codec = self.train(sources, &points).await?;
         self.write(sources, &points, &*codec, &graph, linked).await?;

@@ -16,13 +16,13 @@ const VALUE_LINKS_MIN: u64 = 5000;
 const VALUE_LINKS_TIMES: u64 = 8;
 
 impl SegmentBuilder<'_> {
-    /// Adds links among the points of each frequent value.
+    /// The graph with more links: among the points of each frequent value. `None` if no value is frequent.
     pub(super) fn link_values<S: PointScores>(
         &self,
-        graph: &mut GraphParts,
+        graph: &GraphParts,
         scores: &S,
         points: &Collected,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<GraphParts>, Error> {
         let total = points.ids.len() as u64;
         let mut values: Vec<Vec<u32>> = Vec::new();
         // Few links are enough. They only connect the value's points, and the whole graph leads to the near
@@ -44,7 +44,7 @@ impl SegmentBuilder<'_> {
         }
         most_frequent(&mut values, total.saturating_mul(VALUE_LINKS_TIMES));
         if values.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let mut extra: Vec<Vec<u32>> = vec![Vec::new(); points.ids.len()];
         for members in values {
@@ -65,8 +65,7 @@ impl SegmentBuilder<'_> {
             links.extend_from_slice(&all);
             offsets.push(links.len() as u64);
         }
-        (graph.offsets, graph.links) = (offsets, links);
-        Ok(())
+        Ok(Some(GraphParts { m: graph.m, entry: graph.entry, offsets, links, upper: graph.upper.clone() }))
     }
 }
 

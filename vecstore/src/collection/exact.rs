@@ -10,6 +10,7 @@ use super::ties::{by_score_and_id, ids_of, keep_best_and_ties};
 use crate::error::Error;
 use crate::immutable::search::{Allowed, AtLeast, Bounded, CandidateSearch, CandidateStats, keep_possible};
 use crate::point::PointId;
+use crate::schema::{ElementType, Placement, Schema};
 use vecstore_index::TopK;
 
 /// Vectors that are read in one batch if all are read.
@@ -25,10 +26,9 @@ impl DiskSearch<'_> {
         known: &[f32],
         stats: &mut SearchStats,
     ) -> Result<Vec<(Scored, PointId)>, Error> {
-        if !self.reader.shared.schema.quantization.has_certain_bounds() {
-            return self.exact_by_vectors(stats).await;
-        }
-        let (wanted, possible) = (self.request.wanted(), self.possible(known, stats).await?);
+        let wanted = self.request.wanted();
+        let possible = if self.codes_spare_reads() { self.possible(known, stats).await? } else { None };
+        let Some(possible) = possible else { return self.exact_by_vectors(stats).await };
         let mut waiting = possible.into_iter();
         let mut scored: Vec<Scored> = Vec::new();
         loop {
@@ -48,8 +48,18 @@ impl DiskSearch<'_> {
         Ok(scored.into_iter().zip(ids).collect())
     }
 
-    /// Every point that may be among the best by its codes. The best possible score comes first.
-    async fn possible(&self, known: &[f32], stats: &mut SearchStats) -> Result<Vec<Scored>, Error> {
+    /// Whether codes have certain bounds, and reading them costs less than reading all vectors.
+    fn codes_spare_reads(&self) -> bool {
+        let Schema { quantization, element, placement, .. } = &self.reader.shared.schema;
+        let is_pinned = |placement| placement == Placement::Pinned;
+        // The code of a vector of bytes is longer than the vector.
+        let are_dear = *element == ElementType::U8 || is_pinned(placement.vectors);
+        quantization.has_certain_bounds() && (is_pinned(placement.codes) || !are_dear)
+    }
+
+    /// Every point that may be among the best by its codes. The best possible score comes first. `None` if
+    /// there are so many that the codes decide nothing.
+    async fn possible(&self, known: &[f32], stats: &mut SearchStats) -> Result<Option<Vec<Scored>>, Error> {
         let wanted = self.request.wanted();
         let mut at_least = AtLeast::new(wanted, |a, b| b.total_cmp(a));
         known.iter().for_each(|&score| at_least.offer(score));
@@ -71,9 +81,11 @@ impl DiskSearch<'_> {
                 control: self.control,
             };
             let mut cost = CandidateStats::default();
-            by_segment.push(search.possible(&entry.reader, &mut at_least, &mut cost).await?);
+            let found = search.possible(&entry.reader, &mut at_least, &mut cost).await?;
             stats.codes_scored += cost.codes_scored;
             stats.read.add(&cost.read);
+            let Some(found) = found else { return Ok(None) };
+            by_segment.push(found);
         }
         // With fewer points than wanted, all of them are possible.
         let at_least = at_least.into_sorted().get(wanted - 1).copied();
@@ -92,7 +104,7 @@ impl DiskSearch<'_> {
         possible.sort_unstable_by(|a, b| {
             b.at_most(1.0).total_cmp(&a.at_most(1.0)).then_with(|| key(a).cmp(&key(b)))
         });
-        Ok(possible)
+        Ok(Some(possible))
     }
 
     /// Reads all vectors.

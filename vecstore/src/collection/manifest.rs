@@ -15,7 +15,7 @@ use vecstore_format::{Expected, RandomId};
 
 const FORMAT: &str = "vecstore collection";
 const VERSION: u32 = 4;
-/// The version of collections whose schema could be written before: builds that know no later one open them.
+/// Collections with compact graphs keep this version, so that older builds open them.
 const VERSION_COMPACT: u32 = 3;
 /// Earlier versions have no ids of collections and segments, and no list of logs.
 const VERSION_OF_IDS: u32 = 3;
@@ -90,6 +90,7 @@ pub(crate) fn deleted_identity(segment: Option<RandomId>, salt: u64) -> FileIden
     segment.unwrap_or(RandomId::NONE).file(salt)
 }
 
+/// The least version that has what the schema says.
 fn version_of(schema: &Schema) -> u32 {
     if schema.graph == GraphLayout::Compact { VERSION_COMPACT } else { VERSION }
 }
@@ -265,6 +266,10 @@ impl Manifest {
         let manifest: Self = checked_json::decode(path, bytes)?;
         if manifest.id.is_some() != (head.version >= VERSION_OF_IDS) {
             let reason = format!("version {} with an id or without one, as it must not be", head.version);
+            return Err(Error::damaged(path, None, reason));
+        }
+        if head.version < VERSION && manifest.schema.graph == GraphLayout::Linked {
+            let reason = format!("version {} does not have linked graphs", head.version);
             return Err(Error::damaged(path, None, reason));
         }
         manifest.check(path)?;

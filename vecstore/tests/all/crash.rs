@@ -236,7 +236,9 @@ fn check_no_leftovers(disk: &SimulatedDisk, empty: bool) {
         let mut files = names(&Path::new(DIR).join(segment));
         files.retain(|name| name != "codec.pages");
         if crate::is_linked() {
+            let before = files.len();
             files.retain(|name| name != "linked.vec");
+            assert_eq!(files.len(), before - 1, "{files:?}");
         }
         let expected = [
             "codes.vec",

@@ -16,6 +16,7 @@ use vecstore::filter::{Condition, Filter};
 use vecstore::input::{Rows, VectorSource};
 use vecstore::point::{Point, PointId};
 use vecstore::schema::{Distance, Placement, Placements, Quantization, Schema};
+use vecstore_quant::OriginalScorer;
 
 const DIM: usize = 5;
 const KINDS: u64 = 3;
@@ -66,8 +67,37 @@ fn check(distance: Distance, hits: &[Hit], expected: &[(f64, u64)]) {
     for (hit, &(score, id)) in hits.iter().zip(expected) {
         let reported = if distance == Distance::Euclid { (-score).sqrt() } else { score };
         assert!((f64::from(hit.score) - reported).abs() <= 1e-6 * reported.abs().max(1.0), "{hit:?} {score}");
-        // Cosines that are equal may differ by rounding.
+        // Cosines that are equal may differ by rounding. The test below compares them.
         assert!(distance == Distance::Cosine || hit.id == PointId::Num(id), "{hit:?} instead of {id}");
+    }
+}
+
+/// Real numbers round. The order is that of the scores that each vector has by itself, to the last bit.
+#[test]
+fn the_order_is_that_of_rounded_scores() {
+    const COUNT: usize = 3000;
+    let mut source = Clustered::new(COUNT, 33, 8);
+    let queries = source.queries(20);
+    let Rows::F32(rows) = source.next_rows(COUNT).unwrap() else { panic!("clusters are of f32") };
+    for distance in Distance::ALL {
+        let collection = create(distance, Quantization::Int8, Placement::Pinned, 33);
+        let points = (0..).zip(rows.chunks_exact(33)).map(|(id, row)| Point::new(id, row.to_vec()));
+        collection.upsert(points.collect(), Durability::Written).wait().unwrap();
+        collection.seal(|_| {}).wait().unwrap();
+        for query in &queries {
+            let scorer = OriginalScorer::new(distance, query);
+            let mut all: Vec<(f32, u64)> =
+                (0..).zip(rows.chunks_exact(33)).map(|(id, row)| (scorer.score_f32(row), id)).collect();
+            all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            for limit in [1, 10, 100] {
+                let found = exact(&collection, query, limit, None).hits;
+                let found: Vec<(f32, PointId)> = found.iter().map(|hit| (hit.score, hit.id)).collect();
+                let expected = all.iter().take(limit);
+                let expected: Vec<(f32, PointId)> =
+                    expected.map(|&(score, id)| (distance.reported(score), PointId::Num(id))).collect();
+                assert_eq!(found, expected, "{distance}");
+            }
+        }
     }
 }
 

@@ -3,40 +3,64 @@
 //! The walk scores only the points that it expands, and expands deleted points too. A filter needs another
 //! walk: it would leave few of the points that this one expands.
 //!
-//! The order of the walk does not depend on where records are. If they are on disk, those of the next nodes
-//! are read ahead.
+//! The order of the walk does not depend on where records and codes are. If they are on disk, those of the
+//! next nodes are read ahead.
 
+use super::scores::Scores;
 use super::walk::{WalkScratch, best_of_others};
-use super::{Allowed, Bounds, CandidateSearch, CandidateStats};
+use super::{Allowed, Bounded, Bounds, CandidateSearch, CandidateStats};
 use crate::error::Error;
 use crate::immutable::segment::{CodesData, LINKED, LinkedData, SegmentReader};
 use roaring::RoaringBitmap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use vecstore_index::graph::{Candidate, GraphSearch, LinkedSearch, Step};
-use vecstore_quant::prefetch;
+use vecstore_quant::{NeighbourScorer, prefetch};
 
-/// Records that are read at once: that of the next node, and of those that wait behind it. Most of these are
-/// expanded later. With more of them, a search has fewer rounds of reads, and more reads are in vain.
+/// Nodes that are read at once: the next one, and those that wait behind it. Most of these are expanded later.
+/// With more of them, a search has fewer rounds of reads, and more reads are in vain.
 const READ_AT_ONCE: usize = 8;
+/// If more nodes were read and not expanded, those are dropped that no longer wait.
+const AHEAD_MAX: usize = 256;
 /// Points of level 1 where the walk begins.
 const ENTRIES: usize = 4;
 
-/// Records that were read and not expanded yet.
-type Ahead = HashMap<u32, Box<[u8]>>;
+/// What was read of a node: its record and its score, each if it is on disk.
+#[derive(Default)]
+struct Ahead {
+    record: Option<Box<[u8]>>,
+    scored: Option<Bounded>,
+}
+
+/// The linked layout of a segment, and a query for it.
+pub(super) struct Linked<'a> {
+    data: &'a LinkedData,
+    scorer: NeighbourScorer,
+}
 
 impl CandidateSearch<'_> {
+    /// The linked layout of a segment, if it has one and estimates for this query mean anything.
+    pub(super) fn linked<'a>(&self, segment: &'a SegmentReader) -> Option<Linked<'a>> {
+        let data = segment.data.linked.as_ref()?;
+        let scorer = data.layout.codec().query(self.prepared);
+        scorer.is_sound().then_some(Linked { data, scorer })
+    }
+
     /// Walks the graph and keeps the best `kept` points. Returns `None` if the walk finds fewer than wanted:
     /// the points are then not all connected.
     pub(super) async fn walk_linked(
         &self,
         segment: &SegmentReader,
-        deleted: &RoaringBitmap,
+        linked: &Linked<'_>,
         kept: usize,
         scratch: &mut WalkScratch,
         bounds: &mut Bounds,
         stats: &mut CandidateStats,
     ) -> Result<Option<(Vec<Candidate>, f32)>, Error> {
-        let linked = segment.data.linked.as_ref().expect("the caller saw that the layout is linked");
+        let nothing = RoaringBitmap::new();
+        let deleted = match self.allowed {
+            Allowed::Except(deleted) => deleted,
+            Allowed::Only(_) => &nothing,
+        };
         let points = segment.data.points as usize;
         let entries = self.entries(segment, scratch, bounds, stats).await?;
         let WalkScratch { linked: linked_scratch, scores, seen, .. } = scratch;
@@ -47,36 +71,44 @@ impl CandidateSearch<'_> {
         for entry in entries {
             search.enter(entry.id, entry.score);
         }
-        let scorer = &linked.layout.codec().query(self.prepared);
-        let mut ahead = Ahead::new();
+        let mut ahead = HashMap::new();
         let mut coming = search.next();
         while let Some(node) = coming.take().or_else(|| search.next()) {
             self.check_stop()?;
             // The walk is one node ahead of itself. So the next record arrives while this one is scored.
             coming = search.next();
             if let Some(coming) = coming {
-                fetch(segment, linked, coming);
+                fetch(segment, linked.data, coming);
             }
-            self.score(segment, &[node], scores, bounds, stats).await?;
-            if self.part_of_rest.is_some() {
-                seen.extend(scores.of(&[node], self.part_of_rest));
+            let is_on_disk = segment.linked.is_some() || segment.codes.is_some();
+            if is_on_disk && !ahead.contains_key(&node) {
+                let next = std::iter::once(node).chain(coming);
+                if ahead.len() > AHEAD_MAX {
+                    let waiting: HashSet<u32> = next.clone().chain(search.waiting()).collect();
+                    ahead.retain(|node, _| waiting.contains(node));
+                }
+                let wanted = next.chain(search.waiting()).filter(|node| !ahead.contains_key(node));
+                let nodes: Vec<u32> = wanted.take(READ_AT_ONCE).collect();
+                self.read_ahead(segment, &nodes, &mut ahead, scores, bounds, stats).await?;
             }
-            let read;
-            let record = match linked.record(node) {
-                Some(record) => record,
+            let Ahead { record: read, scored } = ahead.remove(&node).unwrap_or_default();
+            let scored = match scored {
+                Some(scored) => scored,
                 None => {
-                    if !ahead.contains_key(&node) {
-                        let wanted = std::iter::once(node).chain(coming).chain(search.waiting());
-                        self.read_ahead(segment, linked, wanted, &mut ahead, stats).await?;
-                    }
-                    read = ahead.remove(&node).expect("just read");
-                    &read
+                    self.score(segment, &[node], scores, bounds, stats).await?;
+                    scores.bounded(&[node]).next().expect("one point was scored")
                 }
             };
-            let score = scores.scores[0];
-            search.score(node, score);
+            if self.part_of_rest.is_some() {
+                seen.push(scored.with_best(self.part_of_rest));
+            }
+            let record = match &read {
+                Some(record) => record,
+                None => linked.data.record(node).expect("records that are not on disk are pinned"),
+            };
+            search.score(node, scored.score);
             let threshold = search.threshold();
-            linked.layout.estimate(scorer, record, score, threshold, |link, estimate| {
+            linked.data.layout.estimate(&linked.scorer, record, scored.score, threshold, |link, estimate| {
                 search.estimate(link, estimate);
             });
         }
@@ -86,30 +118,37 @@ impl CandidateSearch<'_> {
         if found.len() < self.wanted {
             return Ok(None);
         }
-        let rest = best_of_others(seen, &found, Allowed::Except(deleted));
+        let rest = best_of_others(seen, &found, self.allowed);
         Ok(Some((found, rest)))
     }
 
-    /// Reads the records of the first of some nodes, without those that were read.
+    /// Reads of some nodes what is on disk: records, codes, or both.
     async fn read_ahead(
         &self,
         segment: &SegmentReader,
-        linked: &LinkedData,
-        wanted: impl Iterator<Item = u32>,
-        ahead: &mut Ahead,
+        nodes: &[u32],
+        ahead: &mut HashMap<u32, Ahead>,
+        scores: &mut Scores,
+        bounds: &mut Bounds,
         stats: &mut CandidateStats,
     ) -> Result<(), Error> {
-        let file = segment.linked.as_ref().expect("records that are not pinned are on disk");
-        let nodes: Vec<u32> = wanted.filter(|node| !ahead.contains_key(node)).take(READ_AT_ONCE).collect();
+        ahead.extend(nodes.iter().map(|&node| (node, Ahead::default())));
+        if segment.codes.is_some() {
+            self.score(segment, nodes, scores, bounds, stats).await?;
+            for scored in scores.bounded(nodes) {
+                ahead.entry(scored.point).or_default().scored = Some(scored);
+            }
+        }
+        let (Some(file), Some(linked)) = (&segment.linked, &segment.data.linked) else { return Ok(()) };
         let path = segment.data.dir.join(LINKED);
         let mut checked = Ok(());
         let sink = |index: usize, record: &[u8]| {
             if checked.is_ok() {
                 checked = linked.check(&path, record);
             }
-            ahead.insert(nodes[index], record.into());
+            ahead.entry(nodes[index]).or_default().record = Some(record.into());
         };
-        stats.read.add(&file.read(&nodes, self.control, sink).await?);
+        stats.read.add(&file.read(nodes, self.control, sink).await?);
         checked
     }
 
@@ -126,8 +165,9 @@ impl CandidateSearch<'_> {
         seen.clear();
         let Some(mut search) = GraphSearch::above(search, graph.len() as usize, graph.entry(), ENTRIES)
         else {
-            let entry = graph.entry().map(|(entry, _)| Candidate { id: entry, score: 0.0 });
-            return Ok(entry.into_iter().collect());
+            let Some((entry, _)) = graph.entry() else { return Ok(Vec::new()) };
+            self.score(segment, &[entry], scores, bounds, stats).await?;
+            return Ok(vec![Candidate { id: entry, score: scores.scores[0] }]);
         };
         loop {
             match search.next() {

@@ -177,11 +177,13 @@ impl CandidateSearch<'_> {
         // A walk that keeps all allowed points scores all of them anyway, and may miss some. Its cost grows
         // with the square of `kept`, because it keeps them in order.
         if !is_few && count > kept as u64 && kept <= WALK_KEPT_MAX {
-            let found = match allowed {
-                Allowed::Except(deleted) if segment.data.linked.is_some() => {
-                    self.walk_linked(segment, deleted, kept, scratch, bounds, stats).await?
-                }
-                _ => self.walk(segment, allowed, kept, scratch, bounds, stats).await?,
+            let linked = match allowed {
+                Allowed::Except(_) => self.linked(segment),
+                Allowed::Only(_) => None,
+            };
+            let found = match linked {
+                Some(linked) => self.walk_linked(segment, &linked, kept, scratch, bounds, stats).await?,
+                None => self.walk(segment, allowed, kept, scratch, bounds, stats).await?,
             };
             if let Some(found) = found {
                 return Ok(found);

@@ -7,19 +7,22 @@ use crate::error::Error;
 use crate::immutable::segment::SegmentReader;
 use vecstore_index::TopK;
 
-/// The worst scores that the best points may have. Points whose best possible score is below the last of them
-/// are none of the best.
+/// The points of a segment that may be among the best are in memory. If more are left than this, and than
+/// twice as many as are wanted, codes decide nothing.
+const POSSIBLE_MAX: usize = 1 << 20;
+
+/// The best lower bounds of scores. A point whose upper bound is below the last of them is no hit.
 pub(crate) type AtLeast = TopK<f32, fn(&f32, &f32) -> std::cmp::Ordering>;
 
 impl CandidateSearch<'_> {
     /// Scores all allowed points, and returns those that may be among the best of all that `at_least` has
-    /// seen.
+    /// seen. `None` if these are too many.
     pub(crate) async fn possible(
         &self,
         segment: &SegmentReader,
         at_least: &mut AtLeast,
         stats: &mut CandidateStats,
-    ) -> Result<Vec<Bounded>, Error> {
+    ) -> Result<Option<Vec<Bounded>>, Error> {
         let points = match self.allowed {
             Allowed::Only(points) => points.clone(),
             Allowed::Except(deleted) => segment.all() - deleted,
@@ -31,7 +34,7 @@ impl CandidateSearch<'_> {
             batch.extend(points.by_ref().take(SCAN_BATCH));
             if batch.is_empty() {
                 keep_possible(&mut possible, at_least.threshold().copied());
-                return Ok(possible);
+                return Ok(Some(possible));
             }
             self.check_stop()?;
             self.score(segment, &batch, &mut scores, &mut Bounds::new(), stats).await?;
@@ -43,6 +46,9 @@ impl CandidateSearch<'_> {
             if possible.len() >= 2 * checked {
                 keep_possible(&mut possible, at_least.threshold().copied());
                 checked = possible.len().max(SCAN_BATCH);
+                if checked > POSSIBLE_MAX.max(2 * self.wanted) {
+                    return Ok(None);
+                }
             }
         }
     }

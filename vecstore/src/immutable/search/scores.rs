@@ -24,15 +24,20 @@ impl Scores {
         points: &[u32],
         part_of_rest: Option<f32>,
     ) -> impl Iterator<Item = (u32, f32, f32)> {
-        self.bounded(points).map(move |Bounded { point, score, bound }| {
-            let at_most = match part_of_rest {
-                // Bytes that encode no vector may score NaN. Nothing is known then.
-                Some(part) if (score + part * bound).is_nan() => f32::INFINITY,
-                Some(part) => score + part * bound,
-                None => f32::NEG_INFINITY,
-            };
-            (point, score, at_most)
-        })
+        self.bounded(points).map(move |scored| scored.with_best(part_of_rest))
+    }
+}
+
+impl Bounded {
+    /// The point, its score, and the best score that its vector may have. Only this part of the bound counts.
+    pub(super) fn with_best(self, part_of_rest: Option<f32>) -> (u32, f32, f32) {
+        let at_most = match part_of_rest {
+            // Bytes that encode no vector may score NaN. Nothing is known then.
+            Some(part) if (self.score + part * self.bound).is_nan() => f32::INFINITY,
+            Some(part) => self.score + part * self.bound,
+            None => f32::NEG_INFINITY,
+        };
+        (self.point, self.score, at_most)
     }
 }
 

@@ -11,7 +11,7 @@ use vecstore_format::{Expected, RandomId};
 
 const FORMAT: &str = "vecstore segment";
 const VERSION: u32 = 6;
-/// The version of segments whose schema could be written before: builds that know no later one open them.
+/// Segments with compact graphs keep this version, so that older builds open them.
 const VERSION_COMPACT: u32 = 5;
 /// Files of earlier versions have no identities.
 const VERSION_OF_IDS: u32 = 4;
@@ -69,6 +69,10 @@ impl SegmentInfo {
         }
         if info.id.is_some() != (info.version >= VERSION_OF_IDS) {
             let reason = format!("version {} with an id or without one, as it must not be", info.version);
+            return Err(Error::damaged(path, None, reason));
+        }
+        if info.version < VERSION && info.schema.graph == GraphLayout::Linked {
+            let reason = format!("version {} does not have linked graphs", info.version);
             return Err(Error::damaged(path, None, reason));
         }
         info.schema.check()?;

@@ -30,6 +30,25 @@ fn a_file_of_other_contents_with_the_right_checksums_is_found() {
     }
 }
 
+/// A linked record whose links lead elsewhere is whole, and not of this graph.
+#[test]
+fn a_linked_record_with_links_that_the_graph_does_not_have_is_found() {
+    if !crate::is_linked() {
+        return;
+    }
+    let family = family();
+    let path = Path::new("segment-000001/linked.vec");
+    let mut bytes = family.tree()[path].clone();
+    let links: Vec<u32> =
+        bytes[PAGE..PAGE + 128].as_chunks().0.iter().map(|link| u32::from_le_bytes(*link)).collect();
+    let points = u32::from_le_bytes(bytes[24..28].try_into().unwrap());
+    let other = (1..points).find(|point| !links.contains(point)).expect("a point has few links");
+    bytes[PAGE..PAGE + 4].copy_from_slice(&other.to_le_bytes());
+    let found = problems(&on_disk(&forged(family.tree(), path, &bytes)));
+    let reason = "the record of point 0 has links that graph.pages does not have";
+    assert!(found.iter().any(|error| error.to_string().contains(reason)), "{found:?}");
+}
+
 /// Any content with right checksums gives an answer or an error, and no panic.
 #[test]
 fn hostile_contents_with_the_right_checksums_never_panic() {
