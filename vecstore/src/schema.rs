@@ -63,8 +63,8 @@ pub enum GraphLayout {
     Compact,
     /// Also one-bit codes of the points that the links lead to. A search then estimates their scores, all at
     /// once, and scores only the points whose links it follows. That is faster. It takes 12 bytes and a bit a
-    /// component for each of `2 * m` links, rounded up to 32, used or not. A search may miss a point whose vector is far longer than those of its
-    /// neighbours, because its estimate says little.
+    /// component for each of `2 * m` links, rounded up to 32, used or not. A search may miss a point whose
+    /// vector is far longer than those of its neighbours, because its estimate says little.
     Linked,
 }
 

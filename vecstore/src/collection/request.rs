@@ -237,8 +237,8 @@ pub struct SearchStats {
     pub vectors_spared: u64,
     /// Whether points that were not rescored may be nearer than the hits, by the bounds of the codes. The
     /// search reached [`SearchParams::candidates_max`] before the hits were decided. More candidates find
-    /// such points, and so does [`SearchParams::exact`]. In a linked graph only the codes of points count that
-    /// the walk expanded.
+    /// such points, and so does [`SearchParams::exact`]. In a linked graph only the codes of points count
+    /// that the walk expanded.
     pub undecided: bool,
     /// Whether the hits are proven: no other point can be nearer, whatever the codes say. Only
     /// [`SearchParams::exact`] proves them.

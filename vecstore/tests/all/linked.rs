@@ -132,7 +132,7 @@ fn records_on_disk_are_read() {
         let found = search(&collection, &queries, walk(), None);
         found.iter().map(|found| found.stats.read.bytes_wanted).sum::<u64>() as f64 / queries.len() as f64
     };
-    // Vectors and ids are on disk in both cases. Each node has a record and a code, and some are read in vain.
+    // Vectors and ids are on disk in both cases. Each node has a record and a code. Some are read in vain.
     let nodes = (read(Placement::Cold) - read(Placement::Pinned)) / (RECORD_BYTES + CODE_BYTES) as f64;
     assert!((128.0..256.0).contains(&nodes), "{nodes} nodes a search");
 }

@@ -16,8 +16,8 @@ use std::collections::{HashMap, HashSet};
 use vecstore_index::graph::{Candidate, GraphSearch, LinkedSearch, Step};
 use vecstore_quant::{NeighbourScorer, prefetch};
 
-/// Nodes that are read at once: the next one, and those that wait behind it. Most of these are expanded later.
-/// With more of them, a search has fewer rounds of reads, and more reads are in vain.
+/// Nodes that are read at once: the next one, and those that wait behind it. Most of these are expanded
+/// later. With more of them, a search has fewer rounds of reads, and more reads are in vain.
 const READ_AT_ONCE: usize = 8;
 /// If more nodes were read and not expanded, those are dropped that no longer wait.
 const AHEAD_MAX: usize = 256;
