@@ -1,6 +1,7 @@
 //! The kernels for aarch64, which always has NEON. What is not here comes from `scalar.rs`.
 //!
-//! All `unsafe` here is a load or a store of an array of exactly the size that is moved.
+//! The `unsafe` here is of two kinds. Loads and stores take an array of exactly the size that is moved. The
+//! table calls code that is compiled for NEON.
 //!
 //! Integer kernels end with a scalar loop over what is left of a vector.
 
@@ -11,15 +12,24 @@ use std::arch::aarch64::*;
 
 pub(super) const KERNELS: Kernels = Kernels {
     name: "neon",
-    dot_f32: sum::<false>,
-    l2_f32: sum::<true>,
-    dot_i8_i16: dot_integers::<i16>,
-    dot_i8_i8: dot_integers::<i8>,
-    scan_i8,
-    scan_u4: scan_packed::<4>,
-    scan_u2: scan_packed::<2>,
-    scan_u1: scan_packed::<1>,
-    fast_scan,
+    // SAFETY: aarch64 always has NEON.
+    dot_f32: |a, b| unsafe { sum::<false>(a, b) },
+    // SAFETY: as above.
+    l2_f32: |a, b| unsafe { sum::<true>(a, b) },
+    // SAFETY: as above.
+    dot_i8_i16: |a, b| unsafe { dot_integers(a, b) },
+    // SAFETY: as above.
+    dot_i8_i8: |a, b| unsafe { dot_integers(a, b) },
+    // SAFETY: as above.
+    scan_i8: |records, points, query, sums| unsafe { scan_i8(records, points, query, sums) },
+    // SAFETY: as above.
+    scan_u4: |records, points, query, sums| unsafe { scan_packed::<4>(records, points, query, sums) },
+    // SAFETY: as above.
+    scan_u2: |records, points, query, sums| unsafe { scan_packed::<2>(records, points, query, sums) },
+    // SAFETY: as above.
+    scan_u1: |records, points, query, sums| unsafe { scan_packed::<1>(records, points, query, sums) },
+    // SAFETY: as above.
+    fast_scan: |block, tables, sums| unsafe { fast_scan(block, tables, sums) },
     ..scalar::KERNELS
 };
 
@@ -34,6 +44,7 @@ const BYTES: usize = 16;
 
 /// The dot product, or the squared distance if `SQUARED_DISTANCE`. The rest is filled up with zeros, which
 /// change no sum.
+#[target_feature(enable = "neon")]
 fn sum<const SQUARED_DISTANCE: bool>(a: &[f32], b: &[f32]) -> f32 {
     const { assert!(ACCUMULATORS * FLOATS == scalar::PARTS) }
     assert_eq!(a.len(), b.len(), "vectors of one dimension");
@@ -61,6 +72,7 @@ fn sum<const SQUARED_DISTANCE: bool>(a: &[f32], b: &[f32]) -> f32 {
 
 /// Multiplies and adds one after the other, as the other tables do.
 #[inline]
+#[target_feature(enable = "neon")]
 fn add_term<const SQUARED_DISTANCE: bool>(
     sum: float32x4_t,
     a: &[f32; FLOATS],
@@ -77,12 +89,16 @@ fn add_term<const SQUARED_DISTANCE: bool>(
 
 /// A component that can be widened to `i16`, a register at a time.
 trait Shorts: Copy + Into<i32> {
-    fn widen(block: &[Self; SHORTS]) -> int16x8_t;
+    /// # Safety
+    ///
+    /// The machine has NEON.
+    unsafe fn widen(block: &[Self; SHORTS]) -> int16x8_t;
 }
 
 impl Shorts for i8 {
     #[inline]
-    fn widen(block: &[Self; SHORTS]) -> int16x8_t {
+    #[target_feature(enable = "neon")]
+    unsafe fn widen(block: &[Self; SHORTS]) -> int16x8_t {
         // SAFETY: the array has the 8 bytes that are loaded.
         vmovl_s8(unsafe { vld1_s8(block.as_ptr()) })
     }
@@ -90,20 +106,25 @@ impl Shorts for i8 {
 
 impl Shorts for i16 {
     #[inline]
-    fn widen(block: &[Self; SHORTS]) -> int16x8_t {
+    #[target_feature(enable = "neon")]
+    unsafe fn widen(block: &[Self; SHORTS]) -> int16x8_t {
         // SAFETY: the array has the 16 bytes that are loaded.
         unsafe { vld1q_s16(block.as_ptr()) }
     }
 }
 
 /// The exact dot product: products of `i16` are added as `i32`.
+#[target_feature(enable = "neon")]
 fn dot_integers<B: Shorts>(a: &[i8], b: &[B]) -> i32 {
     assert_eq!(a.len(), b.len(), "vectors of one dimension");
     let (a_blocks, a_rest) = a.as_chunks::<SHORTS>();
     let (b_blocks, b_rest) = b.as_chunks::<SHORTS>();
     let mut sums = [vdupq_n_s32(0); 2];
     for (a, b) in a_blocks.iter().zip(b_blocks) {
-        let (a, b) = (i8::widen(a), B::widen(b));
+        // SAFETY: this function has NEON.
+        let a = unsafe { i8::widen(a) };
+        // SAFETY: as above.
+        let b = unsafe { B::widen(b) };
         sums[0] = vmlal_s16(sums[0], vget_low_s16(a), vget_low_s16(b));
         sums[1] = vmlal_high_s16(sums[1], a, b);
     }
@@ -113,6 +134,7 @@ fn dot_integers<B: Shorts>(a: &[i8], b: &[B]) -> i32 {
 }
 
 #[inline]
+#[target_feature(enable = "neon")]
 fn scan(points: &[u32], sums: &mut [f32], sum: impl Fn(u32) -> f32) {
     assert_eq!(points.len(), sums.len(), "a sum for each point");
     for (slot, &point) in sums.iter_mut().zip(points) {
@@ -120,12 +142,14 @@ fn scan(points: &[u32], sums: &mut [f32], sum: impl Fn(u32) -> f32) {
     }
 }
 
+#[target_feature(enable = "neon")]
 fn scan_i8(records: Records<'_>, points: &[u32], query: &[i16], sums: &mut [f32]) {
     scan(points, sums, |point| {
         dot_integers(bytemuck::cast_slice(records.code(point, query.len())), query) as f32
     });
 }
 
+#[target_feature(enable = "neon")]
 fn scan_packed<const BITS: usize>(records: Records<'_>, points: &[u32], query: &[i8], sums: &mut [f32]) {
     let (planes, rest) = query.as_chunks::<WINDOW>();
     let per_window = 8 / BITS;
@@ -156,6 +180,7 @@ fn scan_packed<const BITS: usize>(records: Records<'_>, points: &[u32], query: &
 }
 
 /// Looks up 16 bytes of nibbles at a time. Sums of four entries fit in a byte.
+#[target_feature(enable = "neon")]
 fn fast_scan(block: &[u8], tables: &[[u8; 16]], sums: &mut [u32; BLOCK_CODES]) {
     let (groups, tables) = groups(block, tables);
     sums.fill(0);
@@ -184,6 +209,7 @@ fn fast_scan(block: &[u8], tables: &[[u8; 16]], sums: &mut [u32; BLOCK_CODES]) {
 
 /// The sums of the entries that the low and the high nibbles of some bytes choose.
 #[inline]
+#[target_feature(enable = "neon")]
 fn look_up(bytes: &[u8; LANE], low: &[u8; 16], high: &[u8; 16]) -> uint8x16_t {
     let load = |bytes: &[u8; LANE]| {
         // SAFETY: the array has the 16 bytes that are loaded.
