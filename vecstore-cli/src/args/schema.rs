@@ -21,7 +21,7 @@ pub(crate) struct Create {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
     /// The whole schema, as JSON, instead of the other options
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["element", "distance", "quantization", "graph", "index", "tenant",
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["element", "distance", "quantization", "layout", "index", "tenant",
         "place", "m", "ef_construct", "seed"])]
     pub(crate) schema: Option<PathBuf>,
     /// Components of a vector
