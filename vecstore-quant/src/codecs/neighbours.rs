@@ -1,6 +1,6 @@
 //! Codes of the neighbours of a node of a graph, one bit a component. One fast scan estimates the scores of
-//! all neighbours. After Gou et al., "SymphonyQG" (arXiv 2411.12229), whose codes are RaBitQ (arXiv
-//! 2405.12497).
+//! all neighbours. The idea is that of SymphonyQG (Gou et al., arXiv 2411.12229), and the codes are those of
+//! RaBitQ (Gao and Long, arXiv 2405.12497).
 //!
 //! Let `v` be the node's vector, `u` a neighbour's, and `r = u - v`. All vectors are rotated alike. The code
 //! of `u` is the side of zero of each component of `r`: a grid point `g` with components of plus or minus a
@@ -20,10 +20,11 @@
 //!        ≈ |q - v|² + |r|² + 2 f <v, g> - 2 f <q, g>
 //! ```
 //!
-//! Under a dot product, `t v` is the part of `q` along `v`, which makes the rest as short as possible. `t` is
-//! then the score of the node over `|v|²`. Under a Euclidean distance, `t` is 1: a search ends close to the
-//! query. So a neighbour needs two numbers beside its code: the factor of `<q, g>`, and what depends on the
-//! node and the neighbour alone, over `|v|²` under a dot product.
+//! Under a dot product, `t v` is the part of `q` along `v`, which makes the rest as short as possible. So `t`
+//! is the score of the node over `|v|²`. Under a Euclidean distance, `t` is 1: a search ends near the query.
+//!
+//! So a neighbour needs two numbers beside its code. The factor multiplies `<q, g>`. The constant depends on
+//! the node and the neighbour alone. Under a dot product it is divided by `|v|²`.
 //!
 //! ```text
 //! block: 32 factors f32 | 32 constants f32 | the codes, as `kernels::blocks` lays them out
