@@ -147,11 +147,12 @@ fn open_files() {
     try_limits("open files", &limits, check_end);
 }
 
-/// Rust aborts a process that gets no memory, with a message. The command cannot prevent that.
+/// Rust and glibc abort a process that gets no memory, with a message. The command cannot prevent that.
 fn check_memory(output: &Output, context: &str) {
     const SIGABRT: i32 = 6;
-    let no_memory =
-        ["memory allocation of", "failed to allocate"].iter().any(|what| said(output).contains(what));
+    let no_memory = ["memory allocation of", "failed to allocate", "out of memory"]
+        .iter()
+        .any(|what| said(output).contains(what));
     if output.status.signal() == Some(SIGABRT) && no_memory {
         return;
     }
