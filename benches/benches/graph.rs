@@ -25,7 +25,7 @@ use vecstore::point::{Point, PointId};
 use vecstore::schema::{GraphLayout, Placement, Placements, Quantization, Schema};
 
 const LIMIT: usize = 10;
-const EFS: [usize; 10] = [24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
+const EFS: [usize; 12] = [12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 const REPEATS: usize = 3;
 
 struct Data {

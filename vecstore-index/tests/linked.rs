@@ -1,11 +1,11 @@
 //! The search over linked records, beside exact results.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use vecstore_index::graph::{
-    Graph, HnswParams, LinkedLayout, LinkedScratch, LinkedSearch, SearchStoppedError, build,
-    search_linked_in_memory,
+    Candidate, Graph, HnswParams, LinkedLayout, LinkedNodes, LinkedScratch, LinkedSearch, SearchStoppedError,
+    build, fill_links, search_linked_in_memory,
 };
-use vecstore_quant::{CodeScores, Distance, NeighbourScorer, ScalarCodes, SplitMix64};
+use vecstore_quant::{CodeScores, Distance, ScalarCodes, SplitMix64};
 
 const DIM: usize = 40;
 const POINTS: usize = 3000;
@@ -52,11 +52,14 @@ impl Setup {
                 rotated
             })
             .collect();
+        let filled =
+            fill_links(&graph.clone().into_parts(), &CodeScores::new(distance, &codes), layout.links_max());
         let mut records = vec![0; POINTS * layout.record_bytes()];
         for (node, record) in (0..).zip(records.chunks_exact_mut(layout.record_bytes())) {
             layout.encode(
                 node,
-                graph.links(node, 0),
+                &filled.links
+                    [filled.offsets[node as usize] as usize..filled.offsets[node as usize + 1] as usize],
                 |point, vector| vector.copy_from_slice(&rotated[point as usize]),
                 record,
             );
@@ -80,21 +83,19 @@ impl Setup {
         all.iter().take(wanted).map(|entry| entry.1).collect()
     }
 
-    fn entry(&self) -> u32 {
-        self.graph.entry().unwrap().0
+    fn entry(&self, query: &[f32]) -> Candidate {
+        let id = self.graph.entry().unwrap().0;
+        Candidate { id, score: self.score(query, id) }
     }
 
     fn search(&self, query: &[f32], ef: usize, scratch: &mut LinkedScratch) -> Vec<u32> {
-        let scorer = self.layout.codec().query(query);
         let found = search_linked_in_memory(
             &self.layout,
-            POINTS,
-            |node| self.record(node),
-            &scorer,
+            &mut Nodes { setup: self, query },
+            &self.layout.query(query),
             scratch,
-            ef,
-            [self.entry()],
-            |node| self.score(query, node),
+            (ef, ef),
+            &[self.entry(query)],
             || false,
         );
         found.unwrap().iter().map(|candidate| candidate.id).collect()
@@ -102,10 +103,9 @@ impl Setup {
 
     /// As a driver searches that has some reads in flight, which end in the order they began.
     fn search_with_in_flight(&self, query: &[f32], in_flight: usize) -> Vec<u32> {
-        let scorer: NeighbourScorer = self.layout.codec().query(query);
+        let scorer = self.layout.query(query);
         let mut scratch = LinkedScratch::new();
-        let mut search = LinkedSearch::new(&mut scratch, POINTS, EF);
-        search.enter(self.entry(), self.score(query, self.entry()));
+        let mut search = LinkedSearch::new(&mut scratch, POINTS, (EF, EF), &[self.entry(query)]);
         let mut waiting = VecDeque::new();
         loop {
             while waiting.len() < in_flight
@@ -114,14 +114,29 @@ impl Setup {
                 waiting.push_back(node);
             }
             let Some(node) = waiting.pop_front() else { break };
-            let own = self.score(query, node);
-            search.score(node, own);
-            let threshold = search.threshold();
-            self.layout.estimate(&scorer, self.record(node), own, threshold, |link, estimate| {
-                search.estimate(link, estimate);
-            });
+            search.expand(&self.layout, &scorer, node, self.record(node), self.score(query, node));
         }
         search.finish().iter().map(|candidate| candidate.id).collect()
+    }
+}
+
+/// The nodes of a graph, for a query.
+struct Nodes<'a> {
+    setup: &'a Setup,
+    query: &'a [f32],
+}
+
+impl LinkedNodes for Nodes<'_> {
+    fn len(&self) -> usize {
+        POINTS
+    }
+
+    fn record(&self, node: u32) -> &[u8] {
+        self.setup.record(node)
+    }
+
+    fn score(&mut self, node: u32) -> f32 {
+        self.setup.score(self.query, node)
     }
 }
 
@@ -171,13 +186,11 @@ fn a_stop_ends_the_search() {
     let (mut scratch, mut expansions) = (LinkedScratch::new(), 0);
     let found = search_linked_in_memory(
         &setup.layout,
-        POINTS,
-        |node| setup.record(node),
-        &setup.layout.codec().query(&queries[0]),
+        &mut Nodes { setup: &setup, query: &queries[0] },
+        &setup.layout.query(&queries[0]),
         &mut scratch,
-        EF,
-        [setup.entry()],
-        |node| setup.score(&queries[0], node),
+        (EF, EF),
+        &[setup.entry(&queries[0])],
         || {
             expansions += 1;
             expansions > 3
@@ -189,25 +202,63 @@ fn a_stop_ends_the_search() {
 #[test]
 fn points_that_do_not_exist_are_ignored() {
     let mut scratch = LinkedScratch::new();
-    let mut search = LinkedSearch::new(&mut scratch, 0, 5);
-    search.enter(0, 1.0);
+    let mut search = LinkedSearch::new(&mut scratch, 0, (5, 5), &[Candidate { id: 0, score: 1.0 }]);
     assert_eq!(search.next(), None);
     assert!(search.finish().is_empty());
 
-    let mut search = LinkedSearch::new(&mut scratch, 3, 5);
-    search.enter(1, f32::NAN);
-    search.enter(1, 1.0);
-    search.enter(3, 1.0);
-    assert_eq!(search.waiting().collect::<Vec<_>>(), [1]);
+    // All points lie at the same place, so an estimate is the score of the node.
+    let layout = LinkedLayout::new(Distance::Dot, 4, 8, 1);
+    let record = |node: u32, links: &[u32]| {
+        let mut record = vec![0; layout.record_bytes()];
+        layout.encode(node, links, |_, vector| vector.fill(1.0), &mut record);
+        record
+    };
+    let scorer = layout.query(&[1.0; 4]);
+    let entries = [(1, f32::NAN), (1, 1.0), (3, 1.0)].map(|(id, score)| Candidate { id, score });
+    let mut search = LinkedSearch::new(&mut scratch, 3, (2, 2), &entries);
     assert_eq!((search.next(), search.next()), (Some(1), None));
-    search.score(1, 0.5);
-    for (link, estimate) in [(1, 1.0), (2, 0.25), (3, 1.0), (u32::MAX, 1.0), (0, f32::NAN)] {
-        search.estimate(link, estimate);
-    }
-    assert_eq!(search.waiting().collect::<Vec<_>>(), [2, 0]);
-    assert_eq!((search.next(), search.next(), search.next()), (Some(2), Some(0), None));
-    search.score(2, 0.75);
-    search.score(0, 0.5);
+    search.expand(&layout, &scorer, 1, &record(1, &[1, 2, 3, u32::MAX, 0, 2]), 0.5);
+    assert_eq!((search.next(), search.next(), search.next()), (Some(0), Some(2), None));
+    search.expand(&layout, &scorer, 2, &record(2, &[]), 0.75);
+    search.expand(&layout, &scorer, 0, &record(0, &[]), 0.5);
     let found: Vec<u32> = search.finish().iter().map(|candidate| candidate.id).collect();
-    assert_eq!(found, [2, 0, 1]);
+    assert_eq!(found, [2, 0]);
+}
+
+/// What waits is left alone once it cannot be among the best.
+#[test]
+fn the_search_ends_when_nothing_that_waits_may_be_among_the_best() {
+    let (setup, queries) = Setup::new(Distance::Cosine, 16);
+    let mut scratch = LinkedScratch::new();
+    for (query, wanted) in queries.iter().zip((1..=2 * WANTED).cycle()) {
+        let scorer = setup.layout.query(query);
+        // From one entry point, or from more than are kept.
+        let entries: Vec<Candidate> = (0..if wanted % 2 == 0 { 1 } else { 100 })
+            .map(|entry| Candidate { id: entry * 7, score: setup.score(query, entry * 7) })
+            .collect();
+        let mut search = LinkedSearch::new(&mut scratch, POINTS, (WANTED, wanted), &entries);
+        // The most that any node has promised of each point, as far as it has not been expanded.
+        let (mut promised, mut own) = (BTreeMap::new(), Vec::new());
+        while let Some(node) = search.next() {
+            let score = setup.score(query, node);
+            own.push(score);
+            let record = setup.record(node);
+            setup.layout.estimate(&scorer, record, score, f32::NEG_INFINITY, |link, estimate| {
+                let most = promised.entry(link).or_insert(f32::INFINITY);
+                *most = estimate.min(*most);
+            });
+            promised.insert(node, f32::NEG_INFINITY);
+            search.expand(&setup.layout, &scorer, node, record, score);
+        }
+        assert!(own.len() >= wanted, "{} of {wanted}", own.len());
+        let found = search.finish();
+        assert_eq!(found.len(), wanted.max(WANTED));
+        for entry in entries {
+            promised.entry(entry.id).or_insert(entry.score);
+        }
+        own.sort_by(|a, b| b.total_cmp(a));
+        assert!(found.iter().zip(&own).all(|(found, own)| found.score == *own), "the best of all expanded");
+        let worst = own[WANTED - 1];
+        assert!(promised.values().all(|most| *most <= worst), "one of {promised:?} is above {worst}");
+    }
 }

@@ -255,10 +255,12 @@ impl Schema {
         if let Err(error) = self.hnsw.check() {
             return wrong(format!("hnsw: {error}"));
         }
-        let record_bytes = LinkedLayout::bytes_of(self.dim as usize, self.hnsw.links_max(0));
+        // The code of the point itself has at most a byte a component, and a few numbers.
+        let own = (self.dim as usize).next_multiple_of(64) + 64;
+        let record_bytes = LinkedLayout::bytes_of(self.dim as usize, self.hnsw.links_max(0)) + own;
         if self.graph == GraphLayout::Linked && record_bytes as u64 > RECORD_BYTES_MAX {
             return wrong(format!(
-                "graph: the records of linked nodes have {record_bytes} bytes, and at most {RECORD_BYTES_MAX} \
+                "graph: the records of linked nodes have up to {record_bytes} bytes, and at most {RECORD_BYTES_MAX} \
                  are possible; take a compact graph, or fewer links by a lower m"
             ));
         }
@@ -331,7 +333,7 @@ mod tests {
         assert!(error(r#"{"dim":1,"graph":"wide"}"#).contains("compact, linked"));
         assert_eq!(
             error(r#"{"dim":65520,"graph":"linked"}"#),
-            "schema: graph: the records of linked nodes have 262528 bytes, \
+            "schema: graph: the records of linked nodes have up to 328128 bytes, \
             and at most 262144 are possible; take a compact graph, or fewer links by a lower m"
         );
         assert!(error(r#"{"dim":1,"hnsw":{"m":1,"ef_construct":9}}"#).contains("m is 1"));

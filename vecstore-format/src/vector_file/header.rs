@@ -49,11 +49,23 @@ impl VectorFileHeader {
     #[must_use]
     pub fn new(element: ElementType, dim: u32, count: u64) -> Self {
         let stride = dim * element.bytes();
-        let fitting = BLOCK / stride.max(1);
-        let (records_per_block, block_bytes) =
-            if fitting > 0 && BLOCK - fitting * stride <= BLOCK / 8 { (fitting, BLOCK) } else { (1, stride) };
+        let (records_per_block, block_bytes) = (1, stride);
         let (version, checksums_crc, identity) = (VERSION, 0, None);
-        Self { version, element, dim, count, records_per_block, block_bytes, checksums_crc, identity }
+        let packed =
+            Self { version, element, dim, count, records_per_block, block_bytes, checksums_crc, identity };
+        let in_pages = packed.in_pages();
+        let wasted = in_pages.block_bytes - in_pages.records_per_block * stride;
+        if wasted <= BLOCK / 8 { in_pages } else { packed }
+    }
+
+    /// The same, with records in 4096-byte blocks that none straddles, whatever that wastes. A record that is
+    /// longer stays as it is.
+    #[must_use]
+    pub fn in_pages(self) -> Self {
+        match BLOCK / self.stride().max(1) {
+            0 => self,
+            records_per_block => Self { records_per_block, block_bytes: BLOCK, ..self },
+        }
     }
 
     /// Length of the fields in bytes. The last 4 bytes are their checksum.

@@ -84,6 +84,13 @@ impl<W: PageWriter + 'static, K: WriteForm<W>> VectorFileWriter<W, K> {
         })
     }
 
+    /// Puts records that fit into one page each, as [`VectorFileHeader::in_pages`] does. Call it before the
+    /// first record.
+    #[must_use]
+    pub fn in_pages(self) -> Self {
+        Self { header: self.header.in_pages(), ..self }
+    }
+
     /// Appends a record: its components, one after the other, little-endian.
     ///
     /// # Errors

@@ -25,7 +25,10 @@ mod visited;
 
 pub use build::{BuildError, build};
 pub use finished::{Graph, GraphError, GraphParts, UpperLevel, check_upper};
-pub use linked::{LinkedLayout, LinkedRecordError, LinkedScratch, LinkedSearch, search_linked_in_memory};
+pub use linked::{
+    LinkedLayout, LinkedNodes, LinkedRecordError, LinkedScratch, LinkedSearch, fill_links,
+    search_linked_in_memory,
+};
 pub use params::{EF_CONSTRUCT_MAX, HnswParams, M_MAX, ParamsError};
 pub use pool::Candidate;
 pub use scores::PointScores;

@@ -17,7 +17,7 @@ pub struct Candidate {
 /// Orders by score, then by id, lower first, as one number. The lowest bit tells whether the candidate was
 /// expanded, so ids have 31 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry(u64);
+pub(crate) struct Entry(u64);
 
 /// Ids must be below this.
 pub(crate) const ID_END: u32 = 1 << 31;
@@ -26,7 +26,7 @@ const EXPANDED: u64 = 1;
 
 impl Entry {
     #[inline]
-    fn new(id: u32, score: f32) -> Self {
+    pub(crate) fn new(id: u32, score: f32) -> Self {
         debug_assert!(id < ID_END);
         Self(u64::from(sortable(score)) << 32 | u64::from((ID_END - 1) - id) << 1)
     }
@@ -37,7 +37,7 @@ impl Entry {
     }
 
     #[inline]
-    fn candidate(self) -> Candidate {
+    pub(crate) fn candidate(self) -> Candidate {
         let key = (self.0 >> 32) as u32;
         let bits = if key >> 31 == 1 { key & 0x7FFF_FFFF } else { !key };
         Candidate { id: self.id(), score: f32::from_bits(bits) }
@@ -103,18 +103,16 @@ impl Pool {
         None
     }
 
-    /// The candidates that are not expanded, best first.
+    /// Whether it holds as many as it keeps.
     #[inline]
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = u32> {
-        let rest = self.entries.iter().skip(self.cursor);
-        rest.filter(|entry| entry.0 & EXPANDED == 0).map(|entry| entry.id())
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.len() == self.size_max
     }
 
-    /// The score that a point must beat. `None` while there is room for any.
+    /// The score of the candidate of this rank. The best one has rank 1.
     #[inline]
-    pub(crate) fn worst(&self) -> Option<f32> {
-        let is_full = self.entries.len() == self.size_max;
-        self.entries.last().filter(|_| is_full).map(|entry| entry.candidate().score)
+    pub(crate) fn score_of(&self, rank: usize) -> f32 {
+        self.entries[rank - 1].candidate().score
     }
 
     /// The candidates, best first.

@@ -86,17 +86,12 @@ impl<'s> GraphSearch<'s> {
         Self::on_level(scratch, points, entry, ef, 0)
     }
 
-    /// Begins a search for the best `ef` points of level 1, of the same graph. `None` if there is only level
-    /// 0. The search of the [linked layout](super::LinkedSearch) begins at what this one finds.
+    /// Begins a search for the best point of level 1, of the same graph. `None` if there is only level 0. The
+    /// search of the [linked layout](super::LinkedSearch) begins at the points that this one scores.
     #[must_use]
-    pub fn above(
-        scratch: &'s mut SearchScratch,
-        points: usize,
-        entry: Option<(u32, usize)>,
-        ef: usize,
-    ) -> Option<Self> {
+    pub fn above(scratch: &'s mut SearchScratch, points: usize, entry: Option<(u32, usize)>) -> Option<Self> {
         let has_levels = entry.is_some_and(|(_, level)| level > 0);
-        has_levels.then(|| Self::on_level(scratch, points, entry, ef, 1))
+        has_levels.then(|| Self::on_level(scratch, points, entry, 1, 1))
     }
 
     /// Also begins on the last level at these points. A search restricted to few points uses this, because

@@ -7,7 +7,7 @@
 //! A component is off by half a step at most. The bound allows for all of these errors at once, and for
 //! rounding. So it always holds. It is infinite where `f32` cannot hold the products.
 
-use super::scalar::{ScalarParams, ScalarQuery, encode_into};
+use super::scalar::{ScalarParams, ScalarQuery, encode_into, sum};
 use super::{Codec, Scorer, params, put_params};
 use crate::distance::Distance;
 use crate::kernels::{Kernels, Records};
@@ -58,7 +58,7 @@ impl Codec for Int8 {
 
     fn query(&self, prepared: &[f32]) -> Box<dyn Scorer> {
         assert_eq!(prepared.len(), self.dim, "a vector of the codec's dimension");
-        let norm_1 = prepared.iter().map(|&x| f64::from(x).abs()).sum::<f64>() as f32;
+        let norm_1 = sum(prepared, |x| f64::from(x).abs()) as f32;
         Box::new(Int8Scorer {
             distance: self.distance,
             query: ScalarQuery::new(self.distance, prepared),

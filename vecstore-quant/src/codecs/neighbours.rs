@@ -23,6 +23,10 @@
 //! Under a dot product, `t v` is the part of `q` along `v`, which makes the rest as short as possible. So `t`
 //! is the score of the node over `|v|²`. Under a Euclidean distance, `t` is 1: a search ends near the query.
 //!
+//! The error of an estimate has a deviation of about `0.3 f |p|`. The code of a random direction is at an
+//! angle to it whose sine is `sqrt(1 - 2 / pi)`, and `|g|` is half the root of the dimension. A scorer may
+//! add some deviations. Its estimates then say what a score may well be.
+//!
 //! So a neighbour needs two numbers beside its code. The factor multiplies `<q, g>`. The constant depends on
 //! the node and the neighbour alone. Under a dot product it is divided by `|v|²`.
 //!
@@ -43,6 +47,8 @@ pub const NEIGHBOURS_MAX: usize = BLOCK_CODES;
 
 /// Components in a nibble.
 const PER_NIBBLE: usize = 4;
+/// The deviation of an estimate, for a factor and a rest of the query of 1: `sqrt(1 - 2 / pi) / 2`.
+const DEVIATION: f32 = 0.3014;
 /// Bytes of the two numbers of each neighbour.
 const PARAMS_BYTES: usize = BLOCK_CODES * 8;
 
@@ -120,16 +126,17 @@ impl NeighbourCodec {
         constants[place * 4..][..4].copy_from_slice(&constant.to_le_bytes());
     }
 
-    /// A query that scores blocks, from a prepared vector.
+    /// A query that scores blocks, from a prepared vector. Its estimates are so many deviations of their
+    /// error above what is likely.
     ///
     /// # Panics
     ///
     /// If the vector is not of this dimension.
     #[must_use]
-    pub fn query(&self, prepared: &[f32]) -> NeighbourScorer {
+    pub fn query(&self, prepared: &[f32], deviations: f32) -> NeighbourScorer {
         let mut rotated = vec![0.0; self.rotated_dim()];
         self.rotate(prepared, &mut rotated);
-        NeighbourScorer::new(self.distance, &rotated)
+        NeighbourScorer::new(self.distance, &rotated, deviations)
     }
 }
 
@@ -207,12 +214,16 @@ pub struct NeighbourScorer {
     step: f32,
     /// What `<q, g>` is beside the steps.
     base: f32,
+    /// `|q|²`
+    norm_sq: f32,
+    /// What is added to `<q, g>`, for a rest of the query of length 1.
+    margin: f32,
     scan: FastScan,
     weigh: Weigh,
 }
 
 impl NeighbourScorer {
-    fn new(distance: Distance, rotated: &[f32]) -> Self {
+    fn new(distance: Distance, rotated: &[f32], deviations: f32) -> Self {
         let (parts, _) = rotated.as_chunks::<PER_NIBBLE>();
         let range = |part: &[f32; PER_NIBBLE]| part.iter().map(|x| x.abs()).sum::<f32>();
         let widest = parts.iter().map(range).fold(0.0, f32::max);
@@ -221,19 +232,33 @@ impl NeighbourScorer {
         let per_step = if step > 0.0 && step.is_finite() { step.recip() } else { 0.0 };
         let tables = parts.iter().map(|part| table(part, per_step)).collect();
         let base = -0.5 * parts.iter().map(range).sum::<f32>();
+        let norm_sq = parts.iter().flatten().map(|x| x * x).sum();
+        let margin = deviations * DEVIATION;
         let Kernels { fast_scan: scan, weigh, .. } = *Kernels::get();
-        Self { distance, tables, step, base, scan, weigh }
+        Self { distance, tables, step, base, norm_sq, margin, scan, weigh }
     }
 
-    /// Whether estimates mean anything. They do not if the components of the query are near the end of the
-    /// range of `f32`, because rotating it adds them up.
+    /// Whether estimates mean anything. They do not if the query is so long that its square, or the sums of
+    /// its rotated components, leave the range of `f32`.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.base.is_finite()
+        self.base.is_finite() && self.norm_sq.is_finite()
     }
 
-    /// Writes estimates of the scores of a node's neighbours. `node_score` is the score of the node itself.
-    /// Returns a bit for each estimate above the threshold, the lowest for the first neighbour.
+    /// The length of what is left of the query beside a node with this score. An upper limit of it under a
+    /// dot product, because the length of the node is not known.
+    fn rest(&self, node_score: f32) -> f32 {
+        let square = match self.distance {
+            Distance::Cosine => self.norm_sq - node_score * node_score,
+            Distance::Dot => self.norm_sq,
+            Distance::Euclid => -node_score,
+        };
+        square.max(0.0).sqrt()
+    }
+
+    /// Writes estimates of the scores of a node's neighbours, with the deviations that the query adds.
+    /// `node_score` is the score of the node itself. Returns a bit for each estimate above the threshold, the
+    /// lowest for the first neighbour.
     ///
     /// # Panics
     ///
@@ -252,7 +277,8 @@ impl NeighbourScorer {
             Distance::Cosine | Distance::Dot => node_score,
             Distance::Euclid => 1.0,
         };
-        let line = Line { start: node_score, along, step: self.step, base: self.base };
+        let base = self.base + self.margin * self.rest(node_score);
+        let line = Line { start: node_score, along, step: self.step, base };
         let (params, _) = params.as_chunks::<4>();
         let (params, _) = params.as_chunks::<BLOCK_CODES>();
         (self.weigh)(&line, &params[0], &params[1], &sums, threshold, scores)
@@ -264,9 +290,14 @@ impl NeighbourScorer {
 fn table(&[a, b, c, d]: &[f32; PER_NIBBLE], per_step: f32) -> [u8; 16] {
     let least = (a.min(0.0) + b.min(0.0)) + (c.min(0.0) + d.min(0.0));
     let (low, high) = ([0.0, a, b, a + b], [0.0, c, d, c + d]);
-    // The cast saturates, and a NaN becomes 0.
-    let steps = |sum: f32| (((sum - least) * per_step + 0.5) as i32).clamp(0, i32::from(TABLE_MAX)) as u8;
-    std::array::from_fn(|chosen| steps(low[chosen & 3] + high[chosen >> 2]))
+    let mut steps = [0.0; 16];
+    for (row, high) in steps.as_chunks_mut::<4>().0.iter_mut().zip(high) {
+        for (step, low) in row.iter_mut().zip(low) {
+            *step = (low + high - least) * per_step + 0.5;
+        }
+    }
+    // The cast saturates.
+    steps.map(|steps| steps.min(f32::from(TABLE_MAX)) as u8)
 }
 
 #[cfg(test)]
@@ -318,7 +349,7 @@ mod tests {
                 let codec = NeighbourCodec::new(distance, dim, seed);
                 let mut scores = [0.0; NEIGHBOURS_MAX];
                 let (own, norm) = (distance.score(&query, &node), length(&node));
-                codec.query(&query).estimate(&block(&codec, &node, &neighbours), own, 0.0, &mut scores);
+                codec.query(&query, 0.0).estimate(&block(&codec, &node, &neighbours), own, 0.0, &mut scores);
                 for (&score, neighbour) in scores.iter().zip(&neighbours) {
                     let along = if distance == Distance::Euclid { 1.0 } else { own / (norm * norm) };
                     let rest: Vec<f32> = query.iter().zip(&node).map(|(q, v)| q - along * v).collect();
@@ -343,6 +374,41 @@ mod tests {
         }
     }
 
+    /// Beside the deviations that the previous test finds.
+    #[test]
+    fn a_query_adds_deviations_of_the_error() {
+        for (distance, spread) in Distance::ALL.into_iter().flat_map(|d| [(d, 0.5), (d, 1.0)]) {
+            let mut random = SplitMix64::new(6, 0);
+            let node = random_vector(&mut random, 384, distance);
+            let neighbours: Vec<_> = (0..32).map(|_| near(&mut random, &node, distance, 0.8)).collect();
+            let query = near(&mut random, &node, distance, spread);
+            let codec = NeighbourCodec::new(distance, 384, 1);
+            let block = block(&codec, &node, &neighbours);
+            let own = distance.score(&query, &node);
+            let [likely, above] = [0.0, 2.0].map(|deviations| {
+                let mut scores = [0.0; NEIGHBOURS_MAX];
+                codec.query(&query, deviations).estimate(&block, own, 0.0, &mut scores);
+                scores
+            });
+            let length = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
+            // A dot product counts the whole query.
+            let along = match distance {
+                Distance::Cosine => own,
+                Distance::Dot => 0.0,
+                Distance::Euclid => 1.0,
+            };
+            let rest: Vec<f32> = query.iter().zip(&node).map(|(q, v)| q - along * v).collect();
+            let factor = if distance == Distance::Euclid { 2.0 } else { 1.0 };
+            for ((likely, above), neighbour) in likely.iter().zip(&above).zip(&neighbours) {
+                let residual: Vec<f32> = neighbour.iter().zip(&node).map(|(u, v)| u - v).collect();
+                let tangent = (std::f32::consts::PI / 2.0 - 1.0).sqrt();
+                let deviation = factor * length(&rest) * length(&residual) * tangent / 384f32.sqrt();
+                let added = (above - likely) / deviation;
+                assert!((1.8..2.2).contains(&added), "{distance}, {spread}: {added} deviations of 2");
+            }
+        }
+    }
+
     #[test]
     fn a_copy_of_the_node_has_its_score() {
         for distance in Distance::ALL {
@@ -352,7 +418,7 @@ mod tests {
             let codec = NeighbourCodec::new(distance, 40, 3);
             let mut scores = [0.0; NEIGHBOURS_MAX];
             let block = block(&codec, &node, std::slice::from_ref(&node));
-            codec.query(&query).estimate(&block, 0.25, 0.0, &mut scores);
+            codec.query(&query, 0.0).estimate(&block, 0.25, 0.0, &mut scores);
             assert_eq!(scores[0], 0.25, "{distance}");
         }
     }
@@ -365,7 +431,7 @@ mod tests {
         let node = random_vector(&mut random, 100, Distance::Cosine);
         let neighbours: Vec<_> = (0..20).map(|_| near(&mut random, &node, Distance::Cosine, 1.0)).collect();
         let block = block(&codec, &node, &neighbours);
-        let query = codec.query(&random_vector(&mut random, 100, Distance::Cosine));
+        let query = codec.query(&random_vector(&mut random, 100, Distance::Cosine), 0.0);
         let estimates: Vec<_> =
             Kernels::all()
                 .into_iter()
@@ -388,12 +454,12 @@ mod tests {
             {
                 let block = block(&codec, &[node; 8], &[vec![magnitude; 8], vec![0.0; 8]]);
                 for query in [[0.0; 8], [magnitude; 8]] {
-                    if !codec.query(&query).is_sound() {
-                        assert!(magnitude > 1e30);
+                    if !codec.query(&query, 0.0).is_sound() {
+                        assert!(magnitude >= 1e30);
                         continue;
                     }
                     let mut scores = [0.0; NEIGHBOURS_MAX];
-                    codec.query(&query).estimate(&block, 0.0, 0.0, &mut scores);
+                    codec.query(&query, 0.0).estimate(&block, 0.0, 0.0, &mut scores);
                     assert!(scores[..2].iter().all(|score| !score.is_nan()), "{distance} {magnitude}");
                 }
             }

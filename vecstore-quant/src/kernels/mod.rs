@@ -98,7 +98,7 @@ pub struct Kernels {
 /// Asking for more lines than it can fetch at once would make it wait.
 #[inline]
 pub fn prefetch(bytes: &[u8]) {
-    const FIRST_BYTES: usize = 512;
+    const FIRST_BYTES: usize = 2048;
     #[cfg(target_arch = "x86_64")]
     scan::fetch_all(bytes.as_ptr(), bytes.len().min(FIRST_BYTES));
     #[cfg(not(target_arch = "x86_64"))]

@@ -1,5 +1,6 @@
 //! The steps of a build, in order.
 
+use super::linked::LinkedParts;
 use super::order::{by_locality, groups, renumber};
 use super::read::{BATCH, Collected};
 use super::source::{Origin, Source};
@@ -12,7 +13,7 @@ use rayon::prelude::*;
 use std::path::Path;
 use vecstore_format::RandomId;
 use vecstore_index::graph::{
-    BuildError, GraphParts, HnswParams, LinkedLayout, PointScores, build as build_graph,
+    BuildError, GraphParts, HnswParams, LinkedLayout, PointScores, build as build_graph, fill_links,
 };
 use vecstore_quant::{CodeScores, Codec, SAMPLE_MAX, ScalarCodes, train};
 
@@ -80,18 +81,21 @@ impl SegmentBuilder<'_> {
         // Linked records have no links of values. These may be many, and only filters need them.
         let with_values = self.link_values(&graph, &scores, &points)?;
         let order = by_locality(with_values.as_ref().unwrap_or(&graph), &groups);
-        let linked = match layout {
-            Some(layout) => {
-                Some(self.write_linked(&layout, &renumber(&graph, &order), &codes, &order).await?)
-            }
+        let filled = match &layout {
+            Some(layout) => Some(pool()?.install(|| fill_links(&graph, &scores, layout.links_max()))),
             None => None,
         };
-        drop(codes);
+        let linked = layout.zip(filled).map(|(layout, filled)| LinkedParts {
+            layout,
+            graph: renumber(&filled, &order),
+            codes,
+            order: order.clone(),
+        });
         points.reorder(&order);
         let graph = renumber(&with_values.unwrap_or(graph), &order);
 
         let codec = self.train(sources, &points).await?;
-        self.write(sources, &points, &*codec, &graph, linked).await?;
+        self.write(sources, &points, &*codec, &graph, linked.as_ref()).await?;
         Ok(points.origins)
     }
 

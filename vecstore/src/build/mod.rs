@@ -5,8 +5,8 @@
 //! points, ordered by tenant fields ──> codes ──> graph ──> order by locality within equal keys ──> files
 //! ```
 //!
-//! Memory holds ids, codes, the graph and the values of indexed fields. Vectors and payloads pass through in
-//! batches.
+//! Memory holds ids, codes, the graph and the values of indexed fields. For linked records it keeps the codes
+//! to the end. Vectors and payloads pass through in batches.
 //!
 //! | module | concern |
 //! |---|---|
@@ -15,8 +15,10 @@
 //! | `value_links` | links among the points of one value |
 //! | `order` | the order of the points |
 //! | `write` | the files |
+//! | `linked` | the file of linked records |
 
 mod builder;
+mod linked;
 mod order;
 mod read;
 mod source;

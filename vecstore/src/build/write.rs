@@ -1,6 +1,7 @@
 //! Writing the files of a segment.
 
 use super::builder::{BATCH_BYTES_MAX, BuildStage, SegmentBuilder};
+use super::linked::{LinkedParts, LinkedWriter};
 use super::read::Collected;
 use super::source::{Origin, Source};
 use crate::background::{BackgroundWriter, UsualIo, pool};
@@ -21,8 +22,8 @@ use std::collections::BTreeMap;
 use vecstore_format::pages::{PagesKind, PagesWriter};
 use vecstore_format::vector_file::VectorFileWriter;
 use vecstore_format::{ElementType, FileIdentity};
-use vecstore_index::graph::{GraphParts, LinkedLayout};
-use vecstore_quant::{Codec, ScalarCodes};
+use vecstore_index::graph::GraphParts;
+use vecstore_quant::Codec;
 
 impl SegmentBuilder<'_> {
     pub(super) async fn write(
@@ -31,17 +32,15 @@ impl SegmentBuilder<'_> {
         points: &Collected,
         codec: &dyn Codec,
         graph: &GraphParts,
-        linked: Option<u32>,
+        linked: Option<&LinkedParts>,
     ) -> Result<(), Error> {
-        let [vectors, codes, payload] = self.write_vectors(sources, points, codec).await?;
-        let mut files = BTreeMap::from([(VECTORS, vectors), (CODES, codes), (PAYLOAD, payload)]);
+        let mut files = self.write_vectors(sources, points, codec, linked).await?;
         if codec.model_bytes() > 0 {
             let mut pages = self.create(CODEC, PagesKind::Codec).await?;
             pages.begin_section().await?;
             pages.write(&codec.model()).await?;
             files.insert(CODEC, pages.finish().await?);
         }
-        files.extend(linked.map(|crc| (LINKED, crc)));
         files.insert(GRAPH, write_graph(self.create(GRAPH, PagesKind::Graph).await?, graph).await?);
         files.insert(IDS, write_ids(self.create(IDS, PagesKind::Ids).await?, &points.ids, pool()?).await?);
         files.insert(FIELDS, self.write_fields(points).await?);
@@ -67,14 +66,15 @@ impl SegmentBuilder<'_> {
         Ok(BackgroundWriter::new(self.backend.create(&self.dir.join(name), self.options).await?))
     }
 
-    /// Writes vectors, their codes, and payloads, because these come from the same sources. Returns the
-    /// checksums of the files' headers.
+    /// Writes vectors, their codes, linked records and payloads, because these come from the same sources.
+    /// Returns the checksums of the files' headers.
     async fn write_vectors(
         &self,
         sources: &[Source<'_>],
         points: &Collected,
         codec: &dyn Codec,
-    ) -> Result<[u32; 3], Error> {
+        linked: Option<&LinkedParts>,
+    ) -> Result<BTreeMap<&'static str, u32>, Error> {
         let Schema { dim, element, .. } = *self.schema;
         let (vector_bytes, total) = ((dim * element.bytes()) as usize, points.origins.len() as u64);
         let file = self.create_file(VECTORS).await?;
@@ -85,6 +85,13 @@ impl SegmentBuilder<'_> {
         let (file, identity) = (self.create_file(CODES).await?, Some(self.identity(CODES)));
         let mut codes =
             VectorFileWriter::with_identity(file, ElementType::U8, record_bytes as u32, identity)?;
+        let mut linked = match linked {
+            Some(parts) => {
+                let file = self.create_file(LINKED).await?;
+                Some(LinkedWriter::new(parts, record_bytes, file, self.identity(LINKED))?)
+            }
+            None => None,
+        };
         let (mut originals, mut prepared, mut records) = (Vec::new(), Vec::new(), Vec::new());
         let mut done = 0;
         // In the new order, points lie anywhere in the old files. A larger batch has more neighbours there.
@@ -113,6 +120,9 @@ impl SegmentBuilder<'_> {
             for record in records.chunks_exact(record_bytes) {
                 codes.push(record).await?;
             }
+            if let Some(linked) = &mut linked {
+                linked.push(&records).await?;
+            }
             let bytes = |origin: &Origin| sources[origin.source as usize].payload_bytes(origin.point);
             for some in chunks_by_bytes(batch, bytes) {
                 for payload in self.read_payloads(sources, some).await? {
@@ -122,43 +132,14 @@ impl SegmentBuilder<'_> {
             done += batch.len() as u64;
             (self.progress)(BuildStage::Writing, done, total);
         }
-        Ok([vectors.finish().await?.crc(), codes.finish().await?.crc(), payloads.finish().await?])
-    }
-
-    /// Writes the linked records of a graph. The code of its point `i` is that of `order[i]`. Returns the
-    /// checksum of the file's header.
-    pub(super) async fn write_linked(
-        &self,
-        layout: &LinkedLayout,
-        graph: &GraphParts,
-        codes: &ScalarCodes,
-        order: &[u32],
-    ) -> Result<u32, Error> {
-        let record_bytes = layout.record_bytes();
-        let (file, identity) = (self.create_file(LINKED).await?, Some(self.identity(LINKED)));
-        let mut file = VectorFileWriter::with_identity(file, ElementType::U8, record_bytes as u32, identity)?;
-        let batch = (BATCH_BYTES_MAX / record_bytes).max(1);
-        let mut records = Vec::new();
-        for start in (0..order.len()).step_by(batch) {
-            if self.is_stopped() {
-                return Err(Error::Stopped);
-            }
-            records.resize(batch.min(order.len() - start) * record_bytes, 0);
-            pool()?.install(|| {
-                records.par_chunks_exact_mut(record_bytes).enumerate().for_each(|(index, record)| {
-                    let node = start + index;
-                    let range = graph.offsets[node] as usize..graph.offsets[node + 1] as usize;
-                    let rotated = |point: u32, vector: &mut [f32]| {
-                        codes.decode_into(order[point as usize], vector);
-                    };
-                    layout.encode(node as u32, &graph.links[range], rotated, record);
-                });
-            });
-            for record in records.chunks_exact(record_bytes) {
-                file.push(record).await?;
-            }
+        let mut files = BTreeMap::new();
+        files.insert(VECTORS, vectors.finish().await?.crc());
+        files.insert(CODES, codes.finish().await?.crc());
+        if let Some(linked) = linked {
+            files.insert(LINKED, linked.finish().await?);
         }
-        Ok(file.finish().await?.crc())
+        files.insert(PAYLOAD, payloads.finish().await?);
+        Ok(files)
     }
 
     async fn write_fields(&self, points: &Collected) -> Result<u32, Error> {

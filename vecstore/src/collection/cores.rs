@@ -25,12 +25,13 @@ pub(super) struct Cores {
     queue: Sender<Job>,
     closing: StopFlag,
     is_none: bool,
+    reads_at_once: usize,
 }
 
 impl Cores {
     /// No threads, so every read fails.
     pub(super) fn none() -> Self {
-        Self { queue: queue(1).0, closing: StopFlag::new(), is_none: true }
+        Self { queue: queue(1).0, closing: StopFlag::new(), is_none: true, reads_at_once: 0 }
     }
 
     /// Starts an executor for each core. If one of them fails to start, the others end too.
@@ -46,10 +47,11 @@ impl Cores {
         let reads_per_core = options.reads_per_core;
         // The queue is short. Callers that submit faster than the cores answer wait, and do not fill the
         // memory.
-        let (sender, jobs) = queue::<Job>((4 * options.cores * reads_per_core).min(QUEUE_MAX));
+        let reads_at_once = options.cores * reads_per_core;
+        let (sender, jobs) = queue::<Job>((4 * reads_at_once).min(QUEUE_MAX));
         // The last core to end drops the jobs that are left.
         let jobs = Arc::new(jobs);
-        let cores = Self { queue: sender, closing: closing.clone(), is_none: false };
+        let cores = Self { queue: sender, closing: closing.clone(), is_none: false, reads_at_once };
         let mut starts = Vec::with_capacity(options.cores);
         for core in 0..options.cores {
             let (shared, jobs) = (Arc::clone(shared), Arc::clone(&jobs));
@@ -78,6 +80,11 @@ impl Cores {
             start.recv().map_err(|_| Error::WorkerLost)??;
         }
         Ok(cores)
+    }
+
+    /// The most reads that all cores work on at once.
+    pub(super) fn reads_at_once(&self) -> usize {
+        self.reads_at_once
     }
 
     /// Submits a read to the first free core. Raising the flag that the read gets ends it.

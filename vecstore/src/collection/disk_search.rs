@@ -154,7 +154,7 @@ impl DiskSearch<'_> {
                 prepared: &prepared,
                 scorer: &*scorer,
                 wanted,
-                ef: params.ef,
+                ef: params.ef.max(self.request.wanted()),
                 allowed: allowed.as_ref().map_or(Allowed::Except(&entry.deleted), Allowed::Only),
                 scan_max: params.scan_max,
                 scan_ratio: params.scan_ratio,

@@ -41,7 +41,8 @@ pub struct SearchRequest {
 pub struct SearchParams {
     /// Candidates that a graph walk keeps. More candidates find more hits and take longer. The walk keeps at
     /// least `(offset + limit) * oversampling`. If that is all points, or more than 10,000, the codes of all
-    /// points are scored instead.
+    /// points are scored instead. In a linked graph, the walk ends when no other point is likely to be among
+    /// the best `ef`, or the best `offset + limit` if these are more.
     pub ef: usize,
     /// Candidates to rescore for each hit, 1 or more. The default depends on the codes
     /// ([`Quantization::oversampling`]).

@@ -175,6 +175,15 @@ impl GraphData {
         self.upper.get(level - 1).map_or(&[], |level| level.links(point))
     }
 
+    /// The points where a walk may begin, in the order of their ids: those of level 1, or else the entry.
+    pub(crate) fn upper_points(&self) -> &[u32] {
+        match self.upper.first() {
+            Some(level) => &level.nodes,
+            None if self.points == 0 => &[],
+            None => std::slice::from_ref(&self.entry),
+        }
+    }
+
     /// The place of a point's record in its section.
     pub(crate) fn record_range(&self, point: u32) -> Range<u64> {
         self.starts.get(point as usize)..self.starts.get(point as usize + 1)

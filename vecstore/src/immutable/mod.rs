@@ -9,6 +9,7 @@ pub(crate) mod ids;
 pub(crate) mod originals;
 pub(crate) mod outcome;
 pub(crate) mod payload;
+pub(crate) mod pinned;
 mod point_set;
 pub(crate) mod records;
 pub(crate) mod search;

@@ -6,6 +6,7 @@ use crate::error::Error;
 use io_core::{BackendInfo, ReadControl, ReadStats};
 use std::sync::Arc;
 use vecstore_format::ElementType;
+use vecstore_quant::prefetch;
 
 /// Vectors of one read when all are read.
 const BATCH: usize = 4096;
@@ -45,6 +46,9 @@ impl Originals {
         for (index, &point) in points.iter().enumerate() {
             if control.is_stopped() {
                 return Err(Error::Stopped);
+            }
+            if let Some(&coming) = points.get(index + 1) {
+                prefetch(vectors.bytes(coming as usize));
             }
             sink(index, vectors.bytes(point as usize));
         }

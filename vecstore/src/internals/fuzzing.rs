@@ -27,7 +27,7 @@ use vecstore_format::links;
 use vecstore_format::log::{LogBytes, LogReader, decode_batch, salvage_log};
 use vecstore_format::pages::{Pages, PagesKind, PagesWriter};
 use vecstore_format::vector_file::{VECTOR_FILE_FIELDS_BYTES, VectorFile};
-use vecstore_index::graph::{LinkedLayout, LinkedScratch, search_linked_in_memory};
+use vecstore_index::graph::{Candidate, LinkedLayout, LinkedNodes, LinkedScratch, search_linked_in_memory};
 use vecstore_quant::Distance;
 use vecstore_quant::{Quantization, from_model, train};
 
@@ -184,20 +184,29 @@ pub fn linked(bytes: &[u8]) {
     if records.iter().any(|record| layout.check(record, points).is_err()) {
         return;
     }
-    let scorer = layout.codec().query(&vec![0.5; dim]);
-    let (mut scratch, record) = (LinkedScratch::new(), |node: u32| records[node as usize]);
-    let found = search_linked_in_memory(
-        &layout,
-        records.len(),
-        record,
-        &scorer,
-        &mut scratch,
-        10,
-        [0],
-        |node| node as f32,
-        || false,
-    );
+    let scorer = layout.query(&vec![0.5; dim]);
+    let entry = Candidate { id: 0, score: 0.0 };
+    let (mut scratch, mut nodes) = (LinkedScratch::new(), Nodes(records));
+    let found =
+        search_linked_in_memory(&layout, &mut nodes, &scorer, &mut scratch, (5, 10), &[entry], || false);
     assert!(found.is_ok_and(|found| found.len() <= 10));
+}
+
+/// Records of nodes. The score of a node is its number.
+struct Nodes<'a>(Vec<&'a [u8]>);
+
+impl LinkedNodes for Nodes<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn record(&self, node: u32) -> &[u8] {
+        self.0[node as usize]
+    }
+
+    fn score(&mut self, node: u32) -> f32 {
+        node as f32
+    }
 }
 
 /// `graph.pages`.

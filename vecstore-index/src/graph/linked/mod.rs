@@ -5,16 +5,19 @@
 //! | module | concern |
 //! |---|---|
 //! | `record` | the record of a node: links and codes |
+//! | `fill` | more links, as far as records have room |
 //! | `search` | the search, a state machine that does no IO |
 //! | `memory` | its driver over records in memory |
 //!
-//! The links are those of level 0 of a [`Graph`](super::Graph). Its upper levels stay as they are: they lead
-//! to the node where a search of this layout begins.
+//! The links are those of level 0 of a [`Graph`](super::Graph), and more to near points. Its upper levels
+//! stay as they are: they lead to where a search of this layout begins.
 
+mod fill;
 mod memory;
 mod record;
 mod search;
 
-pub use memory::search_linked_in_memory;
+pub use fill::fill_links;
+pub use memory::{LinkedNodes, search_linked_in_memory};
 pub use record::{LinkedLayout, LinkedRecordError};
 pub use search::{LinkedScratch, LinkedSearch};

@@ -10,6 +10,9 @@
 use vecstore_quant::{Distance, NEIGHBOURS_MAX, NeighbourCodec, NeighbourScorer};
 
 const LINK_BYTES: usize = size_of::<u32>();
+/// Deviations that estimates add to what is likely. From a half to one and a half, a search of a given recall
+/// expands about as many nodes. With fewer deviations it must keep more points, and with more of them fewer.
+const DEVIATIONS: f32 = 1.0;
 
 /// A link of a record leads to no point. The file of the record is damaged, or another program wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,10 +52,21 @@ impl LinkedLayout {
         blocks * (NEIGHBOURS_MAX * LINK_BYTES + NeighbourCodec::bytes_of(dim))
     }
 
-    /// The codec of the blocks. It rotates vectors for [`LinkedLayout::encode`], and queries.
+    /// The codec of the blocks. It rotates vectors for [`LinkedLayout::encode`].
     #[must_use]
     pub fn codec(&self) -> &NeighbourCodec {
         &self.codec
+    }
+
+    /// A query for the records of nodes, from a prepared vector. Its estimates are a deviation above what is
+    /// likely.
+    ///
+    /// # Panics
+    ///
+    /// If the vector is not of the layout's dimension.
+    #[must_use]
+    pub fn query(&self, prepared: &[f32]) -> NeighbourScorer {
+        self.codec.query(prepared, DEVIATIONS)
     }
 
     /// The most links of a record.
@@ -193,9 +207,15 @@ mod tests {
             let query = &vectors[50];
             let own = Distance::Cosine.score(query, &vectors[0]);
             let mut scored = Vec::new();
-            layout.estimate(&layout.codec().query(query), &record, own, f32::NEG_INFINITY, |link, score| {
-                scored.push((link, score));
-            });
+            layout.estimate(
+                &layout.codec().query(query, 0.0),
+                &record,
+                own,
+                f32::NEG_INFINITY,
+                |link, score| {
+                    scored.push((link, score));
+                },
+            );
             assert_eq!(scored.len(), layout.links_max());
             for (&(link, score), &expected) in scored.iter().zip(&links) {
                 assert_eq!(link, expected);

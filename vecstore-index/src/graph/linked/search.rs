@@ -1,24 +1,34 @@
 //! The search over linked records, as a state machine that does no IO and computes no score.
 //!
 //! ```text
-//! enter(…) ──> next() ──> a node ──> its driver scores it, and estimates its neighbours ──> expand(…) ──┐
-//!                ^                                                                                      │
-//!                └──────────────────────────────────────────────────────────────────────────────────────┘
+//! new(…) ──> next() ──> a node ──> its driver gets its record and its score ──> expand(…) ──┐
+//!              ^                                                                            │
+//!              └────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! The search keeps the best `ef` points by their estimates, and expands each of them. The result ranks the
-//! expanded nodes by their own scores. A driver may take several nodes before it expands the first one. A
-//! driver that must not change the order of the walk looks at what is waiting instead.
+//! Estimates say what the score of a point may well be, which is a deviation above what is likely. The search
+//! expands the most promising point, until none that waits may be among the best `ef`. So it goes on where
+//! estimates are uncertain, and ends early where they are not. The result ranks the expanded nodes by their
+//! own scores.
+//!
+//! A driver may take several nodes before it expands the first one.
 
-use crate::graph::pool::{Candidate, Pool};
+use super::record::LinkedLayout;
+use crate::graph::pool::{Candidate, Entry, Pool};
 use crate::graph::visited::Visited;
+use std::collections::BinaryHeap;
+use vecstore_quant::NeighbourScorer;
 
 /// The memory of a search. The next search reuses it, so that in steady state a search allocates nothing.
 #[derive(Clone, Debug, Default)]
 pub struct LinkedScratch {
     seen: Visited,
-    pool: Pool,
-    expanded: Vec<Candidate>,
+    /// Points by their estimates, the most promising first.
+    waiting: BinaryHeap<Entry>,
+    /// The best nodes by their own scores.
+    best: Pool,
+    /// The points where the search begins. Then what it found.
+    ends: Vec<Candidate>,
 }
 
 impl LinkedScratch {
@@ -34,71 +44,92 @@ impl LinkedScratch {
 pub struct LinkedSearch<'s> {
     scratch: &'s mut LinkedScratch,
     ef: usize,
+    /// The worst score of the points where the search began, if these are as many as it keeps.
+    floor: f32,
 }
 
 impl<'s> LinkedSearch<'s> {
-    /// Begins a search for the best `ef` (at least 1) of `points` points.
+    /// Begins a search of `points` points at those of `entries`. It ends when no other point may be among the
+    /// best `ef`. It expands at least `wanted` nodes if they are connected, and finds as many. Points beyond
+    /// the graph are ignored.
     #[must_use]
-    pub fn new(scratch: &'s mut LinkedScratch, points: usize, ef: usize) -> Self {
-        let ef = ef.clamp(1, points.max(1));
-        scratch.seen.begin(points);
-        scratch.pool.begin(ef);
-        scratch.expanded.clear();
-        Self { scratch, ef }
-    }
-
-    /// Begins at a point with this score. Points beyond the graph are ignored, and so are points that the
-    /// search has seen.
-    pub fn enter(&mut self, point: u32, score: f32) {
-        if self.scratch.seen.insert(point) {
-            self.scratch.pool.push(point, score);
+    pub fn new(
+        scratch: &'s mut LinkedScratch,
+        points: usize,
+        (ef, wanted): (usize, usize),
+        entries: &[Candidate],
+    ) -> Self {
+        let kept = ef.max(wanted).clamp(1, points.max(1));
+        let LinkedScratch { seen, waiting, best, ends } = &mut *scratch;
+        seen.begin(points);
+        waiting.clear();
+        best.begin(kept);
+        ends.clear();
+        ends.extend(entries.iter().filter(|entry| seen.insert(entry.id)));
+        let is_enough = ends.len() >= kept;
+        if is_enough {
+            ends.select_nth_unstable_by(kept - 1, |a, b| b.score.total_cmp(&a.score));
+            ends.truncate(kept);
         }
+        waiting.extend(ends.iter().map(|entry| Entry::new(entry.id, entry.score)));
+        let floor = if is_enough { ends[kept - 1].score } else { f32::NEG_INFINITY };
+        Self { scratch, ef: ef.clamp(1, points.max(1)), floor }
     }
 
-    /// The next node to expand. `None` if no point is left that could be better than the best `ef`; nodes
-    /// that were taken and not yet expanded may lead to more.
+    /// The score that an estimate must exceed.
+    #[inline]
+    fn threshold(&self) -> f32 {
+        let best = &self.scratch.best;
+        if best.is_full() { best.score_of(self.ef).max(self.floor) } else { self.floor }
+    }
+
+    /// The next node to expand. `None` if no point is left that may be among the best `ef`; nodes that were
+    /// taken and not yet expanded may lead to more.
     #[must_use]
+    #[inline]
     #[expect(clippy::should_implement_trait, reason = "an iterator that may go on after its end misleads")]
     pub fn next(&mut self) -> Option<u32> {
-        self.scratch.pool.expand_next()
-    }
-
-    /// The nodes that [`LinkedSearch::next`] would return if no further ones came, in that order. Their
-    /// records can be fetched meanwhile.
-    #[inline]
-    pub fn waiting(&self) -> impl Iterator<Item = u32> {
-        self.scratch.pool.waiting()
-    }
-
-    /// A node was scored: `score` is its own.
-    #[inline]
-    pub fn score(&mut self, node: u32, score: f32) {
-        self.scratch.expanded.push(Candidate { id: node, score });
-    }
-
-    /// The score that an estimate must exceed. Lower ones change nothing.
-    #[must_use]
-    #[inline]
-    pub fn threshold(&self) -> f32 {
-        self.scratch.pool.worst().unwrap_or(f32::NEG_INFINITY)
-    }
-
-    /// A neighbour of a node, and an estimate of its score. Ids beyond the graph are ignored.
-    #[inline]
-    pub fn estimate(&mut self, link: u32, estimate: f32) {
-        let LinkedScratch { seen, pool, .. } = &mut *self.scratch;
-        // Points that were refused are not remembered. Another node may have a better estimate of them.
-        if pool.worst().is_none_or(|worst| estimate > worst) && seen.insert(link) {
-            pool.push(link, estimate);
+        let threshold = self.threshold();
+        let next = self.scratch.waiting.pop()?.candidate();
+        if next.score <= threshold && self.scratch.best.is_full() {
+            // No other one is better, and the threshold only rises.
+            self.scratch.waiting.clear();
+            return None;
         }
+        Some(next.id)
     }
 
-    /// The best `ef` nodes that were scored, best first, ties by id.
+    /// Expands a node with this record and this score of its own. Call it once for each node.
+    ///
+    /// # Panics
+    ///
+    /// As [`LinkedLayout::estimate`].
+    #[inline]
+    pub fn expand(
+        &mut self,
+        layout: &LinkedLayout,
+        scorer: &NeighbourScorer,
+        node: u32,
+        record: &[u8],
+        score: f32,
+    ) {
+        self.scratch.best.push(node, score);
+        let threshold = self.threshold();
+        let LinkedScratch { seen, waiting, .. } = &mut *self.scratch;
+        layout.estimate(scorer, record, score, threshold, |link, estimate| {
+            // Points that were refused are not remembered. Another node may have a better estimate of them.
+            if seen.insert(link) {
+                waiting.push(Entry::new(link, estimate));
+            }
+        });
+    }
+
+    /// The best nodes that were scored, as many as are kept or wanted, best first, ties by id.
     #[must_use]
     pub fn finish(self) -> &'s [Candidate] {
-        let expanded = &mut self.scratch.expanded;
-        expanded.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
-        expanded.truncate(self.ef);
-        expanded
+        let LinkedScratch { best, ends, .. } = self.scratch;
+        ends.clear();
+        ends.extend(best.candidates());
+        ends
     }
 }

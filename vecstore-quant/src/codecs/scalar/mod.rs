@@ -27,5 +27,5 @@ pub use codes::{CodesError, ScalarCodes};
 pub use encode::DIM_MAX;
 pub(super) use encode::{ScalarParams, encode_into};
 pub use query::ScalarQuery;
-pub(super) use query::integers;
+pub(super) use query::{integers, sum};
 pub use scores::CodeScores;

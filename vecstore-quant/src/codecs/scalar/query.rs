@@ -38,9 +38,9 @@ impl ScalarQuery {
     pub(crate) fn with_kernels(kernels: &'static Kernels, distance: Distance, prepared: &[f32]) -> Self {
         let dim = prepared.len();
         assert!((1..=DIM_MAX).contains(&dim), "a query has 1 to {DIM_MAX} components");
-        let mean = prepared.iter().copied().map(f64::from).sum::<f64>() / dim as f64;
+        let mean = sum(prepared, f64::from) / dim as f64;
         let deviations: Vec<f64> = prepared.iter().map(|&x| f64::from(x) - mean).collect();
-        let deviation_sq = deviations.iter().map(|deviation| deviation * deviation).sum::<f64>();
+        let deviation_sq = sum(&deviations, |deviation| deviation * deviation);
         let (deviations, step) = integers(&deviations);
         Self {
             distance,
@@ -94,12 +94,27 @@ impl ScalarQuery {
     }
 }
 
+/// The sum of a figure of each component, in `f64`. Partial sums need not wait for each other.
+pub(in crate::codecs) fn sum<T: Copy>(components: &[T], figure: impl Fn(T) -> f64) -> f64 {
+    const PARTS: usize = 8;
+    let (chunks, rest) = components.as_chunks::<PARTS>();
+    let mut sums = [0.0; PARTS];
+    for chunk in chunks {
+        for (sum, &component) in sums.iter_mut().zip(chunk) {
+            *sum += figure(component);
+        }
+    }
+    sums.into_iter().chain(rest.iter().map(|&component| figure(component))).sum()
+}
+
 /// A query's components in whole steps, and the value of a step. Steps are as fine as sums over int8 codes
 /// allow.
 pub(in crate::codecs) fn integers(components: &[f64]) -> (Vec<i16>, f64) {
     let largest = components.iter().fold(0.0, |largest: f64, x| largest.max(x.abs()));
     let step = largest / f64::from(query_step_max(components.len()));
-    let whole = |x: &f64| if step > 0.0 { (x / step).round() as i16 } else { 0 };
+    let per_step = if step > 0.0 { step.recip() } else { 0.0 };
+    // To the nearest whole number. `f64::round` is a call where the processor may be an old one.
+    let whole = |x: &f64| (x * per_step + 0.5f64.copysign(*x)) as i16;
     (components.iter().map(whole).collect(), step)
 }
 

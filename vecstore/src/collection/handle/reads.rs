@@ -8,7 +8,13 @@ use crate::collection::request::{
 };
 use crate::filter::Filter;
 use crate::point::PointId;
+use futures_util::future::try_join_all;
 use io_core::{BackendInfo, StopFlag};
+use std::iter;
+
+/// The most searches of a batch that a core takes at a time. The caller's thread need not wake up for each,
+/// and other reads still come in between.
+const TOGETHER_MAX: usize = 16;
 
 impl Collection {
     /// Finds the points nearest to a vector.
@@ -27,12 +33,24 @@ impl Collection {
     pub fn search_batch(&self, requests: Vec<SearchRequest>) -> Pending<Vec<SearchResult>> {
         // All searches share a flag. Dropping the future raises it, so that the others stop after one failed.
         let stop = StopFlag::new();
-        let search = |request| {
+        let search = |requests: Vec<SearchRequest>| {
             let stop = stop.clone();
-            self.cores.submit(move |reader| Box::pin(async move { reader.search(&request, &stop).await }))
+            self.cores.submit(move |reader| {
+                Box::pin(async move {
+                    let mut found = Vec::with_capacity(requests.len());
+                    for request in &requests {
+                        found.push(reader.search(request, &stop).await?);
+                    }
+                    Ok(found)
+                })
+            })
         };
-        let searches: Vec<_> = requests.into_iter().map(search).collect();
-        Pending::new(stop, futures_util::future::try_join_all(searches))
+        let together = (requests.len() / self.cores.reads_at_once().max(1)).clamp(1, TOGETHER_MAX);
+        let mut requests = requests.into_iter();
+        let batches = iter::from_fn(|| Some(requests.by_ref().take(together).collect::<Vec<_>>()));
+        let searches: Vec<_> = batches.take_while(|batch| !batch.is_empty()).map(search).collect();
+        let found = try_join_all(searches);
+        Pending::new(stop, async move { Ok(found.await?.into_iter().flatten().collect()) })
     }
 
     /// Fetches points by their ids.

@@ -92,17 +92,28 @@ impl Verifier<'_> {
                 self.unfit(dir, GRAPH, format!("the links of point {point} are none"));
             }
             if let (Some(linked), Some(file)) = (&data.linked, &segment.linked) {
-                let mut wrong = Vec::new();
+                // The graph's file also has the links of values, and a record does not.
+                let has_values = schema.indexes.values().any(|kind| !kind.is_number());
+                let (mut other_links, mut other_codes) = (Vec::new(), Vec::new());
                 let sink = |index: usize, record: &[u8]| {
                     let (point, known) = (points[index], &links[index]);
-                    if linked.layout.links(record).any(|link| link != point && !known.contains(&link)) {
-                        wrong.push(point);
+                    let (record, code) = linked.split(record);
+                    let shared = linked.layout.links(record).take_while(|link| known.contains(link)).count();
+                    let least = if has_values { known.len().min(1) } else { known.len() };
+                    if shared < least {
+                        other_links.push(point);
+                    }
+                    if code != &expected[index * record_bytes..][..record_bytes] {
+                        other_codes.push(point);
                     }
                 };
                 file.read(&points, &control, sink).await?;
-                for point in wrong {
-                    let reason = format!("the record of point {point} has links that {GRAPH} does not have");
+                for point in other_links {
+                    let reason = format!("the record of point {point} does not begin with links of {GRAPH}");
                     self.unfit(dir, LINKED, reason);
+                }
+                for point in other_codes {
+                    self.unfit(dir, LINKED, format!("the code of point {point} is not that of its vector"));
                 }
             }
             self.report.points += points.len() as u64;

@@ -3,33 +3,25 @@
 //! The walk scores only the points that it expands, and expands deleted points too. A filter needs another
 //! walk: it would leave few of the points that this one expands.
 //!
-//! The order of the walk does not depend on where records and codes are. If they are on disk, those of the
-//! next nodes are read ahead.
+//! On disk, the record of a node also has the node's own code. So a node takes one read, and the walk reads
+//! several at a time.
 
-use super::scores::Scores;
 use super::walk::{WalkScratch, best_of_others};
 use super::{Allowed, Bounded, Bounds, CandidateSearch, CandidateStats};
 use crate::error::Error;
+use crate::immutable::records::Records;
 use crate::immutable::segment::{CodesData, LINKED, LinkedData, SegmentReader};
 use roaring::RoaringBitmap;
-use std::collections::{HashMap, HashSet};
-use vecstore_index::graph::{Candidate, GraphSearch, LinkedSearch, Step};
+use std::iter;
+use vecstore_index::graph::{
+    Candidate, GraphSearch, LinkedNodes, LinkedScratch, LinkedSearch, SearchScratch, Step,
+    search_linked_in_memory,
+};
 use vecstore_quant::{NeighbourScorer, prefetch};
 
-/// Nodes that are read at once: the next one, and those that wait behind it. Most of these are expanded
-/// later. With more of them, a search has fewer rounds of reads, and more reads are in vain.
-const READ_AT_ONCE: usize = 8;
-/// If more nodes were read and not expanded, those are dropped that no longer wait.
-const AHEAD_MAX: usize = 256;
-/// Points of level 1 where the walk begins.
-const ENTRIES: usize = 4;
-
-/// What was read of a node: its record and its score, each if it is on disk.
-#[derive(Default)]
-struct Ahead {
-    record: Option<Box<[u8]>>,
-    scored: Option<Bounded>,
-}
+/// Nodes that are read at once. With more of them, a search has fewer rounds of reads, and more reads lead to
+/// nothing.
+const READ_AT_ONCE: usize = 6;
 
 /// The linked layout of a segment, and a query for it.
 pub(super) struct Linked<'a> {
@@ -41,17 +33,16 @@ impl CandidateSearch<'_> {
     /// The linked layout of a segment, if it has one and estimates for this query mean anything.
     pub(super) fn linked<'a>(&self, segment: &'a SegmentReader) -> Option<Linked<'a>> {
         let data = segment.data.linked.as_ref()?;
-        let scorer = data.layout.codec().query(self.prepared);
+        let scorer = data.layout.query(self.prepared);
         scorer.is_sound().then_some(Linked { data, scorer })
     }
 
-    /// Walks the graph and keeps the best `kept` points. Returns `None` if the walk finds fewer than wanted:
-    /// the points are then not all connected.
+    /// Walks the graph until no other point is likely to be among the best `ef`. Returns `None` if the walk
+    /// finds fewer than wanted: the points are then not all connected.
     pub(super) async fn walk_linked(
         &self,
         segment: &SegmentReader,
         linked: &Linked<'_>,
-        kept: usize,
         scratch: &mut WalkScratch,
         bounds: &mut Bounds,
         stats: &mut CandidateStats,
@@ -61,137 +52,190 @@ impl CandidateSearch<'_> {
             Allowed::Except(deleted) => deleted,
             Allowed::Only(_) => &nothing,
         };
-        let points = segment.data.points as usize;
-        let entries = self.entries(segment, scratch, bounds, stats).await?;
-        let WalkScratch { linked: linked_scratch, scores, seen, .. } = scratch;
+        let points = u64::from(segment.data.points);
         // As many deleted points as there are on average take a place.
-        let live = points as u64 - deleted.len();
-        let ef = (kept as u64 * points as u64).div_ceil(live.max(1)) as usize;
-        let mut search = LinkedSearch::new(linked_scratch, points, ef);
-        for entry in entries {
-            search.enter(entry.id, entry.score);
-        }
-        let mut ahead = HashMap::new();
-        let mut coming = search.next();
-        while let Some(node) = coming.take().or_else(|| search.next()) {
-            self.check_stop()?;
-            // The walk is one node ahead of itself. So the next record arrives while this one is scored.
-            coming = search.next();
-            if let Some(coming) = coming {
-                fetch(segment, linked.data, coming);
-            }
-            let is_on_disk = segment.linked.is_some() || segment.codes.is_some();
-            if is_on_disk && !ahead.contains_key(&node) {
-                let next = std::iter::once(node).chain(coming);
-                if ahead.len() > AHEAD_MAX {
-                    let waiting: HashSet<u32> = next.clone().chain(search.waiting()).collect();
-                    ahead.retain(|node, _| waiting.contains(node));
-                }
-                let wanted = next.chain(search.waiting()).filter(|node| !ahead.contains_key(node));
-                let nodes: Vec<u32> = wanted.take(READ_AT_ONCE).collect();
-                self.read_ahead(segment, &nodes, &mut ahead, scores, bounds, stats).await?;
-            }
-            let Ahead { record: read, scored } = ahead.remove(&node).unwrap_or_default();
-            let scored = match scored {
-                Some(scored) => scored,
-                None => {
-                    self.score(segment, &[node], scores, bounds, stats).await?;
-                    scores.bounded(&[node]).next().expect("one point was scored")
-                }
-            };
-            if self.part_of_rest.is_some() {
-                seen.push(scored.with_best(self.part_of_rest));
-            }
-            let record = match &read {
-                Some(record) => record,
-                None => linked.data.record(node).expect("records that are not on disk are pinned"),
-            };
-            search.score(node, scored.score);
-            let threshold = search.threshold();
-            linked.data.layout.estimate(&linked.scorer, record, scored.score, threshold, |link, estimate| {
-                search.estimate(link, estimate);
-            });
-        }
-        let mut found: Vec<Candidate> = search.finish().to_vec();
+        let live = points - deleted.len();
+        let with_deleted = |count: usize| (count as u64 * points).div_ceil(live.max(1)) as usize;
+        let kept = (with_deleted(self.ef), with_deleted(self.wanted));
+        let WalkScratch { search: upper, linked: scratch, seen, .. } = scratch;
+        seen.clear();
+        let mut walk = Walk { search: self, segment, linked, seen, bounds, stats };
+        let entries = walk.entries(upper);
+        let found = match &segment.linked {
+            None => walk.in_memory(kept, &entries, scratch)?,
+            Some(file) => walk.on_disk(file, kept, &entries, scratch).await?,
+        };
+        let mut found = found.to_vec();
         found.retain(|found| !deleted.contains(found.id));
         found.truncate(self.wanted);
         if found.len() < self.wanted {
             return Ok(None);
         }
-        let rest = best_of_others(seen, &found, self.allowed);
+        let rest = best_of_others(walk.seen, &found, self.allowed);
         Ok(Some((found, rest)))
     }
+}
 
-    /// Reads of some nodes what is on disk: records, codes, or both.
-    async fn read_ahead(
-        &self,
-        segment: &SegmentReader,
-        nodes: &[u32],
-        ahead: &mut HashMap<u32, Ahead>,
-        scores: &mut Scores,
-        bounds: &mut Bounds,
-        stats: &mut CandidateStats,
-    ) -> Result<(), Error> {
-        ahead.extend(nodes.iter().map(|&node| (node, Ahead::default())));
-        if segment.codes.is_some() {
-            self.score(segment, nodes, scores, bounds, stats).await?;
-            for scored in scores.bounded(nodes) {
-                ahead.entry(scored.point).or_default().scored = Some(scored);
+/// A walk, and what it has seen.
+struct Walk<'a> {
+    search: &'a CandidateSearch<'a>,
+    segment: &'a SegmentReader,
+    linked: &'a Linked<'a>,
+    seen: &'a mut Vec<(u32, f32, f32)>,
+    bounds: &'a mut Bounds,
+    stats: &'a mut CandidateStats,
+}
+
+impl<'a> Walk<'a> {
+    /// The code of a point, if it is in memory.
+    #[inline]
+    fn code(&self, point: u32) -> Option<&'a [u8]> {
+        match &self.segment.data.codes {
+            CodesData::Pinned(records) => {
+                let record_bytes = self.segment.data.codec.record_bytes();
+                Some(&records[point as usize * record_bytes..][..record_bytes])
             }
+            CodesData::OnDisk(_) => self.linked.data.code(point),
         }
-        let (Some(file), Some(linked)) = (&segment.linked, &segment.data.linked) else { return Ok(()) };
-        let path = segment.data.dir.join(LINKED);
-        let mut checked = Ok(());
-        let sink = |index: usize, record: &[u8]| {
-            if checked.is_ok() {
-                checked = linked.check(&path, record);
-            }
-            ahead.entry(nodes[index]).or_default().record = Some(record.into());
-        };
-        stats.read.add(&file.read(nodes, self.control, sink).await?);
-        checked
     }
 
-    /// Where the walk begins: the best points of level 1, or else the entry point.
-    async fn entries(
-        &self,
-        segment: &SegmentReader,
-        scratch: &mut WalkScratch,
-        bounds: &mut Bounds,
-        stats: &mut CandidateStats,
-    ) -> Result<Vec<Candidate>, Error> {
-        let graph = &segment.data.graph;
-        let WalkScratch { search, scores, seen, .. } = scratch;
-        seen.clear();
-        let Some(mut search) = GraphSearch::above(search, graph.len() as usize, graph.entry(), ENTRIES)
-        else {
-            let Some((entry, _)) = graph.entry() else { return Ok(Vec::new()) };
-            self.score(segment, &[entry], scores, bounds, stats).await?;
-            return Ok(vec![Candidate { id: entry, score: scores.scores[0] }]);
+    /// The code of a point on a level above 0, or of the entry point.
+    fn upper_code(&self, point: u32) -> &'a [u8] {
+        let of_entry = || {
+            let codes = self.linked.data.entries()?;
+            let place = self.segment.data.graph.upper_points().binary_search(&point).ok()?;
+            let record_bytes = self.segment.data.codec.record_bytes();
+            Some(&codes[place * record_bytes..][..record_bytes])
         };
+        self.code(point).or_else(of_entry).expect("the codes of upper levels are in memory")
+    }
+
+    /// Scores a point by its code.
+    #[inline]
+    fn score_code(&mut self, point: u32, code: &[u8]) -> f32 {
+        self.scored(point, code, self.search.scorer.score(code))
+    }
+
+    /// Scores points on levels above 0.
+    fn score_upper(&mut self, points: &[u32], scores: &mut Vec<f32>) {
+        scores.resize(points.len(), 0.0);
+        if let CodesData::Pinned(records) = &self.segment.data.codes {
+            self.search.scorer.score_many(records, points, scores);
+        } else {
+            for (&point, score) in points.iter().zip(&mut *scores) {
+                *score = self.search.scorer.score(self.upper_code(point));
+            }
+        }
+        for (&point, score) in points.iter().zip(scores) {
+            *score = self.scored(point, self.upper_code(point), *score);
+        }
+    }
+
+    /// Notes what is known of a point whose code has this score.
+    #[inline]
+    fn scored(&mut self, point: u32, code: &[u8], score: f32) -> f32 {
+        let CandidateSearch { part_of_rest, bounded, .. } = *self.search;
+        self.stats.codes_scored += 1;
+        // Bytes that encode no vector may score NaN, which counts as the worst score.
+        let score = score.max(f32::NEG_INFINITY);
+        let is_on_disk = matches!(self.segment.data.codes, CodesData::OnDisk(_));
+        if part_of_rest.is_some() || bounded && is_on_disk {
+            let bound = self.search.bound(code, score);
+            if is_on_disk {
+                self.bounds.insert(point, bound);
+            }
+            if part_of_rest.is_some() {
+                self.seen.push(Bounded { point, score, bound }.with_best(part_of_rest));
+            }
+        }
+        score
+    }
+
+    /// Where the walk begins: all that the way to the best point of level 1 leads past.
+    fn entries(&mut self, scratch: &mut SearchScratch) -> Vec<Candidate> {
+        let graph = &self.segment.data.graph;
+        let Some((entry, _)) = graph.entry() else { return Vec::new() };
+        let Some(mut search) = GraphSearch::above(scratch, graph.len() as usize, graph.entry()) else {
+            let score = self.score_code(entry, self.upper_code(entry));
+            return vec![Candidate { id: entry, score }];
+        };
+        let (mut scores, mut entries) = (Vec::new(), Vec::new());
         loop {
             match search.next() {
                 Step::Expand { node, level } => search.links(graph.upper_links(node, level)),
                 Step::Score(points) => {
-                    self.score(segment, points, scores, bounds, stats).await?;
-                    if self.part_of_rest.is_some() {
-                        seen.extend(scores.of(points, self.part_of_rest));
-                    }
-                    search.scores(&scores.scores);
+                    self.score_upper(points, &mut scores);
+                    entries.extend(points.iter().zip(&scores).map(|(&id, &score)| Candidate { id, score }));
+                    search.scores(&scores);
                 }
-                Step::Done => return Ok(search.finish().to_vec()),
+                Step::Done => return entries,
+            }
+        }
+    }
+
+    fn in_memory<'s>(
+        &mut self,
+        kept: (usize, usize),
+        entries: &[Candidate],
+        scratch: &'s mut LinkedScratch,
+    ) -> Result<&'s [Candidate], Error> {
+        let Linked { data, scorer } = self.linked;
+        let control = self.search.control;
+        let stop = || control.is_stopped();
+        search_linked_in_memory(&data.layout, self, scorer, scratch, kept, entries, stop)
+            .map_err(|_| Error::Stopped)
+    }
+
+    /// Reads several nodes, expands all of them, and begins again. So the walk is the same on every disk.
+    async fn on_disk<'s>(
+        &mut self,
+        file: &Records,
+        kept: (usize, usize),
+        entries: &[Candidate],
+        scratch: &'s mut LinkedScratch,
+    ) -> Result<&'s [Candidate], Error> {
+        let Linked { data, scorer } = self.linked;
+        let path = self.segment.data.dir.join(LINKED);
+        let mut search = LinkedSearch::new(scratch, self.len(), kept, entries);
+        let mut records = vec![Vec::new(); READ_AT_ONCE];
+        loop {
+            self.search.check_stop()?;
+            let nodes: Vec<u32> = iter::from_fn(|| search.next()).take(READ_AT_ONCE).collect();
+            if nodes.is_empty() {
+                return Ok(search.finish());
+            }
+            let sink = |index: usize, record: &[u8]| record.clone_into(&mut records[index]);
+            let read = file.read(&nodes, self.search.control, sink).await?;
+            self.stats.read.add(&read);
+            for (&node, record) in nodes.iter().zip(&records) {
+                let (record, code) = data.split(record);
+                data.check(&path, record)?;
+                let score = self.score_code(node, self.code(node).unwrap_or(code));
+                search.expand(&data.layout, scorer, node, record, score);
             }
         }
     }
 }
 
-/// Fetches what expanding a node will read, as far as it is in memory.
-fn fetch(segment: &SegmentReader, linked: &LinkedData, node: u32) {
-    if let Some(record) = linked.record(node) {
-        prefetch(record);
+impl LinkedNodes for Walk<'_> {
+    fn len(&self) -> usize {
+        self.segment.data.points as usize
     }
-    if let CodesData::Pinned(records) = &segment.data.codes {
-        let record_bytes = segment.data.codec.record_bytes();
-        prefetch(&records[node as usize * record_bytes..][..record_bytes]);
+
+    #[inline]
+    fn record(&self, node: u32) -> &[u8] {
+        self.linked.data.record(node).expect("the records are in memory")
+    }
+
+    #[inline]
+    fn score(&mut self, node: u32) -> f32 {
+        let code = self.code(node).expect("codes are in memory, or beside the records");
+        self.score_code(node, code)
+    }
+
+    #[inline]
+    fn fetch(&self, node: u32) {
+        prefetch(self.record(node));
+        self.code(node).into_iter().for_each(prefetch);
     }
 }

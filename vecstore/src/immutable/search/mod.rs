@@ -64,7 +64,7 @@ pub(crate) struct CandidateSearch<'a> {
     pub(crate) scorer: &'a dyn Scorer,
     /// Candidates wanted. Fewer come back only where fewer points are allowed.
     pub(crate) wanted: usize,
-    /// Candidates the graph search keeps.
+    /// Candidates the graph search keeps, at least the hits that are wanted.
     pub(crate) ef: usize,
     pub(crate) allowed: Allowed<'a>,
     /// If a filter, or deletions of more than half, leave at most this many points, each is scored.
@@ -182,7 +182,7 @@ impl CandidateSearch<'_> {
                 Allowed::Only(_) => None,
             };
             let found = match linked {
-                Some(linked) => self.walk_linked(segment, &linked, kept, scratch, bounds, stats).await?,
+                Some(linked) => self.walk_linked(segment, &linked, scratch, bounds, stats).await?,
                 None => self.walk(segment, allowed, kept, scratch, bounds, stats).await?,
             };
             if let Some(found) = found {

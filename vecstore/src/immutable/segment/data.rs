@@ -12,10 +12,10 @@ use crate::immutable::graph::GraphData;
 use crate::immutable::ids::IdsData;
 use crate::immutable::originals;
 use crate::immutable::payload::PayloadData;
+use crate::immutable::pinned::PinnedBytes;
 use crate::immutable::records::Records;
 use crate::schema::{Placement, Schema};
-use aligned_vec::{AVec, avec};
-use io_core::{DynBackend, FileSystem, OpenOptions, ReadControl};
+use io_core::{DynBackend, FileSystem, OpenOptions, ReadControl, VectorReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vecstore_format::ElementType;
@@ -27,8 +27,8 @@ use vecstore_quant::Codec;
 /// The codes of a segment.
 #[derive(Debug)]
 pub(crate) enum CodesData {
-    /// Records, concatenated, from the start of a cache line.
-    Pinned(AVec<u8>),
+    /// Records, concatenated.
+    Pinned(PinnedBytes),
     OnDisk(RecordChecksums),
 }
 
@@ -138,9 +138,11 @@ impl SegmentData {
                 let (file, options) = (dir.join(LINKED), options_of(place.graph));
                 let mut records = Records::open(backend, &file, &options, ElementType::U8, None).await?;
                 records.file().check(&info.expected(&path, LINKED)?)?;
-                records.check(u64::from(points), layout.record_bytes() as u32)?;
+                let record_bytes = layout.record_bytes() + codec.record_bytes();
+                records.check(u64::from(points), record_bytes as u32)?;
                 records.load_checksums().await?;
-                let linked = LinkedData::load(&records, layout, points, place.graph).await?;
+                let upper = graph.upper_points();
+                let linked = LinkedData::load(&records, layout, upper, &codes_data, place.graph).await?;
                 records.close().await?;
                 Some(linked)
             }
@@ -221,13 +223,10 @@ async fn close(pages: Pages) -> Result<PagesData, Error> {
     Ok(pages.data().clone())
 }
 
-pub(super) async fn load_records(
-    file: &Records,
-    record_bytes: usize,
-    points: u32,
-) -> Result<AVec<u8>, Error> {
+async fn load_records(file: &Records, record_bytes: usize, points: u32) -> Result<PinnedBytes, Error> {
     const BATCH: usize = 16 << 10;
-    let mut records = avec![0; record_bytes * points as usize];
+    let path = &file.file().reader().file().path;
+    let mut records = PinnedBytes::zeroed(record_bytes * points as usize, path)?;
     let all: Vec<u32> = (0..points).collect();
     for batch in all.chunks(BATCH) {
         let sink = |index: usize, record: &[u8]| {

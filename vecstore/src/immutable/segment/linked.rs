@@ -1,15 +1,24 @@
-//! The linked layout of a segment's graph: for each point a record of its links, with codes of the points
-//! that they lead to. They are in memory or on disk, as the graph is.
+//! The linked layout of a segment's graph. It has a record for each point, with all that a walk needs of it:
+//!
+//! ```text
+//! links, and codes of the points that they lead to, as `LinkedLayout` has them | the point's own code
+//! ```
+//!
+//! A record lies in one page if it fits. The records are in memory or on disk, as the graph is.
 
-use super::data::load_records;
+use super::data::CodesData;
 use crate::error::Error;
+use crate::immutable::chunks::chunks_by_bytes;
+use crate::immutable::pinned::PinnedBytes;
 use crate::immutable::records::Records;
 use crate::schema::{GraphLayout, Placement, Schema};
-use aligned_vec::AVec;
-use io_core::VectorReader;
+use io_core::{ReadControl, VectorReader};
 use std::path::Path;
 use vecstore_format::vector_file::RecordChecksums;
 use vecstore_index::graph::LinkedLayout;
+
+/// A cache line.
+const LINE: usize = 64;
 
 /// The records of a segment, as far as they are in memory.
 #[derive(Debug)]
@@ -21,9 +30,14 @@ pub(crate) struct LinkedData {
 
 #[derive(Debug)]
 enum LinkedRecords {
-    /// Concatenated, from the start of a cache line.
-    Pinned(AVec<u8>),
-    OnDisk(RecordChecksums),
+    /// One each `stride` bytes, which begin at a cache line. They have no codes of the points themselves
+    /// if codes are in memory without them.
+    Pinned { records: PinnedBytes, stride: usize },
+    OnDisk {
+        checksums: RecordChecksums,
+        /// Codes of the points on levels above 0, where a walk begins. They are in the order of their ids.
+        entries: Option<Vec<u8>>,
+    },
 }
 
 /// The layout of the records, if the schema asks for them.
@@ -34,18 +48,41 @@ pub(crate) fn linked_layout(schema: &Schema) -> Option<LinkedLayout> {
 }
 
 impl LinkedData {
-    /// Takes the records of an open file whose checksums are loaded.
+    /// Takes the records of an open file whose checksums are loaded. A walk begins at the points of `upper`.
     pub(super) async fn load(
         file: &Records,
         layout: LinkedLayout,
-        points: u32,
+        upper: &[u32],
+        codes: &CodesData,
         placement: Placement,
     ) -> Result<Self, Error> {
+        let header = file.file().header();
+        let (points, whole) = (header.count as u32, header.stride() as usize);
+        let are_codes_pinned = matches!(codes, CodesData::Pinned(_));
+        let own = layout.record_bytes();
         let records = match placement {
             Placement::Pinned => {
-                LinkedRecords::Pinned(load_records(file, layout.record_bytes(), points).await?)
+                let kept = if are_codes_pinned { own } else { whole };
+                let stride = kept.next_multiple_of(LINE);
+                let path = &file.file().reader().file().path;
+                let mut records = PinnedBytes::zeroed(stride * points as usize, path)?;
+                read_all(file, &(0..points).collect::<Vec<_>>(), |index, record| {
+                    records[index * stride..][..kept].copy_from_slice(&record[..kept]);
+                })
+                .await?;
+                LinkedRecords::Pinned { records, stride }
             }
-            Placement::Cold | Placement::Cached => LinkedRecords::OnDisk(file.file().checksums().clone()),
+            Placement::Cold | Placement::Cached => {
+                let code_bytes = whole - own;
+                let mut entries = (!are_codes_pinned).then(|| vec![0; code_bytes * upper.len()]);
+                if let Some(entries) = &mut entries {
+                    read_all(file, upper, |index, record| {
+                        entries[index * code_bytes..][..code_bytes].copy_from_slice(&record[own..]);
+                    })
+                    .await?;
+                }
+                LinkedRecords::OnDisk { checksums: file.file().checksums().clone(), entries }
+            }
         };
         let data = Self { layout, points, records };
         for point in 0..points {
@@ -58,20 +95,44 @@ impl LinkedData {
     /// The checksums of records that are on disk.
     pub(super) fn on_disk(&self) -> Option<&RecordChecksums> {
         match &self.records {
-            LinkedRecords::Pinned(_) => None,
-            LinkedRecords::OnDisk(checksums) => Some(checksums),
+            LinkedRecords::Pinned { .. } => None,
+            LinkedRecords::OnDisk { checksums, .. } => Some(checksums),
         }
     }
 
-    /// The record of a point, if it is in memory.
+    /// The links of a point and the codes of its neighbours, if they are in memory.
     #[inline]
     pub(crate) fn record(&self, point: u32) -> Option<&[u8]> {
         match &self.records {
-            LinkedRecords::Pinned(records) => {
-                let record_bytes = self.layout.record_bytes();
-                Some(&records[point as usize * record_bytes..][..record_bytes])
+            LinkedRecords::Pinned { records, stride } => {
+                Some(&records[point as usize * stride..][..self.layout.record_bytes()])
             }
-            LinkedRecords::OnDisk(_) => None,
+            LinkedRecords::OnDisk { .. } => None,
+        }
+    }
+
+    /// The code of a point, if it is in memory beside its record.
+    #[inline]
+    pub(crate) fn code(&self, point: u32) -> Option<&[u8]> {
+        match &self.records {
+            LinkedRecords::Pinned { records, stride } => {
+                let code = &records[point as usize * stride..][..*stride][self.layout.record_bytes()..];
+                (!code.is_empty()).then_some(code)
+            }
+            LinkedRecords::OnDisk { .. } => None,
+        }
+    }
+
+    /// Splits a record that was read into its two parts.
+    pub(crate) fn split<'r>(&self, record: &'r [u8]) -> (&'r [u8], &'r [u8]) {
+        record.split_at(self.layout.record_bytes())
+    }
+
+    /// Codes of the points on levels above 0, if codes are not in memory otherwise.
+    pub(crate) fn entries(&self) -> Option<&[u8]> {
+        match &self.records {
+            LinkedRecords::Pinned { .. } => None,
+            LinkedRecords::OnDisk { entries, .. } => entries.as_deref(),
         }
     }
 
@@ -83,8 +144,20 @@ impl LinkedData {
 
     pub(super) fn memory_bytes(&self) -> usize {
         match &self.records {
-            LinkedRecords::Pinned(records) => records.len(),
-            LinkedRecords::OnDisk(checksums) => checksums.memory_bytes(),
+            LinkedRecords::Pinned { records, .. } => records.len(),
+            LinkedRecords::OnDisk { checksums, entries } => {
+                checksums.memory_bytes() + entries.as_ref().map_or(0, Vec::len)
+            }
         }
     }
+}
+
+/// Reads the records of some points, in batches that fit in memory. Passes each to `sink(index, record)`.
+async fn read_all(file: &Records, points: &[u32], mut sink: impl FnMut(usize, &[u8])) -> Result<(), Error> {
+    let mut first = 0;
+    for batch in chunks_by_bytes(points, |_| u64::from(file.file().header().stride())) {
+        file.read(batch, &ReadControl::default(), |index, record| sink(first + index, record)).await?;
+        first += batch.len();
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@
 //!                  codes.vec      codes               fields.pages     indexes of payload fields
 //!                  graph.pages    HNSW                deleted-*.pages  which points are deleted
 //!                  codec.pages    the codec's model, if it has one
-//!                  linked.vec     links with codes of their points, if the schema asks for them
+//!                  linked.vec     links with codes of points, if the schema asks for them
 //! ```
 //!
 //! | module | concern |

@@ -30,23 +30,30 @@ fn a_file_of_other_contents_with_the_right_checksums_is_found() {
     }
 }
 
-/// A linked record whose links lead elsewhere is whole, and not of this graph.
+/// A linked record whose links lead elsewhere, or whose code is of another vector, is whole, and not of this
+/// segment.
 #[test]
-fn a_linked_record_with_links_that_the_graph_does_not_have_is_found() {
+fn a_linked_record_that_does_not_belong_is_found() {
     if !crate::is_linked() {
         return;
     }
     let family = family();
     let path = Path::new("segment-000001/linked.vec");
-    let mut bytes = family.tree()[path].clone();
+    let sound = family.tree()[path].clone();
+    let number = |at: usize| u32::from_le_bytes(sound[at..at + 4].try_into().unwrap());
+    let (points, stride) = (number(24), number(32) as usize);
     let links: Vec<u32> =
-        bytes[PAGE..PAGE + 128].as_chunks().0.iter().map(|link| u32::from_le_bytes(*link)).collect();
-    let points = u32::from_le_bytes(bytes[24..28].try_into().unwrap());
+        sound[PAGE..PAGE + 128].as_chunks().0.iter().map(|link| u32::from_le_bytes(*link)).collect();
     let other = (1..points).find(|point| !links.contains(point)).expect("a point has few links");
-    bytes[PAGE..PAGE + 4].copy_from_slice(&other.to_le_bytes());
-    let found = problems(&on_disk(&forged(family.tree(), path, &bytes)));
-    let reason = "the record of point 0 has links that graph.pages does not have";
-    assert!(found.iter().any(|error| error.to_string().contains(reason)), "{found:?}");
+    let forge = |at: usize, new: &[u8], reason: &str| {
+        let mut bytes = sound.clone();
+        bytes[at..at + new.len()].copy_from_slice(new);
+        let found = problems(&on_disk(&forged(family.tree(), path, &bytes)));
+        assert!(found.iter().any(|error| error.to_string().contains(reason)), "{found:?}");
+    };
+    forge(PAGE, &other.to_le_bytes(), "the record of point 0 does not begin with links of graph.pages");
+    let last = PAGE + stride - 1;
+    forge(last, &[!sound[last]], "the code of point 0 is not that of its vector");
 }
 
 /// Any content with right checksums gives an answer or an error, and no panic.
