@@ -60,9 +60,9 @@ pub const CLAIMS: &[Claim] = &[
         table: "Random reads",
         rows: &[("page cache", &["O_DIRECT", "cold"]), ("contender", BACKENDS)],
         figure: "reads/s",
-        over: Some(Over { value: "bare ring", column: "contender", same: AS_MANY }),
+        over: Some(Over { value: "fio", column: "contender", same: AS_MANY }),
         aim: Some(Aim::AtLeast(0.9)),
-        says: "Reads of a slow disk that is not cached: {range} times the rate of a bare ring.",
+        says: "Reads of a slow disk that is not cached: {range} times the rate of fio.",
     },
     Claim {
         scenario: "backends",
