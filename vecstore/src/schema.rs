@@ -242,6 +242,28 @@ impl Schema {
         self.index(field, kind)
     }
 
+    /// The layout of the graph that suits the rest of the schema. In memory, a linked graph is faster and
+    /// takes several times as much. On disk it takes one read for each point that a search expands, where a
+    /// compact one takes one for each neighbour. So it is chosen for graphs on disk, and where the vectors
+    /// are in memory anyway.
+    #[must_use]
+    pub fn suitable_graph(&self) -> GraphLayout {
+        let saves_memory =
+            self.placement.graph == Placement::Pinned && self.placement.vectors != Placement::Pinned;
+        if saves_memory || self.linked_record_bytes() as u64 > RECORD_BYTES_MAX {
+            GraphLayout::Compact
+        } else {
+            GraphLayout::Linked
+        }
+    }
+
+    /// The most bytes of a record of a linked graph.
+    fn linked_record_bytes(&self) -> usize {
+        // The code of the point itself has at most a byte a component, and a few numbers.
+        let own = (self.dim as usize).next_multiple_of(64) + 64;
+        LinkedLayout::bytes_of(self.dim as usize, self.hnsw.links_max(0)) + own
+    }
+
     /// Checks that the parts fit each other.
     ///
     /// # Errors
@@ -255,9 +277,7 @@ impl Schema {
         if let Err(error) = self.hnsw.check() {
             return wrong(format!("hnsw: {error}"));
         }
-        // The code of the point itself has at most a byte a component, and a few numbers.
-        let own = (self.dim as usize).next_multiple_of(64) + 64;
-        let record_bytes = LinkedLayout::bytes_of(self.dim as usize, self.hnsw.links_max(0)) + own;
+        let record_bytes = self.linked_record_bytes();
         if self.graph == GraphLayout::Linked && record_bytes as u64 > RECORD_BYTES_MAX {
             return wrong(format!(
                 "graph: the records of linked nodes have up to {record_bytes} bytes, and at most {RECORD_BYTES_MAX} \
@@ -313,6 +333,20 @@ mod tests {
             assert_eq!(text.contains(r#""graph":"linked""#), layout == GraphLayout::Linked, "{text}");
             assert!(!text.contains("compact"), "{text}");
             assert_eq!(serde_json::from_str::<Schema>(&text).unwrap(), schema);
+        }
+        use Placement::{Cached, Cold, Pinned};
+        for (dim, graph, vectors, suitable) in [
+            (3, Pinned, Cold, GraphLayout::Compact),
+            (3, Pinned, Cached, GraphLayout::Compact),
+            (3, Pinned, Pinned, GraphLayout::Linked),
+            (3, Cached, Cold, GraphLayout::Linked),
+            (3, Cold, Cold, GraphLayout::Linked),
+            (65_520, Cold, Cold, GraphLayout::Compact),
+        ] {
+            let placement = Placements { graph, vectors, ..Placements::default() };
+            let schema = Schema { placement, ..Schema::new(dim) };
+            assert_eq!(schema.suitable_graph(), suitable, "{dim} {graph:?} {vectors:?}");
+            assert_eq!(Schema { graph: suitable, ..schema }.check(), Ok(()));
         }
         let tenants: Schema =
             serde_json::from_str(r#"{"dim":3,"indexes":{"t":"keyword"},"defragment":["t"]}"#).unwrap();

@@ -8,11 +8,12 @@ use clap::{ArgGroup, Args, ValueEnum};
 use io_core::StopFlag;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::schema::{
     DIM_MAX, Distance, EF_CONSTRUCT_MAX, ElementType, GraphLayout, HnswParams, M_MAX, Placement,
-    Quantization, Schema,
+    Quantization, Schema, UnknownGraphLayoutError,
 };
 
 #[derive(Args)]
@@ -64,7 +65,6 @@ impl Create {
             distance: self.graph.distance,
             element: self.element.element(),
             hnsw: self.graph.params(),
-            graph: self.graph.layout,
             quantization: self.graph.quantization,
             ..Schema::new(self.dim.unwrap_or(0))
         };
@@ -99,6 +99,7 @@ impl Create {
                 Part::Indexes => &mut placement.indexes,
             } = place;
         }
+        schema.graph = self.graph.layout(&schema);
         Ok(schema)
     }
 }
@@ -134,16 +135,43 @@ pub(crate) struct GraphArgs {
     /// Same seed, same graph
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Layout of the graph: compact, or linked, which is faster and takes more memory
-    #[arg(long = "graph", value_name = "LAYOUT", default_value_t = GraphLayout::default())]
-    pub(crate) layout: GraphLayout,
+    /// Layout of the graph: compact, or linked, which is faster and takes more memory. auto is linked if the
+    /// graph is on disk, or the vectors are in memory
+    #[arg(long = "graph", value_name = "LAYOUT", default_value = "auto")]
+    pub(crate) layout: Layout,
     /// Codes that search scores instead of vectors: int8, int8_global[=QUANTILE], int4,
     /// product[=COMPRESSION], binary, rotated4, rotated2, rotated1
     #[arg(long, value_name = "METHOD", default_value_t = Quantization::default())]
     pub(crate) quantization: Quantization,
 }
 
+/// The layout of a graph, or the one that suits the schema.
+#[derive(Clone, Copy)]
+pub(crate) enum Layout {
+    Auto,
+    Fixed(GraphLayout),
+}
+
+impl FromStr for Layout {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        if name == "auto" {
+            return Ok(Self::Auto);
+        }
+        name.parse().map(Self::Fixed).map_err(|error: UnknownGraphLayoutError| format!("{error}, or auto"))
+    }
+}
+
 impl GraphArgs {
+    /// The layout of a schema's graph.
+    pub(crate) fn layout(&self, schema: &Schema) -> GraphLayout {
+        match self.layout {
+            Layout::Auto => schema.suitable_graph(),
+            Layout::Fixed(layout) => layout,
+        }
+    }
+
     pub(crate) fn params(&self) -> HnswParams {
         HnswParams { m: self.m, ef_construct: self.ef_construct, seed: self.seed }
     }
