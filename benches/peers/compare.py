@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds and searches the same vectors with hnswlib, usearch, SymphonyQG and vecstore, in turn.
+"""Builds and searches the same vectors with hnswlib, usearch, SymphonyQG, ScaNN and vecstore, in turn.
 
 It prints one table.
 
@@ -14,8 +14,10 @@ All hold everything in memory, use m=16, ef_construct=128 and cosine, and search
 vecstore's time to build includes writing its files. Its bytes a vector are codes and graph. Those of hnswlib
 and SymphonyQG are the saved index, and those of usearch what it says it uses: all include the vectors.
 SymphonyQG has 32 links a node, as the lowest level of the others, and ef_construct=200, as its authors do.
+ScaNN has no graph. It has as many leaves as the root of the points, times two and a half, and ranks the best
+100 by their vectors. Its ef is the number of leaves that it searches.
 
-BENCH_JSON=file gets the table as JSON.
+BENCH_JSON=file gets the table as JSON, after those that the file has.
 """
 
 import argparse
@@ -130,6 +132,36 @@ def run_symphonyqg(args):
     sweep(args, "SymphonyQG", build, size, search, queries, truth)
 
 
+def run_scann(args):
+    import numpy
+    import scann
+
+    base, queries, truth = load(args)
+    base /= numpy.linalg.norm(base, axis=1, keepdims=True)
+    queries /= numpy.linalg.norm(queries, axis=1, keepdims=True)
+    leaves = int(2.5 * len(base) ** 0.5)
+
+    def make():
+        builder = scann.scann_ops_pybind.builder(base, LIMIT, "dot_product")
+        builder = builder.set_n_training_threads(args.threads)
+        tree = builder.tree(leaves, leaves // 10, training_sample_size=len(base))
+        hashed = tree.score_ah(2, anisotropic_quantization_threshold=0.2)
+        return hashed.reorder(100).build()
+
+    build = timed(make)
+    index = build[0]
+    index.set_num_threads(args.threads)
+
+    def search(queries, ef):
+        return index.search_batched_parallel(queries, leaves_to_search=min(ef, leaves))[0]
+
+    with tempfile.TemporaryDirectory() as directory:
+        index.serialize(directory)
+        files = pathlib.Path(directory).iterdir()
+        size = sum(os.path.getsize(file) for file in files) / len(base)
+    sweep(args, "ScaNN", build, size, search, queries, truth)
+
+
 def run_vecstore(args):
     paths = {"BENCH_VECTORS": args.vectors, "BENCH_QUERIES": args.queries, "BENCH_TRUTH": args.truth}
     paths = {name: str(pathlib.Path(path).resolve()) for name, path in paths.items()}
@@ -142,6 +174,7 @@ SYSTEMS = {
     "hnswlib": run_hnswlib,
     "usearch": run_usearch,
     "symphonyqg": run_symphonyqg,
+    "scann": run_scann,
     "vecstore": run_vecstore,
 }
 
@@ -160,7 +193,7 @@ def spread(values):
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
-def table(rounds):
+def table(rounds, data):
     """As the benches write theirs, of which `report record` keeps one."""
     peers = [name for name in rounds[0] if not name.startswith("vecstore")]
     columns = ["system", "bytes a vector", "build s", "build s, ratio", "build CPU s", "build CPU s, ratio"]
@@ -180,7 +213,7 @@ def table(rounds):
         table_rows.append(cells)
     notes = [f"Rounds: {len(rounds)}. *ratio*: to the best peer of the same round."]
     plots = [{"x": "system", "y": "q/s", "series": "system", "pictures": [], "log": False}]
-    title = "Graph beside peers: figures at recall@10 of {} and {}".format(*RECALLS)
+    title = "Graph beside peers, {}: figures at recall@10 of {} and {}".format(data, *RECALLS)
     return {"title": title, "notes": notes, "columns": columns, "rows": table_rows, "plots": plots}
 
 
@@ -212,14 +245,16 @@ def shown(cell):
     return cell if isinstance(cell, str) else number(cell)
 
 
-def print_table(rounds):
-    made = table(rounds)
+def print_table(rounds, data):
+    made = table(rounds, data)
     print("| " + " | ".join(made["columns"]) + " |")
     print("|---" * len(made["columns"]) + "|")
     for row in made["rows"]:
         print("| " + " | ".join(map(shown, row)) + " |")
     if path := os.environ.get("BENCH_JSON"):
-        pathlib.Path(path).write_text(json.dumps({"scenario": "graph_peers", "tables": [made]}))
+        path = pathlib.Path(path)
+        before = json.loads(path.read_text())["tables"] if path.exists() and path.stat().st_size else []
+        path.write_text(json.dumps({"scenario": "graph_peers", "tables": [*before, made]}))
 
 
 def main():
@@ -249,7 +284,9 @@ def main():
                 rows.setdefault(row["system"], []).append(row)
         rounds.append(rows)
 
-    print_table(rounds)
+    base, _, _ = load(args)
+    data = pathlib.Path(args.vectors).name.split("-")[0]
+    print_table(rounds, f"{data}, {len(base)} x {base.shape[1]}")
 
 
 if __name__ == "__main__":
