@@ -8,51 +8,22 @@
 use benches::cpu_time;
 use benches::data::{Error, Vectors, variable};
 use benches::report::{Plot, Report, Table};
+use benches::search_data::{LIMIT, SearchData, ids, recall};
 use io_core::DynBackend;
 use io_mmap::MmapBackend;
 use serde_json::json;
 use std::io::Write;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use vecstore::collection::{
     BuildStage, Collection, CollectionOptions, Durability, OptimizeProgress, SearchParams, SearchRequest,
     SearchResult,
 };
-use vecstore::dataset::Clustered;
-use vecstore::input::read_npy_i32;
 use vecstore::point::{Point, PointId};
 use vecstore::schema::{GraphLayout, Placement, Placements, Quantization, Schema};
 
-const LIMIT: usize = 10;
 const EFS: [usize; 12] = [12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 const REPEATS: usize = 3;
-
-struct Data {
-    vectors: Vectors,
-    queries: Vectors,
-    /// The nearest points of each query, if given. Otherwise an exact search finds them.
-    truth: Option<Vec<Vec<PointId>>>,
-}
-
-fn load() -> Result<Data, Error> {
-    if let (Some(vectors), Some(queries)) = (variable("BENCH_VECTORS"), variable("BENCH_QUERIES")) {
-        let truth = match variable("BENCH_TRUTH") {
-            Some(path) => {
-                let id = |id: &i32| PointId::Num(id.unsigned_abs().into());
-                let rows = read_npy_i32(Path::new(&path))?;
-                Some(rows.iter().map(|row| row.iter().take(LIMIT).map(id).collect()).collect())
-            }
-            None => None,
-        };
-        return Ok(Data { vectors: Vectors::read(&vectors)?, queries: Vectors::read(&queries)?, truth });
-    }
-    let count = if variable("BENCH_QUICK").is_some() { 3000 } else { 60_000 };
-    let mut base = Clustered::new(count, 100, 7);
-    let components = base.queries(100).concat();
-    let vectors = Vectors::all_of(&mut base)?;
-    Ok(Data { queries: Vectors { components, ..vectors.clone() }, vectors, truth: None })
-}
 
 struct Measured {
     build_seconds: f64,
@@ -74,7 +45,12 @@ struct Searched {
     rescored: f64,
 }
 
-fn measure(data: &Data, method: Quantization, graph: GraphLayout, threads: usize) -> Result<Measured, Error> {
+fn measure(
+    data: &SearchData,
+    method: Quantization,
+    graph: GraphLayout,
+    threads: usize,
+) -> Result<Measured, Error> {
     let dir = tempfile::tempdir_in(variable("BENCH_DIR").unwrap_or_else(|| ".".to_owned()))?;
     let pinned = Placement::Pinned;
     let placement = Placements {
@@ -126,7 +102,6 @@ fn measure(data: &Data, method: Quantization, graph: GraphLayout, threads: usize
         let found = collection.search_batch(requests).wait()?;
         Ok((found, started.elapsed().as_secs_f64(), (cpu_time() - cpu).as_secs_f64()))
     };
-    let ids = |found: &SearchResult| found.hits.iter().map(|hit| hit.id).collect::<Vec<PointId>>();
     let truth: Vec<Vec<PointId>> = match &data.truth {
         Some(truth) => truth.clone(),
         None => search(SearchParams { exact: true, ..SearchParams::default() })?.0.iter().map(ids).collect(),
@@ -139,12 +114,7 @@ fn measure(data: &Data, method: Quantization, graph: GraphLayout, threads: usize
             let (_, again, cpu_again) = search(params)?;
             (seconds, cpu_seconds) = (seconds.min(again), cpu_seconds.min(cpu_again));
         }
-        let hits: usize = found
-            .iter()
-            .zip(&truth)
-            .map(|(found, truth)| ids(found).iter().filter(|id| truth.contains(id)).count())
-            .sum();
-        let recall = hits as f64 / (truth.len() * LIMIT) as f64;
+        let recall = recall(&found, &truth);
         let scored: u64 = found.iter().map(|found| found.stats.vectors_scored).sum();
         let count = data.queries.len() as f64;
         let (qps, cpu_us) = (count / seconds, cpu_seconds / count * 1e6);
@@ -166,7 +136,7 @@ fn measure(data: &Data, method: Quantization, graph: GraphLayout, threads: usize
 }
 
 fn main() -> Result<(), Error> {
-    let data = load()?;
+    let data = SearchData::load(if variable("BENCH_QUICK").is_some() { 3000 } else { 60_000 })?;
     let threads = variable("BENCH_THREADS").map_or(Ok(2), |threads| threads.parse())?;
     let methods = variable("BENCH_QUANTIZATION").unwrap_or_else(|| "int8,rotated4".to_owned());
     let layouts = variable("BENCH_GRAPH").unwrap_or_else(|| "compact,linked".to_owned());

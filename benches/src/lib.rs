@@ -20,6 +20,7 @@ pub mod report;
 pub mod ring;
 pub mod rounds;
 pub mod scenarios;
+pub mod search_data;
 pub mod settings;
 pub mod slow_disk;
 pub mod without_lanes;
