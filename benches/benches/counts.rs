@@ -6,7 +6,7 @@
 //! `BENCH_QUANTIZATION=int8` chooses the codes.
 
 use benches::data::{Error, variable};
-use benches::report::{Report, Table};
+use benches::report::{Cell, Report, Table};
 use benches::search_data::{LIMIT, SearchData, ids, recall};
 use io_core::DynBackend;
 use io_mmap::MmapBackend;
@@ -18,6 +18,8 @@ use vecstore::point::{Point, PointId};
 use vecstore::schema::{ElementType, GraphLayout, Placement, Placements, Quantization, Schema};
 
 const EFS: [usize; 10] = [10, 12, 16, 20, 24, 32, 48, 64, 96, 128];
+/// Recall at which contenders are compared.
+const RECALL: f64 = 0.95;
 /// Recall at which a sweep ends.
 const ENOUGH: f64 = 0.98;
 /// The part of the bounds that counts, in searches of graphs on disk.
@@ -64,12 +66,32 @@ fn counts(found: &[SearchResult], count: impl Fn(&SearchResult) -> u64) -> (f64,
     let mut all: Vec<u64> = found.iter().map(count).collect();
     all.sort_unstable();
     let mean = all.iter().sum::<u64>() as f64 / all.len().max(1) as f64;
-    (mean, all[all.len() * 99 / 100])
+    let last = (all.len() * 99).div_ceil(100).saturating_sub(1);
+    (mean, all.get(last).copied().unwrap_or(0))
 }
 
-fn on_disk(data: &SearchData, truth: &[Vec<PointId>], quantization: Quantization) -> Result<Table, Error> {
+/// A figure at a recall, between the two nearest settings. `None` if the recall is not reached.
+fn at(recall: f64, points: &[(f64, f64)]) -> Option<f64> {
+    let above = points.iter().position(|&(reached, _)| reached >= recall)?;
+    let Some(below) = above.checked_sub(1) else { return Some(points[above].1) };
+    let ((low, from), (high, to)) = (points[below], points[above]);
+    Some(from + (recall - low) / (high - low) * (to - from))
+}
+
+/// All settings, and what they come to at one recall.
+fn on_disk(
+    data: &SearchData,
+    truth: &[Vec<PointId>],
+    quantization: Quantization,
+) -> Result<[Table; 2], Error> {
     let (count, dim) = (data.vectors.len() as f64, data.vectors.dim);
-    let title = format!("Graph and codes on disk: {count} vectors of dimension {dim}, {quantization}");
+    let of = format!("{count} vectors of dimension {dim}, {quantization}");
+    let title = format!("Graph and codes on disk: {of}");
+    let mut summary = Table::new(
+        format!("Reads at recall@10 of {RECALL}: {of}"),
+        &["graph", "memory, % of f32", "bytes a vector on disk", "reads"],
+    )
+    .note("Between the two nearest settings of the table above.");
     let columns = [
         "graph",
         "memory, % of f32",
@@ -91,6 +113,8 @@ fn on_disk(data: &SearchData, truth: &[Vec<PointId>], quantization: Quantization
         let segments = info.segments.iter();
         let memory: u64 = segments.clone().flat_map(|segment| segment.memory_bytes.values()).sum();
         let disk: u64 = segments.flat_map(|segment| segment.disk_bytes.values()).sum();
+        let memory_part = 100.0 * memory as f64 / (4.0 * count * dim as f64);
+        let mut points = Vec::new();
         for ef in EFS {
             let rescore = Rescore::Undecided { part: PART };
             let found =
@@ -99,7 +123,7 @@ fn on_disk(data: &SearchData, truth: &[Vec<PointId>], quantization: Quantization
             let (reads, reads_p99) = counts(&found, |found| found.stats.read.reads);
             table.row([
                 graph.name().into(),
-                (100.0 * memory as f64 / (4.0 * count * dim as f64)).into(),
+                memory_part.into(),
                 (disk as f64 / count).into(),
                 ef.into(),
                 recall.into(),
@@ -108,13 +132,16 @@ fn on_disk(data: &SearchData, truth: &[Vec<PointId>], quantization: Quantization
                 reads_p99.into(),
                 counts(&found, |found| found.stats.vectors_scored).0.into(),
             ]);
+            points.push((recall, reads));
             if recall >= ENOUGH {
                 break;
             }
         }
+        let reads = at(RECALL, &points).map_or("-".into(), Cell::from);
+        summary.row([graph.name().into(), memory_part.into(), (disk as f64 / count).into(), reads]);
         collection.close()?;
     }
-    Ok(table)
+    Ok([table, summary])
 }
 
 fn proven(data: &SearchData, collection: &Collection, quantization: Quantization) -> Result<Table, Error> {
@@ -159,7 +186,7 @@ fn undecided(data: &SearchData, collection: &Collection, quantization: Quantizat
         };
         let share = |is_same: &dyn Fn(&SearchResult, &SearchResult) -> bool| {
             let same = all.iter().zip(&found).filter(|(a, b)| is_same(a, b)).count();
-            100.0 * same as f64 / all.len() as f64
+            100.0 * same as f64 / all.len().max(1) as f64
         };
         let mut error = 0.0f32;
         for (all, found) in all.iter().zip(&found) {
@@ -194,7 +221,9 @@ fn main() -> Result<(), Error> {
         }
     };
     let mut report = Report::new("counts");
-    report.table(on_disk(&data, &truth, quantization)?);
+    for table in on_disk(&data, &truth, quantization)? {
+        report.table(table);
+    }
     report.table(proven(&data, &collection, quantization)?);
     report.table(undecided(&data, &collection, quantization)?);
     collection.close()?;

@@ -212,7 +212,8 @@ def table(rounds, data):
             cells += cells_at(recall, name, rounds, peers)
         table_rows.append(cells)
     notes = [f"Rounds: {len(rounds)}. *ratio*: to the best peer of the same round."]
-    plots = [{"x": "system", "y": "q/s", "series": "system", "pictures": [], "log": False}]
+    rate = f"q/s, recall {RECALLS[0]}"
+    plots = [{"x": "system", "y": rate, "series": "system", "pictures": [], "log": False}]
     title = "Graph beside peers, {}: figures at recall@10 of {} and {}".format(data, *RECALLS)
     return {"title": title, "notes": notes, "columns": columns, "rows": table_rows, "plots": plots}
 

@@ -52,8 +52,13 @@ impl Setup {
                 rotated
             })
             .collect();
-        let filled =
-            fill_links(&graph.clone().into_parts(), &CodeScores::new(distance, &codes), layout.links_max());
+        let filled = fill_links(
+            &graph.clone().into_parts(),
+            &CodeScores::new(distance, &codes),
+            layout.links_max(),
+            &|| false,
+        )
+        .unwrap();
         let mut records = vec![0; POINTS * layout.record_bytes()];
         for (node, record) in (0..).zip(records.chunks_exact_mut(layout.record_bytes())) {
             layout.encode(
@@ -214,6 +219,11 @@ fn points_that_do_not_exist_are_ignored() {
         record
     };
     let scorer = layout.query(&[1.0; 4]);
+    // A score that is none is the worst one.
+    let entries = [(0, f32::NAN), (1, 0.5), (2, 1.0)].map(|(id, score)| Candidate { id, score });
+    let mut search = LinkedSearch::new(&mut scratch, 3, (2, 2), &entries);
+    assert_eq!((search.next(), search.next(), search.next()), (Some(2), Some(1), None));
+
     let entries = [(1, f32::NAN), (1, 1.0), (3, 1.0)].map(|(id, score)| Candidate { id, score });
     let mut search = LinkedSearch::new(&mut scratch, 3, (2, 2), &entries);
     assert_eq!((search.next(), search.next()), (Some(1), None));

@@ -243,13 +243,14 @@ impl Schema {
     }
 
     /// The layout of the graph that suits the rest of the schema. In memory, a linked graph is faster and
-    /// takes several times as much. On disk it takes one read for each point that a search expands, where a
-    /// compact one takes one for each neighbour. So it is chosen for graphs on disk, and where the vectors
-    /// are in memory anyway.
+    /// takes several times as much. With graph and codes on disk, it takes one read for each point that a
+    /// search expands, where a compact one takes one for each neighbour. So the linked layout is chosen for
+    /// graphs and codes on disk, and where the vectors are in memory anyway.
     #[must_use]
     pub fn suitable_graph(&self) -> GraphLayout {
-        let saves_memory =
-            self.placement.graph == Placement::Pinned && self.placement.vectors != Placement::Pinned;
+        let Placements { graph, codes, vectors, .. } = self.placement;
+        let pinned = Placement::Pinned;
+        let saves_memory = (graph == pinned || codes == pinned) && vectors != pinned;
         if saves_memory || self.linked_record_bytes() as u64 > RECORD_BYTES_MAX {
             GraphLayout::Compact
         } else {
@@ -335,17 +336,19 @@ mod tests {
             assert_eq!(serde_json::from_str::<Schema>(&text).unwrap(), schema);
         }
         use Placement::{Cached, Cold, Pinned};
-        for (dim, graph, vectors, suitable) in [
-            (3, Pinned, Cold, GraphLayout::Compact),
-            (3, Pinned, Cached, GraphLayout::Compact),
-            (3, Pinned, Pinned, GraphLayout::Linked),
-            (3, Cached, Cold, GraphLayout::Linked),
-            (3, Cold, Cold, GraphLayout::Linked),
-            (65_520, Cold, Cold, GraphLayout::Compact),
+        for (dim, graph, codes, vectors, suitable) in [
+            (3, Pinned, Pinned, Cold, GraphLayout::Compact),
+            (3, Pinned, Pinned, Cached, GraphLayout::Compact),
+            (3, Cold, Pinned, Cold, GraphLayout::Compact),
+            (3, Pinned, Cold, Cold, GraphLayout::Compact),
+            (3, Pinned, Pinned, Pinned, GraphLayout::Linked),
+            (3, Cached, Cold, Cold, GraphLayout::Linked),
+            (3, Cold, Cold, Cold, GraphLayout::Linked),
+            (65_520, Cold, Cold, Cold, GraphLayout::Compact),
         ] {
-            let placement = Placements { graph, vectors, ..Placements::default() };
+            let placement = Placements { graph, codes, vectors, ..Placements::default() };
             let schema = Schema { placement, ..Schema::new(dim) };
-            assert_eq!(schema.suitable_graph(), suitable, "{dim} {graph:?} {vectors:?}");
+            assert_eq!(schema.suitable_graph(), suitable, "{dim} {placement:?}");
             assert_eq!(Schema { graph: suitable, ..schema }.check(), Ok(()));
         }
         let tenants: Schema =

@@ -174,7 +174,9 @@ fn class(name: &str, names: &[String]) -> String {
     let others = names.iter().filter(|name| own(name).is_none());
     let number = others.take_while(|other| *other != name).count();
     let dashed = if number >= free.len() { " dashed" } else { "" };
-    format!("s{}{dashed}", free[number % free.len()])
+    let all = (0..COLOURS).collect();
+    let colours = if free.is_empty() { all } else { free };
+    format!("s{}{dashed}", colours[number % colours.len()])
 }
 
 fn text(svg: &mut String, anchor: &str, x: f64, y: f64, text: &str) {
@@ -322,6 +324,19 @@ mod tests {
         }
         table.row(["slow".into(), 1usize.into(), "ring".into(), "refused".into()]);
         table
+    }
+
+    #[test]
+    fn series_beyond_the_colours_are_dashed() {
+        let mut names: Vec<String> = BY_NAME.iter().map(|(name, _)| (*name).to_owned()).collect();
+        names.extend(["compio".to_owned(), "plain loop".to_owned()]);
+        let classes: Vec<String> = names.iter().map(|name| class(name, &names)).collect();
+        assert!(classes[..BY_NAME.len()].iter().all(|class| !class.contains("dashed")));
+        assert_eq!(classes[BY_NAME.len()..], ["s0 dashed", "s1 dashed"]);
+        // All colours are free, and then two more are needed.
+        let names: Vec<String> = (0..COLOURS + 2).map(|number| format!("n{number}")).collect();
+        assert_eq!(class("n7", &names), "s7");
+        assert_eq!(class("n9", &names), "s1 dashed");
     }
 
     #[test]

@@ -135,8 +135,8 @@ pub(crate) struct GraphArgs {
     /// Same seed, same graph
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Layout of the graph: compact, or linked, which is faster and takes more memory. auto is linked if the
-    /// graph is on disk, or the vectors are in memory
+    /// Layout of the graph: compact, or linked, which is faster and takes more memory. auto is linked if
+    /// graph and codes are on disk, or the vectors in memory
     #[arg(long = "graph", value_name = "LAYOUT", default_value = "auto")]
     pub(crate) layout: Layout,
     /// Codes that search scores instead of vectors: int8, int8_global[=QUANTILE], int4,

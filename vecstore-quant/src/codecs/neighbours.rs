@@ -23,9 +23,9 @@
 //! Under a dot product, `t v` is the part of `q` along `v`, which makes the rest as short as possible. So `t`
 //! is the score of the node over `|v|²`. Under a Euclidean distance, `t` is 1: a search ends near the query.
 //!
-//! The error of an estimate has a deviation of about `0.3 f |p|`. The code of a random direction is at an
-//! angle to it whose sine is `sqrt(1 - 2 / pi)`, and `|g|` is half the root of the dimension. A scorer may
-//! add some deviations. Its estimates then say what a score may well be.
+//! The error of an estimate has a deviation of about `0.3 f |p|`. The sine of the angle between a random
+//! direction and its code is `sqrt(1 - 2 / pi)`. The length of `g` is half the root of the dimension. A
+//! scorer may add some deviations. Its estimates then say what a score may well be.
 //!
 //! So a neighbour needs two numbers beside its code. The factor multiplies `<q, g>`. The constant depends on
 //! the node and the neighbour alone. Under a dot product it is divided by `|v|²`.
@@ -126,8 +126,8 @@ impl NeighbourCodec {
         constants[place * 4..][..4].copy_from_slice(&constant.to_le_bytes());
     }
 
-    /// A query that scores blocks, from a prepared vector. Its estimates are so many deviations of their
-    /// error above what is likely.
+    /// A query that scores blocks, from a prepared vector. Its estimates are `deviations` of their error
+    /// above what is likely.
     ///
     /// # Panics
     ///

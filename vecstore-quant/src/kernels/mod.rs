@@ -95,7 +95,6 @@ pub struct Kernels {
 /// no way to ask.
 ///
 /// It asks for the first lines only. The processor sees how bytes are read, and fetches the rest by itself.
-/// Asking for more lines than it can fetch at once would make it wait.
 #[inline]
 pub fn prefetch(bytes: &[u8]) {
     const FIRST_BYTES: usize = 2048;

@@ -82,7 +82,11 @@ impl SegmentBuilder<'_> {
         let with_values = self.link_values(&graph, &scores, &points)?;
         let order = by_locality(with_values.as_ref().unwrap_or(&graph), &groups);
         let filled = match &layout {
-            Some(layout) => Some(pool()?.install(|| fill_links(&graph, &scores, layout.links_max()))),
+            Some(layout) => {
+                let stop = || self.is_stopped();
+                let filled = pool()?.install(|| fill_links(&graph, &scores, layout.links_max(), &stop));
+                Some(filled.map_err(|_| Error::Stopped)?)
+            }
             None => None,
         };
         let linked = layout.zip(filled).map(|(layout, filled)| LinkedParts {

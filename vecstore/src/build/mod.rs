@@ -30,3 +30,4 @@ mod write;
 pub use builder::BuildStage;
 pub(crate) use builder::SegmentBuilder;
 pub(crate) use source::{Origin, Source};
+pub(crate) use value_links::VALUE_LINKS_MIN;

@@ -10,7 +10,7 @@ use vecstore_index::graph::{GraphParts, HnswParams, PointScores};
 
 /// A value with at least this many points gets links among them. The points of a rarer value are scored one
 /// by one.
-const VALUE_LINKS_MIN: u64 = 5000;
+pub(crate) const VALUE_LINKS_MIN: u64 = 5000;
 /// Values get links until their points are this many times all points. A point may have any number of
 /// values, and each graph costs time and memory.
 const VALUE_LINKS_TIMES: u64 = 8;

@@ -228,7 +228,8 @@ pub struct SearchResult {
 /// The cost of a search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SearchStats {
-    /// Codes scored, including those of points in memory.
+    /// Codes scored, including those of points in memory. In a linked graph, a point where the walk begins
+    /// counts twice if the walk expands it.
     pub codes_scored: u64,
     /// Vectors scored. For points in memory, only those that their codes do not exclude.
     pub vectors_scored: u64,

@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
 /// Bytes from the start of a page, zeros at first. A search reads them here and there. So they are in huge
-/// pages where the system has any: the processor then knows the places of more of them.
+/// pages where the system has any: the processor then needs fewer entries in its table of pages.
 #[derive(Debug)]
 pub(crate) struct PinnedBytes(MmapMut);
 

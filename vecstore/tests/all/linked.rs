@@ -146,7 +146,7 @@ fn a_node_on_disk_takes_one_read() {
         (Placement::Pinned, Placement::Cold),
     ]
     .map(|(graph, codes)| on(graph, codes));
-    // Vectors and ids are on disk in all cases, and the same ones are read.
+    // Vectors and ids are on disk in all cases, and nearly the same ones are read.
     let hits = |found: &[SearchResult]| -> Vec<Vec<PointId>> {
         found.iter().map(|found| found.hits.iter().map(|hit| hit.id).collect()).collect()
     };
@@ -183,11 +183,13 @@ fn memory_and_files_are_those_of_the_layout() {
         let bytes = segment.disk_bytes.get("linked.vec").copied();
         assert_eq!(bytes, expected.map(|_| 4096 * (1 + pages) + 4 * points), "{layout:?}");
         let found = segment.memory_bytes.get("linked.vec").copied();
-        if (graph, codes) == (cold, cold) && expected.is_some() {
-            let (found, expected) = (found.unwrap() as f64, expected.unwrap() as f64);
-            assert!((0.8..1.2).contains(&(found / expected)), "{found} for {expected}");
-        } else {
-            assert_eq!(found, expected, "{layout:?} {graph:?} {codes:?}");
+        match (found, expected) {
+            // How many points are on level 1 is a matter of chance.
+            (Some(found), Some(expected)) if (graph, codes) == (cold, cold) => {
+                let part = found as f64 / expected as f64;
+                assert!((0.8..1.2).contains(&part), "{found} for {expected}");
+            }
+            _ => assert_eq!(found, expected, "{layout:?} {graph:?} {codes:?}"),
         }
         collection.close().unwrap();
         let (backend, stop) = (DynBackend::new(disk), StopFlag::new());

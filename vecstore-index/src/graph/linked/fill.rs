@@ -5,6 +5,7 @@
 use crate::graph::finished::GraphParts;
 use crate::graph::pool::Candidate;
 use crate::graph::scores::PointScores;
+use crate::graph::search::SearchStoppedError;
 use crate::graph::visited::Visited;
 use rayon::prelude::*;
 
@@ -22,23 +23,35 @@ struct Scratch {
 
 /// A graph with up to `links_max` links a point on level 0: those of this graph, then the nearest points that
 /// these points link to. Runs on the threads of the current rayon pool. The result depends on the graph and
-/// the scores only.
+/// the scores only. Asks `stop` now and then.
+///
+/// # Errors
+///
+/// If `stop` returned true.
 ///
 /// # Panics
 ///
 /// If a point has more links.
-#[must_use]
-pub fn fill_links<S: PointScores>(graph: &GraphParts, scores: &S, links_max: usize) -> GraphParts {
+pub fn fill_links<S: PointScores>(
+    graph: &GraphParts,
+    scores: &S,
+    links_max: usize,
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<GraphParts, SearchStoppedError> {
     let points = scores.len();
     let mut links = vec![0; points * links_max];
     let mut counts = vec![0; points];
     let chunks = links.par_chunks_mut((links_max * CHUNK).max(1)).zip(counts.par_chunks_mut(CHUNK));
-    chunks.enumerate().for_each_init(Scratch::default, |scratch, (chunk, (links, counts))| {
+    chunks.enumerate().try_for_each_init(Scratch::default, |scratch, (chunk, (links, counts))| {
+        if stop() {
+            return Err(SearchStoppedError);
+        }
         let lists = links.chunks_mut(links_max.max(1)).zip(counts);
         for (point, (list, count)) in (chunk * CHUNK..).zip(lists) {
             *count = scratch.fill(graph, scores, point as u32, list);
         }
-    });
+        Ok(())
+    })?;
     let mut offsets = vec![0];
     let mut end = 0;
     for (point, count) in counts.into_iter().enumerate() {
@@ -47,7 +60,7 @@ pub fn fill_links<S: PointScores>(graph: &GraphParts, scores: &S, links_max: usi
         offsets.push(end as u64);
     }
     links.truncate(end);
-    GraphParts { m: graph.m, entry: graph.entry, offsets, links, upper: graph.upper.clone() }
+    Ok(GraphParts { m: graph.m, entry: graph.entry, offsets, links, upper: graph.upper.clone() })
 }
 
 fn links_of(graph: &GraphParts, point: u32) -> &[u32] {
@@ -115,8 +128,9 @@ mod tests {
         for (m, links_max) in [(4, 8), (4, 16), (8, 64)] {
             let params = HnswParams { m, ef_construct: 20, seed: 1 };
             let graph = build(&scores, &params, &|_| (), &|| false).unwrap().into_parts();
-            let filled = fill_links(&graph, &scores, links_max);
+            let filled = fill_links(&graph, &scores, links_max, &|| false).unwrap();
             assert_eq!((filled.m, filled.entry, &filled.upper), (graph.m, graph.entry, &graph.upper));
+            assert_eq!(fill_links(&graph, &scores, links_max, &|| true), Err(SearchStoppedError));
             for point in 0..700 {
                 let own = links_of(&graph, point);
                 let mut around: BTreeSet<u32> =
@@ -135,6 +149,6 @@ mod tests {
         let codes = ScalarCodes::new(2).unwrap();
         let scores = CodeScores::new(Distance::Dot, &codes);
         let graph = build(&scores, &HnswParams::default(), &|_| (), &|| false).unwrap().into_parts();
-        assert_eq!(fill_links(&graph, &scores, 32), graph);
+        assert_eq!(fill_links(&graph, &scores, 32, &|| true), Ok(graph));
     }
 }

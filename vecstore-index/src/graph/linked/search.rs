@@ -68,10 +68,11 @@ impl<'s> LinkedSearch<'s> {
         ends.extend(entries.iter().filter(|entry| seen.insert(entry.id)));
         let is_enough = ends.len() >= kept;
         if is_enough {
-            ends.select_nth_unstable_by(kept - 1, |a, b| b.score.total_cmp(&a.score));
+            let entry = |end: &Candidate| Entry::new(end.id, end.score);
+            ends.select_nth_unstable_by(kept - 1, |a, b| entry(b).cmp(&entry(a)));
             ends.truncate(kept);
         }
-        waiting.extend(ends.iter().map(|entry| Entry::new(entry.id, entry.score)));
+        waiting.extend(ends.iter().map(|end| Entry::new(end.id, end.score)));
         let floor = if is_enough { ends[kept - 1].score } else { f32::NEG_INFINITY };
         Self { scratch, ef: ef.clamp(1, points.max(1)), floor }
     }
@@ -124,7 +125,7 @@ impl<'s> LinkedSearch<'s> {
         });
     }
 
-    /// The best nodes that were scored, as many as are kept or wanted, best first, ties by id.
+    /// The best nodes that were scored, best first, ties by id: the larger of `ef` and `wanted`.
     #[must_use]
     pub fn finish(self) -> &'s [Candidate] {
         let LinkedScratch { best, ends, .. } = self.scratch;

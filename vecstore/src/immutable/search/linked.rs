@@ -1,10 +1,10 @@
 //! Walking a graph whose nodes have codes of their neighbours.
 //!
-//! The walk scores only the points that it expands, and expands deleted points too. A filter needs another
-//! walk: it would leave few of the points that this one expands.
+//! The walk scores only the points that it expands. It expands deleted points too, because they lead to
+//! others. A filter needs another walk: it would leave few of the points that this one expands.
 //!
-//! On disk, the record of a node also has the node's own code. So a node takes one read, and the walk reads
-//! several at a time.
+//! On disk, the record of a node also has the node's own code. So a node takes one read. The walk reads
+//! several nodes at a time and expands all of them, so it may find other points than in memory.
 
 use super::walk::{WalkScratch, best_of_others};
 use super::{Allowed, Bounded, Bounds, CandidateSearch, CandidateStats};
@@ -38,24 +38,20 @@ impl CandidateSearch<'_> {
     }
 
     /// Walks the graph until no other point is likely to be among the best `ef`. Returns `None` if the walk
-    /// finds fewer than wanted: the points are then not all connected.
+    /// finds fewer than wanted: the points are not all connected, or others are in the way.
     pub(super) async fn walk_linked(
         &self,
         segment: &SegmentReader,
         linked: &Linked<'_>,
+        deleted: &RoaringBitmap,
         scratch: &mut WalkScratch,
         bounds: &mut Bounds,
         stats: &mut CandidateStats,
     ) -> Result<Option<(Vec<Candidate>, f32)>, Error> {
-        let nothing = RoaringBitmap::new();
-        let deleted = match self.allowed {
-            Allowed::Except(deleted) => deleted,
-            Allowed::Only(_) => &nothing,
-        };
         let points = u64::from(segment.data.points);
         // As many deleted points as there are on average take a place.
         let live = points - deleted.len();
-        let with_deleted = |count: usize| (count as u64 * points).div_ceil(live.max(1)) as usize;
+        let with_deleted = |kept: usize| (kept as u64 * points).div_ceil(live.max(1)) as usize;
         let kept = (with_deleted(self.ef), with_deleted(self.wanted));
         let WalkScratch { search: upper, linked: scratch, seen, .. } = scratch;
         seen.clear();
@@ -71,7 +67,7 @@ impl CandidateSearch<'_> {
         if found.len() < self.wanted {
             return Ok(None);
         }
-        let rest = best_of_others(walk.seen, &found, self.allowed);
+        let rest = best_of_others(walk.seen, &found, Allowed::Except(deleted));
         Ok(Some((found, rest)))
     }
 }
@@ -186,7 +182,8 @@ impl<'a> Walk<'a> {
             .map_err(|_| Error::Stopped)
     }
 
-    /// Reads several nodes, expands all of them, and begins again. So the walk is the same on every disk.
+    /// Reads several nodes, expands all of them in their order, and begins again. So the walk is the same on
+    /// every disk.
     async fn on_disk<'s>(
         &mut self,
         file: &Records,

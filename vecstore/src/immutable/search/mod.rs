@@ -177,15 +177,14 @@ impl CandidateSearch<'_> {
         // A walk that keeps all allowed points scores all of them anyway, and may miss some. Its cost grows
         // with the square of `kept`, because it keeps them in order.
         if !is_few && count > kept as u64 && kept <= WALK_KEPT_MAX {
-            let linked = match allowed {
-                Allowed::Except(_) => self.linked(segment),
-                Allowed::Only(_) => None,
-            };
-            let found = match linked {
-                Some(linked) => self.walk_linked(segment, &linked, scratch, bounds, stats).await?,
-                None => self.walk(segment, allowed, kept, scratch, bounds, stats).await?,
-            };
-            if let Some(found) = found {
+            if let Allowed::Except(deleted) = allowed
+                && let Some(linked) = self.linked(segment)
+                && let Some(found) =
+                    self.walk_linked(segment, &linked, deleted, scratch, bounds, stats).await?
+            {
+                return Ok(found);
+            }
+            if let Some(found) = self.walk(segment, allowed, kept, scratch, bounds, stats).await? {
                 return Ok(found);
             }
         }

@@ -30,8 +30,8 @@ pub(crate) struct LinkedData {
 
 #[derive(Debug)]
 enum LinkedRecords {
-    /// One each `stride` bytes, which begin at a cache line. They have no codes of the points themselves
-    /// if codes are in memory without them.
+    /// A record begins every `stride` bytes, at a cache line. It has no code of the point itself if codes are
+    /// in memory without it.
     Pinned { records: PinnedBytes, stride: usize },
     OnDisk {
         checksums: RecordChecksums,
