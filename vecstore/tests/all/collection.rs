@@ -230,6 +230,30 @@ fn an_order_of_equal_numbers_is_gone_through_page_by_page() {
     }
 }
 
+/// For batches shorter and longer than what a core takes at a time.
+#[test]
+fn a_batch_finds_what_its_searches_find_one_by_one() {
+    let disk = SimulatedDisk::new(9);
+    let collection = mixed(&disk);
+    for count in [0, 1, 15, 16, 17, 50] {
+        let query = |number: u16| vec![1.0, f32::from(number), -f32::from(number % 7), 0.5];
+        let requests: Vec<SearchRequest> =
+            (0..count).map(|number| SearchRequest::new(query(number))).collect();
+        let found = collection.search_batch(requests.clone()).wait().unwrap();
+        let alone: Vec<_> =
+            requests.iter().map(|request| collection.search(request.clone()).wait().unwrap()).collect();
+        assert_eq!(found.len(), alone.len());
+        for (number, (found, alone)) in found.iter().zip(&alone).enumerate() {
+            assert_eq!(found.hits, alone.hits, "{number} of {count}");
+        }
+        let Some(last) = requests.len().checked_sub(1) else { continue };
+        let mut wrong = requests;
+        wrong[last].vector.push(1.0);
+        let error = collection.search_batch(wrong).wait().unwrap_err();
+        assert!(matches!(error, Error::Input(_)), "{error}");
+    }
+}
+
 #[test]
 fn a_batch_of_searches_is_stopped_as_one() {
     let disk = SimulatedDisk::new(9);
