@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vecstore_format::log::LogWriter;
 
-/// Time between attempts of an optimizer that fails.
+/// Time between attempts of an optimizer that fails. The second attempt is made at once, for a fault that
+/// passes.
 const RETRY: Duration = Duration::from_secs(10);
 /// Writes wait at this multiple of the seal thresholds.
 const FULL: usize = 4;
@@ -75,7 +76,7 @@ impl Writer {
         Some((state.mutable.len() as u64, failure))
     }
 
-    /// Asks the optimizer to do what the thresholds ask for. After a failure it waits before it asks again.
+    /// Asks the optimizer to do what the thresholds ask for. After a failure it asks at most every [`RETRY`].
     pub(super) async fn ask_optimizer(&mut self) {
         if !self.shared.options.background {
             return;
