@@ -106,12 +106,13 @@ impl Setup {
         found.unwrap().iter().map(|candidate| candidate.id).collect()
     }
 
-    /// As a driver searches that has some reads in flight, which end in the order they began.
-    fn search_with_in_flight(&self, query: &[f32], in_flight: usize) -> Vec<u32> {
+    /// As a driver searches that has some reads in flight, which end in the order they began. Returns the
+    /// best nodes, and how many were expanded.
+    fn search_with_in_flight(&self, query: &[f32], begin: Begin, in_flight: usize) -> (Vec<u32>, usize) {
         let scorer = self.layout.query(query);
         let mut scratch = LinkedScratch::new();
-        let mut search = LinkedSearch::new(&mut scratch, POINTS, (EF, EF), &[self.entry(query)]);
-        let mut waiting = VecDeque::new();
+        let mut search = begin(&mut scratch, POINTS, (EF, EF), &[self.entry(query)]);
+        let (mut waiting, mut expanded) = (VecDeque::new(), 0);
         loop {
             while waiting.len() < in_flight
                 && let Some(node) = search.next()
@@ -120,10 +121,17 @@ impl Setup {
             }
             let Some(node) = waiting.pop_front() else { break };
             search.expand(&self.layout, &scorer, node, self.record(node), self.score(query, node));
+            expanded += 1;
         }
-        search.finish().iter().map(|candidate| candidate.id).collect()
+        (search.finish().iter().map(|candidate| candidate.id).collect(), expanded)
     }
 }
+
+/// Begins a search, of either kind.
+type Begin = for<'s> fn(&'s mut LinkedScratch, usize, (usize, usize), &[Candidate]) -> LinkedSearch<'s>;
+const SINGLE: Begin = |scratch, points, kept, entries| LinkedSearch::new(scratch, points, kept, entries);
+const COMBINING: Begin =
+    |scratch, points, kept, entries| LinkedSearch::combining(scratch, points, kept, entries);
 
 /// The nodes of a graph, for a query.
 struct Nodes<'a> {
@@ -149,7 +157,8 @@ impl LinkedNodes for Nodes<'_> {
 fn neighbours_are_found_under_every_distance() {
     for (distance, m) in Distance::ALL.into_iter().flat_map(|distance| [(distance, 16), (distance, 24)]) {
         let (setup, queries) = Setup::new(distance, m);
-        let (mut hits, mut hits_in_flight) = (0, 0);
+        let (mut hits, mut hits_in_flight, mut hits_combining) = (0, 0, 0);
+        let (mut expanded, mut expanded_combining) = (0, 0);
         let mut scratch = LinkedScratch::new();
         for query in &queries {
             let exact = setup.exact(query, WANTED);
@@ -157,10 +166,17 @@ fn neighbours_are_found_under_every_distance() {
             let found = setup.search(query, EF, &mut scratch);
             assert_eq!(found.len(), EF);
             hits += hits_of(&found);
-            hits_in_flight += hits_of(&setup.search_with_in_flight(query, 8));
+            let (found, count) = setup.search_with_in_flight(query, SINGLE, 8);
+            (hits_in_flight, expanded) = (hits_in_flight + hits_of(&found), expanded + count);
+            let (found, count) = setup.search_with_in_flight(query, COMBINING, 8);
+            hits_combining += hits_of(&found);
+            expanded_combining += count;
         }
         assert!(hits >= 950, "{distance}, m {m}: recall {hits} of 1000");
         assert!(hits_in_flight >= 950, "{distance}, m {m}: recall {hits_in_flight} of 1000");
+        assert!(hits_combining >= 950, "{distance}, m {m}: recall {hits_combining} of 1000, combining");
+        let part = expanded_combining as f64 / expanded as f64;
+        assert!(part < 0.95, "{distance}, m {m}: {expanded_combining} of {expanded} nodes");
     }
 }
 
@@ -172,6 +188,13 @@ fn with_room_for_all_points_the_result_is_exact() {
     for query in &queries[..5] {
         for ef in [POINTS, usize::MAX] {
             assert_eq!(setup.search(query, ef, &mut scratch), setup.exact(query, POINTS));
+            let mut search = LinkedSearch::combining(&mut scratch, POINTS, (ef, ef), &[setup.entry(query)]);
+            let scorer = setup.layout.query(query);
+            while let Some(node) = search.next() {
+                search.expand(&setup.layout, &scorer, node, setup.record(node), setup.score(query, node));
+            }
+            let found: Vec<u32> = search.finish().iter().map(|candidate| candidate.id).collect();
+            assert_eq!(found, setup.exact(query, POINTS));
         }
     }
 }
@@ -181,7 +204,8 @@ fn the_search_in_memory_has_two_nodes_in_flight() {
     let (setup, queries) = Setup::new(Distance::Euclid, 16);
     let mut scratch = LinkedScratch::new();
     for query in &queries {
-        assert_eq!(setup.search_with_in_flight(query, 2), setup.search(query, EF, &mut scratch));
+        let (found, _) = setup.search_with_in_flight(query, SINGLE, 2);
+        assert_eq!(found, setup.search(query, EF, &mut scratch));
     }
 }
 
@@ -219,20 +243,22 @@ fn points_that_do_not_exist_are_ignored() {
         record
     };
     let scorer = layout.query(&[1.0; 4]);
-    // A score that is none is the worst one.
-    let entries = [(0, f32::NAN), (1, 0.5), (2, 1.0)].map(|(id, score)| Candidate { id, score });
-    let mut search = LinkedSearch::new(&mut scratch, 3, (2, 2), &entries);
-    assert_eq!((search.next(), search.next(), search.next()), (Some(2), Some(1), None));
+    for begin in [SINGLE, COMBINING] {
+        // A score that is none is the worst one.
+        let entries = [(0, f32::NAN), (1, 0.5), (2, 1.0)].map(|(id, score)| Candidate { id, score });
+        let mut search = begin(&mut scratch, 3, (2, 2), &entries);
+        assert_eq!((search.next(), search.next(), search.next()), (Some(2), Some(1), None));
 
-    let entries = [(1, f32::NAN), (1, 1.0), (3, 1.0)].map(|(id, score)| Candidate { id, score });
-    let mut search = LinkedSearch::new(&mut scratch, 3, (2, 2), &entries);
-    assert_eq!((search.next(), search.next()), (Some(1), None));
-    search.expand(&layout, &scorer, 1, &record(1, &[1, 2, 3, u32::MAX, 0, 2]), 0.5);
-    assert_eq!((search.next(), search.next(), search.next()), (Some(0), Some(2), None));
-    search.expand(&layout, &scorer, 2, &record(2, &[]), 0.75);
-    search.expand(&layout, &scorer, 0, &record(0, &[]), 0.5);
-    let found: Vec<u32> = search.finish().iter().map(|candidate| candidate.id).collect();
-    assert_eq!(found, [2, 0]);
+        let entries = [(1, f32::NAN), (1, 1.0), (3, 1.0)].map(|(id, score)| Candidate { id, score });
+        let mut search = begin(&mut scratch, 3, (2, 2), &entries);
+        assert_eq!((search.next(), search.next()), (Some(1), None));
+        search.expand(&layout, &scorer, 1, &record(1, &[1, 2, 3, u32::MAX, 0, 2]), 0.5);
+        assert_eq!((search.next(), search.next(), search.next()), (Some(0), Some(2), None));
+        search.expand(&layout, &scorer, 2, &record(2, &[]), 0.75);
+        search.expand(&layout, &scorer, 0, &record(0, &[]), 0.5);
+        let found: Vec<u32> = search.finish().iter().map(|candidate| candidate.id).collect();
+        assert_eq!(found, [2, 0]);
+    }
 }
 
 /// What waits is left alone once it cannot be among the best.
@@ -270,5 +296,43 @@ fn the_search_ends_when_nothing_that_waits_may_be_among_the_best() {
         assert!(found.iter().zip(&own).all(|(found, own)| found.score == *own), "the best of all expanded");
         let worst = own[WANTED - 1];
         assert!(promised.values().all(|most| *most <= worst), "one of {promised:?} is above {worst}");
+    }
+}
+
+/// The same for a search that combines estimates. All that is known of a point is then weighed by its
+/// certainty.
+#[test]
+fn a_search_that_combines_ends_when_nothing_that_waits_may_be_among_the_best() {
+    let (setup, queries) = Setup::new(Distance::Cosine, 16);
+    let mut scratch = LinkedScratch::new();
+    for (query, wanted) in queries.iter().zip((1..=2 * WANTED).cycle()) {
+        let scorer = setup.layout.query(query);
+        let entry = setup.entry(query);
+        let mut search = LinkedSearch::combining(&mut scratch, POINTS, (WANTED, wanted), &[entry]);
+        // Sums of weights and of weighted estimates.
+        let (mut sums, mut own) = (BTreeMap::<u32, (f64, f64)>::new(), BTreeMap::new());
+        while let Some(node) = search.next() {
+            let score = setup.score(query, node);
+            assert_eq!(own.insert(node, score), None, "a node is expanded once");
+            let record = setup.record(node);
+            setup.layout.estimate_all(&scorer, record, score, |link, estimate, deviation| {
+                let (estimate, deviation) = (f64::from(estimate), f64::from(deviation));
+                let (weights, weighted) = sums.entry(link).or_default();
+                *weights += deviation.powi(-2);
+                *weighted += (estimate - deviation) * deviation.powi(-2);
+            });
+            search.expand(&setup.layout, &scorer, node, record, score);
+        }
+        let found = search.finish();
+        let mut scores: Vec<f32> = own.values().copied().collect();
+        scores.sort_by(|a, b| b.total_cmp(a));
+        assert!(found.iter().zip(&scores).all(|(found, score)| found.score == *score));
+        let worst = f64::from(scores[WANTED - 1]);
+        for (link, (weights, weighted)) in sums.iter().filter(|(link, _)| !own.contains_key(link)) {
+            let promise = weighted / weights + weights.sqrt().recip();
+            assert!(promise <= worst + 1e-4, "{link} promises {promise}, and the worst is {worst}");
+        }
+        let most = own.keys().filter(|node| **node != entry.id).count();
+        assert!(own.len() >= wanted && most < POINTS / 4, "{most} nodes");
     }
 }

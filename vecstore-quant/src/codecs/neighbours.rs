@@ -283,6 +283,19 @@ impl NeighbourScorer {
         let (params, _) = params.as_chunks::<BLOCK_CODES>();
         (self.weigh)(&line, &params[0], &params[1], &sums, threshold, scores)
     }
+
+    /// Writes how much of each estimate of the same block is the deviations that the query adds.
+    ///
+    /// # Panics
+    ///
+    /// If the block is shorter than [`NeighbourCodec::block_bytes`].
+    pub fn deviations(&self, block: &[u8], node_score: f32, deviations: &mut [f32; NEIGHBOURS_MAX]) {
+        let margin = self.margin * self.rest(node_score);
+        let (factors, _) = block[..PARAMS_BYTES / 2].as_chunks::<4>();
+        for (deviation, factor) in deviations.iter_mut().zip(factors) {
+            *deviation = f32::from_le_bytes(*factor) * margin;
+        }
+    }
 }
 
 /// The table of a nibble: for each choice of components, their sum in steps above the least sum.

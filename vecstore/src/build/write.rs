@@ -88,14 +88,15 @@ impl SegmentBuilder<'_> {
         let mut linked = match linked {
             Some(parts) => {
                 let file = self.create_file(LINKED).await?;
-                Some(LinkedWriter::new(parts, record_bytes, file, self.identity(LINKED))?)
+                Some(LinkedWriter::new(parts, record_bytes, &points.ids, file, self.identity(LINKED))?)
             }
             None => None,
         };
         let (mut originals, mut prepared, mut records) = (Vec::new(), Vec::new(), Vec::new());
         let mut done = 0;
         // In the new order, points lie anywhere in the old files. A larger batch has more neighbours there.
-        for batch in points.origins.chunks((BATCH_BYTES_MAX / (4 * dim as usize)).max(1)) {
+        let batch = (BATCH_BYTES_MAX / (4 * dim as usize)).max(1);
+        for (batch, ids) in points.origins.chunks(batch).zip(points.ids.chunks(batch)) {
             originals.clear();
             originals.resize(batch.len() * vector_bytes, 0);
             prepared.clear();
@@ -121,7 +122,7 @@ impl SegmentBuilder<'_> {
                 codes.push(record).await?;
             }
             if let Some(linked) = &mut linked {
-                linked.push(&records).await?;
+                linked.push(&records, ids).await?;
             }
             let bytes = |origin: &Origin| sources[origin.source as usize].payload_bytes(origin.point);
             for some in chunks_by_bytes(batch, bytes) {

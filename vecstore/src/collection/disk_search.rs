@@ -16,7 +16,7 @@ use super::decide::{Scored, best_possible, by_score, decide, nth_best};
 use super::reader::{CollectionReader, OpenEntry};
 use super::request::{Rescore, SearchRequest, SearchStats};
 use super::search::near_enough;
-use super::ties::{ids_of, keep_best_and_ties, order_ties_at};
+use super::ties::{KnownIds, ids_of, keep_best_and_ties, order_ties_at};
 use crate::element;
 use crate::error::Error;
 use crate::immutable::search::{Allowed, Bounded, CandidateSearch, CandidateStats};
@@ -50,6 +50,8 @@ struct Found {
     candidates: Vec<Scored>,
     /// By segment: the best score that a point outside of `candidates` may have.
     rests: Vec<(usize, f32)>,
+    /// The ids that were read on the way.
+    ids: KnownIds,
 }
 
 impl DiskSearch<'_> {
@@ -60,29 +62,35 @@ impl DiskSearch<'_> {
         known: &[f32],
         stats: &mut SearchStats,
     ) -> Result<Vec<(Scored, PointId)>, Error> {
-        let mut scored = self.decided(known, stats).await?;
+        let (mut scored, known_ids) = self.decided(known, stats).await?;
         for scored in &mut scored {
             scored.score = self.scorer.distance().comparable(scored.score);
         }
         keep_best_and_ties(&mut scored, self.request.wanted());
-        let ids = ids_of(&scored, self.entries, self.control, &mut stats.read).await?;
+        let ids = ids_of(&scored, self.entries, &known_ids, self.control, &mut stats.read).await?;
         Ok(scored.into_iter().zip(ids).collect())
     }
 
-    async fn decided(&self, known: &[f32], stats: &mut SearchStats) -> Result<Vec<Scored>, Error> {
+    /// The best candidates, and the ids that were read on the way.
+    async fn decided(
+        &self,
+        known: &[f32],
+        stats: &mut SearchStats,
+    ) -> Result<(Vec<Scored>, KnownIds), Error> {
         let (params, schema) = (&self.request.params, &self.reader.shared.schema);
         let first = self.request.candidates(schema.quantization);
         let all_segments: Vec<usize> = (0..self.entries.len()).collect();
         let Some(part) = params.rescore.part_of_bounds() else {
-            return Ok(self.candidates(&all_segments, first, stats).await?.candidates);
+            let Found { candidates, ids, .. } = self.candidates(&all_segments, first, stats).await?;
+            return Ok((candidates, ids));
         };
         let candidates_max = self.request.candidates_max(schema.quantization);
         // A walk finds `ef` anyway.
         let mut found_max =
             candidates_max.map_or(first, |candidates_max| first.max(params.ef.min(candidates_max)));
-        let Found { candidates: mut waiting, mut rests } =
+        let Found { candidates: mut waiting, mut rests, mut ids } =
             self.candidates(&all_segments, found_max, stats).await?;
-        order_ties_at(&mut waiting, first, self.entries, self.control, &mut stats.read).await?;
+        order_ties_at(&mut waiting, first, self.entries, &ids, self.control, &mut stats.read).await?;
         let mut candidates: Vec<Scored> = waiting.drain(..first.min(waiting.len())).collect();
         let asked_for = candidates.len();
         decide(&mut candidates, &waiting, known, self.request.wanted(), part);
@@ -96,7 +104,7 @@ impl DiskSearch<'_> {
         let mut ranked = undecided.len();
         let mut scored = self.rank(undecided, stats).await?;
         scored.extend(sure);
-        let Some(candidates_max) = candidates_max else { return Ok(scored) };
+        let Some(candidates_max) = candidates_max else { return Ok((scored, ids)) };
         let best_possible = best_possible(schema.distance, self.request.score_threshold);
         loop {
             let mut scores: Vec<f32> = scored.iter().map(|scored| scored.at_least(part)).collect();
@@ -106,18 +114,20 @@ impl DiskSearch<'_> {
             waiting.retain(|candidate| may_be_hit(candidate.at_most(part)));
             rests.retain(|&(_, at_most)| may_be_hit(at_most));
             if waiting.is_empty() && rests.is_empty() {
-                return Ok(scored);
+                return Ok((scored, ids));
             }
             if ranked == candidates_max || waiting.is_empty() && found_max == candidates_max {
                 stats.undecided = true;
-                return Ok(scored);
+                return Ok((scored, ids));
             }
             if waiting.is_empty() {
                 found_max = (found_max * GROWTH).min(candidates_max);
                 let segments: Vec<usize> = rests.iter().map(|&(segment, _)| segment).collect();
                 let known: HashSet<(usize, u32)> =
                     scored.iter().map(|scored| (scored.segment, scored.point)).collect();
-                Found { candidates: waiting, rests } = self.candidates(&segments, found_max, stats).await?;
+                let found = self.candidates(&segments, found_max, stats).await?;
+                (waiting, rests) = (found.candidates, found.rests);
+                ids.extend(found.ids);
                 waiting.retain(|candidate| !known.contains(&(candidate.segment, candidate.point)));
             } else {
                 let count = waiting.len().min(ranked.max(RANKED_MIN)).min(candidates_max - ranked);
@@ -167,19 +177,20 @@ impl DiskSearch<'_> {
             let found = search.run(&entry.reader, scratch.get(), &mut stats).await?;
             Ok::<_, Error>((segment, found, stats))
         });
-        let (mut candidates, mut rests) = (Vec::new(), Vec::new());
+        let (mut candidates, mut rests, mut ids) = (Vec::new(), Vec::new(), KnownIds::new());
         for (segment, found, cost) in try_join_all(searches).await? {
             let scored =
                 |Bounded { point, score, bound }| Scored { segment, point, score, bound, sure: false };
             candidates.extend(found.best.into_iter().map(scored));
             rests.push((segment, found.rest));
+            ids.extend(found.ids.into_iter().map(|(point, id)| ((segment, point), id)));
             stats.codes_scored += cost.codes_scored;
             stats.read.add(&cost.read);
         }
         candidates.sort_unstable_by(|a, b| {
             by_score(a, b).then_with(|| (a.segment, a.point).cmp(&(b.segment, b.point)))
         });
-        Ok(Found { candidates, rests })
+        Ok(Found { candidates, rests, ids })
     }
 
     /// Scores candidates by their vectors, read in one batch a segment, all segments at once.

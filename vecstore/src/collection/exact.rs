@@ -6,7 +6,7 @@
 use super::decide::{Scored, nth_best};
 use super::disk_search::DiskSearch;
 use super::request::SearchStats;
-use super::ties::{by_score_and_id, ids_of, keep_best_and_ties};
+use super::ties::{KnownIds, by_score_and_id, ids_of, keep_best_and_ties};
 use crate::error::Error;
 use crate::immutable::search::{Allowed, AtLeast, Bounded, CandidateSearch, CandidateStats, keep_possible};
 use crate::point::PointId;
@@ -44,7 +44,7 @@ impl DiskSearch<'_> {
             scored.extend(self.rank(next, stats).await?);
         }
         keep_best_and_ties(&mut scored, wanted);
-        let ids = ids_of(&scored, self.entries, self.control, &mut stats.read).await?;
+        let ids = ids_of(&scored, self.entries, &KnownIds::new(), self.control, &mut stats.read).await?;
         Ok(scored.into_iter().zip(ids).collect())
     }
 
@@ -125,7 +125,8 @@ impl DiskSearch<'_> {
                 stats.read.add(&read);
                 found.retain(|scored| best.threshold().is_none_or(|(worst, _)| scored.score >= worst.score));
                 keep_best_and_ties(&mut found, wanted);
-                let ids = ids_of(&found, self.entries, self.control, &mut stats.read).await?;
+                let ids =
+                    ids_of(&found, self.entries, &KnownIds::new(), self.control, &mut stats.read).await?;
                 found.into_iter().zip(ids).for_each(|scored| best.offer(scored));
             }
         }

@@ -6,6 +6,10 @@ use crate::error::Error;
 use crate::point::PointId;
 use io_core::{ReadControl, ReadStats};
 use std::cmp::Ordering;
+use std::collections::HashMap;
+
+/// Ids of points that need not be read, by segment and point.
+pub(super) type KnownIds = HashMap<(usize, u32), PointId>;
 
 /// As [`by_score`], and equal scores by id.
 pub(super) fn by_score_and_id(a: &(Scored, PointId), b: &(Scored, PointId)) -> Ordering {
@@ -26,6 +30,7 @@ pub(super) async fn order_ties_at(
     scored: &mut [Scored],
     count: usize,
     entries: &[OpenEntry],
+    known: &KnownIds,
     control: &ReadControl,
     stats: &mut ReadStats,
 ) -> Result<(), Error> {
@@ -36,7 +41,7 @@ pub(super) async fn order_ties_at(
         return Ok(());
     }
     let ties = &mut scored[start..end];
-    let ids = ids_of(ties, entries, control, stats).await?;
+    let ids = ids_of(ties, entries, known, control, stats).await?;
     let mut with_ids: Vec<(Scored, PointId)> = ties.iter().copied().zip(ids).collect();
     with_ids.sort_unstable_by(by_score_and_id);
     for (place, (scored, _)) in ties.iter_mut().zip(with_ids) {
@@ -45,27 +50,30 @@ pub(super) async fn order_ties_at(
     Ok(())
 }
 
-/// The ids of points, read in one batch a segment.
+/// The ids of points. Those that are not known are read in one batch a segment.
 pub(super) async fn ids_of(
     scored: &[Scored],
     entries: &[OpenEntry],
+    known: &KnownIds,
     control: &ReadControl,
     stats: &mut ReadStats,
 ) -> Result<Vec<PointId>, Error> {
-    let mut ids = vec![PointId::Num(0); scored.len()];
+    let known_id = |scored: &Scored| known.get(&(scored.segment, scored.point)).copied();
+    let mut ids: Vec<Option<PointId>> = scored.iter().map(known_id).collect();
     for (segment, entry) in entries.iter().enumerate() {
         let own = scored.iter().enumerate().filter(|(_, scored)| scored.segment == segment);
+        let unknown = own.filter(|(place, _)| ids[*place].is_none());
         let (places, points): (Vec<usize>, Vec<u32>) =
-            own.map(|(place, scored)| (place, scored.point)).unzip();
+            unknown.map(|(place, scored)| (place, scored.point)).unzip();
         if points.is_empty() {
             continue;
         }
         let found = entry.reader.ids_of(&points, control, stats).await?;
         for (place, id) in places.into_iter().zip(found) {
-            ids[place] = id;
+            ids[place] = Some(id);
         }
     }
-    Ok(ids)
+    Ok(ids.into_iter().map(|id| id.expect("known, or read")).collect())
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 use vecstore::collection::{
-    Collection, Durability, SearchParams, SearchRequest, SearchResult, SearchStats, Selection,
+    Collection, Durability, Hit, RecordParts, Rescore, SearchParams, SearchRequest, SearchResult,
+    SearchStats, Selection,
 };
 use vecstore::dataset::Clustered;
 use vecstore::field::FieldKind;
@@ -23,6 +24,8 @@ const KINDS: u64 = 3;
 /// 32 links of 4 bytes, and a block of 32 times two numbers and 64 bits.
 const RECORD_BYTES: u64 = 32 * (4 + 8 + 8);
 const CODE_BYTES: u64 = DIM as u64 + 16;
+/// A record on disk also has the point's own code and id. A UUID takes 8 bytes more.
+const STRIDE: u64 = RECORD_BYTES + CODE_BYTES + 8;
 
 /// A search that walks the graph wherever possible.
 fn walk() -> SearchParams {
@@ -146,7 +149,7 @@ fn a_node_on_disk_takes_one_read() {
         (Placement::Pinned, Placement::Cold),
     ]
     .map(|(graph, codes)| on(graph, codes));
-    // Vectors and ids are on disk in all cases, and nearly the same ones are read.
+    // Vectors are on disk in all cases, and nearly the same ones are read.
     let hits = |found: &[SearchResult]| -> Vec<Vec<PointId>> {
         found.iter().map(|found| found.hits.iter().map(|hit| hit.id).collect()).collect()
     };
@@ -154,9 +157,39 @@ fn a_node_on_disk_takes_one_read() {
     let bytes = |found: &[SearchResult]| sum(found, |stats| stats.read.bytes_wanted);
     assert_eq!(bytes(&beside), bytes(&pinned));
     let scored = sum(&cold, |stats| stats.codes_scored);
-    let nodes = (bytes(&cold) - bytes(&pinned)) / (RECORD_BYTES + CODE_BYTES);
+    let ids = 8 * hits(&pinned).concat().len() as u64;
+    let nodes = (bytes(&cold) - (bytes(&pinned) - ids)) / STRIDE;
     // Scores on level 1 come from memory, about 50 a search.
     assert!(nodes < scored && scored < nodes + 100 * cold.len() as u64, "{nodes} nodes for {scored} codes");
+}
+
+/// A search that needs no vectors reads records only. Their ids lead to the right points.
+#[test]
+fn ids_of_hits_come_from_records() {
+    let schema = schema(GraphLayout::Linked, Distance::Cosine, Placement::Cold);
+    let (collection, queries) = create(&SimulatedDisk::new(3), &schema);
+    // The others become UUIDs, so that there are both kinds.
+    let some: Vec<PointId> = (0..POINTS as u64).filter(|id| id % 3 == 0).map(PointId::Num).collect();
+    let old = collection.retrieve(some.clone(), RecordParts::ALL).wait().unwrap().records;
+    let new = old.into_iter().map(|record| {
+        let PointId::Num(number) = record.id else { panic!("all are numbers") };
+        Point::new(PointId::Uuid(u128::from(number) << 70), record.vector.unwrap())
+    });
+    collection.upsert(new.collect(), Durability::Written).wait().unwrap();
+    collection.delete(Selection::Ids(some), Durability::Written).wait().unwrap();
+    collection.optimize(|_| {}).wait().unwrap();
+    let params = SearchParams { rescore: Rescore::Never, ..walk() };
+    let found = search(&collection, &queries, params, None);
+    for SearchResult { hits, stats } in &found {
+        assert_eq!(hits.len(), 10);
+        let bytes = stats.read.bytes_wanted;
+        assert!(bytes > 0 && bytes.is_multiple_of(STRIDE + 8), "{bytes} bytes");
+    }
+    let is_uuid = |hit: &Hit| matches!(hit.id, PointId::Uuid(_));
+    let uuids = found.iter().flat_map(|found| &found.hits).filter(|hit| is_uuid(hit)).count();
+    assert!((100..250).contains(&uuids), "{uuids} of 500 hits");
+    let recall = recall(&collection, &queries, params, None);
+    assert!(recall >= 0.95, "recall {recall}");
 }
 
 #[test]
@@ -179,7 +212,7 @@ fn memory_and_files_are_those_of_the_layout() {
         let (collection, _) = create(&disk, &schema);
         let info = collection.info().unwrap();
         let segment = &info.segments[0];
-        let pages = points.div_ceil(4096 / (RECORD_BYTES + CODE_BYTES));
+        let pages = points.div_ceil(4096 / STRIDE);
         let bytes = segment.disk_bytes.get("linked.vec").copied();
         assert_eq!(bytes, expected.map(|_| 4096 * (1 + pages) + 4 * points), "{layout:?}");
         let found = segment.memory_bytes.get("linked.vec").copied();

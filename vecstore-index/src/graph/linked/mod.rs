@@ -7,11 +7,13 @@
 //! | `record` | the record of a node: links and codes |
 //! | `fill` | more links, as far as records have room |
 //! | `search` | the search, a state machine that does no IO |
+//! | `evidence` | what estimates from several nodes say together |
 //! | `memory` | its driver over records in memory |
 //!
 //! The links are those of level 0 of a [`Graph`](super::Graph), and more to near points. Its upper levels
 //! stay as they are: they lead to where a search of this layout begins.
 
+mod evidence;
 mod fill;
 mod memory;
 mod record;

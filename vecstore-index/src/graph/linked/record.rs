@@ -159,6 +159,31 @@ impl LinkedLayout {
             }
         }
     }
+
+    /// Hands each link to `sink` with an estimated score and the deviation that it is above what is likely.
+    /// `node_score` is the score of the node itself.
+    ///
+    /// # Panics
+    ///
+    /// As [`LinkedLayout::estimate`].
+    pub fn estimate_all(
+        &self,
+        scorer: &NeighbourScorer,
+        record: &[u8],
+        node_score: f32,
+        mut sink: impl FnMut(u32, f32, f32),
+    ) {
+        let (mut scores, mut deviations) = ([0.0; NEIGHBOURS_MAX], [0.0; NEIGHBOURS_MAX]);
+        let blocks = record[self.links_max() * LINK_BYTES..].chunks_exact(self.codec.block_bytes());
+        let mut links = self.links(record);
+        for block in blocks {
+            let _ = scorer.estimate(block, node_score, f32::NEG_INFINITY, &mut scores);
+            scorer.deviations(block, node_score, &mut deviations);
+            for (link, (score, deviation)) in links.by_ref().zip(scores.iter().zip(&deviations)) {
+                sink(link, *score, *deviation);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //!
 //! A driver may take several nodes before it expands the first one.
 
+use super::evidence::Evidence;
 use super::record::LinkedLayout;
 use crate::graph::pool::{Candidate, Entry, Pool};
 use crate::graph::visited::Visited;
@@ -27,6 +28,8 @@ pub struct LinkedScratch {
     waiting: BinaryHeap<Entry>,
     /// The best nodes by their own scores.
     best: Pool,
+    /// Of a search that combines estimates: what is known of points.
+    evidence: Evidence,
     /// The points where the search begins. Then what it found.
     ends: Vec<Candidate>,
 }
@@ -46,6 +49,9 @@ pub struct LinkedSearch<'s> {
     ef: usize,
     /// The worst score of the points where the search began, if these are as many as it keeps.
     floor: f32,
+    /// Whether estimates of a point are combined. Then `seen` has the points that were taken. Otherwise it
+    /// has all that waited.
+    combines: bool,
 }
 
 impl<'s> LinkedSearch<'s> {
@@ -56,11 +62,35 @@ impl<'s> LinkedSearch<'s> {
     pub fn new(
         scratch: &'s mut LinkedScratch,
         points: usize,
-        (ef, wanted): (usize, usize),
+        kept: (usize, usize),
         entries: &[Candidate],
     ) -> Self {
+        Self::begin(scratch, points, kept, entries, false)
+    }
+
+    /// As [`LinkedSearch::new`]. The search combines the estimates of a point that several nodes have. It
+    /// expands about an eighth fewer nodes, and each takes more time. This suits a driver that waits for
+    /// reads.
+    #[must_use]
+    pub fn combining(
+        scratch: &'s mut LinkedScratch,
+        points: usize,
+        kept: (usize, usize),
+        entries: &[Candidate],
+    ) -> Self {
+        Self::begin(scratch, points, kept, entries, true)
+    }
+
+    fn begin(
+        scratch: &'s mut LinkedScratch,
+        points: usize,
+        (ef, wanted): (usize, usize),
+        entries: &[Candidate],
+        combines: bool,
+    ) -> Self {
         let kept = ef.max(wanted).clamp(1, points.max(1));
-        let LinkedScratch { seen, waiting, best, ends } = &mut *scratch;
+        let LinkedScratch { seen, waiting, best, ends, evidence } = &mut *scratch;
+        evidence.clear();
         seen.begin(points);
         waiting.clear();
         best.begin(kept);
@@ -72,9 +102,15 @@ impl<'s> LinkedSearch<'s> {
             ends.select_nth_unstable_by(kept - 1, |a, b| entry(b).cmp(&entry(a)));
             ends.truncate(kept);
         }
+        if combines {
+            seen.begin(points);
+            for end in &*ends {
+                evidence.insert(end.id, Entry::new(end.id, end.score).candidate().score);
+            }
+        }
         waiting.extend(ends.iter().map(|end| Entry::new(end.id, end.score)));
         let floor = if is_enough { ends[kept - 1].score } else { f32::NEG_INFINITY };
-        Self { scratch, ef: ef.clamp(1, points.max(1)), floor }
+        Self { scratch, ef: ef.clamp(1, points.max(1)), floor, combines }
     }
 
     /// The score that an estimate must exceed.
@@ -91,11 +127,21 @@ impl<'s> LinkedSearch<'s> {
     #[expect(clippy::should_implement_trait, reason = "an iterator that may go on after its end misleads")]
     pub fn next(&mut self) -> Option<u32> {
         let threshold = self.threshold();
-        let next = self.scratch.waiting.pop()?.candidate();
+        let mut next = self.scratch.waiting.pop()?.candidate();
+        if self.combines {
+            let LinkedScratch { seen, waiting, evidence, .. } = &mut *self.scratch;
+            // What was promised before does not count.
+            while seen.contains(next.id) || !evidence.is_current(next.id, next.score) {
+                next = waiting.pop()?.candidate();
+            }
+        }
         if next.score <= threshold && self.scratch.best.is_full() {
             // No other one is better, and the threshold only rises.
             self.scratch.waiting.clear();
             return None;
+        }
+        if self.combines {
+            self.scratch.seen.insert(next.id);
         }
         Some(next.id)
     }
@@ -116,7 +162,17 @@ impl<'s> LinkedSearch<'s> {
     ) {
         self.scratch.best.push(node, score);
         let threshold = self.threshold();
-        let LinkedScratch { seen, waiting, .. } = &mut *self.scratch;
+        let LinkedScratch { seen, waiting, evidence, .. } = &mut *self.scratch;
+        if self.combines {
+            return layout.estimate_all(scorer, record, score, |link, estimate, deviation| {
+                if !seen.contains(link)
+                    && let Some(promise) = evidence.add(link, estimate, deviation)
+                    && promise > threshold
+                {
+                    waiting.push(Entry::new(link, promise));
+                }
+            });
+        }
         layout.estimate(scorer, record, score, threshold, |link, estimate| {
             // Points that were refused are not remembered. Another node may have a better estimate of them.
             if seen.insert(link) {

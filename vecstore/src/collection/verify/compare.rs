@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::field::{FieldKind, Key, keys_of_fields};
 use crate::immutable::fields::FieldsReader;
 use crate::immutable::graph::LINKS_SECTION;
+use crate::immutable::ids::id_record;
 use crate::immutable::outcome::ended;
 use crate::immutable::segment::{CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, SegmentReader, VECTORS};
 use crate::point::parse_payload;
@@ -97,17 +98,21 @@ impl Verifier<'_> {
                 // those of the graph are not compared: nothing depends on which ones they are.
                 let has_values = u64::from(data.points) >= VALUE_LINKS_MIN
                     && schema.indexes.values().any(|kind| !kind.is_number());
-                let (mut other_links, mut other_codes) = (Vec::new(), Vec::new());
+                let (mut other_links, mut other_codes, mut other_ids) = (Vec::new(), Vec::new(), Vec::new());
                 let sink = |index: usize, record: &[u8]| {
                     let (point, known) = (points[index], &links[index]);
-                    let (record, code) = linked.split(record);
-                    let shared = linked.layout.links(record).take_while(|link| known.contains(link)).count();
+                    let record = linked.split(record);
+                    let shared =
+                        linked.layout.links(record.links).take_while(|link| known.contains(link)).count();
                     let least = if has_values { known.len().min(1) } else { known.len() };
                     if shared < least {
                         other_links.push(point);
                     }
-                    if code != &expected[index * record_bytes..][..record_bytes] {
+                    if record.code != &expected[index * record_bytes..][..record_bytes] {
                         other_codes.push(point);
+                    }
+                    if record.id != &id_record(ids[index])[..record.id.len()] {
+                        other_ids.push(point);
                     }
                 };
                 file.read(&points, &control, sink).await?;
@@ -117,6 +122,9 @@ impl Verifier<'_> {
                 }
                 for point in other_codes {
                     self.unfit(dir, LINKED, format!("the code of point {point} is not that of its vector"));
+                }
+                for point in other_ids {
+                    self.unfit(dir, LINKED, format!("the id of point {point} is not that of {IDS}"));
                 }
             }
             self.report.points += points.len() as u64;

@@ -65,6 +65,16 @@ impl IdsData {
         Ok(found)
     }
 
+    /// Bytes of an id in a record of another file.
+    pub(crate) fn id_bytes(&self) -> usize {
+        self.table.id_bytes()
+    }
+
+    /// The id of a point in a record of another file.
+    pub(crate) fn in_record(&self, point: u32, record: &[u8]) -> PointId {
+        self.table.parse(point, record)
+    }
+
     /// Reads the ids of points.
     pub(crate) async fn ids_of(
         &self,

@@ -24,4 +24,5 @@ mod write;
 
 pub(crate) use data::IdsData;
 pub(crate) use salvage::{SalvagedIds, salvage_ids};
+pub(crate) use table::{id_bytes, id_record};
 pub(crate) use write::write_ids;

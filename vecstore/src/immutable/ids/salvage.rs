@@ -1,6 +1,7 @@
 //! Salvages the ids of a damaged file.
 
 use super::key::IdKey;
+use super::table::id_bytes;
 use crate::error::{Error, FormatError};
 use crate::immutable::point_set::points_from_postings;
 use crate::point::PointId;
@@ -25,7 +26,7 @@ pub(crate) async fn salvage_ids(pages: &Pages, control: &ReadControl) -> Result<
     let data = pages.data();
     let nums = entries(data.bytes(u64::SORTED), u64::ENTRY_BYTES);
     let uuids = entries(data.bytes(u128::SORTED), u128::ENTRY_BYTES);
-    let id_bytes = if uuids == 0 { 8 } else { 16 };
+    let id_bytes = id_bytes(uuids == 0);
     let count = u32::try_from(nums + uuids).ok().filter(|&count| {
         data.bytes(1) == section_bytes(u64::from(count), id_bytes)
             && data.bytes(u64::SLOTS) == data.bytes(u64::SORTED)

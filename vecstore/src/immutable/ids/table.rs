@@ -10,6 +10,24 @@ use std::ops::Range;
 use vecstore_format::pages::Pages;
 use vecstore_format::table::{entry_range, section_bytes};
 
+/// Bytes of an id in the table, and in a record of another file.
+pub(crate) fn id_bytes(are_all_numbers: bool) -> usize {
+    if are_all_numbers { 8 } else { 16 }
+}
+
+/// The number of an id. It does not tell the kind.
+pub(super) fn number(id: PointId) -> u128 {
+    match id {
+        PointId::Num(id) => u128::from(id),
+        PointId::Uuid(id) => id,
+    }
+}
+
+/// An id, of which a table or a record has the first [`id_bytes`]. [`IdTable::parse`] reads them.
+pub(crate) fn id_record(id: PointId) -> [u8; 16] {
+    number(id).to_le_bytes()
+}
+
 /// Maps a point to its id.
 #[derive(Debug)]
 pub(super) struct IdTable {
@@ -32,14 +50,26 @@ impl IdTable {
         if uuids > count || u32::try_from(count).is_err() {
             return Err(damaged("its numbers of points are impossible"));
         }
-        let id_bytes = if uuids == 0 { 8 } else { 16 };
-        if pages.data().bytes(1) != section_bytes(count, id_bytes) {
+        if pages.data().bytes(1) != section_bytes(count, id_bytes(uuids == 0)) {
             return Err(damaged("the table of ids is not as long as there are points"));
         }
         let section = pages.read_section(2).await?;
         let uuid_points = points_from_postings(&section, uuids as usize, count as u32)
             .ok_or_else(|| damaged("the postings of points with UUIDs are no postings"))?;
         Ok(Self { count, uuid_points, salts })
+    }
+
+    pub(super) fn id_bytes(&self) -> usize {
+        id_bytes(self.uuid_points.is_empty())
+    }
+
+    /// The id of a point, from [`IdTable::id_bytes`].
+    pub(super) fn parse(&self, point: u32, bytes: &[u8]) -> PointId {
+        if self.uuid_points.contains(point) {
+            PointId::Uuid(u128::from_le_bytes(bytes.try_into().expect("sixteen bytes")))
+        } else {
+            PointId::Num(u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")))
+        }
     }
 
     /// Reads the ids of points.
@@ -50,18 +80,12 @@ impl IdTable {
         control: &ReadControl,
         stats: &mut ReadStats,
     ) -> Result<Vec<PointId>, Error> {
-        let wide = !self.uuid_points.is_empty();
-        let ranges: Vec<Range<u64>> =
-            points.iter().map(|&point| entry_range(u64::from(point), if wide { 16 } else { 8 })).collect();
+        let range = |&point: &u32| entry_range(u64::from(point), self.id_bytes());
+        let ranges: Vec<Range<u64>> = points.iter().map(range).collect();
         let mut ids = vec![PointId::Num(0); points.len()];
         let read = pages
             .read(1, &ranges, control, |index, bytes| {
-                let low = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
-                ids[index] = if self.uuid_points.contains(points[index]) {
-                    PointId::Uuid(u128::from_le_bytes(bytes.try_into().expect("sixteen bytes")))
-                } else {
-                    PointId::Num(low)
-                };
+                ids[index] = self.parse(points[index], bytes);
                 Ok(())
             })
             .await?;

@@ -1,6 +1,7 @@
 //! Writes the ids.
 
 use super::key::IdKey;
+use super::table::{id_record, number};
 use crate::error::Error;
 use crate::point::PointId;
 use rayon::ThreadPool;
@@ -34,14 +35,10 @@ pub(crate) async fn write_ids(
     for number in [ids.len() as u64, uuids.keys.len() as u64, nums.salt, uuids.salt] {
         pages.write(&number.to_le_bytes()).await?;
     }
-    let number = |id: &PointId| match id {
-        PointId::Num(id) => u128::from(*id),
-        PointId::Uuid(id) => *id,
-    };
     if uuids.keys.is_empty() {
-        write_table(&mut pages, ids.iter().map(|id| (number(id) as u64).to_le_bytes())).await?;
+        write_table(&mut pages, ids.iter().map(|&id| (number(id) as u64).to_le_bytes())).await?;
     } else {
-        write_table(&mut pages, ids.iter().map(|id| number(id).to_le_bytes())).await?;
+        write_table(&mut pages, ids.iter().map(|&id| id_record(id))).await?;
     }
     pages.begin_section().await?;
     pages.write(&postings::encode(&uuid_points)).await?;

@@ -3,11 +3,12 @@
 //! The walk scores only the points that it expands. It expands deleted points too, because they lead to
 //! others. A filter needs another walk: it would leave few of the points that this one expands.
 //!
-//! On disk, the record of a node also has the node's own code. So a node takes one read. The walk reads
-//! several nodes at a time and expands all of them, so it may find other points than in memory.
+//! On disk, the record of a node also has the node's own code and id. So a node takes one read. The walk
+//! reads several nodes at a time and expands all of them. It also combines estimates of a point, so it may
+//! find other points than in memory.
 
 use super::walk::{WalkScratch, best_of_others};
-use super::{Allowed, Bounded, Bounds, CandidateSearch, CandidateStats};
+use super::{Allowed, Bounded, CandidateSearch, CandidateStats, Known};
 use crate::error::Error;
 use crate::immutable::records::Records;
 use crate::immutable::segment::{CodesData, LINKED, LinkedData, SegmentReader};
@@ -45,7 +46,7 @@ impl CandidateSearch<'_> {
         linked: &Linked<'_>,
         deleted: &RoaringBitmap,
         scratch: &mut WalkScratch,
-        bounds: &mut Bounds,
+        known: &mut Known,
         stats: &mut CandidateStats,
     ) -> Result<Option<(Vec<Candidate>, f32)>, Error> {
         let points = u64::from(segment.data.points);
@@ -55,7 +56,7 @@ impl CandidateSearch<'_> {
         let kept = (with_deleted(self.ef), with_deleted(self.wanted));
         let WalkScratch { search: upper, linked: scratch, seen, .. } = scratch;
         seen.clear();
-        let mut walk = Walk { search: self, segment, linked, seen, bounds, stats };
+        let mut walk = Walk { search: self, segment, linked, seen, known, stats };
         let entries = walk.entries(upper);
         let found = match &segment.linked {
             None => walk.in_memory(kept, &entries, scratch)?,
@@ -78,7 +79,7 @@ struct Walk<'a> {
     segment: &'a SegmentReader,
     linked: &'a Linked<'a>,
     seen: &'a mut Vec<(u32, f32, f32)>,
-    bounds: &'a mut Bounds,
+    known: &'a mut Known,
     stats: &'a mut CandidateStats,
 }
 
@@ -138,7 +139,7 @@ impl<'a> Walk<'a> {
         if part_of_rest.is_some() || bounded && is_on_disk {
             let bound = self.search.bound(code, score);
             if is_on_disk {
-                self.bounds.insert(point, bound);
+                self.known.bounds.insert(point, bound);
             }
             if part_of_rest.is_some() {
                 self.seen.push(Bounded { point, score, bound }.with_best(part_of_rest));
@@ -193,7 +194,7 @@ impl<'a> Walk<'a> {
     ) -> Result<&'s [Candidate], Error> {
         let Linked { data, scorer } = self.linked;
         let path = self.segment.data.dir.join(LINKED);
-        let mut search = LinkedSearch::new(scratch, self.len(), kept, entries);
+        let mut search = LinkedSearch::combining(scratch, self.len(), kept, entries);
         let mut records = vec![Vec::new(); READ_AT_ONCE];
         loop {
             self.search.check_stop()?;
@@ -205,10 +206,11 @@ impl<'a> Walk<'a> {
             let read = file.read(&nodes, self.search.control, sink).await?;
             self.stats.read.add(&read);
             for (&node, record) in nodes.iter().zip(&records) {
-                let (record, code) = data.split(record);
-                data.check(&path, record)?;
-                let score = self.score_code(node, self.code(node).unwrap_or(code));
-                search.expand(&data.layout, scorer, node, record, score);
+                let record = data.split(record);
+                data.check(&path, record.links)?;
+                let score = self.score_code(node, self.code(node).unwrap_or(record.code));
+                self.known.ids.insert(node, self.segment.data.ids.in_record(node, record.id));
+                search.expand(&data.layout, scorer, node, record.links, score);
             }
         }
     }

@@ -18,6 +18,7 @@ mod ways;
 
 use super::segment::{CodesData, SegmentReader};
 use crate::error::Error;
+use crate::point::PointId;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
@@ -116,11 +117,17 @@ pub(crate) struct FoundByCodes {
     /// The best score that any other point with a scored code may have. `NEG_INFINITY` if there is none.
     /// Bounds differ between points, so a point outside may beat the last of the best.
     pub(crate) rest: f32,
+    /// The ids of points whose records were read. Others must be looked up.
+    pub(crate) ids: HashMap<u32, PointId>,
 }
 
-/// The bounds of points whose codes were read. If codes are in memory, bounds are computed for the best
-/// only.
-type Bounds = HashMap<u32, f32>;
+/// What is known of points because their codes or records were read.
+#[derive(Default)]
+struct Known {
+    /// The bounds of their scores. If codes are in memory, bounds are computed for the best only.
+    bounds: HashMap<u32, f32>,
+    ids: HashMap<u32, PointId>,
+}
 
 impl CandidateSearch<'_> {
     /// The best candidates.
@@ -130,18 +137,19 @@ impl CandidateSearch<'_> {
         scratch: &mut WalkScratch,
         stats: &mut CandidateStats,
     ) -> Result<FoundByCodes, Error> {
-        let mut bounds = Bounds::new();
-        let (best, rest) = self.best(segment, scratch, &mut bounds, stats).await?;
+        let mut known = Known::default();
+        let (best, rest) = self.best(segment, scratch, &mut known, stats).await?;
         let bound = |Candidate { id, score }: Candidate| match &segment.data.codes {
             _ if !self.bounded => f32::INFINITY,
             CodesData::Pinned(records) => {
                 let start = id as usize * segment.data.codec.record_bytes();
                 self.bound(&records[start..], score)
             }
-            CodesData::OnDisk(_) => bounds.get(&id).copied().unwrap_or(f32::INFINITY),
+            CodesData::OnDisk(_) => known.bounds.get(&id).copied().unwrap_or(f32::INFINITY),
         };
         let bounded = |found: Candidate| Bounded { point: found.id, score: found.score, bound: bound(found) };
-        Ok(FoundByCodes { best: best.into_iter().map(bounded).collect(), rest })
+        let best = best.into_iter().map(bounded).collect();
+        Ok(FoundByCodes { best, rest, ids: known.ids })
     }
 
     fn bound(&self, record: &[u8], score: f32) -> f32 {
@@ -152,7 +160,7 @@ impl CandidateSearch<'_> {
         &self,
         segment: &SegmentReader,
         scratch: &mut WalkScratch,
-        bounds: &mut Bounds,
+        known: &mut Known,
         stats: &mut CandidateStats,
     ) -> Result<(Vec<Candidate>, f32), Error> {
         let points = segment.data.points;
@@ -180,17 +188,17 @@ impl CandidateSearch<'_> {
             if let Allowed::Except(deleted) = allowed
                 && let Some(linked) = self.linked(segment)
                 && let Some(found) =
-                    self.walk_linked(segment, &linked, deleted, scratch, bounds, stats).await?
+                    self.walk_linked(segment, &linked, deleted, scratch, known, stats).await?
             {
                 return Ok(found);
             }
-            if let Some(found) = self.walk(segment, allowed, kept, scratch, bounds, stats).await? {
+            if let Some(found) = self.walk(segment, allowed, kept, scratch, known, stats).await? {
                 return Ok(found);
             }
         }
         match allowed {
-            Allowed::Only(points) => self.scan(segment, points, bounds, stats).await,
-            Allowed::Except(deleted) => self.scan(segment, &(segment.all() - deleted), bounds, stats).await,
+            Allowed::Only(points) => self.scan(segment, points, known, stats).await,
+            Allowed::Except(deleted) => self.scan(segment, &(segment.all() - deleted), known, stats).await,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::scan::SCAN_BATCH;
 use super::scores::Scores;
-use super::{Allowed, Bounded, Bounds, CandidateSearch, CandidateStats};
+use super::{Allowed, Bounded, CandidateSearch, CandidateStats, Known};
 use crate::error::Error;
 use crate::immutable::segment::SegmentReader;
 use vecstore_index::TopK;
@@ -37,7 +37,7 @@ impl CandidateSearch<'_> {
                 return Ok(Some(possible));
             }
             self.check_stop()?;
-            self.score(segment, &batch, &mut scores, &mut Bounds::new(), stats).await?;
+            self.score(segment, &batch, &mut scores, &mut Known::default(), stats).await?;
             for found in scores.bounded(&batch) {
                 at_least.offer(found.at_least());
                 possible.push(found);

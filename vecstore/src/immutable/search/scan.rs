@@ -1,7 +1,7 @@
 //! Scoring every allowed point.
 
 use super::scores::Scores;
-use super::{Bounds, CandidateSearch, CandidateStats};
+use super::{CandidateSearch, CandidateStats, Known};
 use crate::error::Error;
 use crate::immutable::segment::SegmentReader;
 use roaring::RoaringBitmap;
@@ -16,7 +16,7 @@ impl CandidateSearch<'_> {
         &self,
         segment: &SegmentReader,
         points: &RoaringBitmap,
-        bounds: &mut Bounds,
+        known: &mut Known,
         stats: &mut CandidateStats,
     ) -> Result<(Vec<Candidate>, f32), Error> {
         let mut best = TopK::new(self.wanted, |(a, _): &(Candidate, f32), (b, _): &(Candidate, f32)| {
@@ -34,13 +34,14 @@ impl CandidateSearch<'_> {
                 return Ok((best.into_iter().map(|(candidate, _)| candidate).collect(), rest));
             }
             self.check_stop()?;
-            self.score(segment, &batch, &mut scores, bounds, stats).await?;
+            self.score(segment, &batch, &mut scores, known, stats).await?;
             for (id, score, at_most) in scores.of(&batch, self.part_of_rest) {
                 best.offer_or((Candidate { id, score }, at_most), |(_, at_most)| rest = rest.max(at_most));
             }
-            if bounds.len() > 2 * best.iter().len() + SCAN_BATCH {
+            if known.bounds.len() > 2 * best.iter().len() + SCAN_BATCH {
+                let bounds = &known.bounds;
                 let kept = best.iter().filter_map(|(found, _)| Some((found.id, *bounds.get(&found.id)?)));
-                *bounds = kept.collect();
+                known.bounds = kept.collect();
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Scoring codes, which are in memory or on disk.
 
-use super::{Bounded, Bounds, CandidateSearch, CandidateStats};
+use super::{Bounded, CandidateSearch, CandidateStats, Known};
 use crate::error::Error;
 use crate::immutable::segment::{CodesData, SegmentReader};
 
@@ -47,7 +47,7 @@ impl CandidateSearch<'_> {
         segment: &SegmentReader,
         points: &[u32],
         scores: &mut Scores,
-        bounds: &mut Bounds,
+        known: &mut Known,
         stats: &mut CandidateStats,
     ) -> Result<(), Error> {
         stats.codes_scored += points.len() as u64;
@@ -70,7 +70,7 @@ impl CandidateSearch<'_> {
                     scores[index] = self.scorer.score(record);
                     if self.bounded {
                         all_bounds[index] = self.bound(record, scores[index]);
-                        bounds.insert(points[index], all_bounds[index]);
+                        known.bounds.insert(points[index], all_bounds[index]);
                     }
                 };
                 let read = file.read(points, self.control, sink).await?;

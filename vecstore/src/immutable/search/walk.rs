@@ -2,7 +2,7 @@
 
 use super::scores::Scores;
 use super::ways::Ways;
-use super::{Allowed, Bounds, CandidateSearch, CandidateStats};
+use super::{Allowed, CandidateSearch, CandidateStats, Known};
 use crate::error::Error;
 use crate::immutable::segment::SegmentReader;
 use vecstore_index::graph::{Candidate, GraphSearch, LinkedScratch, SearchScratch, Step};
@@ -19,7 +19,7 @@ impl CandidateSearch<'_> {
         allowed: Allowed<'_>,
         kept: usize,
         scratch: &mut WalkScratch,
-        bounds: &mut Bounds,
+        known: &mut Known,
         stats: &mut CandidateStats,
     ) -> Result<Option<(Vec<Candidate>, f32)>, Error> {
         let graph = &segment.data.graph;
@@ -43,7 +43,7 @@ impl CandidateSearch<'_> {
                 }
                 Step::Expand { node, level } => search.links(graph.upper_links(node, level)),
                 Step::Score(points) => {
-                    self.score(segment, points, scores, bounds, stats).await?;
+                    self.score(segment, points, scores, known, stats).await?;
                     if self.part_of_rest.is_some() {
                         seen.extend(scores.of(points, self.part_of_rest));
                     }

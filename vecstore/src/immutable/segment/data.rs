@@ -138,11 +138,11 @@ impl SegmentData {
                 let (file, options) = (dir.join(LINKED), options_of(place.graph));
                 let mut records = Records::open(backend, &file, &options, ElementType::U8, None).await?;
                 records.file().check(&info.expected(&path, LINKED)?)?;
-                let record_bytes = layout.record_bytes() + codec.record_bytes();
+                let record_bytes = layout.record_bytes() + codec.record_bytes() + ids.id_bytes();
                 records.check(u64::from(points), record_bytes as u32)?;
                 records.load_checksums().await?;
-                let upper = graph.upper_points();
-                let linked = LinkedData::load(&records, layout, upper, &codes_data, place.graph).await?;
+                let (upper, codes) = (graph.upper_points(), (&codes_data, codec.record_bytes()));
+                let linked = LinkedData::load(&records, layout, upper, codes, place.graph).await?;
                 records.close().await?;
                 Some(linked)
             }

@@ -1,7 +1,8 @@
-//! The linked layout of a segment's graph. It has a record for each point, with all that a walk needs of it:
+//! The linked layout of a segment's graph. It has a record for each point, with all that a walk needs of it.
+//! `LinkedLayout` has the first part of it, and `ids.pages` says how many bytes an id has:
 //!
 //! ```text
-//! links, and codes of the points that they lead to, as `LinkedLayout` has them | the point's own code
+//! links, and codes of the points that they lead to | the point's own code | its id
 //! ```
 //!
 //! A record lies in one page if it fits. The records are in memory or on disk, as the graph is.
@@ -24,14 +25,16 @@ const LINE: usize = 64;
 #[derive(Debug)]
 pub(crate) struct LinkedData {
     pub(crate) layout: LinkedLayout,
+    /// Bytes of a point's own code.
+    code_bytes: usize,
     points: u32,
     records: LinkedRecords,
 }
 
 #[derive(Debug)]
 enum LinkedRecords {
-    /// A record begins every `stride` bytes, at a cache line. It has no code of the point itself if codes are
-    /// in memory without it.
+    /// A record begins every `stride` bytes, at a cache line. It has no id. It has no code of the point
+    /// itself if codes are in memory without it.
     Pinned { records: PinnedBytes, stride: usize },
     OnDisk {
         checksums: RecordChecksums,
@@ -47,22 +50,32 @@ pub(crate) fn linked_layout(schema: &Schema) -> Option<LinkedLayout> {
         .then(|| LinkedLayout::new(*distance, *dim as usize, hnsw.links_max(0), hnsw.seed))
 }
 
+/// A record that was read.
+pub(crate) struct LinkedRecord<'r> {
+    /// The links, and the codes of the points that they lead to.
+    pub(crate) links: &'r [u8],
+    /// The point's own code.
+    pub(crate) code: &'r [u8],
+    /// The point's id.
+    pub(crate) id: &'r [u8],
+}
+
 impl LinkedData {
     /// Takes the records of an open file whose checksums are loaded. A walk begins at the points of `upper`.
     pub(super) async fn load(
         file: &Records,
         layout: LinkedLayout,
         upper: &[u32],
-        codes: &CodesData,
+        (codes, code_bytes): (&CodesData, usize),
         placement: Placement,
     ) -> Result<Self, Error> {
         let header = file.file().header();
-        let (points, whole) = (header.count as u32, header.stride() as usize);
+        let points = header.count as u32;
         let are_codes_pinned = matches!(codes, CodesData::Pinned(_));
         let own = layout.record_bytes();
         let records = match placement {
             Placement::Pinned => {
-                let kept = if are_codes_pinned { own } else { whole };
+                let kept = if are_codes_pinned { own } else { own + code_bytes };
                 let stride = kept.next_multiple_of(LINE);
                 let path = &file.file().reader().file().path;
                 let mut records = PinnedBytes::zeroed(stride * points as usize, path)?;
@@ -73,18 +86,18 @@ impl LinkedData {
                 LinkedRecords::Pinned { records, stride }
             }
             Placement::Cold | Placement::Cached => {
-                let code_bytes = whole - own;
                 let mut entries = (!are_codes_pinned).then(|| vec![0; code_bytes * upper.len()]);
                 if let Some(entries) = &mut entries {
                     read_all(file, upper, |index, record| {
-                        entries[index * code_bytes..][..code_bytes].copy_from_slice(&record[own..]);
+                        entries[index * code_bytes..][..code_bytes]
+                            .copy_from_slice(&record[own..][..code_bytes]);
                     })
                     .await?;
                 }
                 LinkedRecords::OnDisk { checksums: file.file().checksums().clone(), entries }
             }
         };
-        let data = Self { layout, points, records };
+        let data = Self { layout, code_bytes, points, records };
         for point in 0..points {
             let Some(record) = data.record(point) else { break };
             data.check(&file.file().reader().file().path, record)?;
@@ -123,9 +136,11 @@ impl LinkedData {
         }
     }
 
-    /// Splits a record that was read into its two parts.
-    pub(crate) fn split<'r>(&self, record: &'r [u8]) -> (&'r [u8], &'r [u8]) {
-        record.split_at(self.layout.record_bytes())
+    /// Splits a record that was read into its parts.
+    pub(crate) fn split<'r>(&self, record: &'r [u8]) -> LinkedRecord<'r> {
+        let (links, own) = record.split_at(self.layout.record_bytes());
+        let (code, id) = own.split_at(self.code_bytes);
+        LinkedRecord { links, code, id }
     }
 
     /// Codes of the points on levels above 0, if codes are not in memory otherwise.

@@ -30,8 +30,8 @@ fn a_file_of_other_contents_with_the_right_checksums_is_found() {
     }
 }
 
-/// A linked record whose links lead elsewhere, or whose code is of another vector, is whole, and not of this
-/// segment.
+/// A linked record whose links lead elsewhere, or whose code or id is of another point, is whole, and not of
+/// this segment.
 #[test]
 fn a_linked_record_that_does_not_belong_is_found() {
     if !crate::is_linked() {
@@ -53,7 +53,8 @@ fn a_linked_record_that_does_not_belong_is_found() {
     };
     forge(PAGE, &other.to_le_bytes(), "the record of point 0 does not begin with links of graph.pages");
     let last = PAGE + stride - 1;
-    forge(last, &[!sound[last]], "the code of point 0 is not that of its vector");
+    forge(last - 16, &[!sound[last - 16]], "the code of point 0 is not that of its vector");
+    forge(last, &[!sound[last]], "the id of point 0 is not that of ids.pages");
 }
 
 /// Any content with right checksums gives an answer or an error, and no panic.
