@@ -37,7 +37,13 @@ struct Setup {
 
 impl Setup {
     fn new(distance: Distance, m: usize) -> (Self, Vec<Vec<f32>>) {
+        Self::scaled(distance, m, 1.0)
+    }
+
+    /// The components of all vectors are multiplied by a factor.
+    fn scaled(distance: Distance, m: usize, factor: f32) -> (Self, Vec<Vec<f32>>) {
         let mut vectors = vectors(POINTS + 100, distance);
+        vectors.iter_mut().flatten().for_each(|component| *component *= factor);
         let queries = vectors.split_off(POINTS);
         let mut codes = ScalarCodes::new(DIM).unwrap();
         codes.extend(&vectors.concat());
@@ -334,5 +340,28 @@ fn a_search_that_combines_ends_when_nothing_that_waits_may_be_among_the_best() {
         }
         let most = own.keys().filter(|node| **node != entry.id).count();
         assert!(own.len() >= wanted && most < POINTS / 4, "{most} nodes");
+    }
+}
+
+/// Squares of scores may leave the range of `f32`, and estimates may be far below 1.
+#[test]
+fn a_search_that_combines_does_not_depend_on_the_scale_of_vectors() {
+    let plain = Setup::new(Distance::Euclid, 16);
+    let hits_of = |(setup, queries): &(Setup, Vec<Vec<f32>>)| -> usize {
+        let hits = queries.iter().map(|query| {
+            let exact = setup.exact(query, WANTED);
+            let (found, _) = setup.search_with_in_flight(query, COMBINING, 6);
+            found.iter().take(WANTED).filter(|id| exact.contains(id)).count()
+        });
+        hits.sum()
+    };
+    let expected = hits_of(&plain);
+    assert!(expected >= 950, "recall {expected} of 1000");
+    for factor in [1e-8, 1e-6, 1e9, 1e16] {
+        let hits = hits_of(&Setup::scaled(Distance::Euclid, 16, factor));
+        assert!(
+            hits.abs_diff(expected) <= 20,
+            "factor {factor}: recall {hits} of 1000, and {expected} without"
+        );
     }
 }

@@ -7,7 +7,7 @@ use criterion::{Criterion, Throughput};
 use half::f16;
 use std::hint::black_box;
 use std::time::Duration;
-use vecstore_quant::kernels::{Kernels, Records, Scan, WINDOW};
+use vecstore_quant::kernels::{BLOCK_CODES, FastScan, Kernels, Records, Scan, WINDOW, block_bytes};
 
 const DIM: usize = 384;
 /// Bytes of parameters before a code.
@@ -115,6 +115,57 @@ fn codes<const BITS: usize>(criterion: &mut Criterion, scan: Scan<i8>, scalar: S
     group.finish();
 }
 
+/// Blocks of 32 codes by tables, one bit a component. A nibble is four components.
+fn fast_scan(criterion: &mut Criterion) {
+    const NIBBLES: usize = DIM / 4;
+    let mut random = fastrand::Rng::with_seed(4);
+    let tables: Vec<[u8; 16]> = (0..NIBBLES).map(|_| [(); 16].map(|()| random.u8(..64))).collect();
+    let block = block_bytes(NIBBLES);
+    let mut bytes_of = |bytes: usize| (0..bytes / block * block).map(|_| random.u8(..)).collect::<Vec<u8>>();
+    let (cached, memory) = (bytes_of(16 << 10), bytes_of(MEMORY_BYTES));
+    // As many codes as `codes` scores.
+    let blocks = BATCH / BLOCK_CODES;
+    let scanned = |scan: FastScan, codes: &[u8], first: usize| {
+        let mut sums = [0; BLOCK_CODES];
+        for index in first..first + blocks {
+            scan(&codes[index * block % codes.len()..][..block], &tables, &mut sums);
+            black_box(&sums);
+        }
+    };
+    // As one would write it: the nibbles of a code one behind the other.
+    let codes = bytes_of(BATCH * NIBBLES / 2);
+    let plain = || {
+        for code in codes.chunks_exact(NIBBLES / 2) {
+            let (mut sum, tables) = (0, black_box(&tables));
+            for (byte, tables) in code.iter().zip(tables.chunks_exact(2)) {
+                sum += u32::from(tables[0][usize::from(byte & 15)]);
+                sum += u32::from(tables[1][usize::from(byte >> 4)]);
+            }
+            black_box(sum);
+        }
+    };
+    let mut group = criterion.benchmark_group(format!("fast scan of {BATCH} codes of {DIM} x 1 bits"));
+    group.throughput(Throughput::Bytes((blocks * block) as u64));
+    group.bench_function("plain loop, from cache", |b| b.iter(plain));
+    for kernels in [Kernels::scalar(), Kernels::get()] {
+        group.bench_function(format!("{}, from cache", kernels.name), |b| {
+            b.iter(|| scanned(kernels.fast_scan, &cached, 0));
+        });
+    }
+    let mut first = 0;
+    let mut next = || {
+        first = (first + blocks) % (memory.len() / block - blocks);
+        first
+    };
+    group.bench_function("kernel, from memory", |b| {
+        b.iter(|| scanned(Kernels::get().fast_scan, &memory, next()));
+    });
+    group.bench_function("touching only, from memory", |b| {
+        b.iter(|| black_box(touch(&memory[next() * block..][..blocks * block])));
+    });
+    group.finish();
+}
+
 fn hadamard(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("Hadamard transform of 512");
     for kernels in [Kernels::scalar(), Kernels::get()] {
@@ -185,6 +236,7 @@ fn main() {
     codes::<4>(&mut criterion, kernels.scan_u4, scalar.scan_u4);
     codes::<2>(&mut criterion, kernels.scan_u2, scalar.scan_u2);
     codes::<1>(&mut criterion, kernels.scan_u1, scalar.scan_u1);
+    fast_scan(&mut criterion);
     hadamard(&mut criterion);
     criterion.final_summary();
 }

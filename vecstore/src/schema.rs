@@ -260,7 +260,7 @@ impl Schema {
 
     /// The most bytes of a record of a linked graph.
     fn linked_record_bytes(&self) -> usize {
-        // The code of the point itself has at most a byte a component, and a few numbers.
+        // The code of the point itself has at most a byte a component, and a few numbers. Its id has 16.
         let own = (self.dim as usize).next_multiple_of(64) + 64;
         LinkedLayout::bytes_of(self.dim as usize, self.hnsw.links_max(0)) + own
     }

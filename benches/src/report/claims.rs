@@ -54,7 +54,7 @@ pub enum Aim {
 pub struct Found {
     /// The disk.
     pub disk: String,
-    /// The names of its row.
+    /// The names of its row. If the claim is about several tables, what tells them apart comes first.
     pub row: String,
     /// A median, or the ratio of two medians.
     pub figure: f64,
@@ -72,14 +72,23 @@ impl Claim {
                 continue;
             }
             let tables = run.report().map_or(&[][..], |report| &report.tables);
-            for table in tables.iter().filter(|table| table.title.starts_with(self.table)) {
-                all.extend(table.rows.iter().filter_map(|row| self.found_in(run, table, row)));
+            let tables: Vec<&Table> =
+                tables.iter().filter(|table| table.title.starts_with(self.table)).collect();
+            for &table in &tables {
+                let data = (tables.len() > 1).then(|| self.data_of(table));
+                all.extend(table.rows.iter().filter_map(|row| self.found_in(run, table, data, row)));
             }
         }
         all
     }
 
-    fn found_in(&self, run: &Run, table: &Table, row: &[Cell]) -> Option<Found> {
+    /// What tells a table from others of the claim: the title behind what they have in common, up to a colon.
+    fn data_of<'t>(&self, table: &'t Table) -> &'t str {
+        let own = table.title[self.table.len()..].trim_start_matches([',', ':', ' ']);
+        own.split_once(':').map_or(own, |(own, _)| own)
+    }
+
+    fn found_in(&self, run: &Run, table: &Table, data: Option<&str>, row: &[Cell]) -> Option<Found> {
         let of = |row: &[Cell], column: &str| Some(row[table.column(column)?].clone());
         let counts = |(column, values): &(&str, &[&str])| {
             of(row, column).is_some_and(|cell| values.iter().any(|value| is(&cell, value)))
@@ -115,7 +124,8 @@ impl Claim {
             Cell::Text(text) => Some(text),
             number => Some(format!("{column} {number}")),
         };
-        let names: Vec<String> = table.columns.iter().filter(names_the_row).filter_map(name).collect();
+        let names = table.columns.iter().filter(names_the_row).filter_map(name);
+        let names: Vec<String> = data.map(str::to_owned).into_iter().chain(names).collect();
         Some(Found {
             disk: run.disk.clone(),
             row: names.join(", "),
@@ -268,6 +278,20 @@ mod tests {
         assert_eq!(finding.met(), "in 1 of 2");
         assert_eq!(finding.missed().collect::<Vec<_>>(), [&expected[0]]);
         assert_eq!(CLAIM.sentence(&finding.found), "It has 0.800 to 0.950, 0.800, 0.950.");
+    }
+
+    #[test]
+    fn rows_of_several_tables_say_which_one_is_theirs() {
+        let mut run = run("local disk", "");
+        let Outcome::Done(report) = &mut run.outcome else { panic!("{run:?}") };
+        let other = Table { title: "Reads of little: with a note".to_owned(), ..report.tables[0].clone() };
+        report.tables.push(other);
+        let claim = Claim { table: "Reads of", rows: &[("depth", &["32"])], over: None, aim: None, ..CLAIM };
+        let rows: Vec<String> = claim.found(&[run]).into_iter().map(|found| found.row).collect();
+        assert_eq!(
+            rows,
+            ["much, depth 32"; 3].into_iter().chain(["little, depth 32"; 3]).collect::<Vec<_>>()
+        );
     }
 
     #[test]

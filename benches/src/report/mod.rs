@@ -2,6 +2,7 @@
 
 mod axis;
 pub mod claims;
+pub mod criterion;
 mod inline;
 pub mod markdown;
 pub mod page;

@@ -138,23 +138,33 @@ fn sum<T: Widen, const SQUARED_DISTANCE: bool>(a: &[T], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "vectors of one dimension");
     let (a_blocks, a_rest) = a.as_chunks::<FLOATS>();
     let (b_blocks, b_rest) = b.as_chunks::<FLOATS>();
+    let (a_rounds, a_blocks) = a_blocks.as_chunks::<ACCUMULATORS>();
+    let (b_rounds, b_blocks) = b_blocks.as_chunks::<ACCUMULATORS>();
     let mut sums = [_mm512_setzero_ps(); ACCUMULATORS];
-    for (a, b) in a_blocks.chunks(ACCUMULATORS).zip(b_blocks.chunks(ACCUMULATORS)) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+    // The number of blocks in a round is constant, so that the sums stay in registers.
+    for (a, b) in a_rounds.iter().zip(b_rounds) {
+        for part in 0..ACCUMULATORS {
             // SAFETY: this function has AVX-512 F, BW and VL.
-            let a = unsafe { T::widen(a) };
+            let a = unsafe { T::widen(&a[part]) };
             // SAFETY: as above.
-            let b = unsafe { f32::widen(b) };
-            *sum = add_term::<SQUARED_DISTANCE>(*sum, a, b);
+            let b = unsafe { f32::widen(&b[part]) };
+            sums[part] = add_term::<SQUARED_DISTANCE>(sums[part], a, b);
         }
+    }
+    for (part, (a, b)) in a_blocks.iter().zip(b_blocks).enumerate() {
+        // SAFETY: this function has AVX-512 F, BW and VL.
+        let a = unsafe { T::widen(a) };
+        // SAFETY: as above.
+        let b = unsafe { f32::widen(b) };
+        sums[part] = add_term::<SQUARED_DISTANCE>(sums[part], a, b);
     }
     if !a_rest.is_empty() {
         // SAFETY: this function has AVX-512 F, BW and VL.
         let a = unsafe { T::widen_some(a_rest) };
         // SAFETY: as above.
         let b = unsafe { f32::widen_some(b_rest) };
-        let sum = &mut sums[a_blocks.len() % ACCUMULATORS];
-        *sum = add_term::<SQUARED_DISTANCE>(*sum, a, b);
+        let part = a_blocks.len();
+        sums[part] = add_term::<SQUARED_DISTANCE>(sums[part], a, b);
     }
     let [first, second] = sums.map(|sum| {
         let upper = _mm512_castps512_ps256(_mm512_shuffle_f32x4::<0b_11_10_11_10>(sum, sum));

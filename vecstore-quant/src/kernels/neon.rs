@@ -50,17 +50,23 @@ fn sum<const SQUARED_DISTANCE: bool>(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "vectors of one dimension");
     let (a_blocks, a_rest) = a.as_chunks::<FLOATS>();
     let (b_blocks, b_rest) = b.as_chunks::<FLOATS>();
+    let (a_rounds, a_blocks) = a_blocks.as_chunks::<ACCUMULATORS>();
+    let (b_rounds, b_blocks) = b_blocks.as_chunks::<ACCUMULATORS>();
     let mut sums = [vdupq_n_f32(0.0); ACCUMULATORS];
-    for (a, b) in a_blocks.chunks(ACCUMULATORS).zip(b_blocks.chunks(ACCUMULATORS)) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum = add_term::<SQUARED_DISTANCE>(*sum, a, b);
+    // The number of blocks in a round is constant, so that the sums stay in registers.
+    for (a, b) in a_rounds.iter().zip(b_rounds) {
+        for part in 0..ACCUMULATORS {
+            sums[part] = add_term::<SQUARED_DISTANCE>(sums[part], &a[part], &b[part]);
         }
+    }
+    for (part, (a, b)) in a_blocks.iter().zip(b_blocks).enumerate() {
+        sums[part] = add_term::<SQUARED_DISTANCE>(sums[part], a, b);
     }
     let (mut a, mut b) = ([0.0; FLOATS], [0.0; FLOATS]);
     a[..a_rest.len()].copy_from_slice(a_rest);
     b[..b_rest.len()].copy_from_slice(b_rest);
-    let sum = &mut sums[a_blocks.len() % ACCUMULATORS];
-    *sum = add_term::<SQUARED_DISTANCE>(*sum, &a, &b);
+    let part = a_blocks.len();
+    sums[part] = add_term::<SQUARED_DISTANCE>(sums[part], &a, &b);
     // As the other tables do, with eight numbers in two registers.
     let [a, b, c, d, e, f, g, h] = sums;
     let lower = vaddq_f32(vaddq_f32(a, c), vaddq_f32(e, g));

@@ -27,7 +27,9 @@ use vecstore_format::links;
 use vecstore_format::log::{LogBytes, LogReader, decode_batch, salvage_log};
 use vecstore_format::pages::{Pages, PagesKind, PagesWriter};
 use vecstore_format::vector_file::{VECTOR_FILE_FIELDS_BYTES, VectorFile};
-use vecstore_index::graph::{Candidate, LinkedLayout, LinkedNodes, LinkedScratch, search_linked_in_memory};
+use vecstore_index::graph::{
+    Candidate, LinkedLayout, LinkedNodes, LinkedScratch, LinkedSearch, search_linked_in_memory,
+};
 use vecstore_quant::Distance;
 use vecstore_quant::{Quantization, from_model, train};
 
@@ -190,6 +192,14 @@ pub fn linked(bytes: &[u8]) {
     let found =
         search_linked_in_memory(&layout, &mut nodes, &scorer, &mut scratch, (5, 10), &[entry], || false);
     assert!(found.is_ok_and(|found| found.len() <= 10));
+    let mut search = LinkedSearch::combining(&mut scratch, nodes.len(), (5, 10), &[entry]);
+    let mut taken = vec![false; nodes.len()];
+    while let Some(node) = search.next() {
+        assert!(!std::mem::replace(&mut taken[node as usize], true), "a node is taken once");
+        let score = nodes.score(node);
+        search.expand(&layout, &scorer, node, nodes.record(node), score);
+    }
+    assert!(search.finish().len() <= 10);
 }
 
 /// Records of nodes. The score of a node is its number.

@@ -51,7 +51,8 @@ mod linux {
     enum Verb {
         /// Runs the benches: writes DIR/SCENARIO.json for each, and DIR/report.html
         Run(run::Args),
-        /// Runs a command that writes a table where `BENCH_JSON` says, and adds it to DIR
+        /// Runs a command that writes a table where `BENCH_JSON` says, or a bench of criterion. Adds the
+        /// table to DIR
         Record(run::RecordArgs),
         /// Makes DIR/report.html of the files in DIR
         Html {

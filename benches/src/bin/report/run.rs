@@ -1,8 +1,8 @@
 //! Builds the benches and runs them in order.
 
 use benches::machine::{self, Machine};
-use benches::report::Report;
 use benches::report::runs::{Outcome, Run, load, save};
+use benches::report::{Report, criterion};
 use benches::scenarios::{Disk, SCENARIOS, Scenario};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -47,6 +47,9 @@ pub(crate) struct RecordArgs {
     /// The disk, and the memory if that is little
     #[arg(long, default_value = "local disk")]
     disk: String,
+    /// Take the table from what criterion writes
+    #[arg(long)]
+    criterion: bool,
     /// What to run
     #[arg(last = true, required = true)]
     command: Vec<String>,
@@ -64,16 +67,34 @@ struct Task<'a> {
     /// The command as a person would type it.
     by_hand: String,
     quick: bool,
+    /// Where the table comes from.
+    source: Source,
+}
+
+/// Where a command leaves its table.
+#[derive(Clone, Copy)]
+enum Source {
+    /// In the file that `BENCH_JSON` names.
+    Json,
+    /// In criterion's directory.
+    Criterion,
 }
 
 impl Task<'_> {
     fn run(self, command: &mut Command, local: &Path) -> Result<Run> {
-        let json = tempfile::NamedTempFile::new()?;
+        let (json, dir) = (tempfile::NamedTempFile::new()?, tempfile::tempdir()?);
         let (date, commit, started) = (machine::date(), machine::commit(), Instant::now());
-        let (status, errors) = ran(command.env("BENCH_JSON", json.path()), self.quick)?;
-        let outcome = match status.code() {
-            Some(0) => Outcome::Done(serde_json::from_slice::<Report>(&fs::read(json.path())?)?),
-            Some(SKIPPED) => Outcome::Skipped(errors),
+        let command = match self.source {
+            Source::Json => command.env("BENCH_JSON", json.path()),
+            Source::Criterion => command.env("CRITERION_HOME", dir.path()),
+        };
+        let (status, errors) = ran(command, self.quick)?;
+        let outcome = match (status.code(), self.source) {
+            (Some(0), Source::Json) => {
+                Outcome::Done(serde_json::from_slice::<Report>(&fs::read(json.path())?)?)
+            }
+            (Some(0), Source::Criterion) => Outcome::Done(criterion::report(self.scenario, dir.path())?),
+            (Some(SKIPPED), _) => Outcome::Skipped(errors),
             _ => Outcome::Failed(format!("{status}: {errors}")),
         };
         Ok(self.told(date, commit, local, Some(started.elapsed().as_secs_f64()), outcome))
@@ -153,6 +174,7 @@ fn prepared(args: &Args, name: &str, program: &Path) -> Result<Option<Run>> {
         disk: "prepare".to_owned(),
         by_hand: format!("cargo bench -p benches --bench {name} -- prepare"),
         quick: args.quick,
+        source: Source::Json,
     };
     let (date, commit) = (machine::date(), machine::commit());
     let (status, errors) = ran(Command::new(program).args(["--bench", "prepare"]), args.quick)?;
@@ -187,7 +209,7 @@ fn on_disk(
             (command, by_hand)
         }
     };
-    let task = Task { scenario: name, disk: disk.name(), by_hand, quick: args.quick };
+    let task = Task { scenario: name, disk: disk.name(), by_hand, quick: args.quick, source: Source::Json };
     task.run(command.arg("--bench"), &local_dir())
 }
 
@@ -196,8 +218,13 @@ pub(crate) fn record(args: &RecordArgs) -> Result<()> {
     fs::create_dir_all(&args.out).map_err(|error| format!("{}: {error}", args.out.display()))?;
     let [program, arguments @ ..] = &args.command[..] else { return Err("no command".into()) };
     let quick = std::env::var_os("BENCH_QUICK").is_some();
-    let task =
-        Task { scenario: &args.scenario, disk: args.disk.clone(), by_hand: args.command.join(" "), quick };
+    let task = Task {
+        scenario: &args.scenario,
+        disk: args.disk.clone(),
+        by_hand: args.command.join(" "),
+        quick,
+        source: if args.criterion { Source::Criterion } else { Source::Json },
+    };
     let run = task.run(Command::new(program).args(arguments), &local_dir())?;
     if let Outcome::Failed(why) | Outcome::Skipped(why) = run.outcome {
         return Err(why.into());

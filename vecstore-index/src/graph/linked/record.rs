@@ -146,11 +146,8 @@ impl LinkedLayout {
         threshold: f32,
         mut sink: impl FnMut(u32, f32),
     ) {
-        let (links, blocks) = record.split_at(self.links_max() * LINK_BYTES);
-        let (links, _) = links.as_chunks::<LINK_BYTES>();
-        let (links, _) = links.as_chunks::<NEIGHBOURS_MAX>();
         let mut scores = [0.0; NEIGHBOURS_MAX];
-        for (links, block) in links.iter().zip(blocks.chunks_exact(self.codec.block_bytes())) {
+        for (links, block) in self.blocks(record) {
             let mut above = scorer.estimate(block, node_score, threshold, &mut scores);
             while above != 0 {
                 let place = above.trailing_zeros() as usize;
@@ -174,15 +171,25 @@ impl LinkedLayout {
         mut sink: impl FnMut(u32, f32, f32),
     ) {
         let (mut scores, mut deviations) = ([0.0; NEIGHBOURS_MAX], [0.0; NEIGHBOURS_MAX]);
-        let blocks = record[self.links_max() * LINK_BYTES..].chunks_exact(self.codec.block_bytes());
-        let mut links = self.links(record);
-        for block in blocks {
+        for (links, block) in self.blocks(record) {
             let _ = scorer.estimate(block, node_score, f32::NEG_INFINITY, &mut scores);
             scorer.deviations(block, node_score, &mut deviations);
-            for (link, (score, deviation)) in links.by_ref().zip(scores.iter().zip(&deviations)) {
-                sink(link, *score, *deviation);
+            for (link, (score, deviation)) in links.iter().zip(scores.iter().zip(&deviations)) {
+                sink(u32::from_le_bytes(*link), *score, *deviation);
             }
         }
+    }
+
+    /// The links of a record in blocks, each with its codes.
+    #[inline]
+    fn blocks<'r>(
+        &self,
+        record: &'r [u8],
+    ) -> impl Iterator<Item = (&'r [[u8; LINK_BYTES]; NEIGHBOURS_MAX], &'r [u8])> + use<'r> {
+        let (links, blocks) = record.split_at(self.links_max() * LINK_BYTES);
+        let (links, _) = links.as_chunks::<LINK_BYTES>();
+        let (links, _) = links.as_chunks::<NEIGHBOURS_MAX>();
+        links.iter().zip(blocks.chunks_exact(self.codec.block_bytes()))
     }
 }
 
@@ -242,6 +249,19 @@ mod tests {
                 },
             );
             assert_eq!(scored.len(), layout.links_max());
+            let mut all = Vec::new();
+            let (likely, above) = (layout.codec().query(query, 0.0), layout.codec().query(query, 2.0));
+            layout.estimate_all(&above, &record, own, |link, score, deviation| {
+                all.push((link, score, deviation));
+            });
+            let links_of = |all: &[(u32, f32, f32)]| all.iter().map(|all| all.0).collect::<Vec<u32>>();
+            assert_eq!(links_of(&all), found);
+            let mut place = 0;
+            layout.estimate(&likely, &record, own, f32::NEG_INFINITY, |_, expected| {
+                let (_, score, deviation) = all[place];
+                assert!((score - deviation - expected).abs() < 1e-5, "{score} - {deviation} for {expected}");
+                place += 1;
+            });
             for (&(link, score), &expected) in scored.iter().zip(&links) {
                 assert_eq!(link, expected);
                 // About seven standard deviations at this dimension.

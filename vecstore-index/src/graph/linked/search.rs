@@ -69,8 +69,7 @@ impl<'s> LinkedSearch<'s> {
     }
 
     /// As [`LinkedSearch::new`]. The search combines the estimates of a point that several nodes have. It
-    /// expands about an eighth fewer nodes, and each takes more time. This suits a driver that waits for
-    /// reads.
+    /// expands fewer nodes, and each takes more time. This suits a driver that waits for reads.
     #[must_use]
     pub fn combining(
         scratch: &'s mut LinkedScratch,

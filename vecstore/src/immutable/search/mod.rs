@@ -117,8 +117,8 @@ pub(crate) struct FoundByCodes {
     /// The best score that any other point with a scored code may have. `NEG_INFINITY` if there is none.
     /// Bounds differ between points, so a point outside may beat the last of the best.
     pub(crate) rest: f32,
-    /// The ids of points whose records were read. Others must be looked up.
-    pub(crate) ids: HashMap<u32, PointId>,
+    /// The ids of those whose records were read. Others must be looked up.
+    pub(crate) ids: Vec<(u32, PointId)>,
 }
 
 /// What is known of points because their codes or records were read.
@@ -148,8 +148,10 @@ impl CandidateSearch<'_> {
             CodesData::OnDisk(_) => known.bounds.get(&id).copied().unwrap_or(f32::INFINITY),
         };
         let bounded = |found: Candidate| Bounded { point: found.id, score: found.score, bound: bound(found) };
-        let best = best.into_iter().map(bounded).collect();
-        Ok(FoundByCodes { best, rest, ids: known.ids })
+        let best: Vec<Bounded> = best.into_iter().map(bounded).collect();
+        let ids =
+            best.iter().filter_map(|found| Some((found.point, *known.ids.get(&found.point)?))).collect();
+        Ok(FoundByCodes { best, rest, ids })
     }
 
     fn bound(&self, record: &[u8], score: f32) -> f32 {
