@@ -223,7 +223,8 @@ fn sleep<'a, J: Job>(
         }
         state = shared.state();
         let Some(at) = state.asleep.iter().position(|thread| thread.id() == id) else { return Some(state) };
-        if since.elapsed() >= shared.idle_for && state.threads > 1 {
+        // One of those asleep stays. If all others are busy, nobody else could take the next job.
+        if since.elapsed() >= shared.idle_for && state.asleep.len() > 1 {
             state.asleep.remove(at);
             state.threads -= 1;
             return None;
