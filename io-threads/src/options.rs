@@ -9,7 +9,8 @@ pub struct ThreadsOptions {
     /// Maximum of threads, at least 1. Each carries out one operation at a time, for any file. More
     /// operations wait, in their lane.
     pub threads_max: usize,
-    /// A thread ends that had nothing to do for this long. One stays.
+    /// A thread ends that had nothing to do for this long. One stays asleep, so that a job never waits for
+    /// busy threads while there may be more.
     pub idle_for: Duration,
 }
 

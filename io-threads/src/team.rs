@@ -214,16 +214,16 @@ fn sleep<'a, J: Job>(
     let id = this.id();
     state.asleep.push(this);
     loop {
-        let is_last = state.threads == 1;
+        // One of those asleep stays. If all others are busy, nobody else could take the next job.
+        let stays = state.asleep.len() == 1;
         drop(state);
-        if is_last {
+        if stays {
             thread::park();
         } else {
             thread::park_timeout(shared.idle_for);
         }
         state = shared.state();
         let Some(at) = state.asleep.iter().position(|thread| thread.id() == id) else { return Some(state) };
-        // One of those asleep stays. If all others are busy, nobody else could take the next job.
         if since.elapsed() >= shared.idle_for && state.asleep.len() > 1 {
             state.asleep.remove(at);
             state.threads -= 1;
