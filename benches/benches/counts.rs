@@ -6,16 +6,17 @@
 //! `BENCH_QUANTIZATION=int8` chooses the codes.
 
 use benches::data::{Error, variable};
+use benches::index::Index;
 use benches::report::{Cell, Report, Table};
 use benches::search_data::{LIMIT, SearchData, ids, recall};
-use io_core::DynBackend;
-use io_mmap::MmapBackend;
+use io_core::{DynBackend, OpenOptions};
+use io_threads::ThreadsBackend;
 use std::path::Path;
 use vecstore::collection::{
     Collection, CollectionOptions, Durability, Rescore, SearchParams, SearchRequest, SearchResult,
 };
 use vecstore::point::{Point, PointId};
-use vecstore::schema::{ElementType, GraphLayout, Placement, Placements, Quantization, Schema};
+use vecstore::schema::{ElementType, Placement, Placements, Quantization, Schema};
 
 const EFS: [usize; 10] = [10, 12, 16, 20, 24, 32, 48, 64, 96, 128];
 /// Recall at which contenders are compared.
@@ -30,16 +31,18 @@ fn create(
     data: &SearchData,
     dir: &Path,
     quantization: Quantization,
-    graph: GraphLayout,
-    place: Placement,
+    index: Index,
+    (of_index, codes): (Placement, Placement),
 ) -> Result<Collection, Error> {
     let (cold, pinned) = (Placement::Cold, Placement::Pinned);
     let placement =
-        Placements { codes: place, graph: place, indexes: pinned, vectors: cold, payload: cold, ids: cold };
+        Placements { codes, graph: of_index, indexes: pinned, vectors: cold, payload: cold, ids: cold };
     let dim = data.vectors.dim as u32;
-    let schema = Schema { element: ElementType::F16, quantization, graph, placement, ..Schema::new(dim) };
-    let options = CollectionOptions { background: false, ..CollectionOptions::default() };
-    let backend = DynBackend::new(MmapBackend::default());
+    let schema = index.of(Schema { element: ElementType::F16, quantization, placement, ..Schema::new(dim) });
+    // Past the page cache, so that reads are whole pages.
+    let open = OpenOptions::direct().with_gap_max(0);
+    let options = CollectionOptions { open, background: false, ..CollectionOptions::default() };
+    let backend = DynBackend::new(ThreadsBackend::default());
     let collection = Collection::create(&backend, dir, &schema, &options)?;
     let points: Vec<Point> =
         (0..).zip(data.vectors.iter()).map(|(id, vector)| Point::new(id, vector.to_vec())).collect();
@@ -59,6 +62,11 @@ fn search(
 ) -> Result<Vec<SearchResult>, Error> {
     let request = |query: &[f32]| SearchRequest { params, limit, ..SearchRequest::new(query.to_vec()) };
     Ok(collection.search_batch(data.queries.iter().map(request).collect()).wait()?)
+}
+
+/// Reads of a search. A read of more than 4 KiB counts as its pages.
+fn reads(found: &SearchResult) -> u64 {
+    found.stats.read.reads.max(found.stats.read.bytes_read.div_ceil(4096))
 }
 
 /// The mean of a count over all searches, and what 99 of 100 do not exceed.
@@ -86,7 +94,7 @@ fn on_disk(
 ) -> Result<[Table; 2], Error> {
     let (count, dim) = (data.vectors.len() as f64, data.vectors.dim);
     let of = format!("{count} vectors of dimension {dim}, {quantization}");
-    let title = format!("Graph and codes on disk: {of}");
+    let title = format!("Index and codes on disk: {of}");
     let mut summary = Table::new(
         format!("Reads at recall@10 of {RECALL}: {of}"),
         &["graph", "memory, % of f32", "bytes a vector on disk", "reads"],
@@ -104,11 +112,17 @@ fn on_disk(
         "vectors read",
     ];
     let mut table = Table::new(title, &columns)
-        .note("Each read is of one page. Memory is all that the collection holds; nothing else is cached.")
+        .note("A read has at most 4 KiB and bypasses the page cache. Memory is all that the collection holds. *cells*: with the codes of cells in memory.")
         .note(format!("Vectors, ids and payloads are on disk too. Rescoring: `undecided={PART}`."));
-    for graph in [GraphLayout::Compact, GraphLayout::Linked] {
+    let (cold, pinned) = (Placement::Cold, Placement::Pinned);
+    for (index, name, place) in [
+        (Index::Compact, "compact", (cold, cold)),
+        (Index::Linked, "linked", (cold, cold)),
+        (Index::Cells, "cells on disk", (cold, cold)),
+        (Index::Cells, "cells", (pinned, cold)),
+    ] {
         let dir = tempfile::tempdir_in(variable("BENCH_DIR").unwrap_or_else(|| ".".to_owned()))?;
-        let collection = create(data, &dir.path().join("c"), quantization, graph, Placement::Cold)?;
+        let collection = create(data, &dir.path().join("c"), quantization, index, place)?;
         let info = collection.info()?;
         let segments = info.segments.iter();
         let memory: u64 = segments.clone().flat_map(|segment| segment.memory_bytes.values()).sum();
@@ -120,9 +134,9 @@ fn on_disk(
             let found =
                 search(&collection, data, LIMIT, SearchParams { ef, rescore, ..SearchParams::default() })?;
             let recall = recall(&found, truth);
-            let (reads, reads_p99) = counts(&found, |found| found.stats.read.reads);
+            let (reads, reads_p99) = counts(&found, reads);
             table.row([
-                graph.name().into(),
+                name.into(),
                 memory_part.into(),
                 (disk as f64 / count).into(),
                 ef.into(),
@@ -138,7 +152,7 @@ fn on_disk(
             }
         }
         let reads = at(RECALL, &points).map_or("-".into(), Cell::from);
-        summary.row([graph.name().into(), memory_part.into(), (disk as f64 / count).into(), reads]);
+        summary.row([name.into(), memory_part.into(), (disk as f64 / count).into(), reads]);
         collection.close()?;
     }
     Ok([table, summary])
@@ -157,7 +171,7 @@ fn proven(data: &SearchData, collection: &Collection, quantization: Quantization
         let params = SearchParams { exact: true, ..SearchParams::default() };
         let found = search(collection, data, limit, params)?;
         let (vectors, vectors_p99) = counts(&found, |found| found.stats.vectors_scored);
-        let (reads, reads_p99) = counts(&found, |found| found.stats.read.reads);
+        let (reads, reads_p99) = counts(&found, reads);
         table.row([limit.into(), vectors.into(), vectors_p99.into(), reads.into(), reads_p99.into()]);
     }
     Ok(table)
@@ -211,8 +225,13 @@ fn main() -> Result<(), Error> {
     let quantization =
         variable("BENCH_QUANTIZATION").map_or(Ok(Quantization::default()), |name| name.parse())?;
     let dir = tempfile::tempdir_in(variable("BENCH_DIR").unwrap_or_else(|| ".".to_owned()))?;
-    let collection =
-        create(&data, &dir.path().join("c"), quantization, GraphLayout::Compact, Placement::Pinned)?;
+    let collection = create(
+        &data,
+        &dir.path().join("c"),
+        quantization,
+        Index::Compact,
+        (Placement::Pinned, Placement::Pinned),
+    )?;
     let truth = match &data.truth {
         Some(truth) => truth.clone(),
         None => {

@@ -1,10 +1,12 @@
 //! Recall and cost of filtered search, by the number of points that a filter leaves. One filter uses a field
-//! whose values correlate with nearness, another uses random numbers.
+//! whose values correlate with nearness, another uses random numbers. Each index is measured in memory, and
+//! on disk together with the codes.
 //!
 //! `cargo bench -p benches --bench filters` makes its own data. For data of your own, set
 //! `BENCH_VECTORS=base.npy BENCH_PAYLOAD=base.jsonl BENCH_FIELD=section BENCH_QUERIES=queries.npy`.
 
 use benches::data::{Error, Vectors, variable};
+use benches::index::Index;
 use benches::report::{Report, Table};
 use io_core::DynBackend;
 use io_mmap::MmapBackend;
@@ -16,7 +18,7 @@ use vecstore::dataset::Clustered;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter, Match, MatchCondition, Range};
 use vecstore::point::{Payload, Point, PointId};
-use vecstore::schema::Schema;
+use vecstore::schema::{Placement, Placements, Schema};
 
 const QUERIES: usize = 200;
 const RANDOM: &str = "bench_random";
@@ -60,6 +62,7 @@ struct Measured {
     recall: f64,
     microseconds: f64,
     codes: f64,
+    vectors: f64,
     reads: f64,
 }
 
@@ -92,14 +95,33 @@ fn measure(
         recall: hits as f64 / wanted.max(1) as f64,
         microseconds,
         codes: mean(found.iter().map(|found| found.stats.codes_scored).sum()),
-        reads: mean(found.iter().map(|found| found.stats.vectors_scored).sum()),
+        vectors: mean(found.iter().map(|found| found.stats.vectors_scored).sum()),
+        reads: mean(found.iter().map(|found| found.stats.read.reads).sum()),
     })
 }
 
 fn main() -> Result<(), Error> {
     let data = load()?;
+    let mut report = Report::new("filters");
+    for (index, place) in [
+        (Index::Compact, Placement::Pinned),
+        (Index::Linked, Placement::Pinned),
+        (Index::Cells, Placement::Pinned),
+        (Index::Compact, Placement::Cold),
+        (Index::Linked, Placement::Cold),
+        (Index::Cells, Placement::Cold),
+    ] {
+        report.table(table(&data, index, place)?);
+    }
+    report.finish()
+}
+
+fn table(data: &Data, index: Index, place: Placement) -> Result<Table, Error> {
     let dir = tempfile::tempdir_in(variable("BENCH_DIR").unwrap_or_else(|| ".".to_owned()))?;
-    let schema = Schema::new(data.vectors.dim as u32)
+    let schema = Schema::new(data.vectors.dim as u32);
+    let placement = Placements { codes: place, graph: place, ..schema.placement };
+    let schema = index
+        .of(Schema { placement, ..schema })
         .index(&data.field, FieldKind::Keyword)
         .index(RANDOM, FieldKind::Integer);
     let backend = DynBackend::new(MmapBackend::default());
@@ -123,7 +145,9 @@ fn main() -> Result<(), Error> {
     // numbers.
     let facets = collection.facet(data.field.clone(), None, 100_000).wait()?;
     let title = format!(
-        "Filtered search: {total} points of dimension {}, {} queries, default settings",
+        "Filtered search, {} {}: {total} points of dimension {}, {} queries, default settings",
+        index.name(),
+        if place == Placement::Pinned { "in memory" } else { "on disk, with the codes" },
         data.vectors.dim,
         data.queries.len()
     );
@@ -136,8 +160,10 @@ fn main() -> Result<(), Error> {
             "us a query",
             "codes scored",
             "vectors read",
-            "over the graph: recall@10",
-            "over the graph: us",
+            "reads",
+            "no scan: recall@10",
+            "no scan: us",
+            "no scan: reads",
         ],
     );
     for part in [0.5, 0.1, 0.05, 0.03, 0.01, 0.001] {
@@ -159,21 +185,21 @@ fn main() -> Result<(), Error> {
             let count = collection.count(Some(filter.clone())).wait()?;
             let default = measure(&collection, &data.queries, &filter, SearchParams::default())?;
             let params = SearchParams { scan_max: 0, scan_ratio: 0.0, ..SearchParams::default() };
-            let graph = measure(&collection, &data.queries, &filter, params)?;
+            let over_graph = measure(&collection, &data.queries, &filter, params)?;
             out.row([
                 format!("{name}, {} %", part * 100.0).into(),
                 count.into(),
                 default.recall.into(),
                 default.microseconds.into(),
                 default.codes.into(),
+                default.vectors.into(),
                 default.reads.into(),
-                graph.recall.into(),
-                graph.microseconds.into(),
+                over_graph.recall.into(),
+                over_graph.microseconds.into(),
+                over_graph.reads.into(),
             ]);
         }
     }
     collection.close()?;
-    let mut report = Report::new("filters");
-    report.table(out);
-    report.finish()
+    Ok(out)
 }

@@ -2,11 +2,12 @@
 //!
 //! `cargo bench -p benches --bench graph` makes its own data. For data of your own:
 //! `BENCH_VECTORS=base.npy BENCH_QUERIES=queries.npy BENCH_TRUTH=neighbours.npy cargo bench ...`.
-//! `BENCH_QUANTIZATION=int8,rotated4` chooses the codes, `BENCH_GRAPH=compact,linked` the layouts of the
+//! `BENCH_QUANTIZATION=int8,rotated4` chooses the codes, `BENCH_INDEX=compact,linked` the layouts of the
 //! graph, and `BENCH_THREADS=2` the cores. `BENCH_LINES=1` prints JSON lines for `benches/peers/compare.py`.
 
 use benches::cpu_time;
 use benches::data::{Error, Vectors, variable};
+use benches::index::Index;
 use benches::report::{Plot, Report, Table};
 use benches::search_data::{LIMIT, SearchData, ids, recall};
 use io_core::DynBackend;
@@ -20,7 +21,7 @@ use vecstore::collection::{
     SearchResult,
 };
 use vecstore::point::{Point, PointId};
-use vecstore::schema::{GraphLayout, Placement, Placements, Quantization, Schema};
+use vecstore::schema::{Placement, Placements, Quantization, Schema};
 
 const EFS: [usize; 12] = [12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 const REPEATS: usize = 3;
@@ -45,12 +46,7 @@ struct Searched {
     rescored: f64,
 }
 
-fn measure(
-    data: &SearchData,
-    method: Quantization,
-    graph: GraphLayout,
-    threads: usize,
-) -> Result<Measured, Error> {
+fn measure(data: &SearchData, method: Quantization, index: Index, threads: usize) -> Result<Measured, Error> {
     let dir = tempfile::tempdir_in(variable("BENCH_DIR").unwrap_or_else(|| ".".to_owned()))?;
     let pinned = Placement::Pinned;
     let placement = Placements {
@@ -62,7 +58,7 @@ fn measure(
         indexes: pinned,
     };
     let Vectors { dim, element, .. } = data.vectors;
-    let schema = Schema { element, quantization: method, graph, placement, ..Schema::new(dim as u32) };
+    let schema = index.of(Schema { element, quantization: method, placement, ..Schema::new(dim as u32) });
     let options = CollectionOptions {
         background: false,
         cores: threads,
@@ -81,7 +77,7 @@ fn measure(
     let graph_built = Arc::new(Mutex::new((Duration::ZERO, Duration::ZERO)));
     let built = Arc::clone(&graph_built);
     let progress = move |progress: OptimizeProgress| {
-        if progress.stage == BuildStage::Graph {
+        if progress.stage == BuildStage::Index {
             *built.lock().expect("nobody panics") = (started.elapsed(), cpu_time() - cpu);
         }
     };
@@ -92,7 +88,8 @@ fn measure(
     let info = collection.info()?;
     let memory =
         |file: &str| info.segments.iter().filter_map(|segment| segment.memory_bytes.get(file)).sum::<u64>();
-    let memory_bytes = memory("codes.vec") + memory("graph.pages") + memory("linked.vec");
+    let parts = ["codes.vec", "graph.pages", "linked.vec", "cells.pages"];
+    let memory_bytes = parts.iter().map(|file| memory(file)).sum();
 
     let search = |params: SearchParams| -> Result<(Vec<SearchResult>, f64, f64), Error> {
         let request =
@@ -139,17 +136,17 @@ fn main() -> Result<(), Error> {
     let data = SearchData::load(if variable("BENCH_QUICK").is_some() { 3000 } else { 60_000 })?;
     let threads = variable("BENCH_THREADS").map_or(Ok(2), |threads| threads.parse())?;
     let methods = variable("BENCH_QUANTIZATION").unwrap_or_else(|| "int8,rotated4".to_owned());
-    let layouts = variable("BENCH_GRAPH").unwrap_or_else(|| "compact,linked".to_owned());
+    let layouts = variable("BENCH_INDEX").unwrap_or_else(|| "compact,linked,cells".to_owned());
     let (count, dim) = (data.vectors.len(), data.vectors.dim);
     let title = format!(
-        "Graph: {count} vectors of dimension {dim}, {} queries, {threads} threads, everything in memory",
+        "Index: {count} vectors of dimension {dim}, {} queries, {threads} threads, everything in memory",
         data.queries.len()
     );
     let mut out = Table::new(
         title,
         &[
             "codes",
-            "graph",
+            "index",
             "build s",
             "build CPU s",
             "with files s",
@@ -161,9 +158,9 @@ fn main() -> Result<(), Error> {
             "rescored",
         ],
     )
-    .note("Bytes are those of codes and graph.")
-    .plot(Plot::new("ef", "q/s", "codes").pictures(&["graph"]))
-    .plot(Plot::new("ef", "recall@10", "codes").pictures(&["graph"]));
+    .note("Bytes are those of codes and index.")
+    .plot(Plot::new("ef", "q/s", "codes").pictures(&["index"]))
+    .plot(Plot::new("ef", "recall@10", "codes").pictures(&["index"]));
     let pairs = methods.split(',').flat_map(|name| layouts.split(',').map(move |layout| (name, layout)));
     for (name, layout) in pairs {
         let measured = measure(&data, name.parse()?, layout.parse()?, threads)?;

@@ -415,7 +415,7 @@ fn add_rows(table: &mut Table, contender: &str, rounds: &[(Arc<Marks>, Vec<Sampl
     add_row(table, contender, "optimizing", &optimizing, &quiet);
     for (name, which) in [
         ("- reading", Beside::Optimizing(BuildStage::Reading)),
-        ("- graph", Beside::Optimizing(BuildStage::Graph)),
+        ("- index", Beside::Optimizing(BuildStage::Index)),
         ("- writing", Beside::Optimizing(BuildStage::Writing)),
         ("- a second after", Beside::Optimized),
         ("upserts", Beside::Upserts),

@@ -10,6 +10,7 @@
 pub mod data;
 pub mod disk;
 pub mod fio;
+pub mod index;
 pub mod kept;
 pub mod machine;
 pub mod map;

@@ -173,14 +173,14 @@ fn fill<S: VectorSource>(
     source: &mut S,
     stop: &StopFlag,
 ) -> Result<Schema, CliError> {
-    let mut schema = Schema {
+    let schema = Schema {
         distance: args.graph.distance,
         element: source.element(),
         hnsw: args.graph.params(),
         quantization: args.graph.quantization,
         ..Schema::new(source.dim() as u32)
     };
-    schema.graph = args.graph.layout(&schema);
+    let schema = args.graph.indexed(schema);
     // Sealed once, at the end, because the search needs one graph of all points.
     let options = CollectionOptions { background: false, ..CollectionOptions::default() };
     let collection = Collection::create(&builder.backend(), dir, &schema, &options)?;

@@ -74,7 +74,7 @@ impl StageBars {
         if current.as_ref().is_none_or(|(stage, _)| *stage != progress.stage) {
             let message = match progress.stage {
                 BuildStage::Reading => "reading points",
-                BuildStage::Graph => "building the graph",
+                BuildStage::Index => "building the index",
                 BuildStage::Writing => "writing files",
             };
             *current = Some((progress.stage, Progress::new(message, progress.total)));

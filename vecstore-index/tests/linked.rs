@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use vecstore_index::graph::{
-    Candidate, Graph, HnswParams, LinkedLayout, LinkedNodes, LinkedScratch, LinkedSearch, SearchStoppedError,
-    build, fill_links, search_linked_in_memory,
+    Candidate, Graph, HnswParams, LinkedLayout, LinkedNodes, LinkedScratch, LinkedSearch, LinkedWanted,
+    SearchStoppedError, build, fill_links, search_linked_in_memory,
 };
 use vecstore_quant::{CodeScores, Distance, ScalarCodes, SplitMix64};
 
@@ -105,7 +105,7 @@ impl Setup {
             &mut Nodes { setup: self, query },
             &self.layout.query(query),
             scratch,
-            (ef, ef),
+            LinkedWanted::new(POINTS, ef, ef),
             &[self.entry(query)],
             || false,
         );
@@ -114,10 +114,11 @@ impl Setup {
 
     /// As a driver searches that has some reads in flight, which end in the order they began. Returns the
     /// best nodes, and how many were expanded.
-    fn search_with_in_flight(&self, query: &[f32], begin: Begin, in_flight: usize) -> (Vec<u32>, usize) {
+    fn search_with_in_flight(&self, query: &[f32], kind: Kind, in_flight: usize) -> (Vec<u32>, usize) {
         let scorer = self.layout.query(query);
         let mut scratch = LinkedScratch::new();
-        let mut search = begin(&mut scratch, POINTS, (EF, EF), &[self.entry(query)]);
+        let mut search =
+            LinkedSearch::new(&mut scratch, kind(LinkedWanted::new(POINTS, EF, EF)), &[self.entry(query)]);
         let (mut waiting, mut expanded) = (VecDeque::new(), 0);
         loop {
             while waiting.len() < in_flight
@@ -133,11 +134,10 @@ impl Setup {
     }
 }
 
-/// Begins a search, of either kind.
-type Begin = for<'s> fn(&'s mut LinkedScratch, usize, (usize, usize), &[Candidate]) -> LinkedSearch<'s>;
-const SINGLE: Begin = |scratch, points, kept, entries| LinkedSearch::new(scratch, points, kept, entries);
-const COMBINING: Begin =
-    |scratch, points, kept, entries| LinkedSearch::combining(scratch, points, kept, entries);
+/// A search of either kind.
+type Kind = fn(LinkedWanted) -> LinkedWanted;
+const SINGLE: Kind = |wanted| wanted;
+const COMBINING: Kind = |wanted| wanted.combining();
 
 /// The nodes of a graph, for a query.
 struct Nodes<'a> {
@@ -146,10 +146,6 @@ struct Nodes<'a> {
 }
 
 impl LinkedNodes for Nodes<'_> {
-    fn len(&self) -> usize {
-        POINTS
-    }
-
     fn record(&self, node: u32) -> &[u8] {
         self.setup.record(node)
     }
@@ -194,7 +190,11 @@ fn with_room_for_all_points_the_result_is_exact() {
     for query in &queries[..5] {
         for ef in [POINTS, usize::MAX] {
             assert_eq!(setup.search(query, ef, &mut scratch), setup.exact(query, POINTS));
-            let mut search = LinkedSearch::combining(&mut scratch, POINTS, (ef, ef), &[setup.entry(query)]);
+            let mut search = LinkedSearch::new(
+                &mut scratch,
+                LinkedWanted::new(POINTS, ef, ef).combining(),
+                &[setup.entry(query)],
+            );
             let scorer = setup.layout.query(query);
             while let Some(node) = search.next() {
                 search.expand(&setup.layout, &scorer, node, setup.record(node), setup.score(query, node));
@@ -224,7 +224,7 @@ fn a_stop_ends_the_search() {
         &mut Nodes { setup: &setup, query: &queries[0] },
         &setup.layout.query(&queries[0]),
         &mut scratch,
-        (EF, EF),
+        LinkedWanted::new(POINTS, EF, EF),
         &[setup.entry(&queries[0])],
         || {
             expansions += 1;
@@ -237,7 +237,8 @@ fn a_stop_ends_the_search() {
 #[test]
 fn points_that_do_not_exist_are_ignored() {
     let mut scratch = LinkedScratch::new();
-    let mut search = LinkedSearch::new(&mut scratch, 0, (5, 5), &[Candidate { id: 0, score: 1.0 }]);
+    let mut search =
+        LinkedSearch::new(&mut scratch, LinkedWanted::new(0, 5, 5), &[Candidate { id: 0, score: 1.0 }]);
     assert_eq!(search.next(), None);
     assert!(search.finish().is_empty());
 
@@ -249,14 +250,14 @@ fn points_that_do_not_exist_are_ignored() {
         record
     };
     let scorer = layout.query(&[1.0; 4]);
-    for begin in [SINGLE, COMBINING] {
+    for kind in [SINGLE, COMBINING] {
         // A score that is none is the worst one.
         let entries = [(0, f32::NAN), (1, 0.5), (2, 1.0)].map(|(id, score)| Candidate { id, score });
-        let mut search = begin(&mut scratch, 3, (2, 2), &entries);
+        let mut search = LinkedSearch::new(&mut scratch, kind(LinkedWanted::new(3, 2, 2)), &entries);
         assert_eq!((search.next(), search.next(), search.next()), (Some(2), Some(1), None));
 
         let entries = [(1, f32::NAN), (1, 1.0), (3, 1.0)].map(|(id, score)| Candidate { id, score });
-        let mut search = begin(&mut scratch, 3, (2, 2), &entries);
+        let mut search = LinkedSearch::new(&mut scratch, kind(LinkedWanted::new(3, 2, 2)), &entries);
         assert_eq!((search.next(), search.next()), (Some(1), None));
         search.expand(&layout, &scorer, 1, &record(1, &[1, 2, 3, u32::MAX, 0, 2]), 0.5);
         assert_eq!((search.next(), search.next(), search.next()), (Some(0), Some(2), None));
@@ -278,7 +279,7 @@ fn the_search_ends_when_nothing_that_waits_may_be_among_the_best() {
         let entries: Vec<Candidate> = (0..if wanted % 2 == 0 { 1 } else { 100 })
             .map(|entry| Candidate { id: entry * 7, score: setup.score(query, entry * 7) })
             .collect();
-        let mut search = LinkedSearch::new(&mut scratch, POINTS, (WANTED, wanted), &entries);
+        let mut search = LinkedSearch::new(&mut scratch, LinkedWanted::new(POINTS, WANTED, wanted), &entries);
         // The most that any node has promised of each point, as far as it has not been expanded.
         let (mut promised, mut own) = (BTreeMap::new(), Vec::new());
         while let Some(node) = search.next() {
@@ -314,7 +315,8 @@ fn a_search_that_combines_ends_when_nothing_that_waits_may_be_among_the_best() {
     for (query, wanted) in queries.iter().zip((1..=2 * WANTED).cycle()) {
         let scorer = setup.layout.query(query);
         let entry = setup.entry(query);
-        let mut search = LinkedSearch::combining(&mut scratch, POINTS, (WANTED, wanted), &[entry]);
+        let mut search =
+            LinkedSearch::new(&mut scratch, LinkedWanted::new(POINTS, WANTED, wanted).combining(), &[entry]);
         // Sums of weights and of weighted estimates.
         let (mut sums, mut own) = (BTreeMap::<u32, (f64, f64)>::new(), BTreeMap::new());
         while let Some(node) = search.next() {
@@ -363,5 +365,55 @@ fn a_search_that_combines_does_not_depend_on_the_scale_of_vectors() {
             hits.abs_diff(expected) <= 20,
             "factor {factor}: recall {hits} of 1000, and {expected} without"
         );
+    }
+}
+
+/// A search among some of the points expands few of the others, and all promising ones if asked to.
+#[test]
+fn only_points_that_may_be_found_are_found() {
+    for (distance, kind) in
+        Distance::ALL.into_iter().flat_map(|distance| [(distance, SINGLE), (distance, COMBINING)])
+    {
+        let (setup, queries) = Setup::new(distance, 16);
+        let mut scratch = LinkedScratch::new();
+        for part in [2, 4, 10] {
+            let may_find = |point: u32| point.is_multiple_of(part);
+            for detours in [(part as f32 / 4.0 - 1.0).max(0.0), f32::INFINITY] {
+                let (mut hits, mut direct, mut others) = (0, 0, 0);
+                for query in &queries {
+                    let exact = setup.exact(query, POINTS);
+                    let exact: Vec<u32> =
+                        exact.into_iter().filter(|&point| may_find(point)).take(WANTED).collect();
+                    // The nearest of every hundredth point that may be found.
+                    let mut entries: Vec<Candidate> = (0..POINTS as u32)
+                        .step_by(100 * part as usize)
+                        .map(|id| Candidate { id, score: setup.score(query, id) })
+                        .collect();
+                    entries.sort_by(|a, b| b.score.total_cmp(&a.score));
+                    entries.truncate(4);
+                    entries.push(setup.entry(query));
+                    let wanted = kind(LinkedWanted::new(POINTS, EF, WANTED)).among(may_find, detours);
+                    let mut search = LinkedSearch::new(&mut scratch, wanted, &entries);
+                    let scorer = setup.layout.query(query);
+                    while let Some(node) = search.next() {
+                        *if may_find(node) { &mut direct } else { &mut others } += 1;
+                        search.expand(
+                            &setup.layout,
+                            &scorer,
+                            node,
+                            setup.record(node),
+                            setup.score(query, node),
+                        );
+                    }
+                    let found = search.finish();
+                    assert!(found.iter().all(|found| may_find(found.id)));
+                    hits += found.iter().take(WANTED).filter(|found| exact.contains(&found.id)).count();
+                }
+                assert!(hits >= 950, "{distance}, one of {part}, {detours} detours: recall {hits} of 1000");
+                // A few more are expanded if a search ends with too few points.
+                let limit = f64::from(detours) * f64::from(direct) + 20.0 * queries.len() as f64;
+                assert!(f64::from(others) <= limit, "{distance}, one of {part}: {others} beside {direct}");
+            }
+        }
     }
 }

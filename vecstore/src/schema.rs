@@ -34,7 +34,10 @@ pub struct Schema {
     /// The codes that a search scores instead of the vectors.
     #[serde(default)]
     pub quantization: Quantization,
-    /// The parameters of graphs.
+    /// The index that a search uses.
+    #[serde(default, skip_serializing_if = "is_default", with = "by_name")]
+    pub index: IndexKind,
+    /// The parameters of graphs. Cells take their seed from here.
     #[serde(default, with = "HnswOnDisk")]
     pub hnsw: HnswParams,
     /// The layout of graphs.
@@ -53,6 +56,55 @@ pub struct Schema {
     /// The most bytes of a payload, as JSON.
     #[serde(default = "default_payload_bytes_max")]
     pub payload_bytes_max: u32,
+}
+
+/// The index of a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IndexKind {
+    /// A graph. A search walks from point to point.
+    #[default]
+    Graph,
+    /// Cells: groups of near points. A search scans one-bit codes of the nearest cells. Cells are built many
+    /// times faster than a graph, and take a bit a component and about 15 bytes for each point. With
+    /// [`Placements::graph`], these are in memory or on disk.
+    Cells,
+}
+
+/// A name that is not that of an index.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is no index; it must be one of graph, cells")]
+pub struct UnknownIndexKindError {
+    /// The name given.
+    pub name: String,
+}
+
+impl fmt::Display for IndexKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for IndexKind {
+    type Err = UnknownIndexKindError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let kind = Self::ALL.into_iter().find(|kind| kind.name() == name);
+        kind.ok_or_else(|| UnknownIndexKindError { name: name.to_owned() })
+    }
+}
+
+impl IndexKind {
+    /// Every index.
+    pub const ALL: [Self; 2] = [Self::Graph, Self::Cells];
+
+    /// The name, as in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Graph => "graph",
+            Self::Cells => "cells",
+        }
+    }
 }
 
 /// What the graph of a segment keeps of each point.
@@ -105,6 +157,24 @@ impl GraphLayout {
     }
 }
 
+/// What an index consists of, in the order in which builds learned to read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum IndexParts {
+    CompactGraph,
+    LinkedGraph,
+    Cells,
+}
+
+impl fmt::Display for IndexParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CompactGraph => "compact graphs",
+            Self::LinkedGraph => "linked graphs",
+            Self::Cells => "cells",
+        })
+    }
+}
+
 /// The place of a part of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -125,7 +195,7 @@ pub struct Placements {
     pub vectors: Placement,
     /// The codes, which search reads.
     pub codes: Placement,
-    /// The graph, which search walks.
+    /// The graph, which search walks, or the codes of cells, which it scans.
     pub graph: Placement,
     /// Payloads.
     pub payload: Placement,
@@ -219,6 +289,7 @@ impl Schema {
             distance: default_distance(),
             element: default_element(),
             quantization: Quantization::default(),
+            index: IndexKind::default(),
             hnsw: HnswParams::default(),
             graph: GraphLayout::default(),
             indexes: BTreeMap::new(),
@@ -251,10 +322,29 @@ impl Schema {
         let Placements { graph, codes, vectors, .. } = self.placement;
         let pinned = Placement::Pinned;
         let saves_memory = (graph == pinned || codes == pinned) && vectors != pinned;
-        if saves_memory || self.linked_record_bytes() as u64 > RECORD_BYTES_MAX {
+        if self.index == IndexKind::Cells
+            || saves_memory
+            || self.linked_record_bytes() as u64 > RECORD_BYTES_MAX
+        {
             GraphLayout::Compact
         } else {
             GraphLayout::Linked
+        }
+    }
+
+    /// The index that suits the rest of the schema: cells if the index is in memory, since they are built
+    /// faster and take less of it. On disk, a graph needs fewer reads, and less memory besides.
+    #[must_use]
+    pub fn suitable_index(&self) -> IndexKind {
+        if self.placement.graph == Placement::Pinned { IndexKind::Cells } else { IndexKind::Graph }
+    }
+
+    /// What the index of a segment consists of.
+    pub(crate) fn index_parts(&self) -> IndexParts {
+        match (self.index, self.graph) {
+            (IndexKind::Cells, _) => IndexParts::Cells,
+            (IndexKind::Graph, GraphLayout::Linked) => IndexParts::LinkedGraph,
+            (IndexKind::Graph, GraphLayout::Compact) => IndexParts::CompactGraph,
         }
     }
 
@@ -277,6 +367,11 @@ impl Schema {
         }
         if let Err(error) = self.hnsw.check() {
             return wrong(format!("hnsw: {error}"));
+        }
+        if (self.index, self.graph) == (IndexKind::Cells, GraphLayout::Linked) {
+            return wrong(
+                "graph: an index of cells has no graph; leave graph out, or take another index".to_owned(),
+            );
         }
         let record_bytes = self.linked_record_bytes();
         if self.graph == GraphLayout::Linked && record_bytes as u64 > RECORD_BYTES_MAX {
@@ -351,6 +446,20 @@ mod tests {
             assert_eq!(schema.suitable_graph(), suitable, "{dim} {placement:?}");
             assert_eq!(Schema { graph: suitable, ..schema }.check(), Ok(()));
         }
+        for (kind, graph) in
+            [(IndexKind::Graph, Cold), (IndexKind::Graph, Cached), (IndexKind::Cells, Pinned)]
+        {
+            let placement = Placements { graph, codes: Cold, ..Placements::default() };
+            let schema = Schema { placement, ..Schema::new(3) };
+            assert_eq!(schema.suitable_index(), kind);
+            let schema = Schema { index: kind, ..schema };
+            let schema = Schema { graph: schema.suitable_graph(), ..schema };
+            assert_eq!(schema.check(), Ok(()));
+            let text = serde_json::to_string(&schema).unwrap();
+            // Builds that know no cells read schemas that say nothing of them.
+            assert_eq!(text.contains(r#""index":"cells""#), kind == IndexKind::Cells, "{text}");
+            assert_eq!(serde_json::from_str::<Schema>(&text).unwrap(), schema);
+        }
         let tenants: Schema =
             serde_json::from_str(r#"{"dim":3,"indexes":{"t":"keyword"},"defragment":["t"]}"#).unwrap();
         assert_eq!(tenants, Schema::new(3).tenant("t", FieldKind::Keyword));
@@ -368,6 +477,8 @@ mod tests {
         assert!(error(r#"{"dim":1,"element":"f64"}"#).contains("f32, f16, u8"));
         assert!(error(r#"{"dim":1,"quantization":"int3"}"#).contains("int3"));
         assert!(error(r#"{"dim":1,"graph":"wide"}"#).contains("compact, linked"));
+        assert!(error(r#"{"dim":1,"index":"tree"}"#).contains("graph, cells"));
+        assert!(error(r#"{"dim":1,"index":"cells","graph":"linked"}"#).contains("cells has no graph"));
         assert_eq!(
             error(r#"{"dim":65520,"graph":"linked"}"#),
             "schema: graph: the records of linked nodes have up to 328128 bytes, \

@@ -7,13 +7,14 @@ use crate::text;
 use clap::{ArgGroup, Args, ValueEnum};
 use io_core::StopFlag;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use vecstore::error::Error;
 use vecstore::field::FieldKind;
 use vecstore::schema::{
-    DIM_MAX, Distance, EF_CONSTRUCT_MAX, ElementType, GraphLayout, HnswParams, M_MAX, Placement,
-    Quantization, Schema, UnknownGraphLayoutError,
+    DIM_MAX, Distance, EF_CONSTRUCT_MAX, ElementType, GraphLayout, HnswParams, IndexKind, M_MAX, Placement,
+    Quantization, Schema,
 };
 
 #[derive(Args)]
@@ -22,8 +23,8 @@ pub(crate) struct Create {
     #[command(flatten)]
     pub(crate) at: CollectionArgs,
     /// The whole schema, as JSON, instead of the other options
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["element", "distance", "quantization", "layout", "index", "tenant",
-        "place", "m", "ef_construct", "seed"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["element", "distance", "quantization", "index_kind",
+        "layout", "index", "tenant", "place", "m", "ef_construct", "seed"])]
     pub(crate) schema: Option<PathBuf>,
     /// Components of a vector
     #[arg(long, value_parser = whole::<u32>(1..=DIM_MAX as u64))]
@@ -99,8 +100,7 @@ impl Create {
                 Part::Indexes => &mut placement.indexes,
             } = place;
         }
-        schema.graph = self.graph.layout(&schema);
-        Ok(schema)
+        Ok(self.graph.indexed(schema))
     }
 }
 
@@ -135,41 +135,50 @@ pub(crate) struct GraphArgs {
     /// Same seed, same graph
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Index of the vectors: graph, or cells, which are built faster. auto is cells if the index is in memory
+    #[arg(id = "index_kind", long, value_name = "KIND", default_value = "graph")]
+    pub(crate) index: Choice<IndexKind>,
     /// Layout of the graph: compact, or linked, which is faster and takes more memory. auto is linked if
     /// graph and codes are on disk, or the vectors in memory
     #[arg(long = "graph", value_name = "LAYOUT", default_value = "auto")]
-    pub(crate) layout: Layout,
+    pub(crate) layout: Choice<GraphLayout>,
     /// Codes that search scores instead of vectors: int8, int8_global[=QUANTILE], int4,
     /// product[=COMPRESSION], binary, rotated4, rotated2, rotated1
     #[arg(long, value_name = "METHOD", default_value_t = Quantization::default())]
     pub(crate) quantization: Quantization,
 }
 
-/// The layout of a graph, or the one that suits the schema.
+/// A part of the schema, or what suits the rest of it.
 #[derive(Clone, Copy)]
-pub(crate) enum Layout {
+pub(crate) enum Choice<T> {
     Auto,
-    Fixed(GraphLayout),
+    Fixed(T),
 }
 
-impl FromStr for Layout {
+impl<T: FromStr<Err: Display>> FromStr for Choice<T> {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
         if name == "auto" {
             return Ok(Self::Auto);
         }
-        name.parse().map(Self::Fixed).map_err(|error: UnknownGraphLayoutError| format!("{error}, or auto"))
+        name.parse().map(Self::Fixed).map_err(|error| format!("{error}, or auto"))
     }
 }
 
 impl GraphArgs {
-    /// The layout of a schema's graph.
-    pub(crate) fn layout(&self, schema: &Schema) -> GraphLayout {
-        match self.layout {
-            Layout::Auto => schema.suitable_graph(),
-            Layout::Fixed(layout) => layout,
-        }
+    /// The schema with the chosen index.
+    pub(crate) fn indexed(&self, schema: Schema) -> Schema {
+        let index = match self.index {
+            Choice::Auto => schema.suitable_index(),
+            Choice::Fixed(index) => index,
+        };
+        let schema = Schema { index, ..schema };
+        let graph = match self.layout {
+            Choice::Auto => schema.suitable_graph(),
+            Choice::Fixed(layout) => layout,
+        };
+        Schema { graph, ..schema }
     }
 
     pub(crate) fn params(&self) -> HnswParams {

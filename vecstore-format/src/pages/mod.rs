@@ -49,6 +49,8 @@ pub enum PagesKind {
     Deleted = 5,
     /// The parameters that a codec learned.
     Codec = 6,
+    /// Where the cells of an index are.
+    Cells = 7,
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! know how the parts are stored in files.
 
 use super::params::M_MAX;
-use super::pool::ID_END;
+use crate::pool::ID_END;
 
 /// Gives a search the links of each node.
 pub(crate) trait Links {

@@ -8,7 +8,6 @@
 //! | `build` | building a graph on all cores; the same seed gives the same graph |
 //! | `finished` | the finished graph: flat, immutable, validated |
 //! | `search` | the search, a state machine that does no IO, and its driver over a graph in memory |
-//! | `pool` | the best candidates of one search |
 //! | `visited` | the points a search has seen |
 //! | `linked` | a layout whose nodes hold codes of their neighbours, and its search |
 //!
@@ -18,18 +17,17 @@ mod build;
 mod finished;
 mod linked;
 mod params;
-mod pool;
 mod scores;
 mod search;
 mod visited;
 
+pub use crate::pool::Candidate;
 pub use build::{BuildError, build};
 pub use finished::{Graph, GraphError, GraphParts, UpperLevel, check_upper};
 pub use linked::{
-    LinkedLayout, LinkedNodes, LinkedRecordError, LinkedScratch, LinkedSearch, fill_links,
+    LinkedLayout, LinkedNodes, LinkedRecordError, LinkedScratch, LinkedSearch, LinkedWanted, fill_links,
     search_linked_in_memory,
 };
 pub use params::{EF_CONSTRUCT_MAX, HnswParams, M_MAX, ParamsError};
-pub use pool::Candidate;
 pub use scores::PointScores;
 pub use search::{GraphSearch, SearchScratch, SearchStoppedError, Step, search_in_memory};

@@ -11,8 +11,8 @@
 //! On the levels above the last one the walk is greedy. On the last level it keeps the best `ef`.
 
 use super::finished::{Graph, Links};
-use super::pool::{Candidate, Pool};
 use super::visited::Visited;
+use crate::pool::{Candidate, Pool};
 
 /// The memory of a search. The next search reuses it, so that in steady state a search allocates nothing.
 #[derive(Clone, Debug, Default)]

@@ -7,11 +7,12 @@ use super::source::{Origin, Source};
 use crate::background::pool;
 use crate::error::Error;
 use crate::immutable::segment::{linked_layout, untrained_codec};
-use crate::schema::Schema;
+use crate::schema::{IndexKind, Schema};
 use io_core::{DynBackend, OpenOptions, StopFlag};
 use rayon::prelude::*;
 use std::path::Path;
 use vecstore_format::RandomId;
+use vecstore_index::cells::CellMap;
 use vecstore_index::graph::{
     BuildError, GraphParts, HnswParams, LinkedLayout, PointScores, build as build_graph, fill_links,
 };
@@ -27,10 +28,17 @@ const SAMPLE_BYTES_MAX: usize = 128 << 20;
 pub enum BuildStage {
     /// Reading points.
     Reading,
-    /// Building the graph.
-    Graph,
+    /// Building the index.
+    Index,
     /// Writing files.
     Writing,
+}
+
+/// The index of a segment, to be written.
+#[derive(Clone, Copy)]
+pub(super) enum BuiltIndex<'a> {
+    Graph(&'a GraphParts, Option<&'a LinkedParts>),
+    Cells(&'a CellMap),
 }
 
 /// The inputs of a build, and how it is watched and stopped.
@@ -72,8 +80,19 @@ impl SegmentBuilder<'_> {
         let groups = groups(&order, &group);
         points.reorder(&order);
 
-        // The graph is built from int8 codes, whatever codes search scores, because int8 scores are close to
+        // The index is built from int8 codes, whatever codes search scores, because int8 scores are close to
         // the exact ones.
+        if self.schema.index == IndexKind::Cells {
+            let codes = self.encode(sources, &points, None).await?;
+            (self.progress)(BuildStage::Index, 0, total);
+            let (map, order) = self.divide(&codes, &groups)?;
+            drop(codes);
+            (self.progress)(BuildStage::Index, total, total);
+            points.reorder(&order);
+            let codec = self.train(sources, &points).await?;
+            self.write(sources, &points, &*codec, BuiltIndex::Cells(&map)).await?;
+            return Ok(points.origins);
+        }
         let layout = linked_layout(self.schema);
         let codes = self.encode(sources, &points, layout.as_ref()).await?;
         let scores = CodeScores::new(self.schema.distance, &codes);
@@ -99,7 +118,7 @@ impl SegmentBuilder<'_> {
         let graph = renumber(&with_values.unwrap_or(graph), &order);
 
         let codec = self.train(sources, &points).await?;
-        self.write(sources, &points, &*codec, &graph, linked.as_ref()).await?;
+        self.write(sources, &points, &*codec, BuiltIndex::Graph(&graph, linked.as_ref())).await?;
         Ok(points.origins)
     }
 
@@ -161,7 +180,7 @@ impl SegmentBuilder<'_> {
         params: &HnswParams,
         total: u64,
     ) -> Result<GraphParts, Error> {
-        let progress = |done: usize| (self.progress)(BuildStage::Graph, done as u64, total);
+        let progress = |done: usize| (self.progress)(BuildStage::Index, done as u64, total);
         let built = pool()?.install(|| build_graph(scores, params, &progress, &|| self.is_stopped()));
         match built {
             Ok(graph) => Ok(graph.into_parts()),

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! points, ordered by tenant fields ──> codes ──> graph ──> order by locality within equal keys ──> files
+//!                                         └────> cells ──> order of cells ────────────────────────────┘
 //! ```
 //!
 //! Memory holds ids, codes, the graph and the values of indexed fields. For linked records it keeps the codes
@@ -16,8 +17,10 @@
 //! | `order` | the order of the points |
 //! | `write` | the files |
 //! | `linked` | the file of linked records |
+//! | `cells` | cells, and the file of their codes |
 
 mod builder;
+mod cells;
 mod linked;
 mod order;
 mod read;

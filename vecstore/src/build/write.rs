@@ -1,19 +1,22 @@
 //! Writing the files of a segment.
 
-use super::builder::{BATCH_BYTES_MAX, BuildStage, SegmentBuilder};
-use super::linked::{LinkedParts, LinkedWriter};
+use super::builder::{BATCH_BYTES_MAX, BuildStage, BuiltIndex, SegmentBuilder};
+use super::cells::CellsWriter;
+use super::linked::LinkedWriter;
 use super::read::Collected;
 use super::source::{Origin, Source};
 use crate::background::{BackgroundWriter, UsualIo, pool};
 use crate::element;
 use crate::error::Error;
+use crate::immutable::cells::write_cells;
 use crate::immutable::chunks::chunks_by_bytes;
 use crate::immutable::fields::{FieldBuilder, write_fields};
 use crate::immutable::graph::write_graph;
-use crate::immutable::ids::write_ids;
+use crate::immutable::ids::{id_record, write_ids};
 use crate::immutable::payload::PayloadWriter;
 use crate::immutable::segment::{
-    CODEC, CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS, file_number,
+    CELL_CODES, CELLS, CODEC, CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS,
+    code_record_bytes, file_number,
 };
 use crate::schema::Schema;
 use io_core::FileSystem;
@@ -22,7 +25,6 @@ use std::collections::BTreeMap;
 use vecstore_format::pages::{PagesKind, PagesWriter};
 use vecstore_format::vector_file::VectorFileWriter;
 use vecstore_format::{ElementType, FileIdentity};
-use vecstore_index::graph::GraphParts;
 use vecstore_quant::Codec;
 
 impl SegmentBuilder<'_> {
@@ -31,17 +33,24 @@ impl SegmentBuilder<'_> {
         sources: &[Source<'_>],
         points: &Collected,
         codec: &dyn Codec,
-        graph: &GraphParts,
-        linked: Option<&LinkedParts>,
+        index: BuiltIndex<'_>,
     ) -> Result<(), Error> {
-        let mut files = self.write_vectors(sources, points, codec, linked).await?;
+        let mut files = self.write_vectors(sources, points, codec, index).await?;
         if codec.model_bytes() > 0 {
             let mut pages = self.create(CODEC, PagesKind::Codec).await?;
             pages.begin_section().await?;
             pages.write(&codec.model()).await?;
             files.insert(CODEC, pages.finish().await?);
         }
-        files.insert(GRAPH, write_graph(self.create(GRAPH, PagesKind::Graph).await?, graph).await?);
+        match index {
+            BuiltIndex::Graph(graph, _) => {
+                files.insert(GRAPH, write_graph(self.create(GRAPH, PagesKind::Graph).await?, graph).await?);
+            }
+            BuiltIndex::Cells(map) => {
+                let pages = self.create(CELLS, PagesKind::Cells).await?;
+                files.insert(CELLS, write_cells(pages, map.parts()).await?);
+            }
+        }
         files.insert(IDS, write_ids(self.create(IDS, PagesKind::Ids).await?, &points.ids, pool()?).await?);
         files.insert(FIELDS, self.write_fields(points).await?);
         let files = files.into_iter().map(|(name, crc)| (name.to_owned(), crc)).collect();
@@ -66,14 +75,14 @@ impl SegmentBuilder<'_> {
         Ok(BackgroundWriter::new(self.backend.create(&self.dir.join(name), self.options).await?))
     }
 
-    /// Writes vectors, their codes, linked records and payloads, because these come from the same sources.
+    /// Writes vectors, their codes, those of the index and payloads. All of these come from the same sources.
     /// Returns the checksums of the files' headers.
     async fn write_vectors(
         &self,
         sources: &[Source<'_>],
         points: &Collected,
         codec: &dyn Codec,
-        linked: Option<&LinkedParts>,
+        index: BuiltIndex<'_>,
     ) -> Result<BTreeMap<&'static str, u32>, Error> {
         let Schema { dim, element, .. } = *self.schema;
         let (vector_bytes, total) = ((dim * element.bytes()) as usize, points.origins.len() as u64);
@@ -83,14 +92,21 @@ impl SegmentBuilder<'_> {
         let mut payloads = PayloadWriter::new(self.create(PAYLOAD, PagesKind::Payload).await?, total).await?;
         let record_bytes = codec.record_bytes();
         let (file, identity) = (self.create_file(CODES).await?, Some(self.identity(CODES)));
-        let mut codes =
-            VectorFileWriter::with_identity(file, ElementType::U8, record_bytes as u32, identity)?;
-        let mut linked = match linked {
-            Some(parts) => {
+        let code_bytes = code_record_bytes(self.schema, codec);
+        let mut codes = VectorFileWriter::with_identity(file, ElementType::U8, code_bytes as u32, identity)?;
+        let mut linked = match index {
+            BuiltIndex::Graph(_, Some(parts)) => {
                 let file = self.create_file(LINKED).await?;
                 Some(LinkedWriter::new(parts, record_bytes, &points.ids, file, self.identity(LINKED))?)
             }
-            None => None,
+            _ => None,
+        };
+        let mut cells = match index {
+            BuiltIndex::Cells(map) => {
+                let file = self.create_file(CELL_CODES).await?;
+                Some(CellsWriter::new(self.schema, map, file, self.identity(CELL_CODES))?)
+            }
+            BuiltIndex::Graph(..) => None,
         };
         let (mut originals, mut prepared, mut records) = (Vec::new(), Vec::new(), Vec::new());
         let mut done = 0;
@@ -118,11 +134,18 @@ impl SegmentBuilder<'_> {
                     codec.encode(vector, record);
                 });
             });
-            for record in records.chunks_exact(record_bytes) {
-                codes.push(record).await?;
+            let mut with_id = vec![0; code_bytes];
+            for (record, &id) in records.chunks_exact(record_bytes).zip(ids) {
+                let (code, own_id) = with_id.split_at_mut(record_bytes);
+                code.copy_from_slice(record);
+                own_id.copy_from_slice(&id_record(id)[..own_id.len()]);
+                codes.push(&with_id).await?;
             }
             if let Some(linked) = &mut linked {
                 linked.push(&records, ids).await?;
+            }
+            if let Some(cells) = &mut cells {
+                cells.push(&prepared, dim as usize).await?;
             }
             let bytes = |origin: &Origin| sources[origin.source as usize].payload_bytes(origin.point);
             for some in chunks_by_bytes(batch, bytes) {
@@ -138,6 +161,9 @@ impl SegmentBuilder<'_> {
         files.insert(CODES, codes.finish().await?.crc());
         if let Some(linked) = linked {
             files.insert(LINKED, linked.finish().await?);
+        }
+        if let Some(cells) = cells {
+            files.insert(CELL_CODES, cells.finish().await?);
         }
         files.insert(PAYLOAD, payloads.finish().await?);
         Ok(files)

@@ -4,6 +4,7 @@ use super::reader::CollectionReader;
 use crate::error::Error;
 use crate::field::Key;
 use crate::filter::indexed;
+use crate::immutable::segment::code_record_bytes;
 use io_core::{ReadStats, StopFlag};
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
@@ -37,7 +38,10 @@ impl CollectionReader {
         // For each value, its number of points and the pages they touch.
         let mut values: BTreeMap<Key, (u64, u64)> = BTreeMap::new();
         // All segments have the same.
-        let codes_dim = entries.first().map_or(1, |entry| entry.reader.data.codec.record_bytes() as u32);
+        let codes_dim = entries.first().map_or(1, |entry| {
+            let data = &entry.reader.data;
+            code_record_bytes(schema, &*data.codec) as u32
+        });
         let file = |element, dim, points| VectorFileHeader::new(element, dim, u64::from(points));
         let mut read = ReadStats::default();
         for entry in &entries {

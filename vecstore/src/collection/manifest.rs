@@ -3,7 +3,7 @@
 
 use super::files::{MANIFEST, MANIFEST_NEW, NUMBER_END, parse};
 use crate::error::{Error, FormatError};
-use crate::schema::{GraphLayout, Schema};
+use crate::schema::{IndexParts, Schema};
 use io_core::Directory;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -14,8 +14,10 @@ use vecstore_format::log::LogHeader;
 use vecstore_format::{Expected, RandomId};
 
 const FORMAT: &str = "vecstore collection";
-const VERSION: u32 = 4;
-/// Collections with compact graphs keep this version, so that older builds open them.
+const VERSION: u32 = 5;
+/// Collections with linked graphs keep this version, so that older builds open them.
+const VERSION_LINKED: u32 = 4;
+/// The same for those with compact graphs.
 const VERSION_COMPACT: u32 = 3;
 /// Earlier versions have no ids of collections and segments, and no list of logs.
 const VERSION_OF_IDS: u32 = 3;
@@ -92,7 +94,11 @@ pub(crate) fn deleted_identity(segment: Option<RandomId>, salt: u64) -> FileIden
 
 /// The least version that has what the schema says.
 fn version_of(schema: &Schema) -> u32 {
-    if schema.graph == GraphLayout::Compact { VERSION_COMPACT } else { VERSION }
+    match schema.index_parts() {
+        IndexParts::CompactGraph => VERSION_COMPACT,
+        IndexParts::LinkedGraph => VERSION_LINKED,
+        IndexParts::Cells => VERSION,
+    }
 }
 
 impl Manifest {
@@ -268,8 +274,9 @@ impl Manifest {
             let reason = format!("version {} with an id or without one, as it must not be", head.version);
             return Err(Error::damaged(path, None, reason));
         }
-        if head.version < VERSION && manifest.schema.graph == GraphLayout::Linked {
-            let reason = format!("version {} does not have linked graphs", head.version);
+        let parts = manifest.schema.index_parts();
+        if parts > IndexParts::CompactGraph && head.version < version_of(&manifest.schema) {
+            let reason = format!("version {} does not have {parts}", head.version);
             return Err(Error::damaged(path, None, reason));
         }
         manifest.check(path)?;

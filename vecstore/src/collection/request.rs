@@ -39,10 +39,11 @@ pub struct SearchRequest {
 /// How thoroughly to search.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SearchParams {
-    /// Candidates that a graph walk keeps. More candidates find more hits and take longer. The walk keeps at
-    /// least `(offset + limit) * oversampling`. If that is all points, or more than 10,000, the codes of all
-    /// points are scored instead. In a linked graph, the walk ends when no other point is likely to be among
-    /// the best `ef`, or the best `offset + limit` if these are more.
+    /// Candidates that the search of an index keeps. More candidates find more hits and take longer. The
+    /// search keeps at least `(offset + limit) * oversampling`. If that is all points, or more than 10,000,
+    /// the codes of all points are scored instead. In a linked graph, the walk ends when no other point is
+    /// likely to be among the best `ef`, or the best `offset + limit` if these are more. Cells keep as many,
+    /// and the search ends when no cell promises a better point.
     pub ef: usize,
     /// Candidates to rescore for each hit, 1 or more. The default depends on the codes
     /// ([`Quantization::oversampling`]).
@@ -62,8 +63,10 @@ pub struct SearchParams {
     /// Other codes have no certain bounds, so all vectors on disk are read. The ids of points that may be
     /// hits are read too. If many vectors are equal, these are all of them.
     pub exact: bool,
-    /// The codes of all points that a filter leaves are scored, without a graph walk, if at most this many of
-    /// a segment are left. The same holds for deletions of more than half of a segment.
+    /// The codes of all points that a filter leaves are scored, without the index, if at most this many of a
+    /// segment are left. The same holds for deletions of more than half of a segment. The limit is lower
+    /// where each code would be a read and the index needs fewer: about `2 * ef` points with cells whose
+    /// codes are on disk, and with linked graphs on disk.
     pub scan_max: u64,
     /// The same, as a part of the segment's points, from 0 to 1.
     pub scan_ratio: f32,
@@ -240,7 +243,7 @@ pub struct SearchStats {
     /// Whether points that were not rescored may be nearer than the hits, by the bounds of the codes. The
     /// search reached [`SearchParams::candidates_max`] before the hits were decided. More candidates find
     /// such points, and so does [`SearchParams::exact`]. In a linked graph only the codes of points count
-    /// that the walk expanded.
+    /// that the walk expanded, and in cells those that were scored.
     pub undecided: bool,
     /// Whether the hits are proven: no other point can be nearer, whatever the codes say. Only
     /// [`SearchParams::exact`] proves them.

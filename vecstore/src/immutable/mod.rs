@@ -1,6 +1,7 @@
 //! Immutable structures. They are built once, take exactly the space they need, and are read through
 //! `io-core`.
 
+pub(crate) mod cells;
 pub(crate) mod chunks;
 pub(crate) mod deleted;
 pub(crate) mod fields;

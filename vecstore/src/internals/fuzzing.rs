@@ -8,6 +8,7 @@ use crate::collection::fuzzing as manifests;
 use crate::error::Error;
 use crate::field::{FieldKind, Key};
 use crate::filter::Filter;
+use crate::immutable::cells::{cell_layout, read_cells};
 use crate::immutable::deleted::load_deleted;
 use crate::immutable::fields::{FieldsData, FieldsReader};
 use crate::immutable::graph::{GraphData, LINKS_SECTION};
@@ -16,9 +17,10 @@ use crate::immutable::payload::PayloadData;
 use crate::immutable::segment::SegmentInfo;
 use crate::input::fuzzed_npy;
 use crate::point::{Point, PointId};
+use crate::schema::Schema;
 use io_core::testing::MemoryBackend;
 use io_core::{DynBackend, Executor, FileSystem, OpenOptions, ReadControl, ReadStats};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use vecstore_format::RandomId;
@@ -27,8 +29,9 @@ use vecstore_format::links;
 use vecstore_format::log::{LogBytes, LogReader, decode_batch, salvage_log};
 use vecstore_format::pages::{Pages, PagesKind, PagesWriter};
 use vecstore_format::vector_file::{VECTOR_FILE_FIELDS_BYTES, VectorFile};
+use vecstore_index::cells::{CellLayout, CellScratch, CellSearch, CellStep};
 use vecstore_index::graph::{
-    Candidate, LinkedLayout, LinkedNodes, LinkedScratch, LinkedSearch, search_linked_in_memory,
+    Candidate, LinkedLayout, LinkedNodes, LinkedScratch, LinkedSearch, LinkedWanted, search_linked_in_memory,
 };
 use vecstore_quant::Distance;
 use vecstore_quant::{Quantization, from_model, train};
@@ -39,7 +42,7 @@ const VECTOR_BYTES: usize = 24;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every parser.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("log", log),
     ("log_batch", log_batch),
     ("json", json),
@@ -50,6 +53,7 @@ pub const TARGETS: [Target; 15] = [
     ("fields", fields),
     ("deleted", deleted),
     ("codec", codec),
+    ("cells", cells),
     ("linked", linked),
     ("npy", npy),
     ("filter", filter),
@@ -189,27 +193,26 @@ pub fn linked(bytes: &[u8]) {
     let scorer = layout.query(&vec![0.5; dim]);
     let entry = Candidate { id: 0, score: 0.0 };
     let (mut scratch, mut nodes) = (LinkedScratch::new(), Nodes(records));
+    let wanted = LinkedWanted::new(points as usize, 5, 10);
     let found =
-        search_linked_in_memory(&layout, &mut nodes, &scorer, &mut scratch, (5, 10), &[entry], || false);
+        search_linked_in_memory(&layout, &mut nodes, &scorer, &mut scratch, wanted, &[entry], || false);
     assert!(found.is_ok_and(|found| found.len() <= 10));
-    let mut search = LinkedSearch::combining(&mut scratch, nodes.len(), (5, 10), &[entry]);
-    let mut taken = vec![false; nodes.len()];
+    let is_even = |node| node % 2 == 0;
+    let mut search = LinkedSearch::new(&mut scratch, wanted.combining().among(is_even, 1.5), &[entry]);
+    let mut taken = vec![false; points as usize];
     while let Some(node) = search.next() {
         assert!(!std::mem::replace(&mut taken[node as usize], true), "a node is taken once");
         let score = nodes.score(node);
         search.expand(&layout, &scorer, node, nodes.record(node), score);
     }
-    assert!(search.finish().len() <= 10);
+    let found = search.finish();
+    assert!(found.len() <= 10 && found.iter().all(|found| is_even(found.id)));
 }
 
 /// Records of nodes. The score of a node is its number.
 struct Nodes<'a>(Vec<&'a [u8]>);
 
 impl LinkedNodes for Nodes<'_> {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
     fn record(&self, node: u32) -> &[u8] {
         self.0[node as usize]
     }
@@ -233,6 +236,42 @@ pub fn graph(bytes: &[u8]) {
             let _ = pages.read(LINKS_SECTION, &[range], &ReadControl::default(), sink).await;
         }
         GraphData::load(&pages, true).await.map(drop)
+    });
+}
+
+/// `cells.pages`, with three components a vector. Then a search over the cells, whose codes are the same
+/// bytes again and again.
+pub fn cells(bytes: &[u8]) {
+    const POINTS_MAX: u32 = 10_000;
+    on_pages(bytes, PagesKind::Cells, async |pages| {
+        let schema = Schema::new(3);
+        let map = read_cells(&pages, &schema).await?;
+        if map.is_empty() || map.parts().ends.last().is_some_and(|&end| end > POINTS_MAX) {
+            return Ok(());
+        }
+        let (layout, query) = (cell_layout(&schema), [0.6, 0.0, 0.8]);
+        let (scorer, is_even) = (layout.query(&query), |point| point % 2 == 0);
+        let mut scratch = CellScratch::new();
+        let mut search = CellSearch::new(&mut scratch, &map, &query, (5, 10, 2), |_| true, is_even);
+        let mut taken = BTreeSet::new();
+        loop {
+            match search.next() {
+                CellStep::Scan(cell) => {
+                    let blocks = CellLayout::blocks(map.points(cell).len() as u32) as usize;
+                    let codes: Vec<u8> =
+                        bytes.iter().copied().cycle().take(blocks * layout.block_bytes()).collect();
+                    search.scan(&layout, &scorer, cell, map.score(&query, cell), &codes);
+                }
+                CellStep::Score(point) => {
+                    assert!(taken.insert(point), "a point is taken once");
+                    search.scored(point, point as f32);
+                }
+                CellStep::Done => break,
+            }
+        }
+        let found = search.finish();
+        assert!(found.len() <= 10 && found.iter().all(|found| is_even(found.id)));
+        Ok(())
     });
 }
 

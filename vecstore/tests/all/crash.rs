@@ -235,20 +235,11 @@ fn check_no_leftovers(disk: &SimulatedDisk, empty: bool) {
     for segment in segments {
         let mut files = names(&Path::new(DIR).join(segment));
         files.retain(|name| name != "codec.pages");
-        if crate::is_linked() {
-            let before = files.len();
-            files.retain(|name| name != "linked.vec");
-            assert_eq!(files.len(), before - 1, "{files:?}");
-        }
-        let expected = [
-            "codes.vec",
-            "fields.pages",
-            "graph.pages",
-            "ids.pages",
-            "payload.pages",
-            "segment.json",
-            "vectors.vec",
-        ];
+        let before = files.len();
+        files.retain(|name| !crate::index_files().contains(&&**name));
+        assert_eq!(files.len(), before - crate::index_files().len(), "{files:?}");
+        let expected =
+            ["codes.vec", "fields.pages", "ids.pages", "payload.pages", "segment.json", "vectors.vec"];
         assert_eq!(files, expected);
     }
 }

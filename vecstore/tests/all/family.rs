@@ -184,7 +184,7 @@ pub(crate) fn family() -> Family {
     let names = |history: &History| history.last().0.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&ours), names(&sister));
     assert_eq!(names(&ours), names(&copy));
-    assert_eq!(ours.last().0.len(), if crate::is_linked() { 22 } else { 20 }, "{:?}", names(&ours));
+    assert_eq!(ours.last().0.len(), 18 + 2 * crate::index_files().len(), "{:?}", names(&ours));
     assert!(problems(&on_disk(&ours.last().0)).is_empty());
     assert_eq!(read(&on_disk(&ours.last().0)).unwrap(), ours.last().1);
     Family { ours, sister, copy }

@@ -15,9 +15,9 @@ use vecstore::collection::{
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
 use vecstore::point::{Point, PointId};
-use vecstore::schema::{GraphLayout, Quantization, Schema};
+use vecstore::schema::{IndexKind, Quantization, Schema};
 
-const CURRENT: &str = "v6";
+const CURRENT: &str = "v7";
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -64,8 +64,7 @@ fn make() {
     assert!(!dir.exists(), "fixtures are kept as they are");
     std::fs::create_dir_all(fixtures()).unwrap();
     // The codec is trained, so that the fixture contains its file.
-    let schema =
-        Schema { quantization: Quantization::Rotated4, graph: GraphLayout::Linked, ..Schema::new(6) };
+    let schema = Schema { quantization: Quantization::Rotated4, index: IndexKind::Cells, ..Schema::new(6) };
     let mut schema = schema.tenant("keyword", FieldKind::Keyword);
     for (field, kind) in [
         ("integer", FieldKind::Integer),

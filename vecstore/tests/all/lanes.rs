@@ -81,20 +81,17 @@ impl Executor for Recorder {
 }
 
 fn segment() -> Vec<&'static str> {
-    let linked = crate::is_linked().then_some("linked.vec");
-    ["vectors.vec", "codes.vec", "codec.pages", "graph.pages", "ids.pages", "payload.pages", "fields.pages"]
-        .into_iter()
-        .chain(linked)
-        .collect()
+    let others = ["vectors.vec", "codes.vec", "codec.pages", "ids.pages", "payload.pages", "fields.pages"];
+    others.iter().chain(crate::index_files()).copied().collect()
 }
 
 fn files(how: &str, lane: Lane, names: &[&str]) -> Opened {
     names.iter().map(|name| opened(how, lane, name)).collect()
 }
 
-/// The files of a segment, without the codec's, which is read only on loading.
+/// The files of a segment, without those that are read only on loading.
 fn segment_read() -> Vec<&'static str> {
-    segment().into_iter().filter(|&name| name != "codec.pages").collect()
+    segment().into_iter().filter(|name| !["codec.pages", "cells.pages"].contains(name)).collect()
 }
 
 #[test]

@@ -38,18 +38,34 @@ mod threads;
 mod ties;
 mod trace;
 
-use vecstore::schema::{GraphLayout, Schema};
+use vecstore::schema::{GraphLayout, IndexKind, Schema};
 
-/// As [`Schema::new`], with the layout of graphs that `VECSTORE_TEST_GRAPH` names. All tests have to pass
-/// with each.
+/// As [`Schema::new`], with the index that `VECSTORE_TEST_INDEX` names: `linked` graphs or `cells` instead of
+/// compact graphs. All tests have to pass with each.
 fn new_schema(dim: u32) -> Schema {
-    match std::env::var("VECSTORE_TEST_GRAPH") {
-        Ok(layout) => Schema { graph: layout.parse().expect("a layout"), ..Schema::new(dim) },
-        Err(_) => Schema::new(dim),
+    let schema = Schema::new(dim);
+    match std::env::var("VECSTORE_TEST_INDEX").as_deref() {
+        Ok("cells") => Schema { index: IndexKind::Cells, ..schema },
+        Ok(layout) => Schema { graph: layout.parse().expect("linked or cells"), ..schema },
+        Err(_) => schema,
     }
 }
 
-/// Whether [`new_schema`] asks for linked graphs. Their segments have one more file.
+/// Whether [`new_schema`] asks for linked graphs.
 fn is_linked() -> bool {
     new_schema(1).graph == GraphLayout::Linked
+}
+
+/// Whether [`new_schema`] asks for cells.
+fn has_cells() -> bool {
+    new_schema(1).index == IndexKind::Cells
+}
+
+/// The files that the index of a segment consists of.
+fn index_files() -> &'static [&'static str] {
+    match (has_cells(), is_linked()) {
+        (true, _) => &["cells.pages", "cells.vec"],
+        (false, true) => &["graph.pages", "linked.vec"],
+        (false, false) => &["graph.pages"],
+    }
 }

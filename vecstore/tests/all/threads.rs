@@ -367,7 +367,7 @@ fn a_progress_callback_may_own_its_collection() {
         let name = backend.name();
         Collection::create(backend, dir, &crate::new_schema(2), &options()).unwrap().close().unwrap();
         let mut expected = 0;
-        for let_go_at in [None, Some(BuildStage::Reading), Some(BuildStage::Graph), Some(BuildStage::Writing)]
+        for let_go_at in [None, Some(BuildStage::Reading), Some(BuildStage::Index), Some(BuildStage::Writing)]
         {
             let collection = Arc::new(reopened(backend, dir));
             put(&collection, expected..expected + 300).unwrap();

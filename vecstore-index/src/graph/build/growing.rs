@@ -3,9 +3,9 @@
 use super::level::GrowingLevel;
 use crate::graph::finished::{Graph, GraphParts, Links, UpperLevel};
 use crate::graph::params::HnswParams;
-use crate::graph::pool::Candidate;
 use crate::graph::scores::PointScores;
 use crate::graph::search::{SearchScratch, SearchStoppedError, search_level};
+use crate::pool::Candidate;
 use rayon::prelude::*;
 use vecstore_quant::SplitMix64;
 

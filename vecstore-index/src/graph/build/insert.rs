@@ -4,8 +4,8 @@ use super::growing::Growing;
 use super::scratch::{BuildScratch, Scratches};
 use crate::graph::finished::Links;
 use crate::graph::params::HnswParams;
-use crate::graph::pool::Candidate;
 use crate::graph::scores::PointScores;
+use crate::pool::Candidate;
 use rayon::prelude::*;
 
 /// Points a thread takes at a time.

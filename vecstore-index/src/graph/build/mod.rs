@@ -29,8 +29,8 @@ mod tests;
 
 use super::finished::Graph;
 use super::params::{HnswParams, ParamsError};
-use super::pool::ID_END;
 use super::scores::PointScores;
+use crate::pool::ID_END;
 use growing::Growing;
 use scratch::Scratches;
 

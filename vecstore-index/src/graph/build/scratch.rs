@@ -1,8 +1,8 @@
 //! Memory that threads reuse while they insert points.
 
 use super::selection::Selection;
-use crate::graph::pool::Candidate;
 use crate::graph::search::SearchScratch;
+use crate::pool::Candidate;
 use std::sync::{Mutex, PoisonError};
 
 /// The memory that one thread needs to insert points.

@@ -1,7 +1,7 @@
 //! Chooses links that lead in different directions, by the heuristic of the HNSW paper (algorithm 4).
 
-use crate::graph::pool::Candidate;
 use crate::graph::scores::PointScores;
+use crate::pool::Candidate;
 
 /// The memory of a selection. The next selection reuses it.
 #[derive(Default)]

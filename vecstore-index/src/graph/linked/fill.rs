@@ -3,10 +3,10 @@
 //! links to.
 
 use crate::graph::finished::GraphParts;
-use crate::graph::pool::Candidate;
 use crate::graph::scores::PointScores;
 use crate::graph::search::SearchStoppedError;
 use crate::graph::visited::Visited;
+use crate::pool::Candidate;
 use rayon::prelude::*;
 
 /// Points a thread takes at a time.

@@ -1,21 +1,13 @@
 //! The search over records in memory.
 
 use super::record::LinkedLayout;
-use super::search::{LinkedScratch, LinkedSearch};
-use crate::graph::pool::Candidate;
+use super::search::{LinkedScratch, LinkedSearch, LinkedWanted};
 use crate::graph::search::SearchStoppedError;
+use crate::pool::Candidate;
 use vecstore_quant::{NeighbourScorer, prefetch};
 
 /// The nodes of a graph in memory.
 pub trait LinkedNodes {
-    /// Number of nodes.
-    fn len(&self) -> usize;
-
-    /// Whether there is no node.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The record of a node. Its links were [checked](LinkedLayout::check).
     fn record(&self, node: u32) -> &[u8];
 
@@ -39,11 +31,11 @@ pub fn search_linked_in_memory<'s>(
     nodes: &mut impl LinkedNodes,
     scorer: &NeighbourScorer,
     scratch: &'s mut LinkedScratch,
-    kept: (usize, usize),
+    wanted: LinkedWanted<impl Fn(u32) -> bool>,
     entries: &[Candidate],
     mut stop: impl FnMut() -> bool,
 ) -> Result<&'s [Candidate], SearchStoppedError> {
-    let mut search = LinkedSearch::new(scratch, nodes.len(), kept, entries);
+    let mut search = LinkedSearch::new(scratch, wanted, entries);
     let mut coming = search.next();
     while let Some(node) = coming.take().or_else(|| search.next()) {
         if stop() {

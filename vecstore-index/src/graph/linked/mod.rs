@@ -22,4 +22,4 @@ mod search;
 pub use fill::fill_links;
 pub use memory::{LinkedNodes, search_linked_in_memory};
 pub use record::{LinkedLayout, LinkedRecordError};
-pub use search::{LinkedScratch, LinkedSearch};
+pub use search::{LinkedScratch, LinkedSearch, LinkedWanted};

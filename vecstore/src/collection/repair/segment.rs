@@ -11,8 +11,8 @@ use crate::immutable::deleted::load_deleted;
 use crate::immutable::ids::{SalvagedIds, salvage_ids};
 use crate::immutable::payload::PayloadData;
 use crate::immutable::segment::{
-    CODEC, CODES, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS, file_number, trained_codec,
-    untrained_codec,
+    CODEC, CODES, IDS, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS, code_record_bytes, file_number,
+    trained_codec, untrained_codec,
 };
 use crate::point::parse_payload;
 use crate::point::{Payload, Point, PointId};
@@ -364,7 +364,7 @@ impl Salvage<'_> {
         let (mut prepared, mut expected) = (vector.to_vec(), vec![0; codec.record_bytes()]);
         self.schema.distance.prepare(&mut prepared);
         codec.encode(&prepared, &mut expected);
-        Ok(code == expected)
+        Ok(code[..expected.len()] == expected)
     }
 
     async fn codes(&mut self, dir: &Path, count: u32, owner: Owner) -> Result<Codes, Error> {
@@ -375,7 +375,7 @@ impl Salvage<'_> {
                 trained_codec(&pages, &self.schema).await?
             }
         };
-        let kind = (ElementType::U8, codec.record_bytes() as u32);
+        let kind = (ElementType::U8, code_record_bytes(&self.schema, &*codec) as u32);
         // Faults of the codes are reported where they matter.
         let notes = &mut Vec::new();
         let path = dir.join(CODES);

@@ -1,20 +1,16 @@
 //! Checks that the files of a segment agree on each point.
 
 use super::verifier::Verifier;
-use crate::build::VALUE_LINKS_MIN;
 use crate::element;
 use crate::error::Error;
 use crate::field::{FieldKind, Key, keys_of_fields};
 use crate::immutable::fields::FieldsReader;
-use crate::immutable::graph::LINKS_SECTION;
 use crate::immutable::ids::id_record;
-use crate::immutable::outcome::ended;
-use crate::immutable::segment::{CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, SegmentReader, VECTORS};
+use crate::immutable::segment::{CODES, FIELDS, IDS, IndexData, PAYLOAD, SegmentReader, VECTORS};
 use crate::point::parse_payload;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use vecstore_format::links;
 
 /// Points that are checked at a time.
 const BATCH: u32 = 1024;
@@ -26,7 +22,6 @@ impl Verifier<'_> {
         let (control, mut stats) = (self.control.clone(), ReadStats::default());
         let dir = &data.dir;
         let codes = segment.codes.as_ref().expect("loaded cold");
-        let graph = segment.graph.as_ref().expect("loaded cold");
         let mut vector = vec![0.0; schema.dim as usize];
         // The expected content of each field's index.
         let mut values = vec![FieldValues::default(); schema.indexes.len()];
@@ -56,12 +51,20 @@ impl Verifier<'_> {
             for point in not_finite {
                 self.unfit(dir, VECTORS, format!("the vector of point {point} is not finite"));
             }
+            let mut other_ids = Vec::new();
             let sink = |index: usize, record: &[u8]| {
-                if record != &expected[index * record_bytes..][..record_bytes] {
+                let (code, id) = record.split_at(record_bytes);
+                if code != &expected[index * record_bytes..][..record_bytes] {
                     wrong.push(points[index]);
+                }
+                if id != &id_record(ids[index])[..id.len()] {
+                    other_ids.push(points[index]);
                 }
             };
             codes.read(&points, &control, sink).await?;
+            for point in other_ids {
+                self.unfit(dir, CODES, format!("the id of point {point} is not that of {IDS}"));
+            }
             for point in wrong {
                 self.unfit(dir, CODES, format!("the codes of point {point} are not those of its vector"));
             }
@@ -81,54 +84,14 @@ impl Verifier<'_> {
                     }
                 }
             }
-            let ranges: Vec<_> = points.iter().map(|&point| data.graph.record_range(point)).collect();
-            let (mut links, mut wrong) = (vec![Vec::new(); points.len()], Vec::new());
-            let sink = |index: usize, record: &[u8]| {
-                if links::decode(record, data.points, &mut links[index]).is_none() {
-                    wrong.push(points[index]);
-                }
-                Ok(())
-            };
-            ended(graph.read(LINKS_SECTION, &ranges, &control, sink).await?)?;
-            for point in wrong {
-                self.unfit(dir, GRAPH, format!("the links of point {point} are none"));
-            }
-            if let (Some(linked), Some(file)) = (&data.linked, &segment.linked) {
-                // The graph's file may also have links of values, and a record does not. The links beyond
-                // those of the graph are not compared: nothing depends on which ones they are.
-                let has_values = u64::from(data.points) >= VALUE_LINKS_MIN
-                    && schema.indexes.values().any(|kind| !kind.is_number());
-                let (mut other_links, mut other_codes, mut other_ids) = (Vec::new(), Vec::new(), Vec::new());
-                let sink = |index: usize, record: &[u8]| {
-                    let (point, known) = (points[index], &links[index]);
-                    let record = linked.split(record);
-                    let shared =
-                        linked.layout.links(record.links).take_while(|link| known.contains(link)).count();
-                    let least = if has_values { known.len().min(1) } else { known.len() };
-                    if shared < least {
-                        other_links.push(point);
-                    }
-                    if record.code != &expected[index * record_bytes..][..record_bytes] {
-                        other_codes.push(point);
-                    }
-                    if record.id != &id_record(ids[index])[..record.id.len()] {
-                        other_ids.push(point);
-                    }
-                };
-                file.read(&points, &control, sink).await?;
-                for point in other_links {
-                    let reason = format!("the record of point {point} does not begin with links of {GRAPH}");
-                    self.unfit(dir, LINKED, reason);
-                }
-                for point in other_codes {
-                    self.unfit(dir, LINKED, format!("the code of point {point} is not that of its vector"));
-                }
-                for point in other_ids {
-                    self.unfit(dir, LINKED, format!("the id of point {point} is not that of {IDS}"));
-                }
+            if let IndexData::Graph(index) = &data.index {
+                self.compare_graph(segment, index, &points, (&ids, &expected)).await?;
             }
             self.report.points += points.len() as u64;
             first += BATCH;
+        }
+        if let IndexData::Cells(cells) = &data.index {
+            self.compare_cells(segment, cells).await?;
         }
         for ((field, kind), values) in schema.indexes.iter().zip(values) {
             if let Some(wrong) = compare_index(segment, (field, *kind), &values, &control).await? {

@@ -9,6 +9,7 @@
 
 mod collection;
 mod compare;
+mod index;
 mod log;
 mod report;
 mod segment;

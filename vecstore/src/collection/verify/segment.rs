@@ -9,10 +9,10 @@ use crate::immutable::deleted::load_deleted;
 use crate::immutable::outcome::ended;
 use crate::immutable::records::Records;
 use crate::immutable::segment::{
-    CODEC, CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, SEGMENT_JSON, SegmentData, SegmentInfo, SegmentReader,
-    VECTORS, file_number, untrained_codec,
+    CELL_CODES, CELLS, CODEC, CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, SEGMENT_JSON, SegmentData,
+    SegmentInfo, SegmentReader, VECTORS, file_number, untrained_codec,
 };
-use crate::schema::{GraphLayout, Placement, Placements, Schema};
+use crate::schema::{IndexParts, Placement, Placements, Schema};
 use io_core::{FileSystem, OpenOptions};
 use std::path::Path;
 use std::sync::Arc;
@@ -31,13 +31,17 @@ impl Verifier<'_> {
             check_segment_dir(&*self.directory, dir).and_then(|()| Ok(self.directory.list(dir)?));
         let Some(names) = self.note(listed_files)? else { return Ok(false) };
         let has_codec = untrained_codec(schema).is_none();
-        let is_linked = schema.graph == GraphLayout::Linked;
+        let (index_pages, index_records): (_, &[&str]) = match schema.index_parts() {
+            IndexParts::CompactGraph => ((GRAPH, PagesKind::Graph), &[]),
+            IndexParts::LinkedGraph => ((GRAPH, PagesKind::Graph), &[LINKED]),
+            IndexParts::Cells => ((CELLS, PagesKind::Cells), &[CELL_CODES]),
+        };
         for entry in &names {
             let name = entry.name.to_string_lossy();
             let deleted = parse_deleted(&name);
-            let known = [SEGMENT_JSON, VECTORS, CODES, GRAPH, IDS, PAYLOAD, FIELDS].contains(&&*name)
+            let known = [SEGMENT_JSON, VECTORS, CODES, index_pages.0, IDS, PAYLOAD, FIELDS].contains(&&*name)
                 || name == CODEC && has_codec
-                || name == LINKED && is_linked
+                || index_records.contains(&&*name)
                 || deleted.is_some_and(|number| Some(number) == listed.deleted);
             if !known {
                 self.report
@@ -66,12 +70,8 @@ impl Verifier<'_> {
                 Ok(Expected { identity, header_crc: None })
             }
         };
-        let files = [
-            (GRAPH, PagesKind::Graph),
-            (IDS, PagesKind::Ids),
-            (PAYLOAD, PagesKind::Payload),
-            (FIELDS, PagesKind::Fields),
-        ];
+        let files =
+            [index_pages, (IDS, PagesKind::Ids), (PAYLOAD, PagesKind::Payload), (FIELDS, PagesKind::Fields)];
         for (name, kind) in files.into_iter().chain(has_codec.then_some((CODEC, PagesKind::Codec))) {
             if let Some(expected) = self.note(expected(name))? {
                 let checked = self.pages(&dir.join(name), kind, &expected).await;
@@ -79,7 +79,9 @@ impl Verifier<'_> {
             }
         }
         let files = [(VECTORS, schema.element), (CODES, ElementType::U8)];
-        for (name, element) in files.into_iter().chain(is_linked.then_some((LINKED, ElementType::U8))) {
+        for (name, element) in
+            files.into_iter().chain(index_records.iter().map(|&name| (name, ElementType::U8)))
+        {
             if let Some(expected) = self.note(expected(name))? {
                 let checked = self.records(&dir.join(name), element, &expected).await;
                 self.note(checked)?;

@@ -1,7 +1,8 @@
 //! Walking a graph whose nodes have codes of their neighbours.
 //!
 //! The walk scores only the points that it expands. It expands deleted points too, because they lead to
-//! others. A filter needs another walk: it would leave few of the points that this one expands.
+//! others. With a filter, it expands points that do not match only where those that match have few links
+//! among themselves. It then also begins at points that match.
 //!
 //! On disk, the record of a node also has the node's own code and id. So a node takes one read. The walk
 //! reads several nodes at a time and expands all of them. It also combines estimates of a point, so it may
@@ -10,12 +11,14 @@
 use super::walk::{WalkScratch, best_of_others};
 use super::{Allowed, Bounded, CandidateSearch, CandidateStats, Known};
 use crate::error::Error;
+use crate::immutable::graph::GraphData;
 use crate::immutable::records::Records;
-use crate::immutable::segment::{CodesData, LINKED, LinkedData, SegmentReader};
+use crate::immutable::segment::{CodesData, GraphIndex, LINKED, LinkedData, SegmentReader};
 use roaring::RoaringBitmap;
 use std::iter;
+use vecstore_index::TopK;
 use vecstore_index::graph::{
-    Candidate, GraphSearch, LinkedNodes, LinkedScratch, LinkedSearch, SearchScratch, Step,
+    Candidate, GraphSearch, LinkedNodes, LinkedScratch, LinkedSearch, LinkedWanted, SearchScratch, Step,
     search_linked_in_memory,
 };
 use vecstore_quant::{NeighbourScorer, prefetch};
@@ -23,19 +26,29 @@ use vecstore_quant::{NeighbourScorer, prefetch};
 /// Nodes that are read at once. With more of them, a search has fewer rounds of reads, and more reads lead to
 /// nothing.
 const READ_AT_ONCE: usize = 6;
+/// A point leads to so many that match a filter, on average. If links to them are fewer, the walk expands
+/// other points in between.
+const LINKS_MIN: f32 = 8.0;
+/// The least number of other points for each that matches. Points that match may lie in groups apart.
+const DETOURS_MIN: f32 = 0.25;
+/// Points that match a filter where a walk also begins. Those that turn out to be far are not expanded.
+const SEEDS: usize = 128;
+/// The most points that are scored to choose these.
+const SEEDS_SCORED_MAX: u64 = 4096;
 
 /// The linked layout of a segment, and a query for it.
 pub(super) struct Linked<'a> {
+    graph: &'a GraphData,
     data: &'a LinkedData,
     scorer: NeighbourScorer,
 }
 
 impl CandidateSearch<'_> {
     /// The linked layout of a segment, if it has one and estimates for this query mean anything.
-    pub(super) fn linked<'a>(&self, segment: &'a SegmentReader) -> Option<Linked<'a>> {
-        let data = segment.data.linked.as_ref()?;
+    pub(super) fn linked<'a>(&self, index: &'a GraphIndex) -> Option<Linked<'a>> {
+        let data = index.linked.as_ref()?;
         let scorer = data.layout.query(self.prepared);
-        scorer.is_sound().then_some(Linked { data, scorer })
+        scorer.is_sound().then_some(Linked { graph: &index.graph, data, scorer })
     }
 
     /// Walks the graph until no other point is likely to be among the best `ef`. Returns `None` if the walk
@@ -44,33 +57,44 @@ impl CandidateSearch<'_> {
         &self,
         segment: &SegmentReader,
         linked: &Linked<'_>,
-        deleted: &RoaringBitmap,
+        allowed: Allowed<'_>,
         scratch: &mut WalkScratch,
         known: &mut Known,
         stats: &mut CandidateStats,
     ) -> Result<Option<(Vec<Candidate>, f32)>, Error> {
-        let points = u64::from(segment.data.points);
-        // As many deleted points as there are on average take a place.
-        let live = points - deleted.len();
-        let with_deleted = |kept: usize| (kept as u64 * points).div_ceil(live.max(1)) as usize;
-        let kept = (with_deleted(self.ef), with_deleted(self.wanted));
         let WalkScratch { search: upper, linked: scratch, seen, .. } = scratch;
         seen.clear();
         let mut walk = Walk { search: self, segment, linked, seen, known, stats };
-        let entries = walk.entries(upper);
-        let found = match &segment.linked {
-            None => walk.in_memory(kept, &entries, scratch)?,
-            Some(file) => walk.on_disk(file, kept, &entries, scratch).await?,
+        let mut entries = walk.entries(upper);
+        let wanted = LinkedWanted::new(segment.data.points as usize, self.ef, self.wanted);
+        let found = match allowed {
+            Allowed::Except(deleted) if deleted.is_empty() => walk.run(wanted, &entries, scratch).await?,
+            Allowed::Except(deleted) => {
+                let is_live = |point| !deleted.contains(point);
+                walk.run(wanted.among(is_live, f32::INFINITY), &entries, scratch).await?
+            }
+            Allowed::Only(points) => {
+                walk.add_seeds(points, &mut entries);
+                let detours = detours(linked.data, points.len(), segment.data.points);
+                let wanted = wanted.among(|point| points.contains(point), detours);
+                walk.run(wanted, &entries, scratch).await?
+            }
         };
         let mut found = found.to_vec();
-        found.retain(|found| !deleted.contains(found.id));
+        let is_complete = found.len() >= self.wanted;
         found.truncate(self.wanted);
-        if found.len() < self.wanted {
+        if !is_complete {
             return Ok(None);
         }
-        let rest = best_of_others(walk.seen, &found, Allowed::Except(deleted));
+        let rest = best_of_others(walk.seen, &found, allowed);
         Ok(Some((found, rest)))
     }
+}
+
+/// How many points that do not match a filter the walk expands for each that does.
+pub(super) fn detours(data: &LinkedData, matching: u64, points: u32) -> f32 {
+    let links = matching as f32 / points as f32 * data.layout.links_max() as f32;
+    (LINKS_MIN / links - 1.0).max(DETOURS_MIN)
 }
 
 /// A walk, and what it has seen.
@@ -100,7 +124,7 @@ impl<'a> Walk<'a> {
     fn upper_code(&self, point: u32) -> &'a [u8] {
         let of_entry = || {
             let codes = self.linked.data.entries()?;
-            let place = self.segment.data.graph.upper_points().binary_search(&point).ok()?;
+            let place = self.linked.graph.upper_points().binary_search(&point).ok()?;
             let record_bytes = self.segment.data.codec.record_bytes();
             Some(&codes[place * record_bytes..][..record_bytes])
         };
@@ -150,7 +174,7 @@ impl<'a> Walk<'a> {
 
     /// Where the walk begins: all that the way to the best point of level 1 leads past.
     fn entries(&mut self, scratch: &mut SearchScratch) -> Vec<Candidate> {
-        let graph = &self.segment.data.graph;
+        let graph = self.linked.graph;
         let Some((entry, _)) = graph.entry() else { return Vec::new() };
         let Some(mut search) = GraphSearch::above(scratch, graph.len() as usize, graph.entry()) else {
             let score = self.score_code(entry, self.upper_code(entry));
@@ -170,16 +194,40 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn in_memory<'s>(
+    /// Adds the nearest points of level 1 that match a filter, by their codes, which are in memory. The way
+    /// from the entry may miss their surroundings.
+    fn add_seeds(&self, matching: &RoaringBitmap, entries: &mut Vec<Candidate>) {
+        let upper = self.linked.graph.upper_points();
+        let step = matching.len().div_ceil(SEEDS_SCORED_MAX).max(1) as usize;
+        let mut seeds = TopK::new(SEEDS, |a: &Candidate, b: &Candidate| b.score.total_cmp(&a.score));
+        for &id in upper.iter().filter(|&&point| matching.contains(point)).step_by(step) {
+            seeds.offer(Candidate { id, score: self.search.scorer.score(self.upper_code(id)) });
+        }
+        entries.extend(seeds.into_sorted());
+    }
+
+    async fn run<'s>(
         &mut self,
-        kept: (usize, usize),
+        wanted: LinkedWanted<impl Fn(u32) -> bool>,
         entries: &[Candidate],
         scratch: &'s mut LinkedScratch,
     ) -> Result<&'s [Candidate], Error> {
-        let Linked { data, scorer } = self.linked;
+        match &self.segment.linked {
+            None => self.in_memory(wanted, entries, scratch),
+            Some(file) => self.on_disk(file, wanted, entries, scratch).await,
+        }
+    }
+
+    fn in_memory<'s>(
+        &mut self,
+        wanted: LinkedWanted<impl Fn(u32) -> bool>,
+        entries: &[Candidate],
+        scratch: &'s mut LinkedScratch,
+    ) -> Result<&'s [Candidate], Error> {
+        let Linked { data, scorer, .. } = self.linked;
         let control = self.search.control;
         let stop = || control.is_stopped();
-        search_linked_in_memory(&data.layout, self, scorer, scratch, kept, entries, stop)
+        search_linked_in_memory(&data.layout, self, scorer, scratch, wanted, entries, stop)
             .map_err(|_| Error::Stopped)
     }
 
@@ -188,13 +236,13 @@ impl<'a> Walk<'a> {
     async fn on_disk<'s>(
         &mut self,
         file: &Records,
-        kept: (usize, usize),
+        wanted: LinkedWanted<impl Fn(u32) -> bool>,
         entries: &[Candidate],
         scratch: &'s mut LinkedScratch,
     ) -> Result<&'s [Candidate], Error> {
-        let Linked { data, scorer } = self.linked;
+        let Linked { data, scorer, .. } = self.linked;
         let path = self.segment.data.dir.join(LINKED);
-        let mut search = LinkedSearch::combining(scratch, self.len(), kept, entries);
+        let mut search = LinkedSearch::new(scratch, wanted.combining(), entries);
         let mut records = vec![Vec::new(); READ_AT_ONCE];
         loop {
             self.search.check_stop()?;
@@ -217,10 +265,6 @@ impl<'a> Walk<'a> {
 }
 
 impl LinkedNodes for Walk<'_> {
-    fn len(&self) -> usize {
-        self.segment.data.points as usize
-    }
-
     #[inline]
     fn record(&self, node: u32) -> &[u8] {
         self.linked.data.record(node).expect("the records are in memory")

@@ -1,14 +1,17 @@
-//! Finding candidates in an immutable segment by the codes of its points. A search walks the graph, or scores
-//! every allowed point where filters and deletions leave few. Graph and codes may be in memory or on disk.
+//! Finding candidates in an immutable segment by the codes of its points. A search walks the graph, or scans
+//! the nearest cells. Where filters and deletions leave few points, it scores every one of them. Index and
+//! codes may be in memory or on disk.
 //!
 //! | module | concern |
 //! |---|---|
 //! | `walk`, `ways` | walking the graph, and getting around points that are not allowed |
 //! | `linked` | walking a graph whose nodes have codes of their neighbours |
+//! | `cells` | scanning the nearest cells |
 //! | `scan` | scoring every allowed point |
 //! | `possible` | every point that may be among the best |
 //! | `scores` | scoring codes |
 
+mod cells;
 mod linked;
 mod possible;
 mod scan;
@@ -16,19 +19,21 @@ mod scores;
 mod walk;
 mod ways;
 
-use super::segment::{CodesData, SegmentReader};
+use super::segment::{CodesData, IndexData, SegmentReader};
 use crate::error::Error;
 use crate::point::PointId;
 use io_core::{ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::collections::HashMap;
+use std::ops::Range;
 use vecstore_index::graph::Candidate;
 use vecstore_quant::Scorer;
 
+use linked::detours;
 pub(crate) use possible::{AtLeast, keep_possible};
 pub(crate) use walk::WalkScratch;
 
-/// If a walk would keep more candidates than this, every point is scored instead.
+/// If a search would keep more candidates than this, every point is scored instead.
 const WALK_KEPT_MAX: usize = 10_000;
 
 /// Which points of a segment may be found.
@@ -54,6 +59,15 @@ impl Allowed<'_> {
         match self {
             Self::Except(deleted) => !deleted.contains(point),
             Self::Only(points) => points.contains(point),
+        }
+    }
+
+    /// Whether some of these points are allowed.
+    fn any_in(&self, points: Range<u32>) -> bool {
+        match self {
+            Self::Except(deleted) if deleted.is_empty() => true,
+            Self::Except(deleted) => deleted.range_cardinality(points.clone()) < points.len() as u64,
+            Self::Only(allowed) => allowed.range_cardinality(points) > 0,
         }
     }
 }
@@ -180,28 +194,57 @@ impl CandidateSearch<'_> {
         let is_few = match allowed {
             Allowed::Only(_) => {
                 let part = (f64::from(points) * f64::from(self.scan_ratio)) as u64;
-                count <= self.scan_max.max(part)
+                let on_disk_max = self.scan_on_disk_max(segment, count, kept);
+                count <= self.scan_max.max(part).min(on_disk_max)
             }
             Allowed::Except(_) => false,
         };
-        // A walk that keeps all allowed points scores all of them anyway, and may miss some. Its cost grows
+        // A search that keeps all allowed points scores all of them anyway, and may miss some. Its cost grows
         // with the square of `kept`, because it keeps them in order.
         if !is_few && count > kept as u64 && kept <= WALK_KEPT_MAX {
-            if let Allowed::Except(deleted) = allowed
-                && let Some(linked) = self.linked(segment)
-                && let Some(found) =
-                    self.walk_linked(segment, &linked, deleted, scratch, known, stats).await?
-            {
-                return Ok(found);
-            }
-            if let Some(found) = self.walk(segment, allowed, kept, scratch, known, stats).await? {
-                return Ok(found);
+            match &segment.data.index {
+                IndexData::Cells(cells) => {
+                    if let Some(found) =
+                        self.search_cells(segment, cells, allowed, scratch, known, stats).await?
+                    {
+                        return Ok(found);
+                    }
+                }
+                IndexData::Graph(index) => {
+                    if let Some(linked) = self.linked(index)
+                        && let Some(found) =
+                            self.walk_linked(segment, &linked, allowed, scratch, known, stats).await?
+                    {
+                        return Ok(found);
+                    }
+                    let graph = &index.graph;
+                    if let Some(found) =
+                        self.walk((segment, graph), allowed, kept, scratch, known, stats).await?
+                    {
+                        return Ok(found);
+                    }
+                }
             }
         }
         match allowed {
             Allowed::Only(points) => self.scan(segment, points, known, stats).await,
             Allowed::Except(deleted) => self.scan(segment, &(segment.all() - deleted), known, stats).await,
         }
+    }
+
+    /// The most points whose codes are read one by one. A search of linked records or cells reads about as
+    /// many pages.
+    fn scan_on_disk_max(&self, segment: &SegmentReader, matching: u64, kept: usize) -> u64 {
+        let each = match &segment.data.index {
+            IndexData::Graph(index) if segment.linked.is_some() => {
+                let linked =
+                    index.linked.as_ref().map(|linked| detours(linked, matching, segment.data.points));
+                1.0 + linked.unwrap_or(0.0)
+            }
+            IndexData::Cells(_) if segment.codes.is_some() => 1.0,
+            _ => return u64::MAX,
+        };
+        (2.0 * f64::from(each) * kept as f64) as u64
     }
 
     fn check_stop(&self) -> Result<(), Error> {

@@ -5,6 +5,7 @@ use super::{CandidateSearch, CandidateStats, Known};
 use crate::error::Error;
 use crate::immutable::segment::SegmentReader;
 use roaring::RoaringBitmap;
+use std::collections::HashSet;
 use vecstore_index::TopK;
 use vecstore_index::graph::Candidate;
 
@@ -38,10 +39,10 @@ impl CandidateSearch<'_> {
             for (id, score, at_most) in scores.of(&batch, self.part_of_rest) {
                 best.offer_or((Candidate { id, score }, at_most), |(_, at_most)| rest = rest.max(at_most));
             }
-            if known.bounds.len() > 2 * best.iter().len() + SCAN_BATCH {
-                let bounds = &known.bounds;
-                let kept = best.iter().filter_map(|(found, _)| Some((found.id, *bounds.get(&found.id)?)));
-                known.bounds = kept.collect();
+            if known.bounds.len().max(known.ids.len()) > 2 * best.iter().len() + SCAN_BATCH {
+                let kept: HashSet<u32> = best.iter().map(|(found, _)| found.id).collect();
+                known.bounds.retain(|point, _| kept.contains(point));
+                known.ids.retain(|point, _| kept.contains(point));
             }
         }
     }

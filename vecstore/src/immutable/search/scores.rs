@@ -66,7 +66,13 @@ impl CandidateSearch<'_> {
                 }
             }
             (CodesData::OnDisk(_), Some(file)) => {
+                let code_bytes = segment.data.codec.record_bytes();
                 let sink = |index: usize, record: &[u8]| {
+                    let (record, id) = record.split_at(code_bytes);
+                    if !id.is_empty() {
+                        let id = segment.data.ids.in_record(points[index], id);
+                        known.ids.insert(points[index], id);
+                    }
                     scores[index] = self.scorer.score(record);
                     if self.bounded {
                         all_bounds[index] = self.bound(record, scores[index]);

@@ -4,7 +4,9 @@ use super::scores::Scores;
 use super::ways::Ways;
 use super::{Allowed, CandidateSearch, CandidateStats, Known};
 use crate::error::Error;
+use crate::immutable::graph::GraphData;
 use crate::immutable::segment::SegmentReader;
+use vecstore_index::cells::CellScratch;
 use vecstore_index::graph::{Candidate, GraphSearch, LinkedScratch, SearchScratch, Step};
 
 /// Allowed points where a filtered search also begins.
@@ -15,14 +17,13 @@ impl CandidateSearch<'_> {
     /// points are then not all connected.
     pub(super) async fn walk(
         &self,
-        segment: &SegmentReader,
+        (segment, graph): (&SegmentReader, &GraphData),
         allowed: Allowed<'_>,
         kept: usize,
         scratch: &mut WalkScratch,
         known: &mut Known,
         stats: &mut CandidateStats,
     ) -> Result<Option<(Vec<Candidate>, f32)>, Error> {
-        let graph = &segment.data.graph;
         let WalkScratch { search, ways, scores, seen, .. } = scratch;
         seen.clear();
         let some_forbidden = !matches!(allowed, Allowed::Except(deleted) if deleted.is_empty());
@@ -38,7 +39,7 @@ impl CandidateSearch<'_> {
                 Step::Expand { node, level: 0 } => {
                     self.check_stop()?;
                     let around = some_forbidden.then_some(allowed);
-                    ways.expand(segment, node, self.control, around, &mut search, stats).await?;
+                    ways.expand((segment, graph), node, self.control, around, &mut search, stats).await?;
                     search.links(&ways.allowed);
                 }
                 Step::Expand { node, level } => search.links(graph.upper_links(node, level)),
@@ -85,6 +86,7 @@ pub(super) fn best_of_others(seen: &[(u32, f32, f32)], found: &[Candidate], allo
 pub(crate) struct WalkScratch {
     pub(super) search: SearchScratch,
     pub(super) linked: LinkedScratch,
+    pub(super) cells: CellScratch,
     ways: Ways,
     pub(super) scores: Scores,
     /// What was scored, as [`Scores::of`] gives it.

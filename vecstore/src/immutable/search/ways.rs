@@ -2,7 +2,7 @@
 
 use super::{Allowed, CandidateStats};
 use crate::error::{Error, FormatError};
-use crate::immutable::graph::LINKS_SECTION;
+use crate::immutable::graph::{GraphData, LINKS_SECTION};
 use crate::immutable::outcome::ended;
 use crate::immutable::segment::SegmentReader;
 use io_core::ReadControl;
@@ -27,7 +27,7 @@ impl Ways {
     /// (after Patel et al., "ACORN", 2024), up to the number of links that a point has.
     pub(super) async fn expand(
         &mut self,
-        segment: &SegmentReader,
+        segment: (&SegmentReader, &GraphData),
         node: u32,
         control: &ReadControl,
         allowed: Option<Allowed<'_>>,
@@ -69,13 +69,12 @@ impl Ways {
 /// Hands the links of points on level 0 to `sink`, in the order of the points: from memory, or read in one
 /// batch.
 async fn read_links(
-    segment: &SegmentReader,
+    (segment, graph): (&SegmentReader, &GraphData),
     points: &[u32],
     control: &ReadControl,
     stats: &mut CandidateStats,
     mut sink: impl FnMut(&[u32]),
 ) -> Result<(), Error> {
-    let graph = &segment.data.graph;
     let Some(pages) = &segment.graph else {
         for &point in points {
             sink(graph.links(point).expect("a graph that is not on disk is pinned"));

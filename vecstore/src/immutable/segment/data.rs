@@ -1,12 +1,14 @@
 //! The part of a segment that is in memory, and loading it.
 
-use super::codec::{trained_codec, untrained_codec};
+use super::codec::{code_record_bytes, trained_codec, untrained_codec};
+use super::index::{GraphIndex, IndexData};
 use super::info::SegmentInfo;
 use super::linked::{LinkedData, linked_layout};
 use super::placement::{bring_in, loading};
-use super::{CODEC, CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, SEGMENT_JSON, VECTORS};
+use super::{CELL_CODES, CELLS, CODEC, CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, SEGMENT_JSON, VECTORS};
 use crate::element::Vectors;
 use crate::error::Error;
+use crate::immutable::cells::{CellsData, cell_layout, read_cells};
 use crate::immutable::fields::FieldsData;
 use crate::immutable::graph::GraphData;
 use crate::immutable::ids::IdsData;
@@ -14,7 +16,7 @@ use crate::immutable::originals;
 use crate::immutable::payload::PayloadData;
 use crate::immutable::pinned::PinnedBytes;
 use crate::immutable::records::Records;
-use crate::schema::{Placement, Schema};
+use crate::schema::{IndexKind, Placement, Schema};
 use io_core::{DynBackend, FileSystem, OpenOptions, ReadControl, VectorReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,9 +43,7 @@ pub(crate) struct SegmentData {
     pub(crate) points: u32,
     pub(crate) seq_next: u64,
     pub(crate) schema: Schema,
-    pub(crate) graph: GraphData,
-    pub(super) graph_pages: PagesData,
-    pub(crate) linked: Option<LinkedData>,
+    pub(crate) index: IndexData,
     pub(crate) codec: Box<dyn Codec>,
     pub(crate) codes: CodesData,
     pub(super) vectors: RecordChecksums,
@@ -91,13 +91,6 @@ impl SegmentData {
             if found == u64::from(points) { Ok(()) } else { Err(mismatch(name, found)) }
         };
 
-        // Pinned links are kept unpacked, and therefore not as pages.
-        let as_pages = if place.graph == Placement::Cached { Placement::Cached } else { Placement::Cold };
-        let pages = open(GRAPH, PagesKind::Graph, as_pages).await?;
-        let graph = GraphData::load(&pages, place.graph == Placement::Pinned).await?;
-        check(GRAPH, u64::from(graph.len()))?;
-        let graph_pages = close(pages).await?;
-
         let pages = open(IDS, PagesKind::Ids, place.ids).await?;
         let ids = IdsData::load(&pages).await?;
         check(IDS, ids.len())?;
@@ -125,7 +118,7 @@ impl SegmentData {
         let mut codes =
             Records::open(backend, &file, &options_of(place.codes), ElementType::U8, None).await?;
         codes.file().check(&info.expected(&path, CODES)?)?;
-        codes.check(u64::from(points), codec.record_bytes() as u32)?;
+        codes.check(u64::from(points), code_record_bytes(schema, &*codec) as u32)?;
         codes.load_checksums().await?;
         let codes_data = match place.codes {
             Placement::Pinned => CodesData::Pinned(load_records(&codes, codec.record_bytes(), points).await?),
@@ -133,20 +126,45 @@ impl SegmentData {
         };
         codes.close().await?;
 
-        let linked = match linked_layout(schema) {
-            Some(layout) => {
-                let (file, options) = (dir.join(LINKED), options_of(place.graph));
-                let mut records = Records::open(backend, &file, &options, ElementType::U8, None).await?;
-                records.file().check(&info.expected(&path, LINKED)?)?;
-                let record_bytes = layout.record_bytes() + codec.record_bytes() + ids.id_bytes();
-                records.check(u64::from(points), record_bytes as u32)?;
-                records.load_checksums().await?;
-                let (upper, codes) = (graph.upper_points(), (&codes_data, codec.record_bytes()));
-                let linked = LinkedData::load(&records, layout, upper, codes, place.graph).await?;
-                records.close().await?;
-                Some(linked)
+        // Parts of the index that are pinned are kept unpacked, and therefore not as pages.
+        let as_pages = if place.graph == Placement::Cached { Placement::Cached } else { Placement::Cold };
+        let index_records = async |name: &str| {
+            let (file, options) = (dir.join(name), options_of(place.graph));
+            let mut records = Records::open(backend, &file, &options, ElementType::U8, None).await?;
+            records.file().check(&info.expected(&path, name)?)?;
+            records.load_checksums().await?;
+            Ok::<_, Error>(records)
+        };
+        let index = match schema.index {
+            IndexKind::Graph => {
+                let pages = open(GRAPH, PagesKind::Graph, as_pages).await?;
+                let graph = GraphData::load(&pages, place.graph == Placement::Pinned).await?;
+                check(GRAPH, u64::from(graph.len()))?;
+                let pages = close(pages).await?;
+                let linked = match linked_layout(schema) {
+                    Some(layout) => {
+                        let records = index_records(LINKED).await?;
+                        let record_bytes = layout.record_bytes() + codec.record_bytes() + ids.id_bytes();
+                        records.check(u64::from(points), record_bytes as u32)?;
+                        let (upper, codes) = (graph.upper_points(), (&codes_data, codec.record_bytes()));
+                        let linked = LinkedData::load(&records, layout, upper, codes, place.graph).await?;
+                        records.close().await?;
+                        Some(linked)
+                    }
+                    None => None,
+                };
+                IndexData::Graph(Box::new(GraphIndex { graph, pages, linked }))
             }
-            None => None,
+            IndexKind::Cells => {
+                let pages = open(CELLS, PagesKind::Cells, as_pages).await?;
+                let map = read_cells(&pages, schema).await?;
+                pages.close().await?;
+                check(CELLS, map.parts().ends.last().map_or(0, |&end| u64::from(end)))?;
+                let records = index_records(CELL_CODES).await?;
+                let cells = CellsData::load(&records, map, cell_layout(schema), place.graph).await?;
+                records.close().await?;
+                IndexData::Cells(Box::new(cells))
+            }
         };
 
         let (file, vectors_options) = (dir.join(VECTORS), options_of(place.vectors));
@@ -164,15 +182,14 @@ impl SegmentData {
         vectors.close().await?;
 
         let places = [
-            (GRAPH, place.graph),
             (IDS, place.ids),
             (PAYLOAD, place.payload),
             (FIELDS, place.indexes),
             (CODES, place.codes),
             (VECTORS, place.vectors),
         ];
-        let linked_place = linked.is_some().then_some((LINKED, place.graph));
-        for (name, placement) in places.into_iter().chain(linked_place) {
+        let of_index = index.files_on_disk().iter().map(|name| (*name, place.graph));
+        for (name, placement) in places.into_iter().chain(of_index) {
             bring_in(backend, &dir.join(name), options, placement).await?;
         }
         Ok(Self {
@@ -182,9 +199,7 @@ impl SegmentData {
             points,
             seq_next: info.seq_next,
             schema: schema.clone(),
-            graph,
-            graph_pages,
-            linked,
+            index,
             codec,
             codes: codes_data,
             vectors: checksums,
@@ -205,16 +220,14 @@ impl SegmentData {
             CodesData::OnDisk(checksums) => checksums.memory_bytes(),
         } + self.codec.model_bytes();
         let pinned = self.pinned_vectors.as_ref().map_or(0, |vectors| vectors.memory_bytes());
-        let linked = self.linked.as_ref().map(|linked| (LINKED, linked.memory_bytes()));
         let others = [
             (VECTORS, self.vectors.memory_bytes() + pinned),
             (CODES, codes),
-            (GRAPH, self.graph.memory_bytes() + self.graph_pages.memory_bytes()),
             (IDS, self.ids.memory_bytes() + self.ids_pages.memory_bytes()),
             (PAYLOAD, self.payload.memory_bytes() + self.payload_pages.memory_bytes()),
             (FIELDS, self.fields.memory_bytes() + self.fields_pages.memory_bytes()),
         ];
-        others.into_iter().chain(linked).collect()
+        others.into_iter().chain(self.index.memory_bytes()).collect()
     }
 }
 
@@ -223,7 +236,12 @@ async fn close(pages: Pages) -> Result<PagesData, Error> {
     Ok(pages.data().clone())
 }
 
-async fn load_records(file: &Records, record_bytes: usize, points: u32) -> Result<PinnedBytes, Error> {
+/// Reads all records of a file, whose checksums are loaded, into memory: the first `record_bytes` of each.
+pub(crate) async fn load_records(
+    file: &Records,
+    record_bytes: usize,
+    points: u32,
+) -> Result<PinnedBytes, Error> {
     const BATCH: usize = 16 << 10;
     let path = &file.file().reader().file().path;
     let mut records = PinnedBytes::zeroed(record_bytes * points as usize, path)?;
@@ -231,7 +249,7 @@ async fn load_records(file: &Records, record_bytes: usize, points: u32) -> Resul
     for batch in all.chunks(BATCH) {
         let sink = |index: usize, record: &[u8]| {
             let start = batch[index] as usize * record_bytes;
-            records[start..start + record_bytes].copy_from_slice(record);
+            records[start..start + record_bytes].copy_from_slice(&record[..record_bytes]);
         };
         file.read(batch, &ReadControl::default(), sink).await?;
     }

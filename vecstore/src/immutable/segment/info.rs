@@ -2,7 +2,7 @@
 
 use super::file_number;
 use crate::error::{Error, FormatError};
-use crate::schema::{GraphLayout, Schema};
+use crate::schema::{IndexParts, Schema};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,8 +10,10 @@ use vecstore_format::checked_json;
 use vecstore_format::{Expected, RandomId};
 
 const FORMAT: &str = "vecstore segment";
-const VERSION: u32 = 6;
-/// Segments with compact graphs keep this version, so that older builds open them.
+const VERSION: u32 = 7;
+/// Segments with linked graphs keep this version, so that older builds open them.
+const VERSION_LINKED: u32 = 6;
+/// The same for those with compact graphs.
 const VERSION_COMPACT: u32 = 5;
 /// Files of earlier versions have no identities.
 const VERSION_OF_IDS: u32 = 4;
@@ -40,6 +42,15 @@ pub(crate) struct SegmentInfo {
     files: BTreeMap<String, u32>,
 }
 
+/// The least version that has what the schema says.
+fn version_of(schema: &Schema) -> u32 {
+    match schema.index_parts() {
+        IndexParts::CompactGraph => VERSION_COMPACT,
+        IndexParts::LinkedGraph => VERSION_LINKED,
+        IndexParts::Cells => VERSION,
+    }
+}
+
 impl SegmentInfo {
     pub(crate) fn new(
         id: RandomId,
@@ -49,7 +60,7 @@ impl SegmentInfo {
         files: BTreeMap<String, u32>,
     ) -> Self {
         let (format, schema) = (FORMAT.to_owned(), schema.clone());
-        let version = if schema.graph == GraphLayout::Compact { VERSION_COMPACT } else { VERSION };
+        let version = version_of(&schema);
         Self { format, version, id: Some(id), points, seq_next, schema, files }
     }
 
@@ -71,8 +82,9 @@ impl SegmentInfo {
             let reason = format!("version {} with an id or without one, as it must not be", info.version);
             return Err(Error::damaged(path, None, reason));
         }
-        if info.version < VERSION && info.schema.graph == GraphLayout::Linked {
-            let reason = format!("version {} does not have linked graphs", info.version);
+        let parts = info.schema.index_parts();
+        if parts > IndexParts::CompactGraph && info.version < version_of(&info.schema) {
+            let reason = format!("version {} does not have {parts}", info.version);
             return Err(Error::damaged(path, None, reason));
         }
         info.schema.check()?;

@@ -1,21 +1,23 @@
 //! Reading a segment on one core.
 
 use super::data::{CodesData, SegmentData};
+use super::index::IndexData;
 use super::linked::LinkedData;
 use super::placement::placed;
-use super::{CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, VECTORS};
+use super::{CELL_CODES, CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, VECTORS};
 use crate::element;
 use crate::error::Error;
 use crate::immutable::chunks::chunks_by_bytes;
 use crate::immutable::originals::Originals;
 use crate::immutable::records::Records;
 use crate::point::PointId;
-use crate::schema::{GraphLayout, Placement, Schema};
+use crate::schema::{IndexParts, Placement, Schema};
 use io_core::{DynBackend, FileSystem, OpenOptions, ReadControl, ReadStats};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 use vecstore_format::ElementType;
 use vecstore_format::pages::{Pages, PagesData};
+use vecstore_format::vector_file::RecordChecksums;
 
 /// A segment open on one core.
 pub(crate) struct SegmentReader {
@@ -27,6 +29,8 @@ pub(crate) struct SegmentReader {
     pub(crate) graph: Option<Pages>,
     /// Linked records that are not in memory.
     pub(crate) linked: Option<Records>,
+    /// Blocks of cells that are not in memory.
+    pub(crate) cells: Option<Records>,
     pub(crate) ids: Pages,
     pub(crate) payload: Pages,
     pub(crate) fields: Pages,
@@ -57,34 +61,44 @@ impl SegmentReader {
                 Some(Records::open(backend, &path, &options, ElementType::U8, Some(checksums)).await?)
             }
         };
-        let graph = match place.graph {
-            Placement::Pinned => None,
-            placement => Some(pages(GRAPH, placement, &data.graph_pages).await?),
-        };
-        let linked = match data.linked.as_ref().and_then(LinkedData::on_disk) {
-            None => None,
+        let index_records = async |name: &str, checksums: Option<&RecordChecksums>| match checksums {
+            None => Ok::<_, Error>(None),
             checksums => {
-                let (path, options) = (dir.join(LINKED), options_of(place.graph));
-                Some(Records::open(backend, &path, &options, ElementType::U8, checksums).await?)
+                let (path, options) = (dir.join(name), options_of(place.graph));
+                Ok(Some(Records::open(backend, &path, &options, ElementType::U8, checksums).await?))
             }
+        };
+        let (graph, linked, cells) = match &data.index {
+            IndexData::Graph(index) => {
+                let graph = match place.graph {
+                    Placement::Pinned => None,
+                    placement => Some(pages(GRAPH, placement, &index.pages).await?),
+                };
+                let checksums = index.linked.as_ref().and_then(LinkedData::on_disk);
+                (graph, index_records(LINKED, checksums).await?, None)
+            }
+            IndexData::Cells(cells) => (None, None, index_records(CELL_CODES, cells.on_disk()).await?),
         };
         let ids = pages(IDS, place.ids, &data.ids_pages).await?;
         let payload = pages(PAYLOAD, place.payload, &data.payload_pages).await?;
         let fields = pages(FIELDS, place.indexes, &data.fields_pages).await?;
-        Ok(Self { vectors, codes, graph, linked, ids, payload, fields, data })
+        Ok(Self { vectors, codes, graph, linked, cells, ids, payload, fields, data })
     }
 
     /// The number of files of a segment that are open on a core.
     pub(crate) fn files(schema: &Schema) -> u64 {
         let on_disk = |placement| u64::from(placement != Placement::Pinned);
-        let graphs = if schema.graph == GraphLayout::Linked { 2 } else { 1 };
-        4 + on_disk(schema.placement.codes) + graphs * on_disk(schema.placement.graph)
+        let of_index = match schema.index_parts() {
+            IndexParts::CompactGraph | IndexParts::Cells => 1,
+            IndexParts::LinkedGraph => 2,
+        };
+        4 + on_disk(schema.placement.codes) + of_index * on_disk(schema.placement.graph)
     }
 
     /// Waits for what is in flight and closes the files.
     pub(crate) async fn close(&self) -> Result<(), Error> {
         self.vectors.close().await?;
-        for records in self.codes.iter().chain(&self.linked) {
+        for records in self.codes.iter().chain(&self.linked).chain(&self.cells) {
             records.close().await?;
         }
         for pages in self.graph.iter().chain([&self.ids, &self.payload, &self.fields]) {

@@ -57,6 +57,26 @@ fn a_linked_record_that_does_not_belong_is_found() {
     forge(last, &[!sound[last]], "the id of point 0 is not that of ids.pages");
 }
 
+/// The codes of a cell that are not those of its points.
+#[test]
+fn codes_of_cells_that_do_not_belong_are_found() {
+    if !crate::has_cells() {
+        return;
+    }
+    let family = family();
+    let path = Path::new("segment-000001/cells.vec");
+    let sound = family.tree()[path].clone();
+    let (blocks, stride) = (u32_at(&sound, 24), u32_at(&sound, 32) as usize);
+    for block in [0, blocks as usize - 1] {
+        let mut bytes = sound.clone();
+        bytes[PAGE + block * stride] ^= 1;
+        let found = problems(&on_disk(&forged(family.tree(), path, &bytes)));
+        let expected =
+            |error: &str| error.contains("the codes of points ") && error.contains(" are not theirs");
+        assert!(found.iter().any(|error| expected(&error.to_string())), "block {block}: {found:?}");
+    }
+}
+
 /// Any content with right checksums gives an answer or an error, and no panic.
 #[test]
 fn hostile_contents_with_the_right_checksums_never_panic() {
@@ -129,7 +149,8 @@ fn a_missing_section_is_an_error() {
         });
         let tree = with(family.tree(), Path::new("MANIFEST"), &placed);
         assert_eq!(read(&on_disk(&tree)).unwrap(), family.ours.last().1);
-        for name in ["graph.pages", "ids.pages", "payload.pages", "fields.pages", "codec.pages"] {
+        let pages = crate::index_files()[0];
+        for name in [pages, "ids.pages", "payload.pages", "fields.pages", "codec.pages"] {
             let path = Path::new("segment-000001").join(name);
             let sections = u32_at(&tree[&path], 20);
             for left in 0..sections {

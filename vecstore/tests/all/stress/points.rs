@@ -10,7 +10,7 @@ use vecstore::point::{Payload, Point, PointId};
 use vecstore::schema::Distance;
 use vecstore::schema::ElementType;
 use vecstore::schema::Quantization;
-use vecstore::schema::{GraphLayout, HnswParams};
+use vecstore::schema::{GraphLayout, HnswParams, IndexKind};
 use vecstore::schema::{Placement, Placements, Schema};
 
 /// The shape of a run's collection.
@@ -43,10 +43,17 @@ impl Shape {
                 *random.choice(&Quantization::ALL).unwrap()
             },
             hnsw: HnswParams { m: 6, ef_construct: 40, ..HnswParams::default() },
-            graph: *random.choice(&GraphLayout::ALL).unwrap(),
             placement,
             ..crate::new_schema(random.u32(2..10))
         };
+        let (index, graph) = *random
+            .choice(&[
+                (IndexKind::Graph, GraphLayout::Compact),
+                (IndexKind::Graph, GraphLayout::Linked),
+                (IndexKind::Cells, GraphLayout::Compact),
+            ])
+            .unwrap();
+        let schema = Schema { index, graph, ..schema };
         let schema = schema.tenant("t", FieldKind::Keyword).index("n", FieldKind::Integer);
         let schema = schema.index("x", FieldKind::Float).index("owner", FieldKind::Integer);
         Self { schema, owners, ids }
