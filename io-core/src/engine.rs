@@ -108,6 +108,11 @@ where
     F: Future + 'static,
     K: 'static,
 {
+    /// Whether another read may be in flight.
+    pub(crate) fn has_room(&self) -> bool {
+        self.in_flight.as_ref().is_some_and(InFlight::has_room)
+    }
+
     /// Reads completed, and the bytes that they returned.
     pub(crate) fn stats(&self) -> &ReadStats {
         &self.stats

@@ -132,7 +132,8 @@ where
         }
         self.state.requests.expire(cx);
         // Reads that can start do so before completions are handed out, to keep the disk busy.
-        let polled = if !self.state.requests.has_completed() || self.state.next_read().is_some() {
+        let may_start = |session: &mut Self| session.engine.has_room() && session.state.next_read().is_some();
+        let polled = if !self.state.requests.has_completed() || may_start(self) {
             self.span.within(|| self.engine.poll(&mut self.state, cx))
         } else {
             self.engine.leave_unless_waiting(&mut self.state);
