@@ -6,9 +6,10 @@ use std::fs;
 
 /// Sections whose tables have figures, the columns of names and settings before them, and the scenario that
 /// measured them.
-const COPIES: [(&str, &str, usize, &str); 5] = [
+const COPIES: [(&str, &str, usize, &str); 6] = [
     ("README.md", "What it is worth", 1, "peers"),
     ("docs/guides/choose-a-backend.md", "What each one costs", 1, "backends"),
+    ("docs/guides/choose-an-index.md", "What they cost", 2, "graph"),
     ("docs/guides/tune-recall.md", "Codes", 2, "codes"),
     ("docs/guides/tune-recall.md", "Read fewer vectors", 3, "peers"),
     ("docs/guides/tune-recall.md", "What `undecided` costs", 2, "counts"),

@@ -294,6 +294,46 @@ fn with_room_for_all_points_the_result_is_exact() {
     }
 }
 
+/// Many equal points are as good as others.
+#[test]
+fn equal_points_are_divided_too() {
+    let equal = Vectors { dim: DIM, all: vec![0.25; 5000 * DIM] };
+    let cells = divided(&equal, &[5000], 50);
+    assert!(members(&cells).iter().all(|members| members.len() <= 100), "{:?}", cells.ends);
+    assert_eq!(cells.points.iter().collect::<BTreeSet<_>>().len(), 5000);
+}
+
+/// What a search needs is learned from the points.
+#[test]
+fn the_reach_that_was_learned_finds_most_neighbours() {
+    for distance in Distance::ALL {
+        let mut setup = Setup::new(distance, 8000, 64, 0.0);
+        let ends = setup.map.parts().ends.clone();
+        let cells =
+            Cells { centroids: setup.map.parts().centroids.clone(), points: (0..8000).collect(), ends };
+        let learned = |threads: usize| {
+            let mut map = setup.map.clone();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let score = |a, b| distance.score(setup.vectors.vector(a), setup.vectors.vector(b));
+            pool.install(|| map.learn_reach(&setup.vectors, &cells, score, &|| false));
+            map
+        };
+        let (map, other) = (learned(1), learned(3));
+        assert_eq!(map.parts(), other.parts());
+        setup.map = map;
+        let queries = Vectors::around_centres(100, distance, 4);
+        let (mut hits, mut scanned) = (0, 0);
+        for query in queries.all.chunks(DIM) {
+            let exact = setup.exact(query, 10, |_| true);
+            let (found, cells, _) = setup.search(query, (14, 4, 8), |_| true);
+            hits += found.iter().take(10).filter(|point| exact.contains(point)).count();
+            scanned += cells;
+        }
+        assert!(hits >= 900, "{distance}: recall {hits} of 1000");
+        assert!(scanned < 100 * setup.map.len() / 2, "{distance}: {scanned} cells");
+    }
+}
+
 /// A cell is left alone once it promises no more than the worst of those kept.
 #[test]
 fn the_reach_decides_how_many_cells_are_scanned() {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use vecstore_format::vector_file::RECORD_BYTES_MAX;
+use vecstore_index::cells::CellLayout;
 use vecstore_index::graph::LinkedLayout;
 
 pub use vecstore_format::{ElementType, UnknownElementError};
@@ -336,7 +337,12 @@ impl Schema {
     /// faster and take less of it. On disk, a graph needs fewer reads, and less memory besides.
     #[must_use]
     pub fn suitable_index(&self) -> IndexKind {
-        if self.placement.graph == Placement::Pinned { IndexKind::Cells } else { IndexKind::Graph }
+        let is_pinned = self.placement.graph == Placement::Pinned;
+        if is_pinned && self.may_have_cells() { IndexKind::Cells } else { IndexKind::Graph }
+    }
+
+    fn may_have_cells(&self) -> bool {
+        CellLayout::bytes_of(self.dim as usize) as u64 <= RECORD_BYTES_MAX
     }
 
     /// What the index of a segment consists of.
@@ -367,6 +373,12 @@ impl Schema {
         }
         if let Err(error) = self.hnsw.check() {
             return wrong(format!("hnsw: {error}"));
+        }
+        if self.index == IndexKind::Cells && !self.may_have_cells() {
+            return wrong(format!(
+                "index: cells of {} components have blocks of more than {RECORD_BYTES_MAX} bytes; take a graph",
+                self.dim
+            ));
         }
         if (self.index, self.graph) == (IndexKind::Cells, GraphLayout::Linked) {
             return wrong(
@@ -477,6 +489,10 @@ mod tests {
         assert!(error(r#"{"dim":1,"element":"f64"}"#).contains("f32, f16, u8"));
         assert!(error(r#"{"dim":1,"quantization":"int3"}"#).contains("int3"));
         assert!(error(r#"{"dim":1,"graph":"wide"}"#).contains("compact, linked"));
+        assert!(error(r#"{"dim":65473,"index":"cells"}"#).contains("take a graph"));
+        let largest = Schema { index: IndexKind::Cells, ..Schema::new(65_472) };
+        assert_eq!((largest.check(), largest.suitable_index()), (Ok(()), IndexKind::Cells));
+        assert_eq!(Schema::new(65_473).suitable_index(), IndexKind::Graph);
         assert!(error(r#"{"dim":1,"index":"tree"}"#).contains("graph, cells"));
         assert!(error(r#"{"dim":1,"index":"cells","graph":"linked"}"#).contains("cells has no graph"));
         assert_eq!(

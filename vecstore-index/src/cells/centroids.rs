@@ -1,6 +1,7 @@
 //! The centroids of cells, in two levels.
 
-use super::kmeans::{Nearest, by_group, centroids, move_to_means};
+use super::divide::CellVectors;
+use super::kmeans::{Nearest, Stop, by_group, centroids, for_each, mean, move_to_means};
 use rayon::prelude::*;
 use std::ops::Range;
 use vecstore_quant::{Distance, ScalarQuery, SplitMix64};
@@ -9,6 +10,8 @@ use vecstore_quant::{Distance, ScalarQuery, SplitMix64};
 const GROUPS_NEAR: usize = 8;
 /// Rounds that move all centroids together, after each group found its own.
 const ROUNDS_TOGETHER: usize = 2;
+/// The most centroids of a group, in terms of how many groups there are.
+const SHARE_MAX: usize = 4;
 
 /// Centroids, in groups of near ones.
 #[derive(Clone, Debug)]
@@ -22,38 +25,34 @@ pub(super) struct Centroids {
 }
 
 impl Centroids {
-    /// Finds `count` centroids of a sample of vectors. It has at least as many. Uses the current rayon pool.
-    pub(super) fn train(sample: &[f32], dim: usize, count: usize, seed: u64) -> Self {
-        let mut random = SplitMix64::new(seed, 0);
+    /// Finds about `count` centroids of a sample of points, of which there are at least as many. Uses the
+    /// current rayon pool.
+    pub(super) fn train(
+        vectors: &impl CellVectors,
+        sample: &[u32],
+        count: usize,
+        seed: u64,
+        stop: &Stop<'_>,
+    ) -> Self {
+        let (dim, mut random) = (vectors.dim(), SplitMix64::new(seed, 0));
         let group_count = (count as f64).sqrt().ceil() as usize;
-        let of_groups = centroids(sample, dim, group_count, &mut random);
-        let nearest = Nearest::of(&of_groups, dim);
-        let groups: Vec<u32> = sample
-            .par_chunks_exact(dim)
-            .map_init(Vec::new, |scores, vector| nearest.to(vector, scores))
-            .collect();
+        let nearest = Nearest::of(&centroids(vectors, sample, group_count, &mut random, stop), dim);
+        let groups = for_each(vectors, sample, stop, |vector, scores| nearest.to(vector, scores));
         let members = by_group(&groups, group_count);
         let sizes: Vec<usize> = members.iter().map(Vec::len).collect();
-        let shares = shares(&sizes, count);
-        let own: Vec<Vec<f32>> = members
-            .into_par_iter()
-            .zip(&shares)
-            .enumerate()
-            .map(|(group, (members, &share))| {
-                let vectors: Vec<f32> = members
-                    .iter()
-                    .flat_map(|&member| &sample[member as usize * dim..][..dim])
-                    .copied()
-                    .collect();
-                centroids(&vectors, dim, share, &mut SplitMix64::new(seed, group as u64 + 1))
-            })
-            .collect();
-        let mut all = Self::new(own.concat(), &shares, dim);
+        // A group of equal points would take as long as the square of its share.
+        let shares = shares(&sizes, count).into_iter().map(|share| share.min(SHARE_MAX * group_count));
+        let shares: Vec<usize> = shares.collect();
+        let own = members.into_par_iter().zip(&shares).enumerate().map(|(group, (members, &share))| {
+            let points: Vec<u32> = members.iter().map(|&member| sample[member as usize]).collect();
+            centroids(vectors, &points, share, &mut SplitMix64::new(seed, group as u64 + 1), stop)
+        });
+        let mut all = Self::new(own.collect::<Vec<_>>().concat(), &shares, dim);
         for _ in 0..ROUNDS_TOGETHER {
-            let cells = all.nearest_of_all(sample);
-            let mut vectors = std::mem::take(&mut all.vectors);
-            move_to_means(&mut vectors, sample, dim, &cells);
-            all = Self::new(vectors, &shares, dim);
+            let cells = all.nearest_of(vectors, sample, stop);
+            let mut moved = std::mem::take(&mut all.vectors);
+            move_to_means(&mut moved, vectors, sample, &cells);
+            all = Self::new(moved, &shares, dim);
         }
         all
     }
@@ -66,11 +65,9 @@ impl Centroids {
             end - size as u32..end
         });
         let groups: Vec<Range<u32>> = groups.collect();
-        let mut means = vec![0.0; groups.len() * dim];
-        let of =
-            groups.iter().enumerate().flat_map(|(group, range)| range.clone().map(move |_| group as u32));
-        move_to_means(&mut means, &vectors, dim, &of.collect::<Vec<u32>>());
-        let (nearest, of_groups) = (Nearest::of(&vectors, dim), Nearest::of(&means, dim));
+        let own = Flat { dim, vectors: &vectors };
+        let means: Vec<Vec<f32>> = groups.iter().map(|range| mean(&own, range.clone())).collect();
+        let (nearest, of_groups) = (Nearest::of(&vectors, dim), Nearest::of(&means.concat(), dim));
         Self { dim, vectors, nearest, groups, of_groups }
     }
 
@@ -97,10 +94,29 @@ impl Centroids {
         self.nearest.among(&query, &some, scores)
     }
 
-    /// The nearest centroid of each vector.
-    pub(super) fn nearest_of_all(&self, vectors: &[f32]) -> Vec<u32> {
-        let nearest = vectors.par_chunks_exact(self.dim).with_min_len(64);
-        nearest.map_init(Vec::new, |scores, vector| self.nearest(vector, scores)).collect()
+    /// The nearest centroid of each of some points.
+    pub(super) fn nearest_of(&self, vectors: &impl CellVectors, points: &[u32], stop: &Stop<'_>) -> Vec<u32> {
+        for_each(vectors, points, stop, |vector, scores| self.nearest(vector, scores))
+    }
+}
+
+/// Vectors one after the other.
+struct Flat<'a> {
+    dim: usize,
+    vectors: &'a [f32],
+}
+
+impl CellVectors for Flat<'_> {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn len(&self) -> usize {
+        self.vectors.len() / self.dim
+    }
+
+    fn read(&self, point: u32, vector: &mut [f32]) {
+        vector.copy_from_slice(&self.vectors[point as usize * self.dim..][..self.dim]);
     }
 }
 

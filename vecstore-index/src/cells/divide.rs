@@ -1,7 +1,7 @@
 //! Divides points into cells.
 
 use super::centroids::Centroids;
-use super::kmeans::{Nearest, by_group, centroids};
+use super::kmeans::{Nearest, Stop, by_group, centroids, for_each, mean};
 use crate::graph::SearchStoppedError;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -13,8 +13,8 @@ const SAMPLE_EACH: usize = 64;
 const DIVIDED_ABOVE: usize = 2;
 /// A cell with less than this part of the wanted number of points is dissolved.
 const DISSOLVED_BELOW: usize = 8;
-/// Points that are read and compared at a time, by each thread.
-const BATCH: usize = 256;
+/// The most parts that k-means divides a cell into.
+const PARTS_MAX: usize = 64;
 
 /// Prepared vectors, by point.
 pub trait CellVectors: Sync {
@@ -83,8 +83,11 @@ pub fn divide(
         }
     }
     members.extend((!packed.is_empty()).then(|| packed.collect()));
-    let means = members.par_iter().map(|members| if stop() { Vec::new() } else { mean(vectors, members) });
-    let means: Vec<Vec<f32>> = means.collect();
+    let mean_of = |members: &Vec<u32>| match stop() {
+        true => Vec::new(),
+        false => mean(vectors, members.iter().copied()),
+    };
+    let means: Vec<Vec<f32>> = members.par_iter().map(mean_of).collect();
     if stop() {
         return Err(SearchStoppedError);
     }
@@ -102,25 +105,17 @@ fn divide_group(
     group: &Range<u32>,
     points_each: usize,
     seed: u64,
-    stop: &(impl Fn() -> bool + Sync),
+    stop: &Stop<'_>,
 ) -> Result<Vec<Vec<u32>>, SearchStoppedError> {
-    let (dim, count) = (vectors.dim(), group.len());
+    let count = group.len();
     let cells = count.div_ceil(points_each);
     let sampled = count.min(cells * SAMPLE_EACH);
     let sample: Vec<u32> = (0..sampled).map(|index| group.start + (index * count / sampled) as u32).collect();
-    let trained = Centroids::train(&gather(vectors, &sample), dim, cells, seed);
+    let trained = Centroids::train(vectors, &sample, cells, seed, stop);
     let check_stop = || if stop() { Err(SearchStoppedError) } else { Ok(()) };
     check_stop()?;
-    let nearest = |centroids: &Centroids, points: &[u32]| -> Vec<u32> {
-        let of_batch = |points: &[u32]| {
-            let vectors = if stop() { Vec::new() } else { gather(vectors, points) };
-            let mut scores = Vec::new();
-            vectors.chunks_exact(dim).map(|vector| centroids.nearest(vector, &mut scores)).collect::<Vec<_>>()
-        };
-        points.par_chunks(BATCH).flat_map_iter(of_batch).collect()
-    };
     let all: Vec<u32> = group.clone().collect();
-    let groups = nearest(&trained, &all);
+    let groups = trained.nearest_of(vectors, &all, stop);
     check_stop()?;
     let members = by_group(&groups, trained.len());
     let mut members: Vec<Vec<u32>> =
@@ -131,54 +126,41 @@ fn divide_group(
         (0..members.len() as u32).partition(|&cell| is_small(&members[cell as usize]));
     if !kept.is_empty() {
         let homeless: Vec<u32> = small.iter().flat_map(|&cell| &members[cell as usize]).copied().collect();
-        let homes = nearest(&trained.only(&kept), &homeless);
+        let homes = trained.only(&kept).nearest_of(vectors, &homeless, stop);
         check_stop()?;
         members = kept.iter().map(|&cell| std::mem::take(&mut members[cell as usize])).collect();
         homeless.iter().zip(homes).for_each(|(&point, cell)| members[cell as usize].push(point));
     }
     let divided = members.into_par_iter().enumerate().flat_map_iter(|(cell, members)| {
-        parts(vectors, members, points_each, &mut SplitMix64::new(seed, cell as u64))
+        parts(vectors, members, points_each, &mut SplitMix64::new(seed, cell as u64), stop)
     });
     let divided: Vec<Vec<u32>> = divided.filter(|members| !members.is_empty()).collect();
     check_stop()?;
     Ok(divided)
 }
 
-/// Divides a cell that has too many points.
+/// Divides a cell that has too many points. Points that are all alike are divided as they come.
 fn parts(
     vectors: &impl CellVectors,
     points: Vec<u32>,
     points_each: usize,
     random: &mut SplitMix64,
+    stop: &Stop<'_>,
 ) -> Vec<Vec<u32>> {
-    if points.len() <= points_each * DIVIDED_ABOVE {
+    let points_max = points_each * DIVIDED_ABOVE;
+    if points.len() <= points_max {
         return vec![points];
     }
-    let (dim, count) = (vectors.dim(), points.len().div_ceil(points_each));
-    let own = gather(vectors, &points);
-    let nearest = Nearest::of(&centroids(&own, dim, count, random), dim);
-    let mut scores = Vec::new();
-    let groups: Vec<u32> = own.chunks_exact(dim).map(|vector| nearest.to(vector, &mut scores)).collect();
+    let count = points.len().div_ceil(points_each).min(PARTS_MAX);
+    let sampled = points.len().min(count * SAMPLE_EACH);
+    let sample: Vec<u32> = (0..sampled).map(|index| points[index * points.len() / sampled]).collect();
+    let nearest = Nearest::of(&centroids(vectors, &sample, count, random, stop), vectors.dim());
+    let groups = for_each(vectors, &points, stop, |vector, scores| nearest.to(vector, scores));
     let groups = by_group(&groups, count).into_iter();
-    groups.map(|group| group.into_iter().map(|at| points[at as usize]).collect()).collect()
-}
-
-/// The vectors of some points, one after the other.
-fn gather(vectors: &impl CellVectors, points: &[u32]) -> Vec<f32> {
-    let dim = vectors.dim();
-    let mut gathered = vec![0.0; points.len() * dim];
-    for (vector, &point) in gathered.chunks_exact_mut(dim).zip(points) {
-        vectors.read(point, vector);
-    }
-    gathered
-}
-
-fn mean(vectors: &impl CellVectors, points: &[u32]) -> Vec<f32> {
-    let dim = vectors.dim();
-    let (mut sums, mut vector) = (vec![0.0f64; dim], vec![0.0; dim]);
-    for &point in points {
-        vectors.read(point, &mut vector);
-        sums.iter_mut().zip(&vector).for_each(|(sum, &x)| *sum += f64::from(x));
-    }
-    sums.iter().map(|sum| (sum / points.len() as f64) as f32).collect()
+    let groups = groups.map(|group| group.into_iter().map(|at| points[at as usize]).collect::<Vec<u32>>());
+    let parts = groups.flat_map(|group| match group.len() {
+        len if len <= points_max => vec![group],
+        _ => group.chunks(points_each).map(<[u32]>::to_vec).collect(),
+    });
+    parts.collect()
 }

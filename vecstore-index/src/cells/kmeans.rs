@@ -1,5 +1,6 @@
 //! K-means: centroids of groups of near vectors.
 
+use super::divide::CellVectors;
 use rayon::prelude::*;
 use vecstore_quant::{Distance, ScalarCodes, ScalarQuery, SplitMix64};
 
@@ -32,7 +33,7 @@ impl Nearest {
     pub(super) fn among(&self, query: &ScalarQuery, some: &[u32], scores: &mut Vec<f32>) -> u32 {
         scores.resize(some.len(), 0.0);
         query.score_many(&self.codes, some, scores);
-        let mut best = (f32::NEG_INFINITY, 0);
+        let mut best = (f32::NEG_INFINITY, some.first().copied().unwrap_or(0));
         for (&centroid, &score) in some.iter().zip(&*scores) {
             if score > best.0 {
                 best = (score, centroid);
@@ -56,45 +57,79 @@ impl Nearest {
     }
 }
 
-/// Finds `count` centroids of vectors of `dim` components each, one after the other. There are at least
-/// `count` vectors. The same random numbers give the same centroids.
-pub(super) fn centroids(vectors: &[f32], dim: usize, count: usize, random: &mut SplitMix64) -> Vec<f32> {
-    let points = vectors.len() / dim;
-    let start = |centroid: usize| {
-        // A vector from each part, so that centroids begin spread over all vectors.
-        let part = centroid * points / count..(centroid + 1) * points / count;
-        let vector = part.start + random.below(part.len());
-        vectors[vector * dim..][..dim].iter().copied()
-    };
-    let mut centroids: Vec<f32> = (0..count).flat_map(start).collect();
-    let rounds = if (1..points).contains(&count) { ROUNDS } else { 0 };
+/// Finds `count` centroids of some points, of which there are at least as many. The same random numbers give
+/// the same centroids.
+pub(super) fn centroids(
+    vectors: &impl CellVectors,
+    points: &[u32],
+    count: usize,
+    random: &mut SplitMix64,
+    stop: &Stop<'_>,
+) -> Vec<f32> {
+    let dim = vectors.dim();
+    let mut centroids = vec![0.0; count * dim];
+    for (index, centroid) in centroids.chunks_exact_mut(dim).enumerate() {
+        // A point from each part, so that centroids begin spread over all points.
+        let part = index * points.len() / count..(index + 1) * points.len() / count;
+        vectors.read(points[part.start + random.below(part.len())], centroid);
+    }
+    let rounds = if (1..points.len()).contains(&count) { ROUNDS } else { 0 };
     for _ in 0..rounds {
         let nearest = Nearest::of(&centroids, dim);
-        let groups =
-            vectors.par_chunks_exact(dim).map_init(Vec::new, |scores, vector| nearest.to(vector, scores));
-        move_to_means(&mut centroids, vectors, dim, &groups.collect::<Vec<u32>>());
+        let groups = for_each(vectors, points, stop, |vector, scores| nearest.to(vector, scores));
+        move_to_means(&mut centroids, vectors, points, &groups);
     }
     centroids
 }
 
-/// Moves each centroid to the mean of its vectors. A centroid without vectors stays.
-pub(super) fn move_to_means(centroids: &mut [f32], vectors: &[f32], dim: usize, groups: &[u32]) {
+/// Whether the work should end. What it gives then means nothing.
+pub(super) type Stop<'a> = dyn Fn() -> bool + Sync + 'a;
+
+/// What a function says of each of some points. The function also gets memory that it may use.
+pub(super) fn for_each(
+    vectors: &impl CellVectors,
+    points: &[u32],
+    stop: &Stop<'_>,
+    say: impl Fn(&[f32], &mut Vec<f32>) -> u32 + Sync,
+) -> Vec<u32> {
+    let memory = || (vec![0.0; vectors.dim()], Vec::new());
+    let points = points.par_iter().with_min_len(64);
+    let said = points.map_init(memory, |(vector, scores), &point| {
+        if stop() {
+            return 0;
+        }
+        vectors.read(point, vector);
+        say(vector, scores)
+    });
+    said.collect()
+}
+
+/// Moves each centroid to the mean of its points. A centroid without points stays.
+pub(super) fn move_to_means(
+    centroids: &mut [f32],
+    vectors: &impl CellVectors,
+    points: &[u32],
+    groups: &[u32],
+) {
+    let dim = vectors.dim();
     let members = by_group(groups, centroids.len() / dim);
-    centroids.par_chunks_exact_mut(dim).zip(members).for_each_init(
-        || vec![0.0f64; dim],
-        |sums, (centroid, members)| {
-            if members.is_empty() {
-                return;
-            }
-            sums.fill(0.0);
-            for &member in &members {
-                let vector = &vectors[member as usize * dim..][..dim];
-                sums.iter_mut().zip(vector).for_each(|(sum, &x)| *sum += f64::from(x));
-            }
-            let count = members.len() as f64;
-            centroid.iter_mut().zip(&*sums).for_each(|(x, sum)| *x = (sum / count) as f32);
-        },
-    );
+    centroids.par_chunks_exact_mut(dim).zip(members).for_each(|(centroid, members)| {
+        if !members.is_empty() {
+            let points = members.iter().map(|&member| points[member as usize]);
+            centroid.copy_from_slice(&mean(vectors, points));
+        }
+    });
+}
+
+/// The mean of some points, of which there is one.
+pub(super) fn mean(vectors: &impl CellVectors, points: impl ExactSizeIterator<Item = u32>) -> Vec<f32> {
+    let (mut sums, mut vector) = (vec![0.0f64; vectors.dim()], vec![0.0; vectors.dim()]);
+    let count = points.len() as f64;
+    for point in points {
+        vectors.read(point, &mut vector);
+        sums.iter_mut().zip(&vector).for_each(|(sum, &x)| *sum += f64::from(x));
+    }
+    sums.iter().map(|sum| (sum / count) as f32).collect()
 }
 
 /// The members of each group, in their order.

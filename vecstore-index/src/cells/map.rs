@@ -150,12 +150,14 @@ impl CellMap {
         for (promise, spread) in promises.iter_mut().zip(spreads) {
             *promise += match self.distance {
                 Distance::Cosine | Distance::Dot => reach * length * spread,
+                // A query within the spread may have points at its own place.
+                Distance::Euclid if -*promise <= spread * spread => f32::INFINITY,
                 // The squared distance of a point is that of the centroid, and that of the point from it,
                 // less twice what the point is nearer along the way.
-                Distance::Euclid => 2.0 * reach * (-*promise).max(0.0).sqrt() * spread - spread * spread,
+                Distance::Euclid => 2.0 * reach * (-*promise).sqrt() * spread - spread * spread,
             };
             // Beyond the range of `f32`, nothing is known.
-            if promise.is_nan() {
+            if !promise.is_finite() {
                 *promise = f32::INFINITY;
             }
         }
@@ -168,7 +170,8 @@ impl CellMap {
         let (wanted, per_reach) = match self.distance {
             Distance::Cosine => (score - centre, spread),
             Distance::Dot => (score - centre, spread * prepared.iter().map(|x| x * x).sum::<f32>().sqrt()),
-            Distance::Euclid => (score - centre + spread * spread, 2.0 * (-centre).max(0.0).sqrt() * spread),
+            Distance::Euclid if -centre <= spread * spread => return 0.0,
+            Distance::Euclid => (score - centre + spread * spread, 2.0 * (-centre).sqrt() * spread),
         };
         if wanted <= 0.0 { 0.0 } else { wanted / per_reach }
     }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 /// Neighbours of a sampled point that a search should find.
 const NEIGHBOURS: usize = 10;
 /// The part of these neighbours whose cells a search should scan that keeps no more than these. A search that
-/// keeps more of them scans more cells. So it finds 95 % of ten neighbours if it keeps about fourteen.
+/// keeps more of them scans more cells. So it finds 95 % of ten neighbours if it keeps about twenty.
 const FOUND: f64 = 0.88;
 /// The most pairs of points that are scored.
 const PAIRS_MAX: usize = 8_000_000;
@@ -17,8 +17,8 @@ const SAMPLE: (usize, usize) = (16, 200);
 
 impl CellMap {
     /// Learns [`CellParts::reach`](super::CellParts::reach) from points that are searched for. `score` is the
-    /// score of two points. The points of the map are those of `cells`, in their order. Uses the current
-    /// rayon pool.
+    /// score of two points. The points of the map are those of `cells`, in their order. It learns less once
+    /// `stop` returns true. Uses the current rayon pool.
     ///
     /// # Panics
     ///
@@ -28,6 +28,7 @@ impl CellMap {
         vectors: &impl CellVectors,
         cells: &Cells,
         score: impl Fn(u32, u32) -> f32 + Sync,
+        stop: &(impl Fn() -> bool + Sync),
     ) {
         assert_eq!(self.parts().ends, cells.ends, "the cells of the map");
         let count = cells.points.len();
@@ -39,7 +40,7 @@ impl CellMap {
             let mut nearest = TopK::new(NEIGHBOURS, |a: &(f32, u32), b: &(f32, u32)| {
                 b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
             });
-            for (place, &other) in (0..).zip(&cells.points) {
+            for (place, &other) in (0..).zip(&cells.points).take_while(|_| !stop()) {
                 if other != point {
                     nearest.offer((score(point, other), place));
                 }
@@ -52,9 +53,9 @@ impl CellMap {
             };
             nearest.into_iter().map(reach).collect::<Vec<f32>>()
         });
-        let mut needed: Vec<f32> = needed.filter(|reach| reach.is_finite()).collect();
+        let mut needed: Vec<f32> = needed.collect();
         needed.sort_unstable_by(f32::total_cmp);
-        let index = (needed.len() as f64 * FOUND) as usize;
-        self.set_reach(needed.get(index).copied().unwrap_or(0.0));
+        needed.truncate((needed.len() as f64 * FOUND) as usize + 1);
+        self.set_reach(needed.into_iter().rfind(|reach| reach.is_finite()).unwrap_or(0.0));
     }
 }

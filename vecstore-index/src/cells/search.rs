@@ -130,7 +130,7 @@ impl<'s, F: Fn(u32) -> bool> CellSearch<'s, F> {
         centre: f32,
         blocks: &[u8],
     ) {
-        let threshold = self.threshold().unwrap_or(f32::NEG_INFINITY);
+        let threshold = self.threshold();
         let points = self.map.points(cell);
         if !centre.is_finite() {
             // Beyond the range of `f32`, codes say nothing.
@@ -142,7 +142,11 @@ impl<'s, F: Fn(u32) -> bool> CellSearch<'s, F> {
         let blocks = blocks.chunks_exact(layout.block_bytes());
         assert!(blocks.len() >= CellLayout::blocks(points.len() as u32) as usize, "all blocks of a cell");
         for (first, block) in points.clone().step_by(NEIGHBOURS_MAX).zip(blocks) {
-            let mut above = scorer.estimate(block, centre, threshold, &mut scores);
+            let mut above = scorer.estimate(block, centre, threshold.unwrap_or(0.0), &mut scores);
+            if threshold.is_none() {
+                // Every point counts, even one without a sensible estimate.
+                above = u32::MAX;
+            }
             while above != 0 {
                 let place = above.trailing_zeros();
                 above &= above - 1;

@@ -64,8 +64,8 @@ impl SegmentBuilder<'_> {
             let map = CellMap::new(*distance, codes.dim(), parts);
             let mut map = map.map_err(|error| Error::damaged(self.dir, None, error.to_string()))?;
             let scores = CodeScores::new(*distance, codes);
-            map.learn_reach(&vectors, &cells, |a, b| scores.score(a, b));
-            Ok((map, cells.points))
+            map.learn_reach(&vectors, &cells, |a, b| scores.score(a, b), &|| self.is_stopped());
+            if self.is_stopped() { Err(Error::Stopped) } else { Ok((map, cells.points)) }
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::immutable::segment::{
     CELL_CODES, CELLS, CODEC, CODES, FIELDS, GRAPH, IDS, LINKED, PAYLOAD, SEGMENT_JSON, SegmentInfo, VECTORS,
     code_record_bytes, file_number,
 };
-use crate::schema::Schema;
+use crate::schema::{IndexKind, Schema};
 use io_core::FileSystem;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -93,7 +93,9 @@ impl SegmentBuilder<'_> {
         let record_bytes = codec.record_bytes();
         let (file, identity) = (self.create_file(CODES).await?, Some(self.identity(CODES)));
         let code_bytes = code_record_bytes(self.schema, codec);
-        let mut codes = VectorFileWriter::with_identity(file, ElementType::U8, code_bytes as u32, identity)?;
+        let codes = VectorFileWriter::with_identity(file, ElementType::U8, code_bytes as u32, identity)?;
+        // A search of cells reads whole pages of codes.
+        let mut codes = if self.schema.index == IndexKind::Cells { codes.in_pages() } else { codes };
         let mut linked = match index {
             BuiltIndex::Graph(_, Some(parts)) => {
                 let file = self.create_file(LINKED).await?;

@@ -23,7 +23,7 @@ const ON_DISK: (usize, usize) = (32, 16);
 
 impl CandidateSearch<'_> {
     /// Scans cells until no other one promises a point among the best `ef`. Returns `None` if the codes of
-    /// cells say nothing about this query.
+    /// cells say nothing about this query, or if the search finds fewer points than wanted.
     pub(super) async fn search_cells(
         &self,
         segment: &SegmentReader,
@@ -109,6 +109,9 @@ impl CandidateSearch<'_> {
         }
         let mut found = search.finish().to_vec();
         found.truncate(self.wanted);
+        if found.len() < self.wanted {
+            return Ok(None);
+        }
         let rest = best_of_others(seen, &found, allowed);
         Ok(Some((found, rest)))
     }

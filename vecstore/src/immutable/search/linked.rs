@@ -34,7 +34,7 @@ const DETOURS_MIN: f32 = 0.25;
 /// Points that match a filter where a walk also begins. Those that turn out to be far are not expanded.
 const SEEDS: usize = 128;
 /// The most points that are scored to choose these.
-const SEEDS_SCORED_MAX: u64 = 4096;
+const SEEDS_SCORED_MAX: usize = 4096;
 
 /// The linked layout of a segment, and a query for it.
 pub(super) struct Linked<'a> {
@@ -81,7 +81,12 @@ impl CandidateSearch<'_> {
             }
         };
         let mut found = found.to_vec();
-        let is_complete = found.len() >= self.wanted;
+        // More points match than a search with a filter keeps. If it found fewer, it lost its way.
+        let least = match allowed {
+            Allowed::Except(_) => self.wanted,
+            Allowed::Only(_) => self.ef.max(self.wanted),
+        };
+        let is_complete = found.len() >= least;
         found.truncate(self.wanted);
         if !is_complete {
             return Ok(None);
@@ -198,9 +203,10 @@ impl<'a> Walk<'a> {
     /// from the entry may miss their surroundings.
     fn add_seeds(&self, matching: &RoaringBitmap, entries: &mut Vec<Candidate>) {
         let upper = self.linked.graph.upper_points();
-        let step = matching.len().div_ceil(SEEDS_SCORED_MAX).max(1) as usize;
+        let matching = || upper.iter().filter(|&&point| matching.contains(point));
+        let step = matching().count().div_ceil(SEEDS_SCORED_MAX).max(1);
         let mut seeds = TopK::new(SEEDS, |a: &Candidate, b: &Candidate| b.score.total_cmp(&a.score));
-        for &id in upper.iter().filter(|&&point| matching.contains(point)).step_by(step) {
+        for &id in matching().step_by(step) {
             seeds.offer(Candidate { id, score: self.search.scorer.score(self.upper_code(id)) });
         }
         entries.extend(seeds.into_sorted());
