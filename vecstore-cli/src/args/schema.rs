@@ -136,7 +136,7 @@ pub(crate) struct GraphArgs {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// Index of the vectors: graph, or cells, which are built faster. auto is cells if the index is in memory
-    #[arg(id = "index_kind", long, value_name = "KIND", default_value = "graph")]
+    #[arg(id = "index_kind", long = "index-kind", value_name = "KIND", default_value = "graph")]
     pub(crate) index: Choice<IndexKind>,
     /// Layout of the graph: compact, or linked, which is faster and takes more memory. auto is linked if
     /// graph and codes are on disk, or the vectors in memory
