@@ -7,6 +7,7 @@ use crate::open;
 use io_core::BackendInfo;
 use std::io::Write;
 use vecstore::collection::CollectionOptions;
+use vecstore::schema::IndexKind;
 
 const MIB: f64 = (1 << 20) as f64;
 
@@ -24,11 +25,14 @@ pub(crate) fn run(args: &Maintain, out: &mut impl Write) -> Result<(), CliError>
     writeln!(out, "collection  {}", args.at.collection.display())?;
     writeln!(out, "points      {}, {} of them in memory and the log", info.points, info.points_in_memory)?;
     writeln!(out, "vectors     {} x {}, {}", schema.dim, schema.element, schema.distance)?;
-    writeln!(
-        out,
-        "graph       {}, m {}, ef_construct {}, seed {}",
-        schema.graph, schema.hnsw.m, schema.hnsw.ef_construct, schema.hnsw.seed
-    )?;
+    match schema.index {
+        IndexKind::Graph => writeln!(
+            out,
+            "graph       {}, m {}, ef_construct {}, seed {}",
+            schema.graph, schema.hnsw.m, schema.hnsw.ef_construct, schema.hnsw.seed
+        )?,
+        IndexKind::Cells => writeln!(out, "cells       seed {}", schema.hnsw.seed)?,
+    }
     let indexes: Vec<_> = schema.indexes.iter().map(|(field, kind)| format!("{field}:{kind}")).collect();
     writeln!(out, "indexes     {}", if indexes.is_empty() { "none".to_owned() } else { indexes.join(", ") })?;
     if !schema.defragment.is_empty() {
