@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds and searches the same vectors with hnswlib, usearch, SymphonyQG, ScaNN and vecstore, in turn.
+"""Builds and searches the same vectors with vecstore and its peers, in turn.
 
 It prints one table.
 
@@ -16,11 +16,14 @@ and SymphonyQG are the saved index, and those of usearch what it says it uses: a
 SymphonyQG has 32 links a node, as the lowest level of the others, and ef_construct=200, as its authors do.
 ScaNN has no graph. It has as many leaves as the root of the points, times two and a half, and ranks the best
 100 by their vectors. Its ef is the number of leaves that it searches.
+"rabitqlib IVF" has cells of 100 points by k-means of FAISS, 9 bits a component, and no vectors. Its ef is the
+number of cells. zvec takes one query a call, so threads of Python call it. Its bytes a vector are its files.
 
 BENCH_JSON=file gets the table as JSON, after those that the file has.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -31,6 +34,10 @@ import tempfile
 import time
 
 M, EF_CONSTRUCT, LIMIT = 16, 128, 10
+# The points of a cell, and bits of a component.
+IVF_CELL, IVF_BITS = 100, 9
+# What zvec takes in one call.
+ZVEC_BATCH = 1000
 RECALLS = (0.95, 0.99)
 EFS = [12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -162,6 +169,75 @@ def run_scann(args):
     sweep(args, "ScaNN", build, size, search, queries, truth)
 
 
+def run_ivf(args):
+    import faiss
+    import numpy
+    import rabitqlib
+
+    base, queries, truth = load(args)
+    base /= numpy.linalg.norm(base, axis=1, keepdims=True)
+    queries /= numpy.linalg.norm(queries, axis=1, keepdims=True)
+    cells = len(base) // IVF_CELL
+    faiss.omp_set_num_threads(args.threads)
+
+    def make():
+        kmeans = faiss.Kmeans(base.shape[1], cells, niter=10, spherical=True)
+        kmeans.train(base)
+        nearest = kmeans.index.search(base, 1)[1].ravel().astype(numpy.uint32)
+        index = rabitqlib.IvfIndex(base.shape[1], len(base), cells, IVF_BITS, "l2")
+        index.build(base, kmeans.centroids, nearest, args.threads, fast_quantization=True)
+        return index
+
+    build = timed(make)
+    index = build[0]
+
+    def search(queries, ef):
+        return index.search(queries, LIMIT, min(ef, cells), num_threads=args.threads)[0]
+
+    with tempfile.NamedTemporaryFile() as file:
+        index.save(file.name)
+        size = os.path.getsize(file.name) / len(base)
+    sweep(args, "rabitqlib IVF", build, size, search, queries, truth)
+
+
+def run_zvec(args):
+    import numpy
+    import zvec
+
+    base, queries, truth = load(args)
+    zvec.init(log_level=zvec.LogLevel.ERROR, query_threads=args.threads, optimize_threads=args.threads)
+    parameters = zvec.HnswIndexParam(zvec.MetricType.COSINE, M, EF_CONSTRUCT)
+    dim = base.shape[1]
+    vector = zvec.VectorSchema("v", zvec.DataType.VECTOR_FP32, dimension=dim, index_param=parameters)
+    schema = zvec.CollectionSchema("compared", vectors=vector)
+
+    with tempfile.TemporaryDirectory() as directory:
+
+        def make():
+            index = zvec.create_and_open(directory + "/index", schema)
+            for first in range(0, len(base), ZVEC_BATCH):
+                rows = enumerate(base[first : first + ZVEC_BATCH], first)
+                index.insert([zvec.Doc(id=str(number), vectors={"v": row}) for number, row in rows])
+            index.optimize()
+            index.flush()
+            return index
+
+        build = timed(make)
+        index = build[0]
+
+        def one(query, ef):
+            wanted = zvec.Query("v", vector=query, param=zvec.HnswQueryParam(ef))
+            return [int(found.id) for found in index.query(wanted, topk=LIMIT)]
+
+        def search(queries, ef):
+            with concurrent.futures.ThreadPoolExecutor(args.threads) as threads:
+                return numpy.array(list(threads.map(lambda query: one(query, ef), queries)))
+
+        files = (file for file in pathlib.Path(directory).rglob("*") if file.is_file())
+        size = sum(os.path.getsize(file) for file in files) / len(base)
+        sweep(args, "zvec", build, size, search, queries, truth)
+
+
 def run_vecstore(args):
     paths = {"BENCH_VECTORS": args.vectors, "BENCH_QUERIES": args.queries, "BENCH_TRUTH": args.truth}
     paths = {name: str(pathlib.Path(path).resolve()) for name, path in paths.items()}
@@ -175,6 +251,8 @@ SYSTEMS = {
     "usearch": run_usearch,
     "symphonyqg": run_symphonyqg,
     "scann": run_scann,
+    "ivf": run_ivf,
+    "zvec": run_zvec,
     "vecstore": run_vecstore,
 }
 

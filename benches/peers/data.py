@@ -28,7 +28,7 @@ def nearest(vectors, queries, limit):
     queries = queries / numpy.linalg.norm(queries, axis=1, keepdims=True)
     scores, ids = [], []
     for first in range(0, len(vectors), BLOCK):
-        rows = vectors[first : first + BLOCK]
+        rows = vectors[first : first + BLOCK].astype(numpy.float32)
         found = queries @ (rows / numpy.linalg.norm(rows, axis=1, keepdims=True)).T
         if found.shape[1] > limit:
             best = numpy.argpartition(-found, limit, axis=1)[:, :limit]

@@ -4,9 +4,10 @@ use half::f16;
 use io_core::testing::MemoryBackend;
 use io_core::{
     BackendInfo, Executor, FileInfo, FileSession, FileSystem, OpenOptions, ReadControl, ReadError,
-    ReadOutcome, ReadRequest, VectorReader,
+    ReadOutcome, ReadRequest, StopFlag, VectorReader,
 };
 use proptest::prelude::*;
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::path::Path;
 use vecstore_format::vector_file::{
@@ -578,6 +579,91 @@ fn records_are_aligned_for_their_components_whatever_the_reader() {
     check(&numbers().map(|row| row.map(|i| i as f32).collect()).collect::<Vec<_>>());
     check(&numbers().map(|row| row.map(|i| f16::from_f32(i as f32)).collect()).collect::<Vec<_>>());
     check(&numbers().map(|row| row.map(|i| i as u8).collect()).collect::<Vec<_>>());
+}
+
+/// A walk by what it reads is the same in whatever order its reads complete.
+#[test]
+fn runs_come_in_the_order_in_which_they_were_asked_for() {
+    const POINTS: u32 = 97;
+    const IN_FLIGHT: usize = 6;
+    // Records without gaps, and four in each page, which is a gap behind every fourth.
+    for dim in [8, 1000] {
+        let vectors: Vec<Vec<u8>> = (0..POINTS).map(|point| vec![point as u8; dim]).collect();
+        for seed in 0..20 {
+            let memory = MemoryBackend::new(seed);
+            let options = OpenOptions::default();
+            write(&memory, &options, &vectors, dim as u32);
+            memory
+                .run(|| async {
+                    let reader = memory.open(Path::new(PATH), &options).await.unwrap();
+                    let file = VectorFile::open(reader).await.unwrap();
+                    let mut reads = file.in_order(ReadControl::default());
+                    assert!(reads.next().await.unwrap().is_none(), "nothing was asked for");
+                    let (mut expected, mut next) = (VecDeque::new(), 0);
+                    for turn in 0..100 {
+                        while reads.len() < IN_FLIGHT {
+                            let run = next..(next + 1 + next % 7).min(POINTS);
+                            reads.push(run.clone()).unwrap();
+                            expected.push_back(run);
+                            next = (next * 31 + 7) % POINTS;
+                        }
+                        let run = reads.next().await.unwrap().unwrap();
+                        let points: Vec<u32> = run.iter().map(|(point, _)| point).collect();
+                        let wanted = expected.pop_front().unwrap();
+                        assert_eq!(points, wanted.collect::<Vec<u32>>(), "seed {seed}, turn {turn}");
+                        for (point, record) in run.iter() {
+                            assert_eq!(record, vectors[point as usize], "seed {seed}, turn {turn}");
+                        }
+                        // What was read decides what is read next.
+                        next = (next + points[0] / 9) % POINTS;
+                    }
+                    assert_eq!((reads.len(), reads.is_empty()), (IN_FLIGHT - 1, false));
+                    while let Some(run) = reads.next().await.unwrap() {
+                        let points = run.iter().map(|(point, _)| point);
+                        assert!(points.eq(expected.pop_front().unwrap()), "seed {seed}");
+                    }
+                    assert!(reads.is_empty() && expected.is_empty());
+                    assert!(reads.stats().reads > 0);
+                })
+                .unwrap();
+        }
+    }
+}
+
+#[test]
+fn runs_in_order_have_the_faults_of_batches() {
+    let memory = three_vectors();
+    // The second byte of the second vector.
+    patched(&memory, 4096 + 8 + 1, &[9], false);
+    memory
+        .run(|| async {
+            let reader = memory.open(Path::new(PATH), &OpenOptions::default()).await.unwrap();
+            let file = VectorFile::open(reader).await.unwrap();
+            let mut reads = file.in_order(ReadControl::default());
+            reads.push(0..1).unwrap();
+            assert!(reads.next().await.unwrap().is_some());
+            let VectorFileError::NoSuchPoint { index: 1, point: 3, count: 3, .. } =
+                reads.push(2..4).unwrap_err()
+            else {
+                panic!("a point that the file does not have");
+            };
+            reads.push(2..3).unwrap();
+            assert!(reads.next().await.unwrap().is_some());
+            reads.push(0..3).unwrap();
+            match of_file(reads.next().await.unwrap_err()) {
+                VectorFileError::RecordDamaged { point: 1, .. } => {}
+                other => panic!("{other}"),
+            }
+
+            let stop = StopFlag::new();
+            let control = ReadControl::default().with_stop(stop.clone());
+            let mut reads = file.in_order(control);
+            reads.push(0..1).unwrap();
+            stop.stop();
+            assert!(reads.next().await.unwrap().is_none());
+            assert!(!reads.is_empty(), "the read was stopped, not taken");
+        })
+        .unwrap();
 }
 
 /// In either version, a flipped bit anywhere in a header is put back.

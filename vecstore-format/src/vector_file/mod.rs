@@ -24,6 +24,7 @@
 mod checksums;
 mod error;
 mod header;
+mod in_order;
 mod mend;
 mod reader;
 mod verify;
@@ -33,6 +34,7 @@ mod writer;
 pub use checksums::RecordChecksums;
 pub use error::VectorFileError;
 pub use header::VectorFileHeader;
+pub use in_order::{RecordRun, RunsInOrder};
 pub use reader::VectorFile;
 pub use view::VectorView;
 pub use writer::VectorFileWriter;

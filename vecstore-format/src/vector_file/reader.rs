@@ -180,7 +180,7 @@ impl<R: VectorReader> VectorFile<R> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check_record(&self, point: u64, record: &[u8]) -> Result<(), VectorFileError> {
+    pub(super) fn check_record(&self, point: u64, record: &[u8]) -> Result<(), VectorFileError> {
         let stored = self.checksums.table.get(point as usize);
         stored.map_or(Ok(()), |&stored| self.check_against(stored, point, record))
     }

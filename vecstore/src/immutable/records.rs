@@ -3,12 +3,13 @@
 use super::outcome::ended;
 use crate::error::Error;
 use io_core::{
-    BackendInfo, DynBackend, DynVectorReader, FileSystem, OpenOptions, ReadControl, ReadStats, VectorReader,
+    BackendInfo, DynBackend, DynVectorReader, FileSession, FileSystem, OpenOptions, ReadControl, ReadStats,
+    VectorReader,
 };
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use vecstore_format::ElementType;
-use vecstore_format::vector_file::{RecordChecksums, VectorFile};
+use vecstore_format::vector_file::{RecordChecksums, RecordRun, RunsInOrder, VectorFile};
 
 /// A file of vectors or codes, open on one core.
 pub(crate) struct Records(VectorFile<Box<dyn DynVectorReader>>);
@@ -71,7 +72,38 @@ impl Records {
         ended(self.0.read(points, control, sink).await?)
     }
 
+    /// Reads runs of records, to which others are added at any time. They come in the order in which they
+    /// were asked for.
+    pub(crate) fn in_order(&self, control: &ReadControl) -> InOrder<'_, impl FileSession> {
+        InOrder(self.0.in_order(control.clone()))
+    }
+
     pub(crate) async fn close(&self) -> Result<(), Error> {
         Ok(self.0.close().await?)
+    }
+}
+
+/// Reads of runs in order.
+pub(crate) struct InOrder<'a, S>(RunsInOrder<'a, Box<dyn DynVectorReader>, S>);
+
+impl<'a, S: FileSession> InOrder<'a, S> {
+    pub(crate) fn push(&mut self, points: Range<u32>) -> Result<(), Error> {
+        Ok(self.0.push(points)?)
+    }
+
+    /// The next run. `None` if none is pending.
+    pub(crate) async fn next(&mut self) -> Result<Option<RecordRun<'a>>, Error> {
+        match self.0.next().await? {
+            None if !self.0.is_empty() => Err(Error::Stopped),
+            next => Ok(next),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn stats(&self) -> ReadStats {
+        self.0.stats()
     }
 }

@@ -1,25 +1,30 @@
 //! Scanning the nearest cells.
 //!
 //! The one-bit codes of a cell say which of its points promise most. Only these are scored by their codes.
-//! Where codes are on disk, the search scans more cells before it reads the first page of codes, and reads
-//! several pages at a time. It scores all codes of a page. So it reads fewer pages in vain.
+//! Where codes are on disk, the search scans more cells before it reads the first page of codes, and keeps
+//! several reads in flight. It scores all codes of a page. So it reads fewer pages in vain.
 
+use super::scores::Scores;
 use super::walk::{WalkScratch, best_of_others};
-use super::{Allowed, CandidateSearch, CandidateStats, Known};
+use super::{Allowed, Bounded, CandidateSearch, CandidateStats, Known};
 use crate::error::Error;
 use crate::immutable::cells::CellsData;
 use crate::immutable::records::Records;
-use crate::immutable::segment::{CodesData, SegmentReader};
+use crate::immutable::segment::SegmentReader;
 use std::collections::HashSet;
-use std::ops::Range;
 use vecstore_index::cells::{CellSearch, CellStep};
 use vecstore_index::graph::Candidate;
+use vecstore_quant::NeighbourScorer;
 
-/// Cells that are scanned before a point is scored, and points that are scored at a time, with codes in
-/// memory.
-const IN_MEMORY: (usize, usize) = (4, 8);
-/// The same with codes on disk. Pages count instead of points.
-const ON_DISK: (usize, usize) = (32, 16);
+/// Cells that are scanned before a point is scored, with codes in memory.
+const AHEAD_IN_MEMORY: usize = 4;
+/// The same with codes on disk.
+const AHEAD_ON_DISK: usize = 32;
+/// Points that are scored at a time, with codes in memory.
+const SCORED_AT_ONCE: usize = 8;
+/// Pages of codes whose reads are in flight. With more of them a search waits less, and more reads lead to
+/// nothing.
+const READ_AT_ONCE: usize = 16;
 
 impl CandidateSearch<'_> {
     /// Scans cells until no other one promises a point among the best `ef`. Returns `None` if the codes of
@@ -37,77 +42,25 @@ impl CandidateSearch<'_> {
         if !scorer.is_sound() {
             return Ok(None);
         }
-        let WalkScratch { cells: of_search, scores, seen, .. } = scratch;
-        seen.clear();
-        let (ahead, at_once) = match &segment.data.codes {
-            CodesData::Pinned(_) => IN_MEMORY,
-            CodesData::OnDisk(_) => ON_DISK,
-        };
-        let mut search = CellSearch::new(
-            of_search,
+        scratch.seen.clear();
+        let ahead = if segment.codes.is_some() { AHEAD_ON_DISK } else { AHEAD_IN_MEMORY };
+        let search = CellSearch::new(
+            &mut scratch.cells,
             &cells.map,
             self.prepared,
             (self.ef, self.wanted, ahead),
             |points| allowed.any_in(points),
             |point| allowed.contains(point),
         );
-        let (mut to_scan, mut to_score, mut blocks) = (Vec::new(), Vec::new(), Vec::new());
-        let mut pages = Pages::of(segment);
-        let mut waiting = 0;
-        loop {
-            self.check_stop()?;
-            let step = search.next();
-            match step {
-                CellStep::Scan(cell) => to_scan.push(cell),
-                CellStep::Score(point) => {
-                    let page = pages.points(point);
-                    waiting += usize::from(!page.is_empty());
-                    to_score.extend(page.filter(|&point| allowed.contains(point)));
-                }
-                CellStep::Done => {}
-            }
-            let is_scan = matches!(step, CellStep::Scan(_));
-            // Cells on disk are read together, those in memory need not wait.
-            let scans_now = match &segment.cells {
-                None => is_scan,
-                Some(_) => !to_scan.is_empty() && (!is_scan || to_scan.len() == ahead),
-            };
-            if scans_now {
-                if let Some(file) = &segment.cells {
-                    let records: Vec<u32> = to_scan.iter().flat_map(|&cell| cells.blocks(cell)).collect();
-                    let block_bytes = cells.layout.block_bytes();
-                    blocks.resize(records.len() * block_bytes, 0);
-                    let sink = |index: usize, block: &[u8]| {
-                        blocks[index * block_bytes..][..block_bytes].copy_from_slice(block);
-                    };
-                    stats.read.add(&file.read(&records, self.control, sink).await?);
-                }
-                let mut start = 0;
-                for cell in to_scan.drain(..) {
-                    let blocks = cells.pinned(cell).unwrap_or_else(|| {
-                        let len = cells.blocks(cell).len() * cells.layout.block_bytes();
-                        start += len;
-                        &blocks[start - len..start]
-                    });
-                    let centre = cells.map.score(self.prepared, cell);
-                    search.scan(&cells.layout, &scorer, cell, centre, blocks);
-                }
-            }
-            let is_done = step == CellStep::Done && !scans_now;
-            if waiting == at_once || is_done && !to_score.is_empty() {
-                self.score(segment, &to_score, scores, known, stats).await?;
-                if self.part_of_rest.is_some() {
-                    seen.extend(scores.of(&to_score, self.part_of_rest));
-                }
-                waiting = 0;
-                for (point, &score) in to_score.drain(..).zip(&scores.scores) {
-                    search.scored(point, score);
-                }
-            } else if is_done {
-                break;
-            }
+        let (to_scan, blocks) = (Vec::new(), Vec::new());
+        let mut scan =
+            Scan { of: self, segment, cells, scorer, search, ahead, to_scan, blocks, known, stats };
+        let seen = &mut scratch.seen;
+        match &segment.codes {
+            None => scan.in_memory(&mut scratch.scores, seen).await?,
+            Some(file) => scan.on_disk(file, allowed, seen).await?,
         }
-        let mut found = search.finish().to_vec();
+        let mut found = scan.search.finish().to_vec();
         found.truncate(self.wanted);
         if found.len() < self.wanted {
             return Ok(None);
@@ -117,28 +70,126 @@ impl CandidateSearch<'_> {
     }
 }
 
-/// The points whose codes are read together.
-struct Pages {
-    /// Points whose codes share a page, and all points. `None` if codes are in memory.
-    sizes: Option<(u32, u32)>,
-    /// Pages that were read.
-    seen: HashSet<u32>,
+/// A search of cells, and what it has seen.
+struct Scan<'a, F> {
+    of: &'a CandidateSearch<'a>,
+    segment: &'a SegmentReader,
+    cells: &'a CellsData,
+    scorer: NeighbourScorer,
+    search: CellSearch<'a, F>,
+    /// Cells on disk that are read together.
+    ahead: usize,
+    to_scan: Vec<u32>,
+    blocks: Vec<u8>,
+    known: &'a mut Known,
+    stats: &'a mut CandidateStats,
 }
 
-impl Pages {
-    fn of(segment: &SegmentReader) -> Self {
-        let of_page = |codes: &Records| codes.file().header().records_per_block;
-        let sizes = segment.codes.as_ref().map(|codes| (of_page(codes), segment.data.points));
-        Self { sizes, seen: HashSet::new() }
+impl<F: Fn(u32) -> bool> Scan<'_, F> {
+    /// Scores points by their codes, which are in memory.
+    async fn in_memory(&mut self, scores: &mut Scores, seen: &mut Vec<(u32, f32, f32)>) -> Result<(), Error> {
+        let mut to_score = Vec::with_capacity(SCORED_AT_ONCE);
+        loop {
+            self.of.check_stop()?;
+            while to_score.len() < SCORED_AT_ONCE {
+                let Some(point) = self.next_point().await? else { break };
+                to_score.push(point);
+            }
+            if to_score.is_empty() {
+                return Ok(());
+            }
+            self.of.score(self.segment, &to_score, scores, self.known, self.stats).await?;
+            if self.of.part_of_rest.is_some() {
+                seen.extend(scores.of(&to_score, self.of.part_of_rest));
+            }
+            for (point, &score) in to_score.drain(..).zip(&scores.scores) {
+                self.search.scored(point, score);
+            }
+        }
     }
 
-    /// The points to score for this one. None if they were scored before.
-    fn points(&mut self, point: u32) -> Range<u32> {
-        let Some((of_page, points)) = self.sizes else { return point..point + 1 };
-        let page = point / of_page;
-        if !self.seen.insert(page) {
-            return 0..0;
+    /// Scores all points of a page by their codes, in the order in which it asks for pages.
+    async fn on_disk(
+        &mut self,
+        file: &Records,
+        allowed: Allowed<'_>,
+        seen: &mut Vec<(u32, f32, f32)>,
+    ) -> Result<(), Error> {
+        let of_page = file.file().header().records_per_block;
+        let mut pages_seen = HashSet::new();
+        let mut reads = file.in_order(self.of.control);
+        loop {
+            self.of.check_stop()?;
+            while reads.len() < READ_AT_ONCE {
+                let Some(point) = self.next_point().await? else { break };
+                let page = point / of_page;
+                if pages_seen.insert(page) {
+                    let end = (page + 1).saturating_mul(of_page).min(self.segment.data.points);
+                    reads.push(page * of_page..end)?;
+                }
+            }
+            let Some(run) = reads.next().await? else {
+                self.stats.read.add(&reads.stats());
+                return Ok(());
+            };
+            for (point, record) in run.iter().filter(|&(point, _)| allowed.contains(point)) {
+                self.stats.codes_scored += 1;
+                let (score, bound) = self.of.score_record(self.segment, point, record, self.known);
+                if self.of.part_of_rest.is_some() {
+                    seen.push(Bounded { point, score, bound }.with_best(self.of.part_of_rest));
+                }
+                self.search.scored(point, score);
+            }
         }
-        page * of_page..((page + 1).saturating_mul(of_page)).min(points)
+    }
+
+    /// The next point to score. Scans the cells that come before it.
+    async fn next_point(&mut self) -> Result<Option<u32>, Error> {
+        // Cells on disk are read together, those in memory need not wait.
+        let at_once = if self.segment.cells.is_some() { self.ahead } else { 1 };
+        loop {
+            let step = self.search.next();
+            if let CellStep::Scan(cell) = step {
+                self.to_scan.push(cell);
+                if self.to_scan.len() < at_once {
+                    continue;
+                }
+            }
+            let has_scanned = !self.to_scan.is_empty();
+            self.scan().await?;
+            match step {
+                CellStep::Score(point) => return Ok(Some(point)),
+                CellStep::Done if !has_scanned => return Ok(None),
+                CellStep::Done | CellStep::Scan(_) => {}
+            }
+        }
+    }
+
+    /// Estimates the scores of the points of some cells.
+    async fn scan(&mut self) -> Result<(), Error> {
+        let block_bytes = self.cells.layout.block_bytes();
+        if let Some(file) = &self.segment.cells
+            && !self.to_scan.is_empty()
+        {
+            let of_cell = |&cell: &u32| self.cells.blocks(cell);
+            let records: Vec<u32> = self.to_scan.iter().flat_map(of_cell).collect();
+            let blocks = &mut self.blocks;
+            blocks.resize(records.len() * block_bytes, 0);
+            let sink = |index: usize, block: &[u8]| {
+                blocks[index * block_bytes..][..block_bytes].copy_from_slice(block);
+            };
+            self.stats.read.add(&file.read(&records, self.of.control, sink).await?);
+        }
+        let mut start = 0;
+        for cell in self.to_scan.drain(..) {
+            let blocks = self.cells.pinned(cell).unwrap_or_else(|| {
+                let len = self.cells.blocks(cell).len() * block_bytes;
+                start += len;
+                &self.blocks[start - len..start]
+            });
+            let centre = self.cells.map.score(self.of.prepared, cell);
+            self.search.scan(&self.cells.layout, &self.scorer, cell, centre, blocks);
+        }
+        Ok(())
     }
 }

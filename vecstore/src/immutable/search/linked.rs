@@ -5,8 +5,8 @@
 //! among themselves. It then also begins at points that match.
 //!
 //! On disk, the record of a node also has the node's own code and id. So a node takes one read. The walk
-//! reads several nodes at a time and expands all of them. It also combines estimates of a point, so it may
-//! find other points than in memory.
+//! keeps several reads in flight. It also combines estimates of a point, so it may find other points than in
+//! memory.
 
 use super::walk::{WalkScratch, best_of_others};
 use super::{Allowed, Bounded, CandidateSearch, CandidateStats, Known};
@@ -15,7 +15,6 @@ use crate::immutable::graph::GraphData;
 use crate::immutable::records::Records;
 use crate::immutable::segment::{CodesData, GraphIndex, LINKED, LinkedData, SegmentReader};
 use roaring::RoaringBitmap;
-use std::iter;
 use vecstore_index::TopK;
 use vecstore_index::graph::{
     Candidate, GraphSearch, LinkedNodes, LinkedScratch, LinkedSearch, LinkedWanted, SearchScratch, Step,
@@ -23,8 +22,7 @@ use vecstore_index::graph::{
 };
 use vecstore_quant::{NeighbourScorer, prefetch};
 
-/// Nodes that are read at once. With more of them, a search has fewer rounds of reads, and more reads lead to
-/// nothing.
+/// Nodes whose reads are in flight. With more of them a search waits less, and more reads lead to nothing.
 const READ_AT_ONCE: usize = 6;
 /// A point leads to so many that match a filter, on average. If links to them are fewer, the walk expands
 /// other points in between.
@@ -237,8 +235,8 @@ impl<'a> Walk<'a> {
             .map_err(|_| Error::Stopped)
     }
 
-    /// Reads several nodes, expands all of them in their order, and begins again. So the walk is the same on
-    /// every disk.
+    /// Expands nodes in the order in which it asks for their records, with several reads in flight. So the
+    /// walk is the same on every disk.
     async fn on_disk<'s>(
         &mut self,
         file: &Records,
@@ -249,17 +247,18 @@ impl<'a> Walk<'a> {
         let Linked { data, scorer, .. } = self.linked;
         let path = self.segment.data.dir.join(LINKED);
         let mut search = LinkedSearch::new(scratch, wanted.combining(), entries);
-        let mut records = vec![Vec::new(); READ_AT_ONCE];
+        let mut reads = file.in_order(self.search.control);
         loop {
             self.search.check_stop()?;
-            let nodes: Vec<u32> = iter::from_fn(|| search.next()).take(READ_AT_ONCE).collect();
-            if nodes.is_empty() {
-                return Ok(search.finish());
+            while reads.len() < READ_AT_ONCE {
+                let Some(node) = search.next() else { break };
+                reads.push(node..node + 1)?;
             }
-            let sink = |index: usize, record: &[u8]| record.clone_into(&mut records[index]);
-            let read = file.read(&nodes, self.search.control, sink).await?;
-            self.stats.read.add(&read);
-            for (&node, record) in nodes.iter().zip(&records) {
+            let Some(run) = reads.next().await? else {
+                self.stats.read.add(&reads.stats());
+                return Ok(search.finish());
+            };
+            for (node, record) in run.iter() {
                 let record = data.split(record);
                 data.check(&path, record.links)?;
                 let score = self.score_code(node, self.code(node).unwrap_or(record.code));

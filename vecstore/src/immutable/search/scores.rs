@@ -66,18 +66,9 @@ impl CandidateSearch<'_> {
                 }
             }
             (CodesData::OnDisk(_), Some(file)) => {
-                let code_bytes = segment.data.codec.record_bytes();
                 let sink = |index: usize, record: &[u8]| {
-                    let (record, id) = record.split_at(code_bytes);
-                    if !id.is_empty() {
-                        let id = segment.data.ids.in_record(points[index], id);
-                        known.ids.insert(points[index], id);
-                    }
-                    scores[index] = self.scorer.score(record);
-                    if self.bounded {
-                        all_bounds[index] = self.bound(record, scores[index]);
-                        known.bounds.insert(points[index], all_bounds[index]);
-                    }
+                    (scores[index], all_bounds[index]) =
+                        self.score_record(segment, points[index], record, known);
                 };
                 let read = file.read(points, self.control, sink).await?;
                 stats.read.add(&read);
@@ -87,5 +78,27 @@ impl CandidateSearch<'_> {
         // Bytes that encode no vector may score NaN, which counts as the worst score.
         scores.iter_mut().for_each(|score| *score = score.max(f32::NEG_INFINITY));
         Ok(())
+    }
+
+    /// The score of a record on disk, and its bound, which is infinite if nobody wants it.
+    pub(super) fn score_record(
+        &self,
+        segment: &SegmentReader,
+        point: u32,
+        record: &[u8],
+        known: &mut Known,
+    ) -> (f32, f32) {
+        let (code, id) = record.split_at(segment.data.codec.record_bytes());
+        if !id.is_empty() {
+            known.ids.insert(point, segment.data.ids.in_record(point, id));
+        }
+        let score = self.scorer.score(code);
+        let mut bound = f32::INFINITY;
+        if self.bounded {
+            bound = self.bound(code, score);
+            known.bounds.insert(point, bound);
+        }
+        // Bytes that encode no vector may score NaN, which counts as the worst score.
+        (score.max(f32::NEG_INFINITY), bound)
     }
 }
