@@ -1,7 +1,7 @@
 //! Vector files: reading returns what was written, and each fault of a file has its own error.
 
 use half::f16;
-use io_core::testing::MemoryBackend;
+use io_core::testing::{Faults, FaultyBackend, MemoryBackend};
 use io_core::{
     BackendInfo, Executor, FileInfo, FileSession, FileSystem, OpenOptions, ReadControl, ReadError,
     ReadOutcome, ReadRequest, StopFlag, VectorReader,
@@ -581,7 +581,8 @@ fn records_are_aligned_for_their_components_whatever_the_reader() {
     check(&numbers().map(|row| row.map(|i| i as u8).collect()).collect::<Vec<_>>());
 }
 
-/// A walk by what it reads is the same in whatever order its reads complete.
+/// A walk by what it reads is the same in whatever order its reads complete. All of them are in flight
+/// together.
 #[test]
 fn runs_come_in_the_order_in_which_they_were_asked_for() {
     const POINTS: u32 = 97;
@@ -589,13 +590,15 @@ fn runs_come_in_the_order_in_which_they_were_asked_for() {
     // Records without gaps, and four in each page, which is a gap behind every fourth.
     for dim in [8, 1000] {
         let vectors: Vec<Vec<u8>> = (0..POINTS).map(|point| vec![point as u8; dim]).collect();
+        let mut in_flight_max = 0;
         for seed in 0..20 {
             let memory = MemoryBackend::new(seed);
-            let options = OpenOptions::default();
+            let options = OpenOptions::default().with_gap_max(0);
             write(&memory, &options, &vectors, dim as u32);
-            memory
+            let backend = FaultyBackend::new(memory, Faults { seed, delay: 0.5, ..Faults::default() });
+            backend
                 .run(|| async {
-                    let reader = memory.open(Path::new(PATH), &options).await.unwrap();
+                    let reader = backend.open(Path::new(PATH), &options).await.unwrap();
                     let file = VectorFile::open(reader).await.unwrap();
                     let mut reads = file.in_order(ReadControl::default());
                     assert!(reads.next().await.unwrap().is_none(), "nothing was asked for");
@@ -626,7 +629,9 @@ fn runs_come_in_the_order_in_which_they_were_asked_for() {
                     assert!(reads.stats().reads > 0);
                 })
                 .unwrap();
+            in_flight_max = in_flight_max.max(backend.log().in_flight_max());
         }
+        assert_eq!(in_flight_max, IN_FLIGHT as u64, "records of {dim} bytes");
     }
 }
 
