@@ -164,12 +164,12 @@ fn measure(setup: &Setup, ids: Ids, table: &mut Table) -> Result<()> {
     let mut rounds = Rounds::default();
     // The expected digests, by the number of points.
     let mut expected: Vec<(usize, u64, String)> = Vec::new();
+    let count = contenders()?.len();
     for round in 0..setup.rounds {
         let fio = rate_of_fio(setup, round)?;
-        for turn in 0..contenders()?.len() {
-            // New ones, since the buffers that a backend keeps would take the memory of the next one.
-            let contenders = contenders()?;
-            let contender = &contenders[(turn + round) % contenders.len()];
+        for turn in 0..count {
+            // A new one, since the buffers that a backend keeps would take the memory of the next one.
+            let contender = &contenders()?[(turn + round) % count];
             rounds.run(round, [ids.name().into(), contender.name.as_str().into()], || {
                 let points = setup.points / contender.part;
                 let (measured, digest) = scroll(setup, contender, points, fio)?;

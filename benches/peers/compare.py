@@ -52,6 +52,25 @@ def load(args):
     return base, queries, truth
 
 
+def normalised(vectors):
+    """At length 1. Between such vectors, the Euclidean distance ranks as the cosine does."""
+    import numpy
+
+    return vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def saved_bytes(save):
+    """The size of what `save(path)` writes as one file."""
+    with tempfile.NamedTemporaryFile() as file:
+        save(file.name)
+        return os.path.getsize(file.name)
+
+
+def bytes_below(directory):
+    files = (file for file in pathlib.Path(directory).rglob("*") if file.is_file())
+    return sum(os.path.getsize(file) for file in files)
+
+
 def timed(work):
     """What it returns, seconds, and CPU seconds of all threads."""
     started, cpu = time.perf_counter(), time.process_time()
@@ -87,9 +106,7 @@ def run_hnswlib(args):
         index.set_ef(ef)
         return index.knn_query(queries, k=LIMIT, num_threads=args.threads)[0]
 
-    with tempfile.NamedTemporaryFile() as file:
-        index.save_index(file.name)
-        size = os.path.getsize(file.name) / len(base)
+    size = saved_bytes(index.save_index) / len(base)
     sweep(args, "hnswlib f32", build, size, search, queries, truth)
 
 
@@ -99,7 +116,7 @@ def run_usearch(args):
 
     base, queries, truth = load(args)
     # Its int8 takes components from -1 to 1, which normalised vectors have.
-    base /= numpy.linalg.norm(base, axis=1, keepdims=True)
+    base = normalised(base)
     for dtype in ("f32", "f16", "i8"):
         index = Index(
             ndim=base.shape[1],
@@ -120,32 +137,25 @@ def run_usearch(args):
 
 
 def run_symphonyqg(args):
-    import numpy
     from rabitqlib import SymqgIndex
 
     base, queries, truth = load(args)
-    # Between vectors of length 1, the Euclidean distance ranks as the cosine does.
-    base /= numpy.linalg.norm(base, axis=1, keepdims=True)
-    queries /= numpy.linalg.norm(queries, axis=1, keepdims=True)
+    base, queries = normalised(base), normalised(queries)
     index = SymqgIndex(base.shape[1], 2 * M, "l2")
     build = timed(lambda: index.build(base, 200, args.threads))
 
     def search(queries, ef):
         return index.search(queries, LIMIT, ef, args.threads)[0]
 
-    with tempfile.NamedTemporaryFile() as file:
-        index.save(file.name)
-        size = os.path.getsize(file.name) / len(base)
+    size = saved_bytes(index.save) / len(base)
     sweep(args, "SymphonyQG", build, size, search, queries, truth)
 
 
 def run_scann(args):
-    import numpy
     import scann
 
     base, queries, truth = load(args)
-    base /= numpy.linalg.norm(base, axis=1, keepdims=True)
-    queries /= numpy.linalg.norm(queries, axis=1, keepdims=True)
+    base, queries = normalised(base), normalised(queries)
     leaves = int(2.5 * len(base) ** 0.5)
 
     def make():
@@ -164,8 +174,7 @@ def run_scann(args):
 
     with tempfile.TemporaryDirectory() as directory:
         index.serialize(directory)
-        files = pathlib.Path(directory).iterdir()
-        size = sum(os.path.getsize(file) for file in files) / len(base)
+        size = bytes_below(directory) / len(base)
     sweep(args, "ScaNN", build, size, search, queries, truth)
 
 
@@ -175,8 +184,7 @@ def run_ivf(args):
     import rabitqlib
 
     base, queries, truth = load(args)
-    base /= numpy.linalg.norm(base, axis=1, keepdims=True)
-    queries /= numpy.linalg.norm(queries, axis=1, keepdims=True)
+    base, queries = normalised(base), normalised(queries)
     cells = len(base) // IVF_CELL
     faiss.omp_set_num_threads(args.threads)
 
@@ -194,9 +202,7 @@ def run_ivf(args):
     def search(queries, ef):
         return index.search(queries, LIMIT, min(ef, cells), num_threads=args.threads)[0]
 
-    with tempfile.NamedTemporaryFile() as file:
-        index.save(file.name)
-        size = os.path.getsize(file.name) / len(base)
+    size = saved_bytes(index.save) / len(base)
     sweep(args, "rabitqlib IVF", build, size, search, queries, truth)
 
 
@@ -233,8 +239,7 @@ def run_zvec(args):
             with concurrent.futures.ThreadPoolExecutor(args.threads) as threads:
                 return numpy.array(list(threads.map(lambda query: one(query, ef), queries)))
 
-        files = (file for file in pathlib.Path(directory).rglob("*") if file.is_file())
-        size = sum(os.path.getsize(file) for file in files) / len(base)
+        size = bytes_below(directory) / len(base)
         sweep(args, "zvec", build, size, search, queries, truth)
 
 

@@ -3,8 +3,8 @@
 use half::f16;
 use io_core::testing::{Faults, FaultyBackend, MemoryBackend};
 use io_core::{
-    BackendInfo, Executor, FileInfo, FileSession, FileSystem, OpenOptions, ReadControl, ReadError,
-    ReadOutcome, ReadRequest, StopFlag, VectorReader,
+    BackendInfo, DeviceBudget, Executor, FileInfo, FileSession, FileSystem, OpenOptions, ReadControl,
+    ReadError, ReadOutcome, ReadRequest, StopFlag, VectorReader,
 };
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -632,6 +632,40 @@ fn runs_come_in_the_order_in_which_they_were_asked_for() {
             in_flight_max = in_flight_max.max(backend.log().in_flight_max());
         }
         assert_eq!(in_flight_max, IN_FLIGHT as u64, "records of {dim} bytes");
+    }
+}
+
+/// Whatever else reads from the same device waits for the runs in flight, and they go on meanwhile.
+#[test]
+fn a_batch_beside_runs_in_order_ends_with_a_device_of_one_read() {
+    let vectors: Vec<Vec<u8>> = (0..50).map(|point| vec![point; 1000]).collect();
+    for seed in 0..20 {
+        let memory = MemoryBackend::new(seed);
+        let options = OpenOptions::default().on_device(&DeviceBudget::new(1, 1 << 20));
+        write(&memory, &options, &vectors, 1000);
+        let backend = FaultyBackend::new(memory, Faults { seed, delay: 0.5, ..Faults::default() });
+        backend
+            .run(|| async {
+                let reader = backend.open(Path::new(PATH), &options).await.unwrap();
+                let file = VectorFile::open(reader).await.unwrap();
+                let control = ReadControl::default();
+                let mut reads = file.in_order(control.clone());
+                for point in 0..50 {
+                    while reads.len() < 3 {
+                        let run = (point + reads.len() as u32) % 50;
+                        reads.push(run..run + 1).unwrap();
+                    }
+                    let points = [point];
+                    let batch = file.read(&points, &control, |_, record| {
+                        assert_eq!(record, vectors[point as usize]);
+                        ControlFlow::Continue(())
+                    });
+                    assert_eq!(reads.beside(batch).await.unwrap().delivered, 1);
+                    let run = reads.next().await.unwrap().unwrap();
+                    assert!(run.iter().eq([(point, &vectors[point as usize][..])]));
+                }
+            })
+            .unwrap();
     }
 }
 

@@ -7,6 +7,8 @@ use io_core::{FileSession, ReadControl, ReadRequest, ReadStats, VectorReader};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::ops::Range;
+use std::pin::pin;
+use std::task::{Context, Poll};
 
 /// Reads of runs of records, to which others are added at any time. They come in the order in which they were
 /// asked for.
@@ -44,10 +46,17 @@ use std::ops::Range;
 pub struct RunsInOrder<'a, R, S> {
     file: &'a VectorFile<R>,
     session: S,
-    /// The runs asked for, with the bytes of those that came before their turn.
-    pending: VecDeque<(Range<u32>, Option<Bytes>)>,
+    /// The runs that were asked for and not taken.
+    pending: VecDeque<Pending>,
     /// How many were taken. The first pending read has this tag.
     taken: u64,
+}
+
+#[derive(Debug)]
+struct Pending {
+    points: Range<u32>,
+    /// What has come before its turn.
+    bytes: Option<Result<Bytes, FormatError>>,
 }
 
 /// Records that were read together.
@@ -84,7 +93,7 @@ impl<'a, R: VectorReader, S: FileSession> RunsInOrder<'a, R, S> {
     /// [`VectorFileError::NoSuchPoint`], before any IO.
     ///
     /// # Panics
-    /// If there are no points.
+    /// If there are no points, or if their records have 4 GiB or more.
     pub fn push(&mut self, points: Range<u32>) -> Result<(), VectorFileError> {
         assert!(!points.is_empty(), "a run has a record");
         let header = self.file.header();
@@ -94,37 +103,76 @@ impl<'a, R: VectorReader, S: FileSession> RunsInOrder<'a, R, S> {
             let index = points.len() - 1;
             return Err(VectorFileError::NoSuchPoint { file, index, point: last, count });
         }
-        let len = (header.offset(u64::from(last)) - start) as u32 + header.stride();
+        let len = header.offset(u64::from(last)) - start + u64::from(header.stride());
+        let len = u32::try_from(len).expect("a run has less than 4 GiB");
         self.session.submit(self.taken + self.pending.len() as u64, ReadRequest::new(start, len));
-        self.pending.push_back((points, None));
+        self.pending.push_back(Pending { points, bytes: None });
         Ok(())
     }
 
     /// Takes the next run. `None` means that none is pending, or that the stop flag is up.
     ///
     /// # Errors
-    /// [`VectorFileError::RecordDamaged`]; [`FormatError::Read`]. It may concern any pending run.
+    /// [`VectorFileError::RecordDamaged`]; [`FormatError::Read`]. The run counts as taken.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped. The next call goes on.
     pub async fn next(&mut self) -> Result<Option<RecordRun<'a>>, FormatError> {
-        let header = self.file.header();
-        loop {
-            if let Some((_, Some(_))) = self.pending.front() {
-                self.taken += 1;
-                let first = self.pending.pop_front();
-                return Ok(
-                    first.and_then(|(points, bytes)| Some(RecordRun { header, points, bytes: bytes? }))
-                );
+        poll_fn(|cx| {
+            loop {
+                if self.pending.front().is_some_and(|first| first.bytes.is_some()) {
+                    return Poll::Ready(self.take_first());
+                }
+                match self.poll_session(cx) {
+                    Poll::Ready(true) => {}
+                    Poll::Ready(false) => return Poll::Ready(Ok(None)),
+                    Poll::Pending => return Poll::Pending,
+                }
             }
-            let Some(completion) = poll_fn(|cx| self.session.poll_next(cx)).await else { return Ok(None) };
-            let (points, place) = &mut self.pending[(completion.tag - self.taken) as usize];
-            let run = RecordRun { header, points: points.clone(), bytes: completion.bytes? };
-            for (point, record) in run.iter() {
-                self.file.check_record(u64::from(point), record)?;
+        })
+        .await
+    }
+
+    /// Waits for something else, while the reads go on.
+    ///
+    /// Whoever reads something else between two calls of [`RunsInOrder::next`] must wait for it here. Reads
+    /// that have ended keep their part of the device's budget until somebody polls them.
+    ///
+    /// # Cancel safety
+    /// Of the reads, nothing is lost when the future is dropped.
+    pub async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        let mut other = pin!(other);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = other.as_mut().poll(cx) {
+                return Poll::Ready(done);
             }
-            *place = Some(run.bytes);
-        }
+            while let Poll::Ready(true) = self.poll_session(cx) {}
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Keeps the next completion until its turn comes. `false` means that none will come.
+    fn poll_session(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.session.poll_next(cx).map(|completion| {
+            let Some(completion) = completion else { return false };
+            let Pending { points, bytes } = &mut self.pending[(completion.tag - self.taken) as usize];
+            *bytes = Some(completion.bytes.map_err(FormatError::from).and_then(|bytes| {
+                let run = RecordRun { header: self.file.header(), points: points.clone(), bytes };
+                for (point, record) in run.iter() {
+                    self.file.check_record(u64::from(point), record)?;
+                }
+                Ok(run.bytes)
+            }));
+            true
+        })
+    }
+
+    /// The first pending run, which has come.
+    fn take_first(&mut self) -> Result<Option<RecordRun<'a>>, FormatError> {
+        let Some(Pending { points, bytes: Some(bytes) }) = self.pending.pop_front() else { return Ok(None) };
+        self.taken += 1;
+        Ok(Some(RecordRun { header: self.file.header(), points, bytes: bytes? }))
     }
 
     /// The runs that were asked for and not taken.

@@ -99,6 +99,11 @@ impl<'a, S: FileSession> InOrder<'a, S> {
         }
     }
 
+    /// Waits for something else, while the reads go on.
+    pub(crate) async fn beside<T>(&mut self, other: impl Future<Output = T>) -> T {
+        self.0.beside(other).await
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

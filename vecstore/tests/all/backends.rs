@@ -1,21 +1,21 @@
 //! Collections on real files, through every backend of this build.
 
-use io_core::OpenOptions;
+use io_core::{DeviceBudget, OpenOptions};
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vecstore::backends::BackendKind;
 use vecstore::collection::{
-    Collection, CollectionOptions, Durability, RecordParts, ScrollRequest, SearchRequest, SearchResult,
-    Selection,
+    Collection, CollectionOptions, Durability, RecordParts, ScrollRequest, SearchParams, SearchRequest,
+    SearchResult, Selection,
 };
 use vecstore::dataset::Clustered;
 use vecstore::field::FieldKind;
 use vecstore::filter::{Condition, Filter};
 use vecstore::input::{Rows, VectorSource};
 use vecstore::point::{Point, PointId};
-use vecstore::schema::{Placement, Placements, Schema};
+use vecstore::schema::{GraphLayout, IndexKind, Placement, Placements, Schema};
 
 const DIM: usize = 24;
 
@@ -128,6 +128,46 @@ fn what_one_backend_writes_all_read() {
             .collect();
         files.sort_unstable();
         assert!(*first.get_or_insert_with(|| files.clone()) == files, "{writer}");
+    }
+}
+
+/// A search of cells reads more cells while pages of codes are on their way. On a device that takes few reads
+/// at once they wait for each other, and none waits for ever.
+#[test]
+fn searches_end_with_a_device_of_any_depth() {
+    let (points, queries) = points(9000);
+    let cold = Placement::Cold;
+    let placement =
+        Placements { vectors: cold, codes: cold, graph: cold, ids: cold, ..Placements::default() };
+    let indexes = [(IndexKind::Cells, GraphLayout::Compact), (IndexKind::Graph, GraphLayout::Linked)];
+    // Most of the points, so of more cells than a search scans before it reads the first code.
+    let request = |query: &Vec<f32>| SearchRequest {
+        params: SearchParams { ef: 6000, ..SearchParams::default() },
+        ..SearchRequest::new(query.clone())
+    };
+    let requests: Vec<SearchRequest> = queries[..4].iter().map(request).collect();
+    let hits = |collection: &Collection| {
+        let found = collection.search_batch(requests.clone()).wait().unwrap();
+        found.into_iter().map(|result| result.hits).collect::<Vec<_>>()
+    };
+    for (index, graph) in indexes {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("c");
+        let schema = Schema { index, graph, ..schema(placement) };
+        let collection = Collection::create(&BackendKind::Mmap.backend(), &dir, &schema, &options()).unwrap();
+        collection.upsert(points.clone(), Durability::Written).wait().unwrap();
+        collection.optimize(|_| {}).wait().unwrap();
+        let expected = hits(&collection);
+        collection.close().unwrap();
+        for kind in BackendKind::plain() {
+            for depth in [1, 3] {
+                let device = DeviceBudget::new(depth, 1 << 20);
+                let open = OpenOptions::default().on_device(&device);
+                let options = CollectionOptions { open, ..options() };
+                let collection = Collection::open(&kind.backend(), &dir, &options).unwrap();
+                assert_eq!(hits(&collection), expected, "{kind}, {index}, {graph}, depth {depth}");
+            }
+        }
     }
 }
 

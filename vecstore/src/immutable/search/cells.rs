@@ -90,7 +90,6 @@ impl<F: Fn(u32) -> bool> Scan<'_, F> {
     async fn in_memory(&mut self, scores: &mut Scores, seen: &mut Vec<(u32, f32, f32)>) -> Result<(), Error> {
         let mut to_score = Vec::with_capacity(SCORED_AT_ONCE);
         loop {
-            self.of.check_stop()?;
             while to_score.len() < SCORED_AT_ONCE {
                 let Some(point) = self.next_point().await? else { break };
                 to_score.push(point);
@@ -119,9 +118,8 @@ impl<F: Fn(u32) -> bool> Scan<'_, F> {
         let mut pages_seen = HashSet::new();
         let mut reads = file.in_order(self.of.control);
         loop {
-            self.of.check_stop()?;
             while reads.len() < READ_AT_ONCE {
-                let Some(point) = self.next_point().await? else { break };
+                let Some(point) = reads.beside(self.next_point()).await? else { break };
                 let page = point / of_page;
                 if pages_seen.insert(page) {
                     let end = (page + 1).saturating_mul(of_page).min(self.segment.data.points);
@@ -148,6 +146,7 @@ impl<F: Fn(u32) -> bool> Scan<'_, F> {
         // Cells on disk are read together, those in memory need not wait.
         let at_once = if self.segment.cells.is_some() { self.ahead } else { 1 };
         loop {
+            self.of.check_stop()?;
             let step = self.search.next();
             if let CellStep::Scan(cell) = step {
                 self.to_scan.push(cell);
