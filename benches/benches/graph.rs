@@ -7,7 +7,7 @@
 
 use benches::cpu_time;
 use benches::data::{Error, Vectors, variable};
-use benches::index::Index;
+use benches::index::{IN_MEMORY, Index};
 use benches::report::{Plot, Report, Table};
 use benches::search_data::{LIMIT, SearchData, ids, recall};
 use io_core::DynBackend;
@@ -21,7 +21,7 @@ use vecstore::collection::{
     SearchResult,
 };
 use vecstore::point::{Point, PointId};
-use vecstore::schema::{Placement, Placements, Quantization, Schema};
+use vecstore::schema::{Quantization, Schema};
 
 const EFS: [usize; 12] = [12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512];
 const REPEATS: usize = 3;
@@ -48,17 +48,9 @@ struct Searched {
 
 fn measure(data: &SearchData, method: Quantization, index: Index, threads: usize) -> Result<Measured, Error> {
     let dir = tempfile::tempdir_in(variable("BENCH_DIR").unwrap_or_else(|| ".".to_owned()))?;
-    let pinned = Placement::Pinned;
-    let placement = Placements {
-        vectors: pinned,
-        codes: pinned,
-        graph: pinned,
-        payload: pinned,
-        ids: pinned,
-        indexes: pinned,
-    };
     let Vectors { dim, element, .. } = data.vectors;
-    let schema = index.of(Schema { element, quantization: method, placement, ..Schema::new(dim as u32) });
+    let schema =
+        index.of(Schema { element, quantization: method, placement: IN_MEMORY, ..Schema::new(dim as u32) });
     let options = CollectionOptions {
         background: false,
         cores: threads,

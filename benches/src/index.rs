@@ -1,8 +1,18 @@
-//! The indexes that benches compare.
+//! The indexes that benches compare, and a placement for them.
 
 use std::fmt;
 use std::str::FromStr;
-use vecstore::schema::{GraphLayout, IndexKind, Schema};
+use vecstore::schema::{GraphLayout, IndexKind, Placement, Placements, Schema};
+
+/// Everything in memory.
+pub const IN_MEMORY: Placements = Placements {
+    vectors: Placement::Pinned,
+    codes: Placement::Pinned,
+    graph: Placement::Pinned,
+    payload: Placement::Pinned,
+    ids: Placement::Pinned,
+    indexes: Placement::Pinned,
+};
 
 /// An index, with the layout of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -110,6 +110,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "interference", prepares: false, disks: &[slow(8, None, 0)] },
     of_the_processor("structures"),
     of_the_processor("graph"),
+    of_the_processor("merges"),
     of_the_processor("counts"),
     of_the_processor("codes"),
     of_the_processor("filters"),

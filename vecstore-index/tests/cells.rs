@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use vecstore_index::cells::{
     CellLayout, CellMap, CellParts, CellPartsError, CellScratch, CellSearch, CellStep, CellVectors, Cells,
-    divide,
+    CellsBefore, divide, merge,
 };
 use vecstore_index::graph::SearchStoppedError;
 use vecstore_quant::{Distance, NeighbourScorer, SplitMix64};
@@ -67,42 +67,147 @@ fn divided(vectors: &Vectors, groups: &[usize], points_each: usize) -> Cells {
     divide(vectors, groups, points_each, 7, &|| false).unwrap()
 }
 
+fn merged(vectors: &Vectors, groups: &[usize], before: CellsBefore<'_>, points_each: usize) -> Cells {
+    merge(vectors, groups, before, points_each, 7, &|| false).unwrap()
+}
+
+/// Every point is in one cell, whose centroid is the mean. Cells follow the order of the groups, and those of
+/// several groups are small.
+fn check_cells(
+    vectors: &Vectors,
+    groups: &[usize],
+    points_each: usize,
+    cells: &Cells,
+) -> Result<(), TestCaseError> {
+    let mut points = cells.points.clone();
+    points.sort_unstable();
+    prop_assert_eq!(points, (0..vectors.len() as u32).collect::<Vec<_>>());
+    let group_of = |point: u32| groups.partition_point(|&end| end <= point as usize);
+    let mut last = 0;
+    for (cell, members) in members(cells).iter().enumerate() {
+        prop_assert!(!members.is_empty());
+        let mean = |at: usize| {
+            let sum: f64 = members.iter().map(|&point| f64::from(vectors.vector(point)[at])).sum();
+            (sum / members.len() as f64) as f32
+        };
+        prop_assert_eq!(&cells.centroids[cell * 2..][..2], &[mean(0), mean(1)]);
+        let of: BTreeSet<usize> = members.iter().map(|&point| group_of(point)).collect();
+        let (first, end) = (*of.first().unwrap(), *of.last().unwrap());
+        prop_assert!(first >= last);
+        last = end;
+        prop_assert!(of.len() == 1 || members.len() <= 3 * points_each, "{} in {of:?}", members.len());
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// For any vectors, equal ones too: every point is in one cell, whose centroid is the mean.
+    /// For any vectors, equal ones too.
     #[test]
     fn every_point_is_in_one_cell(
         vectors in prop::collection::vec((-3i8..3, -3i8..3), 0..300),
         cuts in prop::collection::btree_set(0usize..300, 0..6),
         points_each in 1usize..40,
+        (sources, cells_each) in (1u32..4, 1u32..20),
     ) {
         let all = vectors.iter().flat_map(|&(x, y)| [f32::from(x), f32::from(y)]).collect();
         let vectors = Vectors { dim: 2, all };
         let count = vectors.len();
         let mut groups: Vec<usize> = cuts.into_iter().filter(|&cut| cut < count).collect();
         groups.push(count);
-        let cells = divided(&vectors, &groups, points_each);
-        let mut points = cells.points.clone();
-        points.sort_unstable();
-        prop_assert_eq!(points, (0..count as u32).collect::<Vec<_>>());
-        let group_of = |point: u32| groups.partition_point(|&end| end <= point as usize);
-        let mut last = 0;
-        for (cell, members) in members(&cells).iter().enumerate() {
-            prop_assert!(!members.is_empty());
-            let mean = |at: usize| {
-                let sum: f64 = members.iter().map(|&point| f64::from(vectors.vector(point)[at])).sum();
-                (sum / members.len() as f64) as f32
-            };
-            prop_assert_eq!(&cells.centroids[cell * 2..][..2], &[mean(0), mean(1)]);
-            // Cells follow the order of the groups. Those of several groups are small.
-            let of: BTreeSet<usize> = members.iter().map(|&point| group_of(point)).collect();
-            let (first, end) = (*of.first().unwrap(), *of.last().unwrap());
-            prop_assert!(first >= last);
-            last = end;
-            prop_assert!(of.len() == 1 || members.len() <= 3 * points_each, "{} in {of:?}", members.len());
-        }
+        check_cells(&vectors, &groups, points_each, &divided(&vectors, &groups, points_each))?;
+        // The points of each source go to its cells in turn. Some have none.
+        let cell = |point: u32| match point % 7 {
+            0 => CellsBefore::NONE,
+            _ => point % sources * cells_each + point / sources % cells_each,
+        };
+        let of_points: Vec<u32> = (0..count as u32).map(cell).collect();
+        let ends: Vec<u32> = (1..=sources).map(|source| source * cells_each).collect();
+        let cells = merged(&vectors, &groups, CellsBefore { of_points: &of_points, ends: &ends }, points_each);
+        check_cells(&vectors, &groups, points_each, &cells)?;
     }
+}
+
+/// The squared distances of some points from a centre, added.
+fn spread(vectors: &Vectors, points: &[u32], centre: &[f32]) -> f64 {
+    points.iter().map(|&point| f64::from(-Distance::Euclid.score(vectors.vector(point), centre))).sum()
+}
+
+/// The squared distances of all points from the centroids of their cells, added.
+fn spread_within(vectors: &Vectors, cells: &Cells) -> f64 {
+    let members = members(cells);
+    members.iter().zip(cells.centroids.chunks(DIM)).map(|(some, centre)| spread(vectors, some, centre)).sum()
+}
+
+/// The cells of sources that have a part of the points each: point 0, `parts`, and so on.
+fn cells_of_parts(vectors: &Vectors, parts: u32) -> (Vec<u32>, Vec<u32>) {
+    let count = vectors.len() as u32;
+    let (mut of_points, mut ends) = (vec![0; count as usize], Vec::new());
+    for part in 0..parts {
+        let own: Vec<u32> = (part..count).step_by(parts as usize).collect();
+        let all = own.iter().flat_map(|&point| vectors.vector(point)).copied().collect();
+        let first = ends.last().copied().unwrap_or(0);
+        let members = members(&divided(&Vectors { dim: DIM, all }, &[own.len()], 100));
+        for (cell, members) in (first..).zip(&members) {
+            members.iter().for_each(|&point| of_points[own[point as usize] as usize] = cell);
+        }
+        ends.push(first + members.len() as u32);
+    }
+    (of_points, ends)
+}
+
+#[test]
+fn merged_cells_are_about_as_good_as_new_ones() {
+    let vectors = Vectors::around_centres(20_000, Distance::Euclid, 3);
+    let new = divided(&vectors, &[20_000], 100);
+    for (parts, known) in [(1, 20_000), (2, 20_000), (8, 20_000), (2, 12_000)] {
+        let (mut of_points, ends) = cells_of_parts(&vectors, parts);
+        of_points[known..].fill(CellsBefore::NONE);
+        let before = CellsBefore { of_points: &of_points, ends: &ends };
+        let cells = merged(&vectors, &[20_000], before, 100);
+        let members = members(&cells);
+        assert!((150..300).contains(&members.len()), "{parts} parts: {} cells", members.len());
+        assert!(members.iter().all(|members| members.len() <= 300), "{parts} parts: no cell is much larger");
+        let worse = spread_within(&vectors, &cells) / spread_within(&vectors, &new);
+        assert!(worse < 1.01, "{parts} parts: {worse} of the spread of new cells");
+    }
+}
+
+/// Points of divided cells, and those around them, go to the nearest of the new centroids.
+#[test]
+fn merged_points_are_in_the_nearest_cells() {
+    let mut random = SplitMix64::new(9, 0);
+    let vectors = Vectors { dim: DIM, all: (0..4000 * DIM).map(|_| random.normal()).collect() };
+    let (of_points, ends) = cells_of_parts(&vectors, 2);
+    let cells = merged(&vectors, &[4000], CellsBefore { of_points: &of_points, ends: &ends }, 100);
+    let to = |centroid: &[f32], point: u32| Distance::Euclid.score(vectors.vector(point), centroid);
+    let centroids: Vec<&[f32]> = cells.centroids.chunks(DIM).collect();
+    let is_nearest = |(cell, point): (usize, u32)| {
+        centroids.iter().filter(|other| to(other, point) > to(centroids[cell], point)).count() == 0
+    };
+    let all = members(&cells).into_iter().enumerate();
+    let near = all.flat_map(|(cell, members)| members.into_iter().map(move |point| (cell, point)));
+    let near = near.filter(|&at| is_nearest(at)).count();
+    // Without going on to the nearest, it would be 3,171.
+    assert!(near > 3300, "{near} of 4000 points are in the nearest cell");
+}
+
+#[test]
+fn points_that_are_all_alike_are_spread_over_cells() {
+    let vectors = Vectors { dim: DIM, all: vec![1.0; 1000 * DIM] };
+    let of_points: Vec<u32> = (0..1000).map(|point| point / 25).collect();
+    let cells = merged(&vectors, &[1000], CellsBefore { of_points: &of_points, ends: &[16, 40] }, 20);
+    assert!(members(&cells).iter().all(|members| members.len() <= 40));
+}
+
+/// Of very many small cells, nothing is kept.
+#[test]
+fn cells_that_are_too_many_are_made_anew() {
+    let vectors = Vectors::around_centres(2000, Distance::Euclid, 3);
+    let of_points: Vec<u32> = (0..2000).collect();
+    let cells = merged(&vectors, &[2000], CellsBefore { of_points: &of_points, ends: &[2000] }, 50);
+    assert_eq!(cells, divided(&vectors, &[2000], 50));
 }
 
 #[test]
@@ -112,36 +217,38 @@ fn cells_have_about_the_wanted_size_and_near_points() {
     let members = members(&cells);
     assert!((150..300).contains(&members.len()), "{} cells", members.len());
     assert!(members.iter().all(|members| members.len() <= 200), "no cell is much larger");
-    let spread = |points: &[u32], centre: &[f32]| -> f64 {
-        points.iter().map(|&point| f64::from(-Distance::Euclid.score(vectors.vector(point), centre))).sum()
-    };
-    let within: f64 =
-        members.iter().zip(cells.centroids.chunks(DIM)).map(|(some, centre)| spread(some, centre)).sum();
+    let within = spread_within(&vectors, &cells);
     let all: Vec<u32> = (0..20_000).collect();
     let mean: Vec<f32> = (0..DIM)
         .map(|at| all.iter().map(|&point| vectors.vector(point)[at]).sum::<f32>() / 20_000.0)
         .collect();
     // The centres alone leave a fifth: 0.25 of 1.25.
-    let part = within / spread(&all, &mean);
+    let part = within / spread(&vectors, &all, &mean);
     assert!(part < 0.2, "{part} of the spread is left");
 }
 
 #[test]
 fn cells_are_the_same_on_any_number_of_threads() {
     let vectors = Vectors::around_centres(5000, Distance::Cosine, 3);
+    let (of_points, ends) = cells_of_parts(&vectors, 2);
+    let before = CellsBefore { of_points: &of_points, ends: &ends };
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| divided(&vectors, &[2000, 2010, 5000], 64))
+        let groups = [2000, 2010, 5000];
+        pool.install(|| (divided(&vectors, &groups, 64), merged(&vectors, &groups, before, 64)))
     };
     let one = on(1);
     assert_eq!(one, on(3));
-    assert_ne!(one, divide(&vectors, &[2000, 2010, 5000], 64, 8, &|| false).unwrap());
+    assert_ne!(one.0, divide(&vectors, &[2000, 2010, 5000], 64, 8, &|| false).unwrap());
 }
 
 #[test]
 fn a_stop_ends_the_division() {
     let vectors = Vectors::around_centres(3000, Distance::Cosine, 3);
     assert_eq!(divide(&vectors, &[3000], 64, 7, &|| true), Err(SearchStoppedError));
+    let (of_points, ends) = cells_of_parts(&vectors, 2);
+    let before = CellsBefore { of_points: &of_points, ends: &ends };
+    assert_eq!(merge(&vectors, &[3000], before, 64, 7, &|| true), Err(SearchStoppedError));
 }
 
 /// Cells with their codes, over vectors in the order of the cells.

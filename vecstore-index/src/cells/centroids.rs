@@ -71,6 +71,20 @@ impl Centroids {
         Self { dim, vectors, nearest, groups, of_groups }
     }
 
+    /// Centroids that were found elsewhere, in groups of near ones. Also returns their order.
+    pub(super) fn of_others(vectors: &[f32], dim: usize, seed: u64, stop: &Stop<'_>) -> (Self, Vec<u32>) {
+        let flat = Flat { dim, vectors };
+        let all: Vec<u32> = (0..flat.len() as u32).collect();
+        let count = (all.len() as f64).sqrt().ceil() as usize;
+        let nearest = Nearest::of(&centroids(&flat, &all, count, &mut SplitMix64::new(seed, 0), stop), dim);
+        let groups = for_each(&flat, &all, stop, |vector, scores| nearest.to(vector, scores));
+        let members = by_group(&groups, count);
+        let sizes: Vec<usize> = members.iter().map(Vec::len).collect();
+        let order = members.concat();
+        let vectors = order.iter().flat_map(|&one| &vectors[one as usize * dim..][..dim]).copied().collect();
+        (Self::new(vectors, &sizes, dim), order)
+    }
+
     /// Some of the centroids, in ascending order.
     pub(super) fn only(&self, some: &[u32]) -> Self {
         let vectors = some.iter().flat_map(|&centroid| self.vector(centroid)).copied().collect();
@@ -86,12 +100,30 @@ impl Centroids {
         &self.vectors[centroid as usize * self.dim..][..self.dim]
     }
 
+    /// The numbers of the `count` nearest centroids, but for the rounding of codes, and for those of far
+    /// groups. The nearest first.
+    pub(super) fn near(&self, vector: &[f32], count: usize, scores: &mut Vec<f32>) -> Vec<u32> {
+        let query = ScalarQuery::new(Distance::Euclid, vector);
+        let some = self.of_near_groups(&query, scores);
+        self.nearest.first_of(&query, some, count, scores)
+    }
+
     /// The number of the nearest centroid, but for the rounding of codes, and for those of far groups.
     pub(super) fn nearest(&self, vector: &[f32], scores: &mut Vec<f32>) -> u32 {
         let query = ScalarQuery::new(Distance::Euclid, vector);
-        let groups = self.of_groups.first(&query, GROUPS_NEAR, scores);
-        let some: Vec<u32> = groups.iter().flat_map(|&group| self.groups[group as usize].clone()).collect();
+        let some = self.of_near_groups(&query, scores);
         self.nearest.among(&query, &some, scores)
+    }
+
+    /// As [`Centroids::nearest`], among some centroids.
+    pub(super) fn nearest_among(&self, vector: &[f32], some: &[u32], scores: &mut Vec<f32>) -> u32 {
+        self.nearest.among(&ScalarQuery::new(Distance::Euclid, vector), some, scores)
+    }
+
+    /// The centroids of near groups.
+    fn of_near_groups(&self, query: &ScalarQuery, scores: &mut Vec<f32>) -> Vec<u32> {
+        let groups = self.of_groups.first(query, GROUPS_NEAR, scores);
+        groups.iter().flat_map(|&group| self.groups[group as usize].clone()).collect()
     }
 
     /// The nearest centroid of each of some points.

@@ -62,18 +62,30 @@ pub fn divide(
     seed: u64,
     stop: &(impl Fn() -> bool + Sync),
 ) -> Result<Cells, SearchStoppedError> {
-    assert_eq!(groups.last().copied().unwrap_or(0), vectors.len(), "groups of all points");
     let points_each = points_each.max(1);
-    let is_large = |points: &Range<u32>| points.len() > points_each * DIVIDED_ABOVE;
+    let members = in_groups(vectors, groups, points_each, |group| {
+        divide_group(vectors, &group.collect::<Vec<_>>(), points_each, seed, stop)
+    })?;
+    cells_of(vectors, &members, stop)
+}
+
+/// Makes cells of groups. Small groups are packed, and `divide` divides each large one.
+pub(super) fn in_groups(
+    vectors: &impl CellVectors,
+    groups: &[usize],
+    points_each: usize,
+    divide: impl Fn(Range<u32>) -> Result<Vec<Vec<u32>>, SearchStoppedError>,
+) -> Result<Vec<Vec<u32>>, SearchStoppedError> {
+    assert_eq!(groups.last().copied().unwrap_or(0), vectors.len(), "groups of all points");
     let mut members: Vec<Vec<u32>> = Vec::new();
     // Small groups that wait for more.
     let mut packed = 0..0;
     for &end in groups {
         let group = packed.end..end as u32;
-        if is_large(&group) {
+        if group.len() > points_each * DIVIDED_ABOVE {
             members.extend((!packed.is_empty()).then(|| packed.collect()));
-            members.extend(divide_group(vectors, &group, points_each, seed, stop)?);
             packed = group.end..group.end;
+            members.extend(divide(group)?);
         } else {
             packed.end = group.end;
             if packed.len() >= points_each {
@@ -83,83 +95,132 @@ pub fn divide(
         }
     }
     members.extend((!packed.is_empty()).then(|| packed.collect()));
+    Ok(members)
+}
+
+/// The means of the points of cells.
+pub(super) fn centroids_of(
+    vectors: &impl CellVectors,
+    members: &[Vec<u32>],
+    stop: &Stop<'_>,
+) -> Result<Vec<f32>, SearchStoppedError> {
     let mean_of = |members: &Vec<u32>| match stop() {
         true => Vec::new(),
         false => mean(vectors, members.iter().copied()),
     };
     let means: Vec<Vec<f32>> = members.par_iter().map(mean_of).collect();
-    if stop() {
-        return Err(SearchStoppedError);
-    }
+    check(stop)?;
+    Ok(means.concat())
+}
+
+/// Cells of these points.
+pub(super) fn cells_of(
+    vectors: &impl CellVectors,
+    members: &[Vec<u32>],
+    stop: &Stop<'_>,
+) -> Result<Cells, SearchStoppedError> {
     let mut end = 0;
     let ends = members.iter().map(|members| {
         end += members.len() as u32;
         end
     });
-    Ok(Cells { ends: ends.collect(), centroids: means.concat(), points: members.concat() })
+    let ends = ends.collect();
+    Ok(Cells { ends, centroids: centroids_of(vectors, members, stop)?, points: members.concat() })
 }
 
-/// Divides the points of a group. None of the cells is empty.
-fn divide_group(
+/// Divides the points of a group, of which there are many. None of the cells is empty.
+pub(super) fn divide_group(
     vectors: &impl CellVectors,
-    group: &Range<u32>,
+    group: &[u32],
     points_each: usize,
     seed: u64,
     stop: &Stop<'_>,
 ) -> Result<Vec<Vec<u32>>, SearchStoppedError> {
-    let count = group.len();
-    let cells = count.div_ceil(points_each);
-    let sampled = count.min(cells * SAMPLE_EACH);
-    let sample: Vec<u32> = (0..sampled).map(|index| group.start + (index * count / sampled) as u32).collect();
+    let cells = group.len().div_ceil(points_each);
+    let sample = sample(group, cells * SAMPLE_EACH);
     let trained = Centroids::train(vectors, &sample, cells, seed, stop);
-    let check_stop = || if stop() { Err(SearchStoppedError) } else { Ok(()) };
-    check_stop()?;
-    let all: Vec<u32> = group.clone().collect();
-    let groups = trained.nearest_of(vectors, &all, stop);
-    check_stop()?;
-    let members = by_group(&groups, trained.len());
-    let mut members: Vec<Vec<u32>> =
-        members.into_iter().map(|members| members.into_iter().map(|at| all[at as usize]).collect()).collect();
-    // Points of small cells go to the nearest of the others.
+    check(stop)?;
+    let nearest = trained.nearest_of(vectors, group, stop);
+    check(stop)?;
+    let members = by_group(&nearest, trained.len());
+    let members = members.into_iter().map(|members| members.iter().map(|&at| group[at as usize]).collect());
+    let members = dissolve(vectors, &trained, members.collect(), points_each, stop)?;
+    divide_large(vectors, members, points_each, seed, stop)
+}
+
+/// Some points, spread evenly over all.
+fn sample(points: &[u32], count: usize) -> Vec<u32> {
+    let count = points.len().min(count);
+    (0..count).map(|index| points[index * points.len() / count]).collect()
+}
+
+pub(super) fn check(stop: &Stop<'_>) -> Result<(), SearchStoppedError> {
+    if stop() { Err(SearchStoppedError) } else { Ok(()) }
+}
+
+/// Moves the points of small cells to the nearest of the others. `centroids` has those of all cells.
+pub(super) fn dissolve(
+    vectors: &impl CellVectors,
+    centroids: &Centroids,
+    mut members: Vec<Vec<u32>>,
+    points_each: usize,
+    stop: &Stop<'_>,
+) -> Result<Vec<Vec<u32>>, SearchStoppedError> {
     let is_small = |members: &[u32]| members.len() * DISSOLVED_BELOW < points_each;
-    let (small, kept): (Vec<u32>, Vec<u32>) =
+    let (small, others): (Vec<u32>, Vec<u32>) =
         (0..members.len() as u32).partition(|&cell| is_small(&members[cell as usize]));
-    if !kept.is_empty() {
-        let homeless: Vec<u32> = small.iter().flat_map(|&cell| &members[cell as usize]).copied().collect();
-        let homes = trained.only(&kept).nearest_of(vectors, &homeless, stop);
-        check_stop()?;
-        members = kept.iter().map(|&cell| std::mem::take(&mut members[cell as usize])).collect();
-        homeless.iter().zip(homes).for_each(|(&point, cell)| members[cell as usize].push(point));
+    if others.is_empty() {
+        return Ok(members);
     }
+    let homeless: Vec<u32> = small.iter().flat_map(|&cell| &members[cell as usize]).copied().collect();
+    let homes = centroids.only(&others).nearest_of(vectors, &homeless, stop);
+    check(stop)?;
+    for (&point, home) in homeless.iter().zip(homes) {
+        members[others[home as usize] as usize].push(point);
+    }
+    let mut cell = 0;
+    members.retain(|_| {
+        cell += 1;
+        others.binary_search(&(cell - 1)).is_ok()
+    });
+    Ok(members)
+}
+
+/// Divides the cells that have too many points, and drops those without any.
+pub(super) fn divide_large(
+    vectors: &impl CellVectors,
+    members: Vec<Vec<u32>>,
+    points_each: usize,
+    seed: u64,
+    stop: &Stop<'_>,
+) -> Result<Vec<Vec<u32>>, SearchStoppedError> {
     let divided = members.into_par_iter().enumerate().flat_map_iter(|(cell, members)| {
-        parts(vectors, members, points_each, &mut SplitMix64::new(seed, cell as u64), stop)
+        if members.len() <= points_each * DIVIDED_ABOVE {
+            return vec![members];
+        }
+        parts(vectors, &members, points_each, &mut SplitMix64::new(seed, cell as u64), stop)
     });
     let divided: Vec<Vec<u32>> = divided.filter(|members| !members.is_empty()).collect();
-    check_stop()?;
+    check(stop)?;
     Ok(divided)
 }
 
 /// Divides a cell that has too many points. Points that are all alike are divided as they come.
 fn parts(
     vectors: &impl CellVectors,
-    points: Vec<u32>,
+    points: &[u32],
     points_each: usize,
     random: &mut SplitMix64,
     stop: &Stop<'_>,
 ) -> Vec<Vec<u32>> {
-    let points_max = points_each * DIVIDED_ABOVE;
-    if points.len() <= points_max {
-        return vec![points];
-    }
     let count = points.len().div_ceil(points_each).min(PARTS_MAX);
-    let sampled = points.len().min(count * SAMPLE_EACH);
-    let sample: Vec<u32> = (0..sampled).map(|index| points[index * points.len() / sampled]).collect();
+    let sample = sample(points, count * SAMPLE_EACH);
     let nearest = Nearest::of(&centroids(vectors, &sample, count, random, stop), vectors.dim());
-    let groups = for_each(vectors, &points, stop, |vector, scores| nearest.to(vector, scores));
+    let groups = for_each(vectors, points, stop, |vector, scores| nearest.to(vector, scores));
     let groups = by_group(&groups, count).into_iter();
     let groups = groups.map(|group| group.into_iter().map(|at| points[at as usize]).collect::<Vec<u32>>());
     let parts = groups.flat_map(|group| match group.len() {
-        len if len <= points_max => vec![group],
+        len if len <= points_each * DIVIDED_ABOVE => vec![group],
         _ => group.chunks(points_each).map(<[u32]>::to_vec).collect(),
     });
     parts.collect()

@@ -31,8 +31,7 @@ impl Nearest {
 
     /// As [`Nearest::to`], among some of the centroids.
     pub(super) fn among(&self, query: &ScalarQuery, some: &[u32], scores: &mut Vec<f32>) -> u32 {
-        scores.resize(some.len(), 0.0);
-        query.score_many(&self.codes, some, scores);
+        self.score(query, some, scores);
         let mut best = (f32::NEG_INFINITY, some.first().copied().unwrap_or(0));
         for (&centroid, &score) in some.iter().zip(&*scores) {
             if score > best.0 {
@@ -42,18 +41,34 @@ impl Nearest {
         best.1
     }
 
+    /// The scores of some of the centroids.
+    pub(super) fn score(&self, query: &ScalarQuery, some: &[u32], scores: &mut Vec<f32>) {
+        scores.resize(some.len(), 0.0);
+        query.score_many(&self.codes, some, scores);
+    }
+
     /// The numbers of the `count` nearest centroids, the nearest first.
     pub(super) fn first(&self, query: &ScalarQuery, count: usize, scores: &mut Vec<f32>) -> Vec<u32> {
-        scores.resize(self.all.len(), 0.0);
-        query.score_many(&self.codes, &self.all, scores);
-        let nearer = |a: &u32, b: &u32| scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b));
-        let mut first = self.all.clone();
+        self.first_of(query, self.all.clone(), count, scores)
+    }
+
+    /// As [`Nearest::first`], among some of the centroids.
+    pub(super) fn first_of(
+        &self,
+        query: &ScalarQuery,
+        some: Vec<u32>,
+        count: usize,
+        scores: &mut Vec<f32>,
+    ) -> Vec<u32> {
+        self.score(query, &some, scores);
+        let mut first: Vec<(f32, u32)> = scores.iter().copied().zip(some).collect();
+        let nearer = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
         if count < first.len() {
             first.select_nth_unstable_by(count, nearer);
             first.truncate(count);
         }
         first.sort_unstable_by(nearer);
-        first
+        first.into_iter().map(|(_, centroid)| centroid).collect()
     }
 }
 

@@ -118,6 +118,18 @@ impl CellMap {
         start..self.parts.ends[cell as usize]
     }
 
+    /// The cell of a point.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such point.
+    #[must_use]
+    pub fn of(&self, point: u32) -> u32 {
+        let cell = self.parts.ends.partition_point(|&end| end <= point);
+        assert!(cell < self.len(), "a point of the cells");
+        cell as u32
+    }
+
     /// The score of a centroid for a prepared query.
     ///
     /// # Panics
@@ -138,11 +150,12 @@ impl CellMap {
         &self.parts.centroids[cell as usize * self.dim..][..self.dim]
     }
 
-    /// Writes what each cell promises a prepared query: the score that its best points may well have.
-    pub(super) fn promises(&self, prepared: &[f32], promises: &mut Vec<f32>) {
+    /// Writes what each cell promises a prepared query: the score that its best points may well have, if they
+    /// are as many spreads from the centroid as the reach.
+    pub(super) fn promises(&self, prepared: &[f32], reach: f32, promises: &mut Vec<f32>) {
         promises.resize(self.len(), 0.0);
         ScalarQuery::new(self.distance, prepared).score_many(&self.codes, &self.all, promises);
-        let CellParts { spreads, reach, .. } = &self.parts;
+        let spreads = &self.parts.spreads;
         let length = match self.distance {
             Distance::Dot => prepared.iter().map(|x| x * x).sum::<f32>().sqrt(),
             Distance::Cosine | Distance::Euclid => 1.0,

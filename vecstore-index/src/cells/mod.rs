@@ -10,6 +10,7 @@
 //! | module | concern |
 //! |---|---|
 //! | `divide` | points into cells |
+//! | `merge` | cells of cells that are there |
 //! | `kmeans`, `centroids` | centroids of near vectors, in two levels |
 //! | `map` | where cells are, and what they promise a query |
 //! | `reach` | learning how far to look |
@@ -24,10 +25,12 @@ mod divide;
 mod kmeans;
 mod layout;
 mod map;
+mod merge;
 mod reach;
 mod search;
 
 pub use divide::{CellVectors, Cells, divide};
 pub use layout::CellLayout;
 pub use map::{CellMap, CellParts, CellPartsError};
+pub use merge::{CellsBefore, merge};
 pub use search::{CellScratch, CellSearch, CellStep};

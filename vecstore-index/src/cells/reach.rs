@@ -2,23 +2,43 @@
 
 use super::divide::{CellVectors, Cells};
 use super::map::CellMap;
+use crate::pool::Pool;
 use crate::top_k::TopK;
 use rayon::prelude::*;
 
 /// Neighbours of a sampled point that a search should find.
 const NEIGHBOURS: usize = 10;
-/// The part of these neighbours whose cells a search should scan that keeps no more than these. A search that
-/// keeps more of them scans more cells. So it finds 95 % of ten neighbours if it keeps about twenty.
-const FOUND: f64 = 0.88;
+/// Points that this search keeps.
+const KEPT: usize = 20;
+/// The part of the neighbours that it should find.
+const FOUND: f64 = 0.96;
+/// The number of reaches that are tried.
+const TRIED: usize = 16;
 /// The most pairs of points that are scored.
 const PAIRS_MAX: usize = 8_000_000;
 /// The least and most number of sampled points.
 const SAMPLE: (usize, usize) = (16, 200);
 
+/// A sampled point that is searched for.
+struct Sampled {
+    vector: Vec<f32>,
+    /// The scores of all other points, in the order of the cells. Nobody looks for the point itself.
+    scores: Vec<f32>,
+    /// The scores and places of its neighbours.
+    neighbours: Vec<(f32, u32)>,
+}
+
+impl Sampled {
+    /// The score of the last neighbour.
+    fn worst(&self) -> f32 {
+        self.neighbours.last().map_or(f32::NEG_INFINITY, |last| last.0)
+    }
+}
+
 impl CellMap {
     /// Learns [`CellParts::reach`](super::CellParts::reach) from points that are searched for. `score` is the
-    /// score of two points. The points of the map are those of `cells`, in their order. It learns less once
-    /// `stop` returns true. Uses the current rayon pool.
+    /// score of two points. The points of the map are those of `cells`, in their order. It learns nothing
+    /// once `stop` returns true. Uses the current rayon pool.
     ///
     /// # Panics
     ///
@@ -32,30 +52,67 @@ impl CellMap {
     ) {
         assert_eq!(self.parts().ends, cells.ends, "the cells of the map");
         let count = cells.points.len();
-        let sampled = (PAIRS_MAX / count.max(1)).clamp(SAMPLE.0, SAMPLE.1).min(count);
-        let needed = (0..sampled).into_par_iter().flat_map_iter(|index| {
-            let point = cells.points[index * count / sampled];
+        let samples = (PAIRS_MAX / count.max(1)).clamp(SAMPLE.0, SAMPLE.1).min(count);
+        let sampled = |index: usize| {
+            let point = cells.points[index * count / samples];
             let mut vector = vec![0.0; vectors.dim()];
             vectors.read(point, &mut vector);
-            let mut nearest = TopK::new(NEIGHBOURS, |a: &(f32, u32), b: &(f32, u32)| {
-                b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
-            });
-            for (place, &other) in (0..).zip(&cells.points).take_while(|_| !stop()) {
-                if other != point {
-                    nearest.offer((score(point, other), place));
-                }
-            }
-            let nearest = nearest.into_sorted();
-            let worst = nearest.last().map_or(f32::NEG_INFINITY, |last| last.0);
-            let reach = |(_, place)| {
-                let cell = cells.ends.partition_point(|&end| end <= place) as u32;
-                self.reach_for(&vector, cell, worst)
-            };
-            nearest.into_iter().map(reach).collect::<Vec<f32>>()
-        });
+            let score = |&other: &u32| if other == point { f32::NEG_INFINITY } else { score(point, other) };
+            let scores: Vec<f32> = cells.points.iter().take_while(|_| !stop()).map(score).collect();
+            let nearer = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+            let mut nearest = TopK::new(NEIGHBOURS, nearer);
+            scores.iter().copied().zip(0..).for_each(|scored| nearest.offer(scored));
+            let mut neighbours = nearest.into_sorted();
+            neighbours.retain(|scored| scored.0 > f32::NEG_INFINITY);
+            Sampled { vector, scores, neighbours }
+        };
+        // The scores of a sample take much memory, so they are found twice.
+        let needed = (0..samples).into_par_iter().flat_map_iter(|index| self.needed(&sampled(index)));
         let mut needed: Vec<f32> = needed.collect();
+        let wanted = (needed.len() as f64 * FOUND) as u64;
+        needed.retain(|reach| reach.is_finite());
         needed.sort_unstable_by(f32::total_cmp);
-        needed.truncate((needed.len() as f64 * FOUND) as usize + 1);
-        self.set_reach(needed.into_iter().rfind(|reach| reach.is_finite()).unwrap_or(0.0));
+        let Some(last) = needed.len().checked_sub(1) else { return };
+        let tried: Vec<f32> = (0..=TRIED).map(|step| needed[last * step / TRIED]).collect();
+        let found = (0..samples).into_par_iter().map(|index| {
+            let of = sampled(index);
+            tried.iter().map(|&reach| self.found(&of, reach, stop)).collect::<Vec<u64>>()
+        });
+        let add = |a: Vec<u64>, b: Vec<u64>| a.iter().zip(b).map(|(a, b)| a + b).collect();
+        let found = found.reduce(|| vec![0; tried.len()], add);
+        if !stop() {
+            let least = found.iter().position(|&found| found >= wanted).unwrap_or(TRIED);
+            // Between the last that finds too few and the first that does not.
+            let before = least.saturating_sub(1);
+            let part = (wanted - found[before].min(wanted)) as f32
+                / found[least].saturating_sub(found[before]).max(1) as f32;
+            self.set_reach(tried[before] + (tried[least] - tried[before]) * part.min(1.0));
+        }
+    }
+
+    /// The reach that the cell of each neighbour needs to promise the last of them.
+    fn needed(&self, of: &Sampled) -> Vec<f32> {
+        let reach = |&(_, place): &(f32, u32)| self.reach_for(&of.vector, self.of(place), of.worst());
+        of.neighbours.iter().map(reach).collect()
+    }
+
+    /// How many neighbours a search with this reach finds.
+    fn found(&self, of: &Sampled, reach: f32, stop: &(impl Fn() -> bool + Sync)) -> u64 {
+        let mut promises = Vec::new();
+        self.promises(&of.vector, reach, &mut promises);
+        let mut cells: Vec<u32> = (0..self.len() as u32).collect();
+        let promise = |cell: u32| promises[cell as usize];
+        cells.sort_unstable_by(|&a, &b| promise(b).total_cmp(&promise(a)).then(a.cmp(&b)));
+        let mut kept = Pool::default();
+        kept.begin(KEPT);
+        for cell in cells {
+            if stop() || kept.is_full() && promise(cell) <= kept.score_of(KEPT) {
+                break;
+            }
+            self.points(cell).for_each(|point| kept.push(point, of.scores[point as usize]));
+        }
+        // Any of equal points will do.
+        let as_good = kept.candidates().filter(|candidate| candidate.score >= of.worst()).count();
+        as_good.min(of.neighbours.len()) as u64
     }
 }

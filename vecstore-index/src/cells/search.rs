@@ -73,7 +73,7 @@ impl<'s, F: Fn(u32) -> bool> CellSearch<'s, F> {
         may_find: F,
     ) -> Self {
         let CellScratch { promises, cells, waiting, best, .. } = &mut *scratch;
-        map.promises(prepared, promises);
+        map.promises(prepared, map.parts().reach, promises);
         let mut all = std::mem::take(cells).into_vec();
         all.clear();
         let scanned = (0..).zip(&*promises).filter(|&(cell, _)| may_scan(map.points(cell)));

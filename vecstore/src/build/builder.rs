@@ -85,7 +85,7 @@ impl SegmentBuilder<'_> {
         if self.schema.index == IndexKind::Cells {
             let codes = self.encode(sources, &points, None).await?;
             (self.progress)(BuildStage::Index, 0, total);
-            let (map, order) = self.divide(&codes, &groups)?;
+            let (map, order) = self.divide(sources, &points, &codes, &groups)?;
             drop(codes);
             (self.progress)(BuildStage::Index, total, total);
             points.reorder(&order);

@@ -1,15 +1,18 @@
 //! Dividing the points of a segment into cells, and writing the codes of these.
 
 use super::builder::SegmentBuilder;
+use super::read::Collected;
+use super::source::Source;
 use crate::background::{BackgroundWriter, pool};
 use crate::error::Error;
 use crate::immutable::cells::{cell_layout, encode_block};
+use crate::immutable::segment::IndexData;
 use crate::schema::Schema;
 use rayon::prelude::*;
 use std::ops::Range;
 use vecstore_format::vector_file::VectorFileWriter;
 use vecstore_format::{ElementType, FileIdentity};
-use vecstore_index::cells::{CellLayout, CellMap, CellParts, CellVectors, divide};
+use vecstore_index::cells::{CellLayout, CellMap, CellParts, CellVectors, CellsBefore, divide, merge};
 use vecstore_quant::{CodeScores, NEIGHBOURS_MAX, ScalarCodes};
 
 /// The points that a cell should have. With more of them, a search scans more codes. With fewer, centroids
@@ -34,12 +37,26 @@ impl CellVectors for Decoded<'_> {
 }
 
 impl SegmentBuilder<'_> {
-    /// Divides points into cells. Also returns the order in which the cells have them.
-    pub(super) fn divide(&self, codes: &ScalarCodes, groups: &[usize]) -> Result<(CellMap, Vec<u32>), Error> {
+    /// Divides points into cells. Also returns the order in which the cells have them. If points have
+    /// cells already, the new ones come from these.
+    pub(super) fn divide(
+        &self,
+        sources: &[Source<'_>],
+        points: &Collected,
+        codes: &ScalarCodes,
+        groups: &[usize],
+    ) -> Result<(CellMap, Vec<u32>), Error> {
         let Schema { distance, hnsw, .. } = self.schema;
         let vectors = Decoded(codes);
+        let before = cells_before(sources, points);
         pool()?.install(|| {
-            let cells = divide(&vectors, groups, POINTS_EACH, hnsw.seed, &|| self.is_stopped());
+            let stop = || self.is_stopped();
+            let cells = match &before {
+                Some((of_points, ends)) => {
+                    merge(&vectors, groups, CellsBefore { of_points, ends }, POINTS_EACH, hnsw.seed, &stop)
+                }
+                None => divide(&vectors, groups, POINTS_EACH, hnsw.seed, &stop),
+            };
             let cells = cells.map_err(|_| Error::Stopped)?;
             let starts = [0].iter().chain(&cells.ends);
             let ranges: Vec<Range<u32>> = starts.zip(&cells.ends).map(|(&start, &end)| start..end).collect();
@@ -68,6 +85,34 @@ impl SegmentBuilder<'_> {
             if self.is_stopped() { Err(Error::Stopped) } else { Ok((map, cells.points)) }
         })
     }
+}
+
+fn cell_map<'a>(source: &'a Source<'_>) -> Option<&'a CellMap> {
+    match source {
+        Source::Immutable { segment, .. } => match &segment.data.index {
+            IndexData::Cells(cells) => Some(&cells.map),
+            IndexData::Graph(_) => None,
+        },
+        Source::Mutable { .. } => None,
+    }
+}
+
+/// The cell of each point, and the end of each source's cells. `None` if no source has cells.
+fn cells_before(sources: &[Source<'_>], points: &Collected) -> Option<(Vec<u32>, Vec<u32>)> {
+    let maps: Vec<Option<&CellMap>> = sources.iter().map(cell_map).collect();
+    let ends = maps.iter().flatten().scan(0, |end, map| {
+        *end += map.len() as u32;
+        Some(*end)
+    });
+    let ends: Vec<u32> = ends.collect();
+    let mut firsts = [0].iter().chain(&ends);
+    let maps: Vec<Option<(u32, &CellMap)>> =
+        maps.iter().map(|map| map.and_then(|map| Some((*firsts.next()?, map)))).collect();
+    let of_points = points.origins.iter().map(|origin| match maps[origin.source as usize] {
+        Some((first, map)) => first + map.of(origin.point),
+        None => CellsBefore::NONE,
+    });
+    (!ends.is_empty()).then(|| (of_points.collect(), ends))
 }
 
 /// Writes the blocks of cells, from the vectors of all points in their order.

@@ -5,6 +5,7 @@
 
 mod backends;
 mod background;
+mod cells;
 mod collection;
 #[path = "../common/mod.rs"]
 mod common;
