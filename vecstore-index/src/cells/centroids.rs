@@ -4,7 +4,7 @@ use super::divide::CellVectors;
 use super::kmeans::{Nearest, Stop, by_group, centroids, for_each, mean, move_to_means};
 use rayon::prelude::*;
 use std::ops::Range;
-use vecstore_quant::{Distance, ScalarQuery, SplitMix64};
+use vecstore_quant::SplitMix64;
 
 /// Groups of centroids that are looked at for the nearest one.
 const GROUPS_NEAR: usize = 8;
@@ -37,7 +37,7 @@ impl Centroids {
         let (dim, mut random) = (vectors.dim(), SplitMix64::new(seed, 0));
         let group_count = (count as f64).sqrt().ceil() as usize;
         let nearest = Nearest::of(&centroids(vectors, sample, group_count, &mut random, stop), dim);
-        let groups = for_each(vectors, sample, stop, |vector, scores| nearest.to(vector, scores));
+        let groups = for_each(sample, stop, |point, scores| nearest.to(vectors, point, scores));
         let members = by_group(&groups, group_count);
         let sizes: Vec<usize> = members.iter().map(Vec::len).collect();
         // A group of equal points would take as long as the square of its share.
@@ -77,7 +77,7 @@ impl Centroids {
         let all: Vec<u32> = (0..flat.len() as u32).collect();
         let count = (all.len() as f64).sqrt().ceil() as usize;
         let nearest = Nearest::of(&centroids(&flat, &all, count, &mut SplitMix64::new(seed, 0), stop), dim);
-        let groups = for_each(&flat, &all, stop, |vector, scores| nearest.to(vector, scores));
+        let groups = for_each(&all, stop, |point, scores| nearest.to(&flat, point, scores));
         let members = by_group(&groups, count);
         let sizes: Vec<usize> = members.iter().map(Vec::len).collect();
         let order = members.concat();
@@ -100,35 +100,41 @@ impl Centroids {
         &self.vectors[centroid as usize * self.dim..][..self.dim]
     }
 
-    /// The numbers of the `count` nearest centroids, but for the rounding of codes, and for those of far
-    /// groups. The nearest first.
+    /// The numbers of the `count` centroids nearest to a vector, but for the rounding of codes, and for those
+    /// of far groups. The nearest first.
     pub(super) fn near(&self, vector: &[f32], count: usize, scores: &mut Vec<f32>) -> Vec<u32> {
-        let query = ScalarQuery::new(Distance::Euclid, vector);
-        let some = self.of_near_groups(&query, scores);
-        self.nearest.first_of(&query, some, count, scores)
+        let flat = Flat { dim: self.dim, vectors: vector };
+        let some = self.of_near_groups(&flat, 0, scores);
+        self.nearest.first_of(&flat, 0, some, count, scores)
     }
 
-    /// The number of the nearest centroid, but for the rounding of codes, and for those of far groups.
-    pub(super) fn nearest(&self, vector: &[f32], scores: &mut Vec<f32>) -> u32 {
-        let query = ScalarQuery::new(Distance::Euclid, vector);
-        let some = self.of_near_groups(&query, scores);
-        self.nearest.among(&query, &some, scores)
+    /// The number of the centroid nearest to a point, but for the rounding of codes, and for those of far
+    /// groups.
+    fn nearest(&self, vectors: &impl CellVectors, point: u32, scores: &mut Vec<f32>) -> u32 {
+        let some = self.of_near_groups(vectors, point, scores);
+        self.nearest.among(vectors, point, &some, scores)
     }
 
     /// As [`Centroids::nearest`], among some centroids.
-    pub(super) fn nearest_among(&self, vector: &[f32], some: &[u32], scores: &mut Vec<f32>) -> u32 {
-        self.nearest.among(&ScalarQuery::new(Distance::Euclid, vector), some, scores)
+    pub(super) fn nearest_among(
+        &self,
+        vectors: &impl CellVectors,
+        point: u32,
+        some: &[u32],
+        scores: &mut Vec<f32>,
+    ) -> u32 {
+        self.nearest.among(vectors, point, some, scores)
     }
 
     /// The centroids of near groups.
-    fn of_near_groups(&self, query: &ScalarQuery, scores: &mut Vec<f32>) -> Vec<u32> {
-        let groups = self.of_groups.first(query, GROUPS_NEAR, scores);
+    fn of_near_groups(&self, vectors: &impl CellVectors, point: u32, scores: &mut Vec<f32>) -> Vec<u32> {
+        let groups = self.of_groups.first(vectors, point, GROUPS_NEAR, scores);
         groups.iter().flat_map(|&group| self.groups[group as usize].clone()).collect()
     }
 
     /// The nearest centroid of each of some points.
     pub(super) fn nearest_of(&self, vectors: &impl CellVectors, points: &[u32], stop: &Stop<'_>) -> Vec<u32> {
-        for_each(vectors, points, stop, |vector, scores| self.nearest(vector, scores))
+        for_each(points, stop, |point, scores| self.nearest(vectors, point, scores))
     }
 }
 

@@ -5,7 +5,7 @@ use super::kmeans::{Nearest, Stop, by_group, centroids, for_each, mean};
 use crate::graph::SearchStoppedError;
 use rayon::prelude::*;
 use std::ops::Range;
-use vecstore_quant::SplitMix64;
+use vecstore_quant::{Distance, ScalarCodes, ScalarQuery, SplitMix64};
 
 /// Vectors of the sample for each cell.
 const SAMPLE_EACH: usize = 64;
@@ -31,6 +31,14 @@ pub trait CellVectors: Sync {
 
     /// Writes the vector of a point.
     fn read(&self, point: u32, vector: &mut [f32]);
+
+    /// Writes the Euclidean scores of a point with some centroids. Whoever has codes of the vectors can do
+    /// that faster.
+    fn score_centroids(&self, point: u32, centroids: &ScalarCodes, some: &[u32], scores: &mut [f32]) {
+        let mut vector = vec![0.0; self.dim()];
+        self.read(point, &mut vector);
+        ScalarQuery::new(Distance::Euclid, &vector).score_many(centroids, some, scores);
+    }
 }
 
 /// Points divided into cells.
@@ -216,7 +224,7 @@ fn parts(
     let count = points.len().div_ceil(points_each).min(PARTS_MAX);
     let sample = sample(points, count * SAMPLE_EACH);
     let nearest = Nearest::of(&centroids(vectors, &sample, count, random, stop), vectors.dim());
-    let groups = for_each(vectors, points, stop, |vector, scores| nearest.to(vector, scores));
+    let groups = for_each(points, stop, |point, scores| nearest.to(vectors, point, scores));
     let groups = by_group(&groups, count).into_iter();
     let groups = groups.map(|group| group.into_iter().map(|at| points[at as usize]).collect::<Vec<u32>>());
     let parts = groups.flat_map(|group| match group.len() {

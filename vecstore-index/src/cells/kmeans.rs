@@ -2,7 +2,7 @@
 
 use super::divide::CellVectors;
 use rayon::prelude::*;
-use vecstore_quant::{Distance, ScalarCodes, ScalarQuery, SplitMix64};
+use vecstore_quant::{ScalarCodes, SplitMix64};
 
 /// Rounds of k-means. More rounds hardly move the centroids.
 const ROUNDS: usize = 8;
@@ -23,15 +23,21 @@ impl Nearest {
         Self { codes, all }
     }
 
-    /// The number of the centroid that is nearest to a vector, but for the rounding of codes. The first of
+    /// The number of the centroid that is nearest to a point, but for the rounding of codes. The first of
     /// equal ones.
-    pub(super) fn to(&self, vector: &[f32], scores: &mut Vec<f32>) -> u32 {
-        self.among(&ScalarQuery::new(Distance::Euclid, vector), &self.all, scores)
+    pub(super) fn to(&self, vectors: &impl CellVectors, point: u32, scores: &mut Vec<f32>) -> u32 {
+        self.among(vectors, point, &self.all, scores)
     }
 
     /// As [`Nearest::to`], among some of the centroids.
-    pub(super) fn among(&self, query: &ScalarQuery, some: &[u32], scores: &mut Vec<f32>) -> u32 {
-        self.score(query, some, scores);
+    pub(super) fn among(
+        &self,
+        vectors: &impl CellVectors,
+        point: u32,
+        some: &[u32],
+        scores: &mut Vec<f32>,
+    ) -> u32 {
+        self.score(vectors, point, some, scores);
         let mut best = (f32::NEG_INFINITY, some.first().copied().unwrap_or(0));
         for (&centroid, &score) in some.iter().zip(&*scores) {
             if score > best.0 {
@@ -41,26 +47,32 @@ impl Nearest {
         best.1
     }
 
-    /// The scores of some of the centroids.
-    pub(super) fn score(&self, query: &ScalarQuery, some: &[u32], scores: &mut Vec<f32>) {
+    fn score(&self, vectors: &impl CellVectors, point: u32, some: &[u32], scores: &mut Vec<f32>) {
         scores.resize(some.len(), 0.0);
-        query.score_many(&self.codes, some, scores);
+        vectors.score_centroids(point, &self.codes, some, scores);
     }
 
-    /// The numbers of the `count` nearest centroids, the nearest first.
-    pub(super) fn first(&self, query: &ScalarQuery, count: usize, scores: &mut Vec<f32>) -> Vec<u32> {
-        self.first_of(query, self.all.clone(), count, scores)
+    /// The numbers of the `count` centroids nearest to a point, the nearest first.
+    pub(super) fn first(
+        &self,
+        vectors: &impl CellVectors,
+        point: u32,
+        count: usize,
+        scores: &mut Vec<f32>,
+    ) -> Vec<u32> {
+        self.first_of(vectors, point, self.all.clone(), count, scores)
     }
 
     /// As [`Nearest::first`], among some of the centroids.
     pub(super) fn first_of(
         &self,
-        query: &ScalarQuery,
+        vectors: &impl CellVectors,
+        point: u32,
         some: Vec<u32>,
         count: usize,
         scores: &mut Vec<f32>,
     ) -> Vec<u32> {
-        self.score(query, &some, scores);
+        self.score(vectors, point, &some, scores);
         let mut first: Vec<(f32, u32)> = scores.iter().copied().zip(some).collect();
         let nearer = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
         if count < first.len() {
@@ -91,7 +103,7 @@ pub(super) fn centroids(
     let rounds = if (1..points.len()).contains(&count) { ROUNDS } else { 0 };
     for _ in 0..rounds {
         let nearest = Nearest::of(&centroids, dim);
-        let groups = for_each(vectors, points, stop, |vector, scores| nearest.to(vector, scores));
+        let groups = for_each(points, stop, |point, scores| nearest.to(vectors, point, scores));
         move_to_means(&mut centroids, vectors, points, &groups);
     }
     centroids
@@ -102,21 +114,12 @@ pub(super) type Stop<'a> = dyn Fn() -> bool + Sync + 'a;
 
 /// What a function says of each of some points. The function also gets memory that it may use.
 pub(super) fn for_each(
-    vectors: &impl CellVectors,
     points: &[u32],
     stop: &Stop<'_>,
-    say: impl Fn(&[f32], &mut Vec<f32>) -> u32 + Sync,
+    say: impl Fn(u32, &mut Vec<f32>) -> u32 + Sync,
 ) -> Vec<u32> {
-    let memory = || (vec![0.0; vectors.dim()], Vec::new());
     let points = points.par_iter().with_min_len(64);
-    let said = points.map_init(memory, |(vector, scores), &point| {
-        if stop() {
-            return 0;
-        }
-        vectors.read(point, vector);
-        say(vector, scores)
-    });
-    said.collect()
+    points.map_init(Vec::new, |scores, &point| if stop() { 0 } else { say(point, scores) }).collect()
 }
 
 /// Moves each centroid to the mean of its points. A centroid without points stays.

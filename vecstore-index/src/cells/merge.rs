@@ -142,7 +142,7 @@ fn homes(
 ) -> Result<Vec<Vec<u32>>, SearchStoppedError> {
     let dim = vectors.dim();
     let of_cell = |(number, cell): (usize, &Vec<u32>)| {
-        let (mut vector, mut scores) = (vec![0.0; dim], Vec::new());
+        let mut scores = Vec::new();
         let own_centroid = &own.unwrap_or(&centroids.vectors)[number * dim..][..dim];
         let mut near = centroids.near(own_centroid, NEAR, &mut scores);
         if own.is_none() {
@@ -150,10 +150,7 @@ fn homes(
             near.retain(|&other| other as usize != number);
             near.insert(0, number as u32);
         }
-        let to = |&point: &u32| {
-            vectors.read(point, &mut vector);
-            (point, centroids.nearest_among(&vector, &near, &mut scores))
-        };
+        let to = |&point: &u32| (point, centroids.nearest_among(vectors, point, &near, &mut scores));
         cell.iter().take_while(|_| !stop()).map(to).collect::<Vec<(u32, u32)>>()
     };
     let homes: Vec<(u32, u32)> = cells.par_iter().enumerate().flat_map_iter(of_cell).collect();

@@ -17,7 +17,9 @@ const TRIED: usize = 16;
 /// The most pairs of points that are scored.
 const PAIRS_MAX: usize = 8_000_000;
 /// The least and most number of sampled points.
-const SAMPLE: (usize, usize) = (16, 200);
+const SAMPLE: (usize, usize) = (64, 200);
+/// One of so many of them tells which reaches are tried.
+const TELLS: usize = 4;
 
 /// A sampled point that is searched for.
 struct Sampled {
@@ -66,20 +68,24 @@ impl CellMap {
             neighbours.retain(|scored| scored.0 > f32::NEG_INFINITY);
             Sampled { vector, scores, neighbours }
         };
-        // The scores of a sample take much memory, so they are found twice.
-        let needed = (0..samples).into_par_iter().flat_map_iter(|index| self.needed(&sampled(index)));
-        let mut needed: Vec<f32> = needed.collect();
-        let wanted = (needed.len() as f64 * FOUND) as u64;
+        // The scores of a sample take much memory, so they are not kept for the second use.
+        let tell = (0..samples).into_par_iter().step_by(TELLS);
+        let mut needed: Vec<f32> = tell.flat_map_iter(|index| self.needed(&sampled(index))).collect();
         needed.retain(|reach| reach.is_finite());
         needed.sort_unstable_by(f32::total_cmp);
         let Some(last) = needed.len().checked_sub(1) else { return };
         let tried: Vec<f32> = (0..=TRIED).map(|step| needed[last * step / TRIED]).collect();
+        // How many neighbours there are, and how many each reach finds.
         let found = (0..samples).into_par_iter().map(|index| {
             let of = sampled(index);
-            tried.iter().map(|&reach| self.found(&of, reach, stop)).collect::<Vec<u64>>()
+            let found = tried.iter().map(|&reach| self.found(&of, reach, stop));
+            (of.neighbours.len() as u64, found.collect::<Vec<u64>>())
         });
-        let add = |a: Vec<u64>, b: Vec<u64>| a.iter().zip(b).map(|(a, b)| a + b).collect();
-        let found = found.reduce(|| vec![0; tried.len()], add);
+        let add = |a: (u64, Vec<u64>), b: (u64, Vec<u64>)| {
+            (a.0 + b.0, a.1.iter().zip(b.1).map(|(a, b)| a + b).collect())
+        };
+        let (neighbours, found) = found.reduce(|| (0, vec![0; tried.len()]), add);
+        let wanted = (neighbours as f64 * FOUND) as u64;
         if !stop() {
             let least = found.iter().position(|&found| found >= wanted).unwrap_or(TRIED);
             // Between the last that finds too few and the first that does not.

@@ -13,7 +13,7 @@ use std::ops::Range;
 use vecstore_format::vector_file::VectorFileWriter;
 use vecstore_format::{ElementType, FileIdentity};
 use vecstore_index::cells::{CellLayout, CellMap, CellParts, CellVectors, CellsBefore, divide, merge};
-use vecstore_quant::{CodeScores, NEIGHBOURS_MAX, ScalarCodes};
+use vecstore_quant::{CodeScores, Distance, NEIGHBOURS_MAX, ScalarCodes};
 
 /// The points that a cell should have. With more of them, a search scans more codes. With fewer, centroids
 /// take more memory, and more of a cell's blocks is empty.
@@ -33,6 +33,10 @@ impl CellVectors for Decoded<'_> {
 
     fn read(&self, point: u32, vector: &mut [f32]) {
         self.0.decode_into(point, vector);
+    }
+
+    fn score_centroids(&self, point: u32, centroids: &ScalarCodes, some: &[u32], scores: &mut [f32]) {
+        CodeScores::new(Distance::Euclid, self.0).score_others(point, centroids, some, scores);
     }
 }
 

@@ -60,8 +60,25 @@ impl<'a> CodeScores<'a> {
     #[must_use]
     #[inline]
     pub fn score(&self, a: u32, b: u32) -> f32 {
-        let sum = (self.kernels.dot_i8_i8)(self.codes.code(a), self.codes.code(b));
-        let (a, b) = (&self.codes.params[a as usize], &self.codes.params[b as usize]);
+        self.score_with(a, self.codes, b)
+    }
+
+    /// The scores of a point with points of other codes, as [`CodeScores::score`] gives them.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such point, or the dimensions differ.
+    #[inline]
+    pub fn score_others(&self, point: u32, codes: &ScalarCodes, others: &[u32], scores: &mut [f32]) {
+        for (score, &other) in scores.iter_mut().zip(others) {
+            *score = self.score_with(point, codes, other);
+        }
+    }
+
+    #[inline]
+    fn score_with(&self, a: u32, codes: &ScalarCodes, b: u32) -> f32 {
+        let sum = (self.kernels.dot_i8_i8)(self.codes.code(a), codes.code(b));
+        let (a, b) = (&self.codes.params[a as usize], &codes.params[b as usize]);
         let dim = self.codes.dim as f32;
         // Codes need not add up to zero, as deviations do. Their mean is (mean - offset) / scale.
         let deviations = a.scale * b.scale * sum as f32 - dim * ((a.mean - a.offset) * (b.mean - b.offset));

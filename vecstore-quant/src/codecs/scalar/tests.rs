@@ -170,3 +170,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn points_of_other_codes_score_as_those_of_the_same() {
+    let vectors: Vec<f32> = (0..70).map(|at| (at * 37 % 71) as f32 - 30.0).collect();
+    let all = codes_of(&vectors, 7);
+    let (some, others) = (codes_of(&vectors[..28], 7), codes_of(&vectors[28..], 7));
+    for distance in Distance::ALL {
+        let mut scores = [0.0; 6];
+        CodeScores::new(distance, &some).score_others(2, &others, &[0, 1, 2, 3, 4, 5], &mut scores);
+        let expected = [4, 5, 6, 7, 8, 9].map(|other| CodeScores::new(distance, &all).score(2, other));
+        assert_eq!(scores, expected, "{distance}");
+    }
+}
