@@ -14,19 +14,21 @@ const KEPT: usize = 20;
 const FOUND: f64 = 0.96;
 /// The number of reaches that are tried.
 const TRIED: usize = 16;
-/// The most pairs of points that are scored.
-const PAIRS_MAX: usize = 8_000_000;
-/// The least and most number of sampled points.
-const SAMPLE: (usize, usize) = (64, 200);
+/// The most points that are sampled.
+const SAMPLES_MAX: usize = 200;
 /// One of so many of them tells which reaches are tried.
 const TELLS: usize = 4;
+/// Cells that may have the neighbours of a sampled point: at least this number of the nearest ones...
+const NEAR_MIN: usize = 256;
+/// ...and at least one of so many.
+const NEAR_PART: usize = 8;
 
 /// A sampled point that is searched for.
 struct Sampled {
     vector: Vec<f32>,
-    /// The scores of all other points, in the order of the cells. Nobody looks for the point itself.
-    scores: Vec<f32>,
-    /// The scores and places of its neighbours.
+    /// Near cells, with the scores of their points. Nobody looks for the point itself.
+    near: Vec<(u32, Vec<f32>)>,
+    /// The scores and cells of its neighbours.
     neighbours: Vec<(f32, u32)>,
 }
 
@@ -54,21 +56,28 @@ impl CellMap {
     ) {
         assert_eq!(self.parts().ends, cells.ends, "the cells of the map");
         let count = cells.points.len();
-        let samples = (PAIRS_MAX / count.max(1)).clamp(SAMPLE.0, SAMPLE.1).min(count);
+        let samples = count.min(SAMPLES_MAX);
         let sampled = |index: usize| {
             let point = cells.points[index * count / samples];
             let mut vector = vec![0.0; vectors.dim()];
             vectors.read(point, &mut vector);
-            let score = |&other: &u32| if other == point { f32::NEG_INFINITY } else { score(point, other) };
-            let scores: Vec<f32> = cells.points.iter().take_while(|_| !stop()).map(score).collect();
+            let score = |place: u32| match cells.points[place as usize] {
+                other if other == point => f32::NEG_INFINITY,
+                other => score(point, other),
+            };
+            let near = self.near(&vector).into_iter().take_while(|_| !stop());
+            let near = near.map(|cell| (cell, self.points(cell).map(score).collect()));
+            let near: Vec<(u32, Vec<f32>)> = near.collect();
             let nearer = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
             let mut nearest = TopK::new(NEIGHBOURS, nearer);
-            scores.iter().copied().zip(0..).for_each(|scored| nearest.offer(scored));
+            for (cell, scores) in &near {
+                scores.iter().for_each(|&score| nearest.offer((score, *cell)));
+            }
             let mut neighbours = nearest.into_sorted();
             neighbours.retain(|scored| scored.0 > f32::NEG_INFINITY);
-            Sampled { vector, scores, neighbours }
+            Sampled { vector, near, neighbours }
         };
-        // The scores of a sample take much memory, so they are not kept for the second use.
+        // Scores take much memory, so they are not kept for the second use.
         let tell = (0..samples).into_par_iter().step_by(TELLS);
         let mut needed: Vec<f32> = tell.flat_map_iter(|index| self.needed(&sampled(index))).collect();
         needed.retain(|reach| reach.is_finite());
@@ -96,9 +105,23 @@ impl CellMap {
         }
     }
 
+    /// The cells that may have the neighbours of a vector.
+    fn near(&self, vector: &[f32]) -> Vec<u32> {
+        let mut promises = Vec::new();
+        self.promises(vector, 0.0, &mut promises);
+        let mut near: Vec<u32> = (0..self.len() as u32).collect();
+        let count = NEAR_MIN.max(self.len() / NEAR_PART);
+        if count < near.len() {
+            let promise = |cell: u32| promises[cell as usize];
+            near.select_nth_unstable_by(count, |&a, &b| promise(b).total_cmp(&promise(a)).then(a.cmp(&b)));
+            near.truncate(count);
+        }
+        near
+    }
+
     /// The reach that the cell of each neighbour needs to promise the last of them.
     fn needed(&self, of: &Sampled) -> Vec<f32> {
-        let reach = |&(_, place): &(f32, u32)| self.reach_for(&of.vector, self.of(place), of.worst());
+        let reach = |&(_, cell): &(f32, u32)| self.reach_for(&of.vector, cell, of.worst());
         of.neighbours.iter().map(reach).collect()
     }
 
@@ -106,16 +129,16 @@ impl CellMap {
     fn found(&self, of: &Sampled, reach: f32, stop: &(impl Fn() -> bool + Sync)) -> u64 {
         let mut promises = Vec::new();
         self.promises(&of.vector, reach, &mut promises);
-        let mut cells: Vec<u32> = (0..self.len() as u32).collect();
         let promise = |cell: u32| promises[cell as usize];
-        cells.sort_unstable_by(|&a, &b| promise(b).total_cmp(&promise(a)).then(a.cmp(&b)));
+        let mut near: Vec<&(u32, Vec<f32>)> = of.near.iter().collect();
+        near.sort_unstable_by(|a, b| promise(b.0).total_cmp(&promise(a.0)).then(a.0.cmp(&b.0)));
         let mut kept = Pool::default();
         kept.begin(KEPT);
-        for cell in cells {
-            if stop() || kept.is_full() && promise(cell) <= kept.score_of(KEPT) {
+        for (cell, scores) in near {
+            if stop() || kept.is_full() && promise(*cell) <= kept.score_of(KEPT) {
                 break;
             }
-            self.points(cell).for_each(|point| kept.push(point, of.scores[point as usize]));
+            self.points(*cell).zip(scores).for_each(|(point, &score)| kept.push(point, score));
         }
         // Any of equal points will do.
         let as_good = kept.candidates().filter(|candidate| candidate.score >= of.worst()).count();
