@@ -349,6 +349,16 @@ pub const CLAIMS: &[Claim] = &[
         says: "The same for 100 hits: {range}.",
     },
     Claim {
+        scenario: "merges",
+        disk: "",
+        table: "Merges: 500000",
+        rows: &[("index", &["cells"]), ("way", &["2 segments, merged together"])],
+        figure: "to all at once",
+        over: None,
+        aim: Some(Aim::AtMost(0.33)),
+        says: "CPU to merge two segments of cells: {range} times that of one segment of all points.",
+    },
+    Claim {
         scenario: "graph_peers",
         disk: "",
         table: "Graph beside peers",
